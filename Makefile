@@ -1,0 +1,39 @@
+# Every target makes what it needs. On a fresh machine with Python 3.11 or newer: make benchmark, make test.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+RUN ?= runs/quick
+
+.PHONY: setup test benchmark paper lint regress report clean
+
+setup: $(READY)
+
+# torch and torchvision come from the same resolve: a CPU-only torch beside the default torchvision does not import.
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	touch $@
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+benchmark: setup
+	$(BIN)/mmvae-bench run --grid configs/quick.yaml --out runs/quick
+
+paper: setup
+	$(BIN)/mmvae-bench run --grid configs/paper.yaml --out runs/paper
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --diff . 
+	$(BIN)/mypy
+
+regress: setup
+	$(BIN)/python -m pytest -q tests/regression
+
+report: setup
+	$(BIN)/mmvae-bench report $(RUN)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

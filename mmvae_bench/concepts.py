@@ -1,0 +1,221 @@
+"""Concepts: which attributes there are, what values they take, and which of them are specified.
+
+A concept is one integer a attribute: the index of its value, or -1 where the attribute is unspecified. This module is
+imported where configurations are checked, so it imports torch only inside the functions that return tensors.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from .specs.errors import ConfigError, Problem, unknown
+
+if TYPE_CHECKING:
+    import torch
+
+UNSPECIFIED = -1
+"""The value index of an attribute about which a concept says nothing."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A named property with two or more named values."""
+
+    name: str
+    values: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) < 2 or len(set(self.values)) != len(self.values):
+            raise ValueError(f"attribute {self.name!r} needs two or more distinct values, got {self.values}")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The ordered attributes of a dataset's concepts.
+
+    >>> schema = Schema((Attribute("digit", tuple("0123456789")), Attribute("scale", ("big", "small"))))
+    >>> schema.parse("scale=small").tolist()
+    [-1, 1]
+    >>> schema.format([6, -1])
+    'digit=6'
+    """
+
+    attributes: tuple[Attribute, ...]
+
+    def __post_init__(self) -> None:
+        if not self.attributes or len(set(self.names)) != len(self.attributes):
+            raise ValueError(f"a schema needs one or more attributes with distinct names, got {self.names}")
+
+    def __len__(self) -> int:
+        return len(self.attributes)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The attributes' names, in order."""
+        return tuple(attribute.name for attribute in self.attributes)
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of values of each attribute."""
+        return tuple(len(attribute) for attribute in self.attributes)
+
+    def to_dict(self) -> dict[str, list[str]]:
+        """Plain JSON form: attribute name to value names, in order."""
+        return {attribute.name: list(attribute.values) for attribute in self.attributes}
+
+    @classmethod
+    def from_dict(cls, attributes: Mapping[str, Sequence[str]]) -> Schema:
+        """The inverse of :meth:`to_dict`."""
+        return cls(tuple(Attribute(name, tuple(values)) for name, values in attributes.items()))
+
+    def indices(self, text: str) -> tuple[int, ...]:
+        """Value indices of a concept written as ``attribute=value`` pairs with commas between; the rest unspecified.
+
+        An empty text specifies nothing. ``attribute=*`` says in words that it is left unspecified.
+
+        Raises:
+            ConfigError: with every unknown attribute, unknown value and repeated attribute, and what was meant.
+        """
+        concept = [UNSPECIFIED] * len(self)
+        problems: list[Problem] = []
+        seen: set[str] = set()
+        for pair in filter(None, (part.strip() for part in text.split(","))):
+            name, equals, value = (part.strip() for part in pair.partition("="))
+            if not equals:
+                example = f"{self.names[0]}={self.attributes[0].values[0]}"
+                problems.append(Problem(f"expected attribute=value, such as {example}", value=repr(pair)))
+            elif name not in self.names:
+                problems.append(unknown("attribute", name, self.names))
+            elif name in seen:
+                problems.append(Problem(f"attribute {name!r} is given twice", value=repr(text)))
+            else:
+                seen.add(name)
+                position = self.names.index(name)
+                values = self.attributes[position].values
+                if value in values:
+                    concept[position] = values.index(value)
+                elif value != "*":
+                    problems.append(unknown(f"value of {name}", value, values))
+        if problems:
+            raise ConfigError(problems, f"concept {text!r}")
+        return tuple(concept)
+
+    def parse(self, text: str) -> torch.Tensor:
+        """:meth:`indices` as Long[attribute]."""
+        import torch
+
+        return torch.tensor(self.indices(text), dtype=torch.long)
+
+    def format(self, concept: Iterable[int]) -> str:
+        """The text of a concept (Long[attribute] or a sequence); inverse of :meth:`parse`. ``""``: nothing specified."""
+        pairs = zip(self.attributes, (int(index) for index in concept), strict=True)
+        return ", ".join(f"{attribute.name}={attribute.values[index]}" for attribute, index in pairs if index >= 0)
+
+    def combinations(self) -> torch.Tensor:
+        """Every fully specified concept: Long[combination, attribute], in product order, last attribute fastest."""
+        import torch
+
+        return torch.tensor(list(itertools.product(*map(range, self.sizes))), dtype=torch.long)
+
+    def check(self, concepts: torch.Tensor) -> None:
+        """Raises ValueError unless ``concepts`` is integer [..., attribute] with values in range or unspecified."""
+        import torch
+
+        if concepts.is_floating_point() or concepts.is_complex() or concepts.dtype == torch.bool:
+            raise ValueError(f"a concept holds integers, got {concepts.dtype}")
+        if concepts.ndim == 0 or concepts.shape[-1] != len(self):
+            raise ValueError(f"a concept has {len(self)} attributes {self.names}, got shape {tuple(concepts.shape)}")
+        bad = (concepts < UNSPECIFIED) | (concepts >= torch.tensor(self.sizes, device=concepts.device))
+        if bad.any():
+            position = int(bad.nonzero()[0, -1])
+            raise ValueError(
+                f"attribute {self.names[position]!r} takes 0..{self.sizes[position] - 1} or {UNSPECIFIED} "
+                f"(unspecified), got {concepts[bad][0].item()}"
+            )
+
+
+def specified(concepts: torch.Tensor) -> torch.Tensor:
+    """Bool[..., attribute]: where a concept says something."""
+    return concepts != UNSPECIFIED
+
+
+def keep_random(concepts: torch.Tensor, level: int, *, generator: torch.Generator) -> torch.Tensor:
+    """Keeps a uniformly random subset of ``level`` attributes of each concept, and leaves the others unspecified.
+
+    Args:
+        concepts: Long[concept, attribute], fully specified.
+        level: Number of attributes that stay specified, 0 to the number of attributes.
+        generator: Source of the subsets.
+    """
+    import torch
+
+    num_attributes = concepts.shape[-1]
+    if not 0 <= level <= num_attributes:
+        raise ValueError(f"level is a number of attributes from 0 to {num_attributes}, got {level}")
+    ranks = torch.rand(concepts.shape, generator=generator, dtype=torch.float64).argsort(-1).argsort(-1)
+    return concepts.masked_fill((ranks >= level).to(concepts.device), UNSPECIFIED)
+
+
+def satisfies(full: torch.Tensor, concepts: torch.Tensor) -> torch.Tensor:
+    """Which full concepts have every specified attribute of which concepts.
+
+    Args:
+        full: Long[example, attribute], fully specified.
+        concepts: Long[query, attribute], -1 where unspecified.
+
+    Returns:
+        Bool[query, example].
+    """
+    import torch
+
+    matches = torch.ones(len(concepts), len(full), dtype=torch.bool, device=full.device)
+    for position in range(full.shape[-1]):
+        wanted = concepts[:, position, None]
+        matches &= (wanted == UNSPECIFIED) | (wanted == full[None, :, position])
+    return matches
+
+
+def compositional_split(
+    schema: Schema, *, seed: int = 42, fractions: tuple[float, float, float] = (0.85, 0.05, 0.10)
+) -> dict[str, torch.Tensor]:
+    """Divides the combinations of values, so that test concepts differ from every training concept.
+
+    The rule of the released code of Vedantam et al. (2018): the combinations in product order, shuffled by
+    Fisher-Yates from the last position down with ``j = int(random() * (i + 1))``, cut at the fractions. Seed 42 with
+    the default fractions is the published split of MNIST-A (204 / 12 / 24).
+
+    Args:
+        schema: Whose combinations are divided.
+        seed: Seed of Python's Mersenne twister.
+        fractions: Of train, val and test; must sum to one.
+
+    Returns:
+        ``{"train" | "val" | "test": Long[combination, attribute]}``, disjoint, together every combination.
+
+    Raises:
+        ValueError: where a fraction is negative, they do not sum to one, or a part would be empty.
+    """
+    import torch
+
+    if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-9:
+        raise ValueError(f"fractions of train, val and test must be positive and sum to 1, got {fractions}")
+    combinations = schema.combinations()
+    order, uniform = list(range(len(combinations))), random.Random(seed).random
+    for i in range(len(order) - 1, 0, -1):
+        j = int(uniform() * (i + 1))
+        order[i], order[j] = order[j], order[i]
+    # Rounded, not truncated: 0.85 + 0.05 falls short of 0.9 in floating point.
+    cuts = [round(fractions[0] * len(order)), round((fractions[0] + fractions[1]) * len(order))]
+    parts = dict(zip(("train", "val", "test"), (order[: cuts[0]], order[cuts[0] : cuts[1]], order[cuts[1] :]), strict=True))
+    empty = [name for name, part in parts.items() if not part]
+    if empty:
+        raise ValueError(f"{len(order)} combinations cut at {fractions} leave nothing for {', '.join(empty)}")
+    return {name: combinations[torch.tensor(part)] for name, part in parts.items()}

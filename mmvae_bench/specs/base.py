@@ -1,0 +1,194 @@
+"""What every spec shares: frozen, closed to unknown keys, written as canonical JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, ClassVar, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from .errors import ConfigError, Location, Problem, nearest
+
+
+class Spec(BaseModel):
+    """A validated, immutable, torch-free description. Unknown keys are errors: a setting is never ignored."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        populate_by_name=True,
+        serialize_by_alias=True,
+        use_attribute_docstrings=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _booleans_are_no_numbers(cls, value: Any) -> Any:
+        # Python counts True as 1; as text it fails, with every other problem, where a number is wanted.
+        if not isinstance(value, Mapping) or not _numeric_keys(cls) & value.keys():
+            return value
+        return {key: _without_booleans(item) if key in _numeric_keys(cls) else item for key, item in value.items()}
+
+    def canonical(self) -> dict[str, Any]:
+        """The spec as plain JSON types, every default written out."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @classmethod
+    def parse(cls, value: object, *, location: Location = ()) -> Self:
+        """Validates ``value``; raises ConfigError with every problem found in it."""
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            raise ConfigError(problems_of(error, location, spec=cls)) from None
+
+
+class ComponentSpec(Spec):
+    """A part that can be named in a configuration: an objective, a dataset, a backbone, a classifier.
+
+    A subclass fixes ``name`` (a Literal with itself as default), the class variables below, and its parameters.
+    """
+
+    name: str
+    """The name under which the registry knows the part."""
+
+    implementation: ClassVar[str]
+    """Where the code is, as ``package.module:attribute``; imported only when it is needed."""
+    summary: ClassVar[str]
+    """One line for ``mmvae-bench list``."""
+    reference: ClassVar[str]
+    """The paper, with its equation or section."""
+
+    def parameters(self) -> dict[str, Any]:
+        """The canonical form without the name."""
+        return {key: value for key, value in self.canonical().items() if key != "name"}
+
+    def build(self, *args: Any, **kwargs: Any) -> Any:
+        """Imports the implementation and calls it with this spec first."""
+        return load_attribute(self.implementation)(self, *args, **kwargs)
+
+
+def load_attribute(path: str) -> Any:
+    """Imports ``package.module:attribute``."""
+    import importlib
+
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def content_hash(value: object, length: int = 12) -> str:
+    """The first ``length`` hex digits of the sha256 of the canonical JSON of ``value``."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+
+
+def problems_of(error: ValidationError, prefix: Location = (), *, spec: type[Spec] | None = None) -> list[Problem]:
+    """Flattens a pydantic error; one raised inside a validator (a component's own) is unfolded in place.
+
+    Args:
+        error: What pydantic raised.
+        prefix: Where the value stands that was validated.
+        spec: The class it was validated as, so that an unknown key is answered with the known ones.
+    """
+    found: list[Problem] = []
+    for item in error.errors(include_url=False):
+        if item["type"] == "too_short" and item["input"]:
+            continue  # pydantic counts entries with a problem of their own as missing
+        location = prefix + tuple(part for part in item["loc"] if not str(part).startswith("function-"))
+        inner = item.get("ctx", {}).get("error")
+        if isinstance(inner, ValidationError):
+            found += problems_of(inner, location)
+        elif isinstance(inner, ConfigError):
+            found += [_prefixed(problem, location) for problem in inner.problems]
+        else:
+            found.append(_problem(item, location, spec))
+    return found
+
+
+def _prefixed(problem: Problem, prefix: Location) -> Problem:
+    from dataclasses import replace
+
+    return replace(problem, location=prefix + problem.location)
+
+
+def _problem(item: Mapping[str, Any], location: Location, spec: type[Spec] | None) -> Problem:
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        owner, choices = _keys_of(spec, item["loc"][:-1])
+        key = str(location[-1])
+        return Problem(f"unknown key {key!r} of {owner}", location, choices=choices, near=nearest(key, choices))
+    if kind == "missing":
+        return Problem(f"required key {str(location[-1])!r} is missing", location)
+    value = _shown(item["input"])
+    if kind in _EXPECTED:
+        return Problem(_EXPECTED[kind], location, value)
+    if kind in ("literal_error", "enum"):
+        choices = tuple(choice.strip().strip("'") for choice in context["expected"].replace(" or ", ", ").split(","))
+        return Problem("not one of the choices", location, value, choices, nearest(item["input"], choices))
+    message = item["msg"].removeprefix("Value error, ")
+    return Problem(message[:1].lower() + message[1:], location, value)
+
+
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), "expected a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
+    **dict.fromkeys(("string_type",), "expected text"),
+    **dict.fromkeys(("tuple_type", "list_type"), "expected a list"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "expected a mapping of keys to values"),
+    **dict.fromkeys(("too_short",), "needs at least one entry"),
+}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _keys_of(spec: type[Spec] | None, location: Location) -> tuple[str, tuple[str, ...]]:
+    """The spec at ``location`` inside of ``spec``: its name for users, and its keys."""
+    for part in location:
+        if spec is not None and isinstance(part, str) and not part.startswith("function-"):
+            annotations = [field.annotation for name, field in spec.model_fields.items() if part in (name, field.alias)]
+            leaves = (leaf for annotation in annotations for leaf in _leaves(annotation))
+            spec = next((leaf for leaf in leaves if isinstance(leaf, type) and issubclass(leaf, Spec)), None)
+    if spec is None:
+        return "this part", ()
+    fields = spec.model_fields
+    owner = str(fields["name"].default) if issubclass(spec, ComponentSpec) else spec.__name__.removesuffix("Spec").lower()
+    keys = (field.alias or name for name, field in fields.items())
+    return owner, tuple(key for key in keys if key != "version")
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of."""
+    arguments = get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from _leaves(argument)
+
+
+@cache
+def _numeric_keys(spec: type[Spec]) -> frozenset[str]:
+    """The keys of fields that take numbers, alone or in lists, and neither booleans nor text."""
+    keys = set()
+    for name, field in spec.model_fields.items():
+        leaves = list(_leaves(field.annotation))
+        if (int in leaves or float in leaves) and bool not in leaves and str not in leaves:
+            keys |= {name, field.alias or name}
+    return frozenset(keys)
+
+
+def _without_booleans(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_without_booleans(item) for item in value]
+    return str(value).lower() if isinstance(value, bool) else value

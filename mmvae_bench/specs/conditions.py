@@ -1,0 +1,145 @@
+"""Conditions on trials: ``objective: telbo``, ``dataset.split: comp``, ``seed: 3``. ``exclude`` and ``--where`` share them.
+
+A path is the kind of a part, alone for its name, or followed by one of its keys. Anything misspelt is an error: a
+condition that can never hold would be ignored in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .base import ComponentSpec, Spec, problems_of
+from .components import backbones, datasets, objectives
+from .errors import ConfigError, Location, Problem, unknown
+
+KINDS = ("dataset", "backbone", "objective", "training", "seed")
+"""The parts of a trial, in the order in which a grid is expanded."""
+
+Part = Spec | int
+Parts = Mapping[str, Sequence[Part]]
+"""The parts of each kind that a grid is made of."""
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One path with the value it must have, checked against the parts of a grid."""
+
+    path: str
+    value: Any
+
+    @property
+    def kind(self) -> str:
+        """Which part the condition is about."""
+        return self.path.partition(".")[0]
+
+    def holds(self, part: Part) -> bool:
+        """Whether ``part``, of the condition's kind, has the value. A part without the key does not."""
+        return _same(value_at(part, self.path), self.value)
+
+
+def value_at(part: Part, path: str) -> Any:
+    """The plain JSON value of ``path`` in ``part``."""
+    if isinstance(part, int):
+        return part
+    keys = path.split(".")[1:] or ["name"]
+    value: Any = part.canonical()
+    for key in keys:
+        value = value.get(key, _ABSENT) if isinstance(value, dict) else _ABSENT
+    return value
+
+
+def condition(path: str, value: object, parts: Parts, *, location: Location = ()) -> Condition:
+    """Checks a path and a value against the parts of a grid.
+
+    Raises:
+        ConfigError: where no part has the path, or none could have the value, with what there is.
+    """
+    kind, _, field = path.partition(".")
+    paths = list(_paths(parts))
+    if path not in paths:
+        problem = unknown("path", path, paths, location)
+        choices = tuple(known for known in paths if known.partition(".")[0] == kind) or KINDS
+        raise ConfigError([replace(problem, choices=choices)])
+    if kind in _REGISTRIES and field in ("", "name"):
+        registry = _REGISTRIES[kind]
+        if value not in registry.names():
+            raise ConfigError([unknown(kind, value, registry.names(), location)])
+        return Condition(path, value)
+    owners = [part for part in parts[kind] if value_at(part, path) is not _ABSENT]
+    problems: list[Problem] = []
+    for owner in owners:
+        try:
+            return Condition(path, _normalised(owner, field, value))
+        except ValidationError as error:
+            problems = problems or problems_of(error, location)
+    # Unions give one problem a member: the first says enough.
+    raise ConfigError([Problem(problems[0].message, location, repr(value), problems[0].choices, problems[0].near)])
+
+
+def conditions(given: Mapping[str, object], parts: Parts, *, location: Location = ()) -> tuple[Condition, ...]:
+    """Every condition of a mapping; raises ConfigError with the problems of all of them."""
+    found: list[Condition] = []
+    problems: list[Problem] = []
+    for path, value in given.items():
+        try:
+            found.append(condition(path, value, parts, location=(*location, path)))
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return tuple(found)
+
+
+_REGISTRIES = {"dataset": datasets, "backbone": backbones, "objective": objectives}
+
+
+def _paths(parts: Parts) -> Iterator[str]:
+    """Every path that some part has, each once."""
+    seen: dict[str, None] = {}
+    for kind in KINDS:
+        for part in parts[kind]:
+            if not isinstance(part, Spec):
+                seen[kind] = None
+                continue
+            if isinstance(part, ComponentSpec):
+                seen[kind] = None
+            seen |= dict.fromkeys(f"{kind}.{key}" for key in _keys(part.canonical()))
+    yield from seen
+
+
+def _keys(value: Mapping[str, Any]) -> Iterator[str]:
+    for key, item in value.items():
+        yield key
+        if isinstance(item, Mapping):
+            yield from (f"{key}.{inner}" for inner in _keys(item))
+
+
+def _normalised(part: Part, field: str, value: object) -> Any:
+    """The value as a part with it would write it: 1e-3 given as text is a number, and so on."""
+    if isinstance(part, int):
+        return TypeAdapter(int).validate_python(value, strict=True)
+    for name, info in type(part).model_fields.items():
+        if field in (name, info.alias):
+            adapter: TypeAdapter[Any] = TypeAdapter(info.rebuild_annotation())
+            return adapter.dump_python(adapter.validate_python(value), mode="json")
+    return value
+
+
+def _same(left: object, right: object) -> bool:
+    return left == right and isinstance(left, bool) == isinstance(right, bool)
+
+
+def values(parts: Iterable[Part], path: str) -> list[Any]:
+    """The distinct values that parts have at a path, in order."""
+    found: list[Any] = []
+    for part in parts:
+        value = value_at(part, path)
+        if value is not _ABSENT and not any(_same(value, other) for other in found):
+            found.append(value)
+    return found

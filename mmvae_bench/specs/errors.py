@@ -1,0 +1,82 @@
+"""Errors that teach: what was given, where, what could have been given, and what is nearest to it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+Location = tuple[str | int, ...]
+
+
+class BenchmarkError(Exception):
+    """An error that a user can do something about: shown as one message, without a traceback."""
+
+
+def nearest(value: object, choices: Iterable[str]) -> str | None:
+    """The choice that looks most like ``value``, or None where nothing does.
+
+    >>> nearest("teblo", ["jmvae", "telbo"])
+    'telbo'
+    """
+    text, names = str(value), list(choices)
+    folded = {name.casefold(): name for name in names}
+    found = difflib.get_close_matches(text.casefold(), list(folded), n=1, cutoff=0.5)
+    return folded[found[0]] if found else None
+
+
+def format_location(location: Sequence[str | int]) -> str:
+    """
+    >>> format_location(("objectives", 1, "lambda"))
+    'objectives[1].lambda'
+    """
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a configuration."""
+
+    message: str
+    location: Location = ()
+    value: str | None = None
+    choices: tuple[str, ...] = ()
+    near: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        parts = [f"{format_location(self.location)}: {self.message}" if self.location else self.message]
+        if self.value is not None:
+            parts.append(f"  given: {self.value}")
+        if self.choices:
+            parts.append(f"  choices: {', '.join(self.choices)}")
+        if self.near is not None:
+            parts.append(f"  nearest: {self.near}")
+        return "\n".join(parts)
+
+
+class ConfigError(BenchmarkError, ValueError):
+    """Everything that is wrong with a configuration, all at once."""
+
+    def __init__(self, problems: Sequence[Problem] | str, source: str | None = None) -> None:
+        self.problems = (Problem(problems),) if isinstance(problems, str) else tuple(problems)
+        self.source = source
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        lines = []
+        for problem in self.problems:
+            where = self.source or ""
+            if where and problem.line is not None:
+                where += f":{problem.line}"
+            lines.append(f"{where}: {problem}" if where else str(problem))
+        return "\n".join(lines)
+
+
+def unknown(kind: str, value: object, choices: Iterable[str], location: Location = ()) -> Problem:
+    """The problem of a name that is not among its choices."""
+    names = tuple(choices)
+    return Problem(f"unknown {kind} {value!r}", location, choices=names, near=nearest(value, names))

@@ -1,0 +1,141 @@
+"""The grid file: lists of parts whose product is the trials, plus explicit ``include`` and ``exclude``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+
+from .base import Spec, problems_of
+from .components import backbones, datasets, objectives
+from .errors import ConfigError, Problem
+from .expansion import Block, expand_blocks
+from .trial import EvaluationSpec, TrainingSpec, TrialSpec
+from .yaml_source import read_yaml
+
+LISTS = ("datasets", "backbones", "objectives", "training", "seeds")
+"""The keys of a grid that are multiplied, in the order of expansion: the last runs fastest."""
+REQUIRED = ("datasets", "backbones", "objectives")
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, Mapping | TrainingSpec) else value
+
+
+OneOrMore = Field(min_length=1)
+Datasets = Annotated[tuple[datasets.field(), ...], OneOrMore]  # type: ignore[misc]
+Backbones = Annotated[tuple[backbones.field(), ...], OneOrMore]  # type: ignore[misc]
+Objectives = Annotated[tuple[objectives.field(), ...], OneOrMore]  # type: ignore[misc]
+Trainings = Annotated[tuple[TrainingSpec, ...], OneOrMore, BeforeValidator(_listed)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], OneOrMore]
+
+
+class IncludeSpec(Spec):
+    """A further product. A list that it leaves out is the grid's; one that it gives replaces the grid's whole."""
+
+    datasets: Datasets | None = None
+    """Names, or mappings with a name and parameters."""
+    backbones: Backbones | None = None
+    """Names, or mappings with a name and parameters."""
+    objectives: Objectives | None = None
+    """Names, or mappings with a name and parameters."""
+    training: Trainings | None = None
+    """One mapping, or a list of them."""
+    seeds: Seeds | None = None
+    """Training seeds."""
+
+
+class GridSpec(Spec):
+    """The trials of a run: dataset x backbone x objective x training x seed.
+
+    The product of the top level is taken where it has datasets, backbones and objectives; otherwise its lists are only
+    what the products under ``include`` leave out.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    """The run's name: its folder is ``runs/NAME`` unless told otherwise. Letters, digits, dot, dash, underscore."""
+    summary: str = ""
+    """One line for people."""
+    datasets: Datasets | None = None
+    """Names, or mappings with a name and parameters."""
+    backbones: Backbones | None = None
+    """Names, or mappings with a name and parameters."""
+    objectives: Objectives | None = None
+    """Names, or mappings with a name and parameters."""
+    training: Trainings = (TrainingSpec(),)
+    """One mapping, or a list of them."""
+    seeds: Seeds = (0,)
+    """Training seeds."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """What every trained model is asked."""
+    include: tuple[IncludeSpec, ...] = ()
+    """Further products."""
+    exclude: tuple[Annotated[dict[str, Any], OneOrMore], ...] = ()
+    """Trials to leave out: those that fulfil every condition (``objective: telbo``, ``dataset.split: comp``) of one."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _complete(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # Before the fields are known to be right, so that one reading of the file names every problem.
+        missing = _missing_lists(value) if isinstance(value, Mapping) else []
+        try:
+            grid = handler(value)
+        except ValidationError as error:
+            raise ConfigError([*missing, *problems_of(error, spec=cls)]) from None
+        if missing:
+            raise ConfigError(missing)
+        return grid
+
+    @cached_property
+    def trials(self) -> tuple[TrialSpec, ...]:
+        """Every trial once, in the order of expansion.
+
+        Raises:
+            ConfigError: where parts do not go together, ``exclude`` names what the grid does not have, or nothing is
+                left.
+        """
+        return expand_blocks(self._blocks(), self.exclude, self.evaluation)
+
+    def _blocks(self) -> list[Block]:
+        own = {key: ((key,), getattr(self, key)) for key in LISTS}
+        blocks = [own] if all(parts for _, parts in own.values()) else []
+        for index, include in enumerate(self.include):
+            given = {key: (("include", index, key), getattr(include, key)) for key in LISTS}
+            blocks.append({key: given[key] if given[key][1] else own[key] for key in LISTS})
+        return [Block(dict(block)) for block in blocks]
+
+
+def load_grid(path: str | Path) -> GridSpec:
+    """Reads and checks a grid file, with everything that its trials need to go together.
+
+    Raises:
+        ConfigError: with every problem of the file at once, each with its line.
+    """
+    document = read_yaml(Path(path))
+    if document.value is None and not document.problems:
+        raise ConfigError("the file is empty: a grid needs name, datasets, backbones and objectives", document.source)
+    problems: list[Problem] = []
+    try:
+        grid = GridSpec.parse(document.value)
+        grid.trials  # noqa: B018 - computed now, so that its problems come with lines
+    except ConfigError as error:
+        problems += error.problems
+    if problems or document.problems:
+        raise document.error(problems)
+    return grid
+
+
+def _missing_lists(given: Mapping[str, Any]) -> list[Problem]:
+    lacking = [key for key in REQUIRED if given.get(key) is None]
+    includes = given.get("include") or ()
+    if not includes:
+        return [Problem(f"required key {key!r} is missing", (key,)) for key in lacking]
+    return [
+        Problem(f"required key {key!r} is missing, here and at the top level", ("include", index, key))
+        for index, include in enumerate(includes if isinstance(includes, list | tuple) else ())
+        for key in lacking
+        if isinstance(include, Mapping) and include.get(key) is None
+    ]

@@ -1,0 +1,109 @@
+"""The open registry: names to spec classes, from this package and from entry points alike.
+
+A built-in is a module in a sub-package of ``mmvae_bench.specs``; a third party's is an entry point whose value is
+the spec class. Both are imported when they are first asked for, so that asking for one name never imports the rest of
+the world.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BeforeValidator, SerializeAsAny
+
+from .base import ComponentSpec
+from .errors import ConfigError, Problem, unknown
+
+S = TypeVar("S", bound=ComponentSpec)
+
+
+class Registry(Generic[S]):
+    """Maps names to spec classes of one kind.
+
+    Args:
+        kind: What the parts are called in messages, such as ``objective``.
+        base: The class that every spec of this kind derives from.
+        package: The package whose modules register the built-ins; ``mmvae_bench.specs.objectives``, say.
+        group: The entry-point group for parts of other distributions.
+    """
+
+    def __init__(self, kind: str, base: type[S], *, package: str, group: str) -> None:
+        self.kind, self.base, self.package, self.group = kind, base, package, group
+        self._specs: dict[str, type[S]] = {}
+        self._builtins_loaded = False
+        self._entry_points: dict[str, EntryPoint] | None = None
+
+    def register(self, spec: type[S]) -> type[S]:
+        """Class decorator: makes a spec known under its ``name``."""
+        name = spec.model_fields["name"].default
+        if not isinstance(name, str):
+            raise TypeError(f"{spec.__name__}.name needs a default: the name of the {self.kind}")
+        if self._specs.get(name, spec).__qualname__ != spec.__qualname__:
+            raise ValueError(f"two specs for {self.kind} {name!r}: {self._specs[name]!r} and {spec!r}")
+        self._specs[name] = spec
+        return spec
+
+    def names(self) -> list[str]:
+        """Every known name, sorted."""
+        self._load_builtins()
+        return sorted({*self._specs, *self._third_party()})
+
+    def get(self, name: str) -> type[S]:
+        """The spec class of ``name``; raises ConfigError with the choices and the nearest one."""
+        self._load_builtins()
+        if name not in self._specs and name in self._third_party():
+            spec = self._imported(name)
+            if not (isinstance(spec, type) and issubclass(spec, self.base)):
+                raise ConfigError(f"entry point {name!r} of {self.group} is not a {self.base.__name__}: {spec!r}")
+            self.register(spec)
+        if name not in self._specs:
+            raise ConfigError([unknown(self.kind, name, self.names(), ("name",))])
+        return self._specs[name]
+
+    def parse(self, value: object) -> S:
+        """A spec from a spec, a bare name, or a mapping with a ``name``."""
+        if isinstance(value, self.base):
+            return value
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, Mapping):
+            raise ConfigError([Problem(f"expected the name of {_article(self.kind)} or a mapping with a name",
+                                       value=repr(value), choices=tuple(self.names()))])
+        if "name" not in value:
+            raise ConfigError([Problem("required key 'name' is missing", ("name",), choices=tuple(self.names()))])
+        return self.get(str(value["name"])).parse(dict(value))
+
+    def field(self) -> Any:
+        """The annotation of a spec field that holds a part of this kind."""
+        parse: Callable[[object], S] = self.parse
+        return SerializeAsAny[Annotated[self.base, BeforeValidator(parse)]]
+
+    def _load_builtins(self) -> None:
+        if not self._builtins_loaded:
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self.package}.{module.name}")
+            self._builtins_loaded = True
+
+    def _imported(self, name: str) -> Any:
+        try:
+            return self._third_party()[name].load()
+        except Exception as error:  # whatever another distribution's import raises, its user needs the name of the part
+            point = self._third_party()[name]
+            raise ConfigError(
+                f"{self.kind} {name!r} cannot be imported from {point.value}, which an installed package registers: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _third_party(self) -> dict[str, EntryPoint]:
+        if self._entry_points is None:
+            self._entry_points = {point.name: point for point in entry_points(group=self.group)}
+        return self._entry_points
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

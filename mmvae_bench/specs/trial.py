@@ -1,0 +1,131 @@
+"""What one trial is: the part that is hashed into its key, and the settings beside it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from .base import Spec, content_hash
+from .components import BackboneField, ClassifierField, DatasetField, ObjectiveField
+from .errors import ConfigError, Problem
+
+SPEC_VERSION = 1
+"""Raised when the meaning of a spec changes; a folder made under another version is refused."""
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Protocol = Literal["official", "paper", "corrected"]
+Partition = Literal["val", "test"]
+PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected")
+OFFICIAL_SAMPLES = 10
+"""Samples a query that the official protocol scores: the first ones of those drawn."""
+
+
+class TrainingSpec(Spec):
+    """How the parameters are fitted. Adam throughout, as in every paper compared here."""
+
+    steps: PositiveInt = 250_000
+    """Gradient steps of the main stage."""
+    batch_size: PositiveInt = 64
+    """Images a step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Adam's step size."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """float32; tf32 (matrix products only, on a GPU); bfloat16 (autocast)."""
+    num_threads: PositiveInt = 1
+    """CPU threads: inside the key, because they change bits."""
+    validations: PositiveInt = 20
+    """How often the validation ELBO is measured over the main stage, evenly spaced."""
+    compile: bool = False
+    """Compile the networks (torch.compile)."""
+
+
+class EvaluationSpec(Spec):
+    """What a trained model is asked. Outside the key: evaluating again never retrains."""
+
+    protocols: tuple[Protocol, ...] = PROTOCOLS
+    """How samples become scores; all protocols share the same samples."""
+    levels: tuple[PositiveInt, ...] | None = None
+    """Numbers of specified attributes to ask for; null: every level of the dataset."""
+    partitions: tuple[Partition, ...] = ("test",)
+    """The partitions asked: val for choosing settings, test for reporting."""
+    num_samples: PositiveInt = 100
+    """Images drawn a query."""
+    query_repeats: PositiveInt = 2
+    """How often each combination of values is asked at a level."""
+    classifier: ClassifierField | None = None
+    """The observation classifier; null: the dataset's own."""
+    num_resamples: PositiveInt = 2000
+    """Bootstrap resamples behind each interval."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the queries and of the samples."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for key in ("protocols", "partitions", "levels"):
+            value = getattr(self, key)
+            if value is not None and (not value or len(set(value)) != len(value)):
+                raise ConfigError([Problem("needs at least one entry, each once", (key,), repr(list(value)))])
+        if "official" in self.protocols and self.num_samples < OFFICIAL_SAMPLES:
+            message = f"the official protocol scores {OFFICIAL_SAMPLES} samples: draw as many, or leave it out of protocols"
+            raise ConfigError([Problem(message, ("num_samples",), str(self.num_samples))])
+        return self
+
+
+class TrialSpec(Spec):
+    """One training run: a dataset, networks, an objective, training settings and a seed."""
+
+    version: Literal[1] = SPEC_VERSION
+    """Version of the meaning of a spec."""
+    dataset: DatasetField
+    """The images, their concepts and their split."""
+    backbone: BackboneField
+    """The networks."""
+    objective: ObjectiveField
+    """What is optimised."""
+    training: TrainingSpec = TrainingSpec()
+    """How."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Training seed: initial weights, order of batches, latent noise."""
+    evaluation: Annotated[EvaluationSpec, Field(exclude=True)] = EvaluationSpec()
+    """What the trained model is asked; left out of the key and of ``spec.json``."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = _level_problems(self.evaluation, self.dataset)
+        try:
+            self.backbone.check(self.dataset)
+        except ConfigError as error:
+            problems = [*error.problems, *problems]
+        if problems:
+            raise ConfigError(problems)
+        return self
+
+    @property
+    def key(self) -> str:
+        """The first 12 hex digits of the sha256 of the canonical JSON: the trial's name on disk."""
+        return content_hash(self.canonical())
+
+    @property
+    def label(self) -> str:
+        """A short name for people."""
+        return f"{self.objective.name} {self.dataset.name}/{self.dataset.source}/{self.dataset.split} seed {self.seed}"
+
+
+def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:
+    num_attributes = len(dataset.schema().attributes)
+    problems = [
+        Problem(
+            f"{dataset.name} has concepts of {num_attributes} attributes: no level {level}",
+            ("evaluation", "levels", index),
+            str(level),
+            tuple(str(choice) for choice in range(1, num_attributes + 1)),
+            str(min(max(level, 1), num_attributes)),
+        )
+        for index, level in enumerate(evaluation.levels or ())
+        if level > num_attributes
+    ]
+    if dataset.split == "comp" and num_attributes not in (evaluation.levels or (num_attributes,)):
+        message = f"split comp asks for full concepts only: add level {num_attributes}"
+        problems.append(Problem(message, ("evaluation", "levels"), repr(list(evaluation.levels or ()))))
+    return problems

@@ -1,0 +1,229 @@
+"""YAML with line numbers: plain values, and where in the file each of them stands.
+
+Scalars follow the core schema of YAML 1.2, so that ``1e-4`` is a number and ``no`` is text; ``<<`` merges as in
+YAML 1.1, and underscores may group digits. Tags that make anything but plain JSON types are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import ConfigError, Location, Problem
+
+MAX_VALUES = 1_000_000
+"""More values than this (aliases multiply them) are refused."""
+
+_TAG = "tag:yaml.org,2002:"
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute
+
+
+for _name, _pattern in {
+    "null": "null|Null|NULL|~|",
+    "bool": "|".join(_BOOLEANS),
+    "int": "[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+",
+    "float": r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+}.items():
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})\\Z"), None)
+
+
+@dataclass(frozen=True)
+class YamlDocument:
+    """A YAML document as plain values.
+
+    Attributes:
+        value: Mappings with text keys, lists, text, numbers, booleans and None.
+        source: The file's name, for messages.
+        lines: The line, from 1, of every location.
+        problems: What is wrong with the document although it parses: repeated keys, tags.
+    """
+
+    value: Any
+    source: str
+    lines: Mapping[Location, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def locate(self, problem: Problem) -> Problem:
+        """The problem with its line, and its location as the file writes it.
+
+        A validated value can have more structure than what was written: a bare name stands for a mapping with a name,
+        and a single mapping for a list of one.
+        """
+        location: Location = ()
+        current, line = self.value, self.lines.get((), 1)
+        for depth, part in enumerate(problem.location):
+            if isinstance(current, Mapping) and isinstance(part, int):
+                continue
+            if isinstance(current, str):
+                break
+            location += (part,)
+            if location not in self.lines:
+                location += problem.location[depth + 1 :]
+                break
+            current, line = current[part], self.lines[location]
+        return replace(problem, location=location, line=line)
+
+    def error(self, problems: list[Problem]) -> ConfigError:
+        """The problems of the document and these, in the order of the file."""
+        known = {(problem.location, problem.line) for problem in self.problems}
+        others = map(self.locate, problems)
+        # A value that could not be read is missing to those who look at values: that is the same problem.
+        found = [*self.problems, *(other for other in others if (other.location, other.line) not in known)]
+        return ConfigError(sorted(found, key=lambda problem: problem.line or 0), self.source)
+
+
+def read_yaml(path: Path) -> YamlDocument:
+    """Parses a file; raises ConfigError where it cannot be read or is not YAML."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ConfigError([_missing(path)]) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; give a YAML file in it") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem("the file is not UTF-8 text", line=line)], str(path)) from None
+    return parse_yaml(text, source=str(path))
+
+
+def load_yaml(path: Path) -> tuple[Any, Mapping[Location, int]]:
+    """The value of a file and the line of every location in it; raises ConfigError where anything is wrong with it."""
+    document = read_yaml(path)
+    if document.problems:
+        raise document.error([])
+    return document.value, document.lines
+
+
+def parse_yaml(text: str, *, source: str) -> YamlDocument:
+    """Parses one document; an empty one has the value None.
+
+    >>> parse_yaml("learning_rate: 1e-4", source="example").value
+    {'learning_rate': 0.0001}
+    """
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = "; ".join(filter(None, (error.context, error.problem)))
+        raise ConfigError([Problem(f"not valid YAML: {message}", line=mark.line + 1 if mark else None)], source) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ConfigError([Problem(f"not valid YAML: {error.reason}", line=line)], source) from None
+    except RecursionError:
+        raise ConfigError("not a usable YAML file: nested too deeply", source) from None
+    builder = _Builder()
+    value = builder.value(node, ()) if node is not None else None
+    return YamlDocument(value, source, builder.lines, tuple(builder.problems))
+
+
+class _Builder:
+    """Turns nodes into values, and collects lines and problems on the way."""
+
+    def __init__(self) -> None:
+        self.lines: dict[Location, int] = {}
+        self.problems: list[Problem] = []
+        self._open: list[yaml.Node] = []
+
+    def value(self, node: yaml.Node, location: Location) -> Any:
+        self.lines.setdefault(location, node.start_mark.line + 1)
+        if len(self.lines) > MAX_VALUES:
+            raise ConfigError(f"the YAML file holds more than {MAX_VALUES:,} values")
+        if any(node is parent for parent in self._open):
+            return self._problem("an alias inside of what it stands for", node, location)
+        self._open.append(node)
+        try:
+            return self._built(node, location)
+        finally:
+            self._open.pop()
+
+    def _built(self, node: yaml.Node, location: Location) -> Any:
+        kind = node.tag.removeprefix(_TAG)
+        if isinstance(node, yaml.MappingNode) and kind == "map":
+            result: dict[str, Any] = {}
+            self._merge(node, location, result)
+            return result
+        if isinstance(node, yaml.SequenceNode) and kind == "seq":
+            return [self.value(item, (*location, index)) for index, item in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode) and kind in ("str", "null", "bool", "int", "float"):
+            try:
+                return _scalar(kind, node.value)
+            except ValueError:
+                return self._problem(f"not of type {kind}", node, location, node.value)
+        name = node.tag if node.tag != _TAG + kind else f"!!{kind}"
+        return self._problem("YAML tags are not used here: write plain values", node, location, name)
+
+    def _merge(self, node: yaml.MappingNode, location: Location, result: dict[str, Any]) -> None:
+        """Adds the keys of ``node`` that ``result`` lacks: first its own, then those it merges."""
+        own: dict[str, yaml.Node] = {}
+        bases: list[yaml.Node] = []
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._problem("a key must be text", key, location)
+            elif key.value == "<<" and key.style is None:
+                bases += value.value if isinstance(value, yaml.SequenceNode) else [value]
+            elif key.value in own:
+                first = own[key.value].start_mark.line + 1
+                self._problem(f"key given twice, first on line {first}", key, (*location, key.value))
+            else:
+                own[key.value] = key
+                if key.value not in result:
+                    self.lines[(*location, key.value)] = key.start_mark.line + 1
+                    result[key.value] = self.value(value, (*location, key.value))
+        for base in bases:
+            if not isinstance(base, yaml.MappingNode) or any(base is parent for parent in self._open):
+                self._problem("<< takes a mapping or a list of mappings", base, location)
+                continue
+            self._open.append(base)
+            self._merge(base, location, result)
+            self._open.pop()
+
+    def _problem(self, message: str, node: yaml.Node, location: Location, value: str | None = None) -> None:
+        self.problems.append(Problem(message, location, value, line=node.start_mark.line + 1))
+
+
+def _scalar(kind: str, text: str) -> Any:
+    if kind == "null":
+        return None
+    if kind == "bool":
+        if text not in _BOOLEANS:
+            raise ValueError(text)
+        return _BOOLEANS[text]
+    if kind == "int":
+        base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+        return int(text if base == 10 else text[2:], base)
+    if kind == "float":
+        return float(re.sub(r"\.(inf|nan)$", r"\1", text, flags=re.IGNORECASE))
+    return text
+
+
+def _missing(path: Path) -> Problem:
+    """What to say about a file that is not there: which YAML files are."""
+    from .errors import nearest
+
+    folder = path.parent
+    others = sorted(_yaml_files(folder)) if folder.is_dir() else []
+    message = f"no such file: {path}" if folder.is_dir() else f"no such file: {path} (there is no folder {folder})"
+    near = nearest(path.name, [other.name for other in others])
+    return Problem(message, choices=tuple(map(str, others[:20])), near=str(folder / near) if near else None)
+
+
+def _yaml_files(folder: Path) -> Iterator[Path]:
+    try:
+        yield from (path for path in folder.iterdir() if path.suffix in (".yaml", ".yml"))
+    except OSError:
+        return
