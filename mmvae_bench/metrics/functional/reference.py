@@ -1,0 +1,163 @@
+"""What a perfect and a collapsed generator would score: the numbers that every score is read against.
+
+They are expectations, not bounds: a score can lie outside them by noise.
+Shapes: a table of an attribute is Float[value], or Float[query, value] where it depends on the query.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...concepts import UNSPECIFIED
+from .divergence import js_terms
+from .validation import as_indices, as_reference, as_scored, check_base, check_values, mean_where
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Int
+
+# Bounds the memory of the expectation: so many (probability, count) pairs are held at once.
+_PAIRS_AT_ONCE = 2**20
+
+
+class References(NamedTuple):
+    """The expected scores of the two generators that a score is read against."""
+
+    perfect: Tensor
+    collapsed: Tensor
+
+
+def _expected_terms(p: Tensor, num_samples: int, base: float) -> Tensor:
+    """E[f(p, K / n)] with K ~ Binomial(n, p), f the term of one value in the divergence, for each element of p."""
+    count = torch.arange(num_samples + 1, dtype=torch.float64, device=p.device)
+    rest = num_samples - count
+    log_choices = math.lgamma(num_samples + 1) - torch.lgamma(count + 1) - torch.lgamma(rest + 1)
+    # Equal probabilities share one expectation: a marginal repeated for every query costs no more than itself.
+    distinct, place = p.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    expected = []
+    for part in distinct.unsqueeze(-1).split(max(1, _PAIRS_AT_ONCE // (num_samples + 1))):
+        log_mass = log_choices + torch.xlogy(count, part) + torch.special.xlog1py(rest, -part)
+        expected.append((log_mass.exp() * js_terms(part, count / num_samples, base)).sum(-1))
+    return torch.cat(expected)[place]
+
+
+def coverage_reference(reference: Sequence[Tensor], num_samples: int, base: float = 2.0) -> References:
+    """The coverage expected of a perfect and of a collapsed generator, exactly, for each attribute.
+
+    perfect = E[1 - JS(p, N / n)] with N ~ Multinomial(n, p). The divergence is a sum over values and each count alone
+    is Binomial(n, p_v), so the expectation is a sum of one-dimensional ones: 1 - sum_v E_{K ~ Bin(n, p_v)} f(p_v, K/n).
+    collapsed = E_{v ~ p}[1 - JS(p, delta_v)]: all samples show one value, drawn from the reference.
+
+    Args:
+        reference: p of each attribute, Float[value], or Float[query, value] where it depends on the query.
+        num_samples: n, the images imagined for a query.
+        base: of the logarithm: 2 for bits, ``math.e`` for nats.
+
+    Returns:
+        (perfect, collapsed), each Float[attribute]; Float[query, attribute] as soon as one attribute depends on the
+        query.
+
+    Raises:
+        ValueError: a reference is no distribution, or ``num_samples`` is below 1.
+
+    >>> perfect, collapsed = coverage_reference([torch.tensor([0.5, 0.5])], num_samples=1)
+    >>> torch.allclose(perfect, collapsed)  # one sample cannot show two values
+    True
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+    tables = as_reference(reference)
+    shape = max((table.shape[:-1] for table in tables), key=len)
+    perfect, collapsed = [], []
+    for table in tables:
+        deltas = torch.eye(table.shape[-1], dtype=torch.float64, device=table.device)
+        one_value = js_terms(table.unsqueeze(-2), deltas, base).sum(-1)
+        perfect.append((1 - _expected_terms(table, num_samples, base).sum(-1)).expand(shape))
+        collapsed.append((1 - (table * one_value).sum(-1)).expand(shape))
+    return References(torch.stack(perfect, -1), torch.stack(collapsed, -1))
+
+
+def _checked(concepts: Tensor, reference: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    concepts = as_indices(concepts, "concepts", "[query, attribute]")
+    tables = [table.to(concepts.device) for table in as_reference(reference, len(concepts))]
+    check_values("concepts", concepts, [table.shape[-1] for table in tables])
+    return concepts, tables
+
+
+def coverage_reference_per_query(
+    concepts: Int[Tensor, "query attribute"],
+    reference: Sequence[Tensor],
+    num_samples: int,
+    base: float = 2.0,
+    *,
+    scored: Bool[Tensor, " attribute"] | None = None,
+) -> References:
+    """:func:`coverage_reference` as each query sees it: averaged over the scored attributes that it leaves open.
+
+    Args:
+        concepts: the value each query specifies; -1 where an attribute is unspecified.
+        reference: p of each attribute, Float[value], or Float[query, value] where it depends on the query.
+        num_samples: the images imagined for a query.
+        base: of the logarithm: 2 for bits, ``math.e`` for nats.
+        scored: the attributes that are scored, where not all are.
+
+    Returns:
+        (perfect, collapsed), each Float[query]; nan where nothing that is scored is left open.
+
+    Raises:
+        ValueError: shapes disagree, a value has no place in the reference, or a reference is no distribution.
+    """
+    concepts, tables = _checked(concepts, reference)
+    open_ = (concepts == UNSPECIFIED) & as_scored(scored, concepts)
+    perfect, collapsed = coverage_reference(tables, num_samples, base)
+    return References(
+        mean_where(perfect.expand(concepts.shape), open_), mean_where(collapsed.expand(concepts.shape), open_)
+    )
+
+
+def joint_divergence_reference(
+    concepts: Int[Tensor, "query attribute"],
+    reference: Sequence[Tensor],
+    num_samples: int,
+    base: float = 2.0,
+    *,
+    scored: Bool[Tensor, " attribute"] | None = None,
+) -> References:
+    """The joint divergence expected of a perfect and of a collapsed generator, exactly, for each query.
+
+    The perfect generator shows every specified value, at divergence 0, and draws the others from the reference. The
+    collapsed one draws a single concept from the reference and gives nothing else: on a specified attribute with
+    target y it is right with probability p(y), and otherwise as far off as can be, so E JS = (1 - p(y)) log_base 2.
+    On unspecified attributes the divergence is 1 minus :func:`coverage_reference`. Under a reference conditioned on
+    the query, p(y) is 1 and the collapsed generator is wrong only in showing one value of what is left open.
+
+    Args:
+        concepts: the value each query specifies; -1 where an attribute is unspecified.
+        reference: p of each attribute, Float[value], or Float[query, value] where it depends on the query.
+        num_samples: the images imagined for a query.
+        base: of the logarithm: 2 for bits, ``math.e`` for nats.
+        scored: the attributes that are scored, where not all are.
+
+    Returns:
+        (perfect, collapsed), each Float[query]; nan where nothing is scored.
+
+    Raises:
+        ValueError: shapes disagree, a value has no place in the reference, or a reference is no distribution.
+    """
+    concepts, tables = _checked(concepts, reference)
+    mask = as_scored(scored, concepts).expand(concepts.shape)
+    perfect, collapsed = (1 - score for score in coverage_reference(tables, num_samples, base))
+    specified = concepts != UNSPECIFIED
+    chosen = [
+        table.expand(len(concepts), -1).gather(1, concepts[:, k : k + 1].clamp(min=0)).squeeze(1)
+        for k, table in enumerate(tables)
+    ]
+    missed = (1 - torch.stack(chosen, -1)) * (math.log(2) / check_base(base))
+    return References(
+        mean_where(perfect.expand(concepts.shape).masked_fill(specified, 0.0), mask),
+        mean_where(torch.where(specified, missed, collapsed), mask),
+    )

@@ -1,0 +1,182 @@
+"""Bootstrap intervals, paired differences and slopes: how far a number can be trusted. numpy only.
+
+Scores are one number a query, nan where the query has no score; queries without a score are left out before anything
+is drawn. Intervals are percentile bootstraps (Efron 1979): resample with replacement, take the statistic of each
+resample, cut its distribution at (1 - confidence) / 2 on both sides. The same seed gives the same interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Scores = NDArray[np.float64]
+
+# Bounds the memory of a resample: so many indices are drawn at once.
+_INDICES_AT_ONCE = 2**22
+
+
+def bootstrap_interval(
+    values: ArrayLike, *, num_resamples: int = 2000, confidence: float = 0.95, seed: int
+) -> tuple[float, float]:
+    """The interval of the mean over queries, resampling queries.
+
+    Args:
+        values: a score a query; nan is left out.
+        num_resamples: how many resamples.
+        confidence: the probability inside the interval, between 0 and 1.
+        seed: of the resamples.
+
+    Returns:
+        (low, high); (nan, nan) where no query has a score.
+
+    Raises:
+        ValueError: the values are not a flat list, or ``num_resamples`` or ``confidence`` is out of range.
+
+    >>> bootstrap_interval([1.0, 1.0, float("nan")], seed=0)
+    (1.0, 1.0)
+    """
+    scores = _scored(values, "values")
+    generator = _generator(num_resamples, confidence, seed)
+    return _percentiles(_resampled_means(scores, num_resamples, generator), confidence)
+
+
+def hierarchical_interval(
+    values_per_seed: Sequence[ArrayLike], *, num_resamples: int = 2000, confidence: float = 0.95, seed: int
+) -> tuple[float, float]:
+    """The interval of the mean over training seeds, resampling the seeds and then, within each one drawn, its queries.
+
+    The statistic is the mean over seeds of the mean over queries. With few seeds the interval is too narrow: a
+    resample of n seeds underestimates their variance by (n - 1) / n.
+
+    Args:
+        values_per_seed: for each training seed a score a query; the numbers of queries may differ; nan is left out,
+            and so is a seed without any score.
+        num_resamples: how many resamples.
+        confidence: the probability inside the interval, between 0 and 1.
+        seed: of the resamples.
+
+    Returns:
+        (low, high); (nan, nan) where no query of any seed has a score.
+
+    Raises:
+        ValueError: a seed's values are not a flat list, or ``num_resamples`` or ``confidence`` is out of range.
+
+    >>> hierarchical_interval([[0.0, 0.0], [1.0, 1.0]], seed=0)
+    (0.0, 1.0)
+    """
+    generator = _generator(num_resamples, confidence, seed)
+    scores = [_scored(values, f"values_per_seed[{index}]") for index, values in enumerate(values_per_seed)]
+    scores = [each for each in scores if len(each)]
+    if not scores:
+        return float("nan"), float("nan")
+    drawn = generator.integers(len(scores), size=(num_resamples, len(scores)))
+    means = np.empty(drawn.shape)
+    for index, each in enumerate(scores):
+        chosen = drawn == index
+        means[chosen] = _resampled_means(each, int(chosen.sum()), generator)
+    return _percentiles(means.mean(1), confidence)
+
+
+def paired_difference(
+    a: ArrayLike, b: ArrayLike, *, num_resamples: int = 2000, confidence: float = 0.95, seed: int
+) -> tuple[float, float, float]:
+    """The mean difference a - b over queries that both answered, and its interval, resampling queries in pairs.
+
+    What makes a query hard is common to both and cancels, so the interval is narrower than two separate ones suggest.
+
+    Args:
+        a: a score a query; nan where it has none.
+        b: the other's scores of the same queries, in the same order.
+        num_resamples: how many resamples.
+        confidence: the probability inside the interval, between 0 and 1.
+        seed: of the resamples.
+
+    Returns:
+        (difference, low, high); all nan where no query is scored in both.
+
+    Raises:
+        ValueError: the two are not flat lists of one length, or ``num_resamples`` or ``confidence`` is out of range.
+
+    >>> paired_difference([0.5, 0.75], [0.25, 0.5], seed=0)
+    (0.25, 0.25, 0.25)
+    """
+    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"a pair needs the same queries on both sides, got shapes {first.shape} and {second.shape}")
+    difference = first - second
+    low, high = bootstrap_interval(difference, num_resamples=num_resamples, confidence=confidence, seed=seed)
+    scored = _scored(difference, "a - b")
+    return (float(scored.mean()) if len(scored) else float("nan")), low, high
+
+
+def slope(steps: ArrayLike, values: ArrayLike) -> tuple[float, float]:
+    """The least-squares line through values over steps: its slope and the standard error of the slope.
+
+    slope = sum (t - mean t)(v - mean v) / sum (t - mean t)^2, with standard error
+    sqrt(sum of squared residuals / (n - 2) / sum (t - mean t)^2).
+
+    Args:
+        steps: training steps.
+        values: what was measured at each, such as the validation ELBO in nats; a point with nan is left out.
+
+    Returns:
+        (slope in units of the values a step, its standard error); nan where there are too few points: two distinct
+        steps for the slope, three points for the error.
+
+    Raises:
+        ValueError: the two are not flat lists of one length.
+
+    >>> slope([0, 100, 200], [1.0, 2.0, 3.0])
+    (0.01, 0.0)
+    """
+    t, v = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if t.ndim != 1 or t.shape != v.shape:
+        raise ValueError(f"steps and values must be flat and of one length, got shapes {t.shape} and {v.shape}")
+    known = ~(np.isnan(t) | np.isnan(v))
+    t, v = t[known], v[known]
+    if len(np.unique(t)) < 2:
+        return float("nan"), float("nan")
+    t, v = t - t.mean(), v - v.mean()
+    spread = float(t @ t)
+    gradient = float(t @ v) / spread
+    residuals = v - gradient * t
+    if len(t) < 3:
+        return gradient, float("nan")
+    return gradient, float(np.sqrt(residuals @ residuals / (len(t) - 2) / spread))
+
+
+def _scored(values: ArrayLike, name: str) -> Scores:
+    scores = np.asarray(values, dtype=np.float64)
+    if scores.ndim != 1:
+        raise ValueError(f"{name} must be a flat list with a score a query, got shape {scores.shape}")
+    return scores[~np.isnan(scores)]
+
+
+def _generator(num_resamples: int, confidence: float, seed: int) -> np.random.Generator:
+    if num_resamples < 1:
+        raise ValueError(f"num_resamples must be 1 or more, got {num_resamples}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+    return np.random.default_rng(seed)
+
+
+def _resampled_means(scores: Scores, num_resamples: int, generator: np.random.Generator) -> Scores:
+    """Float[resample]: the mean of each resample of the scores, drawn with replacement; nan where there are none."""
+    num_queries = len(scores)
+    means = np.full(num_resamples, np.nan)
+    if num_queries == 0:
+        return means
+    rows = max(1, _INDICES_AT_ONCE // num_queries)
+    for start in range(0, num_resamples, rows):
+        stop = min(start + rows, num_resamples)
+        means[start:stop] = scores[generator.integers(num_queries, size=(stop - start, num_queries))].mean(1)
+    return means
+
+
+def _percentiles(means: Scores, confidence: float) -> tuple[float, float]:
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
