@@ -1,0 +1,1 @@
+"""Networks: families that build the encoders and decoders an objective asks for."""

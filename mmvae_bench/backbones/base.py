@@ -1,0 +1,60 @@
+"""What an objective may ask of a backbone: one factory a network, so that none is made that is not trained.
+
+Shapes: B batch, C channel, H height, W width, A attribute, D latent dimension. Every network's forward returns a
+torch Distribution.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from ..concepts import Schema
+from ..specs.components import BackboneSpec
+from ..specs.seeds import derive_seed
+
+
+class Backbone(ABC):
+    """A family of networks for images of one shape and concepts of one schema."""
+
+    def __init__(self, spec: BackboneSpec, *, schema: Schema, image_shape: tuple[int, int, int]) -> None:
+        self.spec, self.schema, self.image_shape = spec, schema, image_shape
+
+    @property
+    def latent_size(self) -> int:
+        """D."""
+        return self.spec.latent_size
+
+    @abstractmethod
+    def image_encoder(self) -> nn.Module:
+        """q(z|x): Float[B, C, H, W] to a diagonal normal over Float[B, D]."""
+
+    @abstractmethod
+    def concept_encoder(self) -> nn.Module:
+        """q(z|y_O): Long[B, A] (-1 where unspecified) to a diagonal normal over Float[B, D]."""
+
+    @abstractmethod
+    def joint_encoder(self) -> nn.Module:
+        """q(z|x,y): images and fully specified concepts to a diagonal normal over Float[B, D]."""
+
+    @abstractmethod
+    def image_decoder(self) -> nn.Module:
+        """p(x|z): Float[B, D] to a distribution over Float[B, C, H, W]."""
+
+    @abstractmethod
+    def concept_decoder(self) -> nn.Module:
+        """p(y|z): Float[B, D] to a distribution over Long[B, A]."""
+
+
+def seeded(build: Callable[[], nn.Module], *, seed: int, name: str) -> nn.Module:
+    """A network whose initial weights depend on the seed and its name alone.
+
+    Two objectives with the same seed and backbone start their common networks from the same weights, and the global
+    generator is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("initial weights", seed=seed, network=name))
+        return build()

@@ -1,0 +1,162 @@
+"""Building blocks of the networks.
+
+Shapes: B batch, A attribute, E embedding, F feature, D latent dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from ..concepts import Schema
+from ..distributions import FactorisedCategorical, bernoulli_image, diagonal_normal, product_of_experts
+
+
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear layers with an ELU after each: sizes[0] in, sizes[-1] out. One size alone is the identity."""
+    layers: list[nn.Module] = []
+    for size_in, size_out in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(size_in, size_out), nn.ELU()]
+    return nn.Sequential(*layers)
+
+
+class GaussianHead(nn.Module):
+    """Features to the mean and log scale of a diagonal normal."""
+
+    def __init__(self, size: int, latent_size: int) -> None:
+        super().__init__()
+        self.mean = nn.Linear(size, latent_size)
+        self.log_scale = nn.Linear(size, latent_size)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Float[..., F] to two Float[..., D]."""
+        return self.mean(features), self.log_scale(features)
+
+
+class ValueFeatures(nn.Module):
+    """A feature vector for each attribute's value: an embedding, then fully connected layers.
+
+    An attribute has few values, so the network runs over the values and the batch picks its rows: the same numbers as
+    running it over the batch, for much less work.
+    """
+
+    def __init__(self, schema: Schema, *, embedding: int, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleList(nn.Embedding(size, embedding) for size in schema.sizes)
+        self.networks = nn.ModuleList(mlp((embedding, *sizes)) for _ in schema.sizes)
+
+    def tables(self) -> list[Tensor]:
+        """The features of every value: one Float[value, F] an attribute."""
+        return [
+            network(embedding.weight) for embedding, network in zip(self.embeddings, self.networks, strict=True)
+        ]
+
+    def forward(self, concept: Tensor) -> Tensor:
+        """Long[B, A], fully specified, to Float[B, A * F]."""
+        return torch.cat([table[concept[:, k]] for k, table in enumerate(self.tables())], dim=-1)
+
+
+class ConceptExperts(nn.Module):
+    """q(z|y_O): the product of N(0, I) and one Gaussian expert for each specified attribute.
+
+    Vedantam et al. (2018), Eq. 6; the universal expert p(z) is a factor in training too.
+    """
+
+    def __init__(self, schema: Schema, *, embedding: int, sizes: Sequence[int], latent_size: int) -> None:
+        super().__init__()
+        self.features = ValueFeatures(schema, embedding=embedding, sizes=sizes)
+        self.heads = nn.ModuleList(GaussianHead(sizes[-1], latent_size) for _ in schema.sizes)
+
+    def forward(self, concept: Tensor) -> Distribution:
+        """Long[B, A], -1 where unspecified, to a diagonal normal over Float[B, D]."""
+        means, log_scales = [], []
+        for k, (table, head) in enumerate(zip(self.features.tables(), self.heads, strict=True)):
+            mean, log_scale = head(table)
+            # An unspecified attribute reads row 0, and the mask leaves it out of the product.
+            rows = concept[:, k].clamp_min(0)
+            means.append(mean[rows])
+            log_scales.append(log_scale[rows])
+        return product_of_experts(torch.stack(means, 1), torch.stack(log_scales, 1), concept >= 0)
+
+
+class ImageEncoder(nn.Module):
+    """q(z|x): a convolutional trunk, fully connected layers, a Gaussian head."""
+
+    def __init__(self, trunk: nn.Module, *, trunk_size: int, sizes: Sequence[int], latent_size: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.hidden = mlp((trunk_size, *sizes))
+        self.head = GaussianHead(sizes[-1], latent_size)
+
+    def forward(self, image: Tensor) -> Distribution:
+        """Float[B, C, H, W] to a diagonal normal over Float[B, D]."""
+        return diagonal_normal(*self.head(self.hidden(self.trunk(image))))
+
+
+class JointEncoder(nn.Module):
+    """q(z|x,y): image features and concept features, concatenated, through fully connected layers."""
+
+    def __init__(
+        self, trunk: nn.Module, values: ValueFeatures, concept: nn.Module, *, sizes: Sequence[int], latent_size: int
+    ) -> None:
+        super().__init__()
+        self.trunk, self.values, self.concept = trunk, values, concept
+        self.hidden = mlp(sizes)
+        self.head = GaussianHead(sizes[-1], latent_size)
+
+    def forward(self, image: Tensor, concept: Tensor) -> Distribution:
+        """Images and fully specified concepts to a diagonal normal over Float[B, D]."""
+        features = torch.cat([self.trunk(image), self.concept(self.values(concept))], dim=-1)
+        return diagonal_normal(*self.head(self.hidden(features)))
+
+
+class BernoulliDecoder(nn.Module):
+    """p(x|z): a network that gives the logits of Bernoulli pixels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, z: Tensor) -> Distribution:
+        """Float[B, D] to a distribution over Float[B, C, H, W]."""
+        return bernoulli_image(self.network(z))
+
+
+class ConceptDecoder(nn.Module):
+    """p(y|z) = prod_k p(y_k|z): one MLP an attribute, with a penalty on its weights.
+
+    Args:
+        schema: The attributes.
+        latent_size: D.
+        sizes: Widths of the hidden layers.
+        l1: Weight of the sum of absolute weights.
+        l2: Weight of the sum of squared weights.
+    """
+
+    def __init__(
+        self, schema: Schema, *, latent_size: int, sizes: Sequence[int], l1: float = 0.0, l2: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(
+            nn.Sequential(*mlp((latent_size, *sizes)), nn.Linear(sizes[-1], size)) for size in schema.sizes
+        )
+        self.l1, self.l2 = l1, l2
+
+    def forward(self, z: Tensor) -> FactorisedCategorical:
+        """Float[B, D] to a distribution over Long[B, A]."""
+        return FactorisedCategorical([network(z) for network in self.networks])
+
+    def penalty(self) -> Tensor | None:
+        """The regulariser of the weight matrices, added to the loss in training; None where there is none."""
+        if not (self.l1 or self.l2):
+            return None
+        weights = [parameter for parameter in self.parameters() if parameter.ndim > 1]
+        total = torch.zeros((), device=weights[0].device, dtype=weights[0].dtype)
+        if self.l1:
+            total = total + self.l1 * torch.stack([weight.abs().sum() for weight in weights]).sum()
+        if self.l2:
+            total = total + self.l2 * torch.stack([weight.square().sum() for weight in weights]).sum()
+        return total

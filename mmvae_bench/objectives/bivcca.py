@@ -1,0 +1,52 @@
+"""BiVCCA (Wang et al. 2016, Sec. 3.2; with the weights of Vedantam et al. 2018, Sec. 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+from ..data.base import Batch
+from ..specs.objectives.bivcca import BiVCCASpec
+from .base import Objective, Terms
+from .elbo import elbo
+
+
+def bivcca(terms: Mapping[str, tuple[float, Tensor, Tensor, Tensor]], *, lambda_: float) -> Terms:
+    """``-sum_m w_m (E_q(z|m)[log p(x|z) + lambda log p(y|z)] - KL(q(z|m) || p(z)))``, the batch mean.
+
+    Args:
+        terms: For each modality m (``image``, ``concept``): its weight w_m (mu and 1 - mu), then log p(x|z),
+            log p(y|z) and KL(q(z|m) || p(z)), each Float[B], with z ~ q(z|m).
+        lambda_: Weight of log p(y|z).
+    """
+    bounds: list[Tensor] = []
+    parts: dict[str, Tensor] = {}
+    for modality, (weight, log_px, log_py, kl) in terms.items():
+        bounds.append(weight * elbo(log_px=log_px, log_py=log_py, kl=kl, concept_weight=lambda_).mean())
+        parts |= {f"{modality}/log_px": log_px, f"{modality}/log_py": log_py, f"{modality}/kl": kl}
+    return Terms(-sum(bounds[1:], start=bounds[0]), parts)
+
+
+class BiVCCA(Objective):
+    """Each modality alone must tell both."""
+
+    spec: BiVCCASpec
+
+    def terms(self, batch: Batch) -> Terms:
+        """Both bounds at one z each. A bound whose weight is zero is not computed, and its encoder gets no gradient."""
+        terms, latents = {}, {}
+        for modality, weight in (("image", self.spec.mu), ("concept", 1 - self.spec.mu)):
+            if weight:
+                q = self._posterior_of(modality, batch)
+                latents[modality] = z = q.rsample()
+                px, py = self.likelihood(z, batch.concept)
+                kl = kl_divergence(q, self.prior(q))
+                terms[modality] = (weight, px.log_prob(batch.image), py.log_prob(batch.concept), kl)
+        loss = bivcca(terms, lambda_=self.spec.lambda_)
+        loss.latents.update(latents)
+        return loss
+
+    def _posterior_of(self, modality: str, batch: Batch) -> Distribution:
+        return self.posterior(image=batch.image) if modality == "image" else self.posterior(concept=batch.concept)

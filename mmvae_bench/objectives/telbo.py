@@ -1,0 +1,81 @@
+"""TELBO: the triple ELBO (Vedantam et al. 2018, Eq. 5)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from ..data.base import Batch
+from ..specs.objectives.telbo import TELBOSpec
+from ..specs.trial import TrainingSpec
+from .base import Objective, Stage, Terms
+from .elbo import elbo
+from .frozen import frozen_call
+from .jvae import joint_terms
+
+
+def telbo_unimodal(
+    *, image_log_px: Tensor, image_kl: Tensor, concept_log_py: Tensor, concept_kl: Tensor, gamma: float
+) -> Terms:
+    """The two terms that fit q(z|x) and q(z|y) to fixed decoders, negated, the batch mean.
+
+    ``-E_q(z|x)[log p(x|z)] + KL(q(z|x) || p(z)) - E_q(z|y)[gamma log p(y|z)] + KL(q(z|y) || p(z))``
+
+    Args:
+        image_log_px: log p(x|z), Float[B], z ~ q(z|x).
+        image_kl: KL(q(z|x) || p(z)), Float[B].
+        concept_log_py: log p(y|z), Float[B], z ~ q(z|y).
+        concept_kl: KL(q(z|y) || p(z)), Float[B].
+        gamma: Weight of log p(y|z).
+    """
+    image = elbo(log_px=image_log_px, kl=image_kl)
+    concept = elbo(log_py=concept_log_py, kl=concept_kl, concept_weight=gamma)
+    return Terms(
+        -(image + concept).mean(),
+        {
+            "image/log_px": image_log_px,
+            "image/kl": image_kl,
+            "concept/log_py": concept_log_py,
+            "concept/kl": concept_kl,
+        },
+    )
+
+
+class TELBO(Objective):
+    """``elbo(x,y; 1, lambda) + elbo(x; 1) + elbo(y; gamma)``; the decoders learn from the first term only."""
+
+    spec: TELBOSpec
+
+    def stages(self, training: TrainingSpec) -> list[Stage]:
+        """All terms from the first step, or the joint term first and the unimodal encoders after it."""
+        if self.spec.schedule == "joint":
+            return super().stages(training)
+        return [
+            Stage("fit", training.steps, ("joint_encoder", *self.decoders)),
+            Stage("unimodal", self.spec.unimodal_steps or training.steps, ("image_encoder", "concept_encoder")),
+        ]
+
+    def terms(self, batch: Batch) -> Terms:
+        """The terms of the current stage; all three outside training in two stages."""
+        if self.spec.schedule == "two_stage" and self.stage is not None:
+            return self.joint(batch) if self.stage.name == "fit" else self.unimodal(batch)
+        joint, unimodal = self.joint(batch), self.unimodal(batch)
+        return Terms(joint.loss + unimodal.loss, joint.parts | unimodal.parts, joint.latents | unimodal.latents)
+
+    def joint(self, batch: Batch) -> Terms:
+        """The JVAE term."""
+        return joint_terms(self, batch, lambda_=self.spec.lambda_)
+
+    def unimodal(self, batch: Batch) -> Terms:
+        """The image and concept terms, through decoders that are left exactly as they are."""
+        q_image, q_concept = self.posterior(image=batch.image), self.posterior(concept=batch.concept)
+        z_image, z_concept = q_image.rsample(), q_concept.rsample()
+        terms = telbo_unimodal(
+            image_log_px=frozen_call(self.image_decoder, z_image).log_prob(batch.image),
+            image_kl=kl_divergence(q_image, self.prior(q_image)),
+            concept_log_py=frozen_call(self.concept_decoder, z_concept).log_prob(batch.concept),
+            concept_kl=kl_divergence(q_concept, self.prior(q_concept)),
+            gamma=self.spec.gamma,
+        )
+        terms.latents.update(image=z_image, concept=z_concept)
+        return terms

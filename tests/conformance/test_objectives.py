@@ -1,0 +1,181 @@
+"""Every registered objective, on the thin backbone: what the benchmark relies on, whatever the formula."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmvae_bench.data.base import Batch, ConceptDataModule
+from mmvae_bench.objectives.base import CapabilityError, Objective
+from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.specs.trial import TrainingSpec
+from mmvae_bench.training.fit import fit
+
+NAMES = objectives.names()
+
+
+def build(name: str, data: ConceptDataModule, *, seed: int = 0) -> Objective:
+    backbone = backbones.parse({"name": "mnist_a_thin", "width": 4, "hidden": 32, "latent_size": 4})
+    built = backbone.build(schema=data.schema, image_shape=data.image_shape)
+    objective = objectives.parse(name).build(built, seed=seed)
+    assert isinstance(objective, Objective)
+    return objective
+
+
+@pytest.fixture
+def batch(digits: ConceptDataModule) -> Batch:
+    return digits.store.batch(digits.rows("train")[:32])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_overfits_one_batch(name: str, digits: ConceptDataModule, batch: Batch) -> None:
+    objective = build(name, digits)
+    for stage in objective.stages(TrainingSpec(steps=150)):
+        objective.begin_stage(stage)
+        objective.train()
+        objective.training_spec = TrainingSpec(learning_rate=3e-3)
+        optimizer = objective.configure_optimizers()
+        losses = []
+        for step in range(stage.steps):
+            torch.manual_seed(step)
+            terms = objective.terms(batch)
+            optimizer.zero_grad()
+            terms.loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            losses.append(terms.loss.item())
+        assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_reach_what_a_stage_trains_and_nothing_else(
+    name: str, digits: ConceptDataModule, batch: Batch
+) -> None:
+    objective = build(name, digits)
+    for stage in objective.stages(TrainingSpec(steps=1)):
+        objective.begin_stage(stage)
+        objective.train()
+        frozen = {name for name in objective.network_names if name not in stage.trains}
+        buffers = {key: value.clone() for key, value in objective.named_buffers() if key.split(".")[0] in frozen}
+        objective.zero_grad(set_to_none=True)
+        objective.terms(batch).loss.backward()  # type: ignore[no-untyped-call]
+        for key, parameter in objective.named_parameters():
+            trained = key.split(".")[0] in stage.trains
+            assert (parameter.grad is not None) == trained, key
+            assert not trained or bool(parameter.grad.abs().sum() > 0), key  # type: ignore[union-attr]
+        assert all(torch.equal(dict(objective.named_buffers())[key], value) for key, value in buffers.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_seed_same_loss(name: str, digits: ConceptDataModule, batch: Batch) -> None:
+    losses = []
+    for seed in (0, 0, 1):
+        objective = build(name, digits, seed=seed)
+        torch.manual_seed(7)
+        losses.append(objective.terms(batch).loss.item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_answers_survive_save_and_load(name: str, digits: ConceptDataModule, batch: Batch) -> None:
+    objective, other = build(name, digits), build(name, digits, seed=1)
+    fit(objective, digits, TrainingSpec(steps=3, learning_rate=1e-2), key="k", seed=0)
+    other.load_state_dict(objective.state_dict())
+    torch.manual_seed(2)
+    mine = objective.eval().terms(batch).loss
+    torch.manual_seed(2)
+    assert torch.equal(mine, other.eval().terms(batch).loss)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_terms_are_per_example_and_finite(name: str, digits: ConceptDataModule, batch: Batch) -> None:
+    terms = build(name, digits).terms(batch)
+    assert terms.loss.ndim == 0
+    assert terms.parts
+    assert terms.latents
+    for part in terms.parts.values():
+        assert part.shape == (32,)
+        assert bool(part.isfinite().all())
+    assert all(z.shape == (32, 4) for z in terms.latents.values())
+    assert all(bool((part >= -1e-4).all()) for key, part in terms.parts.items() if key.split("/")[-1].startswith("kl"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_imagine(name: str, digits: ConceptDataModule) -> None:
+    objective = build(name, digits)
+    concepts = torch.tensor([[3, 0, -1, -1], [3, 0, 1, 2], [-1, -1, -1, -1]])
+    if not objective.can_imagine:
+        with pytest.raises(CapabilityError, match=name):
+            objective.imagine(concepts)
+        return
+    if not objective.spec.partial_concepts:
+        with pytest.raises(CapabilityError, match="fully specified"):
+            objective.imagine(concepts)
+        concepts = concepts[1:2]
+
+    def draw(seed: int, **options: bool) -> torch.Tensor:
+        return objective.imagine(concepts, num_samples=5, generator=torch.Generator().manual_seed(seed), **options)
+
+    images = draw(0)
+    assert images.shape == (len(concepts), 5, 1, 16, 16)
+    assert bool(((images == 0) | (images == 1)).all()), "samples of Bernoulli pixels are binary"
+    assert torch.equal(images, draw(0))
+    assert not torch.equal(images, draw(1))
+    means = draw(0, mean=True)
+    assert bool(((means > 0) & (means < 1)).all())
+    assert objective.imagine(concepts[0], num_samples=2).shape == (2, 1, 16, 16)
+    before = torch.random.get_rng_state()
+    draw(0)
+    assert torch.equal(before, torch.random.get_rng_state()), "a generator of one's own leaves the global one alone"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_imagine_refuses_what_is_no_concept(name: str, digits: ConceptDataModule) -> None:
+    objective = build(name, digits)
+    with pytest.raises(ValueError, match="'scale' takes 0..1 or -1"):
+        objective.imagine(torch.tensor([1, 5, 0, 0]))
+    with pytest.raises(ValueError, match="has 4 attributes"):
+        objective.imagine(torch.tensor([1, 0]))
+    with pytest.raises(ValueError, match="holds integers"):
+        objective.imagine(torch.zeros(4))
+    with pytest.raises(ValueError, match="num_samples"):
+        objective.imagine(torch.tensor([1, 0, 0, 0]), num_samples=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_describe_and_reconstruct(name: str, digits: ConceptDataModule, batch: Batch) -> None:
+    objective = build(name, digits).train()
+    if objective.can_describe:
+        described = objective.describe(batch.image)
+        assert described.shape == (32, 4)
+        digits.schema.check(described)
+        assert bool((described >= 0).all())
+        reconstructed = objective.reconstruct(batch.image)
+        assert reconstructed.shape == batch.image.shape
+        assert bool(((reconstructed >= 0) & (reconstructed <= 1)).all())
+    else:
+        with pytest.raises(CapabilityError, match=name):
+            objective.describe(batch.image)
+    assert objective.training, "a question leaves the mode as it was"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plain_lightning_trainer_trains_it(name: str, digits: ConceptDataModule) -> None:
+    import pytorch_lightning as pl
+
+    objective = build(name, digits)
+    before = {key: value.clone() for key, value in objective.state_dict().items()}
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_train_batches=2,
+    )
+    trainer.fit(objective, datamodule=digits)
+    assert all(
+        not torch.equal(before[key], value)
+        for key, value in objective.state_dict().items()
+        if key.endswith("weight") and "embedding" not in key
+    )
