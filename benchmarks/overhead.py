@@ -1,0 +1,116 @@
+"""What the training loop costs: steps a second through ``fit`` against a bare PyTorch loop.
+
+Both do the same work on the same tensors: gather a batch, ``terms()``, backward, fused Adam. The bare loop has no
+seeding, no watch on the loss, no log, no checkpoint, no Lightning. They take turns, and the median of the ratios is
+printed, because a shared machine's speed drifts.
+
+    python benchmarks/overhead.py [--steps 600] [--rounds 7] [--width 1] [--profile]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch.distributions import Distribution
+
+from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.objectives.base import Objective
+from mmvae_bench.specs.components import backbones, datasets, objectives
+from mmvae_bench.specs.trial import TrainingSpec
+from mmvae_bench.training.fit import Control, fit
+
+
+def build(data: ConceptDataModule, name: str, width: int, hidden: int) -> Objective:
+    """A fresh objective on a backbone thin enough for a step of some milliseconds."""
+    backbone = backbones.parse({"name": "mnist_a_thin", "width": width, "hidden": hidden, "latent_size": 4})
+    built = backbone.build(schema=data.schema, image_shape=data.image_shape)
+    objective: Objective = objectives.parse(name).build(built)
+    return objective
+
+
+def bare(objective: Objective, data: ConceptDataModule, training: TrainingSpec) -> float:
+    """Seconds a step of the plainest loop."""
+    optimizer = torch.optim.Adam(objective.parameters(), lr=training.learning_rate, fused=True)
+    rows, size = data.rows("train"), training.batch_size
+    started = time.perf_counter()
+    order, position = rows, len(rows)
+    for _ in range(training.steps):
+        if position + size > len(rows):
+            order, position = rows[torch.randperm(len(rows))], 0
+        batch = data.store.batch(order[position : position + size])
+        position += size
+        loss = objective.terms(batch).loss
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return (time.perf_counter() - started) / training.steps
+
+
+def fitted(objective: Objective, data: ConceptDataModule, training: TrainingSpec, folder: Path) -> float:
+    """Seconds a step of the project's loop, between its first and its last step."""
+    times: list[float] = []
+    control = Control(
+        checkpoint=folder / "last.ckpt",
+        log=folder / "log.jsonl",
+        progress=lambda *_: times.append(time.perf_counter()),
+    )
+    fit(objective, data, training, key="overhead", seed=0, control=control)
+    return (times[-1] - times[0]) / (len(times) - 1)
+
+
+def main() -> None:
+    """Prints a table row an objective."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--width", type=int, default=1)
+    parser.add_argument("--hidden", type=int, default=32)
+    parser.add_argument("--objectives", nargs="+", default=["jvae", "bivcca"])
+    parser.add_argument("--profile", action="store_true", help="print where the loop's time goes, for the first one")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data: ConceptDataModule = datasets.parse({"name": "mnist_a", "canvas": 16, "replicas": 3}).build()
+    data.prepare_data()
+    data.setup()
+    # One validation, at the end: how often to validate is the user's choice, not the loop's cost.
+    training = TrainingSpec(steps=options.steps, validations=1)
+    if options.profile:
+        profile(data, training, options)
+        return
+    print("| objective | bare ms/step | fit ms/step | fit steps/s over bare | lowest | highest |")
+    print("|---|---|---|---|---|---|")
+    for name in options.objectives:
+        Distribution.set_default_validate_args(False)
+        bare(build(data, name, options.width, options.hidden), data, TrainingSpec(steps=50))
+        pairs = []
+        for _ in range(options.rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                first = bare(build(data, name, options.width, options.hidden), data, training)
+                second = fitted(build(data, name, options.width, options.hidden), data, training, Path(folder))
+            pairs.append((first, second))
+        ratios = sorted(first / second for first, second in pairs)
+        middle = [1e3 * statistics.median(column) for column in zip(*pairs, strict=True)]
+        print(
+            f"| {name} | {middle[0]:.2f} | {middle[1]:.2f} | {statistics.median(ratios):.3f} "
+            f"| {ratios[0]:.3f} | {ratios[-1]:.3f} |"
+        )
+
+
+def profile(data: ConceptDataModule, training: TrainingSpec, options: argparse.Namespace) -> None:
+    """Prints cProfile's view of one fit."""
+    import cProfile
+    import pstats
+
+    objective = build(data, options.objectives[0], options.width, options.hidden)
+    with tempfile.TemporaryDirectory() as folder, cProfile.Profile() as profiler:
+        fitted(objective, data, training, Path(folder))
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
+
+
+if __name__ == "__main__":
+    main()

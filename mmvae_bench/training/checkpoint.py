@@ -1,0 +1,79 @@
+"""Checkpoints: tensors and plain JSON only, written whole or not at all."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import torch
+from torch import Tensor
+
+from ..files import write_atomic
+from ..specs.errors import BenchmarkError
+
+FORMAT = 1
+
+
+class CheckpointError(BenchmarkError):
+    """A checkpoint that cannot be used."""
+
+
+@dataclass
+class Checkpoint:
+    """The state of training between two steps.
+
+    Attributes:
+        key: Key of the trial that it belongs to.
+        stage: Index of the current stage; the number of stages when training is finished.
+        step: Steps done in that stage.
+        weights: ``state_dict`` of the objective.
+        optimizer: ``state_dict`` of the stage's optimiser; None at the start of a stage.
+        history: Validation records so far, plain JSON.
+        seconds: Time spent training so far.
+    """
+
+    key: str
+    stage: int
+    step: int
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any] | None = None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def save(self, path: Path) -> None:
+        """Writes beside ``path``, flushes, renames: a kill at any moment leaves the old file or the new one."""
+        write_atomic(path, lambda file: torch.save({"format": FORMAT, **vars(self)}, file))
+
+    @classmethod
+    def load(cls, path: Path, *, key: str) -> Checkpoint:
+        """Reads a checkpoint of the trial ``key``, refusing anything but tensors and plain values.
+
+        Raises:
+            CheckpointError: where the file is damaged, holds pickled objects, or is another trial's.
+        """
+        advice = "move it away to train this trial from the start"
+        try:
+            # torch does not check the archive's checksums when it reads; this does.
+            with ZipFile(path) as archive:
+                damaged = archive.testzip()
+        except (BadZipFile, EOFError, OSError, ValueError, NotImplementedError, zlib.error) as error:
+            raise CheckpointError(f"checkpoint {path} is damaged ({error}): {advice}") from error
+        if damaged is not None:
+            raise CheckpointError(f"checkpoint {path} is damaged (in {damaged}): {advice}")
+        try:
+            values = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"checkpoint {path} holds pickled Python objects, which are never loaded: {advice}"
+            ) from error
+        except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+            raise CheckpointError(f"checkpoint {path} is damaged ({type(error).__name__}): {advice}") from error
+        if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+            raise CheckpointError(f"checkpoint {path} was written by another version of mmvae-bench: {advice}")
+        if values.get("key") != key:
+            raise CheckpointError(f"checkpoint {path} belongs to trial {values.get('key')!r}, not to {key!r}: {advice}")
+        return cls(**values)

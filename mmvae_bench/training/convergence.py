@@ -1,0 +1,55 @@
+"""How far from convergence a run stopped: the slope of the validation ELBO at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..statistics import slope
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """The end of a validation curve.
+
+    Attributes:
+        slope_per_1000_steps: Nats per image that the validation ELBO gains in 1,000 steps, by least squares over the
+            last third of the curve.
+        standard_error: Of that slope.
+        last_elbo: The last value, nats per image.
+        verdict: ``rising``, ``falling`` (overfitting, or an unstable loss) or ``flat``: within two standard errors of
+            zero, or under a thousandth of the ELBO in as many steps again.
+    """
+
+    slope_per_1000_steps: float
+    standard_error: float
+    last_elbo: float
+    verdict: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; not-a-number becomes null."""
+        return {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in vars(self).items()
+        }
+
+
+def convergence(steps: Sequence[int], elbos: Sequence[float]) -> Convergence:
+    """Judges the last third of a validation curve, at least three points of it.
+
+    >>> convergence([1000, 2000, 3000, 4000], [-9.0, -6.0, -5.0, -4.0]).slope_per_1000_steps
+    1.0
+    """
+    if len(steps) < 3:
+        last = elbos[-1] if elbos else math.nan
+        return Convergence(math.nan, math.nan, last, "unknown: fewer than three validations")
+    tail = max(3, math.ceil(len(steps) / 3))
+    per_step, error = slope(steps[-tail:], elbos[-tail:])
+    gain = abs(per_step) * steps[-1]
+    if abs(per_step) <= 2 * error or gain <= 1e-3 * abs(elbos[-1]):
+        verdict = "flat"
+    else:
+        verdict = "rising" if per_step > 0 else "falling"
+    return Convergence(1000 * per_step, 1000 * error, elbos[-1], verdict)

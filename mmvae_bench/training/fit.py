@@ -1,0 +1,322 @@
+"""The stage loop: one Lightning fit a stage, seeds from (seed, stage, step), exact resume.
+
+Lightning keeps no state of the random generators, so nothing here depends on theirs: each step seeds itself, and the
+order of the batches is a function of the epoch. A checkpoint is therefore complete with weights, optimiser and step.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch.distributions import Distribution
+
+from ..data.base import ConceptDataModule
+from ..objectives.base import Objective, Stage, Terms
+from ..specs.seeds import derive_seed
+from ..specs.trial import TrainingSpec
+from .checkpoint import Checkpoint
+from .watch import FiniteWatch
+
+LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "tf32": "32-true", "bfloat16": "bf16-mixed"}
+VALIDATION_IMAGES = 2048
+"""The validation ELBO is measured on at most this many images, always the same ones with the same noise."""
+
+
+class TrainingInterrupted(Exception):
+    """Training was asked to stop, and has saved its state."""
+
+
+@dataclass
+class Control:
+    """How a run is watched and stopped from outside; none of it changes a number.
+
+    Attributes:
+        checkpoint: Where the state is saved; None: nowhere.
+        log: JSON-lines file of training and validation records; None: nowhere.
+        checkpoint_seconds: Time between two saves.
+        stop: Asked at every step: should training save its state and stop?
+        progress: Told (stage name, steps done overall, steps overall, steps a second) at every step; must be quick.
+    """
+
+    checkpoint: Path | None = None
+    log: Path | None = None
+    checkpoint_seconds: float = 60.0
+    stop: Callable[[], bool] = lambda: False
+    progress: Callable[[str, int, int, float], None] = lambda stage, step, steps, rate: None
+
+
+@dataclass
+class Fitted:
+    """What training leaves beside the weights.
+
+    Attributes:
+        steps: Steps of all stages.
+        seconds: Time spent training, over all interruptions.
+        history: Validation records: stage, step, elbo and the mean of each part, in nats per image.
+    """
+
+    steps: int
+    seconds: float
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def fit(
+    objective: Objective,
+    data: ConceptDataModule,
+    training: TrainingSpec,
+    *,
+    key: str,
+    seed: int,
+    device: torch.device | str = "cpu",
+    control: Control | None = None,
+) -> Fitted:
+    """Trains ``objective`` through all its stages, from the checkpoint where there is one.
+
+    Args:
+        objective: Its weights are trained in place.
+        data: Prepared and set up, resident on ``device``.
+        training: Steps, batch size, learning rate, precision.
+        key: The trial's key, written into checkpoints.
+        seed: Training seed.
+        device: Where to train.
+        control: Checkpoints, logs, progress and stopping.
+
+    Raises:
+        TrainingInterrupted: after saving, when ``control.stop`` says so.
+        NonFiniteLossError: naming the step and the part that broke; the last good checkpoint stays.
+        CheckpointError: where the checkpoint cannot be used.
+    """
+    control, device = control or Control(), torch.device(device)
+    stages = objective.stages(training)
+    state = Checkpoint(key, 0, 0, {})
+    if control.checkpoint is not None and control.checkpoint.exists():
+        state = Checkpoint.load(control.checkpoint, key=key)
+        objective.load_state_dict(state.weights)
+    if control.log is not None:
+        _forget_after(control.log, stages, state)
+    objective.training_seed, objective.training_spec = seed, training
+    if training.compile:
+        # The networks, not the LightningModule: its hooks break the graph.
+        for name in objective.network_names:
+            getattr(objective, name).compile()
+    with _training_mode(training):
+        while state.stage < len(stages):
+            stage = stages[state.stage]
+            done = sum(earlier.steps for earlier in stages[: state.stage])
+            loop = _StageLoop(objective, data, training, stage, state, control, device, done, _total(stages))
+            loop.run()
+    objective.to("cpu" if device.type == "cpu" else device)
+    return Fitted(_total(stages), state.seconds, state.history)
+
+
+def validation_terms(objective: Objective, data: ConceptDataModule, *, partition: str = "val") -> dict[str, float]:
+    """The ELBO (the negative loss) of a partition and the mean of each part, in nats per image, without a gradient.
+
+    The same images and the same noise at every call, so that differences along a run are not noise.
+    """
+    sums: dict[str, float] = {}
+    count = 0
+    training = objective.training
+    objective.eval()
+    devices = [objective.device] if objective.device.type == "cuda" else []
+    with torch.no_grad(), torch.random.fork_rng(devices=devices):
+        for number, batch in enumerate(data.batches(partition, limit=VALIDATION_IMAGES)):
+            torch.manual_seed(derive_seed("validation", partition=partition, batch=number))
+            terms = objective.terms(batch)
+            means = {"elbo": -terms.loss} | {name: part.mean() for name, part in terms.parts.items()}
+            for name, value in means.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * len(batch)
+            count += len(batch)
+    objective.train(training)
+    return {name: value / count for name, value in sums.items()}
+
+
+class _StageLoop(pl.Callback):
+    """Runs one stage, and saves, logs, validates and stops between its steps."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        data: ConceptDataModule,
+        training: TrainingSpec,
+        stage: Stage,
+        state: Checkpoint,
+        control: Control,
+        device: torch.device,
+        done: int,
+        total: int,
+    ) -> None:
+        self.objective, self.data, self.training, self.stage = objective, data, training, stage
+        self.state, self.control, self.device, self.done, self.total = state, control, device, done, total
+        self.watch = FiniteWatch(stage.name)
+        self.validate_every = max(1, stage.steps // training.validations)
+        self.log_every = max(1, stage.steps // 200)
+        self.clock = self.saved = self.counted_at = time.monotonic()
+        self.counted_step, self.rate = state.step, 0.0
+
+    def run(self) -> None:
+        """Fits the stage from the state's step to its end, and moves the state to the next stage."""
+        objective, state = self.objective, self.state
+        objective.begin_stage(self.stage)
+        objective.train()
+        objective.step_done = state.step
+        if state.step < self.stage.steps:
+            trainer = pl.Trainer(
+                max_epochs=1,
+                accelerator="gpu" if self.device.type == "cuda" else "cpu",
+                devices=[self.device.index or 0] if self.device.type == "cuda" else 1,
+                precision=LIGHTNING_PRECISION[self.training.precision],
+                callbacks=[self],
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                limit_val_batches=0,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+            )
+            loader = self.data.training_loader(
+                batch_size=self.training.batch_size,
+                seed=objective.training_seed,
+                stage=self.stage.name,
+                start=state.step,
+                stop=self.stage.steps,
+            )
+            trainer.fit(objective, train_dataloaders=loader)
+        self._snapshot()
+        state.stage, state.step, state.optimizer = state.stage + 1, 0, None
+        self._save()
+
+    # ---- Lightning's hooks
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.state.optimizer is not None:
+            self._optimizer.load_state_dict(self.state.optimizer)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        step, terms = self.objective.step_done, self.objective.last_terms
+        assert terms is not None
+        self.watch.update(step - 1, terms)
+        if step % self.log_every == 0 or step == self.stage.steps:
+            self.watch.check()
+            self._log_training(step, terms)
+        if step % self.validate_every == 0 or step == self.stage.steps:
+            self._validate(step)
+        self.objective.last_terms = None
+        now = time.monotonic()
+        if now - self.counted_at >= 1:
+            self.rate = (step - self.counted_step) / (now - self.counted_at)
+            self.counted_at, self.counted_step = now, step
+        self.control.progress(self.stage.name, self.done + step, self.total, self.rate)
+        stop = self.control.stop()
+        if stop or now - self.saved >= self.control.checkpoint_seconds:
+            self._snapshot()
+            self._save()
+        if stop and step < self.stage.steps:
+            raise TrainingInterrupted(f"stopped at step {step} of stage {self.stage.name!r}")
+
+    # ---- state
+
+    @property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        optimizer = self.objective.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        return optimizer
+
+    def _snapshot(self) -> None:
+        self.watch.check()
+        now = time.monotonic()
+        self.state.seconds += now - self.clock
+        self.clock = now
+        self.state.step = self.objective.step_done
+        self.state.weights = self.objective.state_dict()
+        if self.objective.optimizer is not None:
+            self.state.optimizer = self.objective.optimizer.state_dict()
+
+    def _save(self) -> None:
+        if self.control.checkpoint is not None:
+            self.state.save(self.control.checkpoint)
+        self.saved = time.monotonic()
+
+    # ---- records
+
+    def _log_training(self, step: int, terms: Terms) -> None:
+        parts = {name: float(part.detach().mean()) for name, part in terms.parts.items()}
+        self._log({"event": "train", "stage": self.stage.name, "step": step, "loss": float(terms.loss.detach()), "parts": parts})
+
+    def _validate(self, step: int) -> None:
+        parts = validation_terms(self.objective, self.data)
+        record = {"event": "validation", "stage": self.stage.name, "step": step, "elbo": parts.pop("elbo"), "parts": parts}
+        self.state.history.append({key: value for key, value in record.items() if key != "event"})
+        self._log(record)
+
+    def _log(self, record: dict[str, Any]) -> None:
+        if self.control.log is not None:
+            with self.control.log.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+
+
+def _total(stages: list[Stage]) -> int:
+    return sum(stage.steps for stage in stages)
+
+
+def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
+    """Drops the records of steps that will be done again, and a last line that a kill cut short."""
+    order = {stage.name: index for index, stage in enumerate(stages)}
+    kept = []
+    for line in log.read_text().splitlines() if log.exists() else []:
+        try:
+            record = json.loads(line)
+            position = (order[record["stage"]], record["step"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if position <= (state.stage, state.step):
+            kept.append(line + "\n")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(kept))
+
+
+@contextmanager
+def _training_mode(training: TrainingSpec) -> Iterator[None]:
+    """Process-wide switches of a training run, put back afterwards.
+
+    Argument validation of Distributions costs a device sync a call; the watch on the loss takes its place.
+    """
+    validated = Distribution._validate_args
+    threads = torch.get_num_threads()
+    # Lightning tells at every fit which devices it has found, and advertises.
+    talk = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    level = talk.level
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    talk.setLevel(logging.WARNING)
+    Distribution.set_default_validate_args(False)
+    torch.set_num_threads(training.num_threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
+    try:
+        with warnings.catch_warnings():
+            # The loader is resident: worker processes would only slow it down.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*treespec.*")
+            # A network that is frozen in a stage is in eval mode on purpose.
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+            # Validation runs between steps, on fixed noise, not through Lightning's loop.
+            warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
+            yield
+    finally:
+        talk.setLevel(level)
+        Distribution.set_default_validate_args(validated)
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32

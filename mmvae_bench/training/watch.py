@@ -1,0 +1,61 @@
+"""Stopping a trial whose loss is no longer a number, with the step and the part that broke."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..objectives.base import Terms
+from ..specs.errors import BenchmarkError
+
+
+class NonFiniteLossError(BenchmarkError):
+    """The loss is infinite or not a number."""
+
+
+class FiniteWatch:
+    """Looks at every step's loss, and on a GPU asks for the outcome only now and then.
+
+    On a CPU the check is immediate. On a GPU it would stall every step, so the first bad step of the loss and of each
+    part is latched on the device and read by :meth:`check`.
+    """
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self._first_bad: Tensor | None = None
+        self._names: list[str] = []
+
+    def update(self, step: int, terms: Terms) -> None:
+        """Sees the terms of ``step`` (0-based); raises at once on a CPU."""
+        if terms.loss.device.type == "cpu":
+            if not math.isfinite(terms.loss.item()):
+                broken = [name for name, part in terms.parts.items() if not bool(part.isfinite().all())]
+                raise self._error(step, broken)
+            return
+        sums = [terms.loss.detach(), *(part.detach().sum() for part in terms.parts.values())]
+        bad = ~torch.stack([value.float() for value in sums]).isfinite()
+        if self._first_bad is None:
+            self._names = list(terms.parts)
+            self._first_bad = torch.full((len(sums),), -1, dtype=torch.long, device=bad.device)
+        self._first_bad = torch.where((self._first_bad < 0) & bad, step, self._first_bad)
+
+    def check(self) -> None:
+        """Raises where a bad step was latched."""
+        if self._first_bad is None:
+            return
+        loss_step, *part_steps = self._first_bad.tolist()
+        if loss_step >= 0:
+            # The sum of a part may break before or with the loss; later steps only show the damage spreading.
+            broken = [
+                name for name, step in zip(self._names, part_steps, strict=True) if 0 <= step <= loss_step
+            ]
+            raise self._error(loss_step, broken)
+
+    def _error(self, step: int, broken: list[str]) -> NonFiniteLossError:
+        what = f"in {', '.join(broken)}" if broken else "in the sum of its parts, each of which is finite"
+        return NonFiniteLossError(
+            f"the loss is not finite at step {step + 1} of stage {self.stage!r}: {what}; "
+            "try a smaller learning rate or smaller weights"
+        )

@@ -1,0 +1,59 @@
+"""Small trainings that can be stopped at any step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.objectives.base import Objective
+from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.specs.trial import TrainingSpec
+from mmvae_bench.training.fit import Control, Fitted, TrainingInterrupted, fit
+
+Run = Callable[..., tuple[Objective, Fitted | None]]
+
+
+@pytest.fixture
+def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
+    """Trains an objective, stopping after ``stop_after`` steps of this call where that is given."""
+
+    def train(
+        name: str = "telbo",
+        *,
+        steps: int = 20,
+        stop_after: int | None = None,
+        seed: int = 0,
+        folder: str | None = None,
+        learning_rate: float = 1e-3,
+        **parameters: object,
+    ) -> tuple[Objective, Fitted | None]:
+        backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3})
+        built = backbone.build(schema=digits.schema, image_shape=digits.image_shape)
+        objective = objectives.parse({"name": name, **parameters}).build(built, seed=seed)
+        training = TrainingSpec(steps=steps, batch_size=32, learning_rate=learning_rate, validations=4)
+        asked = 0
+
+        def stop() -> bool:
+            nonlocal asked
+            asked += 1
+            return stop_after is not None and asked >= stop_after
+
+        control = Control(stop=stop)
+        if folder is not None:
+            control.checkpoint, control.log = tmp_path / folder / "last.ckpt", tmp_path / folder / "log.jsonl"
+        try:
+            return objective, fit(objective, digits, training, key="k", seed=seed, control=control)
+        except TrainingInterrupted:
+            return objective, None
+
+    return train
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    """Bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)

@@ -1,0 +1,69 @@
+"""A loss that is not finite ends the trial, with the step and the part that broke."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmvae_bench.objectives.base import Terms
+from mmvae_bench.training.checkpoint import Checkpoint
+from mmvae_bench.training.convergence import convergence
+from mmvae_bench.training.watch import FiniteWatch, NonFiniteLossError
+
+from .conftest import Run
+
+
+def test_a_part_that_breaks_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from mmvae_bench.objectives.telbo import TELBO
+
+    original = TELBO.unimodal
+
+    def breaks(self: TELBO, batch: object) -> Terms:
+        terms = original(self, batch)  # type: ignore[arg-type]
+        if self.step_done == 6 and self.training:
+            terms.parts["concept/kl"] = terms.parts["concept/kl"] + float("inf")
+            terms.loss = terms.loss + terms.parts["concept/kl"].mean()
+        return terms
+
+    run(folder="a", stop_after=4)
+    monkeypatch.setattr(TELBO, "unimodal", breaks)
+    with pytest.raises(NonFiniteLossError, match=r"step 7 of stage 'fit': in concept/kl;"):
+        run(folder="a")
+    assert Checkpoint.load(tmp_path / "a" / "last.ckpt", key="k").step == 4
+
+
+def test_a_learning_rate_that_explodes_fails_early(run: Run) -> None:
+    with pytest.raises(NonFiniteLossError, match="not finite at step"):
+        run("jvae", steps=300, learning_rate=1e4)
+
+
+def test_the_latch_reports_the_first_bad_step_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The branch of a GPU, on meta-free CPU tensors whose loss claims another device."""
+
+    class Loss:
+        device = torch.device("cuda")
+
+        def __init__(self, value: float) -> None:
+            self.value = torch.tensor(value)
+
+        def detach(self) -> torch.Tensor:
+            return self.value
+
+    watch = FiniteWatch("fit")
+    for step, (loss, part) in enumerate([(1.0, 1.0), (1.0, float("nan")), (float("nan"), 1.0), (2.0, 1.0)]):
+        watch.update(step, Terms(Loss(loss), {"a": torch.tensor([part]), "b": torch.ones(1)}))  # type: ignore[arg-type]
+    with pytest.raises(NonFiniteLossError, match="step 3 of stage 'fit': in a;"):
+        watch.check()
+
+
+def test_verdicts_of_convergence() -> None:
+    steps = list(range(100, 1300, 100))
+    assert convergence(steps, [-100.0 + step / 20 for step in steps]).verdict == "rising"
+    assert convergence(steps, [-100.0 - step / 20 for step in steps]).verdict == "falling"
+    noise = [0.5, -0.4, 0.1, -0.2, 0.3, -0.5, 0.2, -0.1, 0.4, -0.3, 0.2, -0.2]
+    assert convergence(steps, [-100.0 + value for value in noise]).verdict == "flat"
+    assert convergence(steps[:2], [1.0, 2.0]).verdict.startswith("unknown")
+    exact = convergence(steps, [0.02 * step for step in steps])
+    assert exact.slope_per_1000_steps == pytest.approx(20)
