@@ -2,7 +2,7 @@
 
 Both do the same work on the same tensors: gather a batch, ``terms()``, backward, fused Adam. The bare loop has no
 seeding, no watch on the loss, no log, no checkpoint, no Lightning. They take turns, and the median of the ratios is
-printed, because a shared machine's speed drifts.
+printed, in processor time, because a shared machine's speed drifts.
 
     python benchmarks/overhead.py [--steps 600] [--rounds 7] [--width 1] [--profile]
 """
@@ -37,7 +37,7 @@ def bare(objective: Objective, data: ConceptDataModule, training: TrainingSpec) 
     """Seconds a step of the plainest loop."""
     optimizer = torch.optim.Adam(objective.parameters(), lr=training.learning_rate, fused=True)
     rows, size = data.rows("train"), training.batch_size
-    started = time.perf_counter()
+    started = time.process_time()
     order, position = rows, len(rows)
     for _ in range(training.steps):
         if position + size > len(rows):
@@ -48,7 +48,7 @@ def bare(objective: Objective, data: ConceptDataModule, training: TrainingSpec) 
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-    return (time.perf_counter() - started) / training.steps
+    return (time.process_time() - started) / training.steps
 
 
 def fitted(objective: Objective, data: ConceptDataModule, training: TrainingSpec, folder: Path) -> float:
@@ -57,7 +57,7 @@ def fitted(objective: Objective, data: ConceptDataModule, training: TrainingSpec
     control = Control(
         checkpoint=folder / "last.ckpt",
         log=folder / "log.jsonl",
-        progress=lambda *_: times.append(time.perf_counter()),
+        progress=lambda *_: times.append(time.process_time()),
     )
     fit(objective, data, training, key="overhead", seed=0, control=control)
     return (times[-1] - times[0]) / (len(times) - 1)

@@ -32,6 +32,9 @@ class Attribute:
     def __post_init__(self) -> None:
         if len(self.values) < 2 or len(set(self.values)) != len(self.values):
             raise ValueError(f"attribute {self.name!r} needs two or more distinct values, got {self.values}")
+        for text in (self.name, *self.values):
+            if not text or text != text.strip() or set(text) & set(",=*"):
+                raise ValueError(f"attribute {self.name!r}: {text!r} cannot be written in a concept (',', '=', '*')")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -115,7 +118,7 @@ class Schema:
         return torch.tensor(self.indices(text), dtype=torch.long)
 
     def format(self, concept: Iterable[int]) -> str:
-        """The text of a concept (Long[attribute] or a sequence); inverse of :meth:`parse`. ``""``: nothing specified."""
+        """The text of a concept, Long[attribute] or a sequence: the inverse of :meth:`parse`."""
         pairs = zip(self.attributes, (int(index) for index in concept), strict=True)
         return ", ".join(f"{attribute.name}={attribute.values[index]}" for attribute, index in pairs if index >= 0)
 
@@ -214,7 +217,7 @@ def compositional_split(
         order[i], order[j] = order[j], order[i]
     # Rounded, not truncated: 0.85 + 0.05 falls short of 0.9 in floating point.
     cuts = [round(fractions[0] * len(order)), round((fractions[0] + fractions[1]) * len(order))]
-    parts = dict(zip(("train", "val", "test"), (order[: cuts[0]], order[cuts[0] : cuts[1]], order[cuts[1] :]), strict=True))
+    parts = {"train": order[: cuts[0]], "val": order[cuts[0] : cuts[1]], "test": order[cuts[1] :]}
     empty = [name for name, part in parts.items() if not part]
     if empty:
         raise ValueError(f"{len(order)} combinations cut at {fractions} leave nothing for {', '.join(empty)}")

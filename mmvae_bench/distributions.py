@@ -6,6 +6,7 @@ Shapes: B batch, A attribute, V value, D latent dimension.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -59,7 +60,7 @@ class FactorisedCategorical(Distribution):
     An unspecified attribute (-1) is marginalised out: it adds nothing to ``log_prob``.
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, logits: Sequence[Tensor], *, validate_args: bool | None = None) -> None:
         self.log_probs = [F.log_softmax(part, dim=-1) for part in logits]
@@ -92,7 +93,8 @@ class FactorisedCategorical(Distribution):
         """Long[..., A]: the most probable value of each attribute."""
         return torch.stack([part.argmax(-1) for part in self.log_probs], dim=-1)
 
-    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:  # type: ignore[override]
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Long[sample, ..., A]."""
-        parts = [torch.distributions.Categorical(logits=part).sample(torch.Size(sample_shape)) for part in self.log_probs]
+        shape = torch.Size(sample_shape)
+        parts = [torch.distributions.Categorical(logits=part).sample(shape) for part in self.log_probs]
         return torch.stack(parts, dim=-1)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..concepts import Schema
+from ..randomness import own_randomness
 from ..specs.components import BackboneSpec
 from ..specs.seeds import derive_seed
 
@@ -55,6 +56,5 @@ def seeded(build: Callable[[], nn.Module], *, seed: int, name: str) -> nn.Module
     Two objectives with the same seed and backbone start their common networks from the same weights, and the global
     generator is left as it was.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed("initial weights", seed=seed, network=name))
+    with own_randomness(derive_seed("initial weights", seed=seed, network=name), torch.device("cpu")):
         return build()

@@ -6,6 +6,7 @@ Shapes: B batch, A attribute, E embedding, F feature, D latent dimension.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from ..distributions import FactorisedCategorical, bernoulli_image, diagonal_nor
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Linear layers with an ELU after each: sizes[0] in, sizes[-1] out. One size alone is the identity."""
     layers: list[nn.Module] = []
-    for size_in, size_out in zip(sizes, sizes[1:], strict=False):
+    for size_in, size_out in pairwise(sizes):
         layers += [nn.Linear(size_in, size_out), nn.ELU()]
     return nn.Sequential(*layers)
 
@@ -50,9 +51,7 @@ class ValueFeatures(nn.Module):
 
     def tables(self) -> list[Tensor]:
         """The features of every value: one Float[value, F] an attribute."""
-        return [
-            network(embedding.weight) for embedding, network in zip(self.embeddings, self.networks, strict=True)
-        ]
+        return [network(embedding.weight) for embedding, network in zip(self.embeddings, self.networks, strict=True)]
 
     def forward(self, concept: Tensor) -> Tensor:
         """Long[B, A], fully specified, to Float[B, A * F]."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
@@ -64,8 +65,9 @@ class PaperBackbone(Backbone):
         """p(x|z): DCGAN's generator, 1024, 512, 256, 128, then the image, with ELU."""
         channels = (1024, 512, 256, 128, self.image_shape[0])
         layers: list[nn.Module] = [nn.Unflatten(1, (self.latent_size, 1, 1))]
-        layers += [nn.ConvTranspose2d(self.latent_size, channels[0], 4, bias=False), nn.BatchNorm2d(channels[0]), nn.ELU()]
-        for i, (size_in, size_out) in enumerate(zip(channels, channels[1:], strict=False)):
+        layers.append(nn.ConvTranspose2d(self.latent_size, channels[0], 4, bias=False))
+        layers += [nn.BatchNorm2d(channels[0]), nn.ELU()]
+        for i, (size_in, size_out) in enumerate(pairwise(channels)):
             last = i == len(channels) - 2
             layers.append(nn.ConvTranspose2d(size_in, size_out, 5, 2, padding=2, output_padding=1, bias=last))
             if not last:
@@ -109,7 +111,12 @@ class ThinBackbone(Backbone):
         """q(z|x,y)."""
         hidden = self.spec.hidden
         values = ValueFeatures(self.schema, embedding=32, sizes=(hidden,))
-        concept = mlp((hidden * len(self.schema), hidden,))
+        concept = mlp(
+            (
+                hidden * len(self.schema),
+                hidden,
+            )
+        )
         sizes = (self._flat_size + hidden, hidden)
         return JointEncoder(self._trunk(), values, concept, sizes=sizes, latent_size=self.latent_size)
 
@@ -149,4 +156,3 @@ class ThinBackbone(Backbone):
             nn.ELU(),
             nn.Flatten(),
         )
-

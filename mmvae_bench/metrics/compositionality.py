@@ -29,7 +29,7 @@ class Compositionality(QueryMean):
 
     def __init__(self, training_concepts: Tensor) -> None:
         given = as_indices(training_concepts, "training_concepts", "[combination, attribute]")
-        combinations = given.unique(dim=0)  # type: ignore[no-untyped-call]
+        combinations = given.unique(dim=0)
         super().__init__(combinations)
         self.training_concepts = combinations
 

@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 from ..backbones.base import Backbone, seeded
 from ..data.base import Batch
 from ..distributions import standard_normal
+from ..randomness import own_randomness, seed_from, seed_generators
 from ..specs.components import ObjectiveSpec, Posterior
 from ..specs.errors import BenchmarkError
 from ..specs.seeds import derive_seed
@@ -113,7 +114,7 @@ class Objective(pl.LightningModule):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Objective:
-        """Training mode for the networks of the current stage only: a frozen network keeps its batch-norm statistics."""
+        """Training mode for the networks of the current stage only: a frozen one keeps its batch-norm statistics."""
         super().train(mode)
         if self.stage is not None:
             for name in self.network_names:
@@ -132,7 +133,7 @@ class Objective(pl.LightningModule):
         if self._step_seed is None:
             name = "fit" if self.stage is None else self.stage.name
             self._step_seed = derive_seed("training step", seed=self.training_seed, stage=name) % 2**62
-        torch.manual_seed(self._step_seed + self.step_done)
+        seed_generators(self._step_seed + self.step_done, self.device)
         terms = self.terms(batch)
         loss = terms.loss
         for name in self.network_names if self.stage is None else self.stage.trains:
@@ -214,7 +215,7 @@ class Objective(pl.LightningModule):
         if num_samples < 1:
             raise ValueError(f"num_samples is at least 1, got {num_samples}")
         queries = concept.reshape(-1, concept.shape[-1]).to(self.device)
-        with self._evaluating(), seeded_from(generator, self.device):
+        with self._evaluating(), own_randomness(seed_from(generator), self.device):
             z = self.posterior(concept=queries).sample(torch.Size([num_samples])).transpose(0, 1)
             px, _ = self.likelihood(z.reshape(-1, z.shape[-1]), queries.repeat_interleave(num_samples, 0))
             images = px.mean if mean else px.sample()
@@ -254,16 +255,3 @@ class Objective(pl.LightningModule):
             yield
         finally:
             self.train(training)
-
-
-@contextmanager
-def seeded_from(generator: torch.Generator | None, device: torch.device) -> Iterator[None]:
-    """Draws of torch Distributions, which take no generator, follow ``generator``; the global state is left alone."""
-    if generator is None:
-        yield
-        return
-    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield

@@ -163,7 +163,8 @@ def _keys_of(spec: type[Spec] | None, location: Location) -> tuple[str, tuple[st
     if spec is None:
         return "this part", ()
     fields = spec.model_fields
-    owner = str(fields["name"].default) if issubclass(spec, ComponentSpec) else spec.__name__.removesuffix("Spec").lower()
+    is_component = issubclass(spec, ComponentSpec)
+    owner = str(fields["name"].default) if is_component else spec.__name__.removesuffix("Spec").lower()
     keys = (field.alias or name for name, field in fields.items())
     return owner, tuple(key for key in keys if key != "version")
 

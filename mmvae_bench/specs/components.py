@@ -34,7 +34,7 @@ class DatasetSpec(ComponentSpec):
     split_seed: int
     """Seed of the split."""
 
-    def schema(self) -> Schema:
+    def schema(self) -> Schema:  # type: ignore[override]
         """The attributes of the concepts."""
         raise NotImplementedError
 
@@ -80,13 +80,13 @@ classifiers: Registry[ClassifierSpec] = Registry(
     "classifier", ClassifierSpec, package="mmvae_bench.specs.classifiers", group="mmvae_bench.classifiers"
 )
 
+# The annotations of fields that hold a part: its base class to a type checker, the registry's parser to pydantic.
 if TYPE_CHECKING:
     ObjectiveField = ObjectiveSpec
     DatasetField = DatasetSpec
     BackboneField = BackboneSpec
     ClassifierField = ClassifierSpec
 else:
-    # The annotations of fields that hold a part: pydantic asks the registry, a type checker sees the base class.
     ObjectiveField = objectives.field()
     DatasetField = datasets.field()
     BackboneField = backbones.field()

@@ -1,4 +1,4 @@
-"""Conditions on trials: ``objective: telbo``, ``dataset.split: comp``, ``seed: 3``. ``exclude`` and ``--where`` share them.
+"""Conditions on trials, which ``exclude`` and ``--where`` share: ``objective: telbo``, ``dataset.split: comp``.
 
 A path is the kind of a part, alone for its name, or followed by one of its keys. Anything misspelt is an error: a
 condition that can never hold would be ignored in silence.
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from .base import ComponentSpec, Spec, problems_of
 from .components import backbones, datasets, objectives
 from .errors import ConfigError, Location, Problem, unknown
+from .registry import Registry
 
 KINDS = ("dataset", "backbone", "objective", "training", "seed")
 """The parts of a trial, in the order in which a grid is expanded."""
@@ -24,6 +25,7 @@ Parts = Mapping[str, Sequence[Part]]
 """The parts of each kind that a grid is made of."""
 
 _ABSENT = object()
+_REGISTRIES: Mapping[str, Registry[Any]] = {"dataset": datasets, "backbone": backbones, "objective": objectives}
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,6 @@ def conditions(given: Mapping[str, object], parts: Parts, *, location: Location 
     if problems:
         raise ConfigError(problems)
     return tuple(found)
-
-
-_REGISTRIES = {"dataset": datasets, "backbone": backbones, "objective": objectives}
 
 
 def _paths(parts: Parts) -> Iterator[str]:

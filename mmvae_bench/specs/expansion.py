@@ -86,7 +86,7 @@ def _trial(block: Block, chosen: Mapping[str, int], evaluation: EvaluationSpec) 
 
 
 def _mask(part: Part, kind: str, rules: Iterable[Sequence[Condition]]) -> int:
-    """Bit i is set where ``part`` fulfils what rule i says about its kind; a trial is left out by the bits in common."""
+    """Bit i is set where ``part`` fulfils what rule i says about its kind; bits in common leave a trial out."""
     bits = (all(item.holds(part) for item in rule if item.kind == kind) << i for i, rule in enumerate(rules))
     return sum(bits)
 
@@ -101,5 +101,3 @@ def _relocated(problem: Problem, block: Block, chosen: Mapping[str, int]) -> Pro
     if isinstance(head, str) and head in chosen:
         return replace(problem, location=(*block.location(head, chosen[head]), *rest))
     return problem
-
-

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from .base import Spec, problems_of
-from .components import backbones, datasets, objectives
-from .errors import ConfigError, Problem
+from .components import BackboneField, DatasetField, ObjectiveField
+from .errors import ConfigError, Location, Problem
 from .expansion import Block, expand_blocks
 from .trial import EvaluationSpec, TrainingSpec, TrialSpec
 from .yaml_source import read_yaml
@@ -26,9 +26,9 @@ def _listed(value: object) -> object:
 
 
 OneOrMore = Field(min_length=1)
-Datasets = Annotated[tuple[datasets.field(), ...], OneOrMore]  # type: ignore[misc]
-Backbones = Annotated[tuple[backbones.field(), ...], OneOrMore]  # type: ignore[misc]
-Objectives = Annotated[tuple[objectives.field(), ...], OneOrMore]  # type: ignore[misc]
+Datasets = Annotated[tuple[DatasetField, ...], OneOrMore]
+Backbones = Annotated[tuple[BackboneField, ...], OneOrMore]
+Objectives = Annotated[tuple[ObjectiveField, ...], OneOrMore]
 Trainings = Annotated[tuple[TrainingSpec, ...], OneOrMore, BeforeValidator(_listed)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], OneOrMore]
 
@@ -100,12 +100,14 @@ class GridSpec(Spec):
         return expand_blocks(self._blocks(), self.exclude, self.evaluation)
 
     def _blocks(self) -> list[Block]:
-        own = {key: ((key,), getattr(self, key)) for key in LISTS}
-        blocks = [own] if all(parts for _, parts in own.values()) else []
+        own: dict[str, tuple[Location, Any]] = {key: ((key,), getattr(self, key)) for key in LISTS}
+        blocks = [Block(own)] if all(parts for _, parts in own.values()) else []
         for index, include in enumerate(self.include):
-            given = {key: (("include", index, key), getattr(include, key)) for key in LISTS}
-            blocks.append({key: given[key] if given[key][1] else own[key] for key in LISTS})
-        return [Block(dict(block)) for block in blocks]
+            given: dict[str, tuple[Location, Any]] = {
+                key: (("include", index, key), getattr(include, key)) for key in LISTS if getattr(include, key)
+            }
+            blocks.append(Block(own | given))
+        return blocks
 
 
 def load_grid(path: str | Path) -> GridSpec:

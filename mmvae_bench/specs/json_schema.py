@@ -39,5 +39,6 @@ def _component(key: str, spec: type[ComponentSpec]) -> dict[str, Any]:
 
 
 def _one_or_more(training: dict[str, Any]) -> dict[str, Any]:
-    described = {key: training.pop(key) for key in ("default", "description") if key in training}
+    keys = ("default", "description")
+    described: dict[str, Any] = {key: training.pop(key) for key in keys if key in training}
     return {**described, "anyOf": [{"$ref": "#/$defs/TrainingSpec"}, training]}

@@ -1,4 +1,4 @@
-"""Settings given on the command line: ``objective.alpha=0.5``, or as JSON with dotted keys, as sweep agents give them."""
+"""Settings of the command line: ``objective.alpha=0.5``, or JSON with dotted keys, as sweep agents give them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def apply_assignments(mapping: Mapping[str, Any], assignments: Iterable[str]) ->
     {'objective': {'name': 'jmvae', 'alpha': 0.5}, 'seed': 0}
 
     Raises:
-        ConfigError: with every assignment that cannot be read, goes through a value that has no keys, or is given twice.
+        ConfigError: with every assignment that cannot be read, goes through a value without keys, or is given twice.
     """
     settings: list[tuple[Path, Any]] = []
     problems: list[Problem] = []

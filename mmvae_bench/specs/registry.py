@@ -71,8 +71,15 @@ class Registry(Generic[S]):
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping):
-            raise ConfigError([Problem(f"expected the name of {_article(self.kind)} or a mapping with a name",
-                                       value=repr(value), choices=tuple(self.names()))])
+            raise ConfigError(
+                [
+                    Problem(
+                        f"expected the name of {_article(self.kind)} or a mapping with a name",
+                        value=repr(value),
+                        choices=tuple(self.names()),
+                    )
+                ]
+            )
         if "name" not in value:
             raise ConfigError([Problem("required key 'name' is missing", ("name",), choices=tuple(self.names()))])
         return self.get(str(value["name"])).parse(dict(value))
@@ -80,7 +87,7 @@ class Registry(Generic[S]):
     def field(self) -> Any:
         """The annotation of a spec field that holds a part of this kind."""
         parse: Callable[[object], S] = self.parse
-        return SerializeAsAny[Annotated[self.base, BeforeValidator(parse)]]
+        return SerializeAsAny[Annotated[self.base, BeforeValidator(parse)]]  # type: ignore[misc, name-defined]
 
     def _load_builtins(self) -> None:
         if not self._builtins_loaded:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,7 +10,7 @@ from .base import Spec, content_hash
 from .components import BackboneField, ClassifierField, DatasetField, ObjectiveField
 from .errors import ConfigError, Problem
 
-SPEC_VERSION = 1
+SPEC_VERSION: Final = 1
 """Raised when the meaning of a spec changes; a folder made under another version is refused."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -67,7 +67,7 @@ class EvaluationSpec(Spec):
             if value is not None and (not value or len(set(value)) != len(value)):
                 raise ConfigError([Problem("needs at least one entry, each once", (key,), repr(list(value)))])
         if "official" in self.protocols and self.num_samples < OFFICIAL_SAMPLES:
-            message = f"the official protocol scores {OFFICIAL_SAMPLES} samples: draw as many, or leave it out of protocols"
+            message = f"protocol official scores {OFFICIAL_SAMPLES} samples: draw as many, or leave it out of protocols"
             raise ConfigError([Problem(message, ("num_samples",), str(self.num_samples))])
         return self
 

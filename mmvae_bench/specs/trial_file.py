@@ -37,8 +37,8 @@ def load_trial(
     document = read_yaml(path) if path is not None else YamlDocument({}, COMMAND_LINE)
     value = {} if document.value is None else document.value
     if not isinstance(value, Mapping) or document.problems:
-        problems = [] if document.problems else [Problem("expected a mapping of keys to values", value=repr(value)[:120])]
-        raise document.error(problems)
+        no_mapping = Problem("expected a mapping of keys to values", value=repr(value)[:120])
+        raise document.error([] if document.problems else [no_mapping])
     settings = _settings(json_settings, assignments)
     try:
         merged = apply_settings(value, settings)

@@ -101,14 +101,6 @@ def read_yaml(path: Path) -> YamlDocument:
     return parse_yaml(text, source=str(path))
 
 
-def load_yaml(path: Path) -> tuple[Any, Mapping[Location, int]]:
-    """The value of a file and the line of every location in it; raises ConfigError where anything is wrong with it."""
-    document = read_yaml(path)
-    if document.problems:
-        raise document.error([])
-    return document.value, document.lines
-
-
 def parse_yaml(text: str, *, source: str) -> YamlDocument:
     """Parses one document; an empty one has the value None.
 
@@ -119,8 +111,8 @@ def parse_yaml(text: str, *, source: str) -> YamlDocument:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        message = "; ".join(filter(None, (error.context, error.problem)))
-        raise ConfigError([Problem(f"not valid YAML: {message}", line=mark.line + 1 if mark else None)], source) from None
+        message = "not valid YAML: " + "; ".join(filter(None, (error.context, error.problem)))
+        raise ConfigError([Problem(message, line=mark.line + 1 if mark else None)], source) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError([Problem(f"not valid YAML: {error.reason}", line=line)], source) from None

@@ -22,12 +22,17 @@ from torch.distributions import Distribution
 
 from ..data.base import ConceptDataModule
 from ..objectives.base import Objective, Stage, Terms
+from ..randomness import own_randomness
 from ..specs.seeds import derive_seed
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch
 
-LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "tf32": "32-true", "bfloat16": "bf16-mixed"}
+LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {
+    "float32": "32-true",
+    "tf32": "32-true",
+    "bfloat16": "bf16-mixed",
+}
 VALIDATION_IMAGES = 2048
 """The validation ELBO is measured on at most this many images, always the same ones with the same noise."""
 
@@ -128,10 +133,9 @@ def validation_terms(objective: Objective, data: ConceptDataModule, *, partition
     count = 0
     training = objective.training
     objective.eval()
-    devices = [objective.device] if objective.device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(devices=devices):
-        for number, batch in enumerate(data.batches(partition, limit=VALIDATION_IMAGES)):
-            torch.manual_seed(derive_seed("validation", partition=partition, batch=number))
+    seed = derive_seed("validation", partition=partition)
+    with torch.no_grad(), own_randomness(seed, objective.device):
+        for batch in data.batches(partition, limit=VALIDATION_IMAGES):
             terms = objective.terms(batch)
             means = {"elbo": -terms.loss} | {name: part.mean() for name, part in terms.parts.items()}
             for name, value in means.items():
@@ -160,7 +164,7 @@ class _StageLoop(pl.Callback):
         self.state, self.control, self.device, self.done, self.total = state, control, device, done, total
         self.watch = FiniteWatch(stage.name)
         self.validate_every = max(1, stage.steps // training.validations)
-        self.log_every = max(1, stage.steps // 200)
+        self.log_every = max(10, stage.steps // 200)
         self.clock = self.saved = self.counted_at = time.monotonic()
         self.counted_step, self.rate = state.step, 0.0
 
@@ -254,18 +258,18 @@ class _StageLoop(pl.Callback):
 
     def _log_training(self, step: int, terms: Terms) -> None:
         parts = {name: float(part.detach().mean()) for name, part in terms.parts.items()}
-        self._log({"event": "train", "stage": self.stage.name, "step": step, "loss": float(terms.loss.detach()), "parts": parts})
+        self._log("train", step, {"loss": float(terms.loss.detach()), "parts": parts})
 
     def _validate(self, step: int) -> None:
         parts = validation_terms(self.objective, self.data)
-        record = {"event": "validation", "stage": self.stage.name, "step": step, "elbo": parts.pop("elbo"), "parts": parts}
-        self.state.history.append({key: value for key, value in record.items() if key != "event"})
-        self._log(record)
+        values = {"elbo": parts.pop("elbo"), "parts": parts}
+        self.state.history.append({"stage": self.stage.name, "step": step, **values})
+        self._log("validation", step, values)
 
-    def _log(self, record: dict[str, Any]) -> None:
+    def _log(self, event: str, step: int, values: dict[str, Any]) -> None:
         if self.control.log is not None:
             with self.control.log.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+                file.write(json.dumps({"event": event, "stage": self.stage.name, "step": step, **values}) + "\n")
 
 
 def _total(stages: list[Stage]) -> int:

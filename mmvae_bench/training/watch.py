@@ -48,9 +48,7 @@ class FiniteWatch:
         loss_step, *part_steps = self._first_bad.tolist()
         if loss_step >= 0:
             # The sum of a part may break before or with the loss; later steps only show the damage spreading.
-            broken = [
-                name for name, step in zip(self._names, part_steps, strict=True) if 0 <= step <= loss_step
-            ]
+            broken = [name for name, step in zip(self._names, part_steps, strict=True) if 0 <= step <= loss_step]
             raise self._error(loss_step, broken)
 
     def _error(self, step: int, broken: list[str]) -> NonFiniteLossError:

@@ -24,10 +24,13 @@ def linear_sizes(network: nn.Module) -> list[tuple[int, int]]:
     return [(m.in_features, m.out_features) for m in network.modules() if isinstance(m, nn.Linear)]
 
 
-@pytest.mark.parametrize(("name", "flat", "sides"), [
-    ("mnist_a_paper", 1024, [64, 32, 16, 8]),
-    ("mnist_a_released", 3136, [62, 30, 14, 14]),
-])
+@pytest.mark.parametrize(
+    ("name", "flat", "sides"),
+    [
+        ("mnist_a_paper", 1024, [64, 32, 16, 8]),
+        ("mnist_a_released", 3136, [62, 30, 14, 14]),
+    ],
+)
 def test_trunk(name: str, flat: int, sides: list[int]) -> None:
     trunk = build(name).image_encoder().trunk
     image, found = torch.zeros(2, 1, 64, 64), []
@@ -67,9 +70,10 @@ def test_value_features_equal_the_network_run_over_the_batch() -> None:
     schema = datasets.parse({"name": "mnist_a"}).schema()
     values = ValueFeatures(schema, embedding=5, sizes=(7, 6))
     concept = torch.tensor([[3, 1, 2, 0], [9, 0, 1, 3], [3, 0, 0, 0]])
-    parts = [network(embedding(concept[:, k])) for k, (embedding, network) in enumerate(
-        zip(values.embeddings, values.networks, strict=True)
-    )]
+    parts = [
+        network(embedding(concept[:, k]))
+        for k, (embedding, network) in enumerate(zip(values.embeddings, values.networks, strict=True))
+    ]
     torch.testing.assert_close(values(concept), torch.cat(parts, 1))
 
 
@@ -90,7 +94,10 @@ def test_mlp_of_one_size_is_the_identity() -> None:
     assert torch.equal(mlp((3,))(x), x)
 
 
-@pytest.mark.parametrize(("backbone", "canvas"), [("mnist_a_paper", 32), ("mnist_a_released", 48), ("mnist_a_thin", 30)])
+CANVASES = [("mnist_a_paper", 32), ("mnist_a_released", 48), ("mnist_a_thin", 30)]
+
+
+@pytest.mark.parametrize(("backbone", "canvas"), CANVASES)
 def test_a_canvas_that_does_not_fit(backbone: str, canvas: int) -> None:
     values = {"dataset": {"name": "mnist_a", "canvas": canvas}, "backbone": backbone, "objective": "jvae"}
     with pytest.raises(ConfigError, match=f"backbone.name: backbone {backbone} takes .*{canvas}x{canvas}"):

@@ -131,7 +131,7 @@ def test_imagine(name: str, digits: ConceptDataModule) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_imagine_refuses_what_is_no_concept(name: str, digits: ConceptDataModule) -> None:
     objective = build(name, digits)
-    with pytest.raises(ValueError, match="'scale' takes 0..1 or -1"):
+    with pytest.raises(ValueError, match=r"'scale' takes 0\.\.1 or -1"):
         objective.imagine(torch.tensor([1, 5, 0, 0]))
     with pytest.raises(ValueError, match="has 4 attributes"):
         objective.imagine(torch.tensor([1, 0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -86,7 +87,7 @@ def test_one_more_attribute_narrows_the_posterior(make: Make) -> None:
     model = make("telbo")
     concept = torch.tensor([[4, 1, 2, 3]])
     spread = [model.posterior(concept=concept.masked_fill(torch.arange(4) >= level, -1)).stddev for level in range(5)]
-    for wider, narrower in zip(spread, spread[1:], strict=False):
+    for wider, narrower in pairwise(spread):
         assert bool((narrower < wider).all())
 
 

@@ -24,9 +24,7 @@ def difference(name: str) -> float:
     stored, now = json.loads(STORED.read_text())[name], trace(cases()[name])
     assert stored.keys() == now.keys(), f"the parts of {name} have changed"
     return max(
-        abs(a - b) / max(1.0, abs(a))
-        for part, values in stored.items()
-        for a, b in zip(values, now[part], strict=True)
+        abs(a - b) / max(1.0, abs(a)) for part, values in stored.items() for a, b in zip(values, now[part], strict=True)
     )
 
 

@@ -37,7 +37,7 @@ def _expected_terms(p: Tensor, num_samples: int, base: float) -> Tensor:
     rest = num_samples - count
     log_choices = math.lgamma(num_samples + 1) - torch.lgamma(count + 1) - torch.lgamma(rest + 1)
     # Equal probabilities share one expectation: a marginal repeated for every query costs no more than itself.
-    distinct, place = p.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    distinct, place = p.unique(return_inverse=True)
     expected = []
     for part in distinct.unsqueeze(-1).split(max(1, _PAIRS_AT_ONCE // (num_samples + 1))):
         log_mass = log_choices + torch.xlogy(count, part) + torch.special.xlog1py(rest, -part)

@@ -61,7 +61,7 @@ class ConvThinSpec(TrainedClassifierSpec):
     """Four 3x3 convolutions, pooled over the canvas, and one trunk for all attributes: trained in a minute of a CPU."""
 
     implementation: ClassVar[str] = "mmvae_bench.evaluation.classifier:ThinNetwork"
-    summary: ClassVar[str] = "four 3x3 convolutions with batch norm, pooled over the canvas: for small canvases on a CPU"
+    summary: ClassVar[str] = "four 3x3 convolutions, pooled over the canvas: for small canvases on a CPU"
     reference: ClassVar[str] = "this project"
 
     name: Literal["conv_thin"] = "conv_thin"

@@ -1,0 +1,86 @@
+"""The command line. Every command has its own file; none imports torch before it needs it.
+
+stdout is for results, stderr for talk. Exit codes: 0 all done, 1 some trials failed, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ..specs.base import load_attribute
+from ..specs.errors import BenchmarkError
+
+TRACEBACK_VARIABLE = "MMVAE_BENCH_TRACEBACK"
+"""Set to anything: errors keep their traceback."""
+
+COMMANDS = {
+    "run": "run:run",
+    "train": "train:train",
+    "evaluate": "evaluate:evaluate",
+    "imagine": "imagine:imagine",
+    "status": "status:status",
+    "report": "report:report",
+    "list": "listing:list_parts",
+    "schema": "schema:schema",
+}
+"""Each command, in the order of ``--help``, with the module and function here that it is."""
+HIDDEN = {"prepare": "train:prepare"}
+"""Commands that only the sweep calls."""
+GROUPS = {"data": "data:app"}
+"""Commands with commands of their own."""
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from .. import __version__
+
+        typer.echo(f"mmvae-bench {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """A fair comparison of multimodal VAE objectives: one set of networks, one set of questions, one honest table."""
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        name="mmvae-bench",
+        callback=_root,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: quick, and brackets stay brackets
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, path in {**COMMANDS, **HIDDEN}.items():
+        app.command(name, hidden=name in HIDDEN)(load_attribute(f"{__name__}.{path}"))
+    for name, path in GROUPS.items():
+        app.add_typer(load_attribute(f"{__name__}.{path}"), name=name)
+    return app
+
+
+app = _app()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and gives its exit code; errors that a user can mend are one message on stderr."""
+    try:
+        app(None if arguments is None else list(arguments), prog_name="mmvae-bench")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        return 130
+    except (BenchmarkError, OSError) as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        typer.echo(f"error: {error}", err=True)
+        return 2 if isinstance(error, BenchmarkError) else 1
+    return 0

@@ -1,0 +1,137 @@
+"""``mmvae-bench data``: prepare, describe, preview and verify datasets. Torch is imported by the commands, not here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..paths import DATA_VARIABLE
+from ..specs.components import DatasetSpec, datasets
+from ..specs.errors import ConfigError, Problem, nearest
+from ..specs.overrides import apply_assignments
+
+app = typer.Typer(name="data", help="Prepare, describe, preview and verify datasets.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset; `mmvae-bench list datasets` shows all.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeats.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+DataRoot = Annotated[
+    Path | None, typer.Option("--data-root", metavar="FOLDER", help=f"Where your data files are; sets {DATA_VARIABLE}.")
+]
+
+
+@app.command()
+def prepare(name: Name, settings: Settings = None, as_json: AsJson = False, data_root: DataRoot = None) -> None:
+    """Make a dataset and keep it in the cache."""
+    spec = _spec(name, settings, data_root)
+    from ..data import commands
+
+    with _progress() as progress:
+        _show(commands.prepare(spec, progress=progress), as_json)
+
+
+@app.command()
+def describe(name: Name, settings: Settings = None, as_json: AsJson = False, data_root: DataRoot = None) -> None:
+    """Say what is in a dataset: attributes, sizes, split, fingerprint."""
+    spec = _spec(name, settings, data_root)
+    from ..data import commands
+
+    with _progress() as progress:
+        _show(commands.describe(spec, progress=progress), as_json)
+
+
+@app.command()
+def preview(
+    name: Name,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Where the contact sheet goes.")],
+    num_images: Annotated[int, typer.Option("-n", "--num-images", min=1, max=1000, help="Images on the sheet.")] = 48,
+    partition: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    settings: Settings = None,
+    as_json: AsJson = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Write a contact sheet of images with their concepts."""
+    spec = _spec(name, settings, data_root)
+    _check_choice("--partition", partition, ("train", "val", "test"))
+    from ..data import commands
+
+    with _progress() as progress:
+        shown = commands.preview(spec, out=out, num_images=num_images, partition=partition, progress=progress)
+    _show(shown if as_json else {"file": shown["file"], "images": len(shown["rows"])}, as_json)
+
+
+@app.command()
+def verify(name: Name, settings: Settings = None, as_json: AsJson = False, data_root: DataRoot = None) -> None:
+    """Check a prepared dataset against its checksums and against images made again. Exit code 1: it differs."""
+    spec = _spec(name, settings, data_root)
+    from ..data import commands
+
+    with _progress() as progress:
+        report = commands.verify(spec, progress=progress)
+    _show(report, as_json)
+    if not report["ok"]:
+        typer.echo("the dataset is damaged or differs: `mmvae-bench data prepare` makes damaged files again", err=True)
+        raise typer.Exit(1)
+
+
+def _spec(name: str, settings: list[str] | None, data_root: Path | None) -> DatasetSpec:
+    if data_root is not None:
+        os.environ[DATA_VARIABLE] = str(data_root)
+    spec = datasets.get(name)
+    given = apply_assignments({}, settings or [])
+    if "name" in given:
+        raise ConfigError([Problem("the dataset is named by the argument, not by --set", ("name",), given["name"])])
+    return spec.parse({"name": name, **given})
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError([Problem("not one of the choices", (option,), repr(value), choices, nearest(value, choices))])
+
+
+def _show(result: dict[str, Any], as_json: bool) -> None:
+    typer.echo(json.dumps(result) if as_json else "\n".join(_lines(result)))
+
+
+def _lines(value: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """Plain text for people: a key a line, nested mappings indented, long lists counted."""
+    width = max((len(key) for key in value), default=0)
+    for key, item in value.items():
+        if isinstance(item, dict):
+            yield f"{indent}{key}"
+            yield from _lines(item, indent + "  ")
+        elif isinstance(item, list) and item and isinstance(item[0], dict | list):
+            yield f"{indent}{key:{width}}  {len(item)} entries"
+        else:
+            yield f"{indent}{key:{width}}  {_text(item)}"
+
+
+def _text(item: Any) -> str:
+    if isinstance(item, list):
+        return " ".join(map(_text, item))
+    return f"{item:.4g}" if isinstance(item, float) else str(item)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, shown only where stderr is a terminal and only while there is something to do."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress(
+        *Progress.get_default_columns()[:-1],
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("images", visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)

@@ -1,0 +1,46 @@
+"""``mmvae-bench imagine``: pictures of a concept, drawn by a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..specs.errors import ConfigError, Problem
+from ..trial_folder import read_trial
+
+
+def imagine(
+    trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="The trial's folder.")],
+    concept: Annotated[
+        str, typer.Argument(metavar="CONCEPT", help='Attributes and values, such as "digit=6, scale=small".')
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write, a PNG file.")],
+    num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="How many images.")] = 10,
+    mean: Annotated[bool, typer.Option(help="Draw the mean of p(x|z) (--no-mean: a sample of it).")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+) -> None:
+    """Draw images of a concept from a trained model."""
+    if out.suffix.lower() != ".png":
+        near = str(out.with_suffix(".png"))
+        raise ConfigError([Problem("the picture is a PNG file", ("--out",), str(out), near=near)])
+
+    # The concept is checked before anything heavy is imported.
+    indices = read_trial(trial_dir).dataset.schema().indices(concept)
+
+    import torch
+    from torchvision.transforms.functional import to_pil_image
+    from torchvision.utils import make_grid
+
+    from ..files import atomic_path
+    from ..trial import load
+
+    model = load(trial_dir)
+    generator = torch.Generator().manual_seed(seed)
+    images = model.imagine(torch.tensor(indices), num_samples=num_samples, mean=mean, generator=generator)
+    size = max(1, 96 // images.shape[-1])
+    images = images.repeat_interleave(size, -1).repeat_interleave(size, -2)
+    with atomic_path(out) as temporary:
+        to_pil_image(make_grid(images, nrow=min(10, num_samples), pad_value=0.5)).save(temporary, format="PNG")
+    typer.echo(str(out))

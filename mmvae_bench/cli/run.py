@@ -1,0 +1,46 @@
+"""``mmvae-bench run``: every trial of a grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    grid: Annotated[Path, typer.Option("--grid", metavar="FILE", help="The grid file (YAML).")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="The run's folder; by default runs/NAME of the grid.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="PATH=VALUE", help="Only these, such as objective=telbo; may be repeated."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run; start and write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line; with --dry-run, the plan.")] = False,
+    executor: Annotated[str, typer.Option("--executor", metavar="NAME", help="Where trials run: local.")] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", help="Trials at a time; by default one a GPU, else one a CPU core."),
+    ] = None,
+    retry: Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")] = None,
+) -> None:
+    """Run every trial of a grid, skip what is done, and print the table.
+
+    The same command goes on where a run was stopped. A grid may grow: a folder takes any grid that has all its trials.
+    """
+    from ..sweep.run import Request
+    from ..sweep.run import run as run_grid
+
+    request = Request(
+        grid=grid,
+        out=out,
+        where=tuple(where or ()),
+        dry_run=dry_run,
+        as_json=as_json,
+        executor=executor,
+        workers=workers,
+        retry=retry,
+    )
+    raise typer.Exit(run_grid(request))

@@ -1,0 +1,14 @@
+"""``mmvae-bench schema``: the JSON schema of the grid file, for editors that complete and check while one types."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+
+def schema() -> None:
+    """Print the JSON schema of the grid file."""
+    from ..specs.json_schema import grid_schema
+
+    typer.echo(json.dumps(grid_schema(), indent=2))

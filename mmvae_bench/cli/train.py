@@ -1,0 +1,94 @@
+"""``mmvae-bench train``: one trial in one folder; and the hidden command that makes what trials share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..files import read_json, write_json, write_text
+from ..specs.base import canonical_json
+from ..specs.errors import BenchmarkError, ConfigError
+from ..specs.trial import TrialSpec
+from ..specs.trial_file import load_trial
+from ..sweep.lock import LockHeld, TrialLock
+from ..trial_folder import EVALUATION_FILE, SPEC_FILE, read_trial
+
+LOCK_HELD = 75
+"""Exit code where another process is at work on the trial (EX_TEMPFAIL)."""
+
+
+def train(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The trial's folder.")],
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML or JSON file with the trial's spec.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
+    ] = None,
+    set_json: Annotated[str | None, typer.Option(metavar="JSON", help="Values as a JSON object, keys dotted.")] = None,
+) -> None:
+    """Run one trial, or go on with it where it was stopped."""
+    trial = _trial_spec(out, spec, set_ or [], set_json)
+    _lay_out(out, trial)
+    try:
+        # Taken before anything heavy is imported, so that a second process gives way at once.
+        with TrialLock(out):
+            write_json(out / EVALUATION_FILE, trial.evaluation.canonical())
+            _run(out)
+    except LockHeld as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(LOCK_HELD) from None
+
+
+def _run(out: Path) -> None:
+    from ..training.fit import TrainingInterrupted
+    from ..trial import run_locked
+
+    try:
+        result = run_locked(out)
+    except LockHeld:
+        raise
+    except TrainingInterrupted as interrupted:
+        typer.echo(f"{interrupted}; the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+    except ConfigError:
+        raise
+    except BenchmarkError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    except Exception:
+        import traceback
+
+        traceback.print_exc(file=sys.stderr)
+        raise typer.Exit(1) from None
+    typer.echo(str(result.directory / "result.json"))
+
+
+def prepare(spec: Annotated[Path, typer.Option(help="A trial's spec.json.")]) -> None:
+    """Make the dataset and the observation classifier of a trial, which other trials share."""
+    trial = read_trial(spec.parent)
+
+    from ..trial import prepare as prepare_trial
+
+    prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
+
+
+def _trial_spec(out: Path, file: Path | None, assignments: list[str], set_json: str | None) -> TrialSpec:
+    """The spec from a file (or the folder's own), then the JSON values, then the single ones."""
+    if file is None and not assignments and set_json is None:
+        file = out / SPEC_FILE
+        if not file.exists():
+            raise ConfigError(f"{out} holds no spec.json: give --spec FILE, --set or --set-json")
+    beside = file.parent / EVALUATION_FILE if file is not None and file.name == SPEC_FILE else None
+    evaluation = read_json(beside) if beside is not None and beside.exists() else None
+    return load_trial(file, json_settings=set_json, assignments=assignments, evaluation=evaluation)
+
+
+def _lay_out(out: Path, trial: TrialSpec) -> None:
+    """Writes the spec into the folder, unless the folder is another trial's."""
+    path, text = out / SPEC_FILE, canonical_json(trial.canonical())
+    if path.exists() and path.read_text() != text:
+        raise ConfigError(f"{out} holds another trial ({path} differs): choose another --out")
+    if not path.exists():
+        write_text(path, text)

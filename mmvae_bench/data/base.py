@@ -1,0 +1,205 @@
+"""What every dataset gives: images that stay on the device, the rows of each partition, and a fingerprint.
+
+Shapes: B batch, C channel, H height, W width, A attribute, N image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from ..concepts import Schema
+from ..specs.components import DatasetSpec
+from ..specs.seeds import derive_seed
+
+PARTITIONS = ("train", "val", "test")
+
+
+@dataclass
+class Batch:
+    """What a training step sees.
+
+    Attributes:
+        image: Float[B, C, H, W] in [0, 1].
+        concept: Long[B, A], value indices.
+        index: Long[B], row in the dataset.
+    """
+
+    image: Tensor
+    concept: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device."""
+        return Batch(self.image.to(device), self.concept.to(device), self.index.to(device))
+
+
+class ImageStore(Protocol):
+    """A fixed set of images with their concepts, resident on one device."""
+
+    concepts: Tensor
+    """Long[N, A]."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The images of ``rows`` (Long[B])."""
+
+    def to(self, device: torch.device | str) -> ImageStore:
+        """The store on another device."""
+
+
+class ResidentLoader:
+    """Yields the batches of one training stage, from any step on.
+
+    The permutation of an epoch is derived from (seed, stage, epoch), so the state of the loader is the step alone,
+    and a resumed run sees the batches that an uninterrupted one would have seen. The last, smaller batch of an epoch is
+    left out; a partition smaller than one batch is taken whole.
+
+    Args:
+        store: The images.
+        rows: Long[n], the rows of the partition.
+        batch_size: Images a batch.
+        seed: Training seed.
+        stage: Name of the training stage.
+        start: Steps already done.
+        stop: Total steps of the stage.
+    """
+
+    def __init__(
+        self, store: ImageStore, rows: Tensor, *, batch_size: int, seed: int, stage: str, start: int, stop: int
+    ) -> None:
+        if not len(rows):
+            raise ValueError("no images to train on")
+        self.store, self.rows, self.batch_size = store, rows, min(batch_size, len(rows))
+        self.seed, self.stage, self.start, self.stop = seed, stage, start, stop
+        self.batches_per_epoch = len(rows) // self.batch_size
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, order = -1, self.rows
+        for step in range(self.start, self.stop):
+            wanted, position = divmod(step, self.batches_per_epoch)
+            if wanted != epoch:
+                epoch, order = wanted, self.epoch_order(wanted)
+            yield self.store.batch(order[position * self.batch_size : (position + 1) * self.batch_size])
+
+    def epoch_order(self, epoch: int) -> Tensor:
+        """The rows in the order of ``epoch``: drawn on the CPU, so that it is the same for every device."""
+        generator = torch.Generator().manual_seed(
+            derive_seed("batch order", seed=self.seed, stage=self.stage, epoch=epoch)
+        )
+        return self.rows[torch.randperm(len(self.rows), generator=generator).to(self.rows.device)]
+
+
+class OrderedBatches:
+    """The images of some rows, in order; made as they are asked for, and again each time.
+
+    Args:
+        store: The images.
+        rows: Long[n].
+        batch_size: Images a batch; the last one may be smaller.
+    """
+
+    def __init__(self, store: ImageStore, rows: Tensor, *, batch_size: int) -> None:
+        self.store, self.rows, self.batch_size = store, rows, batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.rows), self.batch_size):
+            yield self.store.batch(self.rows[start : start + self.batch_size])
+
+
+class ConceptDataModule(pl.LightningDataModule):
+    """A LightningDataModule of images with concepts.
+
+    A subclass fills ``store`` in :meth:`setup` and answers :meth:`rows`. Datasets are cached on disk by
+    :meth:`prepare_data`, once per fingerprint, safely from several processes.
+    """
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.schema: Schema = spec.schema()
+        self.image_shape: tuple[int, int, int] = spec.image_shape()
+        self._store: ImageStore | None = None
+
+    @property
+    def store(self) -> ImageStore:
+        """The images; needs :meth:`setup`."""
+        if self._store is None:
+            raise RuntimeError("call prepare_data() and setup() first")
+        return self._store
+
+    def setup(self, stage: str | None = None) -> None:
+        """Loads what :meth:`prepare_data` made into :attr:`store`, on the CPU. Every stage is the same."""
+        raise NotImplementedError
+
+    def to(self, device: torch.device | str) -> None:
+        """Moves the images to a device, where they stay."""
+        self._store = self.store.to(device)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the recipe: configuration without the split, generator version, checksum of the source."""
+        raise NotImplementedError
+
+    @property
+    def cache_path(self) -> Path:
+        """Where the prepared dataset lies."""
+        raise NotImplementedError
+
+    def rows(self, partition: str, *, split: str | None = None) -> Tensor:
+        """Long[n]: the rows of ``train``, ``val`` or ``test``, under the spec's split or another one."""
+        raise NotImplementedError
+
+    def concepts(self, partition: str, *, split: str | None = None) -> Tensor:
+        """Long[n, A]: the concepts of a partition."""
+        return self.store.concepts[self.rows(partition, split=split)]
+
+    def describe(self) -> dict[str, Any]:
+        """What ``mmvae-bench data describe`` prints: plain JSON. Needs :meth:`setup`."""
+        raise NotImplementedError
+
+    def verify(self) -> dict[str, Any]:
+        """Compares the prepared dataset with its checksums and with images made again: plain JSON, ``ok`` sums it up.
+
+        Never repairs anything; raises BenchmarkError where the dataset is not prepared.
+        """
+        raise NotImplementedError
+
+    def training_loader(self, *, batch_size: int, seed: int, stage: str, start: int, stop: int) -> ResidentLoader:
+        """The batches of one stage; see :class:`ResidentLoader`."""
+        return ResidentLoader(
+            self.store, self.rows("train"), batch_size=batch_size, seed=seed, stage=stage, start=start, stop=stop
+        )
+
+    def train_dataloader(self) -> ResidentLoader:
+        """One epoch in batches of 64, for use with a plain Lightning trainer."""
+        num_batches = max(1, len(self.rows("train")) // 64)
+        return self.training_loader(batch_size=64, seed=0, stage="fit", start=0, stop=num_batches)
+
+    def val_dataloader(self) -> OrderedBatches:
+        """The validation partition in batches of at most 256."""
+        return self.batches("val")
+
+    def test_dataloader(self) -> OrderedBatches:
+        """The test partition in batches of at most 256."""
+        return self.batches("test")
+
+    def batches(self, partition: str, *, batch_size: int = 256, limit: int | None = None) -> OrderedBatches:
+        """The images of a partition in order, at most ``limit`` of them."""
+        return OrderedBatches(self.store, self.rows(partition)[:limit], batch_size=batch_size)

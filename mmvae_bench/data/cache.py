@@ -1,0 +1,95 @@
+"""Folders that are built once, whole or not there, and checked by checksum.
+
+A folder holds the builder's files and ``meta.json``, whose ``files`` give the sha256 of each. It is built beside its
+place under a lock and renamed into it, so a process that is killed leaves nothing that looks finished, and two
+processes that want the same folder build it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ..files import read_json, write_json
+
+META = "meta.json"
+
+
+@dataclass(frozen=True)
+class FileState:
+    """A file of a folder: what its checksum is and should be; None where it is missing or unknown."""
+
+    name: str
+    expected: str | None
+    found: str | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the file is what was written."""
+        return self.expected is not None and self.expected == self.found
+
+
+def inspect(folder: Path) -> list[FileState]:
+    """The state of every file that ``meta.json`` names; of ``meta.json`` alone where it names none or is no JSON."""
+    try:
+        expected: dict[str, str] = {name: entry["sha256"] for name, entry in read_json(folder / META)["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return [FileState(META, None, None)]
+    states = [FileState(name, digest, _sha256(folder / name)) for name, digest in sorted(expected.items())]
+    return states or [FileState(META, None, None)]
+
+
+def is_intact(folder: Path) -> bool:
+    """Whether the folder is complete and every checksum is right."""
+    return all(state.ok for state in inspect(folder))
+
+
+def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
+    """Makes sure that ``folder`` is there and intact, building it where it is missing or damaged.
+
+    Args:
+        folder: Where the result lies. Its parent is made where needed.
+        build: Writes its files into the folder it is given, which is empty, and returns what ``meta.json`` shall say.
+
+    Returns:
+        Whether this call built it.
+    """
+    if is_intact(folder):
+        return False
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if is_intact(folder):
+            return False
+        # One name under the lock: what a killed process left is cleared by the next.
+        unfinished = folder.with_name(f".{folder.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        try:
+            meta = build(unfinished)
+            files = {}
+            for path in sorted(unfinished.iterdir()):
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+                files[path.name] = {"sha256": _sha256(path), "bytes": path.stat().st_size}
+            write_json(unfinished / META, {**meta, "files": files}, indent=2)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(unfinished, folder)
+        except BaseException:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+    return True
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

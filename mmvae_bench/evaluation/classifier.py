@@ -1,0 +1,155 @@
+"""The observation classifier: the fixed judge that reads attributes off images, real or imagined.
+
+Shapes: B batch, C channel, H height, W width, A attribute, V value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..concepts import Schema
+from ..specs.classifiers.conv import ConvPublishedSpec, ConvThinSpec
+
+IMAGES_AT_ONCE = 250
+"""Images that :meth:`ObservationClassifier.predict` shows the network at once: their maps fit a CPU's cache, and a
+thousand at once took a third longer."""
+
+
+class PublishedNetwork(nn.Module):
+    """Two 5x5 convolutions, each with ReLU and 2x2 max-pooling, then a hidden layer and a linear head an attribute.
+
+    The observation classifier of the released code of Vedantam et al. (2018). The hidden layers of all attributes are
+    one matrix product here.
+
+    Args:
+        spec: Widths and dropout.
+        schema: The attributes.
+        image_shape: (C, H, W).
+    """
+
+    def __init__(self, spec: ConvPublishedSpec, *, schema: Schema, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, 32, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(32, 64, 5, padding=2),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+        )
+        self.hidden = nn.Sequential(
+            nn.Linear(64 * (height // 4) * (width // 4), spec.hidden * len(schema)), nn.ReLU(), nn.Dropout(spec.dropout)
+        )
+        self.heads = nn.ModuleList(nn.Linear(spec.hidden, size) for size in schema.sizes)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Float[B, C, H, W] to the logits of each attribute, Float[B, V]."""
+        parts = self.hidden(self.features(image)).chunk(len(self.heads), dim=1)
+        return [head(part) for head, part in zip(self.heads, parts, strict=True)]
+
+
+class ThinNetwork(nn.Module):
+    """Four 3x3 convolutions with batch norm and ReLU, pooled over the canvas, a hidden layer, a linear head for each.
+
+    Attributes that do not depend on the place are learned in all places at once from the maximum and the mean of each
+    map; the means over the four quarters keep the place.
+
+    Args:
+        spec: Widths.
+        schema: The attributes.
+        image_shape: (C, H, W).
+    """
+
+    def __init__(self, spec: ConvThinSpec, *, schema: Schema, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = image_shape[0]
+        for width, stride in ((spec.width, 2), (spec.width, 1), (2 * spec.width, 2), (2 * spec.width, 1)):
+            layers += [nn.Conv2d(channels, width, 3, stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            channels = width
+        self.features = nn.Sequential(*layers)
+        self.trunk = nn.Sequential(
+            nn.Linear(6 * channels, spec.hidden, bias=False), nn.BatchNorm1d(spec.hidden), nn.ReLU()
+        )
+        self.heads = nn.ModuleList(nn.Linear(spec.hidden, size) for size in schema.sizes)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Float[B, C, H, W] to the logits of each attribute, Float[B, V]."""
+        maps = self.features(image)
+        quarters = F.adaptive_avg_pool2d(maps, 2).flatten(1)
+        features = self.trunk(torch.cat([maps.amax((2, 3)), maps.mean((2, 3)), quarters], dim=1))
+        return [head(features) for head in self.heads]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Real images that the classifier was not trained on, as it reads them.
+
+    Attributes:
+        concepts: Long[N, A], the truth.
+        predictions: Long[N, A].
+    """
+
+    concepts: Tensor
+    predictions: Tensor
+
+    @property
+    def right(self) -> Tensor:
+        """Double[N, A]: 1 where an attribute is read correctly."""
+        return (self.predictions == self.concepts).double()
+
+
+@dataclass(frozen=True)
+class ObservationClassifier:
+    """A trained network that names the attributes of images. The same one judges every objective and split.
+
+    Attributes:
+        name: Of its spec.
+        fingerprint: Hash of the dataset's fingerprint and the spec.
+        network: In eval mode.
+        schema: The attributes.
+        held_out: Real images of the test partition of the ``iid`` split, at most 20,000.
+    """
+
+    name: str
+    fingerprint: str
+    network: nn.Module
+    schema: Schema
+    held_out: HeldOut
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """The most probable value of each attribute: Float[B, C, H, W], on the network's device, to Long[B, A]."""
+        parts = [read(self.network(part)) for part in images.split(IMAGES_AT_ONCE)]
+        return torch.cat(parts) if parts else torch.empty(0, len(self.schema), dtype=torch.long, device=images.device)
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """The fraction of held-out real images whose attribute is read correctly, by attribute."""
+        return dict(zip(self.schema.names, self.held_out.right.mean(0).tolist(), strict=True))
+
+    @property
+    def mean_accuracy(self) -> float:
+        """The mean of :attr:`accuracy` over attributes."""
+        return float(self.held_out.right.mean())
+
+    def to_json(self) -> dict[str, object]:
+        """What a result says about its judge."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "accuracy": self.accuracy,
+            "mean_accuracy": self.mean_accuracy,
+        }
+
+
+def read(logits: Sequence[Tensor]) -> Tensor:
+    """Float[B, V] an attribute to Long[B, A]: the largest of each."""
+    return torch.stack([part.argmax(1) for part in logits], dim=1)

@@ -1,0 +1,202 @@
+"""Fits the observation classifier once for each dataset and classifier spec, and keeps it in the cache.
+
+It is trained on the training part of the ``iid`` split under the published seed, whatever the split of the trial: one
+judge for all of them. In one thread and from derived seeds, so that it is the same whoever trains it first.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..backbones.base import seeded
+from ..data.base import ConceptDataModule, ResidentLoader
+from ..data.cache import META, build_once
+from ..paths import cache_root
+from ..randomness import own_randomness
+from ..specs.base import content_hash
+from ..specs.classifiers.conv import TrainedClassifierSpec
+from ..specs.components import ClassifierSpec
+from ..specs.seeds import derive_seed
+from .classifier import IMAGES_AT_ONCE, HeldOut, ObservationClassifier, read
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+CLASSIFIER_VERSION = 1
+"""Raised when the training below changes: it is part of the fingerprint."""
+
+SPLIT = "iid"
+MAX_HELD_OUT = 20_000
+"""Held-out real images that a classifier is measured on."""
+
+WARM_UP = 0.05
+"""Fraction of the steps in which the step size rises."""
+
+PROGRESS_STEPS = 50
+WEIGHTS = "classifier.pt"
+
+
+def observation_classifier(
+    spec: ClassifierSpec,
+    data: ConceptDataModule,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> ObservationClassifier:
+    """The classifier of a dataset from ``classifiers/<fingerprint>`` in the cache, trained first where it is not there.
+
+    A damaged one is trained again; processes that want the same one wait for the first.
+
+    Args:
+        spec: What to train and how.
+        data: After ``setup()``.
+        device: Where the classifier is trained and will be used.
+        progress: Called with ``"classifier"``, the steps done and in all.
+
+    Raises:
+        TypeError: where the spec says nothing of training.
+    """
+    if not isinstance(spec, TrainedClassifierSpec):
+        raise TypeError(f"{type(spec).__name__} is not a TrainedClassifierSpec: it does not say how it is trained")
+    fingerprint = classifier_fingerprint(spec, dataset=data.fingerprint)
+    folder = cache_root() / "classifiers" / fingerprint
+
+    def build(unfinished: Path) -> dict[str, Any]:
+        trained = train(spec, data, device=device, progress=progress)
+        held_out = {"concepts": trained.held_out.concepts.short(), "predictions": trained.held_out.predictions.short()}
+        state = {name: value.cpu() for name, value in trained.network.state_dict().items()}
+        torch.save({"network": state, "held_out": held_out}, unfinished / WEIGHTS)
+        return {"spec": spec.canonical(), "dataset": data.fingerprint, **trained.to_json()}
+
+    build_once(folder, build)
+    try:
+        return _load(folder, spec, data, device=device)
+    except (RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError):
+        # Whole by its checksum, yet not what this version writes: make it anew.
+        (folder / META).unlink(missing_ok=True)
+        build_once(folder, build)
+        return _load(folder, spec, data, device=device)
+
+
+def classifier_fingerprint(spec: ClassifierSpec, *, dataset: str) -> str:
+    """Hash of what decides the classifier: its spec, the dataset's fingerprint, and the version of the training."""
+    return content_hash({"version": CLASSIFIER_VERSION, "spec": spec.canonical(), "dataset": dataset})
+
+
+def train(
+    spec: TrainedClassifierSpec,
+    data: ConceptDataModule,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> ObservationClassifier:
+    """Fits a new classifier to the training part of the ``iid`` split, and reads held-out images with it."""
+    with one_thread():
+        network = _network(spec, data).to(device=device)
+        _fit(network, spec, data, device=torch.device(device), progress=progress)
+        network.eval()
+        held_out = _read_held_out(network, data, device=torch.device(device))
+    fingerprint = classifier_fingerprint(spec, dataset=data.fingerprint)
+    return ObservationClassifier(spec.name, fingerprint, network, data.schema, held_out)
+
+
+def _fit(
+    network: nn.Module,
+    spec: TrainedClassifierSpec,
+    data: ConceptDataModule,
+    *,
+    device: torch.device,
+    progress: Progress | None,
+) -> None:
+    loader = ResidentLoader(
+        data.store, data.rows("train", split=SPLIT), batch_size=spec.batch_size,
+        seed=spec.seed, stage="classifier", start=0, stop=spec.steps,
+    )  # fmt: skip
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
+    )
+    network.train()
+    # Dropout draws from the global generator.
+    with own_randomness(derive_seed("classifier noise", seed=spec.seed), device):
+        for step, batch in enumerate(loader):
+            for group in optimiser.param_groups:
+                group["lr"] = spec.learning_rate * learning_rate_factor(step, spec.steps)
+            loss = cross_entropy(network(batch.image.to(device)), batch.concept.to(device))
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if progress is not None and ((step + 1) % PROGRESS_STEPS == 0 or step + 1 == spec.steps):
+                progress("classifier", step + 1, spec.steps)
+
+
+def cross_entropy(logits: list[Tensor], concept: Tensor) -> Tensor:
+    """The sum over attributes of the mean of -log p(y_k|x) over images, in nats."""
+    losses = [F.cross_entropy(part, concept[:, k]) for k, part in enumerate(logits)]
+    return torch.stack(losses).sum()
+
+
+def learning_rate_factor(step: int, num_steps: int) -> float:
+    """Rises to 1 over the first twentieth of the steps, then follows half a cosine towards 0.
+
+    >>> [round(learning_rate_factor(step, 100), 2) for step in (0, 4, 5, 52, 99)]
+    [0.2, 1.0, 1.0, 0.51, 0.0]
+    """
+    warm_up = max(1, round(WARM_UP * num_steps))
+    if step < warm_up:
+        return (step + 1) / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, num_steps - warm_up)))
+
+
+@torch.no_grad()
+def _read_held_out(network: nn.Module, data: ConceptDataModule, *, device: torch.device) -> HeldOut:
+    rows = data.rows("test", split=SPLIT).cpu()
+    if len(rows) > MAX_HELD_OUT:
+        generator = torch.Generator().manual_seed(derive_seed("held-out images"))
+        rows = rows[torch.randperm(len(rows), generator=generator)[:MAX_HELD_OUT]].sort().values
+    concepts, predictions = [], []
+    for part in rows.split(IMAGES_AT_ONCE):
+        batch = data.store.batch(part)
+        concepts.append(batch.concept.cpu())
+        predictions.append(read(network(batch.image.to(device))).cpu())
+    return HeldOut(torch.cat(concepts), torch.cat(predictions))
+
+
+def _network(spec: TrainedClassifierSpec, data: ConceptDataModule) -> nn.Module:
+    def build() -> nn.Module:
+        network: nn.Module = spec.build(schema=data.schema, image_shape=data.image_shape)
+        return network
+
+    network = seeded(build, seed=spec.seed, name="classifier")
+    return network.to(memory_format=torch.channels_last)
+
+
+def _load(
+    folder: Path, spec: TrainedClassifierSpec, data: ConceptDataModule, *, device: torch.device | str
+) -> ObservationClassifier:
+    saved = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
+    network = _network(spec, data)
+    network.load_state_dict(saved["network"])
+    held_out = HeldOut(saved["held_out"]["concepts"].long(), saved["held_out"]["predictions"].long())
+    network.eval().requires_grad_(False).to(device=device)
+    fingerprint = classifier_fingerprint(spec, dataset=data.fingerprint)
+    return ObservationClassifier(spec.name, fingerprint, network, data.schema, held_out)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes in one thread inside the block: the number of threads changes bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

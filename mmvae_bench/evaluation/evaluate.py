@@ -1,0 +1,116 @@
+"""The whole evaluation of a trained objective: the same questions for all, and the scores of the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch.distributions import Distribution
+
+from ..data.base import ConceptDataModule
+from ..objectives.base import Objective
+from ..specs.components import classifiers
+from ..specs.trial import EvaluationSpec
+from .classifier import ObservationClassifier
+from .classifier_training import Progress, observation_classifier
+from .protocols import PROTOCOL_RULES
+from .queries import Queries, fixed_queries
+from .real_images import classifier_scores, description_scores, elbo_score
+from .references import TrainingConcepts
+from .sampling import predictions_of
+from .score import Score
+from .scoring import Intervals, Judge, accuracy_on_real_images
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a trained model scored.
+
+    Attributes:
+        scores: Every number with its interval and references.
+        classifier: The judge.
+        unmatched: Queries that no held-out real image satisfies, by ``partition/level``: left out of the ceiling of
+            correctness, not of correctness itself.
+    """
+
+    scores: list[Score]
+    classifier: ObservationClassifier
+    unmatched: dict[str, int] = field(default_factory=dict)
+
+
+def evaluate(
+    model: Objective,
+    data: ConceptDataModule,
+    evaluation: EvaluationSpec,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Asks a trained model everything that its mathematics can answer.
+
+    Images are drawn once for each query and shared by the protocols. A model without q(z|y) has no 3 C's, one without
+    q(z|x) no description accuracy, and one that takes full concepts only is asked at the highest level only.
+
+    Args:
+        model: Moved to ``device`` and left there; its mode is as it was.
+        data: After ``setup()``; the trial's own, whose training partition gives the references.
+        evaluation: What to ask.
+        device: Where networks run.
+        progress: Called with ``"classifier"`` or ``"imagine"``, how much of it is done and in all.
+    """
+    device = torch.device(device)
+    model.to(device)
+    intervals = Intervals(evaluation.num_resamples, evaluation.seed)
+    with validated_distributions():
+        classifier = judge_of(data, evaluation, device=device, progress=progress)
+        training = TrainingConcepts(data.concepts("train"), sizes=data.schema.sizes)
+        judge = Judge(data.schema, data.spec.split, training, classifier.held_out, intervals)
+        scores: list[Score] = []
+        unmatched: dict[str, int] = {}
+        for partition in evaluation.partitions:
+            for queries in _answerable(model, fixed_queries(data, evaluation, partition)):
+                predictions = predictions_of(
+                    model, classifier, data, queries,
+                    num_samples=evaluation.num_samples, seed=evaluation.seed, progress=progress,
+                )  # fmt: skip
+                for protocol in evaluation.protocols:
+                    scores += judge.scores(PROTOCOL_RULES[protocol], queries, predictions)
+                matched = ~accuracy_on_real_images(classifier.held_out, queries.concepts).isnan().all(1)
+                unmatched[f"{partition}/{queries.level}"] = int((~matched).sum())
+            if model.can_describe:
+                scores += description_scores(model, data, partition, intervals, device=device)
+            scores.append(elbo_score(model, data, partition, intervals, device=device))
+        scores += classifier_scores(classifier, data, intervals)
+    return Evaluation(scores, classifier, unmatched)
+
+
+def judge_of(
+    data: ConceptDataModule,
+    evaluation: EvaluationSpec,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> ObservationClassifier:
+    """The observation classifier that an evaluation names, or the dataset's own; trained where it is not cached."""
+    spec = evaluation.classifier or classifiers.parse(data.spec.default_classifier())
+    return observation_classifier(spec, data, device=device, progress=progress)
+
+
+@contextmanager
+def validated_distributions() -> Iterator[None]:
+    """torch Distributions check their arguments inside the block, which a training step cannot afford."""
+    # There is no public way to read the setting.
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(True)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(before)
+
+
+def _answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
+    if not model.can_imagine:
+        return []
+    return [each for each in queries if model.spec.partial_concepts or each.level == len(model.schema)]

@@ -1,0 +1,64 @@
+"""One number of a result, with its interval and its references. Free of torch: the report reads it too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """A value of one metric under one protocol.
+
+    Attributes:
+        metric: correctness, coverage, joint_divergence, compositionality, description_accuracy, classifier_accuracy,
+            elbo, ...
+        partition: ``val`` or ``test``.
+        value: As a fraction (nats for likelihoods); nan where nothing could be scored.
+        protocol: official, paper or corrected; None for a metric that is the same under every protocol.
+        attribute: The attribute scored; None: all.
+        level: Number of specified attributes; None where there is none.
+        ci_low: Lower end of the 95 % interval over queries.
+        ci_high: Upper end.
+        ceiling: What a perfect generator would be expected to score. A reference, not a bound.
+        floor: What chance or a collapsed generator would be expected to score.
+        num_queries: Queries (or examples) behind the value.
+        num_samples: Images drawn a query; None where nothing is drawn.
+        per_query: The score of each query, in the order of the fixed queries, so that differences can be paired.
+    """
+
+    metric: str
+    partition: str
+    value: float
+    protocol: str | None = None
+    attribute: str | None = None
+    level: int | None = None
+    ci_low: float = math.nan
+    ci_high: float = math.nan
+    ceiling: float = math.nan
+    floor: float = math.nan
+    num_queries: int | None = None
+    num_samples: int | None = None
+    per_query: Sequence[float] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; not-a-number becomes null."""
+        plain = asdict(self)
+        for key, value in plain.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                plain[key] = None
+        if self.per_query is not None:
+            plain["per_query"] = [None if math.isnan(value) else round(value, 6) for value in self.per_query]
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Self:
+        """The inverse of :meth:`to_json`."""
+        values = dict(plain)
+        for key in ("value", "ci_low", "ci_high", "ceiling", "floor"):
+            values[key] = math.nan if values.get(key) is None else values[key]
+        if values.get("per_query") is not None:
+            values["per_query"] = [math.nan if value is None else value for value in values["per_query"]]
+        return cls(**values)

@@ -1,0 +1,185 @@
+"""The 3 C's of one set of samples under one protocol, each beside its references.
+
+Shapes: Q query, S sample, A attribute, N held-out image.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..concepts import Schema, satisfies, specified
+from ..metrics.functional import (
+    correctness,
+    correctness_chance,
+    coverage,
+    coverage_reference_per_query,
+    joint_divergence,
+    joint_divergence_reference,
+    satisfied,
+)
+from ..specs.seeds import derive_seed
+from ..statistics import bootstrap_interval
+from .classifier import HeldOut
+from .protocols import ProtocolRule
+from .queries import COMPOSITIONAL, Queries
+from .references import TrainingConcepts
+from .score import Score
+
+_QUERIES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """How the intervals of an evaluation are made.
+
+    Attributes:
+        num_resamples: Bootstrap resamples.
+        seed: Of the evaluation.
+    """
+
+    num_resamples: int
+    seed: int
+
+    def __call__(self, values: Sequence[float]) -> tuple[float, float]:
+        """The 95 % interval of the mean of ``values``, nan left out."""
+        # One seed for all: scores of the same queries are resampled alike.
+        seed = derive_seed("bootstrap", seed=self.seed)
+        return bootstrap_interval(values, num_resamples=self.num_resamples, seed=seed)
+
+
+def make_score(
+    metric: str,
+    values: Tensor,
+    intervals: Intervals,
+    *,
+    partition: str,
+    keep_values: bool = True,
+    ceiling: float = math.nan,
+    floor: float = math.nan,
+    protocol: str | None = None,
+    attribute: str | None = None,
+    level: int | None = None,
+    num_samples: int | None = None,
+) -> Score:
+    """The mean of ``values`` (Float[Q], nan where a query has none) with its interval; see :class:`Score`."""
+    per_query = values.double().tolist()
+    low, high = intervals(per_query)
+    return Score(
+        metric=metric,
+        partition=partition,
+        value=_mean(values),
+        protocol=protocol,
+        attribute=attribute,
+        level=level,
+        ci_low=low,
+        ci_high=high,
+        ceiling=ceiling,
+        floor=floor,
+        num_queries=int((~values.isnan()).sum()),
+        num_samples=num_samples,
+        per_query=per_query if keep_values else None,
+    )
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What predictions are scored against.
+
+    Attributes:
+        schema: The attributes.
+        split: Of the trial.
+        training: Concepts of the trial's own training partition.
+        held_out: Real images as the classifier reads them.
+        intervals: How intervals are made.
+    """
+
+    schema: Schema
+    split: str
+    training: TrainingConcepts
+    held_out: HeldOut
+    intervals: Intervals
+
+    def scores(self, rule: ProtocolRule, queries: Queries, predictions: Tensor) -> list[Score]:
+        """Correctness (also by attribute), coverage and joint divergence, and on ``comp`` compositionality.
+
+        Correctness stands between the classifier's accuracy on held-out real images of the same concepts and chance.
+        Coverage and joint divergence stand between the expected scores of a perfect generator, and of one that draws a
+        concept without hearing the query and shows nothing else; as many samples, no classifier. A metric that no query
+        defines (the coverage of full concepts) has no row.
+
+        Args:
+            rule: The protocol.
+            queries: Q concepts.
+            predictions: Long[Q, S, A], from all samples drawn.
+        """
+        concepts, predictions = queries.concepts, predictions[:, : rule.num_samples]
+        num_samples = predictions.shape[1]
+
+        def score(
+            metric: str, values: Tensor, *, ceiling: Tensor, floor: Tensor, attribute: str | None = None
+        ) -> Score:
+            return make_score(
+                metric,
+                values,
+                self.intervals,
+                partition=queries.partition,
+                keep_values=attribute is None,
+                ceiling=_mean(ceiling),
+                floor=_mean(floor),
+                protocol=rule.name,
+                attribute=attribute,
+                level=queries.level,
+                num_samples=num_samples,
+            )
+
+        right, chance = correctness(predictions, concepts), correctness_chance(concepts, self.schema.sizes)
+        real = accuracy_on_real_images(self.held_out, concepts)
+        scores = [score("correctness", right, ceiling=real.nanmean(1), floor=chance)]
+        for k, (name, size) in enumerate(zip(self.schema.names, self.schema.sizes, strict=True)):
+            of_one = correctness(predictions[..., k : k + 1], concepts[:, k : k + 1])
+            floor = torch.tensor(1 / size)
+            scores.append(score("correctness", of_one, ceiling=real[:, k], floor=floor, attribute=name))
+
+        target = self.training.target(rule.target, concepts)
+        blind = self.training.blind(target, concepts)
+        covered = coverage(predictions, concepts, target, rule.base)
+        perfect, collapsed = coverage_reference_per_query(concepts, target, num_samples, rule.base)
+        scores.append(score("coverage", covered, ceiling=perfect, floor=collapsed))
+        divergence = joint_divergence(predictions, concepts, target, rule.base)
+        perfect, collapsed = joint_divergence_reference(concepts, blind, num_samples, rule.base)
+        scores.append(score("joint_divergence", divergence, ceiling=perfect, floor=collapsed))
+
+        if self.split == COMPOSITIONAL:
+            seen = satisfied(concepts, self.training.combinations)
+            novel = (part.masked_fill(seen, math.nan) for part in (right, real.nanmean(1), chance))
+            values, ceiling, floor = novel
+            scores.append(score("compositionality", values, ceiling=ceiling, floor=floor))
+        return [each for each in scores if each.num_queries]
+
+
+def accuracy_on_real_images(held_out: HeldOut, concepts: Tensor) -> Tensor:
+    """How well the classifier reads the specified attributes of real images that show a concept.
+
+    Args:
+        held_out: N real images.
+        concepts: Long[Q, A], -1 where unspecified.
+
+    Returns:
+        Double[Q, A]: the fraction of the images satisfying the concept whose attribute is read correctly; nan where the
+        attribute is unspecified or no held-out image satisfies the concept.
+    """
+    right, rows = held_out.right, []
+    for part in concepts.split(_QUERIES_AT_ONCE):
+        matching = satisfies(held_out.concepts, part).double()
+        rows.append(matching @ right / matching.sum(1, keepdim=True))
+    return torch.cat(rows).masked_fill(~specified(concepts), math.nan)
+
+
+def _mean(values: Tensor) -> float:
+    """Over queries, nan left out; nan where nothing is left."""
+    return float(values.double().nanmean())

@@ -1,0 +1,54 @@
+"""What the numbers mean, in a paragraph each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ..evaluation.protocols import PROTOCOL_RULES
+from ..specs.trial import PROTOCOLS
+from .style import metric_order, style_of
+
+_METRICS = {
+    "correctness": (
+        "The share of specified attributes that the observation classifier finds in the imagined images. The ceiling "
+        "is the classifier's accuracy on real images of the same concepts: no generator can be expected to please a "
+        "judge more than real images do. The floor is chance."
+    ),
+    "coverage": (
+        "How widely the attributes that were left unspecified vary: one minus the Jensen–Shannon divergence between "
+        "the values found in the images of a query and the reference distribution, mean over those attributes. The "
+        "ceiling is the expected score of a perfect generator that draws as many samples, which falls short of 100 % "
+        "because a finite sample never matches its distribution. The floor is that of a generator collapsed to one "
+        "value drawn from the reference."
+    ),
+    "joint_divergence": (
+        "The Jensen–Shannon divergence over all attributes, where the target of a specified one is that value alone: "
+        "correctness and coverage in one number, in hundredths of a bit (of a nat under official). Lower is better, so "
+        "the ceiling, a perfect generator's score, is the smaller of the two references."
+    ),
+    "compositionality": (
+        "Correctness on the concepts that differ from every concept seen in training: whether known attributes can be "
+        "put together in a new way. Ceiling and floor are those of correctness on the same concepts."
+    ),
+    "description_accuracy": (
+        "The way back: how often the model names the attributes of a held-out real image rightly. No classifier takes "
+        "part in it. The floor is to name each attribute's most frequent value always. An objective without a "
+        "posterior given the image alone has no such score."
+    ),
+    "elbo": (
+        "Minus the training loss on held-out images, in nats per image. Every objective has its own loss, with its own "
+        "weights, so this compares settings and seeds of one objective, never two objectives: it is not ranked."
+    ),
+}
+
+
+def explain_metrics(metrics: Collection[str]) -> list[tuple[str, str]]:
+    """(label, paragraph) of each of the metrics that has one."""
+    names = sorted(set(metrics) & set(_METRICS), key=metric_order)
+    return [(style_of(name).label, _METRICS[name]) for name in names]
+
+
+def explain_protocols(protocols: Collection[str]) -> list[tuple[str, str]]:
+    """(name, sentence) of each of the protocols that has one."""
+    rules = [PROTOCOL_RULES[name] for name in PROTOCOLS if name in protocols]
+    return [(rule.name, f"{rule.summary[:1].upper()}{rule.summary[1:]} ({rule.reference}).") for rule in rules]

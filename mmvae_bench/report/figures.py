@@ -1,0 +1,145 @@
+"""Figures as SVG text for the page: no pyplot, and colours that follow the page's light and dark dress."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from .cells import Row
+from .curves import validation_curve
+from .style import style_of
+from .table import Section
+
+NUM_COLORS = 8
+"""The page has so many colours for objectives; a further one starts again at the first."""
+# Stand-ins that are replaced by the page's own colours once the SVG is text.
+_INK, _RULE = "#010101", "#020202"
+_SERIES = [f"#0300{index:02x}" for index in range(NUM_COLORS)]
+
+
+def curves_figure(section: Section, colors: Mapping[str, int]) -> str | None:
+    """The validation ELBO of every trial over its steps, a panel an objective; None where nothing was measured.
+
+    Each panel has its own scale: the curve is minus the objective's own loss, and the losses are different sums.
+
+    Args:
+        section: Whose trials.
+        colors: Column label to colour number.
+    """
+    panels = []
+    for column in section.columns:
+        curves = [validation_curve(trial.directory) for trial in column.trials]
+        curves = [(steps, elbos) for steps, elbos in curves if len(steps) > 1]
+        if curves:
+            panels.append((column.label, curves))
+    if not panels:
+        return None
+    num_columns = min(3, len(panels))
+    num_rows = -(-len(panels) // num_columns)
+    figure = Figure(figsize=(max(3.4, 2.8 * num_columns), 2.3 * num_rows), layout="constrained")
+    for position, (label, curves) in enumerate(panels):
+        axes = _axes(figure.add_subplot(num_rows, num_columns, position + 1))
+        for steps, elbos in curves:
+            axes.plot(steps, elbos, color=_SERIES[colors[label] % NUM_COLORS], linewidth=1.4)
+        # The first steps climb so far that nothing else would be seen: the axis begins after a fifth of them.
+        late = [elbo for steps, elbos in curves for elbo in elbos[bisect_left(steps, steps[-1] / 5) :]]
+        margin = 0.06 * (max(late) - min(late)) or 1.0
+        axes.set_ylim(min(late) - margin, max(late) + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.set_title(f"{label}, nats", loc="left", fontsize=10, color=_INK)
+        axes.set_xlabel("step")
+    return _svg(figure, f"Validation ELBO over training steps, {section.title}")
+
+
+def scores_figure(section: Section, colors: Mapping[str, int]) -> str | None:
+    """Correctness and coverage by level, with intervals and references; None where there is neither."""
+    panels = []
+    for metric in ("correctness", "coverage"):
+        rows = [row for row in section.of(section.headline) if row.metric == metric and row.level and any(row.cells)]
+        if rows:
+            panels.append((metric, rows))
+    if not panels:
+        return None
+    widths = [max(len(rows), 2) for _, rows in panels]
+    figure = Figure(figsize=(min(8.0, 1.2 + 0.9 * sum(widths)), 2.9), layout="constrained")
+    grid = figure.add_gridspec(1, len(panels), width_ratios=widths)
+    for position, (metric, rows) in enumerate(panels):
+        axes = _axes(figure.add_subplot(grid[0, position]))
+        _panel(axes, rows, [colors[column.label] for column in section.columns])
+        axes.set_title(f"{style_of(metric).label}, %", loc="left", fontsize=10, color=_INK)
+    return _svg(figure, f"Correctness and coverage by number of specified attributes, {section.title}")
+
+
+def _panel(axes: Axes, rows: Sequence[Row], colors: Sequence[int]) -> None:
+    present = [index for index in range(len(colors)) if any(row.cells[index] for row in rows)]
+    step = min(0.16, 0.7 / max(len(present), 1))
+    for x, row in enumerate(rows):
+        for name in ("ceiling", "floor"):
+            low, high = row.reference(name)
+            if math.isfinite(low):
+                middle = 50 * (low + high)
+                axes.hlines(middle, x - 0.42, x + 0.42, colors=_INK, linewidth=0.9, linestyles=(0, (2, 2)), alpha=0.8)
+                if x == 0:
+                    above = name == "ceiling"
+                    axes.annotate(name, (-0.42, middle), xytext=(0, 2 if above else -2), textcoords="offset points",
+                                  va="bottom" if above else "top", fontsize=8, color=_INK)  # fmt: skip
+        for place, index in enumerate(present):
+            cell = row.cells[index]
+            if cell is None:
+                continue
+            position = x + step * (place - (len(present) - 1) / 2)
+            color = _SERIES[colors[index] % NUM_COLORS]
+            if math.isfinite(cell.low + cell.high):
+                axes.plot([position, position], [100 * cell.low, 100 * cell.high], color=color, linewidth=1.6)
+            axes.plot([position], [100 * cell.value], color=color, marker="o", markersize=4.5, linestyle="none")
+    axes.margins(y=0.12)
+    axes.set_xticks(range(len(rows)), [str(row.level) for row in rows])
+    axes.set_xlim(-0.6, max(len(rows) - 0.4, 1.0))
+    axes.set_xlabel("specified attributes")
+
+
+def _axes(axes: Axes) -> Axes:
+    for name, spine in axes.spines.items():
+        spine.set_visible(name == "bottom")
+        spine.set_color(_RULE)
+    axes.tick_params(colors=_INK, length=0, labelsize=9)
+    axes.xaxis.label.set(color=_INK, fontsize=9)
+    axes.yaxis.label.set(color=_INK, fontsize=9)
+    axes.grid(axis="y", color=_RULE, linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.patch.set_visible(False)
+    return axes
+
+
+def _svg(figure: Figure, label: str) -> str:
+    """The figure as an ``<svg>`` element that scales, speaks and takes the page's colours and font."""
+    figure.patch.set_visible(False)
+    file = io.StringIO()
+    # The salt keeps ids apart between the figures of a page, and equal between two writings of it.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :].strip()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # A page holds several figures, and an id may be there once.
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    text = re.sub(r' id="([^"]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
+    text = re.sub(r'font: (\d+px) [^;"]*', r"font: \1 var(--sans)", text)
+    names = {_INK: "currentColor", _RULE: "var(--rule)"}
+    names |= {color: f"var(--series-{index})" for index, color in enumerate(_SERIES)}
+    for color, name in names.items():
+        text = text.replace(color, name)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
+
+
+def _attribute(text: str) -> str:
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

@@ -1,0 +1,100 @@
+"""The report as LaTeX: ``table.tex``, one ``table`` a setting and protocol, to be read with ``\\input``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .layout import TextCell, caption, columns_differ_in_steps, published_texts, seeds_text, setting_lines, text_rows
+from .published import SOURCE
+from .style import DASH
+from .table import Comparison, Section
+
+_SPECIAL = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
+            "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--", "±": r"$\pm$",
+            "↓": r"$\downarrow$", "·": r"$\cdot$", "×": r"$\times$"}  # fmt: skip
+
+
+def render_latex(comparison: Comparison) -> str:
+    """The tables of a comparison; they need the packages ``booktabs`` and, for wide ones, ``graphicx``."""
+    return "\n".join(_lines(comparison)) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text with everything that LaTeX would read as a command written out.
+
+    >>> escape("split_seed 42, 95 %")
+    'split\\\\_seed 42, 95 \\\\%'
+    """
+    return "".join(_SPECIAL.get(character, character) for character in text)
+
+
+def _lines(comparison: Comparison) -> Iterator[str]:
+    yield "% \\usepackage{booktabs}"
+    if not comparison.sections:
+        yield "% No trial is done yet: there is no table."
+    for section in comparison.sections:
+        for protocol in section.protocols or (None,):
+            yield from _scores(section, protocol)
+        yield from _published(section)
+
+
+def _scores(section: Section, protocol: str | None) -> Iterator[str]:
+    rows = text_rows(section, protocol)
+    words = "; ".join(text for name, text in setting_lines(section) if name in ("backbone", "training"))
+    yield from _open(
+        f"{section.title}. {caption(section, protocol)}. {words}. In % unless said otherwise; ± is the longer arm of "
+        "the 95 % interval. Bold: the best of its row, and what its paired difference does not tell from it.",
+        "lr" + "r" * len(section.columns) + "rr",
+    )
+    heads = [_head(section, index) for index in range(len(section.columns))]
+    yield " & ".join(["", "level", *heads, "ceiling", "floor"]) + r" \\"
+    yield r"\midrule"
+    previous = None
+    for row in rows:
+        if previous not in (None, row.label):
+            yield r"\addlinespace"
+        label = "" if row.label == previous else escape(row.label)
+        cells = [label, row.level, *map(_cell, row.cells), _number(row.ceiling), _number(row.floor)]
+        yield " & ".join(cells) + r" \\"
+        previous = row.label
+    yield from _close()
+
+
+def _published(section: Section) -> Iterator[str]:
+    rows = published_texts(section)
+    if rows:
+        yield from _open(
+            f"{section.title}. Ours beside the published numbers ({SOURCE}). Protocol official, in %; published ± one "
+            "standard deviation; the difference with its 95 % interval.",
+            "lrlrrr",
+        )
+        yield r" & level & objective & ours & published & difference \\"
+        yield r"\midrule"
+        for row in rows:
+            numbers = map(_number, (row.ours, row.published, row.difference))
+            yield " & ".join([escape(row.label), row.level, escape(row.objective), *numbers]) + r" \\"
+        yield from _close()
+
+
+def _open(text: str, columns: str) -> Iterator[str]:
+    yield from ("", r"\begin{table}", r"\centering", rf"\caption{{{escape(text)}}}", rf"\begin{{tabular}}{{{columns}}}")
+    yield r"\toprule"
+
+
+def _close() -> Iterator[str]:
+    yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}")
+
+
+def _head(section: Section, index: int) -> str:
+    steps = f"{section.columns[index].steps} steps" if columns_differ_in_steps(section) else ""
+    extra = ", ".join(filter(None, [seeds_text(section, index), steps]))
+    return escape(section.columns[index].label + (f" ({extra})" if extra else ""))
+
+
+def _cell(cell: TextCell) -> str:
+    return rf"\textbf{{{_number(cell.text)}}}" if cell.leader else _number(cell.text)
+
+
+def _number(text: str) -> str:
+    """Numbers with true minus signs."""
+    return escape(text).replace("-", "$-$") if text != DASH else escape(text)

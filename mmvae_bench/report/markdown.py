@@ -1,0 +1,125 @@
+"""The report as Markdown: ``table.md``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .layout import (
+    TextCell,
+    caption,
+    columns_differ_in_steps,
+    count_states,
+    difference_rows,
+    explain_missing,
+    published_texts,
+    seeds_text,
+    setting_lines,
+    text_row,
+    text_rows,
+)
+from .notes import judges, progress, warnings
+from .published import SOURCE
+from .table import Comparison, Section
+
+LEGEND = (
+    "In % unless said otherwise. ± is the longer arm of the 95 % interval: a bootstrap over queries, and over "
+    "training seeds where there are several (with few seeds too narrow). **Bold**: the best of its row, and what its "
+    "paired difference does not tell from it. Ceiling and floor: what a perfect generator, and chance or a generator "
+    "collapsed to one value, would be expected to score; references, not bounds."
+)
+
+
+def render_markdown(comparison: Comparison) -> str:
+    """The whole report as Markdown."""
+    return "\n".join(_lines(comparison)) + "\n"
+
+
+def _lines(comparison: Comparison) -> Iterator[str]:
+    yield f"# {comparison.name}"
+    yield ""
+    yield f"{count_states(comparison)}."
+    if comparison.sections:
+        yield ""
+        yield LEGEND
+    for section in comparison.sections:
+        yield from _section(section)
+    missing = explain_missing(comparison)
+    if missing:
+        yield from ("", "## Not in the tables", "")
+        yield from (f"- {_escape(line)}" for line in missing)
+
+
+def _section(section: Section) -> Iterator[str]:
+    yield from ("", f"## {section.title}", "")
+    for name, words in setting_lines(section):
+        yield f"- {name}: {words}"
+    for warning in warnings(section):
+        yield f"- **Warning.** {warning}"
+    for judge in judges([trial for column in section.columns for trial in column.done]):
+        yield f"- classifier {judge.text}"
+    heads = [_head(section, index) for index in range(len(section.columns))]
+    for protocol in section.protocols or (None,):
+        rows = text_rows(section, protocol)
+        yield from ("", f"### {caption(section, protocol)}", "")
+        cells = [[row.label, row.level, *map(_cell, row.cells), row.ceiling, row.floor] for row in rows]
+        yield from table(["", "level", *heads, "ceiling", "floor"], cells, left=1)
+    yield from _by_attribute(section, heads)
+    yield from _differences(section)
+    yield from _published(section)
+    yield from _training(section)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> Iterator[str]:
+    """A Markdown table; the first ``left`` columns are aligned left, the others right."""
+    yield f"| {' | '.join(map(_escape, heads))} |"
+    yield f"|{'|'.join([' --- '] * left + [' ---: '] * (len(heads) - left))}|"
+    for row in rows:
+        yield f"| {' | '.join(map(_escape, row))} |"
+
+
+def _head(section: Section, index: int) -> str:
+    steps = f"{section.columns[index].steps} steps" if columns_differ_in_steps(section) else ""
+    extra = ", ".join(filter(None, [seeds_text(section, index), steps]))
+    return section.columns[index].label + (f" ({extra})" if extra else "")
+
+
+def _cell(cell: TextCell) -> str:
+    return f"**{cell.text}**" if cell.leader else cell.text
+
+
+def _by_attribute(section: Section, heads: list[str]) -> Iterator[str]:
+    rows = [text_row(row) for row in section.by_attribute]
+    if rows:
+        yield from ("", "### By attribute", "")
+        cells = [[row.label, row.level, *map(_cell, row.cells), row.ceiling, row.floor] for row in rows]
+        yield from table(["", "level", *heads, "ceiling", "floor"], cells, left=1)
+
+
+def _differences(section: Section) -> Iterator[str]:
+    rows = difference_rows(section, section.headline)
+    if rows:
+        yield from ("", "### Best minus each other, on the same queries", "")
+        cells = [[row.label, row.level, row.best, row.other, row.difference] for row in rows]
+        yield from table(["", "level", "best", "other", "difference [95 %]"], cells, left=1)
+
+
+def _published(section: Section) -> Iterator[str]:
+    rows = published_texts(section)
+    if rows:
+        yield from ("", f"### Beside the published numbers: {SOURCE}", "")
+        cells = [[row.label, row.level, row.objective, row.ours, row.published, row.difference] for row in rows]
+        yield from table(["", "level", "objective", "ours (official)", "published ± std", "difference"], cells, left=1)
+    elif section.published_note:
+        yield from ("", section.published_note)
+
+
+def _training(section: Section) -> Iterator[str]:
+    yield from ("", "### How far from convergence", "")
+    cells = [[line.trial.key, line.column, str(line.trial.spec.get("seed", "–")), line.steps_text, line.speed_text,
+              line.slope_text, line.verdict] for line in progress(section)]  # fmt: skip
+    heads = ["trial", "objective", "seed", "steps", "steps/s", "ELBO slope, nats per 1000 steps", "verdict"]
+    yield from table(heads, cells, left=2)
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

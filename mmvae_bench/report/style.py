@@ -1,0 +1,97 @@
+"""How a number is written: the same in every rendering, with no more digits than its interval supports."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+DASH = "–"
+"""What stands where there is no number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricStyle:
+    """How a metric is shown.
+
+    Attributes:
+        label: What the rows are called.
+        unit: ``%`` for fractions, else the unit of the value.
+        direction: 1 where higher is better, -1 where lower is, 0 where neither is.
+        headline: Whether it belongs into the short table on the terminal.
+    """
+
+    label: str
+    unit: str = "%"
+    direction: int = 1
+    headline: bool = False
+
+
+_STYLES = {
+    "correctness": MetricStyle(label="correctness", headline=True),
+    "coverage": MetricStyle(label="coverage", headline=True),
+    "compositionality": MetricStyle(label="compositionality", headline=True),
+    "joint_divergence": MetricStyle(label="joint divergence", direction=-1),
+    "description_accuracy": MetricStyle(label="description", headline=True),
+    "elbo": MetricStyle(label="ELBO", unit="nats", direction=0),
+}
+
+
+def style_of(metric: str) -> MetricStyle:
+    """The style of a metric, known or not: likelihoods and bounds are in nats, everything else is a fraction.
+
+    An ELBO has no better or worse between objectives: they bound and weight different things.
+    """
+    if metric in _STYLES:
+        return _STYLES[metric]
+    if metric.startswith("log_") or "elbo" in metric:
+        return MetricStyle(label=metric.replace("_", " "), unit="nats", direction=0 if "elbo" in metric else 1)
+    return MetricStyle(label=metric.replace("_", " "))
+
+
+def metric_order(metric: str) -> tuple[int, str]:
+    """The key that sorts metrics into their order on the page."""
+    names = list(_STYLES)
+    return (names.index(metric) if metric in names else len(names)), metric
+
+
+def number(value: float, unit: str = "%") -> str:
+    """One decimal, of a percent or of a nat; a dash where there is no number.
+
+    >>> number(0.91149), number(-0.0001), number(float("nan")), number(-112.25, "nats")
+    ('91.1', '0.0', '–', '-112.2')
+    """
+    if not math.isfinite(value):
+        return DASH
+    text = f"{100 * value if unit == '%' else value:.1f}"
+    return "0.0" if text == "-0.0" else text
+
+
+def half_width(value: float, low: float, high: float) -> float:
+    """The longer arm of an interval: what stands after ±, so that value ± arm covers the interval."""
+    return max(high - value, value - low)
+
+
+def with_interval(value: float, low: float, high: float, unit: str = "%") -> str:
+    """A value and the longer arm of its interval.
+
+    >>> with_interval(0.911, 0.906, 0.915), with_interval(0.911, float("nan"), float("nan"))
+    ('91.1 ±0.5', '91.1')
+    """
+    arm = number(half_width(value, low, high), unit)
+    return number(value, unit) if DASH in (arm, number(value, unit)) else f"{number(value, unit)} ±{arm}"
+
+
+def with_bounds(value: float, low: float, high: float, unit: str = "%") -> str:
+    """A difference and both ends of its interval.
+
+    >>> with_bounds(0.02, -0.001, 0.041)
+    '+2.0 [-0.1, +4.1]'
+    """
+    if not math.isfinite(value):
+        return DASH
+    ends = [_signed(number(end, unit)) for end in (value, low, high)]
+    return ends[0] if DASH in ends else f"{ends[0]} [{ends[1]}, {ends[2]}]"
+
+
+def _signed(text: str) -> str:
+    return text if text in (DASH, "0.0") or text.startswith("-") else f"+{text}"

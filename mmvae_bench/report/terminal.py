@@ -1,0 +1,158 @@
+"""The report on a terminal: the short table, what is behind it, and what is missing."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from .layout import (
+    TextRow,
+    caption,
+    columns_differ_in_steps,
+    count_states,
+    explain_missing,
+    published_texts,
+    seeds_text,
+    text_rows,
+)
+from .notes import judges, progress, warnings
+from .table import Comparison, Section
+
+MIN_WIDTH = 80
+"""Narrower terminals get this width, and wrap."""
+_BOLD, _DIM, _WARN = "bold", "dim", "yellow"
+
+
+def render_terminal(comparison: Comparison, *, width: int = MIN_WIDTH, color: bool = False) -> str:
+    """The report as text, at most ``width`` columns wide; without escape codes unless ``color``."""
+    file = io.StringIO()
+    console = Console(file=file, width=max(width, MIN_WIDTH), force_terminal=color, no_color=not color,
+                      color_system="standard" if color else None, highlight=False)  # fmt: skip
+    for part in _parts(comparison, console.width):
+        console.print(part)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
+    yield Text.assemble((comparison.name, _BOLD), f": {count_states(comparison)}")
+    remarks = [_remarks(section) for section in comparison.sections]
+    # What is to be said about every table is said once, at the end.
+    common = [line for line in remarks[0] if all(line in lines for lines in remarks)] if remarks else []
+    for section, lines in zip(comparison.sections, remarks, strict=True):
+        yield from _section(section, width)
+        yield from (line for line in lines if line not in common)
+    if comparison.sections:
+        yield ""
+        yield from common
+        yield Text(
+            "In % unless said otherwise. ± is the longer arm of the 95 % interval over queries, and over training "
+            "seeds where there are several. * the best, and what its paired difference does not tell from it. "
+            "ceiling, floor: what a perfect generator, and chance or a collapsed one, would score; references, not "
+            "bounds. ELBO slope: of the validation ELBO over the last third of training, in nats per 1000 steps ± "
+            "standard error.",
+            _DIM,
+        )
+        for note in dict.fromkeys(section.published_note for section in comparison.sections):
+            if note:
+                yield Text(note, _DIM)
+    missing = explain_missing(comparison)
+    if missing:
+        yield Text("\nNot in the tables", _BOLD)
+        for line in missing:
+            yield Padding(Text(line), (0, 0, 0, 2))
+
+
+def _section(section: Section, width: int) -> Iterator[RenderableType]:
+    yield Text.assemble("\n", (section.title, _BOLD))
+    yield Text(caption(section, section.headline), _DIM)
+    rows = text_rows(section, section.headline, headline_only=True)
+    if rows:
+        for indices in _blocks(section, rows, width):
+            yield _scores(section, rows, indices)
+    yield _training(section)
+    printed = _published(section)
+    if printed is not None:
+        yield printed
+
+
+def _remarks(section: Section) -> list[Text]:
+    """The judge of a table, and what makes its numbers doubtful."""
+    found = judges([trial for column in section.columns for trial in column.done])
+    return [
+        *(Text(f"classifier {judge.text}") for judge in found),
+        *(Text(f"! {warning}", _WARN) for warning in warnings(section)),
+    ]
+
+
+def _header(section: Section, index: int) -> str:
+    column = section.columns[index]
+    extra = [column.label.removeprefix(column.objective).strip(), seeds_text(section, index)]
+    if columns_differ_in_steps(section):
+        extra.append(f"{column.steps} steps")
+    return "\n".join(filter(None, [column.objective, *extra]))
+
+
+def _blocks(section: Section, rows: list[TextRow], width: int) -> Iterator[list[int]]:
+    """Cuts the columns into blocks that fit beside labels and references."""
+    fixed = max(len(row.label) for row in rows) + len("level") + 6
+    fixed += sum(max(len(name), *(len(getattr(row, name)) for row in rows)) + 2 for name in ("ceiling", "floor"))
+    block: list[int] = []
+    used = fixed
+    for index in range(len(section.columns)):
+        texts = [row.cells[index].text + "*" for row in rows] + _header(section, index).split("\n")
+        needed = max(map(len, texts)) + 2
+        if block and used + needed > width:
+            yield block
+            block, used = [], fixed
+        block.append(index)
+        used += needed
+    yield block
+
+
+def _scores(section: Section, rows: list[TextRow], indices: list[int]) -> Table:
+    table = _plain_table()
+    table.add_column("")
+    table.add_column("level", justify="right")
+    for index in indices:
+        table.add_column(_header(section, index), justify="right", no_wrap=True)
+    table.add_column("ceiling", justify="right", style=_DIM)
+    table.add_column("floor", justify="right", style=_DIM)
+    previous = ""
+    for row in rows:
+        cells = [Text(f"{row.cells[index].text}{'*' if row.cells[index].leader else ' '}",
+                      _BOLD if row.cells[index].leader else "") for index in indices]  # fmt: skip
+        table.add_row("" if row.label == previous else row.label, row.level, *cells, row.ceiling, row.floor)
+        previous = row.label
+    return table
+
+
+def _training(section: Section) -> Table:
+    table = _plain_table()
+    for name in ("trial", "objective", "seed", "steps", "steps/s", "ELBO slope", "verdict"):
+        table.add_column(name, justify="right" if name in ("seed", "steps", "steps/s", "ELBO slope") else "left")
+    for line in progress(section):
+        seed = str(line.trial.spec.get("seed", "–"))
+        numbers = (line.steps_text, line.speed_text, line.slope_text)
+        table.add_row(line.trial.key, line.column, seed, *numbers, line.verdict)
+    return table
+
+
+def _published(section: Section) -> Table | None:
+    rows = published_texts(section)
+    if not rows:
+        return None
+    table = _plain_table()
+    for name in ("published", "level", "objective", "ours", "theirs", "difference"):
+        table.add_column(name, justify="left" if name in ("published", "objective") else "right")
+    for row in rows:
+        table.add_row(row.label, row.level, row.objective, row.ours, row.published, row.difference)
+    return table
+
+
+def _plain_table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style=_BOLD)

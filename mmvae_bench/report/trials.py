@@ -1,0 +1,215 @@
+"""What the trial folders of a run hold, read with suspicion: a damaged file is named and the others still count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..evaluation.score import Score
+from ..files import read_json
+from ..specs.errors import BenchmarkError
+from ..specs.grid import load_grid
+from ..specs.trial import SPEC_VERSION
+from ..sweep.folder import TrialFolder
+from ..sweep.status import LOG_FILE, Status, read_status
+from ..sweep.store import TRIALS_FOLDER, RunStore
+
+STATES = ("done", "running", "pending", "interrupted", "failed", "damaged")
+"""What a trial can be; damaged: its files cannot be read or contradict each other."""
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial folder.
+
+    Attributes:
+        key: The folder's name.
+        directory: The folder.
+        state: One of STATES.
+        spec: The canonical trial spec; empty where it cannot be read.
+        status: What ``status.json`` says, put right by the other evidence.
+        result: What ``result.json`` says; empty unless the state is done.
+        scores: The numbers of the result.
+        problem: Why the trial failed or counts as damaged.
+    """
+
+    key: str
+    directory: Path
+    state: str
+    spec: Json = field(default_factory=dict)
+    status: Status = field(default_factory=Status)
+    result: Json = field(default_factory=dict)
+    scores: tuple[Score, ...] = ()
+    problem: str | None = None
+
+    def component(self, kind: str) -> dict[str, Any]:
+        """The spec of the ``dataset``, ``backbone``, ``objective`` or ``training``; empty where unknown."""
+        return dict(self.spec.get(kind) or {})
+
+    def parameters(self, kind: str) -> dict[str, Any]:
+        """:meth:`component` without its name."""
+        return {key: value for key, value in self.component(kind).items() if key != "name"}
+
+    @cached_property
+    def objective(self) -> str:
+        """The objective's name."""
+        return str(self.component("objective").get("name", "?"))
+
+    @cached_property
+    def label(self) -> str:
+        """A short name for people."""
+        dataset = self.component("dataset")
+        if not dataset:
+            return f"trial {self.key}"
+        place = "/".join(str(dataset.get(key, "?")) for key in ("name", "source", "split"))
+        return f"{self.objective} {place} seed {self.spec.get('seed', '?')}"
+
+    @cached_property
+    def log(self) -> Path:
+        """The trial's output."""
+        return Path(self.status.log or self.directory / LOG_FILE)
+
+    @cached_property
+    def asked(self) -> str:
+        """What decides the queries: two trials of one setting with the same text answered the same ones."""
+        evaluation = self.section("evaluation")
+        return json.dumps([evaluation.get("seed"), evaluation.get("query_repeats")])
+
+    @cached_property
+    def asked_otherwise(self) -> bool:
+        """Whether the result is of another evaluation than the one that is asked for now."""
+        asked = TrialFolder(self.directory).evaluation()
+        return asked is not None and "evaluation" in self.result and asked != self.result["evaluation"]
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A part of the result, such as ``training`` or ``provenance``; empty unless done."""
+        return dict(self.result.get(name) or {})
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A run folder.
+
+    Attributes:
+        trials: Every trial folder, in the order of the grid.
+        unstarted: Trials of the grid that have no folder yet.
+    """
+
+    directory: Path
+    trials: tuple[TrialRecord, ...]
+    unstarted: int = 0
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.directory.resolve().name
+
+
+def read_run(run_dir: Path) -> RunRecord:
+    """Every trial of a run, in the order of its grid; without one, sorted by what was trained.
+
+    Raises:
+        BenchmarkError: ``run_dir`` is not there, is no run folder, or holds no trial.
+    """
+    store = RunStore(run_dir)
+    if not run_dir.is_dir():
+        made = "A run folder is what `mmvae-bench run --out` made."
+        raise BenchmarkError(f"{run_dir}: no such folder\n  {made}{_hint(run_dir)}")
+    if not store.trials_root.is_dir():
+        raise BenchmarkError(f"{run_dir}: not a run folder: it has no folder `{TRIALS_FOLDER}`{_hint(run_dir)}")
+    keys = store.keys()
+    if not keys:
+        raise BenchmarkError(
+            f"{run_dir}: holds no trials yet\n  Start them with `mmvae-bench run --grid FILE --out {run_dir}`."
+        )
+    order = _grid_order(store.grid_path)
+    records = sorted((_read(store.folder(key)) for key in keys), key=_order)
+    records.sort(key=lambda record: order.get(record.key, len(order)))
+    return RunRecord(run_dir, tuple(records), len(order.keys() - keys))
+
+
+def _grid_order(path: Path) -> dict[str, int]:
+    """Key to position; empty where the grid is not there or not one that this version reads."""
+    if not path.is_file():
+        return {}
+    try:
+        return {trial.key: position for position, trial in enumerate(load_grid(path).trials)}
+    except (BenchmarkError, OSError):
+        return {}
+
+
+def _hint(run_dir: Path) -> str:
+    """What the user may have meant instead."""
+    path = run_dir.resolve()
+    for folder in (path, *path.parents):
+        if folder.name == TRIALS_FOLDER:
+            return f"\n  Did you mean the run that this belongs to? {folder.parent}"
+    runs = [path.parent for parent in (run_dir, run_dir.parent) for path in sorted(parent.glob(f"*/{TRIALS_FOLDER}"))]
+    return f"\n  Run folders nearby: {', '.join(map(str, runs[:5]))}" if runs else ""
+
+
+def _order(record: TrialRecord) -> tuple[str, ...]:
+    parts = [json.dumps(record.component(kind), sort_keys=True) for kind in ("dataset", "backbone", "training")]
+    objective = json.dumps(record.component("objective"), sort_keys=True)
+    return (*parts, objective, f"{record.spec.get('seed', 0):>12}", record.key)
+
+
+def _read(folder: TrialFolder) -> TrialRecord:
+    key, directory = folder.key, folder.directory
+    spec: dict[str, Any] = {}
+    try:
+        spec = _mapping(folder.spec_path)
+        if spec.get("version") != SPEC_VERSION:
+            raise _Damaged(f"{folder.spec_path}: made by version {spec.get('version')}, this is {SPEC_VERSION}")
+        if folder.result_path.exists():
+            result = _mapping(folder.result_path)
+            status = read_status(directory)
+            return TrialRecord(key, directory, "done", spec, status, result, _scores(folder.result_path, result))
+    except _Damaged as damage:
+        return TrialRecord(key, directory, "damaged", spec, problem=str(damage))
+    status = folder.status(None)
+    return TrialRecord(key, directory, status.state, spec, status, problem=_reason(status))
+
+
+def _reason(status: Status) -> str | None:
+    if status.state != "failed":
+        return None
+    kind, error = status.error_type or "", status.error or ""
+    parts = [error] if error.startswith(kind) else [kind, error]
+    return ": ".join(part for part in parts if part) or "no reason was recorded"
+
+
+class _Damaged(Exception):
+    """A file that cannot be used, with the reason."""
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        value = read_json(path)
+    except FileNotFoundError:
+        raise _Damaged(f"{path}: missing") from None
+    except (OSError, ValueError) as error:
+        raise _Damaged(f"{path}: cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise _Damaged(f"{path}: expected a JSON object")
+    return value
+
+
+def _scores(path: Path, result: dict[str, Any]) -> tuple[Score, ...]:
+    missing = [name for name in ("key", "scores", "training", "provenance") if name not in result]
+    if missing:
+        raise _Damaged(f"{path}: has no {', '.join(missing)}")
+    if result["key"] != path.parent.name:
+        raise _Damaged(f"{path}: is the result of trial {result['key']}, not of {path.parent.name}")
+    if result.get("version") != SPEC_VERSION:
+        raise _Damaged(f"{path}: made by version {result.get('version')}, this is {SPEC_VERSION}")
+    try:
+        return tuple(Score.from_json(score) for score in result["scores"])
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _Damaged(f"{path}: a score cannot be read: {error}") from None

@@ -1,0 +1,1 @@
+"""From a grid to results: expansion, the store of what is done, executors."""

@@ -1,0 +1,78 @@
+"""Which places this machine has to run trials in, found without torch."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from .local import Slot
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def visible_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
+    """The GPUs that a process may use, as CUDA names them: what ``CUDA_VISIBLE_DEVICES`` lists, else all there are."""
+    environment = os.environ if environment is None else environment
+    if VISIBLE in environment:
+        names = [name.strip() for name in environment[VISIBLE].split(",")]
+        # CUDA itself stops reading at the first name that is none.
+        stop = next((index for index, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
+        return names[:stop]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return parse_gpu_list(listed.stdout)
+
+
+def parse_gpu_list(text: str) -> list[str]:
+    """The devices in the output of ``nvidia-smi -L``: a GPU's number, or its parts where it is cut into parts (MIG).
+
+    >>> parse_gpu_list("GPU 0: A100 (UUID: GPU-1)\\nGPU 1: A100 (UUID: GPU-2)\\n  MIG 3g (UUID: MIG-7)\\n")
+    ['0', 'MIG-7']
+    """
+    devices: list[str] = []
+    whole = False
+    for line in text.splitlines():
+        if gpu := re.match(r"GPU (\d+):", line):
+            devices.append(gpu[1])
+            whole = True
+        elif part := re.search(r"\(UUID:\s*(MIG-[^)]+)\)", line):
+            if whole:
+                devices.pop()
+                whole = False
+            devices.append(part[1])
+    return devices
+
+
+def num_cpus() -> int:
+    """CPU cores that this process may use: its affinity, and the quota of its container."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass  # No quota, or another way of setting one.
+    return max(1, count)
+
+
+def local_slots(num_workers: int | None = None, *, num_threads: int = 1) -> list[Slot]:
+    """Slots on this machine: one a GPU where there are any, else one for every ``num_threads`` CPU cores.
+
+    Args:
+        num_workers: How many slots; more than there are GPUs share them in turn. None: as many as there are devices.
+        num_threads: CPU threads of one trial.
+    """
+    gpus = visible_gpus()
+    if not gpus:
+        return [Slot(f"cpu {index}") for index in range(num_workers or max(1, num_cpus() // num_threads))]
+    names = [gpus[index % len(gpus)] for index in range(num_workers or len(gpus))]
+    return [Slot(f"gpu {name}", {VISIBLE: name}) for name in names]

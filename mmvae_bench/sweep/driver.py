@@ -1,0 +1,308 @@
+"""The loop of a run: starts trials, longest first, learns how they end, and stops in good order when asked to."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..specs.errors import BenchmarkError
+from .events import Event, Kind, Observer, Progress
+from .executor import Ended, Executor, Job
+from .lock import LockHeld, TrialLock
+from .outcome import OUT_OF_MEMORY, settle, tail
+from .progress import Started, measure
+from .schedule import CostModel, Schedule
+from .signals import StopSignals
+from .status import Status, write_status
+from .store import RunStore, writing
+from .trial import Trial
+
+_TICK_SECONDS = 0.2
+_LOOK_ELSEWHERE_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        total: Trials of the run.
+        done: Trials with a result.
+        failed: Trials that failed.
+        stopped: Whether the driver was asked to stop, and left trials unfinished.
+        error: Why the driver gave up; None where it did not.
+    """
+
+    total: int
+    done: int
+    failed: int
+    stopped: bool
+    error: BenchmarkError | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some not, 130 interrupted."""
+        if self.stopped:
+            return 130
+        return 0 if self.done == self.total else 1
+
+
+class Driver:
+    """Works through trials until each has a result or has failed.
+
+    A trial that is done is skipped; one that failed before stays failed unless ``retry_failed``. Any number of drivers
+    may work on one folder: a trial that another one has at the moment is waited for, and its result counts.
+
+    A process that ends for want of memory, or that somebody else stops, is tried once more, after all others and
+    alone.
+
+    Args:
+        store: The run's folder, with the folders of the trials in it.
+        trials: The trials to work on.
+        executor: What runs them.
+        observer: Who is told.
+        retry_failed: Try again what failed before.
+        grace: Seconds for processes to save after the first request to stop.
+    """
+
+    def __init__(
+        self,
+        store: RunStore,
+        trials: Sequence[Trial],
+        executor: Executor,
+        observer: Observer,
+        *,
+        retry_failed: bool = False,
+        grace: float = 30.0,
+    ) -> None:
+        self.store, self.trials, self.executor, self.observer = store, trials, executor, observer
+        self.retry_failed, self.grace = retry_failed, grace
+        self.costs = CostModel()
+        self.schedule = Schedule(self.costs)
+        self.preparations: deque[Trial] = deque()
+        self.started: dict[str, Started] = {}
+        self.elsewhere: dict[str, Trial] = {}
+        self.num_done = self.num_failed = 0
+        self.signals = StopSignals()
+        self.error: BenchmarkError | None = None
+        self._began = self._looked = time.monotonic()
+        self._stop_by: float | None = None
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing more is to be started."""
+        return self._stop_by is not None
+
+    def run(self) -> Outcome:
+        """Runs to the end, or until asked to stop."""
+        with self.signals:
+            try:
+                self._loop()
+            except BaseException:
+                self.executor.terminate()
+                raise
+        unfinished = len(self.trials) - self.num_done - self.num_failed
+        stopped = self.signals.requests > 0 and unfinished > 0
+        return Outcome(len(self.trials), self.num_done, self.num_failed, stopped, self.error)
+
+    def progress(self) -> Progress:
+        """How far the run is."""
+        return measure(self, seconds=time.monotonic() - self._began)
+
+    def _loop(self) -> None:
+        self._plan()
+        while True:
+            self._heed_signals()
+            self._launch()
+            if not self.started and (self.stopping or not (len(self.schedule) or self.elsewhere)):
+                return
+            self.observer.tick(self.progress)
+            for ended in self.executor.wait(_TICK_SECONDS):
+                self._end(ended)
+            self._look_elsewhere()
+
+    def _plan(self) -> None:
+        waiting: list[Trial] = []
+        failed: list[tuple[Trial, Status]] = []
+        for trial in self.trials:
+            status = trial.folder.status(trial.evaluation)
+            trial.attempts = status.attempts
+            head = trial.folder.result_head() if trial.folder.result_path.exists() else None
+            if status.state == "done":
+                self.num_done += 1
+                self._learn(trial, head)
+            elif status.state == "failed" and status.attempts == 1 and status.error_type in OUT_OF_MEMORY:
+                trial.retried = True  # The second try that an earlier driver did not come to make.
+                self.schedule.add_alone(trial)
+            elif status.state == "failed" and not self.retry_failed:
+                self.num_failed += 1
+                failed.append((trial, status))
+            else:
+                if head is not None:
+                    trial.steps = 0  # Trained already: only its evaluation is asked for anew.
+                waiting.append(trial)
+        self._tell("run", done=self.num_done, failed=self.num_failed)
+        for trial, status in failed:
+            self._tell("failed", trial, status=status, message="in an earlier run: --retry failed tries it again")
+        for trial in waiting:
+            self.schedule.add(trial)
+        self._plan_preparations(waiting)
+
+    def _plan_preparations(self, waiting: Sequence[Trial]) -> None:
+        # What only one trial needs, or what a single slot would have to wait for, the trial prepares itself.
+        if self.executor.num_slots > 1:
+            sharing: dict[str, list[Trial]] = {}
+            for trial in waiting:
+                sharing.setdefault(trial.recipe, []).append(trial)
+            self.preparations.extend(trials[0] for trials in sharing.values() if len(trials) > 1)
+
+    def _launch(self) -> None:
+        while self.executor.num_free and not self.stopping and not any(item.alone for item in self.started.values()):
+            if self.preparations:
+                trial = self.preparations.popleft()
+                self._submit(trial.prepare_job(self.store), trial, preparation=True)
+                continue
+            alone = False
+            waiting = self.schedule.pop()
+            if waiting is None and not self.started and not self.elsewhere:
+                waiting, alone = self.schedule.pop_alone(), True
+            if waiting is None:
+                return
+            if not self._taken(waiting):
+                self._submit(waiting.train_job(), waiting, alone=alone)
+
+    def _taken(self, trial: Trial) -> bool:
+        """Whether another driver has the trial, or had it since this one last looked."""
+        status = trial.folder.status(trial.evaluation)
+        if status.state == "running":
+            self.elsewhere[trial.key] = trial
+            self._tell("elsewhere", trial)
+            return True
+        if status.state == "done" or (status.state == "failed" and status.attempts > trial.attempts):
+            self._close(trial, status)
+            return True
+        trial.attempts = status.attempts
+        return False
+
+    def _submit(self, job: Job, trial: Trial, *, preparation: bool = False, alone: bool = False) -> None:
+        log_start = job.log.stat().st_size if job.log.exists() else 0
+        try:
+            with writing(self.store.root):
+                if not preparation:
+                    trial.folder.ask(trial.evaluation)
+                self.executor.submit(job)
+        except BenchmarkError as error:
+            self._give_up(error)
+            return
+        self.started[job.name] = Started(job, trial, time.monotonic(), log_start, preparation, alone)
+        if preparation:
+            self._tell("preparing", label=trial.dataset)
+        else:
+            self._tell("running", trial, attempts=trial.attempts + 1)
+
+    def _end(self, ended: Ended) -> None:
+        started = self.started.pop(ended.job.name)
+        trial, seconds = started.trial, time.monotonic() - started.since
+        if started.preparation:
+            self._end_preparation(started, ended, seconds)
+            return
+        try:
+            with writing(self.store.root):
+                status = settle(trial, ended, asked=self.stopping, log_start=started.log_start)
+        except BenchmarkError as error:
+            self._give_up(error)
+            return
+        if status is None:
+            self.elsewhere[trial.key] = trial
+            self._tell("elsewhere", trial)
+        elif self._worth_retrying(trial, status):
+            self._retry(trial, status)
+        else:
+            self._close(trial, status, seconds=seconds)
+
+    def _end_preparation(self, started: Started, ended: Ended, seconds: float) -> None:
+        trial = started.trial
+        if ended.returncode == 0:
+            self._tell("prepared", label=trial.dataset, seconds=seconds)
+        elif not self.stopping:
+            # Its trials are started all the same: each fails with its own reason, or does better.
+            error = "\n".join([ended.describe()[1], *tail(started.job.log, start=started.log_start)])
+            self._tell("prepare_failed", label=trial.dataset, seconds=seconds, error=error, log=str(started.job.log))
+
+    def _worth_retrying(self, trial: Trial, status: Status) -> bool:
+        if trial.retried or self.stopping:
+            return False
+        return status.state == "interrupted" or (status.state == "failed" and status.error_type in OUT_OF_MEMORY)
+
+    def _retry(self, trial: Trial, status: Status) -> None:
+        trial.retried, trial.attempts = True, status.attempts
+        try:
+            # Should this driver end before the second try, the next one makes it.
+            with writing(self.store.root), TrialLock(trial.folder.directory):
+                write_status(trial.folder.directory, replace(status, state="pending"))
+        except LockHeld:
+            pass
+        except BenchmarkError as error:
+            self._give_up(error)
+        self.schedule.add_alone(trial)
+        self._tell("retry", trial, status=status, message="will be tried once more, alone")
+
+    def _close(self, trial: Trial, status: Status, *, seconds: float | None = None) -> None:
+        if status.state == "done":
+            self.num_done += 1
+            self._learn(trial, trial.folder.result_head(), seconds if status.attempts == 1 else None)
+            self._tell("done", trial, seconds=seconds, attempts=status.attempts)
+        elif status.state == "failed":
+            self.num_failed += 1
+            self._tell("failed", trial, status=status, seconds=seconds)
+        else:
+            self._tell("interrupted", trial, seconds=seconds, attempts=status.attempts, message=status.error)
+
+    def _learn(self, trial: Trial, head: dict[str, Any] | None, seconds: float | None = None) -> None:
+        training = (head or {}).get("training")
+        if seconds is None and isinstance(training, dict):
+            seconds = training.get("wall_seconds")
+        if isinstance(seconds, int | float) and trial.steps:
+            self.costs.observe(trial.group, steps=trial.steps, seconds=float(seconds))
+
+    def _look_elsewhere(self) -> None:
+        now = time.monotonic()
+        if self.stopping or now - self._looked < _LOOK_ELSEWHERE_SECONDS:
+            return
+        self._looked = now
+        for trial in list(self.elsewhere.values()):
+            status = trial.folder.status(trial.evaluation)
+            if status.state == "running":
+                continue
+            del self.elsewhere[trial.key]
+            if status.state == "done" or (status.state == "failed" and status.attempts > trial.attempts):
+                self._close(trial, status)
+            else:
+                self.schedule.add(trial)
+
+    def _heed_signals(self) -> None:
+        if self.signals.requests and self._stop_by is None:
+            self._stop("asked to stop: running trials save and end; once more ends them at once")
+        elif self._stop_by is not None and (self.signals.requests > 1 or time.monotonic() > self._stop_by):
+            self.executor.kill()
+
+    def _give_up(self, error: BenchmarkError) -> None:
+        self.error = self.error or error
+        if self._stop_by is None:
+            self._stop(str(error))
+
+    def _stop(self, message: str) -> None:
+        self._stop_by = time.monotonic() + self.grace
+        self._tell("stopping", message=message)
+        self.executor.terminate()
+
+    def _tell(self, event: Kind, trial: Trial | None = None, *, status: Status | None = None, **details: Any) -> None:
+        if trial is not None:
+            details |= {"key": trial.key, "label": trial.label}
+        if status is not None:
+            details |= {"attempts": status.attempts, "error": status.error, "log": status.log}
+        finished = self.num_done + self.num_failed
+        self.observer.event(Event(event=event, finished=finished, total=len(self.trials), **details))

@@ -1,0 +1,79 @@
+"""The lock of a folder: held by one process for as long as it lives, let go by the kernel whatever ends it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..specs.errors import BenchmarkError
+
+LOCK_FILE = "lock"
+_RETRY_SECONDS = 0.02
+
+
+class LockHeld(BenchmarkError):
+    """Another process holds the lock."""
+
+
+class TrialLock:
+    """Context manager: this process alone works in ``directory``.
+
+    The lock is on an open file (flock), not the file's existence: a file that a dead process left behind holds nothing.
+
+    Args:
+        directory: A trial folder, which must exist.
+        wait: Seconds to go on trying. Long enough by default to sit out those who only look whether it is held.
+
+    Raises:
+        LockHeld: on entering, where another process holds it.
+    """
+
+    def __init__(self, directory: Path, *, wait: float = 1.0) -> None:
+        self.directory, self.wait = directory, wait
+        self._file: int | None = None
+
+    def __enter__(self) -> Self:
+        file = os.open(self.directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        deadline = time.monotonic() + self.wait
+        try:
+            while not _try_lock(file, fcntl.LOCK_EX):
+                if time.monotonic() >= deadline:
+                    raise LockHeld(f"{self.directory}: another process is at work on it")
+                time.sleep(_RETRY_SECONDS)
+        except BaseException:
+            os.close(file)
+            raise
+        self._file = file
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def is_locked(directory: Path) -> bool:
+    """Whether some process holds the lock of ``directory``. Looking needs no right to write."""
+    try:
+        file = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, so that two who look do not see each other.
+        return not _try_lock(file, fcntl.LOCK_SH)
+    finally:
+        os.close(file)
+
+
+def _try_lock(file: int, kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,72 @@
+"""What became of a trial whose process is over: its own word where it left one, else what the ending tells."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+from .executor import INTERRUPTED, LOCK_HELD, Ended
+from .lock import LockHeld, TrialLock
+from .status import State, Status, read_status, write_status
+from .trial import Trial
+
+OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError", "SIGKILL"})
+"""Error types that are worth another try with the machine to itself. The kernel ends who takes too much by SIGKILL."""
+
+
+def settle(trial: Trial, ended: Ended, *, asked: bool, log_start: int) -> Status | None:
+    """The trial's status now; written down where the process could not. None where another process has the trial.
+
+    Args:
+        trial: With ``attempts`` as they were when the process was started.
+        ended: How the process ended.
+        asked: Whether this driver had asked it to stop.
+        log_start: Size of the log when the process was started.
+    """
+    folder = trial.folder
+    if ended.returncode == LOCK_HELD:
+        return None
+    if folder.is_done(trial.evaluation):
+        return folder.status(trial.evaluation)
+    try:
+        with TrialLock(folder.directory, wait=0.0):
+            if folder.is_done(trial.evaluation):
+                return folder.status(trial.evaluation)
+            status = read_status(folder.directory)
+            if status.attempts > trial.attempts and status.state in ("failed", "interrupted"):
+                return status
+            return write_status(folder.directory, _inferred(trial, ended, status, asked=asked, log_start=log_start))
+    except LockHeld:
+        return None
+
+
+def _inferred(trial: Trial, ended: Ended, status: Status, *, asked: bool, log_start: int) -> Status:
+    interrupted = asked or ended.returncode in INTERRUPTED
+    state: State = "interrupted" if interrupted else "failed"
+    kind, sentence = ended.describe()
+    if ended.returncode == 0:
+        sentence += " but left no result of the evaluation that was asked"
+    said = tail(trial.folder.log_path, start=log_start)
+    return replace(
+        status,
+        state=state,
+        attempts=max(status.attempts, trial.attempts + 1),
+        error=None if interrupted else "\n".join([sentence, *said]),
+        error_type=None if interrupted else kind,
+        log=str(trial.folder.log_path),
+        host=status.host or socket.gethostname(),
+        steps_per_second=None,
+    )
+
+
+def tail(path: Path, *, start: int = 0, num_lines: int = 10, num_bytes: int = 4096) -> list[str]:
+    """The last lines of a text file, looking no further back than ``start`` and ``num_bytes``."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(start, file.tell() - num_bytes))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line.rstrip() for line in lines if line.strip()][-num_lines:]

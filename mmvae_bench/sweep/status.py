@@ -1,0 +1,107 @@
+"""``status.json``: how far a trial has come, as its own process says it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Literal
+
+from ..files import read_json, write_json
+from .lock import LockHeld
+
+State = Literal["pending", "running", "done", "failed", "interrupted"]
+STATES: tuple[State, ...] = ("pending", "running", "done", "failed", "interrupted")
+Phase = Literal["prepare", "train", "evaluate"]
+
+STATUS_FILE = "status.json"
+LOG_FILE = "output.log"
+ATTEMPT_VARIABLE = "MMVAE_BENCH_ATTEMPT"
+"""Set by a driver for a trial's process: which attempt it means it to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One reading of a trial.
+
+    Attributes:
+        state: What became of it so far.
+        phase: What a running trial does: prepare its dataset, train, or evaluate.
+        stage: The stage of training.
+        step: Gradient steps made, over all stages.
+        steps: Gradient steps to make, over all stages; 0 where nobody has said.
+        attempts: How many processes have worked on it.
+        error: Why it failed, in one message.
+        error_type: The exception's class name, the signal's name, or ``exit N``.
+        log: Path of the output of its processes.
+        pid: Process that wrote this.
+        host: Machine of that process.
+        started: When that process began, in unix seconds.
+        updated: When this was written, in unix seconds.
+        steps_per_second: The present speed of training.
+    """
+
+    state: State = "pending"
+    phase: Phase | None = None
+    stage: str | None = None
+    step: int = 0
+    steps: int = 0
+    attempts: int = 0
+    error: str | None = None
+    error_type: str | None = None
+    log: str | None = None
+    pid: int | None = None
+    host: str | None = None
+    started: float | None = None
+    updated: float | None = None
+    steps_per_second: float | None = None
+
+
+_FIELDS = frozenset(field.name for field in fields(Status))
+
+
+def read_status(directory: Path) -> Status:
+    """What ``directory/status.json`` says; pending where there is none or it cannot be understood."""
+    try:
+        value = read_json(directory / STATUS_FILE)
+    except (FileNotFoundError, ValueError):
+        return Status()
+    if not isinstance(value, dict) or value.get("state") not in STATES:
+        return Status()
+    known = {key: item for key, item in value.items() if key in _FIELDS}
+    for count in ("step", "steps", "attempts"):
+        if not isinstance(known.get(count), int):
+            known[count] = 0
+    return Status(**known)
+
+
+def write_status(directory: Path, status: Status) -> Status:
+    """Replaces ``directory/status.json``, atomically; gives back what was written, with the time of writing."""
+    status = replace(status, updated=time.time())
+    write_json(directory / STATUS_FILE, asdict(status))
+    return status
+
+
+def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
+    """Writes that this process works on the trial, as one more attempt. The caller holds the trial's lock.
+
+    Raises:
+        LockHeld: another process has come and gone since the driver started this one, which is not needed any more.
+    """
+    attempt = read_status(directory).attempts + 1
+    meant = os.environ.get(ATTEMPT_VARIABLE)
+    if meant is not None and meant != str(attempt):
+        raise LockHeld(f"{directory}: another process has worked on it meanwhile")
+    status = Status(
+        state="running",
+        phase=phase,
+        steps=steps,
+        attempts=attempt,
+        log=str(directory / LOG_FILE),
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        started=time.time(),
+    )
+    return write_status(directory, status)

@@ -1,0 +1,337 @@
+"""One trial, from its spec to its result: data, networks, objective, training, evaluation."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .data.base import ConceptDataModule
+from .evaluation.evaluate import Evaluation, evaluate, judge_of
+from .evaluation.samples import write_samples
+from .files import read_json, write_json, write_text
+from .objectives.base import Objective
+from .provenance import provenance
+from .specs.base import canonical_json
+from .specs.errors import BenchmarkError
+from .specs.trial import SPEC_VERSION, EvaluationSpec, TrialSpec
+from .sweep.lock import TrialLock
+from .sweep.status import Status, begin, write_status
+from .training.checkpoint import Checkpoint, CheckpointError
+from .training.convergence import convergence
+from .training.fit import Control, Fitted, TrainingInterrupted, fit
+from .trial_folder import (
+    CHECKPOINT_FILE,
+    EVALUATION_FILE,
+    RESULT_FILE,
+    SAMPLES_FILE,
+    SPEC_FILE,
+    TRAINING_LOG,
+    read_trial,
+)
+
+STATUS_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """A finished trial.
+
+    Attributes:
+        directory: The trial's folder.
+        scores: What ``result.json`` holds under ``scores``.
+        result: All of ``result.json``.
+    """
+
+    directory: Path
+    result: dict[str, Any]
+
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """Every number, as plain dicts."""
+        scores: list[dict[str, Any]] = self.result["scores"]
+        return scores
+
+
+def build_data(spec: TrialSpec) -> ConceptDataModule:
+    """The data module of a trial, neither prepared nor set up."""
+    data = spec.dataset.build()
+    assert isinstance(data, ConceptDataModule)
+    return data
+
+
+def build_objective(spec: TrialSpec) -> Objective:
+    """The objective of a trial on its networks, with the initial weights of its seed."""
+    backbone = spec.backbone.build(schema=spec.dataset.schema(), image_shape=spec.dataset.image_shape())
+    objective = spec.objective.build(backbone, seed=spec.seed)
+    assert isinstance(objective, Objective)
+    return objective
+
+
+def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) -> TrialResult:
+    """Runs one trial under ``out/trials/<key>``, going on where an earlier run was stopped.
+
+    Args:
+        spec: The trial; its ``evaluation`` says what the trained model is asked.
+        out: A run folder; made where it is missing.
+        device: ``cpu`` or ``cuda``; None: a GPU where there is one.
+
+    Raises:
+        BenchmarkError: where the trial fails in a way that its user can act on.
+        LockHeld: where another process is at work on it.
+    """
+    directory = Path(out) / "trials" / spec.key
+    directory.mkdir(parents=True, exist_ok=True)
+    write_text(directory / SPEC_FILE, canonical_json(spec.canonical()))
+    write_json(directory / EVALUATION_FILE, spec.evaluation.canonical())
+    return run_trial_in(directory, device=device)
+
+
+def run_trial_in(directory: Path, *, device: str | None = None) -> TrialResult:
+    """Runs the trial whose ``spec.json`` lies in ``directory``; see :func:`run_trial`.
+
+    Where the weights are there and only the evaluation asked is another one, only that is done.
+    """
+    with TrialLock(directory):
+        return run_locked(directory, device=device)
+
+
+def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
+    """:func:`run_trial_in` for a caller that holds the folder's lock."""
+    spec = read_trial(directory)
+    if (directory / RESULT_FILE).exists():
+        result = read_json(directory / RESULT_FILE)
+        if result["evaluation"] == spec.evaluation.canonical():
+            return TrialResult(directory, result)
+    status = begin(directory, steps=0)
+    try:
+        with _stop_requests() as stop:
+            return _run(spec, directory, device or default_device(), status, stop)
+    except TrainingInterrupted as interrupted:
+        write_status(directory, replace(_latest(directory, status), state="interrupted", error=str(interrupted)))
+        raise
+    except BaseException as error:
+        text = str(error) if isinstance(error, BenchmarkError) else _last_line(error)
+        latest = _latest(directory, status)
+        write_status(directory, replace(latest, state="failed", error=text, error_type=type(error).__name__))
+        raise
+
+
+def default_device() -> str:
+    """``cuda`` where there is a GPU, else ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load(directory: str | Path, *, device: str = "cpu") -> Objective:
+    """A trained objective, ready to ask.
+
+    Args:
+        directory: A trial folder.
+        device: Where its networks go.
+
+    Raises:
+        ConfigError: where the folder is no trial's.
+        CheckpointError: where it has no checkpoint, an unusable one, or one from the middle of training.
+    """
+    directory = Path(directory)
+    spec = read_trial(directory)
+    objective, _ = _trained(spec, directory)
+    return objective.to(device).eval()
+
+
+def evaluate_trial(directory: str | Path, *, protocol: str | None = None, device: str | None = None) -> TrialResult:
+    """Asks a trained model again, and replaces ``result.json``; training is left as it is.
+
+    Args:
+        directory: A trial folder.
+        protocol: Asked in addition to the protocols of the folder's evaluation; None: only those.
+        device: ``cpu`` or ``cuda``; None: a GPU where there is one.
+    """
+    directory, device = Path(directory), device or default_device()
+    spec = read_trial(directory)
+    if protocol is not None and protocol not in spec.evaluation.protocols:
+        plain = spec.evaluation.canonical()
+        spec = spec.model_copy(
+            update={"evaluation": EvaluationSpec.parse(plain | {"protocols": [*plain["protocols"], protocol]})}
+        )
+    with TrialLock(directory):
+        objective, fitted = _trained(spec, directory)
+        write_json(directory / EVALUATION_FILE, spec.evaluation.canonical())
+        return _evaluate(spec, directory, _ready_data(spec, device), objective, fitted, device)
+
+
+def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
+    """The objective of a trial whose training is finished, and what the training left."""
+    path = directory / CHECKPOINT_FILE
+    if not path.exists():
+        raise CheckpointError(f"{directory} has no {CHECKPOINT_FILE}: the trial has not been trained yet")
+    objective = build_objective(spec)
+    state = Checkpoint.load(path, key=spec.key)
+    stages = objective.stages(spec.training)
+    if state.stage < len(stages):
+        raise CheckpointError(
+            f"{path} is from the middle of training (step {state.step} of {stages[state.stage].steps} in stage "
+            f"{stages[state.stage].name!r}): finish the trial with mmvae-bench train --out {directory}"
+        )
+    objective.load_state_dict(state.weights)
+    return objective, Fitted(sum(stage.steps for stage in stages), state.seconds, state.history)
+
+
+def _ready_data(spec: TrialSpec, device: str) -> ConceptDataModule:
+    """The data module of a trial, prepared and on its device."""
+    data = build_data(spec)
+    data.prepare_data()
+    data.setup()
+    data.to(device)
+    return data
+
+
+def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: None) -> None:
+    """Makes what several trials share: the cached dataset and its observation classifier."""
+    progress(f"preparing {spec.dataset.name}/{spec.dataset.source}")
+    data = _ready_data(spec, default_device())
+    progress(f"training the observation classifier of {spec.dataset.name}/{spec.dataset.source}")
+    judge_of(data, spec.evaluation, device=default_device())
+
+
+def _run(spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool]) -> TrialResult:
+    torch.set_num_threads(spec.training.num_threads)
+    report = _StatusWriter(directory, status)
+    data = _ready_data(spec, device)
+    objective = build_objective(spec).to(device)
+    fitted = fit(
+        objective,
+        data,
+        spec.training,
+        key=spec.key,
+        seed=spec.seed,
+        device=device,
+        control=Control(
+            checkpoint=directory / CHECKPOINT_FILE,
+            log=directory / TRAINING_LOG,
+            stop=stop,
+            progress=report.training,
+        ),
+    )
+    report.evaluating(fitted)
+    result = _evaluate(spec, directory, data, objective, fitted, device, stop=stop)
+    write_status(directory, replace(report.status, state="done", phase=None))
+    return result
+
+
+def _evaluate(
+    spec: TrialSpec,
+    directory: Path,
+    data: ConceptDataModule,
+    objective: Objective,
+    fitted: Fitted,
+    device: str,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+) -> TrialResult:
+    def go_on(what: str, done: int, total: int) -> None:
+        if stop():
+            raise TrainingInterrupted(f"stopped in the evaluation ({what}, {done} of {total}); training is done")
+
+    objective = objective.to(device).eval()
+    evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
+    write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE)
+    result = _result(spec, data, objective, fitted, evaluation, device)
+    write_json(directory / RESULT_FILE, result)
+    return TrialResult(directory, result)
+
+
+def _result(
+    spec: TrialSpec,
+    data: ConceptDataModule,
+    objective: Objective,
+    fitted: Fitted,
+    evaluation: Evaluation,
+    device: str,
+) -> dict[str, Any]:
+    last = [record for record in fitted.history if record["stage"] == fitted.history[-1]["stage"]]
+    trend = convergence([record["step"] for record in last], [record["elbo"] for record in last])
+    described = data.describe()
+    return {
+        "version": SPEC_VERSION,
+        "key": spec.key,
+        "spec": spec.canonical(),
+        "evaluation": spec.evaluation.canonical(),
+        "dataset": {name: described.get(name) for name in ("fingerprint", "pixel_hash", "source")},
+        "classifier": evaluation.classifier.to_json() | {"unmatched_queries": evaluation.unmatched},
+        "training": {
+            "steps": fitted.steps,
+            "wall_seconds": round(fitted.seconds, 3),
+            "steps_per_second": round(fitted.steps / fitted.seconds, 3) if fitted.seconds else None,
+            "num_parameters": sum(parameter.numel() for parameter in objective.parameters()),
+            "convergence": trend.to_json(),
+        },
+        "provenance": provenance(device=device, precision=spec.training.precision, threads=spec.training.num_threads),
+        "scores": [score.to_json() for score in evaluation.scores],
+    }
+
+
+class _StatusWriter:
+    """Keeps ``status.json`` up to date, at most once in a while."""
+
+    def __init__(self, directory: Path, status: Status) -> None:
+        self.directory, self.status, self.written = directory, status, 0.0
+
+    def training(self, stage: str, step: int, steps: int, rate: float) -> None:
+        """Called at every step of training."""
+        now = time.monotonic()
+        if now - self.written < STATUS_SECONDS:
+            return
+        self.written = now
+        self.status = write_status(
+            self.directory,
+            replace(
+                self.status,
+                phase="train",
+                stage=stage,
+                step=step,
+                steps=steps,
+                steps_per_second=rate or self.status.steps_per_second,
+            ),
+        )
+
+    def evaluating(self, fitted: Fitted) -> None:
+        """Called when training is done."""
+        self.status = write_status(
+            self.directory, replace(self.status, phase="evaluate", step=fitted.steps, steps=fitted.steps)
+        )
+
+
+def _latest(directory: Path, status: Status) -> Status:
+    from .sweep.status import read_status
+
+    latest = read_status(directory)
+    return latest if latest.pid == status.pid else status
+
+
+def _last_line(error: BaseException) -> str:
+    return traceback.format_exception_only(error)[-1].strip()
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turns SIGTERM and SIGINT into a request to save and stop, while the block runs in the main thread."""
+    requested = threading.Event()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread():
+        yield requested.is_set
+        return
+    earlier = {number: signal.signal(number, lambda *_: requested.set()) for number in signals}
+    try:
+        yield requested.is_set
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from mmvae_bench.cli.data import app
+from mmvae_bench.data.sources import SourceError
+from mmvae_bench.specs.errors import ConfigError
+
+SMALL = ("--set", "canvas=16", "--set", "num_sources=50", "--set", "replicas=4")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def call(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize("command", ["prepare", "describe", "verify"])
+def test_json_is_one_document_and_nothing_else(command: str) -> None:
+    call("prepare", "mnist_a", *SMALL)
+    result = call(command, "mnist_a", *SMALL, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["name"] == "mnist_a"
+    assert result.stdout.count("\n") == 1
+
+
+def test_describe_has_what_is_promised() -> None:
+    about = json.loads(call("describe", "mnist_a", *SMALL, "--set", "split=comp", "--json").stdout)
+    assert {"name", "source", "schema", "sizes", "combinations", "marginals", "fingerprint"} <= set(about)
+    assert sum(about["sizes"].values()) == 200
+    assert {name: len(part) for name, part in about["combinations"].items()} == {"train": 204, "val": 12, "test": 24}
+
+
+def test_describe_for_people_names_the_source() -> None:
+    lines = call("describe", "mnist_a", *SMALL).stdout.splitlines()
+    assert ["source", "digits"] in [line.split() for line in lines]
+    assert not any("{" in line for line in lines)
+
+
+def test_preview_writes_a_picture(tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    result = call("preview", "mnist_a", *SMALL, "--out", str(path), "-n", "6", "--json")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.stdout)["rows"]) == 6
+    assert Image.open(path).size[0] > 600
+
+
+def test_verify_of_a_damaged_dataset_is_exit_code_1(own_cache: Path) -> None:
+    call("prepare", "mnist_a", *SMALL)
+    (path,) = own_cache.glob("datasets/*/images.npy")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    result = call("verify", "mnist_a", *SMALL, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["ok"] is False
+    assert "data prepare" in result.stderr
+    assert call("prepare", "mnist_a", *SMALL).exit_code == 0
+    assert call("verify", "mnist_a", *SMALL).exit_code == 0
+
+
+def test_the_data_root_option_is_where_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMVAE_BENCH_DATA", "elsewhere")
+    monkeypatch.setattr("mmvae_bench.data.sources.mnist._download", lambda root: f"no network for {root}")
+    result = call("prepare", "mnist_a", "--set", "source=mnist", "--data-root", str(tmp_path / "given"))
+    assert isinstance(result.exception, SourceError)
+    assert str((tmp_path / "given" / "MNIST" / "raw").resolve()) in str(result.exception)
+    assert f"no network for {tmp_path / 'given'}" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("describe", "mnist-a"), ("unknown dataset 'mnist-a'", "nearest: mnist_a")),
+        (("describe", "mnist_a", "--set", "canvaz=32"), ("canvaz", "nearest: canvas")),
+        (("describe", "mnist_a", "--set", "source=mnits"), ("source", "choices: mnist, digits", "nearest: mnist")),
+        (("describe", "mnist_a", "--set", "canvas=8", "--set", "replicas=0"), ("canvas", "replicas")),
+        (("describe", "mnist_a", "--set", "canvas"), ("expected key=value",)),
+        (("describe", "mnist_a", "--set", "name=other"), ("named by the argument",)),
+        (("preview", "mnist_a", "--out", "x.png", "--partition", "tests"), ("nearest: test",)),
+    ],
+)
+def test_bad_input_teaches(arguments: tuple[str, ...], words: tuple[str, ...]) -> None:
+    error = call(*arguments).exception
+    assert isinstance(error, ConfigError)
+    for word in words:
+        assert word in str(error)
+
+
+def test_errors_of_a_configuration_come_without_torch() -> None:
+    script = (
+        "import sys\nfrom mmvae_bench.cli.data import app\nfrom mmvae_bench.specs.errors import ConfigError\n"
+        "try:\n    app(['describe', 'mnist_a', '--set', 'canvas=8'], standalone_mode=False)\n"
+        "except ConfigError:\n    sys.exit(3 if 'torch' in sys.modules or 'numpy' in sys.modules else 0)\nsys.exit(4)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], env=dict(os.environ), check=False).returncode == 0

@@ -1,0 +1,93 @@
+"""``list`` and ``schema``: what is registered, as JSON and for people."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mmvae_bench.cli import main
+from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives
+from mmvae_bench.specs.trial import PROTOCOLS
+
+NAMES = {
+    "objectives": objectives.names(),
+    "datasets": datasets.names(),
+    "backbones": backbones.names(),
+    "classifiers": classifiers.names(),
+    "protocols": list(PROTOCOLS),
+}
+
+
+def listed(kind: str, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    assert main(["list", kind, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert not printed.err
+    entries: list[dict[str, Any]] = json.loads(printed.out)
+    return entries
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_json_is_one_document_with_every_part(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    entries = listed(kind, capsys)
+    assert [entry["name"] for entry in entries] == NAMES[kind]
+    for entry in entries:
+        assert entry["summary"]
+        assert entry["reference"]
+        for parameter in entry["parameters"]:
+            assert {"name", "default", "meaning"} <= set(parameter)
+            assert parameter["meaning"]
+
+
+def test_an_objective_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    entries = {entry["name"]: entry for entry in listed("objectives", capsys)}
+    assert entries["jvae"]["posteriors"] == ["joint"]
+    assert entries["bivcca"]["posteriors"] == ["concept", "image"]
+    assert entries["telbo"]["posteriors"] == ["concept", "image", "joint"]
+    assert entries["telbo"]["stages"] == ["fit", "unimodal"]
+    assert entries["telbo"]["parameters"][0] == {
+        "name": "lambda",
+        "default": 50.0,
+        "meaning": "Weight of log p(y|z) in the joint term.",
+    }
+    schedule = next(item for item in entries["telbo"]["parameters"] if item["name"] == "schedule")
+    assert schedule["choices"] == ["joint", "two_stage"]
+
+
+def test_a_dataset_says_what_its_concepts_are(capsys: pytest.CaptureFixture[str]) -> None:
+    (entry,) = (entry for entry in listed("datasets", capsys) if entry["name"] == "mnist_a")
+    assert list(entry["attributes"]) == ["digit", "scale", "orientation", "location"]
+    assert entry["attributes"]["scale"] == ["big", "small"]
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_people_read_the_same(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    entries = listed(kind, capsys)
+    assert main(["list", kind]) == 0
+    text = capsys.readouterr().out
+    for entry in entries:
+        assert f"{entry['name']}\n    {entry['summary']}\n    {entry['reference']}\n" in text
+        for parameter in entry["parameters"]:
+            assert f"    {parameter['name']} = " in text
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_an_unknown_kind_is_answered_with_the_choices(flags: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "objektives", *flags]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == (
+        "error: unknown kind of part 'objektives'\n"
+        "  choices: objectives, datasets, backbones, classifiers, protocols\n"
+        "  nearest: objectives\n"
+    )
+    assert not printed.out
+
+
+def test_schema_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    printed = capsys.readouterr()
+    schema = json.loads(printed.out)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert {f"objective.{name}" for name in NAMES["objectives"]} <= set(schema["$defs"])
+    assert not printed.err

@@ -1,0 +1,75 @@
+"""Which trials share a table, and what tells columns and tables apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmvae_bench.report.grouping import Group, group_trials
+from mmvae_bench.report.trials import read_run
+
+from .synthetic_runs import scores_of, spec_of, write_trial
+
+
+def groups(run_dir: Path) -> list[Group]:
+    return group_trials(read_run(run_dir).trials)
+
+
+def labels(group: Group) -> list[str]:
+    return sorted(column.label for column in group.columns)
+
+
+def test_a_table_a_split_and_a_column_an_objective(run_dir: Path) -> None:
+    found = {group.setting.split: group for group in groups(run_dir)}
+    assert set(found) == {"iid", "comp"}
+    assert all(labels(group) == ["jmvae", "telbo"] for group in found.values())
+    assert {column.label: (len(column.done), len(column.trials)) for column in found["comp"].columns} == {
+        "jmvae": (1, 2),
+        "telbo": (1, 2),
+    }
+    assert found["iid"].title == "mnist_a · digits · iid"
+
+
+def test_parameters_are_named_only_where_they_tell_columns_apart(tmp_path: Path) -> None:
+    for gamma in (1.0, 50.0):
+        write_trial(tmp_path, spec_of({"name": "telbo", "gamma": gamma}))
+    write_trial(tmp_path, spec_of({"name": "jmvae", "alpha": 0.1}))
+    (group,) = groups(tmp_path)
+    assert labels(group) == ["jmvae", "telbo gamma=1", "telbo gamma=50"]
+
+
+def test_objectives_with_other_budgets_share_a_table(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of("telbo", training={"steps": 250}))
+    write_trial(tmp_path, spec_of("jmvae", training={"steps": 266}))
+    (group,) = groups(tmp_path)
+    assert sorted((column.label, column.steps) for column in group.columns) == [("jmvae", "266"), ("telbo", "250")]
+
+
+def test_several_budgets_of_an_objective_are_several_tables(tmp_path: Path) -> None:
+    for steps in (100, 200):
+        for objective in ("telbo", "jmvae"):
+            write_trial(tmp_path, spec_of(objective, training={"steps": steps}))
+    found = groups(tmp_path)
+    assert sorted(group.title for group in found) == [f"mnist_a · digits · iid · steps={steps}" for steps in (100, 200)]
+    assert all(labels(group) == ["jmvae", "telbo"] for group in found)
+
+
+def test_settings_that_differ_are_never_mixed(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of(training={"learning_rate": 1e-3}))
+    write_trial(tmp_path, spec_of(training={"learning_rate": 1e-4}))
+    write_trial(tmp_path, spec_of(dataset={"canvas": 16}))
+    write_trial(tmp_path, spec_of(dataset={"split_seed": 7}, split="comp"))
+    write_trial(tmp_path, spec_of(dataset={"split_seed": 42}, split="comp"))
+    write_trial(tmp_path, spec_of(backbone={"name": "mnist_a_thin", "width": 8}))
+    titles = [group.title for group in groups(tmp_path)]
+    assert len(titles) == 6
+    assert len(set(titles)) == 6
+    assert "mnist_a · digits · comp · split_seed=7" in titles
+
+
+def test_partitions_have_their_own_tables(tmp_path: Path) -> None:
+    spec = spec_of()
+    write_trial(tmp_path, spec, scores=scores_of(spec) + scores_of(spec, partition="val"))
+    assert [(group.setting.partition, group.title) for group in groups(tmp_path)] == [
+        ("test", "mnist_a · digits · iid · test"),
+        ("val", "mnist_a · digits · iid · val"),
+    ]

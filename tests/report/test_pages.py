@@ -1,0 +1,227 @@
+"""The files of a report, the page and the text on the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.cli.report import report
+from mmvae_bench.files import write_json
+from mmvae_bench.report import write_report
+from mmvae_bench.report.curves import validation_curve
+from mmvae_bench.report.notes import Progress
+from mmvae_bench.report.trials import TrialRecord
+from mmvae_bench.specs.errors import BenchmarkError
+
+from .synthetic_runs import spec_of, write_trial
+
+FILES = ("index.html", "table.csv", "table.md", "table.tex")
+
+
+def page_of(run_dir: Path) -> str:
+    write_report(run_dir)
+    return (run_dir / "report" / "index.html").read_text()
+
+
+def test_files(run_dir: Path) -> None:
+    write_report(run_dir)
+    assert sorted(path.name for path in (run_dir / "report").iterdir()) == sorted(FILES)
+    assert (run_dir / "results.parquet").is_file()
+
+
+def test_writing_twice_gives_the_same_bytes(run_dir: Path) -> None:
+    write_report(run_dir)
+    before = {name: (run_dir / "report" / name).read_bytes() for name in FILES}
+    write_report(run_dir)
+    assert {name: (run_dir / "report" / name).read_bytes() for name in FILES} == before
+
+
+class _Page(HTMLParser):
+    """Which addresses a page names, its headings, and whether its elements are closed in order."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr", "path", "use"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.headings: list[str] = []
+        self.ids: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "action", "data"):
+                self.addresses.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, tag
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("h1", "h2", "h3"):
+            self.headings.append(data.strip())
+
+
+def test_the_page_stands_alone(run_dir: Path) -> None:
+    text = page_of(run_dir)
+    page = _Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.addresses
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in page.addresses)
+    inside = {address[1:] for address in page.addresses if address.startswith("#")}
+    assert inside <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert not re.search(r"url\((?!#)|@import|<script|<link", text)
+    for heading in ("mnist_a · digits · iid", "How far from convergence", "What they imagine", "What the numbers mean",
+                    "Classifier", "Not in the tables", "Provenance"):  # fmt: skip
+        assert heading in page.headings
+    assert "prefers-color-scheme: dark" in text
+    assert 'name="viewport"' in text
+
+
+def test_figures_are_xml_and_take_the_colours_of_the_page(run_dir: Path) -> None:
+    figures = re.findall(r"<svg.*?</svg>", page_of(run_dir), flags=re.DOTALL)
+    assert len(figures) == 4
+    for figure in figures:
+        root = ElementTree.fromstring(figure)
+        assert root.get("aria-label")
+        assert "var(--series-0)" in figure
+        assert "currentColor" in figure
+        # White marker edges or a fixed ink would be lost in the dark.
+        assert set(re.findall(r"#[0-9a-f]{6}", figure)) <= {"#000000"}
+
+
+def test_failures_are_shown_with_reason_and_log(run_dir: Path) -> None:
+    text = page_of(run_dir)
+    assert "NonFiniteLoss: loss is not finite at step 17 (kl)" in text
+    assert "output.log" in text
+    assert "Traceback &lt;module&gt;" in text
+    assert "<module>" not in text
+    assert "step 17 of 6,000" in text
+    shown = " ".join(write_report(run_dir, width=100, color=False).split())
+    assert "failed at step 17 of 6,000: NonFiniteLoss: loss is not finite" in shown
+    assert "demo: 6 of 8 trials done, 1 pending, 1 failed" in shown
+
+
+def test_a_damaged_result_is_named(run_dir: Path) -> None:
+    folder = run_dir / "trials" / spec_of("telbo", seed=1).key
+    (folder / "result.json").write_text("{")
+    shown = " ".join(write_report(run_dir, width=400, color=False).split())
+    assert f"{folder.name} telbo mnist_a/digits/iid seed 1: damaged: {folder / 'result.json'}: cannot be read" in shown
+    assert "5 of 8 trials done" in shown
+    assert "n=1 of 2" in shown
+    assert str(folder / "result.json") in (run_dir / "report" / "index.html").read_text()
+
+
+def test_a_run_with_nothing_done(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of(), "running", step=5)
+    write_trial(tmp_path, spec_of("jmvae"), "pending")
+    shown = write_report(tmp_path, color=False)
+    assert "0 of 2 trials done, 1 pending, 1 interrupted" in shown
+    assert "interrupted at step 5 of 6,000" in shown
+    assert "No trial is done yet" in (tmp_path / "report" / "index.html").read_text()
+    assert "no table" in (tmp_path / "report" / "table.tex").read_text()
+
+
+@pytest.mark.parametrize("width", [80, 100, 137])
+def test_the_terminal_is_never_overrun(tmp_path: Path, width: int) -> None:
+    for gamma in (1.0, 2.0, 5.0, 50.0):
+        for schedule in ("joint", "two_stage"):
+            write_trial(tmp_path, spec_of({"name": "telbo", "gamma": gamma, "schedule": schedule}))
+    write_trial(tmp_path, spec_of("bivcca"), "failed", error="x" * 300, error_type="E")
+    shown = write_report(tmp_path, width=width, color=False)
+    assert max(map(len, shown.splitlines())) <= width
+    assert "\x1b" not in shown
+    assert "…" not in shown
+    numbers = re.findall(r"\d+\.\d ±\d+\.\d", shown)
+    assert len(numbers) >= 8 * 7
+
+
+def test_colour_only_where_asked(run_dir: Path) -> None:
+    assert "\x1b[" in write_report(run_dir, color=True)
+    assert "\x1b" not in write_report(run_dir)
+
+
+def test_the_classifier_is_doubted_where_it_is_bad(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of(), accuracy=0.8)
+    assert "80.0 % of held-out images, under 85.0 %" in " ".join(write_report(tmp_path, color=False).split())
+    for name in ("index.html", "table.md"):
+        assert "80.0 % of held-out images" in (tmp_path / "report" / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "text"),
+    [
+        (0.75, 0.25, "+0.75 ±0.25"),
+        (4272.1, 150.05, "+4,272 ±150"),
+        (-0.0312, 0.00412, "-0.0312 ±0.0041"),
+        (1.5, math.nan, "+1.5"),
+        (2.0, 0.0, "+2.00 ±0.00"),
+        (math.nan, math.nan, "–"),
+    ],
+)
+def test_a_slope_has_the_digits_of_its_error(slope: float, error: float, text: str) -> None:
+    trial = TrialRecord("key", Path(), "done")
+    line = Progress(trial, "telbo", 1, 1.0, 1.0, slope=slope, standard_error=error, verdict="rising")
+    assert line.slope_text == text
+
+
+def test_names_cannot_break_the_page(tmp_path: Path) -> None:
+    run_dir = tmp_path / "<b>run</b> & co"
+    folder = write_trial(run_dir, spec_of())
+    result = json.loads((folder / "result.json").read_text())
+    result["provenance"]["device"] = "<script>"
+    write_json(folder / "result.json", result)
+    text = page_of(run_dir)
+    assert "<b>run" not in text
+    assert "<script>" not in text
+    page = _Page()
+    page.feed(text)
+    assert page.open == []
+
+
+def test_missing_pictures_and_logs_are_no_matter(run_dir: Path) -> None:
+    for path in (run_dir / "trials").glob("*/*"):
+        if path.name in ("samples.png", "log.jsonl", "output.log"):
+            path.unlink()
+    assert "<img" not in page_of(run_dir)
+
+
+def test_curves_join_stages_and_forgive_a_torn_line(tmp_path: Path) -> None:
+    events = [
+        {"event": "validation", "stage": "fit", "step": 10, "elbo": -5.0},
+        {"event": "train", "stage": "fit", "step": 12, "loss": 3.0},
+        {"event": "validation", "stage": "fit", "step": 20, "elbo": -4.0},
+        {"event": "validation", "stage": "fit", "step": 20, "elbo": -3.5},
+        {"event": "validation", "stage": "unimodal", "step": 10, "elbo": -2.0},
+    ]
+    text = "".join(json.dumps(event) + "\n" for event in events) + '{"event": "validation", "st'
+    (tmp_path / "log.jsonl").write_text(text)
+    assert validation_curve(tmp_path) == ([10, 20, 30], [-5.0, -3.5, -2.0])
+    assert validation_curve(tmp_path / "nowhere") == ([], [])
+
+
+def test_the_command_prints_the_table_and_the_path(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report(run_dir)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == str(run_dir / "report" / "index.html")
+    assert "mnist_a · digits · iid" in printed.out
+    assert printed.err == ""
+    with pytest.raises(BenchmarkError, match="no such folder"):
+        report(run_dir / "nowhere")

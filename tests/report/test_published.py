@@ -1,0 +1,113 @@
+"""The printed table, and where it is set beside ours."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmvae_bench.report import write_report
+from mmvae_bench.report.published import published_value
+from mmvae_bench.report.table import Section, compare
+from mmvae_bench.report.trials import read_run
+
+from .synthetic_runs import scores_of, spec_of, write_trial
+
+PRINTED = """
+iid 4  |                | 82.08 0.56 |                | 85.15 0.26 |                | 67.38 0.69
+iid 3  | 91.14 0.53     | 81.63 0.38 | 88.52 0.37     | 82.00 0.37 | 85.28 0.68     | 70.68 0.87
+iid 2  | 90.32 0.57     | 82.03 1.37 | 87.89 0.69     | 81.02 1.05 | 85.09 0.76     | 72.33 2.31
+iid 1  | 90.94 0.19     | 83.67 1.70 | 88.70 0.35     | 81.58 1.78 | 85.53 0.27     | 68.36 2.21
+comp 4 |                | 75.61 1.43 |                | 76.86 1.30 |                | 68.58 1.02
+"""
+"""Coverage and correctness of TELBO, JMVAE, BiVCCA, each with its standard deviation, in %."""
+
+
+@pytest.mark.parametrize("line", PRINTED.strip().splitlines())
+def test_values_are_the_printed_ones(line: str) -> None:
+    place, *cells = [cell.strip() for cell in line.split("|")]
+    split, level = place.split()
+    for position, cell in enumerate(cells):
+        objective = ("telbo", "jmvae", "bivcca")[position // 2]
+        metric = ("coverage", "correctness")[position % 2]
+        found = published_value(split=split, objective=objective, metric=metric, level=int(level))
+        if cell:
+            mean, std = map(float, cell.split())
+            assert found is not None
+            assert (100 * found.mean, 100 * found.std) == pytest.approx((mean, std), abs=1e-9)
+        else:
+            assert found is None
+
+
+def test_nothing_else_was_printed() -> None:
+    assert published_value(split="iid", objective="jvae", metric="correctness", level=4) is None
+    assert published_value(split="comp", objective="telbo", metric="correctness", level=3) is None
+    assert published_value(split="iid", objective="telbo", metric="joint_divergence", level=3) is None
+
+
+def paper_spec(objective: Any, **changes: Any) -> Any:
+    dataset = {"source": "mnist", "canvas": 64} | changes.pop("dataset", {})
+    return spec_of(objective, dataset=dataset, backbone=changes.pop("backbone", "mnist_a_paper"), **changes)
+
+
+def only_section(run_dir: Path) -> Section:
+    (section,) = compare(read_run(run_dir)).sections
+    return section
+
+
+def test_ours_theirs_and_the_difference(tmp_path: Path) -> None:
+    spec = paper_spec("telbo")
+    scores = [
+        replace(score, value=0.8, ci_low=0.78, ci_high=0.81)
+        for score in scores_of(spec)
+        if (score.metric, score.level) == ("correctness", 4)
+    ]
+    write_trial(tmp_path, spec, scores=scores)
+    section = only_section(tmp_path)
+    assert section.published_note is None
+    (item,) = section.published
+    assert item.row.protocol == "official"
+    assert item.difference == pytest.approx(0.80 - 0.8208)
+    assert item.low == pytest.approx(item.difference - math.sqrt(0.02**2 + (1.96 * 0.0056) ** 2))
+    assert item.high == pytest.approx(item.difference + math.sqrt(0.01**2 + (1.96 * 0.0056) ** 2))
+    text = write_report(tmp_path, width=100, color=False)
+    row = ["correctness", "4", "telbo", "80.0 ±2.0", "82.1 ±0.6", "-2.1 [-4.4, -0.6]"]
+    assert "  ".join(row[:3]) in " ".join(text.split("\n")).replace("      ", "  ")
+    for name in ("table.md", "table.tex", "index.html"):
+        rendered = (tmp_path / "report" / name).read_text().replace(r"$\pm$", "±")
+        rendered = rendered.replace("\N{MINUS SIGN}", "-").replace("$-$", "-")
+        for part in row[3:]:
+            assert part in rendered, (name, part)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dataset": {"source": "digits"}}, "source digits (theirs: mnist)"),
+        ({"dataset": {"replicas": 3}}, "replicas 3 (theirs: 10)"),
+        ({"dataset": {"num_sources": 100}}, "num_sources 100 (theirs: none)"),
+        ({"dataset": {"canvas": 32}, "backbone": "mnist_a_thin"}, "canvas 32 (theirs: 64)"),
+        ({"backbone": "mnist_a_thin"}, "backbone mnist_a_thin (theirs: mnist_a_paper or mnist_a_released)"),
+        ({"split": "iid_disjoint"}, "split iid_disjoint"),
+        ({"split": "comp", "dataset": {"split_seed": 7}}, "split_seed 7 (theirs: 42)"),
+    ],
+)
+def test_other_settings_are_not_compared(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    spec = paper_spec("telbo", **changes)
+    write_trial(tmp_path, spec, scores=scores_of(spec))
+    section = only_section(tmp_path)
+    assert section.published == ()
+    assert said in str(section.published_note)
+    assert said in " ".join(write_report(tmp_path, width=80, color=False).split())
+
+
+def test_other_parameters_are_not_compared(tmp_path: Path) -> None:
+    for objective in ({"name": "telbo", "lambda": 10}, {"name": "telbo", "gamma": 50}, {"name": "jmvae", "alpha": 0.1}):
+        write_trial(tmp_path, paper_spec(objective))
+    section = only_section(tmp_path)
+    assert {section.columns[item.column].params for item in section.published} == {
+        column.params for column in section.columns if dict(column.params).get("gamma") == "50"
+    }

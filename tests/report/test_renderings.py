@@ -1,0 +1,217 @@
+"""Terminal, Markdown, CSV, LaTeX, HTML and parquet hold the same numbers: each is parsed back and compared."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.report import read_results, write_report
+from mmvae_bench.report.table import Comparison, compare
+from mmvae_bench.report.trials import read_run
+
+from .synthetic_runs import spec_of, write_trial
+
+Numbers = dict[tuple[str, str, str, str, str], str]
+"""(table, protocol, metric, level, objective) to the text of the cell, such as ``71.2 ±1.1``."""
+
+HEADLINE = ("correctness", "coverage", "compositionality", "description")
+
+
+@pytest.fixture
+def comparison(run_dir: Path) -> Comparison:
+    write_report(run_dir)
+    return compare(read_run(run_dir))
+
+
+def from_parquet(run_dir: Path) -> Numbers:
+    """Values alone, aggregated here; intervals over seeds are not in the rows."""
+    frame = read_results(run_dir)
+    frame = frame[frame.metric.notna() & frame.attribute.isna()].astype({"level": object, "protocol": object})
+    frame = frame.assign(level=frame.level.map(str), protocol=frame.protocol.fillna("paper"))
+    labels = {"description_accuracy": "description", "elbo": "ELBO, nats"}
+    numbers: Numbers = {}
+    keys = ["split", "protocol", "metric", "level", "objective"]
+    for (split, protocol, metric, level, objective), rows in frame.groupby(keys):
+        value = rows.value.mean() * (1 if metric == "elbo" else 100)
+        text = level.replace("<NA>", "")
+        numbers[f"mnist_a · digits · {split}", protocol, labels.get(metric, metric), text, objective] = f"{value:.1f}"
+    return numbers
+
+
+def from_csv(run_dir: Path) -> Numbers:
+    labels = {"description_accuracy": "description", "elbo": "ELBO, nats"}
+    numbers: Numbers = {}
+    with (run_dir / "report" / "table.csv").open() as file:
+        for row in csv.DictReader(file):
+            scale = 1 if row["metric"] == "elbo" else 100
+            value = float(row["value"]) * scale
+            text = f"{value:.1f}"
+            if row["ci_low"]:
+                ends = float(row["ci_low"]) * scale, float(row["ci_high"]) * scale
+                text += f" ±{max(ends[1] - value, value - ends[0]):.1f}"
+            key = (row["table"], row["protocol"] or "paper", labels.get(row["metric"], row["metric"]), row["level"])
+            numbers[*key, row["objective"]] = text
+    return numbers
+
+
+def fill(cells: list[list[str]], table: str, protocol: str, numbers: Numbers) -> None:
+    """Reads a table with a label, a level, one column an objective and two references; blank labels repeat."""
+    heads, label = cells[0], ""
+    for row in cells[1:]:
+        label = row[0] or label
+        for head, cell in zip(heads[2:-2], row[2:-2], strict=True):
+            numbers[table, protocol, label, row[1], re.sub(r" \(.*\)", "", head)] = cell
+
+
+def from_markdown(run_dir: Path) -> Numbers:
+    numbers: Numbers = {}
+    title, protocol, cells = "", "", list[list[str]]()
+    for line in [*(run_dir / "report" / "table.md").read_text().splitlines(), "#"]:
+        if line.startswith("|"):
+            cells.append([cell.strip().replace("**", "") for cell in line.strip("|").split("|")])
+            continue
+        if cells and protocol:
+            fill([cells[0], *cells[2:]], title, protocol, numbers)
+        cells = []
+        if line.startswith("## "):
+            title = line[3:]
+        if line.startswith("#"):
+            found = re.search(r"protocol (\w+)", line)
+            protocol = found.group(1) if found else ""
+    return numbers
+
+
+def from_latex(run_dir: Path) -> Numbers:
+    numbers: Numbers = {}
+    plain = {r"$\pm$": "±", "$-$": "-", r"$\cdot$": "·", r"\_": "_", r"\%": "%", "--": "–"}
+    title, protocol, cells = "", "", list[list[str]]()
+    for line in (run_dir / "report" / "table.tex").read_text().splitlines():
+        for written, character in plain.items():
+            line = line.replace(written, character)
+        line = re.sub(r"\\textbf\{([^}]*)\}", r"\1", line)
+        if line.startswith(r"\caption"):
+            title = line.removeprefix(r"\caption{").split(".")[0]
+            found = re.search(r"protocol (\w+)", line)
+            protocol = found.group(1) if found else ""
+        elif line.endswith(r" \\"):
+            cells.append([cell.strip() for cell in line.removesuffix(r" \\").split("&")])
+        elif line == r"\bottomrule":
+            fill(cells, title, protocol, numbers)
+            cells = []
+    return numbers
+
+
+class _Tables(HTMLParser):
+    """Tables of scores and the headings over them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: Numbers = {}
+        self.title, self.protocol = "", ""
+        self.cells: list[list[str]] = []
+        self.inside: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if tag == "h2":
+            self.title = ""
+            self.inside.append(tag)
+        if tag == "table":
+            self.protocol, self.cells = given.get("data-protocol") or "", []
+        if tag == "tr":
+            self.cells.append([])
+        if tag in ("td", "th"):
+            self.cells[-1].append("")
+            self.inside.append(tag)
+        if tag == "span" and given.get("class") == "sub":
+            self.inside.append("sub")
+        if tag == "span" and given.get("class") == "arm":
+            self.cells[-1][-1] += " "
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("h2", "td", "th"):
+            while self.inside and self.inside.pop() != tag:
+                pass
+        if tag == "table" and self.protocol:
+            fill(self.cells, self.title, self.protocol, self.numbers)
+
+    def handle_data(self, data: str) -> None:
+        if not self.inside or self.inside[-1] == "sub":
+            return
+        if self.inside[-1] == "h2":
+            self.title += data
+        else:
+            self.cells[-1][-1] += data.replace("\N{MINUS SIGN}", "-")
+
+
+def from_html(run_dir: Path) -> Numbers:
+    parser = _Tables()
+    parser.feed((run_dir / "report" / "index.html").read_text())
+    return parser.numbers
+
+
+def from_terminal(run_dir: Path) -> Numbers:
+    numbers: Numbers = {}
+    title, label, heads = "", "", list[str]()
+    for line in write_report(run_dir, width=200, color=False).splitlines():
+        if line.startswith("mnist_a · "):
+            title = line
+        elif "telbo" in line and "jmvae" in line and title:
+            heads = line.split()
+        elif line.startswith(HEADLINE) or (heads and re.match(r" +\d ", line)):
+            parts = re.split(r" {2,}", line.strip())
+            label = parts.pop(0) if line.startswith(HEADLINE) else label
+            level = parts.pop(0) if re.fullmatch(r"\d", parts[0]) else ""
+            for head, cell in zip(heads, parts[:-2], strict=True):
+                numbers[title, "paper", label, level, head] = cell.removesuffix("*")
+        elif line.startswith("classifier"):
+            heads = []
+    return numbers
+
+
+@pytest.mark.parametrize("read", [from_csv, from_markdown, from_latex, from_html])
+def test_every_number_of_the_comparison(comparison: Comparison, run_dir: Path, read: Callable[[Path], Numbers]) -> None:
+    expected = from_csv(run_dir)
+    # iid: 7 rows of two protocols and 2 rows of none; comp: 1 and 1 and 2. Two objectives.
+    assert len(expected) == 2 * (7 * 2 + 2 + 1 * 2 + 2)
+    assert read(run_dir) == expected
+
+
+def test_parquet_has_the_same_values(comparison: Comparison, run_dir: Path) -> None:
+    expected = {key: text.split(" ±")[0] for key, text in from_csv(run_dir).items()}
+    assert from_parquet(run_dir) == expected
+
+
+def test_the_terminal_shows_the_headline(comparison: Comparison, run_dir: Path) -> None:
+    expected = {key: text for key, text in from_csv(run_dir).items() if key[1] == "paper" and key[2] in HEADLINE}
+    found = from_terminal(run_dir)
+    assert len(found) == 2 * (7 + 1 + 1 + 1)
+    assert found == expected
+
+
+def test_leaders_are_the_same_everywhere(comparison: Comparison, run_dir: Path) -> None:
+    leaders = sum(len(row.leaders) for section in comparison.sections for row in section.rows)
+    assert leaders > 0
+    markdown = (run_dir / "report" / "table.md").read_text()
+    assert len(re.findall(r"\*\*[\d.]+ ±[\d.]+\*\*|\*\*[\d.]+\*\*", markdown)) == leaders
+    assert (run_dir / "report" / "table.tex").read_text().count(r"\textbf") == leaders
+    assert (run_dir / "report" / "index.html").read_text().count('<td class="leader" title="') <= leaders
+    with (run_dir / "report" / "table.csv").open() as file:
+        assert sum(row["leader"] == "True" for row in csv.DictReader(file)) == leaders
+
+
+def test_latex_has_nothing_that_a_text_should_not_say(run_dir: Path) -> None:
+    write_trial(run_dir, spec_of({"name": "telbo", "schedule": "two_stage"}))
+    write_report(run_dir)
+    text = (run_dir / "report" / "table.tex").read_text()
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == 4
+    assert r"schedule=two\_stage" in text
+    assert text.isascii()
+    for line in text.splitlines():
+        if not line.startswith("%") and not line.startswith("\\begin") and not line.startswith("\\end"):
+            assert not re.search(r"(?<!\\)[%_#]", line), line

@@ -1,0 +1,237 @@
+"""Aggregation over seeds and paired differences, against plain loops over the files."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmvae_bench.evaluation.score import Score
+from mmvae_bench.files import write_json
+from mmvae_bench.report.cells import Row
+from mmvae_bench.report.notes import warnings
+from mmvae_bench.report.table import Comparison, Section, compare
+from mmvae_bench.report.trials import read_run
+
+from .synthetic_runs import spec_of, write_trial
+
+
+def comparison(run_dir: Path) -> Comparison:
+    return compare(read_run(run_dir))
+
+
+def section(run_dir: Path, split: str = "iid") -> Section:
+    (found,) = [each for each in comparison(run_dir).sections if each.setting.split == split]
+    return found
+
+
+def row_of(found: Section, metric: str, level: int | None, protocol: str | None = "paper") -> Row:
+    (row,) = [row for row in found.rows if (row.metric, row.level, row.protocol) == (metric, level, protocol)]
+    return row
+
+
+def raw_scores(run_dir: Path, objective: str, split: str, **wanted: Any) -> list[dict[str, Any]]:
+    """The scores in the files that match, one a seed."""
+    found = []
+    for path in sorted((run_dir / "trials").glob("*/result.json")):
+        result = json.loads(path.read_text())
+        if (result["spec"]["objective"]["name"], result["spec"]["dataset"]["split"]) == (objective, split):
+            found += [score for score in result["scores"] if all(score[key] == value for key, value in wanted.items())]
+    return found
+
+
+@pytest.mark.parametrize("split", ["iid", "comp"])
+@pytest.mark.parametrize("protocol", ["paper", "official"])
+def test_values_are_means_over_seeds(run_dir: Path, split: str, protocol: str) -> None:
+    table = section(run_dir, split)
+    checked = 0
+    for row in table.of(protocol):
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            wanted = {"metric": row.metric, "level": row.level, "protocol": row.protocol}
+            raw = raw_scores(run_dir, column.objective, split, **wanted)
+            assert cell is not None
+            assert cell.num_seeds == len(raw) == (2 if split == "iid" else 1)
+            assert cell.value == pytest.approx(sum(score["value"] for score in raw) / len(raw), abs=1e-12)
+            checked += 1
+    # Description accuracy and ELBO belong to no protocol and stand with the headline's rows.
+    assert checked == len(table.columns) * ({"iid": 7, "comp": 1}[split] + (2 if protocol == "paper" else 0))
+
+
+def test_one_seed_has_the_interval_over_queries_as_stored(run_dir: Path) -> None:
+    table = section(run_dir, "comp")
+    row = row_of(table, "correctness", 4)
+    for column, cell in zip(table.columns, row.cells, strict=True):
+        (raw,) = raw_scores(run_dir, column.objective, "comp", metric="correctness", level=4, protocol="paper")
+        assert cell is not None
+        assert (cell.low, cell.high) == (raw["ci_low"], raw["ci_high"])
+
+
+def test_several_seeds_have_an_interval_over_seeds_and_queries(run_dir: Path) -> None:
+    """Against a bootstrap written out here: its ends agree to the noise of 4,000 resamples."""
+    table = section(run_dir)
+    row = row_of(table, "correctness", 4)
+    generator = np.random.default_rng(5)
+    for column, cell in zip(table.columns, row.cells, strict=True):
+        raw = raw_scores(run_dir, column.objective, "iid", metric="correctness", level=4, protocol="paper")
+        seeds = [score["per_query"] for score in raw]
+        means = []
+        for _ in range(4000):
+            drawn = [seeds[index] for index in generator.integers(len(seeds), size=len(seeds))]
+            means.append(np.mean([np.mean([each[i] for i in generator.integers(48, size=48)]) for each in drawn]))
+        assert cell is not None
+        assert [cell.low, cell.high] == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=0.004)
+        assert cell.low < cell.value < cell.high
+
+
+def test_differences_are_paired_by_seed_and_query(run_dir: Path) -> None:
+    table = section(run_dir)
+    names = [column.objective for column in table.columns]
+    for row in table.of("official"):
+        wanted = {"metric": row.metric, "level": row.level, "protocol": "official"}
+        raw = {name: raw_scores(run_dir, name, "iid", **wanted) for name in names}
+        means = {name: sum(score["value"] for score in raw[name]) / 2 for name in names}
+        best = max(means, key=lambda name: means[name])
+        assert row.best == names.index(best)
+        assert row.differences[row.best] is None
+        (other,) = [name for name in names if name != best]
+        difference = row.differences[names.index(other)]
+        assert difference is not None
+        assert difference.num_seeds == 2
+        total = 0.0
+        for ours, theirs in zip(raw[best], raw[other], strict=True):
+            total += sum(a - b for a, b in zip(ours["per_query"], theirs["per_query"], strict=True)) / 48 / 2
+        assert difference.value == pytest.approx(total, abs=1e-9)
+        assert difference.low < total < difference.high
+        # Narrower than two separate intervals suggest, as the queries are hard for both alike.
+        arms = [cell.high - cell.low for cell in row.cells if cell is not None]
+        assert difference.high - difference.low < math.hypot(*arms)
+
+
+def test_leaders_are_those_not_told_from_the_best(tmp_path: Path) -> None:
+    values = {"telbo": [0.5, 0.7] * 20, "jmvae": [0.7, 0.48] * 20, "bivcca": [0.1, 0.2] * 20}
+    for name, per_query in values.items():
+        write_trial(tmp_path, spec_of(name), scores=[score(per_query)])
+    table = section(tmp_path)
+    (row,) = table.rows
+    leaders = {table.columns[index].label for index in row.leaders}
+    assert table.columns[row.best or 0].label == "telbo"
+    assert leaders == {"telbo", "jmvae"}
+
+
+def test_no_leader_where_one_cannot_be_paired(tmp_path: Path) -> None:
+    """Scores of one attribute are stored without their queries: the greater of two is not thereby the better."""
+    for name, value in {"telbo": 0.7, "jmvae": 0.6}.items():
+        alone = replace(score([value] * 5, attribute="digit"), per_query=None)
+        write_trial(tmp_path, spec_of(name), scores=[alone])
+    (row,) = section(tmp_path).rows
+    assert row.best is not None
+    assert row.leaders == frozenset()
+
+
+def test_attributes_keep_the_order_of_the_schema(tmp_path: Path) -> None:
+    names = ("scale", "digit", "location")
+    scores = [score([0.5, 0.6], attribute=name, level=level) for level in (1, 4) for name in names]
+    write_trial(tmp_path, spec_of(), scores=scores)
+    found = [(row.attribute, row.level) for row in section(tmp_path).by_attribute]
+    assert found == [(name, level) for name in names for level in (4, 1)]
+
+
+def test_one_value_has_no_interval(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of(), scores=[replace(score([0.5]), ci_low=0.5, ci_high=0.5)])
+    ((cell,),) = [row.cells for row in section(tmp_path).rows]
+    assert cell is not None
+    assert math.isnan(cell.low)
+    assert math.isnan(cell.high)
+
+
+def score(per_query: list[float], **changes: Any) -> Score:
+    given = {"metric": "correctness", "partition": "test", "protocol": "paper", "level": 4}
+    return Score(value=float(np.nanmean(per_query)), per_query=per_query, **(given | changes))
+
+
+def test_lower_is_better_for_a_divergence(tmp_path: Path) -> None:
+    for name, value in {"telbo": 0.3, "jmvae": 0.2}.items():
+        write_trial(tmp_path, spec_of(name), scores=[score([value] * 9, metric="joint_divergence")])
+    table = section(tmp_path)
+    (row,) = table.rows
+    assert table.columns[row.best or 0].label == "jmvae"
+    (difference,) = [each for each in row.differences if each]
+    assert difference.value == pytest.approx(-0.1)
+    assert not difference.tied
+
+
+def test_an_elbo_is_not_ranked(run_dir: Path) -> None:
+    row = row_of(section(run_dir), "elbo", None, None)
+    assert row.best is None
+    assert row.leaders == frozenset()
+
+
+def test_other_queries_are_not_paired(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of("telbo"))
+    folder = write_trial(tmp_path, spec_of("jmvae"))
+    result = json.loads((folder / "result.json").read_text())
+    result["evaluation"]["seed"] = 1
+    write_json(folder / "result.json", result)
+    table = section(tmp_path)
+    assert all(difference is None for row in table.rows for difference in row.differences)
+    assert any("different settings" in warning for warning in warnings(table))
+
+
+def test_queries_without_a_score_are_left_out(tmp_path: Path) -> None:
+    gone = math.nan
+    write_trial(tmp_path, spec_of("telbo"), scores=[score([0.9, gone, 0.7, 0.9])])
+    write_trial(tmp_path, spec_of("jmvae"), scores=[score([0.5, 0.1, gone, 0.6])])
+    (row,) = section(tmp_path).rows
+    (difference,) = [each for each in row.differences if each]
+    assert difference.value == pytest.approx((0.4 + 0.3) / 2)
+
+
+def test_a_seed_without_a_number_is_left_out(tmp_path: Path) -> None:
+    first, second = spec_of(seed=0), spec_of(seed=1)
+    write_trial(tmp_path, first, scores=[score([0.25, 0.75])])
+    write_trial(tmp_path, second, scores=[replace(score([0.5]), value=math.nan)])
+    ((cell,),) = [row.cells for row in section(tmp_path).rows]
+    assert cell is not None
+    assert (cell.value, cell.num_seeds) == (0.5, 1)
+
+
+def test_an_objective_without_a_score_has_an_empty_cell(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of("telbo"))
+    write_trial(tmp_path, spec_of("jvae"), scores=[Score(metric="elbo", partition="test", value=-100.0)])
+    table = section(tmp_path)
+    place = [column.label for column in table.columns].index("jvae")
+    assert row_of(table, "correctness", 4).cells[place] is None
+    assert row_of(table, "elbo", None, None).cells[place] is not None
+
+
+def test_rows_run_from_all_specified_to_one(run_dir: Path) -> None:
+    rows = section(run_dir).of("paper")
+    assert [(row.metric, row.level) for row in rows][:7] == [
+        *(("correctness", level) for level in (4, 3, 2, 1)),
+        *(("coverage", level) for level in (3, 2, 1)),
+    ]
+
+
+def test_warnings(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of("telbo"), accuracy=0.793)
+    folder = write_trial(tmp_path, spec_of("jmvae"), accuracy=0.793)
+    found = warnings(section(tmp_path))
+    assert [text for text in found if "79.3 % of held-out images, under 85.0 %" in text]
+    result = json.loads((folder / "result.json").read_text())
+    result["classifier"]["fingerprint"] = "other"
+    result["dataset"]["fingerprint"] = "other"
+    result["provenance"] |= {"commit": "other", "dirty": True}
+    result["scores"][0]["ceiling"] = 0.5
+    write_json(folder / "result.json", result)
+    text = " ".join(warnings(section(tmp_path)))
+    for part in ("different classifiers", "different images", "different commits", "uncommitted", "Ceilings or floors"):
+        assert part in text
+
+
+def test_a_good_run_has_no_warnings(run_dir: Path) -> None:
+    assert warnings(section(run_dir)) == []

@@ -1,0 +1,287 @@
+"""The grid file: every bad input is answered with file, line, key, value, choices and the nearest one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.specs.grid import GridSpec, load_grid
+
+GOOD = """\
+name: demo
+datasets:
+  - {name: mnist_a, canvas: 32}
+backbones: [mnist_a_thin]
+objectives:
+  - telbo
+  - name: jmvae
+    alpha: 0.5
+training:
+  steps: 10
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "grid.yaml"
+
+
+def errors(path: Path, text: str) -> list[str]:
+    """What is said about a grid file, one text a problem, without the file's name."""
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_grid(path)
+    prefix = f"{path}:"
+    assert str(caught.value).startswith(prefix)
+    return ("\n" + str(caught.value)).split("\n" + prefix)[1:]
+
+
+def test_a_good_file_loads(path: Path) -> None:
+    path.write_text(GOOD)
+    grid = load_grid(path)
+    assert grid.name == "demo"
+    assert [trial.objective.name for trial in grid.trials] == ["telbo", "jmvae"]
+    assert load_grid(str(path)) == grid
+
+
+BAD_VALUES = [
+    pytest.param(
+        "sedes: [1]\n",
+        "11: sedes: unknown key 'sedes' of grid\n  choices: name, summary, datasets, backbones, objectives, training, "
+        "seeds, evaluation, include, exclude\n  nearest: seeds",
+        id="unknown key",
+    ),
+    pytest.param(
+        ("alpha: 0.5", "alhpa: 0.5"),
+        "8: objectives[1].alhpa: unknown key 'alhpa' of jmvae\n  choices: name, lambda, alpha\n  nearest: alpha",
+        id="unknown key of an objective",
+    ),
+    pytest.param(
+        ("steps: 10", "stpes: 10"),
+        "10: training.stpes: unknown key 'stpes' of training\n  choices: steps, batch_size, learning_rate, precision, "
+        "num_threads, validations, compile\n  nearest: steps",
+        id="unknown key of training",
+    ),
+    pytest.param(
+        "include:\n  - seeds: [1]\n    datsets: [mnist_a]\n",
+        "13: include[0].datsets: unknown key 'datsets' of include\n  choices: datasets, backbones, objectives, "
+        "training, seeds\n  nearest: datasets",
+        id="unknown key of include",
+    ),
+    pytest.param(
+        ("- telbo", "- teblo"),
+        "6: objectives[0]: unknown objective 'teblo'\n  choices: bivcca, jmvae, jvae, telbo\n  nearest: telbo",
+        id="unknown objective",
+    ),
+    pytest.param(
+        ("name: jmvae", "name: jmvea"),
+        "7: objectives[1].name: unknown objective 'jmvea'\n  choices: bivcca, jmvae, jvae, telbo\n  nearest: jmvae",
+        id="unknown objective in a mapping",
+    ),
+    pytest.param(
+        ("[mnist_a_thin]", "[mnist_a_thim]"),
+        "4: backbones[0]: unknown backbone 'mnist_a_thim'\n  choices: mnist_a_paper, mnist_a_released, mnist_a_thin\n"
+        "  nearest: mnist_a_thin",
+        id="unknown backbone",
+    ),
+    pytest.param(
+        ("name: mnist_a,", "name: mnista,"),
+        "3: datasets[0].name: unknown dataset 'mnista'\n  choices: mnist_a\n  nearest: mnist_a",
+        id="unknown dataset",
+    ),
+    pytest.param(
+        "evaluation: {levels: [4, 5]}\n",
+        "11: evaluation.levels[1]: mnist_a has concepts of 4 attributes: no level 5\n  given: 5\n"
+        "  choices: 1, 2, 3, 4\n  nearest: 4",
+        id="unknown level",
+    ),
+    pytest.param(
+        "evaluation: {levels: [0]}\n",
+        "11: evaluation.levels[0]: input should be greater than 0\n  given: 0",
+        id="level zero",
+    ),
+    pytest.param(
+        "evaluation:\n  protocols:\n    - papre\n",
+        "13: evaluation.protocols[0]: not one of the choices\n  given: 'papre'\n  choices: official, paper, corrected\n"
+        "  nearest: paper",
+        id="unknown protocol",
+    ),
+    pytest.param(
+        ("alpha: 0.5", "alpha: -0.5"),
+        "8: objectives[1].alpha: input should be greater than or equal to 0\n  given: -0.5",
+        id="value out of range",
+    ),
+    pytest.param(
+        ("canvas: 32", "canvas: 512"),
+        "3: datasets[0].canvas: input should be less than or equal to 256\n  given: 512",
+        id="canvas out of range",
+    ),
+    pytest.param(
+        ("steps: 10", "steps: many"),
+        "10: training.steps: expected a whole number\n  given: 'many'",
+        id="value of the wrong type",
+    ),
+    pytest.param(
+        ("steps: 10", "steps: 10\n  precision: float23"),
+        "11: training.precision: not one of the choices\n  given: 'float23'\n  choices: float32, tf32, bfloat16\n"
+        "  nearest: float32",
+        id="unknown choice",
+    ),
+    pytest.param(("name: demo", "name: ../demo"), "1: name: string should match pattern", id="a name that is a path"),
+    pytest.param(("name: demo\n", ""), "1: name: required key 'name' is missing", id="no name"),
+    pytest.param(
+        ("backbones: [mnist_a_thin]\n", ""), "1: backbones: required key 'backbones' is missing", id="no backbones"
+    ),
+    pytest.param(
+        ("[mnist_a_thin]", "mnist_a_thin"), "4: backbones: expected a list\n  given: 'mnist_a_thin'", id="no list"
+    ),
+    pytest.param(
+        ("- telbo", "- 3"),
+        "6: objectives[0]: expected the name of an objective or a mapping with a name\n  given: 3\n"
+        "  choices: bivcca, jmvae, jvae, telbo",
+        id="a number for a name",
+    ),
+    pytest.param("seeds: []\n", "11: seeds: needs at least one entry\n  given: []", id="no seeds"),
+    pytest.param("seeds: [0, -1]\n", "11: seeds[1]: input should be greater than or equal to 0", id="negative seed"),
+    pytest.param("seeds: [true]\n", "11: seeds[0]: expected a whole number\n  given: 'true'", id="a boolean seed"),
+    pytest.param("seeds: [0]\nseeds: [1]\n", "12: seeds: key given twice, first on line 11", id="key given twice"),
+    pytest.param("seeds: !!set {0}\n", "11: seeds: YAML tags are not used here", id="a tag"),
+    pytest.param(
+        ("[mnist_a_thin]", "[mnist_a_paper]"),
+        "4: backbones[0]: backbone mnist_a_paper takes 1x64x64 images, not the 1x32x32 ones",
+        id="parts that do not go together",
+    ),
+    pytest.param(
+        "include:\n  - backbones: [mnist_a_released]\n    seeds: [0]\n",
+        "12: include[0].backbones[0]: backbone mnist_a_released takes 1x64x64 images",
+        id="parts that do not go together in an include",
+    ),
+    pytest.param("exclude:\n  - {}\n", "12: exclude[0]: needs at least one entry", id="exclude without conditions"),
+    pytest.param(
+        "exclude:\n  - telbo\n",
+        "12: exclude[0]: expected a mapping of keys to values\n  given: 'telbo'",
+        id="exclude that is no mapping",
+    ),
+    pytest.param(
+        "exclude:\n  - objective: jmvea\n",
+        "12: exclude[0].objective: unknown objective 'jmvea'\n  choices: bivcca, jmvae, jvae, telbo\n  nearest: jmvae",
+        id="exclude of an unknown objective",
+    ),
+    pytest.param(
+        "exclude:\n  - objective: telbo\n    objective.gama: 1\n",
+        "13: exclude[0].objective.gama: unknown path 'objective.gama'\n  choices: objective, objective.name, "
+        "objective.lambda, objective.gamma, objective.schedule, objective.unimodal_steps, objective.alpha\n"
+        "  nearest: objective.gamma",
+        id="exclude with an unknown path",
+    ),
+    pytest.param(
+        "exclude:\n  - {evaluation.levels: 1}\n",
+        "12: exclude[0].evaluation.levels: unknown path 'evaluation.levels'\n  choices: dataset, backbone, objective, "
+        "training, seed",
+        id="exclude by what is no part of a trial",
+    ),
+    pytest.param(
+        "exclude:\n  - {dataset.split: compo}\n",
+        "12: exclude[0].dataset.split: not one of the choices\n  given: 'compo'\n  choices: iid, iid_disjoint, comp\n"
+        "  nearest: comp",
+        id="exclude with an impossible value",
+    ),
+    pytest.param(
+        "exclude:\n  - {seed: zero}\n",
+        "12: exclude[0].seed: expected a whole number\n  given: 'zero'",
+        id="exclude of a seed that is no number",
+    ),
+    pytest.param(
+        "exclude:\n  - {dataset: mnist_a}\n",
+        "11: exclude: the grid expands to nothing: exclude leaves out all of its 2 trials",
+        id="a grid that expands to nothing",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_VALUES)
+def test_bad_input(path: Path, change: str | tuple[str, str], message: str) -> None:
+    text = GOOD + change if isinstance(change, str) else GOOD.replace(*change)
+    assert text != GOOD
+    (found,) = errors(path, text)
+    assert found.startswith(message)
+
+
+def test_two_problems_are_both_named(path: Path) -> None:
+    found = errors(path, GOOD.replace("- telbo", "- teblo").replace("steps: 10", "steps: 0"))
+    assert [text.split(":")[0] for text in found] == ["6", "10"]
+
+
+def test_problems_of_every_sort_are_named_at_once(path: Path) -> None:
+    text = (
+        GOOD.replace("name: demo\n", "").replace("- telbo", "- teblo").replace("canvas: 32", "canvas: x")
+        + "seeds: [0]\nseeds: [1]\nevaluation: {num_samples: 0}\nexclude: [{}]\nkind: 3\n"
+    )
+    found = errors(path, text.replace("backbones: [mnist_a_thin]\n", ""))
+    words = ["datasets[0].canvas", "teblo", "'name' is missing", "'backbones' is missing", "given twice", "num_samples"]
+    words += ["exclude[0]", "'kind'"]
+    assert len(found) == len(words)
+    assert all(any(word in text for text in found) for word in words)
+
+
+def test_every_pair_that_does_not_go_together_is_named_once(path: Path) -> None:
+    text = GOOD.replace("[mnist_a_thin]", "[mnist_a_thin, mnist_a_paper]")
+    text = text.replace("canvas: 32}\n", "canvas: 32}\n  - {name: mnist_a, canvas: 30}\n")
+    found = errors(path, text + "exclude:\n  - {objective: telbom}\n")
+    assert len(found) == 4  # paper at 32, thin at 30, paper at 30, and the name; not once more for each objective
+
+
+def test_a_pair_that_is_left_out_need_not_go_together(path: Path) -> None:
+    text = GOOD.replace("[mnist_a_thin]", "[mnist_a_thin, mnist_a_paper]")
+    path.write_text(text + "exclude:\n  - {backbone: mnist_a_paper, dataset.canvas: 32}\n")
+    assert len(load_grid(path).trials) == 2
+
+
+def test_yaml_that_does_not_parse(path: Path) -> None:
+    (found,) = errors(path, GOOD + "seeds: [0, 1\n")
+    assert found.startswith("12: not valid YAML: while parsing a flow sequence; expected ',' or ']'")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("# only a comment\n", "the file is empty"),
+        ("- mnist_a\n", "expected a mapping of keys to values"),
+        ("telbo\n", "expected a mapping of keys to values"),
+    ],
+)
+def test_a_file_without_a_mapping(path: Path, text: str, message: str) -> None:
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"{path}.*{message}"):
+        load_grid(path)
+
+
+def test_a_file_that_is_not_there(path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"no such file: {path}"):
+        load_grid(path)
+
+
+def test_an_include_without_a_list_that_nobody_gives(path: Path) -> None:
+    text = GOOD.replace("backbones: [mnist_a_thin]\n", "") + "include:\n  - seeds: [1]\n"
+    (found,) = errors(path, text)
+    assert found == "11: include[0].backbones: required key 'backbones' is missing, here and at the top level"
+
+
+def test_an_anchor_can_be_written_once_and_changed(path: Path) -> None:
+    path.write_text(
+        GOOD + "include:\n  - datasets: [&a {name: mnist_a, canvas: 16}]\n  - datasets: [{<<: *a, split: comp}]\n"
+    )
+    grid = load_grid(path)
+    assert [(trial.dataset.canvas, trial.dataset.split) for trial in grid.trials[2::2]] == [(16, "iid"), (16, "comp")]
+
+
+def test_grids_are_equal_by_what_they_say() -> None:
+    plain = {"name": "x", "datasets": [{"name": "mnist_a", "canvas": 32}], "backbones": ["mnist_a_thin"]}
+    one = GridSpec.parse({**plain, "objectives": ["telbo"], "training": {"steps": 3}})
+    two = GridSpec.parse({**plain, "objectives": [{"name": "telbo", "gamma": 1}], "training": [{"steps": 3}]})
+    assert one == two
+    assert one.canonical() == two.canonical()
+    assert GridSpec.parse(one.canonical()) == one

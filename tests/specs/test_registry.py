@@ -1,0 +1,126 @@
+"""The open registry: built-ins and entry points alike, imported when asked for."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+
+from mmvae_bench.specs import registry as module
+from mmvae_bench.specs.base import ComponentSpec
+from mmvae_bench.specs.components import BackboneSpec, backbones, classifiers, datasets, objectives
+from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.specs.registry import Registry
+
+
+class PartSpec(ComponentSpec):
+    """Base of the parts of a registry of our own."""
+
+
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[PartSpec]:
+    """A registry over a package without modules."""
+    package = tmp_path / "empty_parts_package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Registry("part", PartSpec, package="empty_parts_package", group="mmvae_bench_test.parts")
+
+
+class ThirdPartySpec(PartSpec):
+    """A part of another distribution."""
+
+    implementation: ClassVar[str] = "nowhere:at_all"
+    summary: ClassVar[str] = "third party"
+    reference: ClassVar[str] = "none"
+    name: Literal["third"] = "third"
+
+
+def entry_point(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    points = {"mmvae_bench_test.parts": [EntryPoint(name, value, "mmvae_bench_test.parts")]}
+    monkeypatch.setattr(module, "entry_points", lambda group: points.get(group, []))
+
+
+def test_built_ins_are_found() -> None:
+    assert {"jvae", "telbo", "jmvae", "bivcca"} <= set(objectives.names())
+    assert {"mnist_a_paper", "mnist_a_released", "mnist_a_thin"} <= set(backbones.names())
+    assert "mnist_a" in datasets.names()
+    assert {"conv_published", "conv_thin"} <= set(classifiers.names())
+
+
+@pytest.mark.parametrize("registry", [objectives, datasets, backbones, classifiers], ids=lambda registry: registry.kind)
+def test_everything_registered_is_described(registry: Registry[ComponentSpec]) -> None:
+    for name in registry.names():
+        spec = registry.get(name)
+        assert spec.model_fields["name"].default == name
+        assert spec.summary
+        assert spec.reference
+        assert ":" in spec.implementation
+        undescribed = [key for key, field in spec.model_fields.items() if not field.description]
+        assert not undescribed, f"{name}: parameters without a docstring: {undescribed}"
+
+
+def test_entry_points_are_parts_too(parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    entry_point(monkeypatch, "third", f"{__name__}:ThirdPartySpec")
+    assert parts.names() == ["third"]
+    assert isinstance(parts.parse("third"), ThirdPartySpec)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("no_such_module:Spec", "No module named 'no_such_module'"), (f"{__name__}:Nothing", "Nothing")],
+)
+def test_a_broken_entry_point_is_named(
+    parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch, value: str, words: str
+) -> None:
+    entry_point(monkeypatch, "third", value)
+    with pytest.raises(ConfigError, match=f"(?s)'third'.*{words}"):
+        parts.get("third")
+
+
+def test_an_entry_point_of_another_kind_is_refused(parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    entry_point(monkeypatch, "third", "mmvae_bench.specs.base:Spec")
+    with pytest.raises(ConfigError, match="is not a PartSpec"):
+        parts.get("third")
+
+
+def test_a_name_is_taken_once(parts: Registry[PartSpec]) -> None:
+    parts.register(ThirdPartySpec)
+    parts.register(ThirdPartySpec)  # the same again, as after a reload
+
+    class Other(PartSpec):
+        implementation: ClassVar[str] = "nowhere:at_all"
+        name: Literal["third"] = "third"
+
+    with pytest.raises(ValueError, match="two specs for part 'third'"):
+        parts.register(Other)
+
+
+def test_a_spec_needs_its_name(parts: Registry[PartSpec]) -> None:
+    with pytest.raises(TypeError, match="needs a default"):
+        parts.register(PartSpec)
+
+
+def test_parts_are_given_by_name_mapping_or_spec() -> None:
+    by_name = backbones.parse("mnist_a_thin")
+    assert isinstance(by_name, BackboneSpec)
+    assert backbones.parse({"name": "mnist_a_thin"}) == by_name
+    assert backbones.parse(by_name) is by_name
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("mnist_a_thim", "name: unknown backbone 'mnist_a_thim'"),
+        ({"name": "mnist_a_thim"}, "name: unknown backbone 'mnist_a_thim'"),
+        ({"width": 3}, "name: required key 'name' is missing"),
+        (3, "expected the name of a backbone or a mapping with a name\n  given: 3"),
+        (None, "expected the name of a backbone or a mapping with a name\n  given: None"),
+    ],
+)
+def test_what_is_no_part_is_answered_with_the_choices(value: object, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        backbones.parse(value)
+    assert str(caught.value).startswith(f"{message}\n  choices: mnist_a_paper, mnist_a_released, mnist_a_thin")

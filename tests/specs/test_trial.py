@@ -1,0 +1,83 @@
+"""The spec of a trial, and its key: what decides it and what does not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.specs.trial import EvaluationSpec, TrialSpec
+
+PLAIN: dict[str, Any] = {
+    "dataset": {"name": "mnist_a", "canvas": 32},
+    "backbone": "mnist_a_thin",
+    "objective": "telbo",
+    "training": {"steps": 100},
+    "seed": 1,
+}
+
+
+def trial(**changes: Any) -> TrialSpec:
+    return TrialSpec.parse({**PLAIN, **changes})
+
+
+def test_the_key_is_the_hash_of_the_canonical_json() -> None:
+    text = json.dumps(trial().canonical(), sort_keys=True, separators=(",", ":"))
+    assert trial().key == hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert TrialSpec.parse(json.loads(text)).key == trial().key
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": {"name": "mnist_a", "canvas": 32, "split": "comp"}},
+        {"dataset": {"name": "mnist_a", "canvas": 32, "split_seed": 1}},
+        {"backbone": {"name": "mnist_a_thin", "width": 8}},
+        {"objective": "jmvae"},
+        {"objective": {"name": "telbo", "gamma": 50}},
+        {"training": {"steps": 101}},
+        {"training": {"steps": 100, "precision": "bfloat16"}},
+        {"training": {"steps": 100, "num_threads": 2}},
+        {"seed": 2},
+    ],
+)
+def test_whatever_changes_the_weights_changes_the_key(changes: dict[str, Any]) -> None:
+    assert trial(**changes).key != trial().key
+
+
+def test_the_evaluation_is_outside_the_key() -> None:
+    asked = trial(evaluation={"num_samples": 70})
+    assert asked.key == trial().key
+    assert "evaluation" not in asked.canonical()
+    assert asked.evaluation.num_samples == 70
+
+
+def test_defaults_written_out_are_the_same_trial() -> None:
+    written = trial(objective={"name": "telbo", "lambda": 50, "gamma": 1.0, "schedule": "joint"})
+    assert written.key == trial().key
+
+
+def test_another_version_is_refused() -> None:
+    with pytest.raises(ConfigError, match="version"):
+        trial(version=2)
+
+
+def test_parts_that_do_not_go_together_and_levels_that_do_not_exist_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        trial(backbone="mnist_a_paper", evaluation={"levels": [4, 5, 9]})
+    found = {problem.location: problem for problem in caught.value.problems}
+    assert set(found) == {("backbone", "name"), ("evaluation", "levels", 1), ("evaluation", "levels", 2)}
+    assert found["evaluation", "levels", 1].choices == ("1", "2", "3", "4")
+    assert found["evaluation", "levels", 1].near == "4"
+    assert "no level 5" in str(found["evaluation", "levels", 1])
+
+
+@pytest.mark.parametrize("key", ["protocols", "partitions", "levels"])
+def test_lists_of_the_evaluation_hold_something_once(key: str) -> None:
+    one: Any = {"protocols": "paper", "partitions": "val", "levels": 2}[key]
+    for given in ([], [one, one]):
+        with pytest.raises(ConfigError, match=f"{key}: needs at least one entry, each once"):
+            EvaluationSpec.parse({key: given})

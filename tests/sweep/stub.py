@@ -1,0 +1,109 @@
+"""A torch-free stand-in for ``mmvae-bench train`` and ``prepare``: locks, status and result, no learning.
+
+Called as ``python stub.py BEHAVIOUR_FILE train --spec FILE --out FOLDER``. The behaviour file says, by trial seed, what
+each attempt does; attempts that it does not name are ``ok``. ``journal`` in the trial's folder gets one JSON line for
+every attempt's start and end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmvae_bench.files import write_json
+from mmvae_bench.sweep.lock import LockHeld, TrialLock
+from mmvae_bench.sweep.status import Status, begin, write_status
+
+
+def note(directory: Path, event: str, **details: Any) -> None:
+    """Appends a line to the journal; one write, so that processes do not mix theirs."""
+    line = json.dumps({"event": event, "pid": os.getpid(), "time": time.time(), **details})
+    with (directory / "journal").open("a") as journal:
+        journal.write(f"{line}\n")
+
+
+class Stopped(Exception):
+    """SIGTERM has come."""
+
+
+def stop(number: int, frame: object) -> None:
+    """Handler of SIGTERM."""
+    raise Stopped
+
+
+def train(directory: Path, behaviours: dict[str, Any]) -> int:
+    """One attempt at a trial."""
+    spec = json.loads((directory / "spec.json").read_text())
+    evaluation = json.loads((directory / "evaluation.json").read_text())
+    if behaviours.get("unlocked", {}).get(str(spec["seed"])) == "die":
+        os._exit(9)
+    try:
+        with TrialLock(directory):
+            result = directory / "result.json"
+            if result.exists() and json.loads(result.read_text())["evaluation"] == evaluation:
+                return 0
+            signal.signal(signal.SIGTERM, stop)
+            status = begin(directory, steps=10)
+            planned = behaviours.get("attempts", {}).get(str(spec["seed"]), [])
+            behaviour = planned[status.attempts - 1] if status.attempts <= len(planned) else "ok"
+            if behaviour == "no result":
+                return 0
+            note(directory, "start", behaviour=behaviour, visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+            try:
+                code = behave(behaviour, directory, status, seconds=behaviours.get("seconds", 0.0))
+                while "gate" in behaviours and not Path(behaviours["gate"]).exists():
+                    time.sleep(0.01)
+            except Stopped:
+                write_status(directory, replace(status, state="interrupted"))
+                note(directory, "stopped")
+                return 143
+            if code == 0:
+                training = {"steps": 10, "wall_seconds": time.time() - (status.started or 0.0)}
+                write_json(result, {"version": 1, "key": directory.name, "spec": spec, "evaluation": evaluation,
+                                    "training": training, "scores": []})  # fmt: skip
+                write_status(directory, replace(status, state="done", step=10))
+                note(directory, "finish", evaluation=evaluation)
+            return code
+    except LockHeld:
+        return 75
+
+
+def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -> int:
+    """What an attempt does between its start and its end."""
+    if behaviour == "ok":
+        time.sleep(seconds)
+        return 0
+    if behaviour in ("raise", "OutOfMemoryError"):
+        kind = "ValueError" if behaviour == "raise" else behaviour
+        write_status(directory, replace(status, state="failed", error="loss is nan at step 3", error_type=kind))
+        return 1
+    if behaviour == "hang":
+        time.sleep(60)
+    if behaviour == "stubborn":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(60)
+    if behaviour in ("SIGKILL", "SIGSEGV", "SIGTERM"):
+        sys.stdout.write("the last words\n")
+        sys.stdout.flush()
+        os.kill(os.getpid(), getattr(signal, behaviour))
+        time.sleep(10)
+    return int(behaviour)
+
+
+def prepare(spec: Path, behaviours: dict[str, Any]) -> int:
+    """A preparation: journalled in the run's folder."""
+    note(spec.parents[2], "prepare", key=spec.parent.name)
+    return int(behaviours.get("prepare", 0))
+
+
+if __name__ == "__main__":
+    plan = json.loads(Path(sys.argv[1]).read_text())
+    if sys.argv[2] == "prepare":
+        sys.exit(prepare(Path(sys.argv[4]), plan))
+    sys.exit(train(Path(sys.argv[6]), plan))

@@ -1,0 +1,129 @@
+"""Drills: signals to the driver, drivers that are killed, several drivers on one folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+
+from mmvae_bench.sweep.lock import is_locked
+
+from .support import StubRun, until
+
+
+def test_sigint_lets_trials_save_and_says_how_to_go_on(stub: StubRun) -> None:
+    stub.behaviours = {"attempts": {"0": ["hang"], "1": ["hang"]}}
+    process = stub.start("--workers", "2")
+    until(lambda: stub.counts("start").get(0) == stub.counts("start").get(1) == 1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert stub.states() == {0: "interrupted", 1: "interrupted", 2: "none"}
+    assert stub.counts("stopped") == {0: 1, 1: 1, 2: 0}
+    resume = shlex.split(stderr.splitlines()[-1])
+    assert resume[-7:] == ["run", "--grid", str(stub.root / "grid.yaml"), "--out", str(stub.out), "--workers", "2"]
+    again = stub.run(*resume[-4:])
+    assert again.returncode == 0, again.stderr
+    assert stub.counts("finish") == {0: 1, 1: 1, 2: 1}
+    assert stub.status(0)["attempts"] == 2
+
+
+def test_sigterm_is_an_interruption_too(stub: StubRun) -> None:
+    stub.behaviours = {"attempts": {"0": ["hang"]}}
+    process = stub.start("--workers", "1", "--json")
+    until(lambda: stub.counts("start").get(0) == 1)
+    process.send_signal(signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    events = [json.loads(line) for line in stdout.splitlines()]
+    assert [event["event"] for event in events] == ["run", "running", "stopping", "interrupted", "end"]
+    assert events[-1]["resume"] == stderr.splitlines()[-1]
+
+
+def test_a_second_signal_ends_at_once_what_does_not_save(stub: StubRun) -> None:
+    stub.behaviours = {"attempts": {"0": ["stubborn"]}}
+    process = stub.start("--workers", "1")
+    until(lambda: stub.counts("start").get(0) == 1)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "asked to stop" not in process.stderr.readline():
+        assert process.poll() is None
+    assert is_locked(stub.folders()[0])
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert stub.status(0)["state"] == "interrupted"
+    assert not is_locked(stub.folders()[0])
+
+
+def test_after_the_grace_what_does_not_save_is_ended(stub: StubRun) -> None:
+    import os
+    import threading
+
+    stub.seeds, stub.behaviours = (0,), {"attempts": {"0": ["stubborn"]}}
+    stub.store()
+
+    def interrupt() -> None:
+        until(lambda: stub.counts("start").get(0) == 1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    outcome, recorder = stub.drive(grace=0.5)
+    assert outcome.exit_code == 130
+    assert len(recorder.of("stopping")) == 1
+    assert stub.status(0)["state"] == "interrupted"
+
+
+def test_a_killed_driver_leaves_its_trials_to_end_and_the_next_one_waits(stub: StubRun) -> None:
+    gate = stub.root / "gate"
+    stub.behaviours = {"gate": str(gate)}
+    first = stub.start("--workers", "2")
+    until(lambda: sum(stub.counts("start").values()) == 2)
+    first.kill()
+    first.communicate()
+    assert sum(is_locked(folder) for folder in stub.folders().values()) == 2
+    second = stub.start("--workers", "2")
+    assert second.stderr is not None
+    for _ in range(2):
+        while "another driver's" not in second.stderr.readline():
+            assert second.poll() is None
+    gate.touch()
+    second.communicate(timeout=30)
+    assert second.returncode == 0
+    assert stub.counts("start") == stub.counts("finish") == {0: 1, 1: 1, 2: 1}
+
+
+def test_two_drivers_run_no_trial_twice(stub: StubRun) -> None:
+    stub.seeds, stub.behaviours = range(8), {"seconds": 0.1}
+    drivers = [stub.start("--workers", "2"), stub.start("--workers", "2")]
+    for driver in drivers:
+        _, stderr = driver.communicate(timeout=60)
+        assert driver.returncode == 0, stderr
+    assert stub.counts("start") == stub.counts("finish") == dict.fromkeys(range(8), 1)
+
+
+def test_a_trial_that_fails_elsewhere_is_not_tried_here(stub: StubRun) -> None:
+    stub.seeds, stub.behaviours = range(4), {"seconds": 0.3, "attempts": {"1": ["raise", "raise"]}}
+    drivers = [stub.start("--workers", "2"), stub.start("--workers", "2")]
+    for driver in drivers:
+        driver.communicate(timeout=60)
+        assert driver.returncode == 1
+    assert stub.counts("start") == dict.fromkeys(range(4), 1)
+
+
+def test_everything_at_once(stub: StubRun) -> None:
+    stub.seeds = range(8)
+    stub.behaviours = {
+        "seconds": 0.15,
+        "attempts": {"1": ["SIGKILL"], "2": ["raise"], "3": ["SIGSEGV"] * 4, "4": ["OutOfMemoryError"]},
+    }
+    for num_started in (1, 4):
+        driver = stub.start("--workers", "2")
+        until(lambda: sum(stub.counts("start").values()) >= num_started)  # noqa: B023 - called in this round
+        driver.kill()
+        driver.communicate()
+    last = stub.run("--workers", "2")
+    assert last.returncode == 1, last.stderr
+    expected = {seed: "failed" if seed in (2, 3) else "done" for seed in range(8)}
+    assert stub.states() == expected, last.stderr
+    assert stub.counts("finish") == {seed: int(state == "done") for seed, state in expected.items()}

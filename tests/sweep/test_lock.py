@@ -1,0 +1,92 @@
+"""The lock is a process's, not a file's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.sweep.lock import LockHeld, TrialLock, is_locked
+from mmvae_bench.sweep.status import ATTEMPT_VARIABLE, begin, read_status
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from mmvae_bench.sweep.lock import TrialLock
+with TrialLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_held_for_the_block(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path)
+    with TrialLock(tmp_path):
+        assert is_locked(tmp_path)
+        with pytest.raises(LockHeld, match="another process"), TrialLock(tmp_path, wait=0.05):
+            pass
+    assert not is_locked(tmp_path)
+    assert (tmp_path / "lock").exists(), "the file stays and means nothing"
+
+
+def test_a_killed_holder_lets_go(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    assert is_locked(tmp_path)
+    holder.kill()
+    holder.communicate()
+    assert not is_locked(tmp_path)
+    with TrialLock(tmp_path, wait=0.0):
+        pass
+
+
+def test_those_who_look_do_not_see_each_other_and_need_no_right_to_write(tmp_path: Path) -> None:
+    with TrialLock(tmp_path):
+        pass
+    (tmp_path / "lock").chmod(0o444)
+    first = os.open(tmp_path / "lock", os.O_RDONLY)
+    import fcntl
+
+    fcntl.flock(first, fcntl.LOCK_SH)
+    assert not is_locked(tmp_path)
+    os.close(first)
+
+
+def test_a_child_started_under_the_lock_does_not_keep_it(tmp_path: Path) -> None:
+    with TrialLock(tmp_path):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        assert not is_locked(tmp_path)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_waiting_sits_out_a_short_hold(tmp_path: Path) -> None:
+    import threading
+
+    def hold() -> None:
+        with TrialLock(tmp_path):
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    time.sleep(0.05)
+    with TrialLock(tmp_path, wait=5.0):
+        pass
+    thread.join()
+
+
+def test_a_process_that_is_late_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ATTEMPT_VARIABLE, "1")
+    assert begin(tmp_path, steps=10).attempts == 1
+    with pytest.raises(LockHeld, match="meanwhile"):
+        begin(tmp_path, steps=10)
+    assert read_status(tmp_path).attempts == 1
+    monkeypatch.delenv(ATTEMPT_VARIABLE)
+    assert begin(tmp_path, steps=10).attempts == 2

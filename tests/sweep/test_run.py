@@ -1,0 +1,214 @@
+"""``mmvae-bench run`` and ``status`` as their users call them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.cli import main
+from mmvae_bench.sweep import store as store_module
+from mmvae_bench.sweep.driver import Outcome
+from mmvae_bench.sweep.run import Request, run
+from mmvae_bench.sweep.store import RunStore
+
+from .support import StubRun, no_report
+
+Captured = pytest.CaptureFixture[str]
+
+
+def everything(root: Path) -> dict[str, int]:
+    """Every path under a folder with its time of change."""
+    return {str(path): path.stat().st_mtime_ns for path in root.rglob("*")}
+
+
+def test_dry_run_plans_and_writes_nothing(stub: StubRun, capsys: Captured) -> None:
+    grid = str(stub.write_grid())
+    before = everything(stub.root)
+    assert main(["run", "--grid", grid, "--out", str(stub.out), "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert everything(stub.root) == before
+    assert [set(trial) for trial in plan["trials"]] == [{"key", "spec", "status"}] * 3
+    assert [trial["status"] for trial in plan["trials"]] == ["pending"] * 3
+    assert [trial["spec"]["seed"] for trial in plan["trials"]] == [0, 1, 2]
+    assert main(["run", "--grid", grid, "--out", str(stub.out), "--dry-run", "--where", "seed=1"]) == 0
+    captured = capsys.readouterr()
+    key = plan["trials"][1]["key"]
+    assert captured.out == f"{key}  pending      10 steps  jvae mnist_a/digits/iid seed 1\n"
+    assert "nothing was started" in captured.err
+
+
+def test_dry_run_and_status_agree_on_what_is_there(stub: StubRun, capsys: Captured) -> None:
+    stub.behaviours = {"attempts": {"1": ["raise"]}}
+    stub.drive()
+    stub.seeds = (0, 1, 2, 3)
+    assert main(["run", "--grid", str(stub.write_grid()), "--out", str(stub.out), "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["trials"]
+    assert [trial["status"] for trial in plan] == ["done", "failed", "done", "pending"]
+    assert main(["status", str(stub.out), "--json"]) == 0
+    status = json.loads(capsys.readouterr().out)["trials"]
+    assert [set(trial) for trial in status] == [{"key", "spec", "status", "attempts", "step", "steps", "error"}] * 3
+    assert {trial["key"]: trial["status"] for trial in status} == {
+        trial["key"]: trial["status"] for trial in plan if trial["status"] != "pending"
+    }
+    done, failed = status[0], status[1]
+    assert (done["attempts"], done["step"], done["steps"], done["error"]) == (1, 10, 10, None)
+    assert (failed["attempts"], failed["step"], failed["steps"], failed["error"]) == (1, 0, 10, "loss is nan at step 3")
+    assert main(["status", str(stub.out)]) == 0
+    text = capsys.readouterr().out
+    assert "loss is nan at step 3" in text
+    assert text.splitlines()[-1] == "1 failed, 2 done"
+
+
+def test_a_run_prints_the_table_on_stdout_and_talks_on_stderr(stub: StubRun) -> None:
+    done = stub.run()
+    assert done.returncode == 0
+    assert done.stdout == "a table\n"
+    assert "[3/3] done jvae mnist_a/digits/iid seed" in done.stderr
+    assert "go on with" not in done.stderr
+
+
+def test_json_events_one_a_line(stub: StubRun) -> None:
+    stub.behaviours = {"attempts": {"1": ["raise"]}}
+    done = stub.run("--json", "--workers", "1")
+    assert done.returncode == 1
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["run", *["running", "done"], *["running", "failed"],
+                                                    *["running", "done"], "end"]  # fmt: skip
+    assert all(event["total"] == 3 for event in events)
+    assert events[-1]["done"] == 2
+    assert events[-1]["failed"] == 1
+    assert events[-1]["report"] == "index.html"
+    resume = shlex.split(done.stderr.splitlines()[-1])
+    assert resume[-2:] == ["--retry", "failed"]
+    retried = stub.run(*resume[-5:])
+    assert retried.returncode == 0
+
+
+def test_where_works_on_part_and_status_shows_all(stub: StubRun, capsys: Captured) -> None:
+    assert stub.run("--where", "seed=1").returncode == 0
+    assert stub.counts("finish") == {1: 1}
+    assert stub.run().returncode == 0
+    assert stub.counts("finish") == {0: 1, 1: 1, 2: 1}
+    assert stub.run("--where", "seed=1").returncode == 0, "part of the folder's grid"
+    assert main(["status", str(stub.out), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["trials"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (["--executor", "ray"], ["--executor", "'ray'", "choices: local"]),
+        (["--executor", "slurm", "--retry", "all"], ["'slurm'", "'all'", "choices: failed"]),
+        (["--workers", "0"], ["--workers", "0", "1 or more"]),
+        (["--where", "seed=7"], ["seed", "7"]),
+        (["--where", "objective=teblo"], ["teblo", "telbo"]),
+        (["--grid", "missing.yaml"], ["missing.yaml"]),
+        (["--nonsense"], ["--nonsense"]),
+    ],
+)
+def test_bad_input_ends_with_2_and_writes_nothing(
+    stub: StubRun, capsys: Captured, options: list[str], parts: list[str]
+) -> None:
+    grid = str(stub.write_grid())
+    before = everything(stub.root)
+    assert main(["run", "--grid", grid, "--out", str(stub.out), *options]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for part in parts:
+        assert part in captured.err
+    assert everything(stub.root) == before
+
+
+def test_a_folder_of_another_version_ends_with_2(stub: StubRun, capsys: Captured) -> None:
+    stub.drive()
+    path = stub.folders()[0] / "spec.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 0}))
+    before = everything(stub.out)
+    for command in (["run", "--grid", str(stub.write_grid()), "--out", str(stub.out)], ["status", str(stub.out)]):
+        assert main(command) == 2
+        assert "version 0" in capsys.readouterr().err
+    assert everything(stub.out) == before
+
+
+def test_status_of_no_run_names_those_nearby(stub: StubRun, capsys: Captured) -> None:
+    stub.store()
+    assert main(["status", str(stub.root / "rum")]) == 2
+    error = capsys.readouterr().err
+    assert "not a run folder" in error
+    assert "runs in" in error
+    assert "run" in error.splitlines()[-1]
+
+
+def test_a_full_disk_at_the_start_is_explained(
+    stub: StubRun, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(store_module, "write_text", refuse)
+    assert main(["run", "--grid", str(stub.write_grid()), "--out", str(stub.out)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_in_mid_run_stops_it_in_good_order(
+    stub: StubRun, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    from mmvae_bench.sweep import outcome
+
+    def refuse(directory: Path, status: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
+
+    monkeypatch.setattr(outcome, "write_status", refuse)
+    stub.behaviours = {"attempts": {"0": ["SIGSEGV"]}}
+    stub.seeds = range(6)
+    request = Request(grid=stub.write_grid(), out=stub.out, workers=1)
+    assert run(request, command=stub.command, report=no_report) == 1
+    captured = capsys.readouterr()
+    assert "No space left on device" in captured.err
+    assert shlex.split(captured.err.splitlines()[-1]) == shlex.split(request.command())
+    monkeypatch.undo()
+    assert run(request, command=stub.command, report=no_report) == 0
+    assert stub.counts("finish") == dict.fromkeys(range(6), 1)
+
+
+def test_a_report_that_fails_loses_no_result(stub: StubRun, capsys: Captured) -> None:
+    def broken(store: RunStore, outcome: Outcome) -> tuple[str | None, str]:
+        raise RuntimeError("no fonts")
+
+    request = Request(grid=stub.write_grid(), out=stub.out)
+    assert run(request, command=stub.command, report=broken) == 1
+    error = capsys.readouterr().err
+    assert "RuntimeError: no fonts" in error
+    assert shlex.split(error.splitlines()[-1])[-2:] == ["report", str(stub.out)]
+    assert stub.counts("finish") == {0: 1, 1: 1, 2: 1}
+
+
+def test_the_command_that_goes_on_survives_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = ("objective=telbo", "seed=1")
+    request = Request(grid=tmp_path / "my grid; rm.yaml", out=Path("run's"), where=where, workers=2, retry="failed")
+    words = shlex.split(request.command())
+    assert words[:3] == [sys.executable, "-m", "mmvae_bench"]
+    assert words[3:] == ["run", "--grid", str(request.grid), "--out", "run's", "--where", "objective=telbo",
+                         "--where", "seed=1", "--workers", "2", "--retry", "failed"]  # fmt: skip
+    program = tmp_path / "bin" / "mmvae-bench"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    assert shlex.split(request.command())[0] == str(program)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    assert shlex.split(request.command())[0] == "mmvae-bench"
+
+
+def test_the_default_folder_is_named_by_the_grid(
+    stub: StubRun, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.chdir(stub.root)
+    assert run(Request(grid=stub.write_grid()), command=stub.command, report=no_report) == 0
+    assert (stub.root / "runs" / "stub" / "grid.yaml").exists()

@@ -1,0 +1,90 @@
+"""Every configuration that is shipped loads, and holds the trials that its comments promise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.specs.grid import load_grid
+from mmvae_bench.specs.trial import TrialSpec
+from mmvae_bench.sweep.grid import expand
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+FILES = sorted(CONFIGS.glob("*.yaml"))
+
+
+def trials(name: str) -> list[TrialSpec]:
+    return expand(load_grid(CONFIGS / f"{name}.yaml"))
+
+
+def test_the_shipped_configurations_are_there() -> None:
+    assert {"ci", "paper", "quick", "small_mnist"} <= {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_shipped_configuration(path: Path) -> None:
+    grid = load_grid(path)
+    assert grid.name == path.stem
+    assert grid.summary
+    assert len({trial.key for trial in grid.trials}) == len(grid.trials) > 0
+    assert path.read_text().startswith("#"), "a configuration says what it is for"
+
+
+@pytest.mark.parametrize(("name", "source"), [("quick", "digits"), ("small_mnist", "mnist")])
+def test_the_small_tables_compare_the_same_three_objectives(name: str, source: str) -> None:
+    found = trials(name)
+    assert Counter((trial.objective.name, trial.dataset.split) for trial in found) == Counter(
+        (objective, split) for objective in ("telbo", "jmvae", "bivcca") for split in ("iid", "comp")
+    )
+    assert {trial.dataset.source for trial in found} == {source}
+
+
+def test_the_small_tables_differ_in_source_and_training_alone() -> None:
+    quick, small = trials("quick"), trials("small_mnist")
+    for one, other in zip(quick, small, strict=True):
+        assert one.objective == other.objective
+        assert one.backbone == other.backbone
+        assert one.dataset.model_copy(update={"source": "mnist"}) == other.dataset
+
+
+def test_no_comparison_gives_one_objective_other_means_than_another() -> None:
+    """Within a split, all objectives of the small tables share networks, data, training and questions."""
+    for name in ("quick", "small_mnist"):
+        for split in ("iid", "comp"):
+            found = [trial for trial in trials(name) if trial.dataset.split == split]
+            assert len({(trial.dataset, trial.backbone, trial.training, trial.evaluation) for trial in found}) == 1
+
+
+def test_the_paper_table_has_the_published_settings() -> None:
+    """PROTOCOL: steps in thousands by objective and split, lambda 50, Adam 1e-4, batch 64, the released networks."""
+    steps = {
+        ("telbo", "iid"): 250,
+        ("jmvae", "iid"): 266,
+        ("bivcca", "iid"): 214,
+        ("telbo", "comp"): 120,
+        ("jmvae", "comp"): 184,
+        ("bivcca", "comp"): 137,
+    }
+    found = trials("paper")
+    assert {(trial.objective.name, trial.dataset.split): trial.training.steps / 1000 for trial in found} == steps
+    for trial in found:
+        assert trial.objective.parameters()["lambda"] == 50
+        assert (trial.training.learning_rate, trial.training.batch_size) == (1e-4, 64)
+        assert trial.backbone.name == "mnist_a_released"
+        assert (trial.dataset.source, trial.dataset.canvas, trial.dataset.split_seed) == ("mnist", 64, 42)
+        assert trial.evaluation.protocols == ("official", "paper", "corrected")
+        assert (trial.evaluation.num_samples, trial.evaluation.query_repeats) == (100, 2)
+    parameters = [trial.objective.parameters() for trial in found if trial.dataset.split == "iid"]
+    assert [item.get("gamma") for item in parameters] == [1, 50, None, None]
+    assert [item.get("alpha") for item in parameters] == [None, None, 1, None]
+    assert [item.get("mu") for item in parameters] == [None, None, None, 0.7]
+
+
+def test_ci_runs_every_objective_once_on_little() -> None:
+    from mmvae_bench.specs.components import objectives
+
+    found = trials("ci")
+    assert {trial.objective.name for trial in found} == set(objectives.names())
+    assert all(trial.training.steps <= 50 and trial.dataset.num_sources <= 200 for trial in found)
