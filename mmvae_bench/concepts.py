@@ -7,6 +7,7 @@ imported where configurations are checked, so it imports torch only inside the f
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -215,8 +216,8 @@ def compositional_split(
     for i in range(len(order) - 1, 0, -1):
         j = int(uniform() * (i + 1))
         order[i], order[j] = order[j], order[i]
-    # Rounded, not truncated: 0.85 + 0.05 falls short of 0.9 in floating point.
-    cuts = [round(fractions[0] * len(order)), round((fractions[0] + fractions[1]) * len(order))]
+    # Cut below, as published; the tolerance is for products such as 0.9 * 240 that fall short in floating point.
+    cuts = [math.floor(total * len(order) + 1e-9) for total in (fractions[0], fractions[0] + fractions[1])]
     parts = {"train": order[: cuts[0]], "val": order[cuts[0] : cuts[1]], "test": order[cuts[1] :]}
     empty = [name for name, part in parts.items() if not part]
     if empty:

@@ -50,7 +50,7 @@ def provenance(*, device: str, precision: str, threads: int) -> dict[str, Any]:
         "package": package_version(),
         "commit": head,
         "dirty": dirty,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "lightning": package_version("pytorch-lightning"),
         "python": sys.version.split()[0],
         "device": device,

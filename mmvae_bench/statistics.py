@@ -3,10 +3,14 @@
 Scores are one number a query, nan where the query has no score; queries without a score are left out before anything
 is drawn. Intervals are percentile bootstraps (Efron 1979): resample with replacement, take the statistic of each
 resample, cut its distribution at (1 - confidence) / 2 on both sides. The same seed gives the same interval.
+
+What is asked several times is not several questions: repeats of one concept fail together. ``groups`` says which
+queries belong together, and whole groups are resampled; without it every query stands for itself.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,12 +23,18 @@ _INDICES_AT_ONCE = 2**22
 
 
 def bootstrap_interval(
-    values: ArrayLike, *, num_resamples: int = 2000, confidence: float = 0.95, seed: int
+    values: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int,
 ) -> tuple[float, float]:
-    """The interval of the mean over queries, resampling queries.
+    """The interval of the mean over queries, resampling queries, or groups of them.
 
     Args:
         values: a score a query; nan is left out.
+        groups: for each query the number of its group; None: each is one of its own.
         num_resamples: how many resamples.
         confidence: the probability inside the interval, between 0 and 1.
         seed: of the resamples.
@@ -33,27 +43,38 @@ def bootstrap_interval(
         (low, high); (nan, nan) where no query has a score.
 
     Raises:
-        ValueError: the values are not a flat list, or ``num_resamples`` or ``confidence`` is out of range.
+        ValueError: the values or the groups are not a flat list, or ``num_resamples`` or ``confidence`` is out of
+            range.
 
     >>> bootstrap_interval([1.0, 1.0, float("nan")], seed=0)
     (1.0, 1.0)
+    >>> bootstrap_interval([0.0, 1.0, 0.0, 1.0], groups=[7, 7, 8, 8], seed=0)
+    (0.5, 0.5)
     """
-    scores = _scored(values, "values")
     generator = _generator(num_resamples, confidence, seed)
-    return _percentiles(_resampled_means(scores, num_resamples, generator), confidence)
+    sums, counts = _grouped([_flat(values, "values")], groups)
+    return _percentiles(_resampled_means(sums, counts, num_resamples, generator)[:, 0], confidence)
 
 
 def hierarchical_interval(
-    values_per_seed: Sequence[ArrayLike], *, num_resamples: int = 2000, confidence: float = 0.95, seed: int
+    values_per_seed: Sequence[ArrayLike],
+    *,
+    groups: ArrayLike | None = None,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int,
 ) -> tuple[float, float]:
-    """The interval of the mean over training seeds, resampling the seeds and then, within each one drawn, its queries.
+    """The interval of the mean over training seeds that all answered the same queries, resampling seeds and queries.
 
-    The statistic is the mean over seeds of the mean over queries. With few seeds the interval is too narrow: a
+    The statistic is the mean over seeds of the mean over queries. The two are crossed: a query that is hard is hard
+    for every seed. So one resample of the queries is shared by all the seeds of a resample; drawing queries anew for
+    each seed would divide the queries' variance by the number of seeds. With few seeds the interval is too narrow: a
     resample of n seeds underestimates their variance by (n - 1) / n.
 
     Args:
-        values_per_seed: for each training seed a score a query; the numbers of queries may differ; nan is left out,
+        values_per_seed: for each training seed a score a query, the same queries in the same order; nan is left out,
             and so is a seed without any score.
+        groups: for each query the number of its group; None: each is one of its own.
         num_resamples: how many resamples.
         confidence: the probability inside the interval, between 0 and 1.
         seed: of the resamples.
@@ -62,26 +83,35 @@ def hierarchical_interval(
         (low, high); (nan, nan) where no query of any seed has a score.
 
     Raises:
-        ValueError: a seed's values are not a flat list, or ``num_resamples`` or ``confidence`` is out of range.
+        ValueError: a seed's values are not a flat list, the seeds differ in their number of queries, or
+            ``num_resamples`` or ``confidence`` is out of range.
 
     >>> hierarchical_interval([[0.0, 0.0], [1.0, 1.0]], seed=0)
     (0.0, 1.0)
     """
     generator = _generator(num_resamples, confidence, seed)
-    scores = [_scored(values, f"values_per_seed[{index}]") for index, values in enumerate(values_per_seed)]
-    scores = [each for each in scores if len(each)]
+    scores = [_flat(values, f"values_per_seed[{index}]") for index, values in enumerate(values_per_seed)]
+    if len({len(each) for each in scores}) > 1:
+        raise ValueError(f"seeds answer the same queries, got {[len(each) for each in scores]} of them")
+    scores = [each for each in scores if not np.isnan(each).all()]
     if not scores:
         return float("nan"), float("nan")
+    means = _resampled_means(*_grouped(scores, groups), num_resamples, generator)
     drawn = generator.integers(len(scores), size=(num_resamples, len(scores)))
-    means = np.empty(drawn.shape)
-    for index, each in enumerate(scores):
-        chosen = drawn == index
-        means[chosen] = _resampled_means(each, int(chosen.sum()), generator)
-    return _percentiles(means.mean(1), confidence)
+    with warnings.catch_warnings():
+        # A resample may miss every scored query of every seed it drew: it has no mean.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return _percentiles(np.nanmean(np.take_along_axis(means, drawn, axis=1), axis=1), confidence)
 
 
 def paired_difference(
-    a: ArrayLike, b: ArrayLike, *, num_resamples: int = 2000, confidence: float = 0.95, seed: int
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    num_resamples: int = 2000,
+    confidence: float = 0.95,
+    seed: int,
 ) -> tuple[float, float, float]:
     """The mean difference a - b over queries that both answered, and its interval, resampling queries in pairs.
 
@@ -90,6 +120,7 @@ def paired_difference(
     Args:
         a: a score a query; nan where it has none.
         b: the other's scores of the same queries, in the same order.
+        groups: for each query the number of its group; None: each is one of its own.
         num_resamples: how many resamples.
         confidence: the probability inside the interval, between 0 and 1.
         seed: of the resamples.
@@ -107,8 +138,10 @@ def paired_difference(
     if first.shape != second.shape:
         raise ValueError(f"a pair needs the same queries on both sides, got shapes {first.shape} and {second.shape}")
     difference = first - second
-    low, high = bootstrap_interval(difference, num_resamples=num_resamples, confidence=confidence, seed=seed)
-    scored = _scored(difference, "a - b")
+    low, high = bootstrap_interval(
+        difference, groups=groups, num_resamples=num_resamples, confidence=confidence, seed=seed
+    )
+    scored = difference[~np.isnan(difference)]
     return (float(scored.mean()) if len(scored) else float("nan")), low, high
 
 
@@ -148,11 +181,31 @@ def slope(steps: ArrayLike, values: ArrayLike) -> tuple[float, float]:
     return gradient, float(np.sqrt(residuals @ residuals / (len(t) - 2) / spread))
 
 
-def _scored(values: ArrayLike, name: str) -> Scores:
+def _flat(values: ArrayLike, name: str) -> Scores:
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1:
         raise ValueError(f"{name} must be a flat list with a score a query, got shape {scores.shape}")
-    return scores[~np.isnan(scores)]
+    return scores
+
+
+def _grouped(scores: Sequence[Scores], groups: ArrayLike | None) -> tuple[Scores, Scores]:
+    """Float[seed, group] twice: the sum of each group's scores, and how many there are; groups without any left out."""
+    values = np.stack(scores)
+    scored = ~np.isnan(values)
+    if groups is None:
+        members = np.arange(values.shape[1])
+    else:
+        members = np.asarray(groups)
+        if members.shape != values.shape[1:]:
+            raise ValueError(f"groups has one number a query, got shape {members.shape} for {values.shape[1]} queries")
+        members = np.unique(members, return_inverse=True)[1]
+    num_groups = int(members.max(initial=-1)) + 1
+    sums, counts = np.zeros((2, len(values), num_groups))
+    for row, (each, known) in enumerate(zip(values, scored, strict=True)):
+        np.add.at(sums[row], members[known], each[known])
+        np.add.at(counts[row], members[known], 1.0)
+    kept = counts.any(0)
+    return sums[:, kept], counts[:, kept]
 
 
 def _generator(num_resamples: int, confidence: float, seed: int) -> np.random.Generator:
@@ -163,20 +216,29 @@ def _generator(num_resamples: int, confidence: float, seed: int) -> np.random.Ge
     return np.random.default_rng(seed)
 
 
-def _resampled_means(scores: Scores, num_resamples: int, generator: np.random.Generator) -> Scores:
-    """Float[resample]: the mean of each resample of the scores, drawn with replacement; nan where there are none."""
-    num_queries = len(scores)
-    means = np.full(num_resamples, np.nan)
-    if num_queries == 0:
+def _resampled_means(sums: Scores, counts: Scores, num_resamples: int, generator: np.random.Generator) -> Scores:
+    """Float[resample, seed]: the mean of each resample of the groups, drawn with replacement, the same for all seeds.
+
+    nan where there is no group, or where a resample holds no score of a seed.
+    """
+    num_seeds, num_groups = sums.shape
+    means = np.full((num_resamples, num_seeds), np.nan)
+    if num_groups == 0:
         return means
-    rows = max(1, _INDICES_AT_ONCE // num_queries)
+    rows = max(1, _INDICES_AT_ONCE // num_groups)
+    chances = np.full(num_groups, 1 / num_groups)
     for start in range(0, num_resamples, rows):
         stop = min(start + rows, num_resamples)
-        means[start:stop] = scores[generator.integers(num_queries, size=(stop - start, num_queries))].mean(1)
+        # How often each group was drawn says all: the order of the draws does not matter to a mean.
+        times = generator.multinomial(num_groups, chances, size=stop - start).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            means[start:stop] = (times @ sums.T) / (times @ counts.T)
     return means
 
 
 def _percentiles(means: Scores, confidence: float) -> tuple[float, float]:
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    if np.isnan(means).all():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,14 +16,14 @@ import torch
 from .data.base import ConceptDataModule
 from .evaluation.evaluate import Evaluation, evaluate, judge_of
 from .evaluation.samples import write_samples
-from .files import read_json, write_json, write_text
+from .failures import explain
+from .files import read_json, remove_leftovers, write_json, write_text
 from .objectives.base import Objective
 from .provenance import provenance
 from .specs.base import canonical_json
-from .specs.errors import BenchmarkError
 from .specs.trial import SPEC_VERSION, EvaluationSpec, TrialSpec
 from .sweep.lock import TrialLock
-from .sweep.status import Status, begin, write_status
+from .sweep.status import STATUS_FILE, Status, begin, write_status
 from .training.checkpoint import Checkpoint, CheckpointError
 from .training.convergence import convergence
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
@@ -112,6 +111,8 @@ def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
         if result["evaluation"] == spec.evaluation.canonical():
             return TrialResult(directory, result)
     status = begin(directory, steps=0)
+    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, STATUS_FILE):
+        remove_leftovers(directory / name)
     try:
         with _stop_requests() as stop:
             return _run(spec, directory, device or default_device(), status, stop)
@@ -119,9 +120,8 @@ def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
         write_status(directory, replace(_latest(directory, status), state="interrupted", error=str(interrupted)))
         raise
     except BaseException as error:
-        text = str(error) if isinstance(error, BenchmarkError) else _last_line(error)
-        latest = _latest(directory, status)
-        write_status(directory, replace(latest, state="failed", error=text, error_type=type(error).__name__))
+        kind, text = explain(error)
+        write_status(directory, replace(_latest(directory, status), state="failed", error=text, error_type=kind))
         raise
 
 
@@ -182,7 +182,7 @@ def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
             f"{stages[state.stage].name!r}): finish the trial with mmvae-bench train --out {directory}"
         )
     objective.load_state_dict(state.weights)
-    return objective, Fitted(sum(stage.steps for stage in stages), state.seconds, state.history)
+    return objective, Fitted(sum(stage.steps for stage in stages), state.seconds, state.history, state.origin)
 
 
 def _ready_data(spec: TrialSpec, device: str) -> ConceptDataModule:
@@ -241,6 +241,7 @@ def _evaluate(
         if stop():
             raise TrainingInterrupted(f"stopped in the evaluation ({what}, {done} of {total}); training is done")
 
+    torch.set_num_threads(spec.training.num_threads)
     objective = objective.to(device).eval()
     evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
     write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE)
@@ -257,8 +258,10 @@ def _result(
     evaluation: Evaluation,
     device: str,
 ) -> dict[str, Any]:
-    last = [record for record in fitted.history if record["stage"] == fitted.history[-1]["stage"]]
-    trend = convergence([record["step"] for record in last], [record["elbo"] for record in last])
+    # A stage has a loss of its own: only the last one's curve tells how far the run was from its end.
+    stage = fitted.history[-1]["stage"]
+    last = [record for record in fitted.history if record["stage"] == stage]
+    trend = convergence([record["step"] for record in last], [record["elbo"] for record in last], stage=stage)
     described = data.describe()
     return {
         "version": SPEC_VERSION,
@@ -274,7 +277,9 @@ def _result(
             "num_parameters": sum(parameter.numel() for parameter in objective.parameters()),
             "convergence": trend.to_json(),
         },
-        "provenance": provenance(device=device, precision=spec.training.precision, threads=spec.training.num_threads),
+        # Of the training: where the numbers were read off the weights may be another machine.
+        "provenance": fitted.origin,
+        "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads()),
         "scores": [score.to_json() for score in evaluation.scores],
     }
 
@@ -315,10 +320,6 @@ def _latest(directory: Path, status: Status) -> Status:
 
     latest = read_status(directory)
     return latest if latest.pid == status.pid else status
-
-
-def _last_line(error: BaseException) -> str:
-    return traceback.format_exception_only(error)[-1].strip()
 
 
 @contextmanager

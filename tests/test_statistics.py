@@ -79,39 +79,77 @@ def test_drawing_in_parts_is_drawing_at_once(monkeypatch: pytest.MonkeyPatch) ->
 def test_too_little_to_resample() -> None:
     assert bootstrap_interval([0.5], seed=0) == (0.5, 0.5)
     nothing = [bootstrap_interval([], seed=0), bootstrap_interval([NAN, NAN], seed=0)]
-    nothing += [hierarchical_interval([], seed=0), hierarchical_interval([[NAN], []], seed=0)]
+    nothing += [hierarchical_interval([], seed=0), hierarchical_interval([[NAN], [NAN]], seed=0)]
     for low, high in nothing:
         assert math.isnan(low)
         assert math.isnan(high)
     assert all(math.isnan(each) for each in paired_difference([1.0, NAN], [NAN, 1.0], seed=0))
 
 
-def hierarchical_by_loop(per_seed: list[np.ndarray], num_resamples: int) -> np.ndarray:
+def hierarchical_by_loop(per_seed: list[np.ndarray], groups: list[int], num_resamples: int) -> np.ndarray:
+    """Seeds and groups of queries drawn apart from each other, the groups once for all the seeds of a resample."""
     generator = np.random.default_rng(99)
+    members = [[i for i, group in enumerate(groups) if group == each] for each in sorted(set(groups))]
     means = []
     for _ in range(num_resamples):
-        drawn = [per_seed[generator.integers(len(per_seed))] for _ in per_seed]
-        means.append(np.mean([np.mean(generator.choice(each, len(each))) for each in drawn]))
+        queries = [i for each in generator.integers(len(members), size=len(members)) for i in members[each]]
+        drawn = [per_seed[each] for each in generator.integers(len(per_seed), size=len(per_seed))]
+        means.append(np.mean([np.nanmean(each[queries]) for each in drawn]))
     return np.array(means)
 
 
-def test_hierarchical_agrees_with_a_plain_loop() -> None:
-    per_seed = [scores(0, 30), scores(1, 50) - 0.2, scores(2, 40) + 0.1, scores(3, 20)]
-    means = hierarchical_by_loop(per_seed, 8000)
-    low, high = hierarchical_interval(per_seed, num_resamples=20_000, confidence=0.9, seed=0)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_hierarchical_agrees_with_a_plain_loop(grouped: bool) -> None:
+    groups = [i % 13 for i in range(30)] if grouped else list(range(30))
+    shift = 0.3 * np.random.default_rng(5).standard_normal(13)[[i % 13 for i in range(30)]]
+    per_seed = [scores(seed, 30) + shift + 0.1 * seed for seed in range(4)]
+    per_seed[1][[2, 7]] = NAN
+    means = hierarchical_by_loop(per_seed, groups, 8000)
+    found = hierarchical_interval(
+        per_seed, groups=groups if grouped else None, num_resamples=20_000, confidence=0.9, seed=0
+    )
     # At the 5 % tail of 8,000 and 20,000 normal draws the standard errors add to 0.028 standard deviations.
-    tolerance = 4 * 0.028 * means.std()
-    assert low == pytest.approx(np.quantile(means, 0.05), abs=tolerance)
-    assert high == pytest.approx(np.quantile(means, 0.95), abs=tolerance)
+    assert found == pytest.approx(np.quantile(means, [0.05, 0.95]).tolist(), abs=4 * 0.028 * means.std())
 
 
-def test_hierarchical_variance_is_that_of_seeds_plus_that_of_queries() -> None:
-    """The interval of n seeds is the square root of (variance between seeds + mean variance within / queries) / n."""
-    per_seed = [scores(seed, 40) + 0.1 * seed for seed in range(6)]
-    between = np.var([each.mean() for each in per_seed])
-    within = np.mean([np.var(each) / 40 for each in per_seed])
-    low, high = hierarchical_interval(per_seed, num_resamples=20_000, confidence=0.6827, seed=1)
-    assert (high - low) / 2 == pytest.approx(math.sqrt((between + within) / 6), rel=0.04)
+def coverage_of(draw: Callable[[np.random.Generator], tuple[tuple[float, float], float]], times: int = 400) -> float:
+    """How often an interval holds the truth."""
+    held = 0
+    for each in range(times):
+        (low, high), truth = draw(np.random.default_rng(each))
+        held += low <= truth <= high
+    return held / times
+
+
+@pytest.mark.parametrize("num_seeds", [5, 10])
+def test_more_seeds_do_not_hide_that_the_queries_are_the_same(num_seeds: int) -> None:
+    """Query effects of .2, seed effects of .01: queries resampled for each seed apart held the truth half the time."""
+
+    def draw(generator: np.random.Generator) -> tuple[tuple[float, float], float]:
+        queries, seeds = 0.2 * generator.standard_normal(60), 0.01 * generator.standard_normal(num_seeds)
+        return hierarchical_interval([queries + each for each in seeds], num_resamples=300, seed=1), 0.0
+
+    assert 0.9 <= coverage_of(draw) <= 0.98
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_repeats_of_a_question_are_one_question(grouped: bool) -> None:
+    """Forty concepts asked twice: resampled one by one the interval is too narrow by the square root of two."""
+    groups = [i % 40 for i in range(80)]
+
+    def draw(generator: np.random.Generator) -> tuple[tuple[float, float], float]:
+        values = np.tile(generator.beta(6, 2, 40), 2)
+        return bootstrap_interval(values, groups=groups if grouped else None, num_resamples=300, seed=1), 0.75
+
+    found = coverage_of(draw)
+    assert 0.9 <= found <= 0.98 if grouped else found < 0.88
+
+
+def test_groups_are_one_number_a_query() -> None:
+    with pytest.raises(ValueError, match=r"groups has one number a query, got shape \(1,\) for 2 queries"):
+        bootstrap_interval([0.0, 1.0], groups=[0], seed=0)
+    with pytest.raises(ValueError, match=r"seeds answer the same queries, got \[2, 1\] of them"):
+        hierarchical_interval([[0.0, 1.0], [0.0]], seed=0)
 
 
 def test_hierarchical_with_one_seed_is_the_interval_over_queries_and_seeds_that_differ_widen_it() -> None:
@@ -124,7 +162,7 @@ def test_hierarchical_with_one_seed_is_the_interval_over_queries_and_seeds_that_
 
 def test_hierarchical_weighs_seeds_alike_and_skips_those_without_a_score() -> None:
     """Two seeds resample to means 0, 1/2, 1/2, 1: a quarter in each tail."""
-    per_seed = [np.zeros(1000), np.ones(2), [NAN]]
+    per_seed = [np.zeros(200), np.append(np.ones(199), NAN), np.full(200, NAN)]
     assert hierarchical_interval(per_seed, confidence=0.4, seed=0) == (0.5, 0.5)
     assert hierarchical_interval(per_seed, confidence=0.6, seed=0) == (0.0, 1.0)
 

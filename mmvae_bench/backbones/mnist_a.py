@@ -16,17 +16,21 @@ from .layers import BernoulliDecoder, ConceptDecoder, ConceptExperts, ImageEncod
 
 @dataclass(frozen=True)
 class _Trunk:
-    """Convolutions 32, 64, 128, 16 (kernel, stride, padding each), and the size they flatten to from 64x64."""
+    """Convolutions 32, 64, 128, 16, and the size they flatten to from 64x64.
 
-    convolutions: Sequence[tuple[int, int, int]]
+    ``convolutions`` holds, for each: kernel, stride, and zeros before and after on each axis.
+    """
+
+    convolutions: Sequence[tuple[int, int, tuple[int, int]]]
     last_normalised: bool
     size: int
 
 
 # Kernels are not in the paper: 5 is DCGAN's. The strides give 64, 32, 16, 8 a side, hence the paper's 1024.
-_PAPER = _Trunk(((5, 1, 2), (5, 2, 2), (5, 2, 2), (5, 2, 2)), True, 1024)
-# Padding 1 is the choice that makes the released kernels and strides flatten to the released 3136 = 14 x 14 x 16.
-_RELEASED = _Trunk(((5, 1, 1), (5, 2, 1), (5, 2, 1), (1, 1, 0)), False, 3136)
+_PAPER = _Trunk(((5, 1, (2, 2)), (5, 2, (2, 2)), (5, 2, (2, 2)), (5, 2, (2, 2))), True, 1024)
+# Paddings "same", "same", "valid", "valid": 64, 32, 14, 14 a side, hence 3136. With a stride of two, "same" puts the
+# odd zero after the image.
+_RELEASED = _Trunk(((5, 1, (2, 2)), (5, 2, (1, 2)), (5, 2, (0, 0)), (1, 1, (0, 0))), False, 3136)
 
 
 class PaperBackbone(Backbone):
@@ -51,11 +55,21 @@ class PaperBackbone(Backbone):
         return ImageEncoder(self._trunk(), trunk_size=self.trunk.size, sizes=sizes, latent_size=self.latent_size)
 
     def concept_encoder(self) -> nn.Module:
-        """q(z|y_O): an expert an attribute, each an embedding of 32 and two layers of 512."""
-        return ConceptExperts(self.schema, embedding=32, sizes=(512, 512), latent_size=self.latent_size)
+        """q(z|y_O): an expert an attribute, an embedding of 32 and two (paper) or four (released) layers of 512."""
+        sizes = (512,) * (4 if self.released else 2)
+        return ConceptExperts(self.schema, embedding=32, sizes=sizes, latent_size=self.latent_size)
 
     def joint_encoder(self) -> nn.Module:
-        """q(z|x,y): concept features of 512 beside the flattened trunk, then 512, 512."""
+        """q(z|x,y): features of the image and of the concept, side by side, then 512, 512.
+
+        Paper (Fig. 8): the flattened trunk, and attributes of 512, 512 joined in 512, 512. Released: the trunk through
+        four layers of 512, and the four layers of each attribute's expert, not joined.
+        """
+        if self.released:
+            image = nn.Sequential(self._trunk(), mlp((self.trunk.size, *(512,) * 4)))
+            values = ValueFeatures(self.schema, embedding=32, sizes=(512,) * 4)
+            sizes = (512 + 512 * len(self.schema), 512, 512)
+            return JointEncoder(image, values, nn.Identity(), sizes=sizes, latent_size=self.latent_size)
         values = ValueFeatures(self.schema, embedding=32, sizes=(512, 512))
         concept = mlp((512 * len(self.schema), 512, 512))
         sizes = (self.trunk.size + 512, 512, 512)
@@ -85,7 +99,11 @@ class PaperBackbone(Backbone):
         channels = (self.image_shape[0], 32, 64, 128, 16)
         for i, (kernel, stride, padding) in enumerate(self.trunk.convolutions):
             normalised = self.trunk.last_normalised or i < len(self.trunk.convolutions) - 1
-            layers.append(nn.Conv2d(channels[i], channels[i + 1], kernel, stride, padding, bias=not normalised))
+            before, after = padding
+            if before != after:
+                layers.append(nn.ZeroPad2d((before, after, before, after)))
+            around = before if before == after else 0
+            layers.append(nn.Conv2d(channels[i], channels[i + 1], kernel, stride, around, bias=not normalised))
             if normalised:
                 layers.append(nn.BatchNorm2d(channels[i + 1]))
             layers.append(nn.ELU())

@@ -5,6 +5,7 @@ Shapes: B batch, C channel, H height, W width, A attribute, V value.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -140,11 +141,21 @@ class ObservationClassifier:
         """The mean of :attr:`accuracy` over attributes."""
         return float(self.held_out.right.mean())
 
+    @property
+    def weights_hash(self) -> str:
+        """The first 12 hex digits of the sha256 of the weights: two machines may train one fingerprint differently."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
     def to_json(self) -> dict[str, object]:
         """What a result says about its judge."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
+            "weights": self.weights_hash,
             "accuracy": self.accuracy,
             "mean_accuracy": self.mean_accuracy,
         }

@@ -1,7 +1,8 @@
 """Fits the observation classifier once for each dataset and classifier spec, and keeps it in the cache.
 
 It is trained on the training part of the ``iid`` split under the published seed, whatever the split of the trial: one
-judge for all of them. In one thread and from derived seeds, so that it is the same whoever trains it first.
+judge for all of them. In one thread and from derived seeds, so that one machine always makes the same one; another kind
+of processor or a GPU may end with other bits, so a hash of the weights stands in every result.
 """
 
 from __future__ import annotations

@@ -36,11 +36,14 @@ class Queries:
         partition: val or test.
         level: Number of specified attributes.
         concepts: Long[Q, A], -1 where unspecified.
+        groups: Long[Q], the number of the full concept that each was made from. Queries of one group are one question
+            asked again, and an interval resamples groups. None: each is one of its own.
     """
 
     partition: str
     level: int
     concepts: Tensor
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.concepts)
@@ -100,10 +103,11 @@ def make_queries(
         else:
             combinations = schema.combinations()
         full = combinations.repeat(evaluation.query_repeats, 1)
+    groups = full.unique(dim=0, return_inverse=True)[1]
     queries = []
     for level in sorted(levels, reverse=True):
         generator = _generator("queries", identity | {"level": level})
-        queries.append(Queries(partition, level, keep_random(full, level, generator=generator)))
+        queries.append(Queries(partition, level, keep_random(full, level, generator=generator), groups))
     return queries
 
 

@@ -81,10 +81,11 @@ class TrainingConcepts:
         return self.marginal() if kind == "marginal" else self.conditional(queries)
 
     def blind(self, target: Sequence[Tensor], queries: Tensor) -> list[Tensor]:
-        """What a generator that does not hear the query would draw from, where ``target`` depends on the query.
+        """What the collapsed generator that joint divergence is held against draws its one concept from.
 
-        The target itself, but for the specified attributes of a conditional one: they are certain under it, so a
-        generator that draws from it is always right. Here they follow the marginal.
+        Open attributes: the target, as coverage's collapsed generator does, also where it depends on the query.
+        Specified ones: the marginal, since they are certain under a conditional target, and a generator that draws from
+        it would always be right.
 
         Args:
             target: From :meth:`target`.

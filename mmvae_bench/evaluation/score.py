@@ -27,6 +27,8 @@ class Score:
         num_queries: Queries (or examples) behind the value.
         num_samples: Images drawn a query; None where nothing is drawn.
         per_query: The score of each query, in the order of the fixed queries, so that differences can be paired.
+        groups: For each query the number of the full concept behind it: those that share one are resampled together.
+            None: each stands for itself.
     """
 
     metric: str
@@ -42,6 +44,7 @@ class Score:
     num_queries: int | None = None
     num_samples: int | None = None
     per_query: Sequence[float] | None = None
+    groups: Sequence[int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; not-a-number becomes null."""

@@ -45,11 +45,11 @@ class Intervals:
     num_resamples: int
     seed: int
 
-    def __call__(self, values: Sequence[float]) -> tuple[float, float]:
-        """The 95 % interval of the mean of ``values``, nan left out."""
+    def __call__(self, values: Sequence[float], groups: Sequence[int] | None = None) -> tuple[float, float]:
+        """The 95 % interval of the mean of ``values``, nan left out; groups of them are resampled as a whole."""
         # One seed for all: scores of the same queries are resampled alike.
         seed = derive_seed("bootstrap", seed=self.seed)
-        return bootstrap_interval(values, num_resamples=self.num_resamples, seed=seed)
+        return bootstrap_interval(values, groups=groups, num_resamples=self.num_resamples, seed=seed)
 
 
 def make_score(
@@ -59,6 +59,7 @@ def make_score(
     *,
     partition: str,
     keep_values: bool = True,
+    groups: Tensor | None = None,
     ceiling: float = math.nan,
     floor: float = math.nan,
     protocol: str | None = None,
@@ -68,7 +69,8 @@ def make_score(
 ) -> Score:
     """The mean of ``values`` (Float[Q], nan where a query has none) with its interval; see :class:`Score`."""
     per_query = values.double().tolist()
-    low, high = intervals(per_query)
+    members = None if groups is None else groups.tolist()
+    low, high = intervals(per_query, members)
     return Score(
         metric=metric,
         partition=partition,
@@ -83,6 +85,7 @@ def make_score(
         num_queries=int((~values.isnan()).sum()),
         num_samples=num_samples,
         per_query=per_query if keep_values else None,
+        groups=members if keep_values else None,
     )
 
 
@@ -129,6 +132,7 @@ class Judge:
                 self.intervals,
                 partition=queries.partition,
                 keep_values=attribute is None,
+                groups=queries.groups,
                 ceiling=_mean(ceiling),
                 floor=_mean(floor),
                 protocol=rule.name,

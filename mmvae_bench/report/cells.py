@@ -117,8 +117,10 @@ def _cell(given: Iterable[Answer], question: _Question) -> Cell | None:
     if len(scores) > 1:
         per_query = [score.per_query for score in scores if score.per_query is not None]
         seed = derive_seed("report interval", question=list(question))
-        known = len(per_query) == len(scores)
-        low, high = hierarchical_interval(per_query, seed=seed) if known else (math.nan, math.nan)
+        known = len(per_query) == len(scores) and len({len(values) for values in per_query}) == 1
+        low, high = (math.nan, math.nan)
+        if known:
+            low, high = hierarchical_interval(per_query, groups=scores[0].groups, seed=seed)
     return Cell(
         value=_mean(score.value for score in scores),
         low=low,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def validation_curve(directory: Path) -> tuple[list[int], list[float]]:
-    """Steps and validation ELBOs of a trial, the stages one after the other.
+    """Steps and validation ELBOs of a trial's last stage; a stage has a loss of its own, so earlier ones are no part.
 
     A trial that was resumed may have measured a step twice: the later line counts. A line that a killed process left
     half written is skipped.
@@ -28,10 +28,8 @@ def validation_curve(directory: Path) -> tuple[list[int], list[float]]:
                 measured.setdefault(str(event.get("stage")), {})[int(event["step"])] = float(event["elbo"])
         except (ValueError, KeyError, TypeError):
             continue
-    steps: list[int] = []
-    elbos: list[float] = []
-    for curve in measured.values():
-        offset = steps[-1] if steps else 0
-        steps += [offset + step for step in sorted(curve)]
-        elbos += [curve[step] for step in sorted(curve)]
-    return steps, elbos
+    if not measured:
+        return [], []
+    *earlier, last = measured.values()
+    offset = sum(max(curve) for curve in earlier)
+    return [offset + step for step in sorted(last)], [last[step] for step in sorted(last)]

@@ -69,7 +69,7 @@ def best_and_differences(
 
 
 def _difference(best: Answers, other: Answers, seed: int) -> Difference | None:
-    """Seeds are paired with seeds and queries with queries; resampled in that order."""
+    """Seeds are paired with seeds and queries with queries; a resample of queries is shared by the seeds."""
     theirs = {answer.seed: answer for answer in other}
     pairs = [(answer, theirs[answer.seed]) for answer in best if answer.seed in theirs]
     arrays = [
@@ -78,13 +78,14 @@ def _difference(best: Answers, other: Answers, seed: int) -> Difference | None:
         if first.asked == second.asked and first.score.per_query is not None and second.score.per_query is not None
     ]
     arrays = [(first, second) for first, second in arrays if first.shape == second.shape]
-    if not arrays or len(arrays) != len(pairs):
+    if not arrays or len(arrays) != len(pairs) or len({len(first) for first, _ in arrays}) != 1:
         return None
+    groups = pairs[0][0].score.groups
     if len(arrays) == 1:
-        value, low, high = paired_difference(*arrays[0], seed=seed)
+        value, low, high = paired_difference(*arrays[0], groups=groups, seed=seed)
     else:
         differences = [first - second for first, second in arrays]
         scored = [float(np.nanmean(each)) for each in differences if not np.isnan(each).all()]
         value = math.fsum(scored) / len(scored) if scored else math.nan
-        low, high = hierarchical_interval(differences, seed=seed)
+        low, high = hierarchical_interval(differences, groups=groups, seed=seed)
     return Difference(value, low, high, len(arrays)) if math.isfinite(value) else None

@@ -11,8 +11,8 @@ from .style import metric_order, style_of
 _METRICS = {
     "correctness": (
         "The share of specified attributes that the observation classifier finds in the imagined images. The ceiling "
-        "is the classifier's accuracy on real images of the same concepts: no generator can be expected to please a "
-        "judge more than real images do. The floor is chance."
+        "is the classifier's accuracy on real images of the same concepts: a reference, not a bound, since clear "
+        "prototypes can please a judge more than real images do. The floor is chance."
     ),
     "coverage": (
         "How widely the attributes that were left unspecified vary: one minus the Jensen–Shannon divergence between "

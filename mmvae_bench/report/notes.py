@@ -71,7 +71,8 @@ def judges(trials: Sequence[TrialRecord]) -> list[Judge]:
     for trial in trials:
         classifier = trial.section("classifier")
         if classifier:
-            fingerprint = str(classifier.get("fingerprint"))
+            # One fingerprint may have been trained on two machines, to different weights.
+            fingerprint = f"{classifier.get('fingerprint')}/{classifier.get('weights')}"
             accuracy = {name: _float(value) for name, value in (classifier.get("accuracy") or {}).items()}
             mean = _float(classifier.get("mean_accuracy"))
             found[fingerprint] = Judge(str(classifier.get("name")), fingerprint, tuple(accuracy.items()), mean)

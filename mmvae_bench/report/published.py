@@ -38,6 +38,17 @@ _TABLE: dict[tuple[str, int], dict[str, tuple[tuple[float, float] | None, tuple[
     ("comp", 4): {"telbo": (None, (75.61, 1.43)), "jmvae": (None, (76.86, 1.30)), "bivcca": (None, (68.58, 1.02))},
 }
 
+_STEPS = {
+    ("iid", "telbo"): 250_000,
+    ("iid", "jmvae"): 266_000,
+    ("iid", "bivcca"): 214_000,
+    ("comp", "telbo"): 120_000,
+    ("comp", "jmvae"): 184_000,
+    ("comp", "bivcca"): 137_000,
+}
+# Steps of the models behind the printed table.
+
+
 _BACKBONES = ("mnist_a_paper", "mnist_a_released")
 _PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
     "telbo": {"lambda": ("50",), "gamma": ("1", "50"), "schedule": ("joint",)},
@@ -98,7 +109,7 @@ def published_note(setting: Setting) -> str | None:
     """
     if setting.dataset != "mnist_a":
         return ""
-    params = dict(setting.dataset_params)
+    params, training = dict(setting.dataset_params), dict(setting.training_params)
     found = [
         ("source", setting.source, ("mnist",)),
         ("canvas", params.get("canvas"), ("64",)),
@@ -107,6 +118,8 @@ def published_note(setting: Setting) -> str | None:
         ("backbone", setting.backbone, _BACKBONES),
         ("split", setting.split, ("iid", "comp")),
         ("partition", setting.partition, ("test",)),
+        ("learning_rate", training.get("learning_rate"), ("0.0001",)),
+        ("batch_size", training.get("batch_size"), ("64",)),
     ]
     if setting.split == "comp":
         found.append(("split_seed", str(setting.split_seed), ("42",)))
@@ -122,7 +135,7 @@ def published_rows(group: Group, rows: tuple[Row, ...]) -> tuple[PublishedRow, .
     for row in rows:
         for index, (column, cell) in enumerate(zip(group.columns, row.cells, strict=True)):
             asked_alike = row.protocol == PROTOCOL and row.attribute is None
-            if cell is None or not asked_alike or not _as_published(column):
+            if cell is None or not asked_alike or not _as_published(column, group.setting.split):
                 continue
             printed = published_value(
                 split=group.setting.split, objective=column.objective, metric=row.metric, level=row.level
@@ -143,6 +156,11 @@ def published_rows(group: Group, rows: tuple[Row, ...]) -> tuple[PublishedRow, .
     return tuple(found)
 
 
-def _as_published(column: Column) -> bool:
+def _as_published(column: Column, split: str) -> bool:
+    """Whether the objective's parameters and steps are those behind the printed numbers."""
     given, printed = dict(column.params), _PARAMETERS.get(column.objective)
+    if {int(trial.component("training").get("steps", 0)) for trial in column.trials} != {
+        _STEPS.get((split, column.objective))
+    }:
+        return False
     return printed is not None and all(given.get(name) in choices for name, choices in printed.items())

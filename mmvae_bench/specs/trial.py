@@ -31,11 +31,11 @@ class TrainingSpec(Spec):
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Adam's step size."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    """float32; tf32 (matrix products only, on a GPU); bfloat16 (autocast)."""
+    """float32; tf32 (matrix products and convolutions, on a GPU); bfloat16 (autocast)."""
     num_threads: PositiveInt = 1
     """CPU threads: inside the key, because they change bits."""
     validations: PositiveInt = 20
-    """How often the validation ELBO is measured over the main stage, evenly spaced."""
+    """At least how often the validation ELBO is measured in each stage, evenly spaced."""
     compile: bool = False
     """Compile the networks (torch.compile)."""
 

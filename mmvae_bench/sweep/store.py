@@ -148,6 +148,8 @@ class RunStore:
         with writing(self.root):
             self.trials_root.mkdir(parents=True, exist_ok=True)
             with TrialLock(self.root, wait=60.0):
+                for leftover in self.trials_root.glob(".????????????.*"):
+                    shutil.rmtree(leftover, ignore_errors=True)  # Of a driver that was killed just here.
                 keys = self.check(grid_keys)
                 if not self.grid_path.exists() or self.grid_path.read_text() != grid_text:
                     write_text(self.grid_path, grid_text)

@@ -6,7 +6,7 @@ import pickle
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
@@ -34,6 +34,7 @@ class Checkpoint:
         optimizer: ``state_dict`` of the stage's optimiser; None at the start of a stage.
         history: Validation records so far, plain JSON.
         seconds: Time spent training so far.
+        origin: Where the weights were trained, as :func:`mmvae_bench.provenance.provenance` tells it.
     """
 
     key: str
@@ -43,10 +44,19 @@ class Checkpoint:
     optimizer: dict[str, Any] | None = None
     history: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Writes beside ``path``, flushes, renames: a kill at any moment leaves the old file or the new one."""
-        write_atomic(path, lambda file: torch.save({"format": FORMAT, **vars(self)}, file))
+
+        def write(file: IO[bytes]) -> None:
+            target = _Target(file)
+            try:
+                torch.save({"format": FORMAT, **vars(self)}, target)
+            except RuntimeError as error:
+                raise target.error or error from None
+
+        write_atomic(path, write)
 
     @classmethod
     def load(cls, path: Path, *, key: str) -> Checkpoint:
@@ -77,3 +87,21 @@ class Checkpoint:
         if values.get("key") != key:
             raise CheckpointError(f"checkpoint {path} belongs to trial {values.get('key')!r}, not to {key!r}: {advice}")
         return cls(**values)
+
+
+class _Target:
+    """A file for torch.save that keeps why it could not be written: torch hides that behind an error of its own."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()

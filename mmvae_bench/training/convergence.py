@@ -19,6 +19,7 @@ class Convergence:
             last third of the curve.
         standard_error: Of that slope.
         last_elbo: The last value, nats per image.
+        stage: The stage whose loss is meant: the last one.
         verdict: ``rising``, ``falling`` (overfitting, or an unstable loss) or ``flat``: within two standard errors of
             zero, or under a thousandth of the ELBO in as many steps again.
     """
@@ -27,6 +28,7 @@ class Convergence:
     standard_error: float
     last_elbo: float
     verdict: str
+    stage: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; not-a-number becomes null."""
@@ -36,7 +38,7 @@ class Convergence:
         }
 
 
-def convergence(steps: Sequence[int], elbos: Sequence[float]) -> Convergence:
+def convergence(steps: Sequence[int], elbos: Sequence[float], *, stage: str | None = None) -> Convergence:
     """Judges the last third of a validation curve, at least three points of it.
 
     >>> convergence([1000, 2000, 3000, 4000], [-9.0, -6.0, -5.0, -4.0]).slope_per_1000_steps
@@ -44,7 +46,7 @@ def convergence(steps: Sequence[int], elbos: Sequence[float]) -> Convergence:
     """
     if len(steps) < 3:
         last = elbos[-1] if elbos else math.nan
-        return Convergence(math.nan, math.nan, last, "unknown: fewer than three validations")
+        return Convergence(math.nan, math.nan, last, "unknown: fewer than three validations", stage)
     tail = max(3, math.ceil(len(steps) / 3))
     per_step, error = slope(steps[-tail:], elbos[-tail:])
     gain = abs(per_step) * steps[-1]
@@ -52,4 +54,4 @@ def convergence(steps: Sequence[int], elbos: Sequence[float]) -> Convergence:
         verdict = "flat"
     else:
         verdict = "rising" if per_step > 0 else "falling"
-    return Convergence(1000 * per_step, 1000 * error, elbos[-1], verdict)
+    return Convergence(1000 * per_step, 1000 * error, elbos[-1], verdict, stage)

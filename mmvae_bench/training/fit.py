@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from torch.distributions import Distribution
 
 from ..data.base import ConceptDataModule
 from ..objectives.base import Objective, Stage, Terms
+from ..provenance import provenance
 from ..randomness import own_randomness
 from ..specs.seeds import derive_seed
 from ..specs.trial import TrainingSpec
@@ -68,11 +70,13 @@ class Fitted:
         steps: Steps of all stages.
         seconds: Time spent training, over all interruptions.
         history: Validation records: stage, step, elbo and the mean of each part, in nats per image.
+        origin: Where the training was done: versions, commit, device.
     """
 
     steps: int
     seconds: float
     history: list[dict[str, Any]] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=dict)
 
 
 def fit(
@@ -110,18 +114,16 @@ def fit(
     if control.log is not None:
         _forget_after(control.log, stages, state)
     objective.training_seed, objective.training_spec = seed, training
-    if training.compile:
-        # The networks, not the LightningModule: its hooks break the graph.
-        for name in objective.network_names:
-            getattr(objective, name).compile()
-    with _training_mode(training):
+    if state.stage < len(stages):
+        state.origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
+    with _training_mode(training), _compiled(objective, wanted=training.compile):
         while state.stage < len(stages):
             stage = stages[state.stage]
             done = sum(earlier.steps for earlier in stages[: state.stage])
             loop = _StageLoop(objective, data, training, stage, state, control, device, done, _total(stages))
             loop.run()
     objective.to("cpu" if device.type == "cpu" else device)
-    return Fitted(_total(stages), state.seconds, state.history)
+    return Fitted(_total(stages), state.seconds, state.history, state.origin)
 
 
 def validation_terms(objective: Objective, data: ConceptDataModule, *, partition: str = "val") -> dict[str, float]:
@@ -241,6 +243,8 @@ class _StageLoop(pl.Callback):
 
     def _snapshot(self) -> None:
         self.watch.check()
+        # A finite loss can have a gradient that is not: its damage shows in the weights before it shows in a loss.
+        self.watch.check_weights(self.objective, step=self.objective.step_done)
         now = time.monotonic()
         self.state.seconds += now - self.clock
         self.clock = now
@@ -262,6 +266,10 @@ class _StageLoop(pl.Callback):
 
     def _validate(self, step: int) -> None:
         parts = validation_terms(self.objective, self.data)
+        if not math.isfinite(parts["elbo"]):
+            self.watch.check_weights(self.objective, step=step)
+            broken = [name for name, value in parts.items() if name != "elbo" and not math.isfinite(value)]
+            raise self.watch.error(step - 1, broken, what="validation ELBO")
         values = {"elbo": parts.pop("elbo"), "parts": parts}
         self.state.history.append({"stage": self.stage.name, "step": step, **values})
         self._log("validation", step, values)
@@ -269,7 +277,8 @@ class _StageLoop(pl.Callback):
     def _log(self, event: str, step: int, values: dict[str, Any]) -> None:
         if self.control.log is not None:
             with self.control.log.open("a") as file:
-                file.write(json.dumps({"event": event, "stage": self.stage.name, "step": step, **values}) + "\n")
+                record = {"event": event, "stage": self.stage.name, "step": step, **values}
+                file.write(json.dumps(record, allow_nan=False) + "\n")
 
 
 def _total(stages: list[Stage]) -> int:
@@ -290,6 +299,24 @@ def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
             kept.append(line + "\n")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(kept))
+
+
+@contextmanager
+def _compiled(objective: Objective, *, wanted: bool) -> Iterator[None]:
+    """Compiles the networks inside the block, where that is wanted.
+
+    The networks, not the LightningModule: its hooks break the graph. Afterwards they are as before, so that a model
+    answers the evaluation with the same code whether it was just trained or loaded from its checkpoint.
+    """
+    networks = [getattr(objective, name) for name in objective.network_names] if wanted else []
+    for network in networks:
+        network.compile()
+    try:
+        yield
+    finally:
+        for network in networks:
+            # What nn.Module.compile sets; torch has no public way back.
+            network._compiled_call_impl = None
 
 
 @contextmanager

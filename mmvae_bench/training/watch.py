@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..objectives.base import Terms
 from ..specs.errors import BenchmarkError
@@ -32,7 +32,7 @@ class FiniteWatch:
         if terms.loss.device.type == "cpu":
             if not math.isfinite(terms.loss.item()):
                 broken = [name for name, part in terms.parts.items() if not bool(part.isfinite().all())]
-                raise self._error(step, broken)
+                raise self.error(step, broken)
             return
         sums = [terms.loss.detach(), *(part.detach().sum() for part in terms.parts.values())]
         bad = ~torch.stack([value.float() for value in sums]).isfinite()
@@ -49,11 +49,25 @@ class FiniteWatch:
         if loss_step >= 0:
             # The sum of a part may break before or with the loss; later steps only show the damage spreading.
             broken = [name for name, step in zip(self._names, part_steps, strict=True) if 0 <= step <= loss_step]
-            raise self._error(loss_step, broken)
+            raise self.error(loss_step, broken)
 
-    def _error(self, step: int, broken: list[str]) -> NonFiniteLossError:
-        what = f"in {', '.join(broken)}" if broken else "in the sum of its parts, each of which is finite"
+    def check_weights(self, network: nn.Module, *, step: int) -> None:
+        """Raises where a weight or a buffer is not finite after ``step`` steps: such a state is not worth saving."""
+        broken = {
+            name.split(".")[0]
+            for name, value in network.state_dict().items()
+            if value.is_floating_point() and not bool(value.isfinite().all())
+        }
+        if broken:
+            raise NonFiniteLossError(
+                f"after step {step} of stage {self.stage!r} there are weights that are not finite, in "
+                f"{', '.join(sorted(broken))}; try a smaller learning rate or smaller weights"
+            )
+
+    def error(self, step: int, broken: list[str], *, what: str = "loss") -> NonFiniteLossError:
+        """The error of a 0-based step, with the parts that broke."""
+        where = f"in {', '.join(broken)}" if broken else "in the sum of its parts, each of which is finite"
         return NonFiniteLossError(
-            f"the loss is not finite at step {step + 1} of stage {self.stage!r}: {what}; "
+            f"the {what} is not finite at step {step + 1} of stage {self.stage!r}: {where}; "
             "try a smaller learning rate or smaller weights"
         )

@@ -28,7 +28,7 @@ def linear_sizes(network: nn.Module) -> list[tuple[int, int]]:
     ("name", "flat", "sides"),
     [
         ("mnist_a_paper", 1024, [64, 32, 16, 8]),
-        ("mnist_a_released", 3136, [62, 30, 14, 14]),
+        ("mnist_a_released", 3136, [64, 32, 14, 14]),
     ],
 )
 def test_trunk(name: str, flat: int, sides: list[int]) -> None:
@@ -48,7 +48,24 @@ def test_fully_connected_sizes_of_the_paper() -> None:
     joint = linear_sizes(backbone.joint_encoder())
     assert joint == [(32, 512), (512, 512)] * 4 + [(2048, 512), (512, 512), (1536, 512), (512, 512)] + [(512, 10)] * 2
     assert linear_sizes(backbone.concept_decoder())[:3] == [(10, 128), (128, 128), (128, 10)]
+
+
+def test_fully_connected_sizes_of_the_released_code() -> None:
+    """Four layers of 512 after the trunk, and in each attribute's expert; the joint encoder joins all of them."""
+    backbone = build("mnist_a_released")
+    branch = [(32, 512)] + [(512, 512)] * 3
+    assert linear_sizes(backbone.concept_encoder()) == branch * 4 + [(512, 10)] * 8
+    image = [(3136, 512)] + [(512, 512)] * 3
+    assert linear_sizes(backbone.joint_encoder()) == image + branch * 4 + [(2560, 512), (512, 512)] + [(512, 10)] * 2
     assert linear_sizes(build("mnist_a_released").image_encoder())[:5] == [(3136, 512)] + [(512, 512)] * 3 + [(512, 10)]
+
+
+def test_same_padding_at_a_stride_of_two_puts_the_odd_zero_last() -> None:
+    """As the released code's framework does: pad one before and two after."""
+    trunk = build("mnist_a_released").image_encoder().trunk
+    pad, convolution = (next(m for m in trunk if isinstance(m, kind)) for kind in (nn.ZeroPad2d, nn.Conv2d))
+    assert pad.padding == (1, 2, 1, 2)
+    assert convolution.padding == (2, 2)
 
 
 def test_normalisation_of_the_last_convolution() -> None:

@@ -50,6 +50,24 @@ def test_mnist_a_has_480_queries_a_level(split: str) -> None:
     assert (counts == 2).all()
 
 
+@pytest.mark.parametrize("split", ["iid", "comp"])
+def test_queries_of_one_full_concept_are_one_group(split: str) -> None:
+    queries = make_queries(
+        SCHEMA,
+        split=split,
+        split_seed=42,
+        partition="test",
+        evaluation=EvaluationSpec(query_repeats=3),
+        concepts=no_concepts,
+    )
+    full = queries[0].concepts
+    for each in queries:
+        assert each.groups is not None
+        together = each.groups[:, None] == each.groups[None, :]
+        assert torch.equal(together, (full[:, None] == full[None, :]).all(-1))
+        assert (together.sum(1) == 3).all()
+
+
 def test_lower_levels_keep_values_of_the_full_concepts() -> None:
     by_level = ask()
     for level in (3, 2, 1):

@@ -203,7 +203,7 @@ def test_missing_pictures_and_logs_are_no_matter(run_dir: Path) -> None:
     assert "<img" not in page_of(run_dir)
 
 
-def test_curves_join_stages_and_forgive_a_torn_line(tmp_path: Path) -> None:
+def test_curves_are_of_the_last_stage_and_forgive_a_torn_line(tmp_path: Path) -> None:
     events = [
         {"event": "validation", "stage": "fit", "step": 10, "elbo": -5.0},
         {"event": "train", "stage": "fit", "step": 12, "loss": 3.0},
@@ -211,9 +211,11 @@ def test_curves_join_stages_and_forgive_a_torn_line(tmp_path: Path) -> None:
         {"event": "validation", "stage": "fit", "step": 20, "elbo": -3.5},
         {"event": "validation", "stage": "unimodal", "step": 10, "elbo": -2.0},
     ]
-    text = "".join(json.dumps(event) + "\n" for event in events) + '{"event": "validation", "st'
-    (tmp_path / "log.jsonl").write_text(text)
-    assert validation_curve(tmp_path) == ([10, 20, 30], [-5.0, -3.5, -2.0])
+    lines, torn = [json.dumps(event) + "\n" for event in events], '{"event": "validation", "st'
+    (tmp_path / "log.jsonl").write_text("".join(lines[:-1]) + torn)
+    assert validation_curve(tmp_path) == ([10, 20], [-5.0, -3.5])
+    (tmp_path / "log.jsonl").write_text("".join(lines) + torn)
+    assert validation_curve(tmp_path) == ([30], [-2.0])
     assert validation_curve(tmp_path / "nowhere") == ([], [])
 
 

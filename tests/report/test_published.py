@@ -50,7 +50,10 @@ def test_nothing_else_was_printed() -> None:
 
 def paper_spec(objective: Any, **changes: Any) -> Any:
     dataset = {"source": "mnist", "canvas": 64} | changes.pop("dataset", {})
-    return spec_of(objective, dataset=dataset, backbone=changes.pop("backbone", "mnist_a_paper"), **changes)
+    steps = {"telbo": 250_000, "jmvae": 266_000}[objective if isinstance(objective, str) else objective["name"]]
+    training = {"learning_rate": 1e-4, "steps": steps} | changes.pop("training", {})
+    backbone = changes.pop("backbone", "mnist_a_paper")
+    return spec_of(objective, training=training, dataset=dataset, backbone=backbone, **changes)
 
 
 def only_section(run_dir: Path) -> Section:
@@ -91,6 +94,8 @@ def test_ours_theirs_and_the_difference(tmp_path: Path) -> None:
         ({"dataset": {"num_sources": 100}}, "num_sources 100 (theirs: none)"),
         ({"dataset": {"canvas": 32}, "backbone": "mnist_a_thin"}, "canvas 32 (theirs: 64)"),
         ({"backbone": "mnist_a_thin"}, "backbone mnist_a_thin (theirs: mnist_a_paper or mnist_a_released)"),
+        ({"training": {"learning_rate": 1e-3}}, "learning_rate 0.001 (theirs: 0.0001)"),
+        ({"training": {"batch_size": 32}}, "batch_size 32 (theirs: 64)"),
         ({"split": "iid_disjoint"}, "split iid_disjoint"),
         ({"split": "comp", "dataset": {"split_seed": 7}}, "split_seed 7 (theirs: 42)"),
     ],
@@ -111,3 +116,9 @@ def test_other_parameters_are_not_compared(tmp_path: Path) -> None:
     assert {section.columns[item.column].params for item in section.published} == {
         column.params for column in section.columns if dict(column.params).get("gamma") == "50"
     }
+
+
+def test_another_number_of_steps_is_not_compared(tmp_path: Path) -> None:
+    """A short run with the paper's networks is no reproduction of the paper."""
+    write_trial(tmp_path, paper_spec("telbo", training={"steps": 1000}))
+    assert only_section(tmp_path).published == ()

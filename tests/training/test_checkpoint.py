@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import torch
@@ -71,4 +75,34 @@ def test_a_failed_save_leaves_the_old_one(path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(OSError, match="No space left"):
         Checkpoint("k", 0, 4, {}).save(path)
     assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("num_bytes", [0, 50, 1000, 2500])
+def test_a_full_disk_is_named_as_what_it_is(num_bytes: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch.save itself would say "unexpected pos 960 vs 854"."""
+    from mmvae_bench.training import checkpoint as module
+
+    original = module.write_atomic
+
+    class Full:
+        def __init__(self, file: IO[bytes]) -> None:
+            self.file, self.left = file, num_bytes
+
+        def write(self, data: bytes) -> int:
+            if len(data) > self.left:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.left -= len(data)
+            return self.file.write(data)
+
+        def flush(self) -> None:
+            self.file.flush()
+
+    def write_atomic(path: Path, write: Callable[[Any], object]) -> None:
+        original(path, lambda file: write(Full(file)))
+
+    monkeypatch.setattr(module, "write_atomic", write_atomic)
+    with pytest.raises(OSError, match="No space left on device"):
+        Checkpoint("k", 0, 2, {"w": torch.ones(600)}).save(path)
+    assert Checkpoint.load(path, key="k").step == 3
     assert list(path.parent.iterdir()) == [path]

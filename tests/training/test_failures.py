@@ -34,6 +34,35 @@ def test_a_part_that_breaks_is_named(run: Run, monkeypatch: pytest.MonkeyPatch, 
     assert Checkpoint.load(tmp_path / "a" / "last.ckpt", key="k").step == 4
 
 
+@pytest.mark.parametrize(("breaks_at", "found"), [(19, "after step 20"), (12, "step 14")])
+def test_a_finite_loss_with_a_gradient_that_is_not(
+    breaks_at: int, found: str, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The weights are spoilt by the last step, or one step before a loss shows it: neither state is ever saved."""
+    from mmvae_bench.objectives.jvae import JVAE
+
+    original = JVAE.terms
+
+    def breaks(self: JVAE, batch: object) -> Terms:
+        terms = original(self, batch)  # type: ignore[arg-type]
+        if self.step_done == breaks_at and self.training:
+            weight = next(self.concept_decoder.parameters())
+            # sqrt has an infinite slope at zero, and infinity times zero is no number.
+            terms.loss = terms.loss + (0 * weight).sum().sqrt()
+        return terms
+
+    run("jvae", folder="a", stop_after=5)
+    monkeypatch.setattr(JVAE, "terms", breaks)
+    with pytest.raises(NonFiniteLossError, match=found):
+        run("jvae", folder="a")
+    assert Checkpoint.load(tmp_path / "a" / "last.ckpt", key="k").step == 5
+    assert "NaN" not in (tmp_path / "a" / "log.jsonl").read_text()
+    monkeypatch.undo()
+    mended, _ = run("jvae", folder="a")
+    whole, _ = run("jvae", folder="b")
+    assert all(torch.equal(a, b) for a, b in zip(mended.parameters(), whole.parameters(), strict=True))
+
+
 def test_a_learning_rate_that_explodes_fails_early(run: Run) -> None:
     with pytest.raises(NonFiniteLossError, match="not finite at step"):
         run("jvae", steps=300, learning_rate=1e4)

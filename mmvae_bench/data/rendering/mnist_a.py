@@ -156,7 +156,7 @@ def render_window(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) ->
     """Draws digits in grey, antialiased, on windows of the canvas.
 
     The digit is interpolated with a bicubic kernel at a grid of points in each pixel, dense enough that neighbours are
-    never more than 1.25 pixels of the digit apart, and their mean is taken.
+    never more than 1.27 pixels of the digit apart, and their mean is taken.
 
     Args:
         digits: Byte[B, 28, 28], on the device to draw on.

@@ -25,7 +25,7 @@ class TELBOSpec(ObjectiveSpec):
     lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
     """Weight of log p(y|z) in the joint term."""
     gamma: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of log p(y|z) in the concept term. The published table is labelled 50; its code ran, in effect, with 1."""
+    """Weight of log p(y|z) in the concept term. The published table is labelled 50 and was probably run with 1."""
     schedule: Literal["joint", "two_stage"] = "joint"
     """joint: all three terms from the first step; two_stage: the joint term first, then the unimodal encoders."""
     unimodal_steps: Annotated[int, Field(gt=0)] | None = None
