@@ -10,6 +10,10 @@ from typing import Any
 from ..statistics import slope
 
 
+FLAT = 0.01
+"""A change of the ELBO by less than this fraction is called flat."""
+
+
 @dataclass(frozen=True)
 class Convergence:
     """The end of a validation curve.
@@ -20,8 +24,9 @@ class Convergence:
         standard_error: Of that slope.
         last_elbo: The last value, nats per image.
         stage: The stage whose loss is meant: the last one.
-        verdict: ``rising``, ``falling`` (overfitting, or an unstable loss) or ``flat``: within two standard errors of
-            zero, or under a thousandth of the ELBO in as many steps again.
+        verdict: ``rising`` or ``falling`` (overfitting, or an unstable loss): the slope is more than two standard
+            errors from zero. ``flat``: in as many steps again as the slope was measured over, the ELBO would change by
+            less than a hundredth. ``unclear``: neither can be said.
     """
 
     slope_per_1000_steps: float
@@ -49,9 +54,11 @@ def convergence(steps: Sequence[int], elbos: Sequence[float], *, stage: str | No
         return Convergence(math.nan, math.nan, last, "unknown: fewer than three validations", stage)
     tail = max(3, math.ceil(len(steps) / 3))
     per_step, error = slope(steps[-tail:], elbos[-tail:])
-    gain = abs(per_step) * steps[-1]
-    if abs(per_step) <= 2 * error or gain <= 1e-3 * abs(elbos[-1]):
+    span = steps[-1] - steps[-tail]
+    if (abs(per_step) + 2 * error) * span <= FLAT * abs(elbos[-1]):
         verdict = "flat"
-    else:
+    elif abs(per_step) > 2 * error:
         verdict = "rising" if per_step > 0 else "falling"
+    else:
+        verdict = "unclear"
     return Convergence(1000 * per_step, 1000 * error, elbos[-1], verdict, stage)

@@ -91,8 +91,10 @@ def test_verdicts_of_convergence() -> None:
     steps = list(range(100, 1300, 100))
     assert convergence(steps, [-100.0 + step / 20 for step in steps]).verdict == "rising"
     assert convergence(steps, [-100.0 - step / 20 for step in steps]).verdict == "falling"
+    wild = [9.0, -7.0, 2.0, -4.0, 6.0, -9.0, 4.0, -2.0, 8.0, -6.0, 4.0, -4.0]
+    assert convergence(steps, [-100.0 + value for value in wild]).verdict == "unclear"
     noise = [0.5, -0.4, 0.1, -0.2, 0.3, -0.5, 0.2, -0.1, 0.4, -0.3, 0.2, -0.2]
-    assert convergence(steps, [-100.0 + value for value in noise]).verdict == "flat"
+    assert convergence(steps, [-100.0 + value / 2 for value in noise]).verdict == "flat"
     assert convergence(steps[:2], [1.0, 2.0]).verdict.startswith("unknown")
     exact = convergence(steps, [0.02 * step for step in steps])
     assert exact.slope_per_1000_steps == pytest.approx(20)
