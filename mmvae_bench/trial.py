@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,9 +22,10 @@ from .files import read_json, remove_leftovers, write_json, write_text
 from .objectives.base import Objective
 from .provenance import provenance
 from .specs.base import canonical_json
+from .specs.errors import ConfigError
 from .specs.trial import SPEC_VERSION, EvaluationSpec, TrialSpec
 from .sweep.lock import TrialLock
-from .sweep.status import STATUS_FILE, Status, begin, write_status
+from .sweep.status import LOG_FILE, STATUS_FILE, Status, begin, write_status
 from .training.checkpoint import Checkpoint, CheckpointError
 from .training.convergence import convergence
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
@@ -106,10 +108,9 @@ def run_trial_in(directory: Path, *, device: str | None = None) -> TrialResult:
 def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
     """:func:`run_trial_in` for a caller that holds the folder's lock."""
     spec = read_trial(directory)
-    if (directory / RESULT_FILE).exists():
-        result = read_json(directory / RESULT_FILE)
-        if result["evaluation"] == spec.evaluation.canonical():
-            return TrialResult(directory, result)
+    result = _finished(directory, spec)
+    if result is not None:
+        return TrialResult(directory, result)
     status = begin(directory, steps=0)
     for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, STATUS_FILE):
         remove_leftovers(directory / name)
@@ -122,7 +123,31 @@ def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
     except BaseException as error:
         kind, text = explain(error)
         write_status(directory, replace(_latest(directory, status), state="failed", error=text, error_type=kind))
+        log = directory / LOG_FILE
+        if not log.exists():
+            # Under the sweep the process's output is kept there; alone, this is all there is.
+            log.write_text("".join(traceback.format_exception(error)))
         raise
+
+
+def _finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
+    """The trial's result, where it is whole and answers the evaluation asked; else None, and it is made anew.
+
+    Raises:
+        ConfigError: where the result is of another trial: ``spec.json`` was changed after it was made.
+    """
+    try:
+        result = read_json(directory / RESULT_FILE)
+    except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(result, dict) or not isinstance(result.get("scores"), list):
+        return None
+    if result.get("key") != spec.key:
+        raise ConfigError(
+            f"{directory / RESULT_FILE} is of trial {result.get('key')!r}, {SPEC_FILE} beside it of {spec.key!r}: "
+            "restore the spec, or choose another folder"
+        )
+    return result if result.get("evaluation") == spec.evaluation.canonical() else None
 
 
 def default_device() -> str:
@@ -181,7 +206,7 @@ def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
             f"{path} is from the middle of training (step {state.step} of {stages[state.stage].steps} in stage "
             f"{stages[state.stage].name!r}): finish the trial with mmvae-bench train --out {directory}"
         )
-    objective.load_state_dict(state.weights)
+    state.restore(objective, path)
     return objective, Fitted(sum(stage.steps for stage in stages), state.seconds, state.history, state.origin)
 
 

@@ -21,7 +21,7 @@ def read_trial(directory: Path) -> TrialSpec:
     path = directory / SPEC_FILE
     if not path.is_file():
         raise ConfigError(f"{directory} is not a trial folder: it has no {SPEC_FILE}")
-    plain = _read_object(path)
+    plain = read_object(path)
     if plain.get("version") != SPEC_VERSION:
         raise ConfigError(
             f"{directory} was made under spec version {plain.get('version')!r}, this is version {SPEC_VERSION}: "
@@ -29,11 +29,12 @@ def read_trial(directory: Path) -> TrialSpec:
         )
     evaluation = directory / EVALUATION_FILE
     if evaluation.is_file():
-        plain["evaluation"] = _read_object(evaluation)
+        plain["evaluation"] = read_object(evaluation)
     return TrialSpec.parse(plain)
 
 
-def _read_object(path: Path) -> dict[str, object]:
+def read_object(path: Path) -> dict[str, object]:
+    """The JSON object in a file; raises ConfigError where it is damaged."""
     try:
         value = read_json(path)
     except ValueError as error:

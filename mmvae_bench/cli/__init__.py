@@ -17,6 +17,8 @@ from ..specs.errors import BenchmarkError
 TRACEBACK_VARIABLE = "MMVAE_BENCH_TRACEBACK"
 """Set to anything: errors keep their traceback."""
 
+_BAD_PATH = (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+
 COMMANDS = {
     "run": "run:run",
     "train": "train:train",
@@ -81,6 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BenchmarkError, OSError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        typer.echo(f"error: {error}", err=True)
-        return 2 if isinstance(error, BenchmarkError) else 1
+        if isinstance(error, BenchmarkError):
+            typer.echo(f"error: {error}", err=True)
+            return 2
+        typer.echo(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", err=True)
+        # A path that cannot be what it is asked to be is bad input; a full disk is not.
+        return 2 if isinstance(error, _BAD_PATH) else 1
     return 0

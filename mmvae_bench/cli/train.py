@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from ..files import read_json, write_json, write_text
+from ..files import write_json, write_text
 from ..specs.base import canonical_json
 from ..specs.errors import BenchmarkError, ConfigError
 from ..specs.trial import TrialSpec
 from ..specs.trial_file import load_trial
 from ..sweep.lock import LockHeld, TrialLock
-from ..trial_folder import EVALUATION_FILE, SPEC_FILE, read_trial
+from ..trial_folder import EVALUATION_FILE, SPEC_FILE, read_object, read_trial
 
 LOCK_HELD = 75
 """Exit code where another process is at work on the trial (EX_TEMPFAIL)."""
@@ -81,7 +81,7 @@ def _trial_spec(out: Path, file: Path | None, assignments: list[str], set_json: 
         if not file.exists():
             raise ConfigError(f"{out} holds no spec.json: give --spec FILE, --set or --set-json")
     beside = file.parent / EVALUATION_FILE if file is not None and file.name == SPEC_FILE else None
-    evaluation = read_json(beside) if beside is not None and beside.exists() else None
+    evaluation = read_object(beside) if beside is not None and beside.exists() else None
     return load_trial(file, json_settings=set_json, assignments=assignments, evaluation=evaluation)
 
 

@@ -47,6 +47,8 @@ class Intervals:
 
     def __call__(self, values: Sequence[float], groups: Sequence[int] | None = None) -> tuple[float, float]:
         """The 95 % interval of the mean of ``values``, nan left out; groups of them are resampled as a whole."""
+        if sum(not math.isnan(value) for value in values) < 2:
+            return math.nan, math.nan  # One value says nothing of its spread.
         # One seed for all: scores of the same queries are resampled alike.
         seed = derive_seed("bootstrap", seed=self.seed)
         return bootstrap_interval(values, groups=groups, num_resamples=self.num_resamples, seed=seed)

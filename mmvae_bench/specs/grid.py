@@ -13,7 +13,7 @@ from .base import Spec, problems_of
 from .components import BackboneField, DatasetField, ObjectiveField
 from .errors import ConfigError, Location, Problem
 from .expansion import Block, expand_blocks
-from .trial import EvaluationSpec, TrainingSpec, TrialSpec
+from .trial import LARGEST, EvaluationSpec, TrainingSpec, TrialSpec
 from .yaml_source import read_yaml
 
 LISTS = ("datasets", "backbones", "objectives", "training", "seeds")
@@ -30,7 +30,7 @@ Datasets = Annotated[tuple[DatasetField, ...], OneOrMore]
 Backbones = Annotated[tuple[BackboneField, ...], OneOrMore]
 Objectives = Annotated[tuple[ObjectiveField, ...], OneOrMore]
 Trainings = Annotated[tuple[TrainingSpec, ...], OneOrMore, BeforeValidator(_listed)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], OneOrMore]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...], OneOrMore]
 
 
 class IncludeSpec(Spec):

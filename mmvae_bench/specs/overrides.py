@@ -49,7 +49,7 @@ def parse_json(text: str, *, source: str = "--set-json") -> list[tuple[Path, Any
     """
     try:
         pairs = json.loads(text, object_pairs_hook=_Pairs)
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # Among them a whole number of more digits than Python reads.
         raise ConfigError(f"not valid JSON: {error}; given: {text[:120]!r}", source) from None
     except RecursionError:
         raise ConfigError("not usable JSON: nested too deeply", source) from None

@@ -13,7 +13,9 @@ from .errors import ConfigError, Problem
 SPEC_VERSION: Final = 1
 """Raised when the meaning of a spec changes; a folder made under another version is refused."""
 
-PositiveInt = Annotated[int, Field(gt=0)]
+LARGEST = 2**53
+"""The largest whole number that every reader of JSON and Parquet keeps exactly."""
+PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 Protocol = Literal["official", "paper", "corrected"]
 Partition = Literal["val", "test"]
 PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected")
@@ -57,7 +59,7 @@ class EvaluationSpec(Spec):
     """The observation classifier; null: the dataset's own."""
     num_resamples: PositiveInt = 2000
     """Bootstrap resamples behind each interval."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Seed of the queries and of the samples."""
 
     @model_validator(mode="after")
@@ -85,7 +87,7 @@ class TrialSpec(Spec):
     """What is optimised."""
     training: TrainingSpec = TrainingSpec()
     """How."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Training seed: initial weights, order of batches, latent noise."""
     evaluation: Annotated[EvaluationSpec, Field(exclude=True)] = EvaluationSpec()
     """What the trained model is asked; left out of the key and of ``spec.json``."""

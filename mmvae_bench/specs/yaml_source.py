@@ -19,6 +19,9 @@ from .errors import ConfigError, Location, Problem
 MAX_VALUES = 1_000_000
 """More values than this (aliases multiply them) are refused."""
 
+MAX_BITS = 4096
+"""Whole numbers of more bits are refused: Python would not even write them into a message."""
+
 _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
@@ -155,7 +158,8 @@ class _Builder:
             try:
                 return _scalar(kind, node.value)
             except ValueError:
-                return self._problem(f"not of type {kind}", node, location, node.value)
+                shown = node.value if len(node.value) <= 120 else f"{node.value[:117]}..."
+                return self._problem(f"not of type {kind}", node, location, shown)
         name = node.tag if node.tag != _TAG + kind else f"!!{kind}"
         return self._problem("YAML tags are not used here: write plain values", node, location, name)
 
@@ -197,7 +201,10 @@ def _scalar(kind: str, text: str) -> Any:
         return _BOOLEANS[text]
     if kind == "int":
         base = {"0o": 8, "0x": 16}.get(text[:2], 10)
-        return int(text if base == 10 else text[2:], base)
+        number = int(text if base == 10 else text[2:], base)
+        if number.bit_length() > MAX_BITS:
+            raise ValueError(text)
+        return number
     if kind == "float":
         return float(re.sub(r"\.(inf|nan)$", r"\1", text, flags=re.IGNORECASE))
     return text

@@ -11,7 +11,7 @@ from typing import Any
 from ..files import read_json, write_text
 from ..specs.base import canonical_json
 from .lock import is_locked
-from .members import read_members
+from .members import ends_whole, read_members
 from .status import LOG_FILE, STATUS_FILE, Status, read_status
 
 SPEC_FILE = "spec.json"
@@ -79,6 +79,8 @@ class TrialFolder:
     def result_head(self) -> dict[str, Any] | None:
         """``evaluation`` and ``training`` of the result; None without a result that can be read."""
         try:
+            if not ends_whole(self.result_path):
+                return None
             return read_members(self.result_path, ("evaluation", "training"))
         except (FileNotFoundError, ValueError):
             return None

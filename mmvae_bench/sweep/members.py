@@ -40,6 +40,15 @@ def read_members(path: Path, names: Collection[str], *, first: int = 16_384) -> 
                 data += more
 
 
+def ends_whole(path: Path) -> bool:
+    """Whether a file ends as a JSON object does: one that was cut short does not. Reads a few bytes."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 16))
+        # The last member is a list, so a cut between two scores does not end like this.
+        return b"".join(file.read().split()).endswith((b"]}", b"{}"))
+
+
 def _scan(text: str, names: frozenset[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     position = _expect(text, 0, "{")

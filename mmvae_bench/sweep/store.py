@@ -88,6 +88,15 @@ class RunStore:
         for path in (self.root, self.trials_root):
             if path.exists() and not path.is_dir():
                 raise ConfigError(f"{path}: is a file; a run needs a folder\n  Give another one with --out.")
+        if (
+            self.root.is_dir()
+            and not self.grid_path.exists()
+            and not self.trials_root.exists()
+            and any(self.root.iterdir())
+        ):
+            raise ConfigError(
+                f"{self.root.resolve()}: holds other files and no run\n  Give a new or an empty folder with --out."
+            )
         keys = self.keys()
         for key in sorted(keys):
             self._check_spec(self.folder(key))
@@ -151,7 +160,7 @@ class RunStore:
                 for leftover in self.trials_root.glob(".????????????.*"):
                     shutil.rmtree(leftover, ignore_errors=True)  # Of a driver that was killed just here.
                 keys = self.check(grid_keys)
-                if not self.grid_path.exists() or self.grid_path.read_text() != grid_text:
+                if not self.grid_path.exists() or self.grid_path.read_text(errors="replace") != grid_text:
                     write_text(self.grid_path, grid_text)
                 for key, spec, evaluation in trials:
                     folder = self.folder(key)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..files import write_atomic
 from ..specs.errors import BenchmarkError
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointError(BenchmarkError):
@@ -52,7 +53,7 @@ class Checkpoint:
         def write(file: IO[bytes]) -> None:
             target = _Target(file)
             try:
-                torch.save({"format": FORMAT, **vars(self)}, target)
+                torch.save({"format": FORMAT, "digest": _digest(vars(self)), **vars(self)}, cast("IO[bytes]", target))
             except RuntimeError as error:
                 raise target.error or error from None
 
@@ -70,7 +71,7 @@ class Checkpoint:
             # torch does not check the archive's checksums when it reads; this does.
             with ZipFile(path) as archive:
                 damaged = archive.testzip()
-        except (BadZipFile, EOFError, OSError, ValueError, NotImplementedError, zlib.error) as error:
+        except (BadZipFile, EOFError, OSError, ValueError, RuntimeError, zlib.error) as error:
             raise CheckpointError(f"checkpoint {path} is damaged ({error}): {advice}") from error
         if damaged is not None:
             raise CheckpointError(f"checkpoint {path} is damaged (in {damaged}): {advice}")
@@ -86,7 +87,43 @@ class Checkpoint:
             raise CheckpointError(f"checkpoint {path} was written by another version of mmvae-bench: {advice}")
         if values.get("key") != key:
             raise CheckpointError(f"checkpoint {path} belongs to trial {values.get('key')!r}, not to {key!r}: {advice}")
-        return cls(**values)
+        if values.pop("digest", None) != _digest(values):
+            raise CheckpointError(f"checkpoint {path} is damaged (its contents are not what was saved): {advice}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise CheckpointError(f"checkpoint {path} is damaged ({error}): {advice}") from error
+
+    def restore(self, network: nn.Module, path: Path) -> None:
+        """Puts the weights into ``network``; raises CheckpointError where they do not fit it."""
+        try:
+            network.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"checkpoint {path} does not fit the networks of its trial: {error}") from error
+
+
+def _digest(value: Any) -> str:
+    """The sha256 of nested tensors and plain values: the archive's own sums do not cover its index."""
+    digest = hashlib.sha256()
+
+    def add(part: Any) -> None:
+        if isinstance(part, Tensor):
+            whole = part.detach().cpu().contiguous()
+            digest.update(f"{whole.dtype}{tuple(whole.shape)}".encode())
+            digest.update(whole.flatten().view(torch.uint8).numpy().data)
+        elif isinstance(part, dict):
+            for name, inner in sorted(part.items(), key=lambda item: str(item[0])):
+                digest.update(repr(name).encode())
+                add(inner)
+        elif isinstance(part, list | tuple):
+            digest.update(str(len(part)).encode())
+            for inner in part:
+                add(inner)
+        else:
+            digest.update(repr(part).encode())
+
+    add(value)
+    return digest.hexdigest()
 
 
 class _Target:

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..statistics import slope
 
-
 FLAT = 0.01
 """A change of the ELBO by less than this fraction is called flat."""
 

@@ -25,6 +25,7 @@ from ..data.base import ConceptDataModule
 from ..objectives.base import Objective, Stage, Terms
 from ..provenance import provenance
 from ..randomness import own_randomness
+from ..specs.errors import BenchmarkError
 from ..specs.seeds import derive_seed
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
@@ -110,9 +111,15 @@ def fit(
     state = Checkpoint(key, 0, 0, {})
     if control.checkpoint is not None and control.checkpoint.exists():
         state = Checkpoint.load(control.checkpoint, key=key)
-        objective.load_state_dict(state.weights)
+        state.restore(objective, control.checkpoint)
     if control.log is not None:
         _forget_after(control.log, stages, state)
+    num_images = len(data.rows("train"))
+    if training.batch_size > num_images:
+        raise BenchmarkError(
+            f"training.batch_size: {training.batch_size} images a step, but the training partition has {num_images}: "
+            "choose a smaller batch or more images"
+        )
     objective.training_seed, objective.training_spec = seed, training
     if state.stage < len(stages):
         state.origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
@@ -289,7 +296,7 @@ def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
     """Drops the records of steps that will be done again, and a last line that a kill cut short."""
     order = {stage.name: index for index, stage in enumerate(stages)}
     kept = []
-    for line in log.read_text().splitlines() if log.exists() else []:
+    for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
         try:
             record = json.loads(line)
             position = (order[record["stage"]], record["step"])

@@ -86,7 +86,10 @@ def fails(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     [
         (BenchmarkError("the file [bold] is not\nright"), 2, "error: the file [bold] is not\nright\n"),
         (ConfigError([Problem("wrong", ("a", 1), "3", line=7)], "x"), 2, "error: x:7: a[1]: wrong\n  given: 3\n"),
-        (PermissionError(13, "Permission denied", "/root/x"), 1, "error: [Errno 13] Permission denied: '/root/x'\n"),
+        (PermissionError(13, "Permission denied", "/root/x"), 2, "error: /root/x: Permission denied\n"),
+        (NotADirectoryError(20, "Not a directory", "file/x"), 2, "error: file/x: Not a directory\n"),
+        (OSError(28, "No space left on device", "/runs/x"), 1, "error: /runs/x: No space left on device\n"),
+        (OSError("words"), 1, "error: words\n"),
         (KeyboardInterrupt(), 130, ""),
         (SystemExit(3), 3, ""),
         (SystemExit(None), 0, ""),

@@ -7,9 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.objectives.base import Terms
+from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.specs.errors import BenchmarkError
+from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.checkpoint import Checkpoint
 from mmvae_bench.training.convergence import convergence
+from mmvae_bench.training.fit import fit
 from mmvae_bench.training.watch import FiniteWatch, NonFiniteLossError
 
 from .conftest import Run
@@ -98,3 +103,10 @@ def test_verdicts_of_convergence() -> None:
     assert convergence(steps[:2], [1.0, 2.0]).verdict.startswith("unknown")
     exact = convergence(steps, [0.02 * step for step in steps])
     assert exact.slope_per_1000_steps == pytest.approx(20)
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(digits: ConceptDataModule) -> None:
+    backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8})
+    objective = objectives.parse("jvae").build(backbone.build(schema=digits.schema, image_shape=digits.image_shape))
+    with pytest.raises(BenchmarkError, match=r"training\.batch_size: 500 images a step, but .* has 248"):
+        fit(objective, digits, TrainingSpec(steps=1, batch_size=500), key="k", seed=0)

@@ -28,7 +28,7 @@ class TrainedClassifierSpec(ClassifierSpec):
     """The highest step size of AdamW: reached after a twentieth of the steps, then down to zero along a cosine."""
     weight_decay: Annotated[float, Field(ge=0)]
     """AdamW's decay of the weights."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Seed of the initial weights, of the order of the images and of dropout."""
 
 

@@ -41,11 +41,11 @@ class MnistASpec(DatasetSpec):
     """Images made from each source digit."""
     num_sources: Annotated[int, Field(ge=20)] | None = None
     """Use only this many source digits, evenly spread over the source; null: all of them."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Seed of the rendering."""
     split: Literal["iid", "iid_disjoint", "comp"] = "iid"
     """iid: each image on its own; iid_disjoint: by source digit, so that none is in two parts; comp: by concept."""
-    split_seed: Annotated[int, Field(ge=0)] = 42
+    split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split; 42 is the published compositional split."""
 
     @model_validator(mode="after")

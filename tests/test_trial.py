@@ -1,0 +1,127 @@
+"""A trial from spec to result, and what happens where its folder is not what it should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import mmvae_bench as mb
+from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.specs.trial import TrialSpec
+from mmvae_bench.training.checkpoint import CheckpointError
+from mmvae_bench.trial import TrialResult, evaluate_trial, run_trial_in
+
+SPEC = {
+    "dataset": {"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3},
+    "backbone": {"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3},
+    "objective": "telbo",
+    "training": {"steps": 12, "batch_size": 32, "validations": 4},
+    "evaluation": {
+        "num_samples": 10,
+        "query_repeats": 1,
+        "num_resamples": 50,
+        "protocols": ["paper"],
+        "levels": [4, 2],
+        "classifier": {"name": "conv_thin", "steps": 5},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
+    """A finished trial; the tests that spoil it put it right again."""
+    return mb.run_trial(TrialSpec.parse(SPEC), out=tmp_path_factory.mktemp("run"))
+
+
+def test_the_folder_and_the_result(done: TrialResult) -> None:
+    spec = TrialSpec.parse(SPEC)
+    assert done.directory.name == spec.key
+    result = json.loads((done.directory / "result.json").read_text())
+    assert result == done.result
+    assert (result["key"], result["spec"], result["evaluation"]) == (
+        spec.key,
+        spec.canonical(),
+        spec.evaluation.canonical(),
+    )
+    assert result["training"]["steps"] == 12
+    assert result["provenance"]["device"] == result["evaluated_on"]["device"]
+    found = {(score["metric"], score["level"]) for score in result["scores"]}
+    assert {("correctness", 4), ("coverage", 2), ("elbo", None), ("classifier_accuracy", None)} <= found
+    assert (done.directory / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_model_can_be_asked(done: TrialResult) -> None:
+    model = mb.load(done.directory)
+    concept = model.schema.parse("digit=6, scale=small")
+    images = model.imagine(concept, num_samples=3, mean=False, generator=torch.Generator().manual_seed(0))
+    assert images.shape == (3, 1, 16, 16)
+    again = mb.load(done.directory).imagine(concept, num_samples=3, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(images, again)
+
+
+def test_running_again_does_nothing(done: TrialResult) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done.directory.iterdir() if path.name != "lock"}
+    assert run_trial_in(done.directory).result == done.result
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def scores_of(result: TrialResult) -> list[object]:
+    return [score for score in result.scores if score["protocol"] != "official"]
+
+
+def test_another_evaluation_asks_the_same_weights(done: TrialResult) -> None:
+    weights = (done.directory / "last.ckpt").read_bytes()
+    again = evaluate_trial(done.directory, protocol="official")
+    assert (done.directory / "last.ckpt").read_bytes() == weights
+    assert scores_of(again) == scores_of(done)
+    assert {score["protocol"] for score in again.scores} == {"paper", "official", None}
+    assert again.result["provenance"] == done.result["provenance"]
+    assert mb.run_trial(TrialSpec.parse(SPEC), out=done.directory.parents[1]).scores == done.scores
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"evaluation": {}, "sco', None], ids=["empty", "list", "cut", "half"])
+def test_a_damaged_result_is_made_again(text: str | None, done: TrialResult) -> None:
+    path = done.directory / "result.json"
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2] if text is None else text)
+    assert run_trial_in(done.directory).scores == done.scores
+
+
+def test_a_spec_that_was_changed_is_refused(done: TrialResult) -> None:
+    path = done.directory / "spec.json"
+    whole = path.read_text()
+    try:
+        path.write_text(whole.replace('"steps":12', '"steps":13'))
+        with pytest.raises(ConfigError, match=r"result\.json is of trial .* restore the spec"):
+            run_trial_in(done.directory)
+    finally:
+        path.write_text(whole)
+
+
+def test_what_is_no_trial_or_not_trained(tmp_path: Path, done: TrialResult) -> None:
+    with pytest.raises(ConfigError, match=r"is not a trial folder: it has no spec\.json"):
+        mb.load(tmp_path)
+    (tmp_path / "spec.json").write_text((done.directory / "spec.json").read_text())
+    with pytest.raises(CheckpointError, match="has not been trained yet"):
+        mb.load(tmp_path)
+    (tmp_path / "spec.json").write_text('{"version": 0}')
+    with pytest.raises(ConfigError, match="was made under spec version 0, this is version 1"):
+        mb.load(tmp_path)
+    (tmp_path / "spec.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"spec\.json is damaged"):
+        mb.load(tmp_path)
+
+
+def test_a_failed_trial_says_why(tmp_path: Path) -> None:
+    spec = TrialSpec.parse(SPEC | {"training": {"steps": 300, "learning_rate": 1e6, "batch_size": 32}})
+    with pytest.raises(Exception, match="not finite"):
+        mb.run_trial(spec, out=tmp_path)
+    directory = tmp_path / "trials" / spec.key
+    status = json.loads((directory / "status.json").read_text())
+    assert (status["state"], status["error_type"]) == ("failed", "NonFiniteLossError")
+    assert "stage 'fit'" in status["error"]
+    assert "NonFiniteLossError" in Path(status["log"]).read_text()
+    assert not (directory / "result.json").exists()
