@@ -1,0 +1,50 @@
+# mmvae-bench on a CPU. From the repository's root: docker build --file docker/cpu.Dockerfile --tag mmvae-bench:cpu .
+
+FROM python:3.11.13-slim-bookworm AS wheel
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY mmvae_bench mmvae_bench
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.11.13-slim-bookworm
+# An index with CPU builds of torch and torchvision, which are far smaller; empty: the default builds.
+ARG CPU_WHEEL_INDEX=
+
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONUNBUFFERED=1 \
+    MMVAE_BENCH_CACHE=/cache \
+    MMVAE_BENCH_DATA=/data \
+    MPLCONFIGDIR=/tmp/matplotlib
+
+# Any user may write here, so that `--user` works too.
+RUN useradd --create-home --uid 1000 bench \
+    && install --directory --mode 1777 /cache /data /bench/runs
+
+# The dependencies, in a layer that only they change. torch and torchvision come from one resolve: a CPU build of the
+# one beside a default build of the other does not import.
+RUN --mount=type=bind,source=pyproject.toml,target=/build/pyproject.toml \
+    --mount=type=bind,source=requirements.lock,target=/build/requirements.lock \
+    python -c "import tomllib; print(*tomllib.load(open('/build/pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        > /tmp/requirements.txt \
+    && pip install --no-cache-dir --constraint /build/requirements.lock --requirement /tmp/requirements.txt \
+        ${CPU_WHEEL_INDEX:+--extra-index-url "${CPU_WHEEL_INDEX}"} \
+    && rm /tmp/requirements.txt \
+    && python -c "import sys, torch, torchvision; sys.exit('not a CPU build' if sys.argv[1] and torch.version.cuda else 0)" \
+        "${CPU_WHEEL_INDEX}"
+
+COPY --from=wheel /wheels /wheels
+RUN pip install --no-cache-dir --no-deps /wheels/*.whl
+
+WORKDIR /bench
+COPY configs configs
+VOLUME ["/bench/runs", "/cache", "/data"]
+USER 1000
+ENTRYPOINT ["mmvae-bench"]
+CMD ["--help"]
+
+# The commit that the image is built from, for its label.
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mmvae-bench" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${REVISION}"

@@ -1,0 +1,54 @@
+# mmvae-bench on an NVIDIA GPU. From the repository's root: docker build --file docker/cuda.Dockerfile --tag mmvae-bench:cuda .
+#
+# The default build of torch brings CUDA with it, so the base needs none; the driver is the host's, through the NVIDIA
+# container toolkit.
+
+FROM python:3.11.13-slim-bookworm AS wheel
+WORKDIR /source
+COPY pyproject.toml README.md LICENSE ./
+COPY mmvae_bench mmvae_bench
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
+
+FROM python:3.11.13-slim-bookworm
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore \
+    PYTHONUNBUFFERED=1 \
+    MMVAE_BENCH_CACHE=/cache \
+    MMVAE_BENCH_DATA=/data \
+    MPLCONFIGDIR=/tmp/matplotlib \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+# `training: {compile: true}` builds its kernels with a compiler.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends g++=4:12.2.0-3 \
+    && rm -rf /var/lib/apt/lists/*
+
+# Any user may write here, so that `--user` works too.
+RUN useradd --create-home --uid 1000 bench \
+    && install --directory --mode 1777 /cache /data /bench/runs
+
+# The dependencies, in a layer that only they change.
+RUN --mount=type=bind,source=pyproject.toml,target=/build/pyproject.toml \
+    --mount=type=bind,source=requirements.lock,target=/build/requirements.lock \
+    python -c "import tomllib; print(*tomllib.load(open('/build/pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        > /tmp/requirements.txt \
+    && pip install --no-cache-dir --constraint /build/requirements.lock --requirement /tmp/requirements.txt \
+    && rm /tmp/requirements.txt \
+    && python -c "import sys, torch, torchvision; sys.exit(0 if torch.version.cuda else 'not a CUDA build')"
+
+COPY --from=wheel /wheels /wheels
+RUN pip install --no-cache-dir --no-deps /wheels/*.whl
+
+WORKDIR /bench
+COPY configs configs
+VOLUME ["/bench/runs", "/cache", "/data"]
+USER 1000
+ENTRYPOINT ["mmvae-bench"]
+CMD ["--help"]
+
+# The commit that the image is built from, for its label.
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mmvae-bench" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.revision="${REVISION}"
