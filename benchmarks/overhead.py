@@ -1,8 +1,7 @@
 """What the training loop costs: steps a second through ``fit`` against a bare PyTorch loop.
 
-Both do the same work on the same tensors: gather a batch, ``terms()``, backward, fused Adam. The bare loop has no
-seeding, no watch on the loss, no log, no checkpoint, no Lightning. They take turns, and the median of the ratios is
-printed, in processor time, because a shared machine's speed drifts.
+Both do the same work on the same tensors (see ``loops.py``). They take turns, and the median of the ratios is printed,
+in processor time, because a shared machine's speed drifts.
 
     python benchmarks/overhead.py [--steps 600] [--rounds 7] [--width 1] [--profile]
 """
@@ -12,17 +11,15 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import torch
-from torch.distributions import Distribution
+from loops import time_bare, time_fit
 
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.components import backbones, datasets, objectives
 from mmvae_bench.specs.trial import TrainingSpec
-from mmvae_bench.training.fit import Control, fit
 
 
 def build(data: ConceptDataModule, name: str, width: int, hidden: int) -> Objective:
@@ -31,36 +28,6 @@ def build(data: ConceptDataModule, name: str, width: int, hidden: int) -> Object
     built = backbone.build(schema=data.schema, image_shape=data.image_shape)
     objective: Objective = objectives.parse(name).build(built)
     return objective
-
-
-def bare(objective: Objective, data: ConceptDataModule, training: TrainingSpec) -> float:
-    """Seconds a step of the plainest loop."""
-    optimizer = torch.optim.Adam(objective.parameters(), lr=training.learning_rate, fused=True)
-    rows, size = data.rows("train"), training.batch_size
-    started = time.process_time()
-    order, position = rows, len(rows)
-    for _ in range(training.steps):
-        if position + size > len(rows):
-            order, position = rows[torch.randperm(len(rows))], 0
-        batch = data.store.batch(order[position : position + size])
-        position += size
-        loss = objective.terms(batch).loss
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-    return (time.process_time() - started) / training.steps
-
-
-def fitted(objective: Objective, data: ConceptDataModule, training: TrainingSpec, folder: Path) -> float:
-    """Seconds a step of the project's loop, between its first and its last step."""
-    times: list[float] = []
-    control = Control(
-        checkpoint=folder / "last.ckpt",
-        log=folder / "log.jsonl",
-        progress=lambda *_: times.append(time.process_time()),
-    )
-    fit(objective, data, training, key="overhead", seed=0, control=control)
-    return (times[-1] - times[0]) / (len(times) - 1)
 
 
 def main() -> None:
@@ -85,13 +52,12 @@ def main() -> None:
     print("| objective | bare ms/step | fit ms/step | fit steps/s over bare | lowest | highest |")
     print("|---|---|---|---|---|---|")
     for name in options.objectives:
-        Distribution.set_default_validate_args(False)
-        bare(build(data, name, options.width, options.hidden), data, TrainingSpec(steps=50))
+        time_bare(build(data, name, options.width, options.hidden), data, TrainingSpec(steps=50))
         pairs = []
         for _ in range(options.rounds):
             with tempfile.TemporaryDirectory() as folder:
-                first = bare(build(data, name, options.width, options.hidden), data, training)
-                second = fitted(build(data, name, options.width, options.hidden), data, training, Path(folder))
+                first = time_bare(build(data, name, options.width, options.hidden), data, training)
+                second = time_fit(build(data, name, options.width, options.hidden), data, training, folder=Path(folder))
             pairs.append((first, second))
         ratios = sorted(first / second for first, second in pairs)
         middle = [1e3 * statistics.median(column) for column in zip(*pairs, strict=True)]
@@ -108,7 +74,7 @@ def profile(data: ConceptDataModule, training: TrainingSpec, options: argparse.N
 
     objective = build(data, options.objectives[0], options.width, options.hidden)
     with tempfile.TemporaryDirectory() as folder, cProfile.Profile() as profiler:
-        fitted(objective, data, training, Path(folder))
+        time_fit(objective, data, training, folder=Path(folder))
     pstats.Stats(profiler).sort_stats("tottime").print_stats(40)
 
 
