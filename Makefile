@@ -5,18 +5,22 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/quick
 
-.PHONY: setup test benchmark paper lint regress report clean
+.PHONY: setup test drills benchmark paper lint regress report clean
 
 setup: $(READY)
 
 # torch and torchvision come from the same resolve: a CPU-only torch beside the default torchvision does not import.
 $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev,clevr,faces]'
 	touch $@
 
 test: setup
 	$(BIN)/python -m pytest -q
+
+# At other random points each time; the seed is printed.
+drills: setup
+	MMVAE_BENCH_DRILL_SEED=$${MMVAE_BENCH_DRILL_SEED:-$$(date +%s)} $(BIN)/python -m pytest -q -m "" tests/drills
 
 benchmark: setup
 	$(BIN)/mmvae-bench run --grid configs/quick.yaml --out runs/quick

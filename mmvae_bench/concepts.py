@@ -45,6 +45,11 @@ class Attribute:
 class Schema:
     """The ordered attributes of a dataset's concepts.
 
+    Attributes:
+        attributes: In the order of a concept's indices.
+        given: Names of attributes that every query specifies and no score counts: what an image shows of the others
+            depends on them, as the caption's order on the relation of two objects.
+
     >>> schema = Schema((Attribute("digit", tuple("0123456789")), Attribute("scale", ("big", "small"))))
     >>> schema.parse("scale=small").tolist()
     [-1, 1]
@@ -53,10 +58,13 @@ class Schema:
     """
 
     attributes: tuple[Attribute, ...]
+    given: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.attributes or len(set(self.names)) != len(self.attributes):
             raise ValueError(f"a schema needs one or more attributes with distinct names, got {self.names}")
+        if len(set(self.given)) != len(self.given) or not set(self.given) < set(self.names):
+            raise ValueError(f"given attributes are some of {self.names}, each once and not all, got {self.given}")
 
     def __len__(self) -> int:
         return len(self.attributes)
@@ -71,14 +79,37 @@ class Schema:
         """The number of values of each attribute."""
         return tuple(len(attribute) for attribute in self.attributes)
 
+    @cached_property
+    def given_positions(self) -> tuple[int, ...]:
+        """Where the given attributes stand in a concept, in order."""
+        return tuple(position for position, name in enumerate(self.names) if name in self.given)
+
+    @cached_property
+    def scored_positions(self) -> tuple[int, ...]:
+        """Where the other attributes stand: those that a score counts."""
+        return tuple(position for position, name in enumerate(self.names) if name not in self.given)
+
+    @cached_property
+    def default_levels(self) -> tuple[int, ...]:
+        """The numbers of specified attributes that are asked unless an evaluation says which: all of 1..A up to five
+        attributes, else 1, 2, 3, half and all; none that has no room for the given attributes.
+
+        >>> flags = tuple(Attribute(f"flag_{number}", ("no", "yes")) for number in range(18))
+        >>> Schema(flags).default_levels, Schema(flags[:4]).default_levels
+        ((1, 2, 3, 9, 18), (1, 2, 3, 4))
+        """
+        number = len(self)
+        levels = range(1, number + 1) if number <= 5 else (1, 2, 3, number // 2, number)
+        return tuple(level for level in sorted(set(levels)) if level >= len(self.given))
+
     def to_dict(self) -> dict[str, list[str]]:
-        """Plain JSON form: attribute name to value names, in order."""
+        """Plain JSON form: attribute name to value names, in order. Which are given it does not say."""
         return {attribute.name: list(attribute.values) for attribute in self.attributes}
 
     @classmethod
-    def from_dict(cls, attributes: Mapping[str, Sequence[str]]) -> Schema:
+    def from_dict(cls, attributes: Mapping[str, Sequence[str]], *, given: Sequence[str] = ()) -> Schema:
         """The inverse of :meth:`to_dict`."""
-        return cls(tuple(Attribute(name, tuple(values)) for name, values in attributes.items()))
+        return cls(tuple(Attribute(name, tuple(values)) for name, values in attributes.items()), tuple(given))
 
     def indices(self, text: str) -> tuple[int, ...]:
         """Value indices of a concept written as ``attribute=value`` pairs with commas between; the rest unspecified.
@@ -151,20 +182,25 @@ def specified(concepts: torch.Tensor) -> torch.Tensor:
     return concepts != UNSPECIFIED
 
 
-def keep_random(concepts: torch.Tensor, level: int, *, generator: torch.Generator) -> torch.Tensor:
-    """Keeps a uniformly random subset of ``level`` attributes of each concept, and leaves the others unspecified.
+def keep_random(
+    concepts: torch.Tensor, level: int, *, generator: torch.Generator, given: Sequence[int] = ()
+) -> torch.Tensor:
+    """Keeps ``level`` attributes of each concept, and leaves the others unspecified.
 
     Args:
         concepts: Long[concept, attribute], fully specified.
-        level: Number of attributes that stay specified, 0 to the number of attributes.
+        level: Number of attributes that stay specified, the given ones included: from their number to that of all.
         generator: Source of the subsets.
+        given: Positions of attributes that always stay; which others do is a uniformly random subset.
     """
     import torch
 
     num_attributes = concepts.shape[-1]
-    if not 0 <= level <= num_attributes:
-        raise ValueError(f"level is a number of attributes from 0 to {num_attributes}, got {level}")
-    ranks = torch.rand(concepts.shape, generator=generator, dtype=torch.float64).argsort(-1).argsort(-1)
+    if not len(given) <= level <= num_attributes:
+        raise ValueError(f"level is a number of attributes from {len(given)} to {num_attributes}, got {level}")
+    lots = torch.rand(concepts.shape, generator=generator, dtype=torch.float64)
+    lots[..., list(given)] = -1.0  # Below every lot drawn: first in rank.
+    ranks = lots.argsort(-1).argsort(-1)
     return concepts.masked_fill((ranks >= level).to(concepts.device), UNSPECIFIED)
 
 

@@ -1,4 +1,4 @@
-"""The distributions that networks return, beyond those of torch.
+"""The distributions over latents and attributes that networks return, beyond those of torch.
 
 Shapes: B batch, A attribute, V value, D latent dimension.
 """
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Independent, Normal, constraints
+from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.nn import functional as F
 
 from .concepts import UNSPECIFIED
@@ -25,11 +25,6 @@ def standard_normal(like: Distribution) -> Distribution:
     """The prior N(0, I) with the shape, type and device of ``like``."""
     mean = like.mean
     return Independent(Normal(torch.zeros_like(mean), torch.ones_like(mean)), 1)
-
-
-def bernoulli_image(logits: Tensor) -> Distribution:
-    """Independent Bernoulli pixels; logits Float[..., C, H, W]."""
-    return Independent(Bernoulli(logits=logits), 3)
 
 
 def product_of_experts(means: Tensor, log_scales: Tensor, specified: Tensor) -> Distribution:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from .data.base import ConceptDataModule
+from .evaluation.during import ScoreCurve
 from .evaluation.evaluate import Evaluation, evaluate, judge_of
 from .evaluation.samples import write_samples
 from .failures import explain
@@ -244,12 +245,21 @@ def _run(spec: TrialSpec, directory: Path, device: str, status: Status, stop: Ca
             log=directory / TRAINING_LOG,
             stop=stop,
             progress=report.training,
+            score=_score_curve(spec, data, device),
+            num_scores=spec.evaluation.curve_points,
         ),
     )
     report.evaluating(fitted)
     result = _evaluate(spec, directory, data, objective, fitted, device, stop=stop)
     write_status(directory, replace(report.status, state="done", phase=None))
     return result
+
+
+def _score_curve(spec: TrialSpec, data: ConceptDataModule, device: str) -> ScoreCurve | None:
+    """Asks the model in mid-training; None where the evaluation wants no curve, or the objective cannot be asked."""
+    if not spec.evaluation.curve_points or "concept" not in spec.objective.posteriors:
+        return None
+    return ScoreCurve(data, spec.evaluation, device=device)
 
 
 def _evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections import Counter
 from typing import Any
@@ -272,3 +273,51 @@ def test_concepts_come_without_torch() -> None:
 
     code = "import sys, mmvae_bench.concepts as c; c.Schema((c.Attribute('a', ('x', 'y')),)).indices('a=x'); "
     subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True, timeout=60)
+
+
+def flags(number: int, *given: int) -> Schema:
+    """Binary attributes, some of them given."""
+    attributes = tuple(Attribute(f"flag_{k}", ("no", "yes")) for k in range(number))
+    return Schema(attributes, tuple(f"flag_{k}" for k in given))
+
+
+@pytest.mark.parametrize("given", [("a", "a"), ("missing",), ("a", "b")])
+def test_given_names_are_some_of_the_attributes(given: tuple[str, ...]) -> None:
+    attributes = (Attribute("a", ("x", "y")), Attribute("b", ("x", "y")))
+    with pytest.raises(ValueError, match="given attributes are some of"):
+        Schema(attributes, given)
+
+
+def test_given_and_scored_positions_are_all_positions() -> None:
+    schema = flags(5, 3, 1)
+    assert schema.given_positions == (1, 3)
+    assert schema.scored_positions == (0, 2, 4)
+    assert Schema.from_dict(schema.to_dict(), given=schema.given) == schema
+    assert schema.to_dict() == flags(5).to_dict()
+
+
+def test_default_levels() -> None:
+    by_size = {number: flags(number).default_levels for number in (2, 4, 5, 6, 7, 9, 18)}
+    assert by_size == {
+        2: (1, 2), 4: (1, 2, 3, 4), 5: (1, 2, 3, 4, 5), 6: (1, 2, 3, 6), 7: (1, 2, 3, 7), 9: (1, 2, 3, 4, 9),
+        18: (1, 2, 3, 9, 18),
+    }  # fmt: skip
+    assert flags(9, 4).default_levels == (1, 2, 3, 4, 9)
+    assert flags(9, 4, 5).default_levels == (2, 3, 4, 9)
+
+
+def test_masks_keep_the_given_and_every_subset_of_the_others_equally_often() -> None:
+    full = torch.ones(6000, 5, dtype=torch.long)
+    kept = keep_random(full, 3, generator=torch.Generator().manual_seed(0), given=(1,)) >= 0
+    assert kept[:, 1].all()
+    assert (kept.sum(1) == 3).all()
+    counts = kept.unique(dim=0, return_counts=True)[1]
+    assert len(counts) == math.comb(4, 2)
+    assert chisquare(counts.numpy()).pvalue > 0.01
+
+
+def test_a_level_below_the_given_is_refused() -> None:
+    full = torch.ones(2, 3, dtype=torch.long)
+    assert (keep_random(full, 2, generator=torch.Generator(), given=(0, 2)) >= 0).tolist() == [[True, False, True]] * 2
+    with pytest.raises(ValueError, match="from 2 to 3, got 1"):
+        keep_random(full, 1, generator=torch.Generator(), given=(0, 2))

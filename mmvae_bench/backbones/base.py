@@ -29,6 +29,13 @@ class Backbone(ABC):
         """D."""
         return self.spec.latent_size
 
+    def with_latent_size(self, latent_size: int) -> Backbone:
+        """The same family over another number of latent dimensions: for a decoder that is told more than z."""
+        spec = self.spec.model_copy(update={"latent_size": latent_size})
+        backbone = spec.build(schema=self.schema, image_shape=self.image_shape)
+        assert isinstance(backbone, Backbone)
+        return backbone
+
     @abstractmethod
     def image_encoder(self) -> nn.Module:
         """q(z|x): Float[B, C, H, W] to a diagonal normal over Float[B, D]."""

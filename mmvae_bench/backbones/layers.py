@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..concepts import Schema
-from ..distributions import FactorisedCategorical, bernoulli_image, diagonal_normal, product_of_experts
+from ..distributions import FactorisedCategorical, diagonal_normal, product_of_experts
+from ..pixels import ImageLikelihood
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
@@ -71,6 +72,13 @@ class ConceptExperts(nn.Module):
 
     def forward(self, concept: Tensor) -> Distribution:
         """Long[B, A], -1 where unspecified, to a diagonal normal over Float[B, D]."""
+        return product_of_experts(*self.experts(concept), concept >= 0)
+
+    def experts(self, concept: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log scales of the attributes' own experts, without the prior: Float[B, A, D] both.
+
+        Those of unspecified attributes are arbitrary: whoever asks leaves them out.
+        """
         means, log_scales = [], []
         for k, (table, head) in enumerate(zip(self.features.tables(), self.heads, strict=True)):
             mean, log_scale = head(table)
@@ -78,7 +86,7 @@ class ConceptExperts(nn.Module):
             rows = concept[:, k].clamp_min(0)
             means.append(mean[rows])
             log_scales.append(log_scale[rows])
-        return product_of_experts(torch.stack(means, 1), torch.stack(log_scales, 1), concept >= 0)
+        return torch.stack(means, 1), torch.stack(log_scales, 1)
 
 
 class ImageEncoder(nn.Module):
@@ -88,7 +96,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.trunk = trunk
         self.hidden = mlp((trunk_size, *sizes))
-        self.head = GaussianHead(sizes[-1], latent_size)
+        self.head = GaussianHead((trunk_size, *sizes)[-1], latent_size)
 
     def forward(self, image: Tensor) -> Distribution:
         """Float[B, C, H, W] to a diagonal normal over Float[B, D]."""
@@ -96,32 +104,49 @@ class ImageEncoder(nn.Module):
 
 
 class JointEncoder(nn.Module):
-    """q(z|x,y): image features and concept features, concatenated, through fully connected layers."""
+    """q(z|x,y): image features and concept features, concatenated, through fully connected layers.
+
+    Args:
+        trunk: Images to features.
+        values: Concepts to the features of their values.
+        concept: The values' features to those of the concept.
+        join: Applied to both, side by side, before the fully connected layers; None: nothing.
+        sizes: Of the fully connected layers, their input first.
+        latent_size: D.
+    """
 
     def __init__(
-        self, trunk: nn.Module, values: ValueFeatures, concept: nn.Module, *, sizes: Sequence[int], latent_size: int
+        self,
+        trunk: nn.Module,
+        values: ValueFeatures,
+        concept: nn.Module,
+        *,
+        join: nn.Module | None = None,
+        sizes: Sequence[int],
+        latent_size: int,
     ) -> None:
         super().__init__()
         self.trunk, self.values, self.concept = trunk, values, concept
+        self.join = nn.Identity() if join is None else join
         self.hidden = mlp(sizes)
         self.head = GaussianHead(sizes[-1], latent_size)
 
     def forward(self, image: Tensor, concept: Tensor) -> Distribution:
         """Images and fully specified concepts to a diagonal normal over Float[B, D]."""
         features = torch.cat([self.trunk(image), self.concept(self.values(concept))], dim=-1)
-        return diagonal_normal(*self.head(self.hidden(features)))
+        return diagonal_normal(*self.head(self.hidden(self.join(features))))
 
 
-class BernoulliDecoder(nn.Module):
-    """p(x|z): a network that gives the logits of Bernoulli pixels."""
+class ImageDecoder(nn.Module):
+    """p(x|z): a network that gives the parameters of every pixel's distribution."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, likelihood: ImageLikelihood) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.likelihood = network, likelihood
 
     def forward(self, z: Tensor) -> Distribution:
         """Float[B, D] to a distribution over Float[B, C, H, W]."""
-        return bernoulli_image(self.network(z))
+        return self.likelihood.distribution(self.network(z))
 
 
 class ConceptDecoder(nn.Module):

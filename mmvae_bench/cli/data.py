@@ -1,9 +1,11 @@
-"""``mmvae-bench data``: prepare, describe, preview and verify datasets. Torch is imported by the commands, not here."""
+"""``mmvae-bench data``: what is done with datasets. Torch is imported by the commands, not here."""
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,9 @@ from ..specs.components import DatasetSpec, datasets
 from ..specs.errors import ConfigError, Problem, nearest
 from ..specs.overrides import apply_assignments
 
-app = typer.Typer(name="data", help="Prepare, describe, preview and verify datasets.", no_args_is_help=True)
+app = typer.Typer(
+    name="data", help="Prepare, describe, preview, verify, export and import datasets.", no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset; `mmvae-bench list datasets` shows all.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeats.")]
@@ -26,33 +30,55 @@ DataRoot = Annotated[
 ]
 
 
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", min=0, help="Processes that make images; 0: none but this. Default: one a CPU."
+    ),
+]
+
+
 @app.command()
-def prepare(name: Name, settings: Settings = None, as_json: AsJson = False, data_root: DataRoot = None) -> None:
-    """Make a dataset and keep it in the cache."""
+def prepare(
+    name: Name,
+    settings: Settings = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Make a dataset and keep it in the cache; what is there already is checked, and what is damaged made again."""
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
     with _progress() as progress:
-        _show(commands.prepare(spec, progress=progress), as_json)
+        _show(commands.prepare(spec, workers=workers, progress=progress), as_json)
 
 
 @app.command()
-def describe(name: Name, settings: Settings = None, as_json: AsJson = False, data_root: DataRoot = None) -> None:
+def describe(
+    name: Name,
+    settings: Settings = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    data_root: DataRoot = None,
+) -> None:
     """Say what is in a dataset: attributes, sizes, split, fingerprint."""
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
     with _progress() as progress:
-        _show(commands.describe(spec, progress=progress), as_json)
+        _show(commands.describe(spec, workers=workers, progress=progress), as_json)
 
 
 @app.command()
 def preview(
     name: Name,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Where the contact sheet goes.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Where the sheet goes: .png, .jpg or .webp.")],
     num_images: Annotated[int, typer.Option("-n", "--num-images", min=1, max=1000, help="Images on the sheet.")] = 48,
     partition: Annotated[str, typer.Option(help="train, val or test.")] = "train",
+    masks: Annotated[bool, typer.Option("--masks", help="Show the foreground masks beside each image.")] = False,
     settings: Settings = None,
+    workers: Workers = None,
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
@@ -62,22 +88,66 @@ def preview(
     from ..data import commands
 
     with _progress() as progress:
-        shown = commands.preview(spec, out=out, num_images=num_images, partition=partition, progress=progress)
+        shown = commands.preview(
+            spec, out=out, num_images=num_images, partition=partition, masks=masks, workers=workers, progress=progress
+        )
     _show(shown if as_json else {"file": shown["file"], "images": len(shown["rows"])}, as_json)
 
 
 @app.command()
-def verify(name: Name, settings: Settings = None, as_json: AsJson = False, data_root: DataRoot = None) -> None:
+def verify(
+    name: Name,
+    settings: Settings = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    data_root: DataRoot = None,
+) -> None:
     """Check a prepared dataset against its checksums and against images made again. Exit code 1: it differs."""
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
     with _progress() as progress:
-        report = commands.verify(spec, progress=progress)
+        report = commands.verify(spec, workers=workers, progress=progress)
     _show(report, as_json)
     if not report["ok"]:
+        for file in (entry["file"] for entry in report["files"] if not entry["ok"]):
+            typer.echo(f"damaged or missing: {file}", err=True)
         typer.echo("the dataset is damaged or differs: `mmvae-bench data prepare` makes damaged files again", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    name: Name,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="A new folder for the Parquet files.")],
+    settings: Settings = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Write a dataset as Parquet files with PNG images, which `datasets.load_dataset` reads."""
+    spec = _spec(name, settings, data_root)
+    from ..data import commands
+
+    with _progress() as progress:
+        _show(commands.export(spec, out=out, workers=workers, progress=progress), as_json)
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `mmvae-bench data export` wrote.")],
+    name: Name,
+    settings: Settings = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+    data_root: DataRoot = None,
+) -> None:
+    """Read an export into the cache instead of making the images, where it is the dataset that is named."""
+    spec = _spec(name, settings, data_root)
+    from ..data import commands
+
+    with _progress() as progress:
+        _show(commands.import_from(spec, folder=folder, workers=workers, progress=progress), as_json)
 
 
 def _spec(name: str, settings: list[str] | None, data_root: Path | None) -> DatasetSpec:
@@ -118,6 +188,11 @@ def _text(item: Any) -> str:
     return f"{item:.4g}" if isinstance(item, float) else str(item)
 
 
+def _program() -> list[str]:
+    """How this program was called: by its name, or as ``python -m mmvae_bench``."""
+    return [sys.executable, "-m", "mmvae_bench"] if Path(sys.argv[0]).name == "__main__.py" else ["mmvae-bench"]
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr, shown only where stderr is a terminal and only while there is something to do."""
@@ -134,4 +209,12 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("images", visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        try:
+            yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        except KeyboardInterrupt:
+            bar.stop()
+            # The arguments are all that decides what is made, so the same command goes on.
+            typer.echo(
+                f"interrupted; what is made is kept; go on with:\n{shlex.join([*_program(), *sys.argv[1:]])}", err=True
+            )
+            raise

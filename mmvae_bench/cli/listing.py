@@ -53,10 +53,22 @@ def _component(spec: type[ComponentSpec]) -> dict[str, Any]:
         entry["posteriors"] = sorted(spec.posteriors)
         entry["stages"] = list(spec.stage_names)
         entry["partial_concepts"] = spec.partial_concepts
+        entry["likelihoods"] = sorted(spec.likelihoods)
+        entry["can"] = list(_answers(spec))
     if issubclass(spec, DatasetSpec) and not any(field.is_required() for field in fields.values()):
         entry["attributes"] = spec.parse({}).schema().to_dict()
     entry["parameters"] = [_parameter(key, field) for key, field in fields.items() if key != "name"]
     return entry
+
+
+def _answers(spec: type[ObjectiveSpec]) -> Iterator[str]:
+    """What a model can be asked, in the words of ``Objective``."""
+    if "concept" in spec.posteriors:
+        yield "imagine concepts" if spec.partial_concepts else "imagine fully specified concepts"
+    if "image" in spec.posteriors and "concept" in spec.likelihoods:
+        yield "describe images"
+    if "image" in spec.likelihoods and spec.posteriors & {"image", "joint"}:
+        yield "reconstruct images" if "image" in spec.posteriors else "reconstruct images with their concepts"
 
 
 def _parameter(key: str, field: FieldInfo) -> dict[str, Any]:
@@ -84,7 +96,7 @@ def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
     yield entry["name"]
     yield f"    {entry['summary']}"
     yield f"    {entry['reference']}"
-    for key in ("posteriors", "stages"):
+    for key in ("posteriors", "likelihoods", "stages", "can"):
         if key in entry:
             yield f"    {key}: {', '.join(entry[key])}"
     for name, values in entry.get("attributes", {}).items():

@@ -1,15 +1,16 @@
 """What every dataset gives: images that stay on the device, the rows of each partition, and a fingerprint.
 
-Shapes: B batch, C channel, H height, W width, A attribute, N image.
+Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T word of a caption.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -29,18 +30,25 @@ class Batch:
         image: Float[B, C, H, W] in [0, 1].
         concept: Long[B, A], value indices.
         index: Long[B], row in the dataset.
+        mask: Bool[B, M, H, W], foreground masks; None where the dataset has none.
+        tokens: Long[B, T], captions; None outside of the text view.
     """
 
     image: Tensor
     concept: Tensor
     index: Tensor
+    mask: Tensor | None = None
+    tokens: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
-        return Batch(self.image.to(device), self.concept.to(device), self.index.to(device))
+        moved: dict[str, Any] = {
+            field.name: part.to(device) for field in fields(self) if (part := getattr(self, field.name)) is not None
+        }
+        return Batch(**moved)
 
 
 class ImageStore(Protocol):
@@ -130,12 +138,22 @@ class ConceptDataModule(pl.LightningDataModule):
     :meth:`prepare_data`, once per fingerprint, safely from several processes.
     """
 
+    parallel: ClassVar[bool] = False
+    """Whether images are made by several processes."""
+
     def __init__(self, spec: DatasetSpec) -> None:
         super().__init__()
         self.spec = spec
         self.schema: Schema = spec.schema()
         self.image_shape: tuple[int, int, int] = spec.image_shape()
         self._store: ImageStore | None = None
+        self.workers: int | None = None
+        """Processes that make images where :attr:`parallel`: None for one a CPU core, 0 for this process itself."""
+
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """Scalars of each image by name, [N] each, where the dataset has any; needs :meth:`setup`."""
+        return {}
 
     @property
     def store(self) -> ImageStore:
@@ -165,6 +183,11 @@ class ConceptDataModule(pl.LightningDataModule):
     def rows(self, partition: str, *, split: str | None = None) -> Tensor:
         """Long[n]: the rows of ``train``, ``val`` or ``test``, under the spec's split or another one."""
         raise NotImplementedError
+
+    def combinations(self) -> dict[str, list[list[int]]] | None:
+        """What the spec's split divides between the partitions: full concepts of a schema whose combinations can be
+        listed; of a larger one also parts of concepts, such as objects. None where it divides images."""
+        return None
 
     def concepts(self, partition: str, *, split: str | None = None) -> Tensor:
         """Long[n, A]: the concepts of a partition."""

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from ..specs.components import DatasetSpec
+from ..specs.errors import BenchmarkError
 from .base import ConceptDataModule
 from .rendering.image_set import Progress
 
 
-def prepare(spec: DatasetSpec, *, progress: Progress | None = None) -> dict[str, Any]:
+def prepare(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Makes the dataset, or finds it made already."""
     started = time.perf_counter()
-    data = _ready(spec, progress)
+    data = _ready(spec, progress, workers)
     return {
         "name": spec.name,
         "source": spec.source,
@@ -25,33 +26,67 @@ def prepare(spec: DatasetSpec, *, progress: Progress | None = None) -> dict[str,
     }
 
 
-def describe(spec: DatasetSpec, *, progress: Progress | None = None) -> dict[str, Any]:
+def describe(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """What is in the dataset; makes it where needed."""
-    return _ready(spec, progress).describe()
+    return _ready(spec, progress, workers).describe()
 
 
 def preview(
-    spec: DatasetSpec, *, out: Path, num_images: int, partition: str = "train", progress: Progress | None = None
+    spec: DatasetSpec,
+    *,
+    out: Path,
+    num_images: int,
+    partition: str = "train",
+    masks: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Writes a labelled contact sheet; makes the dataset where needed."""
+    from .preview import check_picture_name
     from .preview import preview as write
 
-    return write(_ready(spec, progress), out, num_images=num_images, partition=partition)
+    check_picture_name(out)
+    return write(_ready(spec, progress, workers), out, num_images=num_images, partition=partition, masks=masks)
 
 
-def verify(spec: DatasetSpec, *, progress: Progress | None = None) -> dict[str, Any]:
+def verify(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """Compares the prepared dataset with its checksums and with images made again; ``ok`` sums it up."""
-    report: dict[str, Any] = _module(spec, progress).verify()
+    report: dict[str, Any] = _module(spec, progress, workers).verify()
     return report
 
 
-def _ready(spec: DatasetSpec, progress: Progress | None) -> ConceptDataModule:
-    data = _module(spec, progress)
+def export(
+    spec: DatasetSpec, *, out: Path, workers: int | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Writes the dataset as Parquet files; makes it where needed."""
+    from .shards.export import export as write
+
+    return write(_ready(spec, progress, workers), out, progress=progress)
+
+
+def import_from(
+    spec: DatasetSpec, *, folder: Path, workers: int | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Reads an export into the cache instead of making the images."""
+    data = _module(spec, progress, workers)
+    if not data.parallel:
+        raise BenchmarkError(f"{spec.name} cannot be imported: `mmvae-bench data prepare {spec.name}` makes it quickly")
+    from .sharded import ShardedDataModule
+
+    assert isinstance(data, ShardedDataModule)
+    return data.import_from(folder)
+
+
+def _ready(spec: DatasetSpec, progress: Progress | None, workers: int | None) -> ConceptDataModule:
+    data = _module(spec, progress, workers)
     data.prepare_data()
     data.setup()
     return data
 
 
-def _module(spec: DatasetSpec, progress: Progress | None) -> ConceptDataModule:
+def _module(spec: DatasetSpec, progress: Progress | None, workers: int | None) -> ConceptDataModule:
     data: ConceptDataModule = spec.build(progress=progress)
+    if workers is not None and not data.parallel:
+        raise BenchmarkError(f"{spec.name} is made by one process: leave --workers out")
+    data.workers = workers
     return data

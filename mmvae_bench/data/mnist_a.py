@@ -18,21 +18,18 @@ from ..files import read_json
 from ..paths import cache_root
 from ..specs.datasets.mnist_a import MnistASpec
 from ..specs.errors import BenchmarkError
-from .base import PARTITIONS, ConceptDataModule
 from .cache import META, build_once, inspect
+from .partitions import PartitionedDataModule
 from .rendering.image_set import MnistAImages, Progress
 from .sources import DigitSource, digit_source
 from .splits import FRACTIONS, compositional_partition, random_partition
 from .store import BitStore
 
-OTHER_SPLIT_SEED = 42
-"""Seed of a split other than the spec's own: that of the published one."""
-
 NUM_VERIFIED = 20_000
 """Images that :meth:`MnistADataModule.verify` makes again; all of a smaller dataset."""
 
 
-class MnistADataModule(ConceptDataModule):
+class MnistADataModule(PartitionedDataModule):
     """The images of MNIST-A, rendered once into the cache and kept as bits.
 
     Args:
@@ -42,6 +39,7 @@ class MnistADataModule(ConceptDataModule):
     """
 
     spec: MnistASpec
+    too_small = "raise num_sources or replicas"
 
     def __init__(
         self, spec: MnistASpec, *, source: DigitSource | None = None, progress: Progress | None = None
@@ -50,7 +48,6 @@ class MnistADataModule(ConceptDataModule):
         self.images = MnistAImages(spec, source or digit_source(spec.source))
         self.progress = progress
         self.meta: dict[str, Any] = {}
-        self._partitions: dict[tuple[str, int], Tensor] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -80,52 +77,13 @@ class MnistADataModule(ConceptDataModule):
         self._store = BitStore(images, concepts, image_shape=self.image_shape)
         self._partitions.clear()
 
-    def rows(self, partition: str, *, split: str | None = None) -> Tensor:
-        """Long[R], ascending, on the store's device.
-
-        Args:
-            partition: train, val or test.
-            split: None for the spec's split under the spec's split seed; a name for that split under seed 42 whatever
-                the spec says, so that what is trained on it (the classifier) depends on the fingerprint only.
-
-        Raises:
-            BenchmarkError: where the dataset is so small that nothing falls into the partition.
-        """
-        if partition not in PARTITIONS:
-            raise ValueError(f"no partition is called {partition!r}: {', '.join(PARTITIONS)}")
-        name, seed = (self.spec.split, self.spec.split_seed) if split is None else (split, OTHER_SPLIT_SEED)
-        rows = (self._partition(name, seed) == PARTITIONS.index(partition)).nonzero()[:, 0]
-        if not len(rows):
-            raise BenchmarkError(
-                f"{self.spec.name}: split {name} with seed {seed} leaves no image for {partition} among the "
-                f"{len(self.store):,} of source {self.spec.source}; raise num_sources or replicas"
-            )
-        return rows
-
     def describe(self) -> dict[str, Any]:
         """Plain JSON: the recipe, sizes of the partitions, marginals of the training concepts, fingerprints."""
-        partition = self._partition(self.spec.split, self.spec.split_seed)
-        training = self.store.concepts[partition == PARTITIONS.index("train")]
         return {
-            "name": self.spec.name,
+            **super().describe(),
             "source": self.meta["source"],
-            "schema": self.schema.to_dict(),
-            "image_shape": list(self.image_shape),
-            "split": self.spec.split,
-            "split_seed": self.spec.split_seed,
-            "num_images": len(self.store),
-            "sizes": {name: int((partition == index).sum()) for index, name in enumerate(PARTITIONS)},
-            "combinations": self._combinations(),
-            "marginals": {
-                attribute.name: _frequencies(training[:, index], len(attribute))
-                for index, attribute in enumerate(self.schema.attributes)
-            },
             "storage_bytes": sum(entry["bytes"] for entry in self.meta["files"].values()),
-            **{
-                key: self.meta[key]
-                for key in ("fingerprint", "pixel_hash", "recipe", "generator", "source_md5", "made_with")
-            },
-            "path": str(self.cache_path),
+            **{key: self.meta[key] for key in ("pixel_hash", "recipe", "generator", "source_md5", "made_with")},
         }
 
     def verify(self) -> dict[str, Any]:
@@ -167,13 +125,8 @@ class MnistADataModule(ConceptDataModule):
             "different": different,
         }
 
-    def _partition(self, split: str, seed: int) -> Tensor:
-        """Byte[N]: the partition of every image, on the store's device."""
-        if (split, seed) not in self._partitions:
-            self._partitions[split, seed] = self._assign(split, seed)
-        return self._partitions[split, seed].to(self.store.concepts.device)
-
-    def _assign(self, split: str, seed: int) -> Tensor:
+    def assign(self, split: str, seed: int) -> Tensor:
+        """Byte[N]: by image, by source digit or by concept."""
         rows = torch.arange(len(self.store))
         source, replica = self.images.identity(rows, num_digits=self.meta["num_digits"])
         if split == "iid":
@@ -184,17 +137,12 @@ class MnistADataModule(ConceptDataModule):
             return compositional_partition(self.schema, self.store.concepts, seed=seed)
         raise ValueError(f"no split is called {split!r}: iid, iid_disjoint, comp")
 
-    def _combinations(self) -> dict[str, list[list[int]]] | None:
+    def combinations(self) -> dict[str, list[list[int]]] | None:
+        """The compositional split, in its own order; None for the other splits."""
         if self.spec.split != "comp":
             return None
         parts = compositional_split(self.schema, seed=self.spec.split_seed, fractions=FRACTIONS)
         return {name: part.tolist() for name, part in parts.items()}
-
-
-def _frequencies(values: Tensor, num_values: int) -> list[float]:
-    """How often each value occurs, as fractions."""
-    frequencies: list[float] = (values.bincount(minlength=num_values).double() / max(1, len(values))).tolist()
-    return frequencies
 
 
 def _arrays(folder: Path) -> tuple[np.ndarray, np.ndarray]:

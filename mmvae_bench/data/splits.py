@@ -17,12 +17,13 @@ FRACTIONS = (0.85, 0.05, 0.10)
 """Of train, val and test (Vedantam et al. 2018, released code)."""
 
 
-def random_partition(*counters: Tensor, seed: int) -> Tensor:
-    """Each item to train, val or test with probability 0.85, 0.05, 0.10, independently.
+def random_partition(*counters: Tensor, seed: int, fractions: tuple[float, float, float] = FRACTIONS) -> Tensor:
+    """Each item to train, val or test with probability 0.85, 0.05, 0.10 or as told, independently.
 
     Args:
         *counters: Long[N] each; items with equal counters share a partition.
         seed: Seed of the split.
+        fractions: Of train, val and test.
 
     Returns:
         Byte[N], index into ``PARTITIONS``.
@@ -31,7 +32,7 @@ def random_partition(*counters: Tensor, seed: int) -> Tensor:
     [16964, 1027, 2009]
     """
     u = counter.uniform(counter.keys(derive_seed("split", seed=seed), *counters), 1)[:, 0]
-    return ((u >= FRACTIONS[0]).byte() + (u >= FRACTIONS[0] + FRACTIONS[1]).byte()).to(torch.uint8)
+    return ((u >= fractions[0]).byte() + (u >= fractions[0] + fractions[1]).byte()).to(torch.uint8)
 
 
 def compositional_partition(schema: Schema, concepts: Tensor, *, seed: int) -> Tensor:

@@ -1,17 +1,22 @@
-"""Binary images as bits: eight pixels a byte on the device, unpacked a batch at a time.
+"""Images resident on one device, a batch of them at a time as floats: binary ones as bits, others as bytes.
 
-The 700,000 images of MNIST-A take 358 MB so, against 2.9 GB as bytes.
+The 700,000 images of MNIST-A take 358 MB as bits, against 2.9 GB as bytes.
 
-Shapes: N image, B batch, C channel, H height, W width, A attribute, P pixel (C x H x W), K byte (P / 8, rounded up).
+Shapes: N image, B batch, C channel, H height, W width, A attribute, P pixel (C x H x W), K byte (P / 8, rounded up),
+M mask, L mask byte (M x H x W / 8, rounded up), n image of a part.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding, pad
 
 from .base import Batch
+from .byte_rows import ByteRows
 
 
 def pack_bits(pixels: Tensor) -> Tensor:
@@ -85,6 +90,86 @@ class BitStore:
         if self.packed.device == torch.device(device):
             return self
         return BitStore(self.packed.to(device), self.concepts.to(device), image_shape=self.image_shape)
+
+
+class ByteStore:
+    """A fixed set of images of 256 shades with their concepts, resident on one device.
+
+    On the CPU the images may lie in several parts, files mapped into memory that the processes of one machine share;
+    they are read, not copied. On a GPU they are one tensor.
+
+    Args:
+        images: Byte[n, P] each, consecutive, flattened in the order channel, row, column: arrays on the CPU, or one
+            tensor.
+        concepts: Integer[N, A], value indices.
+        image_shape: (C, H, W).
+        masks: Byte[n, L] each, foreground masks as :func:`pack_bits` of Bool[M, H, W]; None where there are none.
+
+    Raises:
+        ValueError: where the shapes do not fit together.
+
+    >>> store = ByteStore([np.array([[0, 51, 255]], np.uint8)], torch.tensor([[1]]), image_shape=(3, 1, 1))
+    >>> store.batch(torch.tensor([0])).image.flatten().tolist() == [0.0, torch.tensor(0.2).item(), 1.0]
+    True
+    """
+
+    def __init__(
+        self,
+        images: Sequence[np.ndarray] | Tensor,
+        concepts: Tensor,
+        *,
+        image_shape: tuple[int, int, int],
+        masks: Sequence[np.ndarray] | Tensor | None = None,
+    ) -> None:
+        channels, height, width = image_shape
+        self.image_shape, self.concepts = image_shape, concepts.long()
+        self._images = ByteRows(images)
+        self._masks = None if masks is None else ByteRows(masks)
+        # The bits that fill up the last byte of the masks are fewer than those of one mask.
+        self.num_masks = 0 if self._masks is None else self._masks.num_bytes * 8 // (height * width)
+        expected, found = (len(concepts), channels * height * width), (len(self._images), self._images.num_bytes)
+        if found != expected or (self._masks is not None and len(self._masks) != len(concepts)):
+            raise ValueError(f"images of {image_shape} are Byte{list(expected)}, and so many masks, got {list(found)}")
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images are."""
+        return self.concepts.device
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the images, masks and concepts take."""
+        row = self._images.num_bytes + (0 if self._masks is None else self._masks.num_bytes)
+        return row * len(self) + int(self.concepts.nbytes)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The images of ``rows`` (Long[B]), as floats, multiples of 1/255; with their masks where there are any."""
+        rows = rows.to(self.device)
+        pixels = self._images.take(rows).view(len(rows), *self.image_shape)
+        image = pixels.float().div_(255)
+        return Batch(image, self.concepts[rows], rows, mask=self._mask(rows))
+
+    def to(self, device: torch.device | str) -> ByteStore:
+        """The store on another device; itself where it is there already."""
+        if self.device == torch.device(device):
+            return self
+        masks = None if self._masks is None else self._masks.whole(device)
+        concepts = self.concepts.to(device)
+        return ByteStore(self._images.whole(device), concepts, image_shape=self.image_shape, masks=masks)
+
+    def _mask(self, rows: Tensor) -> Tensor | None:
+        if self._masks is None:
+            return None
+        _, height, width = self.image_shape
+        packed, num_bits = self._masks.take(rows), self.num_masks * height * width
+        if packed.device.type == "cpu":  # numpy has a loop of its own for it, many times as fast
+            bits = torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=num_bits)).view(torch.bool)
+        else:
+            bits = unpack_bits(packed, num_bits)
+        return bits.view(len(rows), self.num_masks, height, width)
 
 
 def _shifts(device: torch.device) -> Tensor:

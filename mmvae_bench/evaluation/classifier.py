@@ -6,7 +6,7 @@ Shapes: B batch, C channel, H height, W width, A attribute, V value.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..concepts import Schema
+from ..metrics.functional import NOT_SCORED
 from ..specs.classifiers.conv import ConvPublishedSpec, ConvThinSpec
 
 IMAGES_AT_ONCE = 250
@@ -95,7 +96,7 @@ class HeldOut:
 
     Attributes:
         concepts: Long[N, A], the truth.
-        predictions: Long[N, A].
+        predictions: Long[N, A]; -1 for an attribute that is not scored.
     """
 
     concepts: Tensor
@@ -103,8 +104,9 @@ class HeldOut:
 
     @property
     def right(self) -> Tensor:
-        """Double[N, A]: 1 where an attribute is read correctly."""
-        return (self.predictions == self.concepts).double()
+        """Double[N, A]: 1 where an attribute is read correctly, nan where it is not scored."""
+        right = (self.predictions == self.concepts).double()
+        return right.masked_fill(self.predictions == NOT_SCORED, math.nan)
 
 
 @dataclass(frozen=True)
@@ -126,20 +128,37 @@ class ObservationClassifier:
     held_out: HeldOut
 
     @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
-        """The most probable value of each attribute: Float[B, C, H, W], on the network's device, to Long[B, A]."""
-        parts = [read(self.network(part)) for part in images.split(IMAGES_AT_ONCE)]
+    def predict(self, images: Tensor, *, given: Tensor | None = None) -> Tensor:
+        """The most probable value of each attribute, -1 for the given ones (``Schema.given``), which are not scored.
+
+        Args:
+            images: Float[B, C, H, W], on the network's device.
+            given: Long[B, A], the concepts that the images are of, of which the network is told the given attributes;
+                needed where the schema has any.
+
+        Returns:
+            Long[B, A].
+
+        Raises:
+            ValueError: where the schema has given attributes and ``given`` leaves one out.
+        """
+        if given is None:
+            parts = [read_concepts(self.network, part, None, self.schema) for part in images.split(IMAGES_AT_ONCE)]
+        else:
+            both = zip(images.split(IMAGES_AT_ONCE), given.split(IMAGES_AT_ONCE), strict=True)
+            parts = [read_concepts(self.network, part, concepts, self.schema) for part, concepts in both]
         return torch.cat(parts) if parts else torch.empty(0, len(self.schema), dtype=torch.long, device=images.device)
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """The fraction of held-out real images whose attribute is read correctly, by attribute."""
-        return dict(zip(self.schema.names, self.held_out.right.mean(0).tolist(), strict=True))
+        """The fraction of held-out real images whose attribute is read correctly, by attribute; no given ones."""
+        right = self.held_out.right.mean(0).tolist()
+        return {self.schema.names[k]: right[k] for k in self.schema.scored_positions}
 
     @property
     def mean_accuracy(self) -> float:
         """The mean of :attr:`accuracy` over attributes."""
-        return float(self.held_out.right.mean())
+        return float(self.held_out.right.nanmean())
 
     @property
     def weights_hash(self) -> str:
@@ -161,6 +180,30 @@ class ObservationClassifier:
         }
 
 
-def read(logits: Sequence[Tensor]) -> Tensor:
-    """Float[B, V] an attribute to Long[B, A]: the largest of each."""
-    return torch.stack([part.argmax(1) for part in logits], dim=1)
+def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schema: Schema) -> list[Tensor]:
+    """The logits of each scored attribute, Float[B, V], in the order of the schema.
+
+    Args:
+        network: Called with the images; with the given attributes, Long[B, G], beside them where the schema has any.
+        images: Float[B, C, H, W].
+        concepts: Long[B, A], of which only the given attributes are looked at; None where there are none.
+        schema: The attributes.
+
+    Raises:
+        ValueError: where the schema has given attributes and ``concepts`` leaves one out.
+    """
+    told: tuple[Tensor, ...] = ()
+    if schema.given:
+        if concepts is None or bool((concepts[:, list(schema.given_positions)] < 0).any()):
+            raise ValueError(f"the classifier must be told {', '.join(schema.given)} with every image")
+        told = (concepts[:, list(schema.given_positions)].to(images.device),)
+    logits: list[Tensor] = network(images, *told)
+    return logits
+
+
+def read_concepts(network: nn.Module, images: Tensor, concepts: Tensor | None, schema: Schema) -> Tensor:
+    """The largest of the logits of each attribute, Long[B, A], -1 for the given ones; see :func:`logits_of`."""
+    logits = logits_of(network, images, concepts, schema)
+    values = torch.full((len(images), len(schema)), NOT_SCORED, dtype=torch.long, device=images.device)
+    values[:, list(schema.scored_positions)] = torch.stack([part.argmax(1) for part in logits], dim=1)
+    return values

@@ -27,7 +27,7 @@ from ..specs.base import content_hash
 from ..specs.classifiers.conv import TrainedClassifierSpec
 from ..specs.components import ClassifierSpec
 from ..specs.seeds import derive_seed
-from .classifier import IMAGES_AT_ONCE, HeldOut, ObservationClassifier, read
+from .classifier import IMAGES_AT_ONCE, HeldOut, ObservationClassifier, logits_of, read_concepts
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -125,13 +125,16 @@ def _fit(
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
     )
+    scored = list(data.schema.scored_positions)
     network.train()
     # Dropout draws from the global generator.
     with own_randomness(derive_seed("classifier noise", seed=spec.seed), device):
         for step, batch in enumerate(loader):
             for group in optimiser.param_groups:
                 group["lr"] = spec.learning_rate * learning_rate_factor(step, spec.steps)
-            loss = cross_entropy(network(batch.image.to(device)), batch.concept.to(device))
+            concepts = batch.concept.to(device)
+            logits = logits_of(network, batch.image.to(device), concepts, data.schema)
+            loss = cross_entropy(logits, concepts[:, scored])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -167,7 +170,7 @@ def _read_held_out(network: nn.Module, data: ConceptDataModule, *, device: torch
     for part in rows.split(IMAGES_AT_ONCE):
         batch = data.store.batch(part)
         concepts.append(batch.concept.cpu())
-        predictions.append(read(network(batch.image.to(device))).cpu())
+        predictions.append(read_concepts(network, batch.image.to(device), batch.concept, data.schema).cpu())
     return HeldOut(torch.cat(concepts), torch.cat(predictions))
 
 

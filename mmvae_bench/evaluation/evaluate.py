@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 from torch.distributions import Distribution
 
 from ..data.base import ConceptDataModule
@@ -15,13 +16,15 @@ from ..specs.components import classifiers
 from ..specs.trial import EvaluationSpec
 from .classifier import ObservationClassifier
 from .classifier_training import Progress, observation_classifier
+from .named import named_query_scores
 from .protocols import PROTOCOL_RULES
-from .queries import Queries, fixed_queries
+from .queries import Queries, fixed_queries, named_queries
 from .real_images import classifier_scores, description_scores, elbo_score
 from .references import TrainingConcepts
 from .sampling import predictions_of
 from .score import Score
-from .scoring import Intervals, Judge, accuracy_on_real_images
+from .scoring import Intervals, Judge, num_unmatched
+from .watched import real_frequency_scores, watched_scores
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def evaluate(
 
     Images are drawn once for each query and shared by the protocols. A model without q(z|y) has no 3 C's, one without
     q(z|x) no description accuracy, and one that takes full concepts only is asked at the highest level only.
+    The queries and the attributes that a dataset names (``named_queries``, ``watched_attributes``) have scores of their
+    own.
 
     Args:
         model: Moved to ``device`` and left there; its mode is as it was.
@@ -63,26 +68,36 @@ def evaluate(
     device = torch.device(device)
     model.to(device)
     intervals = Intervals(evaluation.num_resamples, evaluation.seed)
+
+    def ask(queries: Queries) -> Tensor:
+        return predictions_of(
+            model, classifier, data, queries,
+            num_samples=evaluation.num_samples, seed=evaluation.seed, progress=progress,
+        )  # fmt: skip
+
     with validated_distributions():
         classifier = judge_of(data, evaluation, device=device, progress=progress)
         training = TrainingConcepts(data.concepts("train"), sizes=data.schema.sizes)
         judge = Judge(data.schema, data.spec.split, training, classifier.held_out, intervals)
+        watched = data.spec.watched_attributes
         scores: list[Score] = []
         unmatched: dict[str, int] = {}
         for partition in evaluation.partitions:
-            for queries in _answerable(model, fixed_queries(data, evaluation, partition)):
-                predictions = predictions_of(
-                    model, classifier, data, queries,
-                    num_samples=evaluation.num_samples, seed=evaluation.seed, progress=progress,
-                )  # fmt: skip
+            asked = []
+            for queries in answerable(model, fixed_queries(data, evaluation, partition)):
+                predictions = ask(queries)
+                asked.append((queries, predictions))
                 for protocol in evaluation.protocols:
                     scores += judge.scores(PROTOCOL_RULES[protocol], queries, predictions)
-                matched = ~accuracy_on_real_images(classifier.held_out, queries.concepts).isnan().all(1)
-                unmatched[f"{partition}/{queries.level}"] = int((~matched).sum())
+                unmatched[f"{partition}/{queries.level}"] = num_unmatched(classifier.held_out, queries.concepts)
+            scores += watched_scores(judge, watched, asked, num_samples=evaluation.num_samples)
+            for queries in answerable(model, named_queries(data, evaluation, partition)):
+                scores += named_query_scores(judge, queries, ask(queries))
             if model.can_describe:
                 scores += description_scores(model, data, partition, intervals, device=device)
             scores.append(elbo_score(model, data, partition, intervals, device=device))
         scores += classifier_scores(classifier, data, intervals)
+        scores += real_frequency_scores(judge, watched)
     return Evaluation(scores, classifier, unmatched)
 
 
@@ -110,7 +125,8 @@ def validated_distributions() -> Iterator[None]:
         Distribution.set_default_validate_args(before)
 
 
-def _answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
+def answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
+    """Those of the queries that the model's mathematics can answer."""
     if not model.can_imagine:
         return []
     return [each for each in queries if model.spec.partial_concepts or each.level == len(model.schema)]

@@ -1,7 +1,8 @@
 """The fixed questions that every model trained on the same dataset and split is asked.
 
 On ``iid`` splits: every combination of values, several times, at each level; a level is a number of specified
-attributes, and which ones stay is drawn uniformly for each query. On ``comp``: the combinations held out, in full.
+attributes, and which ones stay is drawn uniformly for each query, but for the given ones (``Schema.given``), which
+always do. On ``comp``: the combinations held out, in full. Datasets name further queries of their own.
 Nothing here depends on the objective, so scores can be compared query by query.
 
 Shapes: Q query, A attribute, N image.
@@ -16,8 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..concepts import Schema, compositional_split, keep_random
+from ..concepts import Schema, keep_random, specified
 from ..data.base import ConceptDataModule
+from ..metrics.functional import satisfied
+from ..specs.errors import ConfigError, Problem
 from ..specs.seeds import derive_seed
 from ..specs.trial import EvaluationSpec
 
@@ -38,12 +41,14 @@ class Queries:
         concepts: Long[Q, A], -1 where unspecified.
         groups: Long[Q], the number of the full concept that each was made from. Queries of one group are one question
             asked again, and an interval resamples groups. None: each is one of its own.
+        name: Of a query that the dataset names; None: one of the fixed ones.
     """
 
     partition: str
     level: int
     concepts: Tensor
     groups: Tensor | None = None
+    name: str | None = None
 
     def __len__(self) -> int:
         return len(self.concepts)
@@ -51,13 +56,16 @@ class Queries:
 
 def fixed_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition: str) -> list[Queries]:
     """The queries of a partition, from the highest level down; see :func:`make_queries`."""
+    # Of a schema too large to list a split may divide objects, not concepts: there the images say what is held out.
+    parts = data.combinations() if is_listed(data.schema) else None
     return make_queries(
         data.schema,
         split=data.spec.split,
         split_seed=data.spec.split_seed,
         partition=partition,
         evaluation=evaluation,
-        concepts=lambda: data.concepts(partition),
+        concepts=data.concepts,
+        combinations=None if parts is None else torch.tensor(parts[partition], dtype=torch.long),
     )
 
 
@@ -68,18 +76,26 @@ def make_queries(
     split_seed: int,
     partition: str,
     evaluation: EvaluationSpec,
-    concepts: Callable[[], Tensor],
+    concepts: Callable[[str], Tensor],
+    combinations: Tensor | None = None,
 ) -> list[Queries]:
     """The queries of a partition, from the highest level down.
+
+    The full concepts behind them are, each asked ``query_repeats`` times,
+
+    - on ``iid`` splits, all combinations of the schema; of a schema with more than 4,096 the concepts of images of the
+      partition, drawn without replacement: 240 times the repeats, each asked once, as far as there are any;
+    - on ``comp``, the combinations that the split gives the partition; where it does not divide combinations (it may
+      hold out objects, say), the distinct concepts of the partition's images that no training image has.
 
     Args:
         schema: Of the concepts.
         split: ``comp`` asks full concepts only.
         split_seed: Seed of the split.
         partition: val or test.
-        evaluation: Levels, repeats and seed.
-        concepts: Gives the concepts of the partition's images, Long[N, A]; called where the schema has more than 4,096
-            combinations. There 240 images (times the repeats) are drawn without replacement, as far as there are any.
+        evaluation: Levels, repeats, the largest number of concepts, and seed.
+        concepts: Gives the concepts of the images of a partition, Long[N, A]; called where they are needed.
+        combinations: Long[C, A], those that the split gives the partition; None where it does not divide them.
     """
     identity = {
         "names": list(schema.names),
@@ -90,25 +106,74 @@ def make_queries(
         "repeats": evaluation.query_repeats,
         "seed": evaluation.seed,
     }
-    levels = evaluation.levels or tuple(range(1, len(schema) + 1))
-    if split == COMPOSITIONAL:
+    levels = evaluation.levels or schema.default_levels
+    compositional = split == COMPOSITIONAL
+    if compositional:
         levels = tuple(level for level in levels if level == len(schema))
-    if math.prod(schema.sizes) > MAX_COMBINATIONS:
-        every, repeats = concepts().cpu(), evaluation.query_repeats
-        order = torch.randperm(len(every), generator=_generator("query images", identity))
-        full = every[order[: NUM_SAMPLED * repeats]]
+    large = not is_listed(schema)
+    largest = evaluation.num_queries or (NUM_SAMPLED if large else None)
+    if large and not compositional:
+        assert largest is not None
+        full = _drawn(concepts(partition).cpu(), largest * evaluation.query_repeats, "query images", identity)
     else:
-        if split == COMPOSITIONAL:
-            combinations = compositional_split(schema, seed=split_seed)[partition]
+        if not compositional:
+            distinct = schema.combinations()
+        elif combinations is not None:
+            schema.check(combinations)
+            distinct = combinations
         else:
-            combinations = schema.combinations()
-        full = combinations.repeat(evaluation.query_repeats, 1)
+            distinct = novel_concepts(concepts(partition).cpu(), concepts("train").cpu())
+        if largest is not None and largest < len(distinct):
+            distinct = _drawn(distinct, largest, "query combinations", identity)
+        full = distinct.repeat(evaluation.query_repeats, 1)
     groups = full.unique(dim=0, return_inverse=True)[1]
     queries = []
     for level in sorted(levels, reverse=True):
         generator = _generator("queries", identity | {"level": level})
-        queries.append(Queries(partition, level, keep_random(full, level, generator=generator), groups))
+        kept = keep_random(full, level, generator=generator, given=schema.given_positions)
+        queries.append(Queries(partition, level, kept, groups))
     return queries
+
+
+def is_listed(schema: Schema) -> bool:
+    """Whether the schema has few enough combinations of values to ask about all of them."""
+    return math.prod(schema.sizes) <= MAX_COMBINATIONS
+
+
+def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition: str) -> list[Queries]:
+    """The queries that the dataset names, each asked ``query_repeats`` times, as one concept in several rows.
+
+    Raises:
+        ConfigError: where a concept is none of the schema's, or leaves a given attribute unspecified.
+    """
+    found = []
+    for name, text in data.spec.named_queries().items():
+        concept = data.schema.parse(text)
+        lacking = [data.schema.names[k] for k in data.schema.given_positions if concept[k] < 0]
+        if lacking:
+            raise ConfigError([Problem(f"query {name!r} must specify {', '.join(lacking)}", value=repr(text))])
+        asked = concept.repeat(evaluation.query_repeats, 1)
+        groups = torch.zeros(len(asked), dtype=torch.long)
+        found.append(Queries(partition, int(specified(concept).sum()), asked, groups, name))
+    return found
+
+
+def novel_concepts(held_out: Tensor, training: Tensor) -> Tensor:
+    """The distinct concepts of held-out images that no training image has; all of them where training has each.
+
+    Args:
+        held_out: Long[N, A], fully specified.
+        training: Long[M, A], fully specified.
+    """
+    distinct = held_out.unique(dim=0)
+    novel: Tensor = distinct[~satisfied(distinct, training.unique(dim=0))]
+    return novel if len(novel) else distinct
+
+
+def _drawn(concepts: Tensor, number: int, purpose: str, identity: dict[str, object]) -> Tensor:
+    """At most ``number`` of the rows, in random order."""
+    order = torch.randperm(len(concepts), generator=_generator(purpose, identity))
+    return concepts[order[:number]]
 
 
 def _generator(purpose: str, identity: dict[str, object]) -> torch.Generator:

@@ -85,6 +85,7 @@ def _accuracy_scores(
     metric: str, predictions: Tensor, concepts: Tensor, data: ConceptDataModule, intervals: Intervals, *, partition: str
 ) -> list[Score]:
     majority = data.concepts("train").mode(0).values.cpu()
+    scored = list(data.schema.scored_positions)
     right, floor = (predictions == concepts).double(), (concepts == majority).double().mean(0)
 
     def score(values: Tensor, floor: Tensor, attribute: str | None = None) -> Score:
@@ -100,8 +101,8 @@ def _accuracy_scores(
             attribute=attribute,
         )
 
-    by_attribute = [score(right[:, k], floor[k], name) for k, name in enumerate(data.schema.names)]
-    return [score(right.mean(1), floor.mean()), *by_attribute]
+    by_attribute = [score(right[:, k], floor[k], data.schema.names[k]) for k in scored]
+    return [score(right[:, scored].mean(1), floor[scored].mean()), *by_attribute]
 
 
 @contextmanager

@@ -80,22 +80,13 @@ class TrainingConcepts:
             return self.uniform()
         return self.marginal() if kind == "marginal" else self.conditional(queries)
 
-    def blind(self, target: Sequence[Tensor], queries: Tensor) -> list[Tensor]:
-        """What the collapsed generator that joint divergence is held against draws its one concept from.
+    def unheard(self, kind: Target) -> list[Tensor]:
+        """What a generator that does not hear the query draws each value from, under a protocol: Double[V] each.
 
-        Open attributes: the target, as coverage's collapsed generator does, also where it depends on the query.
-        Specified ones: the marginal, since they are certain under a conditional target, and a generator that draws from
-        it would always be right.
-
-        Args:
-            target: From :meth:`target`.
-            queries: Long[Q, A], -1 where unspecified.
+        The uniform distribution where that is the target, else the training marginal, also where the target is
+        conditioned on the query.
         """
-        specified = queries.cpu() != UNSPECIFIED
-        return [
-            table if table.ndim == 1 else torch.where(specified[:, k, None], marginal, table)
-            for k, (table, marginal) in enumerate(zip(target, self.marginal(), strict=True))
-        ]
+        return self.uniform() if kind == "uniform" else self.marginal()
 
     def _one_hot(self) -> list[Tensor]:
         """Double[U, V] of each attribute."""

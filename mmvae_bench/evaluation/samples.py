@@ -5,6 +5,8 @@ Shapes: Q query, S sample, C channel, H height, W width, A attribute.
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,17 +15,20 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2.functional import to_pil_image
 
-from ..concepts import UNSPECIFIED
+from ..concepts import UNSPECIFIED, Schema
 from ..data.base import ConceptDataModule
 from ..files import atomic_path
+from ..metrics.functional import NOT_SCORED
 from ..objectives.base import Objective
 from ..specs.seeds import derive_seed
 from ..specs.trial import EvaluationSpec
 from .classifier import ObservationClassifier
-from .queries import Queries, fixed_queries
+from .queries import Queries, fixed_queries, named_queries
 
 ROWS_A_LEVEL, IMAGES_A_ROW = 2, 10
 CELL, GAP, BORDER, FONT, LABEL_WIDTH = 72, 6, 3, 14, 210
+MAX_NAMED, LONG, LINE = 4, 4, 26
+"""Named queries shown; specified attributes above which a label is running text; characters of its lines."""
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 RIGHT, WRONG = (205, 205, 205), (214, 39, 40)
 
@@ -31,7 +36,7 @@ RIGHT, WRONG = (205, 205, 205), (214, 39, 40)
 def write_samples(
     model: Objective, data: ConceptDataModule, classifier: ObservationClassifier, path: Path, *, seed: int = 0
 ) -> None:
-    """Writes a PNG with two queries a level in rows and ten images of each, the same queries for every model.
+    """Writes a PNG with two queries a level and the named ones in rows, ten images of each, the same for every model.
 
     Shown is the mean of p(x|z); a red border says that the classifier, fed a sample of p(x|z) at the same z as in the
     evaluation, reads a specified attribute otherwise. A model without q(z|y) shows images of z ~ p(z) instead.
@@ -45,9 +50,10 @@ def write_samples(
     """
     title = f"{model.spec.name} on {data.spec.name}, source {data.spec.source}, split {data.spec.split}"
     if model.can_imagine:
-        queries = torch.cat([each.concepts for each in _shown(model, data, seed=seed)])
+        shown = _shown(model, data, seed=seed)
+        queries = torch.cat([each.concepts for each in shown])
         means, wrong = imagine_and_judge(model, classifier, queries, num_samples=IMAGES_A_ROW, seed=seed)
-        labels = [_lines(model, concept) for concept in queries.tolist()]
+        labels = [label_of(model.schema, concept) for concept in queries.tolist()]
         title += "\nmeans of p(x|z); red: the classifier reads a specified attribute of a sample otherwise"
     else:
         means = prior_images(model, num_rows=4, num_samples=IMAGES_A_ROW, seed=seed)
@@ -80,9 +86,9 @@ def imagine_and_judge(
         model.imagine(queries, num_samples=num_samples, mean=mean, generator=torch.Generator().manual_seed(chosen))
         for mean in (False, True)
     )
-    read = classifier.predict(images.flatten(0, 1)).cpu().unflatten(0, (len(queries), num_samples))
-    told = queries.cpu()[:, None]
-    return means.cpu(), ((told != UNSPECIFIED) & (read != told)).any(-1)
+    told = queries.cpu()[:, None].expand(-1, num_samples, -1)
+    read = classifier.predict(images.flatten(0, 1), given=told.flatten(0, 1)).cpu().unflatten(0, told.shape[:2])
+    return means.cpu(), ((told != UNSPECIFIED) & (read != NOT_SCORED) & (read != told)).any(-1)
 
 
 @torch.no_grad()
@@ -92,7 +98,7 @@ def prior_images(model: Objective, *, num_rows: int, num_samples: int, seed: int
     z = torch.randn(num_rows * num_samples, model.latent_size, generator=generator)
     training = model.training
     model.eval()
-    px, _ = model.likelihood(z.to(model.device))
+    px = model.image_likelihood(z.to(model.device))
     model.train(training)
     means: Tensor = px.mean.clamp(0, 1).cpu()
     return means.reshape(num_rows, num_samples, *model.image_shape)
@@ -113,13 +119,13 @@ def draw_grid(images: Tensor, wrong: Tensor, labels: list[str], *, title: str) -
     height, width = cells.shape[-2] + 2 * BORDER, cells.shape[-1] + 2 * BORDER
     font = ImageFont.load_default(FONT)
     top = GAP * 2 + (FONT + 4) * (title.count("\n") + 1)
-    row_height = max(height, (FONT + 4) * max(label.count("\n") + 1 for label in labels)) + GAP
-    size = (LABEL_WIDTH + num_columns * (width + GAP) + GAP, top + num_rows * row_height + GAP)
+    heights = [max(height, (FONT + 4) * (label.count("\n") + 1)) + GAP for label in labels]
+    size = (LABEL_WIDTH + num_columns * (width + GAP) + GAP, top + sum(heights) + GAP)
     sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.multiline_text((GAP, GAP), title, INK, font)
     for row in range(num_rows):
-        y = top + row * row_height
+        y = top + sum(heights[:row])
         draw.multiline_text((GAP, y), labels[row], INK, font)
         for column in range(num_columns):
             x = LABEL_WIDTH + column * (width + GAP)
@@ -130,16 +136,44 @@ def draw_grid(images: Tensor, wrong: Tensor, labels: list[str], *, title: str) -
 
 
 def _shown(model: Objective, data: ConceptDataModule, *, seed: int) -> list[Queries]:
-    """Two of the fixed test queries of each level that the model can answer, spread over the values."""
-    shown = []
-    for queries in fixed_queries(data, EvaluationSpec(seed=seed), "test"):
+    """Two of the fixed test queries of each level that the model can answer, spread over the values; named queries."""
+    shown, evaluation = [], EvaluationSpec(seed=seed)
+    asked = [*fixed_queries(data, evaluation, "test"), *named_queries(data, evaluation, "test")[:MAX_NAMED]]
+    for queries in asked:
         if model.spec.partial_concepts or queries.level == len(model.schema):
             generator = torch.Generator().manual_seed(derive_seed("shown queries", seed=seed, level=queries.level))
             number = ROWS_A_LEVEL if data.spec.split != "comp" else 4 * ROWS_A_LEVEL
-            chosen = torch.randperm(len(queries), generator=generator)[:number]
-            shown.append(Queries(queries.partition, queries.level, queries.concepts[chosen]))
+            chosen = torch.randperm(len(queries), generator=generator)[: 1 if queries.name else number]
+            shown.append(Queries(queries.partition, queries.level, queries.concepts[chosen], name=queries.name))
     return shown
 
 
-def _lines(model: Objective, concept: list[int]) -> str:
-    return model.schema.format(concept).replace(", ", "\n")
+def label_of(schema: Schema, concept: Sequence[int]) -> str:
+    """What a concept specifies, in lines: one a value up to four, running text beyond that.
+
+    Of an attribute with the values ``no`` and ``yes`` only its name is written, after ``no`` where it is absent; where
+    nothing is left open, "no other" stands for all that are absent.
+
+    >>> from mmvae_bench.concepts import Attribute
+    >>> schema = Schema(tuple(Attribute(name, ("no", "yes")) for name in ("Bald", "Male", "Smiling")))
+    >>> label_of(schema, [1, 0, -1]), label_of(schema, [0, 1, 0])
+    ('Bald\\nno Male', 'Male\\nno other')
+    """
+    words: list[str] = []
+    absent: list[str] = []
+    for attribute, index in zip(schema.attributes, concept, strict=True):
+        if index == UNSPECIFIED:
+            continue
+        if attribute.values != ("no", "yes"):
+            words.append(f"{attribute.name}={attribute.values[index]}")
+        elif index:
+            words.append(attribute.name)
+        else:
+            # Not broken between lines.
+            absent.append(f"no\u00a0{attribute.name}")
+            words.append(absent[-1])
+    if absent and len(words) == len(schema):
+        words = [*(word for word in words if word not in absent), "no\u00a0other"]
+    short = len(words) <= LONG
+    text = "\n".join(words) if short else textwrap.fill(", ".join(words), LINE, break_long_words=False)
+    return text.replace("\u00a0", " ")

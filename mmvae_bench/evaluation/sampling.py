@@ -33,8 +33,9 @@ def predictions_of(
     """The values of all attributes in ``num_samples`` images of every query: Long[Q, S, A], on the CPU.
 
     For each query z ~ q(z|y_O), then an image x ~ p(x|z), a sample and not the mean; then the value of each attribute
-    that the classifier finds most probable. The randomness of a chunk is derived from the evaluation's seed, the split,
-    the partition, the level and the chunk: it is the same for every objective.
+    that the classifier finds most probable, when told the given ones. The randomness of a chunk is derived from the
+    evaluation's seed, the split, the partition, the level, the name of a named query and the chunk: it is the same for
+    every objective.
 
     Args:
         model: With q(z|y).
@@ -45,7 +46,9 @@ def predictions_of(
         seed: Of the evaluation.
         progress: Called with ``"imagine"``, the images done and in all.
     """
-    split = {"split": data.spec.split, "split_seed": data.spec.split_seed}
+    told: dict[str, object] = {"split": data.spec.split, "split_seed": data.spec.split_seed}
+    if queries.name is not None:
+        told["query"] = queries.name
     samples_at_once, queries_at_once = chunk_sizes(data.image_shape, num_samples)
     rows = []
     for start in range(0, len(queries), queries_at_once):
@@ -53,11 +56,13 @@ def predictions_of(
         columns = []
         for first in range(0, num_samples, samples_at_once):
             chunk = derive_seed(
-                "samples", **split, seed=seed, partition=queries.partition, level=queries.level, chunk=[start, first]
+                "samples", **told, seed=seed, partition=queries.partition, level=queries.level, chunk=[start, first]
             )
             number = min(samples_at_once, num_samples - first)
             images = model.imagine(concepts, num_samples=number, generator=torch.Generator().manual_seed(chunk))
-            columns.append(classifier.predict(images.flatten(0, 1)).cpu().unflatten(0, (len(concepts), number)))
+            asked = concepts.repeat_interleave(number, 0)
+            read = classifier.predict(images.flatten(0, 1), given=asked)
+            columns.append(read.cpu().unflatten(0, (len(concepts), number)))
         rows.append(torch.cat(columns, 1))
         if progress is not None:
             progress("imagine", (start + len(concepts)) * num_samples, len(queries) * num_samples)

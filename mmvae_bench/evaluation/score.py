@@ -14,11 +14,11 @@ class Score:
 
     Attributes:
         metric: correctness, coverage, joint_divergence, compositionality, description_accuracy, classifier_accuracy,
-            elbo, ...
+            named_query, named_query_all, frequency_unspecified, frequency_real, elbo, ...
         partition: ``val`` or ``test``.
         value: As a fraction (nats for likelihoods); nan where nothing could be scored.
         protocol: official, paper or corrected; None for a metric that is the same under every protocol.
-        attribute: The attribute scored; None: all.
+        attribute: The attribute scored, or the name of a named query; None: all.
         level: Number of specified attributes; None where there is none.
         ci_low: Lower end of the 95 % interval over queries.
         ci_high: Upper end.
@@ -26,7 +26,8 @@ class Score:
         floor: What chance or a collapsed generator would be expected to score.
         num_queries: Queries (or examples) behind the value.
         num_samples: Images drawn a query; None where nothing is drawn.
-        per_query: The score of each query, in the order of the fixed queries, so that differences can be paired.
+        per_query: The score of each query, in the order of the fixed queries, so that differences can be paired; of
+            each image of a named query.
         groups: For each query the number of the full concept behind it: those that share one are resampled together.
             None: each stands for itself.
     """

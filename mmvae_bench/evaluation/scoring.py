@@ -109,18 +109,24 @@ class Judge:
     held_out: HeldOut
     intervals: Intervals
 
+    @property
+    def scored(self) -> Tensor:
+        """Bool[A]: all attributes but the given ones."""
+        return torch.tensor([k in self.schema.scored_positions for k in range(len(self.schema))])
+
     def scores(self, rule: ProtocolRule, queries: Queries, predictions: Tensor) -> list[Score]:
         """Correctness (also by attribute), coverage and joint divergence, and on ``comp`` compositionality.
 
         Correctness stands between the classifier's accuracy on held-out real images of the same concepts and chance.
-        Coverage and joint divergence stand between the expected scores of a perfect generator, and of one that draws a
-        concept without hearing the query and shows nothing else; as many samples, no classifier. A metric that no query
-        defines (the coverage of full concepts) has no row.
+        Coverage and joint divergence stand between the expected scores of a perfect generator and of a collapsed one;
+        as many samples, no classifier. For coverage the collapsed one shows one value, drawn from the reference; for
+        joint divergence one concept, drawn without hearing the query. Given attributes count in nothing. A metric that
+        no query defines (the coverage of full concepts) has no row.
 
         Args:
             rule: The protocol.
             queries: Q concepts.
-            predictions: Long[Q, S, A], from all samples drawn.
+            predictions: Long[Q, S, A], from all samples drawn; -1 where an attribute is not scored.
         """
         concepts, predictions = queries.concepts, predictions[:, : rule.num_samples]
         num_samples = predictions.shape[1]
@@ -143,21 +149,24 @@ class Judge:
                 num_samples=num_samples,
             )
 
-        right, chance = correctness(predictions, concepts), correctness_chance(concepts, self.schema.sizes)
+        scored = self.scored
+        right = correctness(predictions, concepts)
+        chance = correctness_chance(concepts, self.schema.sizes, scored=scored)
         real = accuracy_on_real_images(self.held_out, concepts)
         scores = [score("correctness", right, ceiling=real.nanmean(1), floor=chance)]
-        for k, (name, size) in enumerate(zip(self.schema.names, self.schema.sizes, strict=True)):
+        for k in self.schema.scored_positions:
             of_one = correctness(predictions[..., k : k + 1], concepts[:, k : k + 1])
-            floor = torch.tensor(1 / size)
+            floor, name = torch.tensor(1 / self.schema.sizes[k]), self.schema.names[k]
             scores.append(score("correctness", of_one, ceiling=real[:, k], floor=floor, attribute=name))
 
         target = self.training.target(rule.target, concepts)
-        blind = self.training.blind(target, concepts)
         covered = coverage(predictions, concepts, target, rule.base)
-        perfect, collapsed = coverage_reference_per_query(concepts, target, num_samples, rule.base)
+        perfect, collapsed = coverage_reference_per_query(concepts, target, num_samples, rule.base, scored=scored)
         scores.append(score("coverage", covered, ceiling=perfect, floor=collapsed))
         divergence = joint_divergence(predictions, concepts, target, rule.base)
-        perfect, collapsed = joint_divergence_reference(concepts, blind, num_samples, rule.base)
+        perfect, collapsed = joint_divergence_reference(
+            concepts, target, num_samples, rule.base, drawn=self.training.unheard(rule.target), scored=scored
+        )
         scores.append(score("joint_divergence", divergence, ceiling=perfect, floor=collapsed))
 
         if self.split == COMPOSITIONAL:
@@ -177,13 +186,19 @@ def accuracy_on_real_images(held_out: HeldOut, concepts: Tensor) -> Tensor:
 
     Returns:
         Double[Q, A]: the fraction of the images satisfying the concept whose attribute is read correctly; nan where the
-        attribute is unspecified or no held-out image satisfies the concept.
+        attribute is unspecified or not scored, or no held-out image satisfies the concept.
     """
     right, rows = held_out.right, []
     for part in concepts.split(_QUERIES_AT_ONCE):
         matching = satisfies(held_out.concepts, part).double()
         rows.append(matching @ right / matching.sum(1, keepdim=True))
     return torch.cat(rows).masked_fill(~specified(concepts), math.nan)
+
+
+def num_unmatched(held_out: HeldOut, concepts: Tensor) -> int:
+    """How many of the concepts, Long[Q, A], no held-out image satisfies."""
+    parts = concepts.split(_QUERIES_AT_ONCE)
+    return sum(int((~satisfies(held_out.concepts, part).any(1)).sum()) for part in parts)
 
 
 def _mean(values: Tensor) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from functools import partial
 
 import pytorch_lightning as pl
 import torch
@@ -25,6 +25,10 @@ from ..specs.seeds import derive_seed
 from ..specs.trial import TrainingSpec
 
 POSTERIOR_NAMES: Mapping[Posterior, str] = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}
+CONSEQUENCES: Mapping[Posterior, str] = {
+    "concept": ", so the 3 C's cannot be asked of it",
+    "image": ", so it cannot describe",
+}
 
 
 class CapabilityError(BenchmarkError):
@@ -66,7 +70,7 @@ class Objective(pl.LightningModule):
     """Base of all objectives.
 
     A subclass writes :meth:`terms`, and :meth:`stages` where it has more than one. Which networks it has follows from
-    its spec's ``posteriors``: ``joint_encoder``, ``image_encoder``, ``concept_encoder`` and both decoders.
+    its spec: an encoder for each of its ``posteriors``, a decoder for each of its ``likelihoods``.
 
     Args:
         spec: The objective's parameters.
@@ -75,7 +79,6 @@ class Objective(pl.LightningModule):
     """
 
     spec: ObjectiveSpec
-    decoders: ClassVar[tuple[str, ...]] = ("image_decoder", "concept_decoder")
 
     def __init__(self, spec: ObjectiveSpec, backbone: Backbone, *, seed: int = 0) -> None:
         super().__init__()
@@ -83,17 +86,31 @@ class Objective(pl.LightningModule):
         self.automatic_optimization = False
         self.spec, self.schema, self.image_shape = spec, backbone.schema, backbone.image_shape
         self.latent_size = backbone.latent_size
-        self.network_names = (*(f"{name}_encoder" for name in sorted(spec.posteriors)), *self.decoders)
+        self.network_names = self.networks()
         self.image_decoder: nn.Module
         self.concept_decoder: nn.Module
         for name in self.network_names:
-            setattr(self, name, seeded(getattr(backbone, name), seed=seed, name=name))
+            setattr(self, name, seeded(partial(self.build_network, name, backbone), seed=seed, name=name))
         self.stage: Stage | None = None
         self.training_spec, self.training_seed = TrainingSpec(), seed
         self.optimizer: torch.optim.Optimizer | None = None
         self._step_seed: int | None = None
         self.step_done = 0
         self.last_terms: Terms | None = None
+
+    def networks(self) -> tuple[str, ...]:
+        """The names of the networks: an encoder for each posterior of the spec, and the decoders."""
+        return (*(f"{name}_encoder" for name in sorted(self.spec.posteriors)), *self.decoders)
+
+    @property
+    def decoders(self) -> tuple[str, ...]:
+        """The names of the decoders: one for each likelihood of the spec."""
+        return tuple(f"{name}_decoder" for name in ("image", "concept") if name in self.spec.likelihoods)
+
+    def build_network(self, name: str, backbone: Backbone) -> nn.Module:
+        """A network of :meth:`networks`: the backbone's of that name, unless an objective has one of its own."""
+        network: nn.Module = getattr(backbone, name)()
+        return network
 
     # ---------------------------------------------------------------- training
 
@@ -111,6 +128,12 @@ class Objective(pl.LightningModule):
         self.optimizer = None
         for name in self.network_names:
             getattr(self, name).requires_grad_(name in stage.trains)
+        self.train(self.training)
+
+    def end_stages(self) -> None:
+        """After the last stage: no network is frozen any more, and :meth:`terms` gives all terms again."""
+        self.stage = None
+        self.requires_grad_(True)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Objective:
@@ -177,11 +200,31 @@ class Objective(pl.LightningModule):
 
     def likelihood(self, z: Tensor, concept: Tensor | None = None) -> tuple[Distribution, Distribution]:
         """(p(x|z), p(y|z)) for z Float[B, D]; ``concept`` is for models whose image decoder is told it."""
-        return self.image_decoder(z), self.concept_decoder(z)
+        return self.image_likelihood(z, concept), self.concept_likelihood(z)
+
+    def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+        """p(x|z), or p(x|y,z) for models whose image decoder is told the concept."""
+        px: Distribution = self.image_decoder(z)
+        return px
+
+    def concept_likelihood(self, z: Tensor) -> Distribution:
+        """p(y|z).
+
+        Raises:
+            CapabilityError: where the objective has no concept decoder.
+        """
+        if "concept" not in self.spec.likelihoods:
+            raise CapabilityError(f"{self.spec.name} has no p(y|z): it models images only, and cannot describe")
+        py: Distribution = self.concept_decoder(z)
+        return py
 
     def prior(self, like: Distribution) -> Distribution:
         """p(z) = N(0, I), shaped like a posterior."""
         return standard_normal(like)
+
+    def centre(self, posterior: Distribution) -> Tensor:
+        """Float[B, D]: the one z that stands for a posterior, its mean."""
+        return posterior.mean
 
     @property
     def can_imagine(self) -> bool:
@@ -190,8 +233,8 @@ class Objective(pl.LightningModule):
 
     @property
     def can_describe(self) -> bool:
-        """Whether there is a q(z|x) to ask."""
-        return "image" in self.spec.posteriors
+        """Whether there are a q(z|x) and a p(y|z) to ask."""
+        return "image" in self.spec.posteriors and "concept" in self.spec.likelihoods
 
     @torch.no_grad()
     def imagine(
@@ -216,32 +259,36 @@ class Objective(pl.LightningModule):
             raise ValueError(f"num_samples is at least 1, got {num_samples}")
         queries = concept.reshape(-1, concept.shape[-1]).to(self.device)
         with self._evaluating(), own_randomness(seed_from(generator), self.device):
-            z = self.posterior(concept=queries).sample(torch.Size([num_samples])).transpose(0, 1)
-            px, _ = self.likelihood(z.reshape(-1, z.shape[-1]), queries.repeat_interleave(num_samples, 0))
+            px = self.image_likelihood(*self.draw_latents(queries, num_samples))
             images = px.mean if mean else px.sample()
         return images.clamp(0, 1).reshape(*concept.shape[:-1], num_samples, *self.image_shape)
+
+    def draw_latents(self, concept: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+        """z ~ q(z|y_O), Float[Q * S, D], and the concept that the image decoder is told of each, Long[Q * S, A]."""
+        z = self.posterior(concept=concept).sample(torch.Size([num_samples])).transpose(0, 1)
+        return z.reshape(-1, z.shape[-1]), concept.repeat_interleave(num_samples, 0)
 
     @torch.no_grad()
     def describe(self, image: Tensor) -> Tensor:
         """The most probable concept of an image, at the mean of q(z|x): Float[B, C, H, W] to Long[B, A]."""
         with self._evaluating():
-            _, py = self.likelihood(self.posterior(image=image.to(self.device)).mean)
-            return py.mode
+            z = self.centre(self.posterior(image=image.to(self.device)))
+            return self.concept_likelihood(z).mode
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
         """E[x|z] at the mean of q(z|x), or of q(z|x,y) where a concept is given too; Float[B, C, H, W] in [0, 1]."""
         with self._evaluating():
             given = None if concept is None else concept.to(self.device)
-            px, _ = self.likelihood(self.posterior(image.to(self.device), given).mean, given)
-            return px.mean.clamp(0, 1)
+            z = self.centre(self.posterior(image.to(self.device), given))
+            return self.image_likelihood(z, given).mean.clamp(0, 1)
 
     def _network(self, posterior: Posterior) -> nn.Module:
         if posterior not in self.spec.posteriors:
             has = ", ".join(POSTERIOR_NAMES[name] for name in sorted(self.spec.posteriors))
             raise CapabilityError(
                 f"{self.spec.name} trains no {POSTERIOR_NAMES[posterior]}; it has {has}"
-                + (", so the 3 C's cannot be asked of it" if posterior == "concept" else "")
+                + CONSEQUENCES.get(posterior, "")
             )
         network = getattr(self, f"{posterior}_encoder")
         assert isinstance(network, nn.Module)

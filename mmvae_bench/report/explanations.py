@@ -35,6 +35,22 @@ _METRICS = {
         "part in it. The floor is to name each attribute's most frequent value always. An objective without a "
         "posterior given the image alone has no such score."
     ),
+    "named_query": (
+        "One concept that the dataset names, such as a rare combination: the share of its specified attributes that "
+        "the classifier finds in the images imagined for it. The interval is over those images, as there is one "
+        "concept: it says nothing of other concepts. The ceiling is the classifier's on held-out real images of the "
+        "concept, where there are any; the floor is chance."
+    ),
+    "named_query_all": "Of the same images, the share in which every specified attribute is found.",
+    "frequency_unspecified": (
+        "How often an attribute appears in the images of all queries that leave it open. Neither high nor low is good: "
+        "the ceiling is its frequency in training, which a perfect generator has too, as far as the classifier reads "
+        "it rightly. There is no floor, and the objectives are not ranked."
+    ),
+    "frequency_real": (
+        "How often the classifier sees the attribute in held-out real images, and in the column of the ceiling how "
+        "often it is there: what the classifier's own errors add to or take from the frequency above."
+    ),
     "elbo": (
         "Minus the training loss on held-out images, in nats per image. Every objective has its own loss, with its own "
         "weights, so this compares settings and seeds of one objective, never two objectives: it is not ranked."

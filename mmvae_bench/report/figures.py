@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from .cells import Row
-from .curves import validation_curve
+from .curves import ScoreName, score_curves, validation_curve
 from .style import style_of
 from .table import Section
 
@@ -76,6 +76,74 @@ def scores_figure(section: Section, colors: Mapping[str, int]) -> str | None:
         _panel(axes, rows, [colors[column.label] for column in section.columns])
         axes.set_title(f"{style_of(metric).label}, %", loc="left", fontsize=10, color=_INK)
     return _svg(figure, f"Correctness and coverage by number of specified attributes, {section.title}")
+
+
+def score_curves_figure(section: Section, colors: Mapping[str, int]) -> str | None:
+    """Correctness and coverage against steps, a panel a score and a line a trial; None where none was asked.
+
+    Correctness at the highest and the lowest level, coverage at the same ones, and correctness by attribute.
+    """
+    measured = [
+        (column.label, curves)
+        for column in section.columns
+        for trial in column.trials
+        if (curves := score_curves(trial.directory))
+    ]
+    names = _shown_scores({name for _, curves in measured for name in curves})
+    if not names:
+        return None
+    num_columns = min(3, len(names))
+    num_rows = -(-len(names) // num_columns)
+    figure = Figure(figsize=(max(3.4, 2.8 * num_columns), 2.1 * num_rows), layout="constrained")
+    for position, name in enumerate(names):
+        metric, attribute, level = name
+        axes = _axes(figure.add_subplot(num_rows, num_columns, position + 1))
+        named: set[str] = set()
+        for label, curves in measured:
+            steps, values = curves.get(name, ([], []))
+            axes.plot(
+                steps,
+                [100 * value for value in values],
+                color=_SERIES[colors[label] % NUM_COLORS],
+                linewidth=1.4,
+                marker="o",
+                markersize=2.5,
+                label=None if label in named else label,
+            )
+            named.add(label)
+        if position == 0:
+            axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.2, borderpad=0.1)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        title = f"{attribute}, level {level}, %" if attribute else f"{style_of(metric).label}, level {level}, %"
+        axes.set_title(title, loc="left", fontsize=10, color=_INK)
+        if position >= len(names) - num_columns:
+            axes.set_xlabel("step")
+    return _svg(figure, f"Scores over training steps, {section.title}")
+
+
+def _shown_scores(names: set[ScoreName]) -> list[ScoreName]:
+    """The panels: of each metric the highest and the lowest level there is, then up to six attributes."""
+    shown: list[ScoreName] = []
+    for metric in ("correctness", "coverage"):
+        levels = sorted({level for each, attribute, level in names if each == metric and attribute is None})
+        shown += [(metric, None, level) for level in dict.fromkeys((levels[-1], levels[0]) if levels else ())]
+    by_attribute = sorted((name for name in names if name[1] is not None), key=str)
+    return shown + by_attribute[:6]
+
+
+def standalone(svg: str, style: str) -> str:
+    """A figure as a file of its own: the page's light colours in place of its variables.
+
+    Args:
+        svg: From this module.
+        style: The page's style sheet, whose first value of a variable is the light one.
+    """
+    light = dict(reversed(re.findall(r"--([\w-]+):\s*([^;]+);", style)))
+    svg = svg.replace("currentColor", light["ink"]).replace("var(--sans)", "sans-serif")
+    svg = re.sub(r"var\(--([\w-]+)\)", lambda found: light[found.group(1)], svg)
+    if "xmlns=" not in svg.split(">", 1)[0]:
+        svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return svg.replace(">", f'><rect width="100%" height="100%" fill="{light["paper"]}"/>', 1)
 
 
 def _panel(axes: Axes, rows: Sequence[Row], colors: Sequence[int]) -> None:

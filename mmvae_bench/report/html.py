@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..files import write_text
 from ..sweep.outcome import tail
 from .explanations import explain_metrics, explain_protocols
-from .figures import NUM_COLORS, curves_figure, scores_figure
+from .figures import NUM_COLORS, curves_figure, score_curves_figure, scores_figure, standalone
 from .grouping import Column
 from .layout import (
     TextRow,
@@ -28,6 +30,7 @@ from .layout import (
 )
 from .notes import judges, progress, warnings
 from .published import SOURCE
+from .selection import RULE, candidates
 from .style import DASH, number
 from .table import Comparison, Section
 from .trials import TrialRecord
@@ -51,7 +54,11 @@ def render_html(comparison: Comparison) -> str:
     context = {
         "name": comparison.name,
         "states": count_states(comparison),
-        "sections": [_section(section, colors, place) for place, section in enumerate(comparison.sections)],
+        "sections": [
+            _section(section, colors, place) | {"selection": candidates(section, comparison.sections)}
+            for place, section in enumerate(comparison.sections)
+        ],
+        "selection_rule": RULE,
         "metrics": explain_metrics(metrics),
         "protocols": explain_protocols(protocols),
         "judges": [_judge(judge.name, judge.fingerprint, judge.accuracy, judge.mean) for judge in judges(done)],
@@ -60,6 +67,23 @@ def render_html(comparison: Comparison) -> str:
         "provenance": _provenance(done),
     }
     return templates.get_template("page.html").render(context)
+
+
+def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
+    """Writes the page's figures as files too, light, to be shown elsewhere: ``<table>-<figure>.svg``."""
+    labels = dict.fromkeys(column.label for section in comparison.sections for column in section.columns)
+    colors = {label: index % NUM_COLORS for index, label in enumerate(labels)}
+    style = (Path(__file__).parent / "style.html").read_text()
+    kinds = {"scores": scores_figure, "elbo-curves": curves_figure, "score-curves": score_curves_figure}
+    paths = []
+    for section in comparison.sections:
+        for kind, draw in kinds.items():
+            svg = draw(section, colors)
+            if svg is not None:
+                name = re.sub(r"[^\w.-]+", "-", section.title).strip("-")
+                paths.append(folder / f"{name}-{kind}.svg")
+                write_text(paths[-1], standalone(svg, style))
+    return paths
 
 
 def _section(section: Section, colors: dict[str, int], place: int) -> dict[str, Any]:
@@ -79,6 +103,7 @@ def _section(section: Section, colors: dict[str, int], place: int) -> dict[str, 
         "source": SOURCE,
         "scores_figure": _markup(scores_figure(section, colors)),
         "curves_figure": _markup(curves_figure(section, colors)),
+        "score_curves_figure": _markup(score_curves_figure(section, colors)),
         "samples": _samples(section.columns, colors, first=True),
         "more_samples": _samples(section.columns, colors, first=False),
         "progress": [(line, colors[line.column], duration(line.wall_seconds)) for line in progress(section)],

@@ -178,7 +178,8 @@ def count_states(comparison: Comparison) -> str:
 
 def caption(section: Section, protocol: str | None) -> str:
     """What a table shows, in one line."""
-    asked = dict.fromkeys(_asked(row) for row in section.of(protocol) if row.level is not None)
+    rows = (row for row in section.of(protocol) if row.level is not None and not style_of(row.metric).own_rows)
+    asked = dict.fromkeys(map(_asked, rows))
     # Where levels were asked different numbers of queries, no one number stands for all.
     detail = f" (a level: {next(iter(asked))})" if len(asked) == 1 and "" not in asked else ""
     return f"{section.setting.partition}, protocol {protocol}{detail}" if protocol else section.setting.partition
@@ -217,4 +218,4 @@ def _asked(row: Row) -> str:
     if cell is None or cell.num_queries is None:
         return ""
     samples = f", {cell.num_samples:,} samples each" if cell.num_samples else ""
-    return f"{cell.num_queries:,} queries{samples}"
+    return f"{cell.num_queries:,} quer{'y' if cell.num_queries == 1 else 'ies'}{samples}"

@@ -19,6 +19,7 @@ from .layout import (
 )
 from .notes import judges, progress, warnings
 from .published import SOURCE
+from .selection import RULE, Candidate, candidates
 from .table import Comparison, Section
 
 LEGEND = (
@@ -43,6 +44,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield LEGEND
     for section in comparison.sections:
         yield from _section(section)
+        yield from _selection(candidates(section, comparison.sections))
     missing = explain_missing(comparison)
     if missing:
         yield from ("", "## Not in the tables", "")
@@ -101,6 +103,12 @@ def _differences(section: Section) -> Iterator[str]:
         yield from ("", "### Best minus each other, on the same queries", "")
         cells = [[row.label, row.level, row.best, row.other, row.difference] for row in rows]
         yield from table(["", "level", "best", "other", "difference [95 %]"], cells, left=1)
+
+
+def _selection(found: list[Candidate]) -> Iterator[str]:
+    if found:
+        yield from ("", f"### Selection: {RULE}", "")
+        yield from table(["setting", "val", "test", ""], [candidate.texts for candidate in found], left=1)
 
 
 def _published(section: Section) -> Iterator[str]:

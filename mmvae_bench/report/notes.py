@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .style import DASH, number
-from .table import Section
+from .table import MANY_ATTRIBUTES, Section
 from .trials import TrialRecord
 
 TRUSTED_ACCURACY = 0.85
 """Mean accuracy of the observation classifier under which its verdicts are shown with a warning."""
+
+NUM_LOWEST = 3
+"""Accuracies shown of a classifier that reads many attributes."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +28,13 @@ class Judge:
 
     @property
     def text(self) -> str:
-        """Name and accuracies on one line."""
-        parts = [f"{attribute} {number(value)}" for attribute, value in self.accuracy]
-        return f"{self.name}: {', '.join(parts)}; mean {number(self.mean)} %"
+        """Name and accuracies on one line; of many attributes the lowest ones."""
+        shown = self.accuracy
+        if len(shown) > MANY_ATTRIBUTES:
+            shown = tuple(sorted(shown, key=lambda pair: pair[1])[:NUM_LOWEST])
+        parts = [f"{attribute} {number(value)}" for attribute, value in shown]
+        which = f"lowest of {len(self.accuracy)} attributes " if len(shown) < len(self.accuracy) else ""
+        return f"{self.name}: {which}{', '.join(parts)}; mean {number(self.mean)} %"
 
 
 @dataclass(frozen=True)

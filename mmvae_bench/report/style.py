@@ -18,12 +18,15 @@ class MetricStyle:
         unit: ``%`` for fractions, else the unit of the value.
         direction: 1 where higher is better, -1 where lower is, 0 where neither is.
         headline: Whether it belongs into the short table on the terminal.
+        own_rows: Whether its attribute names a question of its own, such as a named query: its rows then stand among
+            the scores of all attributes, and not in the table by attribute.
     """
 
     label: str
     unit: str = "%"
     direction: int = 1
     headline: bool = False
+    own_rows: bool = False
 
 
 _STYLES = {
@@ -32,6 +35,10 @@ _STYLES = {
     "compositionality": MetricStyle(label="compositionality", headline=True),
     "joint_divergence": MetricStyle(label="joint divergence", direction=-1),
     "description_accuracy": MetricStyle(label="description", headline=True),
+    "named_query": MetricStyle(label="named query", headline=True, own_rows=True),
+    "named_query_all": MetricStyle(label="named query, all of it", own_rows=True),
+    "frequency_unspecified": MetricStyle(label="frequency when open", direction=0, headline=True, own_rows=True),
+    "frequency_real": MetricStyle(label="frequency read in real images", direction=0, own_rows=True),
     "elbo": MetricStyle(label="ELBO", unit="nats", direction=0),
 }
 

@@ -9,7 +9,15 @@ import pandas as pd
 from .cells import PROTOCOLS, Row, rows_of
 from .grouping import Column, Group, Setting, group_trials
 from .published import PublishedRow, published_note, published_rows
+from .style import style_of
 from .trials import RunRecord, TrialRecord
+
+MANY_ATTRIBUTES = 5
+"""Attributes up to which the table by attribute shows every level."""
+
+
+def _of_one_attribute(row: Row) -> bool:
+    return row.attribute is not None and not style_of(row.metric).own_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +45,22 @@ class Section:
     def of(self, protocol: str | None) -> tuple[Row, ...]:
         """The rows of a protocol, all attributes together; with those that belong to none where it is the headline."""
         wanted = {protocol, None} if protocol == self.headline else {protocol}
-        return tuple(row for row in self.rows if row.protocol in wanted and row.attribute is None)
+        return tuple(row for row in self.rows if row.protocol in wanted and not _of_one_attribute(row))
 
     @property
     def by_attribute(self) -> tuple[Row, ...]:
-        """The rows of the headline protocol about one attribute each."""
-        return tuple(row for row in self.rows if row.protocol in (self.headline, None) and row.attribute is not None)
+        """The rows of the headline protocol about one attribute each.
+
+        With many attributes only those of the highest level that each metric was asked at; the others are in
+        ``table.csv``.
+        """
+        rows = [row for row in self.rows if row.protocol in (self.headline, None) and _of_one_attribute(row)]
+        if len({row.attribute for row in rows}) <= MANY_ATTRIBUTES:
+            return tuple(rows)
+        highest: dict[str, int] = {}
+        for row in rows:
+            highest[row.metric] = max(highest.get(row.metric, 0), row.level or 0)
+        return tuple(row for row in rows if (row.level or 0) == highest[row.metric])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from .layout import (
     text_rows,
 )
 from .notes import judges, progress, warnings
+from .selection import RULE, Candidate, candidates
 from .table import Comparison, Section
 
 MIN_WIDTH = 80
@@ -45,6 +46,7 @@ def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
     common = [line for line in remarks[0] if all(line in lines for lines in remarks)] if remarks else []
     for section, lines in zip(comparison.sections, remarks, strict=True):
         yield from _section(section, width)
+        yield from _selection(candidates(section, comparison.sections))
         yield from (line for line in lines if line not in common)
     if comparison.sections:
         yield ""
@@ -78,6 +80,18 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
     printed = _published(section)
     if printed is not None:
         yield printed
+
+
+def _selection(found: list[Candidate]) -> Iterator[RenderableType]:
+    """What the validation partition chooses."""
+    if found:
+        yield Text(f"selection: {RULE}", _DIM)
+        shown = Table(box=None, show_edge=False, pad_edge=False)
+        for head in ("setting", "val", "test", ""):
+            shown.add_column(head, justify="left" if head in ("setting", "") else "right")
+        for candidate in found:
+            shown.add_row(*candidate.texts, style=_BOLD if candidate.chosen else None)
+        yield shown
 
 
 def _remarks(section: Section) -> list[Text]:

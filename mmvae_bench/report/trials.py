@@ -79,7 +79,7 @@ class TrialRecord:
     def asked(self) -> str:
         """What decides the queries: two trials of one setting with the same text answered the same ones."""
         evaluation = self.section("evaluation")
-        return json.dumps([evaluation.get("seed"), evaluation.get("query_repeats")])
+        return json.dumps([evaluation.get(key) for key in ("seed", "query_repeats", "num_queries")])
 
     @cached_property
     def asked_otherwise(self) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..files import atomic_path, write_text
-from .html import render_html
+from .html import render_html, write_figures
 from .latex import render_latex
 from .markdown import render_markdown
 from .results import results_frame
@@ -21,7 +21,7 @@ PAGE = "index.html"
 
 
 def write_report(run_dir: Path, *, width: int | None = None, color: bool | None = None) -> str:
-    """Writes ``results.parquet`` and the folder ``report`` (index.html, table.md, table.csv, table.tex) of a run.
+    """Writes ``results.parquet`` and the folder ``report`` of a run: index.html, table.md|csv|tex, figures/*.svg.
 
     Args:
         run_dir: The run's folder; a part of its trials may be unfinished, failed or damaged.
@@ -45,6 +45,7 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
     write_text(folder / "table.csv", table.getvalue())
     write_text(folder / "table.md", render_markdown(comparison))
     write_text(folder / "table.tex", render_latex(comparison))
+    write_figures(comparison, folder / "figures")
     write_text(folder / PAGE, render_html(comparison))
     console = Console()
     colored = console.is_terminal and console.color_system is not None if color is None else color

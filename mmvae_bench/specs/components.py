@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
 from .base import ComponentSpec
+from .errors import BenchmarkError
 from .registry import Registry
 
 if TYPE_CHECKING:
+    from ..captions import Captions
     from ..concepts import Schema
 
 Posterior = Literal["joint", "image", "concept"]
+Modality = Literal["image", "concept"]
+Value = TypeVar("Value")
+
+
+class _BySetting:
+    """See :func:`by_setting`."""
+
+    def __init__(self, compute: Callable[[Any], object]) -> None:
+        self.compute = compute
+
+    def __get__(self, spec: ComponentSpec | None, owner: type[ComponentSpec]) -> object:
+        return self.compute(cast("Any", owner).model_construct() if spec is None else spec)
+
+
+def by_setting(compute: Callable[[Any], Value]) -> Value:
+    """A class variable of a spec that depends on its fields; asked of the class itself, it is that of the defaults."""
+    return cast("Value", _BySetting(compute))
 
 
 class ObjectiveSpec(ComponentSpec):
@@ -18,14 +38,25 @@ class ObjectiveSpec(ComponentSpec):
 
     posteriors: ClassVar[frozenset[Posterior]]
     """Which inference networks training fits: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
+    likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image", "concept"})
+    """Which decoders it has: p(x|z) image, p(y|z) concept."""
     partial_concepts: ClassVar[bool] = True
     """Whether q(z|y_O) takes concepts with unspecified attributes."""
     stage_names: ClassVar[tuple[str, ...]] = ("fit",)
     """The stages of training that this objective can have, in order."""
 
+    def check_concepts(self, dataset: DatasetSpec) -> None:
+        """Raises ConfigError where the parameters have no meaning on the concepts of ``dataset``."""
+
+    def check(self, backbone: BackboneSpec) -> None:
+        """Raises ConfigError where the objective cannot be trained on the networks of ``backbone``."""
+
 
 class DatasetSpec(ComponentSpec):
     """Images with concepts. The implementation is an ``mmvae_bench.data.base.ConceptDataModule``."""
+
+    watched_attributes: ClassVar[tuple[str, ...]] = ()
+    """Names of attributes whose second value's frequency, where a query leaves them open, is compared with training."""
 
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""
@@ -46,6 +77,18 @@ class DatasetSpec(ComponentSpec):
         """The name of the observation classifier that scores this dataset unless the evaluation names another."""
         raise NotImplementedError
 
+    def named_queries(self) -> Mapping[str, str]:
+        """Concepts that every trained model is asked besides the fixed queries: a name, and the concept as text."""
+        return {}
+
+    def captions(self) -> Captions:
+        """How a concept is said in words.
+
+        Raises:
+            BenchmarkError: where the dataset has no captions.
+        """
+        raise BenchmarkError(f"dataset {self.name} has no captions: its concepts are attributes only")
+
     def recipe(self) -> dict[str, object]:
         """What decides the images: the parameters without the split. Hashed into the dataset's fingerprint."""
         return {"name": self.name} | {
@@ -65,6 +108,9 @@ class BackboneSpec(ComponentSpec):
 
 class ClassifierSpec(ComponentSpec):
     """An observation classifier, image to attributes, fixed for all objectives."""
+
+    takes_given: ClassVar[bool] = False
+    """Whether it can be told the given attributes of a schema, without which others cannot be read off an image."""
 
 
 objectives: Registry[ObjectiveSpec] = Registry(

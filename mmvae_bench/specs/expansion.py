@@ -17,9 +17,11 @@ _LIST_OF = {"dataset": "datasets", "backbone": "backbones", "objective": "object
 
 @dataclass(frozen=True)
 class Block:
-    """One product: for each list of a grid, where in the grid it stands and its parts."""
+    """One product: for each list of a grid, where in it that stands and its parts; and what its trials are asked."""
 
     lists: Mapping[str, tuple[Location, Sequence[Part]]]
+    evaluation: EvaluationSpec
+    evaluation_location: Location = ("evaluation",)
 
     def parts(self, kind: str) -> Sequence[Part]:
         """The parts of a kind (``dataset``, ``seed``, ...)."""
@@ -30,10 +32,10 @@ class Block:
         return (*self.lists[_LIST_OF.get(kind, kind)][0], index)
 
 
-def expand_blocks(
-    blocks: Sequence[Block], exclude: Sequence[Mapping[str, object]], evaluation: EvaluationSpec
-) -> tuple[TrialSpec, ...]:
+def expand_blocks(blocks: Sequence[Block], exclude: Sequence[Mapping[str, object]]) -> tuple[TrialSpec, ...]:
     """The trials of all blocks, each once, in order; without those that fulfil every condition of an ``exclude``.
+
+    A trial that two blocks have is asked what the first of them asks.
 
     The parts are validated already. That they go together is checked once for each combination without its seed, so
     that 100,000 trials take seconds.
@@ -64,7 +66,7 @@ def expand_blocks(
             if not kept:
                 continue
             try:
-                first = _trial(block, chosen, evaluation)
+                first = _trial(block, chosen)
             except ConfigError as error:
                 problems += (_relocated(problem, block, chosen) for problem in error.problems)
                 continue
@@ -80,9 +82,9 @@ def expand_blocks(
     return tuple(trials.values())
 
 
-def _trial(block: Block, chosen: Mapping[str, int], evaluation: EvaluationSpec) -> TrialSpec:
+def _trial(block: Block, chosen: Mapping[str, int]) -> TrialSpec:
     parts: dict[str, Any] = {kind: block.parts(kind)[index] for kind, index in chosen.items()}
-    return TrialSpec.parse({**parts, "evaluation": evaluation})
+    return TrialSpec.parse({**parts, "evaluation": block.evaluation})
 
 
 def _mask(part: Part, kind: str, rules: Iterable[Sequence[Condition]]) -> int:
@@ -98,6 +100,8 @@ def _text(part: Part) -> object:
 def _relocated(problem: Problem, block: Block, chosen: Mapping[str, int]) -> Problem:
     """A problem of a trial, located in the grid that the trial came from."""
     head, *rest = problem.location or ("backbone",)
+    if head == "evaluation":
+        return replace(problem, location=(*block.evaluation_location, *rest))
     if isinstance(head, str) and head in chosen:
         return replace(problem, location=(*block.location(head, chosen[head]), *rest))
     return problem

@@ -46,6 +46,8 @@ class IncludeSpec(Spec):
     """One mapping, or a list of them."""
     seeds: Seeds | None = None
     """Training seeds."""
+    evaluation: EvaluationSpec | None = None
+    """What these trials are asked; null: as the grid says."""
 
 
 class GridSpec(Spec):
@@ -97,16 +99,19 @@ class GridSpec(Spec):
             ConfigError: where parts do not go together, ``exclude`` names what the grid does not have, or nothing is
                 left.
         """
-        return expand_blocks(self._blocks(), self.exclude, self.evaluation)
+        return expand_blocks(self._blocks(), self.exclude)
 
     def _blocks(self) -> list[Block]:
         own: dict[str, tuple[Location, Any]] = {key: ((key,), getattr(self, key)) for key in LISTS}
-        blocks = [Block(own)] if all(parts for _, parts in own.values()) else []
+        blocks = [Block(own, self.evaluation)] if all(parts for _, parts in own.values()) else []
         for index, include in enumerate(self.include):
             given: dict[str, tuple[Location, Any]] = {
                 key: (("include", index, key), getattr(include, key)) for key in LISTS if getattr(include, key)
             }
-            blocks.append(Block(own | given))
+            if include.evaluation is None:
+                blocks.append(Block(own | given, self.evaluation))
+            else:
+                blocks.append(Block(own | given, include.evaluation, ("include", index, "evaluation")))
         return blocks
 
 

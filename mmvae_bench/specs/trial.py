@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -48,15 +49,21 @@ class EvaluationSpec(Spec):
     protocols: tuple[Protocol, ...] = PROTOCOLS
     """How samples become scores; all protocols share the same samples."""
     levels: tuple[PositiveInt, ...] | None = None
-    """Numbers of specified attributes to ask for; null: every level of the dataset."""
+    """Numbers of specified attributes to ask for; null: all of them up to five, else 1, 2, 3, half and all."""
     partitions: tuple[Partition, ...] = ("test",)
     """The partitions asked: val for choosing settings, test for reporting."""
     num_samples: PositiveInt = 100
     """Images drawn a query."""
     query_repeats: PositiveInt = 2
     """How often each combination of values is asked at a level."""
+    num_queries: PositiveInt | None = None
+    """At most so many full concepts are behind the queries of a level, before repeats; null: all combinations of
+    values, or 240 concepts of real images where there are more than 4,096."""
     classifier: ClassifierField | None = None
     """The observation classifier; null: the dataset's own."""
+    curve_points: Annotated[int, Field(ge=0, le=1000)] = 0
+    """How often correctness and coverage are also asked while training, evenly spaced, for the curve of each score
+    against steps; 0: only at the end. A trial that is trained already is not trained again for it."""
     num_resamples: PositiveInt = 2000
     """Bootstrap resamples behind each interval."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
@@ -95,10 +102,16 @@ class TrialSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         problems = _level_problems(self.evaluation, self.dataset)
-        try:
-            self.backbone.check(self.dataset)
-        except ConfigError as error:
-            problems = [*error.problems, *problems]
+        checks: list[Callable[[], None]] = [
+            lambda: self.objective.check(self.backbone),
+            lambda: self.objective.check_concepts(self.dataset),
+            lambda: self.backbone.check(self.dataset),
+        ]
+        for check in checks:
+            try:
+                check()
+            except ConfigError as error:
+                problems = [*error.problems, *problems]
         if problems:
             raise ConfigError(problems)
         return self
@@ -115,18 +128,25 @@ class TrialSpec(Spec):
 
 
 def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:
-    num_attributes = len(dataset.schema().attributes)
+    schema = dataset.schema()
+    num_attributes, lowest = len(schema), max(1, len(schema.given))
+    always = f", {' and '.join(schema.given)} always specified" if schema.given else ""
     problems = [
         Problem(
-            f"{dataset.name} has concepts of {num_attributes} attributes: no level {level}",
+            f"{dataset.name} has concepts of {num_attributes} attributes{always}: no level {level}",
             ("evaluation", "levels", index),
             str(level),
-            tuple(str(choice) for choice in range(1, num_attributes + 1)),
-            str(min(max(level, 1), num_attributes)),
+            tuple(str(choice) for choice in range(lowest, num_attributes + 1)),
+            str(min(max(level, lowest), num_attributes)),
         )
         for index, level in enumerate(evaluation.levels or ())
-        if level > num_attributes
+        if not lowest <= level <= num_attributes
     ]
+    classifier = evaluation.classifier
+    if schema.given and classifier is not None and not classifier.takes_given:
+        message = f"classifier {classifier.name} cannot be told {' and '.join(schema.given)}, without which the order "
+        message += f"of {dataset.name}'s other attributes is open: leave it null, or name one that can"
+        problems.append(Problem(message, ("evaluation", "classifier"), repr(classifier.name)))
     if dataset.split == "comp" and num_attributes not in (evaluation.levels or (num_attributes,)):
         message = f"split comp asks for full concepts only: add level {num_attributes}"
         problems.append(Problem(message, ("evaluation", "levels"), repr(list(evaluation.levels or ()))))

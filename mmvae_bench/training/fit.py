@@ -54,6 +54,9 @@ class Control:
         checkpoint_seconds: Time between two saves.
         stop: Asked at every step: should training save its state and stop?
         progress: Told (stage name, steps done overall, steps overall, steps a second) at every step; must be quick.
+        score: Gives what is logged as ``scores``, asked of the model ``num_scores`` times, evenly spaced over the steps
+            of all stages, the last time at their end; None: never. Its time is not counted as training.
+        num_scores: How often.
     """
 
     checkpoint: Path | None = None
@@ -61,6 +64,12 @@ class Control:
     checkpoint_seconds: float = 60.0
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[str, int, int, float], None] = lambda stage, step, steps, rate: None
+    score: Callable[[Objective], list[dict[str, Any]]] | None = None
+    num_scores: int = 0
+
+    def wants_score(self, step: int, total: int) -> bool:
+        """Whether a point of the score curve is due at this step (from 1) of all."""
+        return self.score is not None and step * self.num_scores // total > (step - 1) * self.num_scores // total
 
 
 @dataclass
@@ -129,6 +138,7 @@ def fit(
             done = sum(earlier.steps for earlier in stages[: state.stage])
             loop = _StageLoop(objective, data, training, stage, state, control, device, done, _total(stages))
             loop.run()
+    objective.end_stages()
     objective.to("cpu" if device.type == "cpu" else device)
     return Fitted(_total(stages), state.seconds, state.history, state.origin)
 
@@ -227,6 +237,8 @@ class _StageLoop(pl.Callback):
             self._log_training(step, terms)
         if step % self.validate_every == 0 or step == self.stage.steps:
             self._validate(step)
+        if self.control.wants_score(self.done + step, self.total):
+            self._score(step)
         self.objective.last_terms = None
         now = time.monotonic()
         if now - self.counted_at >= 1:
@@ -280,6 +292,19 @@ class _StageLoop(pl.Callback):
         values = {"elbo": parts.pop("elbo"), "parts": parts}
         self.state.history.append({"stage": self.stage.name, "step": step, **values})
         self._log("validation", step, values)
+
+    def _score(self, step: int) -> None:
+        """Logs a point of the score curve. The model is as it was afterwards, and the time does not count."""
+        assert self.control.score is not None
+        started, training = time.monotonic(), self.objective.training
+        self.objective.eval()
+        try:
+            scores = self.control.score(self.objective)
+            self._log("scores", step, {"overall": self.done + step, "scores": scores})
+        finally:
+            self.objective.train(training)
+        spent = time.monotonic() - started
+        self.clock, self.counted_at = self.clock + spent, self.counted_at + spent
 
     def _log(self, event: str, step: int, values: dict[str, Any]) -> None:
         if self.control.log is not None:

@@ -46,6 +46,12 @@ def test_an_objective_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) ->
     assert entries["bivcca"]["posteriors"] == ["concept", "image"]
     assert entries["telbo"]["posteriors"] == ["concept", "image", "joint"]
     assert entries["telbo"]["stages"] == ["fit", "unimodal"]
+    assert entries["telbo"]["can"] == ["imagine concepts", "describe images", "reconstruct images"]
+    assert entries["jvae"]["can"] == ["reconstruct images with their concepts"]
+    assert entries["vae"]["can"] == ["reconstruct images"]
+    assert entries["vae"]["likelihoods"] == ["image"]
+    assert entries["cvae"]["can"] == ["imagine concepts", "reconstruct images with their concepts"]
+    assert entries["cvae"]["partial_concepts"] is True
     assert entries["telbo"]["parameters"][0] == {
         "name": "lambda",
         "default": 50.0,

@@ -13,7 +13,8 @@ from mmvae_bench.evaluation.references import TrainingConcepts
 from mmvae_bench.evaluation.score import Score
 from mmvae_bench.specs.trial import EvaluationSpec
 
-from .fakes import LINES, Collapsed, Fake, LinesData, Oracle
+from .fakes import LINES, Collapsed, Fake, LinesData, LinesSpec, Oracle
+from .squares import SquaresData, SquaresOracle, SquaresSpec, exact_order
 
 pytestmark = pytest.mark.usefixtures("exact")
 LINES_LEVELS = (3, 2, 1)
@@ -201,6 +202,43 @@ def test_distributions_are_validated_inside_and_left_alone_outside() -> None:
         Normal(0.0, -1.0)
     finally:
         Distribution.set_default_validate_args(before)
+
+
+def test_a_given_relation_is_told_to_the_judge_and_never_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = SquaresData(SquaresSpec())
+    data.setup()
+    monkeypatch.setattr("mmvae_bench.evaluation.evaluate.judge_of", lambda data, *_, **__: exact_order(data))
+    two_red = {"two red": "colour_1=red, relation=left, colour_2=red"}
+    monkeypatch.setattr(SquaresSpec, "named_queries", lambda self: two_red)
+    result = ask(SquaresOracle(), data, num_samples=10, num_queries=12, query_repeats=2)  # type: ignore[arg-type]
+    for level in (3, 2):
+        score = find(result, "correctness", protocol="paper", level=level)
+        assert (score.value, score.ceiling, score.num_queries) == (1.0, 1.0, 24)
+    # Of the relation alone there is nothing to be right about, but all that is open to cover.
+    assert not [score for score in result.scores if score.metric == "correctness" and score.level == 1]
+    covered = find(result, "coverage", protocol="paper", level=1)
+    assert covered.num_queries == 24
+    assert near(covered, covered.ceiling)
+    assert {score.attribute for score in result.scores} == {None, "colour_1", "colour_2", "two red"}
+    for metric in ("named_query", "named_query_all"):
+        named = find(result, metric, attribute="two red")
+        assert (named.value, named.level, named.num_samples) == (1.0, 3, 20)
+    described = find(result, "description_accuracy")
+    assert described.value == pytest.approx(float((data.concepts("test")[:, [0, 2]] == 0).double().mean()), abs=1e-6)
+    assert result.unmatched == {"test/3": 0, "test/2": 0, "test/1": 0}
+    assert set(result.classifier.accuracy) == {"colour_1", "colour_2"}
+
+
+def test_named_queries_change_no_other_number(
+    lines: Callable[..., LinesData], marginal: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = ask(marginal, lines(), levels=[1])
+    monkeypatch.setattr(LinesSpec, "named_queries", lambda self: {"top": "place=top-left"})
+    more = ask(marginal, lines(), levels=[1])
+    assert [score for score in more.scores if score.attribute != "top"] == plain.scores
+    # The samples of a named query are its own.
+    asked = [concepts for concepts in marginal.asked if torch.equal(concepts, torch.tensor([[0, -1, -1]] * 4))]
+    assert asked
 
 
 def test_progress_reaches_the_end(lines: Callable[..., LinesData], marginal: Oracle) -> None:

@@ -4,18 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 from torch import nn
 
+from mmvae_bench.concepts import Attribute, Schema, keep_random
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.evaluation import samples
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
 from mmvae_bench.evaluation.samples import draw_grid, imagine_and_judge, write_samples
 from mmvae_bench.objectives.base import Objective
-from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.specs.components import backbones, datasets, objectives
 
 from .fakes import LINES, LinesData, Oracle, draw, exact_classifier
+from .squares import NAMES, SquaresData, SquaresOracle, SquaresSpec, exact_order
 
 
 def untrained(data: ConceptDataModule, name: str) -> Objective:
@@ -100,5 +103,50 @@ def test_comp_shows_full_concepts(lines: Callable[..., LinesData], tmp_path: Pat
     data = lines(split="comp")
     write_samples(model, data, exact_classifier(data), tmp_path / "samples.png")  # type: ignore[arg-type]
     assert all((asked >= 0).all() for asked in model.asked)
+    pixels = np.asarray(Image.open(tmp_path / "samples.png"))
+    assert not (pixels == np.array(samples.WRONG)).all(-1).any()
+
+
+def faces(number: int) -> Schema:
+    return Schema(tuple(Attribute(f"Attribute_{k}", ("no", "yes")) for k in range(number)))
+
+
+def test_labels_say_what_is_specified_and_nothing_else() -> None:
+    assert samples.label_of(LINES, [3, -1, 1]) == "place=bottom-right\nnumber=two"
+    concept = [1, 0, -1, 1] + [-1] * 14
+    assert samples.label_of(faces(18), concept) == "Attribute_0\nno Attribute_1\nAttribute_3"
+    # Many: running text. Where nothing is open, what is absent needs no names.
+    long = samples.label_of(faces(18), [1, 0] * 4 + [-1] * 10)
+    assert long.replace("\n", " ") == ", ".join(f"{'no ' * (k % 2)}Attribute_{k}" for k in range(8))
+    assert max(map(len, long.split("\n"))) <= samples.LINE
+    assert not any(line.endswith("no") for line in long.split("\n"))
+    assert samples.label_of(faces(18), [0] * 17 + [1]) == "Attribute_17\nno other"
+    assert samples.label_of(faces(2), [1, 1]) == "Attribute_0\nAttribute_1"
+
+
+def test_labels_fit_beside_the_images() -> None:
+    font = ImageFont.load_default(samples.FONT)
+    for schema in (*(datasets.parse(name).schema() for name in datasets.names()), faces(18)):
+        for level in schema.default_levels:
+            full = torch.stack([torch.randint(size, (20,)) for size in schema.sizes], 1)
+            kept = keep_random(full, level, generator=torch.Generator(), given=schema.given_positions)
+            for concept in kept.tolist():
+                lines = samples.label_of(schema, concept).split("\n")
+                assert max(font.getlength(line) for line in lines) < samples.LABEL_WIDTH - samples.GAP
+                assert len(lines) <= 14
+
+
+def test_rows_are_bounded_and_the_judge_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = SquaresData(SquaresSpec())
+    data.setup()
+    named = {f"query {k}": f"relation=left, colour_1={colour}" for k, colour in enumerate(NAMES)}
+    monkeypatch.setattr(SquaresSpec, "named_queries", lambda self: {**named, "more": "relation=right"})
+    shown: list[list[str]] = []
+    draw_real = samples.draw_grid
+    monkeypatch.setattr(
+        samples, "draw_grid", lambda *given, **title: shown.append(given[2]) or draw_real(*given, **title)
+    )
+    write_samples(SquaresOracle(), data, exact_order(data), tmp_path / "samples.png")  # type: ignore[arg-type]
+    assert len(shown[0]) == 3 * 2 + samples.MAX_NAMED
     pixels = np.asarray(Image.open(tmp_path / "samples.png"))
     assert not (pixels == np.array(samples.WRONG)).all(-1).any()

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
-from mmvae_bench.concepts import UNSPECIFIED, keep_random
+from mmvae_bench.concepts import UNSPECIFIED, Schema, keep_random
 from mmvae_bench.evaluation.classifier import HeldOut
 from mmvae_bench.evaluation.protocols import PROTOCOL_RULES, SMOOTHING
 from mmvae_bench.evaluation.queries import Queries
 from mmvae_bench.evaluation.references import TrainingConcepts
 from mmvae_bench.evaluation.score import Score
 from mmvae_bench.evaluation.scoring import Intervals, Judge, accuracy_on_real_images
+from mmvae_bench.metrics.functional import coverage_reference
 from mmvae_bench.specs.trial import Protocol
 from mmvae_bench.statistics import bootstrap_interval
 
@@ -54,11 +55,12 @@ def expected_target(protocol: Protocol, data: LinesData, query: list[int], k: in
 
 
 def expected_scores(
-    protocol: Protocol, data: LinesData, query: list[int], samples: list[list[int]]
+    protocol: Protocol, data: LinesData, query: list[int], samples: list[list[int]], scored: Sequence[int] = range(3)
 ) -> dict[str, float]:
     samples = samples[: SAMPLES_SCORED[protocol]]
     right, covered, divergences = [], [], []
-    for k, size in enumerate(LINES.sizes):
+    for k in scored:
+        size = LINES.sizes[k]
         shown = [sum(sample[k] == value for sample in samples) / len(samples) for value in range(size)]
         if query[k] == UNSPECIFIED:
             target = expected_target(protocol, data, query, k)
@@ -185,3 +187,50 @@ def test_the_same_interval_as_the_bootstrap_of_the_queries(lines: Callable[..., 
     assert intervals(values) != Intervals(100, 8)(values)
     low, high = bootstrap_interval(values, num_resamples=20_000, seed=1)
     assert intervals(values) == pytest.approx((low, high), abs=0.02)
+
+
+GIVEN = Schema(LINES.attributes, given=("direction",))
+
+
+@pytest.mark.parametrize("protocol", list(PROTOCOL_RULES))
+@pytest.mark.parametrize("level", [3, 2, 1])
+def test_a_given_attribute_counts_in_nothing(lines: Callable[..., LinesData], protocol: Protocol, level: int) -> None:
+    """Every score and reference is that of the other attributes alone, whose queries are conditioned on the given."""
+    data = lines(skewed=True, num_images=300)
+    generator = torch.Generator().manual_seed(level)
+    concepts = keep_random(LINES.combinations(), level, generator=generator, given=GIVEN.given_positions)
+    predictions = random_predictions(len(concepts))
+    predictions[..., 1] = -1
+    plain = make_judge(data)
+    seen = plain.held_out.predictions.clone()
+    seen[:, 1] = -1
+    judge = Judge(GIVEN, "iid", plain.training, HeldOut(plain.held_out.concepts, seen), plain.intervals)
+    rule = PROTOCOL_RULES[protocol]
+    scores = by_metric(judge.scores(rule, Queries("test", level, concepts), predictions))
+    assert {attribute for _, attribute in scores} <= {None, "place", "number"}
+    assert {metric for metric, _ in scores} == {
+        3: {"correctness", "joint_divergence"}, 2: {"correctness", "coverage", "joint_divergence"},
+        1: {"coverage", "joint_divergence"},
+    }[level]  # fmt: skip
+    expected = [
+        expected_scores(protocol, data, query, shown, scored=(0, 2))
+        for query, shown in zip(concepts.tolist(), predictions.tolist(), strict=True)
+    ]
+    target = [torch.tensor([expected_target(protocol, data, query, k) for query in concepts.tolist()]) for k in (0, 2)]
+    open_ = concepts[:, [0, 2]] == UNSPECIFIED
+    perfect, collapsed = coverage_reference(target, SAMPLES_SCORED[protocol], BASE[protocol])
+    for (metric, attribute), score in scores.items():
+        if attribute is None:
+            assert score.per_query == pytest.approx([each[metric] for each in expected], abs=1e-9, nan_ok=True)
+        if metric == "coverage":
+            assert score.ceiling == pytest.approx(mean_of_means(perfect, open_))
+            assert score.floor == pytest.approx(mean_of_means(collapsed, open_))
+        if metric == "correctness" and attribute is None:
+            chance = torch.tensor([1 / 4, 1 / 3]).expand(len(concepts), -1)
+            assert score.floor == pytest.approx(mean_of_means(chance, ~open_))
+
+
+def mean_of_means(values: Tensor, mask: Tensor) -> float:
+    """Over queries, of the mean over attributes under the mask; queries without any are left out."""
+    rows = [row[chosen].mean() for row, chosen in zip(values.double(), mask, strict=True) if chosen.any()]
+    return float(sum(rows) / len(rows))

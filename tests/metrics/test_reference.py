@@ -161,6 +161,48 @@ def test_joint_divergence_of_the_collapsed_generator_on_a_specified_attribute() 
     assert float(wrong) == pytest.approx(float(joint_divergence_reference(concepts, reference, 10).collapsed[0]))
 
 
+@pytest.mark.parametrize("base", [2.0, math.e])
+def test_a_collapsed_generator_that_does_not_hear_the_query_by_enumeration(base: float) -> None:
+    """It draws one full concept from a joint distribution for every query; the target is conditioned on the query."""
+    sizes = (2, 3, 2)
+    combinations = list(itertools.product(*map(range, sizes)))
+    weights = torch.rand(len(combinations), generator=torch.Generator().manual_seed(2), dtype=torch.float64) ** 2
+    weights /= weights.sum()
+    drawn = [
+        torch.stack([weights[[c[k] == value for c in combinations]].sum() for value in range(size)])
+        for k, size in enumerate(sizes)
+    ]
+    concepts = torch.tensor([[-1, 2, 1], [1, -1, -1], [-1, -1, 0]])
+    scored = torch.tensor([True, True, False])
+    target = [table([0.1, 0.9]).expand(3, 2), table([[0.2, 0.5, 0.3], [0.7, 0.1, 0.2], [0.0, 0.4, 0.6]]), drawn[2]]
+    found = joint_divergence_reference(concepts, target, 10, base, drawn=drawn, scored=scored)
+    for query, concept in enumerate(concepts.tolist()):
+        expected = 0.0
+        for weight, shown in zip(weights.tolist(), combinations, strict=True):
+            divergences = []
+            for k in range(2):
+                goal = [float(v == concept[k]) for v in range(sizes[k])]
+                goal = target[k][query].tolist() if concept[k] == -1 else goal
+                delta = [float(v == shown[k]) for v in range(sizes[k])]
+                divergences.append(float(jensenshannon(goal, delta, base=base)) ** 2)
+            expected += weight * sum(divergences) / 2
+        assert float(found.collapsed[query]) == pytest.approx(expected, abs=1e-12)
+    # What is drawn from says nothing of the perfect generator.
+    plain = joint_divergence_reference(concepts, target, 10, base, scored=scored)
+    torch.testing.assert_close(found.perfect, plain.perfect)
+    assert not torch.allclose(found.collapsed, plain.collapsed)
+
+
+def test_drawing_from_the_reference_is_the_default() -> None:
+    reference = [table(row) for row in TABLES]
+    for default, told in zip(
+        coverage_reference(reference, 10), coverage_reference(reference, 10, drawn=reference), strict=True
+    ):
+        assert torch.equal(default, told)
+    with pytest.raises(ValueError, match=r"drawn has attributes with \[2\] values, the reference with \[3\]"):
+        coverage_reference([table([0.2, 0.3, 0.5])], 10, drawn=[table([0.5, 0.5])])
+
+
 def test_two_thousand_queries_with_tables_of_their_own() -> None:
     """The size of a real evaluation, each row against the table alone: memory is bounded and nothing is mixed up."""
     generator = torch.Generator().manual_seed(0)

@@ -28,9 +28,9 @@ def batch() -> Batch:
 def make() -> Make:
     """Builds an objective on thin networks, with weights far enough from zero that every term matters."""
 
-    def build(name: str, *, seed: int = 0, **parameters: object) -> Objective:
+    def build(name: str, *, seed: int = 0, latent_size: int = 3, **parameters: object) -> Objective:
         dataset = datasets.parse({"name": "mnist_a", "canvas": 16})
-        backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3})
+        backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": latent_size})
         built = backbone.build(schema=dataset.schema(), image_shape=dataset.image_shape())
         objective = objectives.parse({"name": name, **parameters}).build(built, seed=seed).double()
         generator = torch.Generator().manual_seed(1)

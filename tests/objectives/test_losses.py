@@ -13,60 +13,13 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution
 
 from mmvae_bench.data.base import Batch
 from mmvae_bench.objectives.base import Objective, Terms
 
+from .opinions import Gaussian, assert_agree, gaussian, kl, log_px, log_py, prior_of, product, redraw
+
 Make = Callable[..., Objective]
-Gaussian = tuple[Tensor, Tensor]
-
-
-def gaussian(q: Distribution) -> Gaussian:
-    return q.base_dist.loc, q.base_dist.scale  # type: ignore[attr-defined]
-
-
-def redraw(q: Gaussian, z: Tensor) -> Tensor:
-    """The same sample, as a function of this computation's own mean and scale."""
-    mean, scale = q
-    noise = ((z - mean) / scale).detach()
-    return mean + scale * noise
-
-
-def kl(p: Gaussian, q: Gaussian) -> Tensor:
-    """KL(p || q) of diagonal normals, written out."""
-    (m, s), (n, t) = p, q
-    return (torch.log(t / s) + (s**2 + (m - n) ** 2) / (2 * t**2) - 0.5).sum(-1)
-
-
-def prior_of(q: Gaussian) -> Gaussian:
-    return torch.zeros_like(q[0]), torch.ones_like(q[1])
-
-
-def log_px(decoder: torch.nn.Module, z: Tensor, image: Tensor) -> Tensor:
-    logits = decoder.network(z)  # type: ignore[operator]
-    return Bernoulli(probs=torch.sigmoid(logits)).log_prob(image).flatten(1).sum(1)
-
-
-def log_py(decoder: torch.nn.Module, z: Tensor, concept: Tensor) -> Tensor:
-    networks = decoder.networks
-    total = torch.zeros(len(z), dtype=z.dtype)
-    for k, network in enumerate(networks):  # type: ignore[arg-type]
-        total = total + Categorical(probs=torch.softmax(network(z), -1)).log_prob(concept[:, k])
-    return total
-
-
-def product(model: Objective, concept: Tensor) -> Gaussian:
-    """q(z|y) as a product of densities: precisions add up, prior included."""
-    experts = model.concept_encoder
-    precision, weighted = torch.ones(len(concept), 3, dtype=torch.float64), torch.zeros(len(concept), 3).double()
-    for k, (embedding, network, head) in enumerate(
-        zip(experts.features.embeddings, experts.features.networks, experts.heads, strict=True)  # type: ignore[union-attr,arg-type]
-    ):
-        mean, log_scale = head(network(embedding(concept[:, k])))
-        precision = precision + 1 / log_scale.exp() ** 2
-        weighted = weighted + mean / log_scale.exp() ** 2
-    return weighted / precision, precision**-0.5
 
 
 def joint_bound(model: Objective, batch: Batch, z: Tensor, lambda_: float) -> tuple[Tensor, Gaussian]:
@@ -123,15 +76,8 @@ CASES = {
 def test_value_and_gradient(name: str, make: Make, batch: Batch) -> None:
     parameters, independent = CASES[name]
     model = make(name, **parameters)
-    names = [key for key, _ in model.named_parameters()]
     terms = model.terms(batch)
-    gradients = torch.autograd.grad(terms.loss, list(model.parameters()))
-    other = independent(model, batch, terms)
-    others = torch.autograd.grad(other, list(model.parameters()))
-    torch.testing.assert_close(terms.loss, other, rtol=1e-7, atol=1e-7)
-    for key, mine, second in zip(names, gradients, others, strict=True):
-        torch.testing.assert_close(mine, second, rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
-        assert second.abs().max() > 0, f"the gradient of {key} is zero: nothing was compared"
+    assert_agree(model, terms.loss, independent(model, batch, terms))
 
 
 @pytest.mark.parametrize("name", CASES)

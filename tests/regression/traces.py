@@ -21,11 +21,19 @@ from mmvae_bench.trial import build_objective
 STORED = Path(__file__).parent / "traces.json"
 NUM_STEPS = 12
 DATASET = {"name": "mnist_a", "source": "digits", "canvas": 16, "num_sources": 100, "replicas": 2}
-VARIANTS = {"telbo two_stage": {"name": "telbo", "schedule": "two_stage", "unimodal_steps": NUM_STEPS}}
+VARIANTS: dict[str, dict[str, object]] = {
+    "telbo two_stage": {"name": "telbo", "schedule": "two_stage", "unimodal_steps": NUM_STEPS},
+    "cvae standard": {"name": "cvae", "prior": "standard"},
+    "mmvae elbo per_attribute": {"name": "mmvae", "bound": "elbo", "num_samples": 2, "modalities": "per_attribute"},
+    "mmvae plain": {"name": "mmvae", "estimator": "plain"},
+    "mopoe per_attribute": {"name": "mopoe", "modalities": "per_attribute"},
+    "mvae per_attribute": {"name": "mvae", "modalities": "per_attribute"},
+    "mvtcae per_attribute": {"name": "mvtcae", "modalities": "per_attribute"},
+}
 
 
 def cases() -> dict[str, dict[str, object]]:
-    """Every registered objective with its defaults, and the schedules that the defaults leave out."""
+    """Every registered objective with its defaults, and the schedules and forms that the defaults leave out."""
     return {name: {"name": name} for name in objectives.names()} | VARIANTS
 
 

@@ -14,7 +14,7 @@ import pytest
 from mmvae_bench.cli.report import report
 from mmvae_bench.files import write_json
 from mmvae_bench.report import write_report
-from mmvae_bench.report.curves import validation_curve
+from mmvae_bench.report.curves import score_curves, validation_curve
 from mmvae_bench.report.notes import Progress
 from mmvae_bench.report.trials import TrialRecord
 from mmvae_bench.specs.errors import BenchmarkError
@@ -31,7 +31,7 @@ def page_of(run_dir: Path) -> str:
 
 def test_files(run_dir: Path) -> None:
     write_report(run_dir)
-    assert sorted(path.name for path in (run_dir / "report").iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in (run_dir / "report").iterdir()) == sorted((*FILES, "figures"))
     assert (run_dir / "results.parquet").is_file()
 
 
@@ -217,6 +217,45 @@ def test_curves_are_of_the_last_stage_and_forgive_a_torn_line(tmp_path: Path) ->
     (tmp_path / "log.jsonl").write_text("".join(lines) + torn)
     assert validation_curve(tmp_path) == ([30], [-2.0])
     assert validation_curve(tmp_path / "nowhere") == ([], [])
+
+
+def test_score_curves_forgive_what_a_kill_leaves(tmp_path: Path) -> None:
+    def event(step: int, value: float) -> dict[str, object]:
+        score = {"metric": "correctness", "attribute": None, "level": 4, "value": value}
+        return {"event": "scores", "stage": "fit", "step": step, "overall": 100 + step, "scores": [score]}
+
+    lines = [json.dumps(each) + "\n" for each in (event(10, 0.5), event(20, 0.6), event(20, 0.7), {"event": "scores"})]
+    (tmp_path / "log.jsonl").write_text("".join(lines) + '{"event": "scores", "st')
+    assert score_curves(tmp_path) == {("correctness", None, 4): ([110, 120], [0.5, 0.7])}
+    assert score_curves(tmp_path / "nowhere") == {}
+
+
+def test_figures_are_files_that_stand_alone(run_dir: Path) -> None:
+    """Every curve that was measured is in the figure, and no variable of the page is left in it."""
+    measured = 0
+    for folder in (run_dir / "trials").iterdir():
+        if (folder / "log.jsonl").exists():
+            measured += 1
+            scores = [{"metric": "correctness", "attribute": None, "level": 4, "value": 0.25}]
+            with (folder / "log.jsonl").open("a") as file:
+                for step in (5, 10):
+                    file.write(json.dumps({"event": "scores", "stage": "fit", "step": step, "scores": scores}) + "\n")
+    page = page_of(run_dir)
+    figures = sorted((run_dir / "report" / "figures").glob("*-score-curves.svg"))
+    assert figures
+    assert page.count("Scores over training steps") == len(figures)
+    drawn = 0
+    for path in figures:
+        root = ElementTree.parse(path).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert "var(" not in path.read_text()
+        assert "currentColor" not in path.read_text()
+        drawn += len(
+            re.findall(
+                r'<path d="M[^"]*L[^"]*" clip-path[^>]*stroke: #[0-9a-f]{6}; stroke-width: 1.4', path.read_text()
+            )
+        )
+    assert drawn == measured
 
 
 def test_the_command_prints_the_table_and_the_path(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:

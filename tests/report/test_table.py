@@ -14,7 +14,9 @@ import pytest
 from mmvae_bench.evaluation.score import Score
 from mmvae_bench.files import write_json
 from mmvae_bench.report.cells import Row
-from mmvae_bench.report.notes import warnings
+from mmvae_bench.report.explanations import explain_metrics
+from mmvae_bench.report.layout import caption
+from mmvae_bench.report.notes import Judge, warnings
 from mmvae_bench.report.table import Comparison, Section, compare
 from mmvae_bench.report.trials import read_run
 
@@ -236,3 +238,62 @@ def test_warnings(tmp_path: Path) -> None:
 
 def test_a_good_run_has_no_warnings(run_dir: Path) -> None:
     assert warnings(section(run_dir)) == []
+
+
+def many_attributes(number: int) -> list[Score]:
+    """Scores of a dataset with many attributes, a named query and a watched attribute."""
+    scores = [Score(metric="correctness", partition="test", protocol="paper", level=level, value=0.5, num_queries=480,
+                    num_samples=100) for level in (number, 3)]  # fmt: skip
+    for k in range(number):
+        for level in (number, 3):
+            scores.append(Score(metric="correctness", partition="test", protocol="paper", level=level, value=k / 20,
+                                attribute=f"flag {k}"))  # fmt: skip
+        scores.append(Score(metric="description_accuracy", partition="test", value=0.5, attribute=f"flag {k}"))
+    named = {"partition": "test", "attribute": "bald and not male", "level": 2, "per_query": [1.0, 0.0, 1.0, 0.0]}
+    scores.append(Score(metric="named_query", value=0.5, num_queries=1, num_samples=4, **named))
+    scores.append(Score(metric="frequency_unspecified", partition="test", value=0.2, ceiling=0.06, attribute="flag 6"))
+    return scores
+
+
+@pytest.mark.parametrize(("number", "rows"), [(18, 2 * 18), (4, 3 * 4)])
+def test_many_attributes_are_shown_at_the_highest_level_only(tmp_path: Path, number: int, rows: int) -> None:
+    write_trial(tmp_path, spec_of("telbo"), scores=many_attributes(number))
+    found = section(tmp_path)
+    assert len(found.by_attribute) == rows
+    shown = [(row.metric, row.level, row.attribute) for row in found.of("paper")]
+    assert shown == [
+        ("correctness", number, None),
+        ("correctness", 3, None),
+        ("named_query", 2, "bald and not male"),
+        ("frequency_unspecified", None, "flag 6"),
+    ]
+    assert not {"named_query", "frequency_unspecified"} & {row.metric for row in found.by_attribute}
+    # Nothing is lost to the file.
+    assert len(comparison(tmp_path).frame()) == len(many_attributes(number))
+
+
+def test_named_queries_are_ranked_and_frequencies_are_not(tmp_path: Path) -> None:
+    for objective, value in (("telbo", 0.9), ("jmvae", 0.2)):
+        scores = [replace(score, value=value) for score in many_attributes(18)]
+        scores = [replace(score, per_query=[value, value + 0.01]) if score.per_query else score for score in scores]
+        write_trial(tmp_path, spec_of(objective), scores=scores)
+    found = section(tmp_path)
+    rows = {row.metric: row for row in found.of("paper") if row.attribute is not None}
+    best = rows["named_query"].best
+    assert best is not None
+    assert found.columns[best].label == "telbo"
+    assert rows["frequency_unspecified"].best is None
+
+
+def test_a_classifier_of_many_attributes_is_named_with_its_lowest() -> None:
+    accuracy = tuple((f"flag {k}", 0.9 + k / 1000) for k in range(18))
+    text = Judge("conv_rgb", "c", accuracy[::-1], 0.95).text
+    assert text == "conv_rgb: lowest of 18 attributes flag 0 90.0, flag 1 90.1, flag 2 90.2; mean 95.0 %"
+    assert Judge("conv_thin", "c", accuracy[:2], 0.9).text == "conv_thin: flag 0 90.0, flag 1 90.1; mean 90.0 %"
+
+
+def test_the_caption_speaks_of_the_fixed_queries(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of("telbo"), scores=many_attributes(18))
+    assert caption(section(tmp_path), "paper") == "test, protocol paper (a level: 480 queries, 100 samples each)"
+    every = {row.metric for row in section(tmp_path).rows}
+    assert {"named query", "frequency when open"} <= {label for label, _ in explain_metrics(every)}

@@ -161,6 +161,18 @@ def test_every_trial_is_asked_what_the_grid_asks() -> None:
     assert {trial.evaluation.num_samples for trial in grid.trials} == {33}
 
 
+def test_an_include_can_ask_otherwise() -> None:
+    """Its trials alone; and a level that its dataset has not is located there."""
+    own = {"seeds": [7], "evaluation": {"num_samples": 12}}
+    grid = GridSpec.parse(plain_grid(evaluation={"num_samples": 33}, include=[own]))
+    assert {(trial.seed, trial.evaluation.num_samples) for trial in grid.trials} == {(0, 33), (7, 12)}
+    with pytest.raises(ConfigError) as caught:
+        GridSpec.parse(plain_grid(include=[{"seeds": [7], "evaluation": {"levels": [9]}}])).trials  # noqa: B018
+    # The level that is too high, and on split comp the missing level of full concepts.
+    levels = ("include", 0, "evaluation", "levels")
+    assert {problem.location for problem in caught.value.problems} == {levels, (*levels, 0)}
+
+
 def test_a_hundred_thousand_trials_take_seconds() -> None:
     objectives = [{"name": "telbo", "lambda": 1 + number} for number in range(500)]
     grid = GridSpec.parse(plain_grid(objectives=objectives, seeds=list(range(100)), exclude=[{"seed": 5}]))

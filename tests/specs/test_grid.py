@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.specs.components import backbones, datasets, objectives
 from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.grid import GridSpec, load_grid
+
+BACKBONES, DATASETS, OBJECTIVES = (", ".join(kind.names()) for kind in (backbones, datasets, objectives))
 
 GOOD = """\
 name: demo
@@ -67,28 +70,27 @@ BAD_VALUES = [
     pytest.param(
         "include:\n  - seeds: [1]\n    datsets: [mnist_a]\n",
         "13: include[0].datsets: unknown key 'datsets' of include\n  choices: datasets, backbones, objectives, "
-        "training, seeds\n  nearest: datasets",
+        "training, seeds, evaluation\n  nearest: datasets",
         id="unknown key of include",
     ),
     pytest.param(
         ("- telbo", "- teblo"),
-        "6: objectives[0]: unknown objective 'teblo'\n  choices: bivcca, jmvae, jvae, telbo\n  nearest: telbo",
+        f"6: objectives[0]: unknown objective 'teblo'\n  choices: {OBJECTIVES}\n  nearest: telbo",
         id="unknown objective",
     ),
     pytest.param(
         ("name: jmvae", "name: jmvea"),
-        "7: objectives[1].name: unknown objective 'jmvea'\n  choices: bivcca, jmvae, jvae, telbo\n  nearest: jmvae",
+        f"7: objectives[1].name: unknown objective 'jmvea'\n  choices: {OBJECTIVES}\n  nearest: jmvae",
         id="unknown objective in a mapping",
     ),
     pytest.param(
         ("[mnist_a_thin]", "[mnist_a_thim]"),
-        "4: backbones[0]: unknown backbone 'mnist_a_thim'\n  choices: mnist_a_paper, mnist_a_released, mnist_a_thin\n"
-        "  nearest: mnist_a_thin",
+        f"4: backbones[0]: unknown backbone 'mnist_a_thim'\n  choices: {BACKBONES}\n  nearest: mnist_a_thin",
         id="unknown backbone",
     ),
     pytest.param(
         ("name: mnist_a,", "name: mnista,"),
-        "3: datasets[0].name: unknown dataset 'mnista'\n  choices: mnist_a\n  nearest: mnist_a",
+        f"3: datasets[0].name: unknown dataset 'mnista'\n  choices: {DATASETS}\n  nearest: mnist_a",
         id="unknown dataset",
     ),
     pytest.param(
@@ -140,7 +142,7 @@ BAD_VALUES = [
     pytest.param(
         ("- telbo", "- 3"),
         "6: objectives[0]: expected the name of an objective or a mapping with a name\n  given: 3\n"
-        "  choices: bivcca, jmvae, jvae, telbo",
+        f"  choices: {OBJECTIVES}",
         id="a number for a name",
     ),
     pytest.param("seeds: []\n", "11: seeds: needs at least one entry\n  given: []", id="no seeds"),
@@ -166,7 +168,7 @@ BAD_VALUES = [
     ),
     pytest.param(
         "exclude:\n  - objective: jmvea\n",
-        "12: exclude[0].objective: unknown objective 'jmvea'\n  choices: bivcca, jmvae, jvae, telbo\n  nearest: jmvae",
+        f"12: exclude[0].objective: unknown objective 'jmvea'\n  choices: {OBJECTIVES}\n  nearest: jmvae",
         id="exclude of an unknown objective",
     ),
     pytest.param(

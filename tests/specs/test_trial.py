@@ -81,3 +81,17 @@ def test_lists_of_the_evaluation_hold_something_once(key: str) -> None:
     for given in ([], [one, one]):
         with pytest.raises(ConfigError, match=f"{key}: needs at least one entry, each once"):
             EvaluationSpec.parse({key: given})
+
+
+def test_a_given_attribute_bounds_levels_and_classifiers() -> None:
+    spec: Any = {
+        "dataset": "two_object_clevr", "backbone": "rgb_thin", "objective": "jmvae",
+        "evaluation": {"levels": [1, 9, 10], "classifier": "conv_thin"},
+    }  # fmt: skip
+    with pytest.raises(ConfigError) as caught:
+        TrialSpec.parse(spec)
+    found = {problem.location: problem for problem in caught.value.problems}
+    assert "9 attributes, relation always specified: no level 10" in str(found["evaluation", "levels", 2])
+    assert "classifier conv_thin cannot be told relation" in str(found["evaluation", "classifier"])
+    spec["evaluation"] = {"levels": [1, 9], "classifier": "conv_rgb"}
+    assert TrialSpec.parse(spec).evaluation.levels == (1, 9)

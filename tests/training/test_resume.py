@@ -51,6 +51,17 @@ def test_two_stages_resume(stop_after: int, run: Run) -> None:
     assert same(resumed.state_dict(), whole.state_dict())
 
 
+@pytest.mark.parametrize(("name", "parameters"), [("q_agg", {"prior_flow": True}), ("scan", {}), ("jnf", {})])
+def test_stages_on_a_frozen_model_resume(name: str, parameters: dict[str, object], run: Run) -> None:
+    whole, expected = run(name, folder="whole", steps=4, **parameters)
+    assert expected is not None
+    for _ in range(-(-expected.steps // 3) + len(whole.spec.stage_names)):
+        resumed, fitted = run(name, folder="parts", steps=4, stop_after=3, **parameters)
+    assert fitted is not None
+    assert fitted.steps == expected.steps == 8
+    assert same(resumed.state_dict(), whole.state_dict())
+
+
 def test_a_finished_run_is_not_trained_again(run: Run) -> None:
     first, _ = run(folder="a")
     second, fitted = run(folder="a", stop_after=1)

@@ -45,17 +45,20 @@ def _expected_terms(p: Tensor, num_samples: int, base: float) -> Tensor:
     return torch.cat(expected)[place]
 
 
-def coverage_reference(reference: Sequence[Tensor], num_samples: int, base: float = 2.0) -> References:
+def coverage_reference(
+    reference: Sequence[Tensor], num_samples: int, base: float = 2.0, *, drawn: Sequence[Tensor] | None = None
+) -> References:
     """The coverage expected of a perfect and of a collapsed generator, exactly, for each attribute.
 
     perfect = E[1 - JS(p, N / n)] with N ~ Multinomial(n, p). The divergence is a sum over values and each count alone
     is Binomial(n, p_v), so the expectation is a sum of one-dimensional ones: 1 - sum_v E_{K ~ Bin(n, p_v)} f(p_v, K/n).
-    collapsed = E_{v ~ p}[1 - JS(p, delta_v)]: all samples show one value, drawn from the reference.
+    collapsed = E_{v ~ p}[1 - JS(p, delta_v)]: all samples show one value, drawn from the reference, or from ``drawn``.
 
     Args:
         reference: p of each attribute, Float[value], or Float[query, value] where it depends on the query.
         num_samples: n, the images imagined for a query.
         base: of the logarithm: 2 for bits, ``math.e`` for nats.
+        drawn: what the collapsed generator draws each attribute from, in the same form; None: from the reference.
 
     Returns:
         (perfect, collapsed), each Float[attribute]; Float[query, attribute] as soon as one attribute depends on the
@@ -71,14 +74,23 @@ def coverage_reference(reference: Sequence[Tensor], num_samples: int, base: floa
     if num_samples < 1:
         raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
     tables = as_reference(reference)
-    shape = max((table.shape[:-1] for table in tables), key=len)
+    sources = tables if drawn is None else as_reference(drawn)
+    _check_sources(tables, sources)
+    shape = max((table.shape[:-1] for table in (*tables, *sources)), key=len)
     perfect, collapsed = [], []
-    for table in tables:
+    for table, source in zip(tables, sources, strict=True):
         deltas = torch.eye(table.shape[-1], dtype=torch.float64, device=table.device)
         one_value = js_terms(table.unsqueeze(-2), deltas, base).sum(-1)
         perfect.append((1 - _expected_terms(table, num_samples, base).sum(-1)).expand(shape))
-        collapsed.append((1 - (table * one_value).sum(-1)).expand(shape))
+        collapsed.append((1 - (source * one_value).sum(-1)).expand(shape))
     return References(torch.stack(perfect, -1), torch.stack(collapsed, -1))
+
+
+def _check_sources(tables: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Raise a ValueError unless what is drawn from has the attributes and values of the reference."""
+    given, wanted = ([table.shape[-1] for table in each] for each in (sources, tables))
+    if given != wanted:
+        raise ValueError(f"drawn has attributes with {given} values, the reference with {wanted}")
 
 
 def _checked(concepts: Tensor, reference: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -125,21 +137,25 @@ def joint_divergence_reference(
     num_samples: int,
     base: float = 2.0,
     *,
+    drawn: Sequence[Tensor] | None = None,
     scored: Bool[Tensor, " attribute"] | None = None,
 ) -> References:
     """The joint divergence expected of a perfect and of a collapsed generator, exactly, for each query.
 
     The perfect generator shows every specified value, at divergence 0, and draws the others from the reference. The
-    collapsed one draws a single concept from the reference and gives nothing else: on a specified attribute with
-    target y it is right with probability p(y), and otherwise as far off as can be, so E JS = (1 - p(y)) log_base 2.
-    On unspecified attributes the divergence is 1 minus :func:`coverage_reference`. Under a reference conditioned on
-    the query, p(y) is 1 and the collapsed generator is wrong only in showing one value of what is left open.
+    collapsed one draws a single concept from d, without hearing the query, and shows nothing else: on a specified
+    attribute with target y it is right with probability d(y), and otherwise as far off as can be, so
+    E JS = (1 - d(y)) log_base 2. On an unspecified one E JS = E_{v ~ d} JS(p, delta_v), 1 minus
+    :func:`coverage_reference`. The mean over attributes is the same however d couples them, so their marginals are
+    enough. d is the reference unless ``drawn`` says otherwise, as it must where the reference is conditioned on the
+    query: a generator that draws from p(y_k | y_O) hears it.
 
     Args:
         concepts: the value each query specifies; -1 where an attribute is unspecified.
         reference: p of each attribute, Float[value], or Float[query, value] where it depends on the query.
         num_samples: the images imagined for a query.
         base: of the logarithm: 2 for bits, ``math.e`` for nats.
+        drawn: d of each attribute, in the same form as the reference; None: the reference.
         scored: the attributes that are scored, where not all are.
 
     Returns:
@@ -150,11 +166,12 @@ def joint_divergence_reference(
     """
     concepts, tables = _checked(concepts, reference)
     mask = as_scored(scored, concepts).expand(concepts.shape)
-    perfect, collapsed = (1 - score for score in coverage_reference(tables, num_samples, base))
+    sources = tables if drawn is None else [table.to(concepts.device) for table in as_reference(drawn, len(concepts))]
+    perfect, collapsed = (1 - score for score in coverage_reference(tables, num_samples, base, drawn=sources))
     specified = concepts != UNSPECIFIED
     chosen = [
-        table.expand(len(concepts), -1).gather(1, concepts[:, k : k + 1].clamp(min=0)).squeeze(1)
-        for k, table in enumerate(tables)
+        source.expand(len(concepts), -1).gather(1, concepts[:, k : k + 1].clamp(min=0)).squeeze(1)
+        for k, source in enumerate(sources)
     ]
     missed = (1 - torch.stack(chosen, -1)) * (math.log(2) / check_base(base))
     return References(

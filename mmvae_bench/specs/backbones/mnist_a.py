@@ -7,9 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ..components import BackboneSpec, DatasetSpec, backbones
-from ..errors import ConfigError, Problem
-
-Width = Annotated[int, Field(gt=0, le=4096)]
+from .shapes import Width, require, require_shape
 
 
 class _PaperSized(BackboneSpec):
@@ -20,7 +18,7 @@ class _PaperSized(BackboneSpec):
 
     def check(self, dataset: DatasetSpec) -> None:
         """Needs one channel at 64x64."""
-        _check_shape(self, dataset, (1, 64, 64))
+        require_shape(self, dataset, (1, 64, 64))
 
 
 @backbones.register
@@ -69,29 +67,5 @@ class MnistAThinSpec(BackboneSpec):
     def check(self, dataset: DatasetSpec) -> None:
         """Needs one channel and a canvas that two strides of two divide."""
         channels, height, width = dataset.image_shape()
-        if channels != 1 or height % 4 or width % 4:
-            raise ConfigError(
-                [
-                    Problem(
-                        f"backbone {self.name} takes one channel and sides divisible by 4, not the "
-                        f"{channels}x{height}x{width} images of {dataset.name}",
-                        ("backbone", "name"),
-                        self.name,
-                    )
-                ]
-            )
-
-
-def _check_shape(backbone: BackboneSpec, dataset: DatasetSpec, shape: tuple[int, int, int]) -> None:
-    if dataset.image_shape() != shape:
-        given, wanted = ("x".join(map(str, sides)) for sides in (dataset.image_shape(), shape))
-        raise ConfigError(
-            [
-                Problem(
-                    f"backbone {backbone.name} takes {wanted} images, not the {given} ones of this {dataset.name}: "
-                    "choose a thin backbone or the published canvas",
-                    ("backbone", "name"),
-                    backbone.name,
-                )
-            ]
-        )
+        met = channels == 1 and not height % 4 and not width % 4
+        require(met, self, dataset, "one channel and sides divisible by 4")

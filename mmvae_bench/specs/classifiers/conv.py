@@ -17,7 +17,8 @@ class TrainedClassifierSpec(ClassifierSpec):
     """A classifier that is fitted to the dataset: cross-entropy summed over attributes, AdamW, one cosine decay.
 
     The implementation is called with the spec, ``schema=`` and ``image_shape=``, and gives a network from
-    Float[B, C, H, W] to one Float[B, V] of logits an attribute.
+    Float[B, C, H, W] to one Float[B, V] of logits a scored attribute. Where the schema has given attributes the network
+    is called with their values, Long[B, G], as well.
     """
 
     steps: Positive

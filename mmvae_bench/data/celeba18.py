@@ -1,0 +1,87 @@
+"""CelebA-18: faces with 18 binary attributes, photographed or drawn.
+
+Shapes: N image.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..paths import data_root
+from ..specs.datasets.celeba18 import NUM_DRAWN, CelebA18Spec
+from .base import PARTITIONS
+from .concept_split import combinations_of, observed_partition
+from .rendering.attribute_model import stored
+from .rendering.faces.recipe import DrawnFaces
+from .rendering.image_set import Progress
+from .sharded import ShardedDataModule
+from .shards.recipe import ImageRecipe
+from .sources.celeba_photos import CroppedPhotos, Photos, find_photos
+from .splits import random_partition
+
+FRACTIONS = (0.8, 0.1, 0.1)
+"""Of train, val and test where the official partition does not serve: about those of the official one."""
+
+
+class CelebA18DataModule(ShardedDataModule):
+    """Photographs cropped once, or faces drawn once, and kept as bytes.
+
+    The split ``iid`` of the photographs is CelebA's official partition. A partial copy that lacks a whole part of it
+    (the first images all belong to the training part) is divided by a hash of the ids instead, and says so.
+
+    Args:
+        spec: What to make and how to split it.
+        photos: The photographs; by default those under the data root, looked for when they are first needed.
+        progress: Called while images are made, with the numbers done and in all.
+    """
+
+    spec: CelebA18Spec
+    too_small: ClassVar[str] = "raise num_images"
+
+    def __init__(self, spec: CelebA18Spec, *, photos: Photos | None = None, progress: Progress | None = None) -> None:
+        super().__init__(spec, progress=progress)
+        self.photos = photos
+
+    def recipe(self) -> ImageRecipe:
+        """See :meth:`ShardedDataModule.recipe`; raises SourceError where photographs are asked for and not found."""
+        spec = self.spec
+        if spec.source == "drawn":
+            return DrawnFaces(num_images=spec.num_images or NUM_DRAWN, size=spec.size, seed=spec.seed)
+        photos = find_photos(data_root()) if self.photos is None else self.photos
+        return CroppedPhotos(photos, size=spec.size, num_images=spec.num_images)
+
+    def assign(self, split: str, seed: int) -> Tensor:
+        """See :meth:`PartitionedDataModule.assign`. The official partition has no seed."""
+        if split == "comp":
+            held_out = torch.stack([self.schema.parse(query) for query in self.spec.named_queries().values()])
+            return observed_partition(self.schema, self.store.concepts, held_out=held_out, seed=seed)
+        if split != "iid":
+            raise ValueError(f"no split is called {split!r}: iid, comp")
+        if self.is_official:
+            return torch.from_numpy(np.array(self.columns["official_partition"], np.uint8))
+        ids = np.arange(len(self.store)) if self.spec.source == "drawn" else self.columns["id"]
+        return random_partition(torch.from_numpy(np.array(ids, np.int64)), seed=seed, fractions=FRACTIONS)
+
+    @property
+    def is_official(self) -> bool:
+        """Whether the split ``iid`` is CelebA's own partition: all three of its parts have images here."""
+        return self.spec.source == "celeba" and len(np.unique(self.columns["official_partition"])) == len(PARTITIONS)
+
+    def combinations(self) -> dict[str, list[list[int]]] | None:
+        """The distinct concepts of each part of the split ``comp``; None for the other split."""
+        if self.spec.split != "comp":
+            return None
+        partition = self._partition(self.spec.split, self.spec.split_seed)
+        return combinations_of(self.store.concepts, partition)
+
+    def extras(self) -> dict[str, Any]:
+        """What was found, or how far the model of the attribute rows is off; what the split ``iid`` is."""
+        rule = "official" if self.is_official else f"{' / '.join(map(str, FRACTIONS))} by hash of the number"
+        about: dict[str, Any] = {"iid": rule, "distinct_concepts": len(self.store.concepts.unique(dim=0))}
+        if isinstance(self.images, CroppedPhotos):
+            return {**about, "photographs": self.images.photos.describe()}
+        return {**about, "attribute_model": stored()["distance"]}

@@ -1,0 +1,30 @@
+"""Tries a variant: ``python -m mmvae_bench.data.rendering.clevr.probe llvm``. May abort; says "ok" where all is well.
+
+What is rendered is a scene of the dataset, small: the kernels that it compiles are those of every image.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import cast
+
+import numpy as np
+
+from .libraries import LLVM_VARIABLE
+from .renderer import Renderer
+from .scene import sample_pairs
+from .variant import Kind, Variant
+
+
+def main(kind: Kind) -> None:
+    """Renders one scene; raises RuntimeError where the image is none."""
+    variant = Variant(kind, os.environ.get(LLVM_VARIABLE) if kind == "llvm" else None)
+    frame = Renderer(variant, num_objects=2, canvas=32, samples=16).linear(sample_pairs(0, np.arange(1)), 0)
+    if not np.isfinite(frame).all() or not 0.05 < frame.mean() < 0.95 or frame.std() < 0.01:
+        raise RuntimeError(f"the image is wrong: mean {frame.mean()}, standard deviation {frame.std()}")
+
+
+if __name__ == "__main__":
+    main(cast(Kind, sys.argv[1]))
+    sys.stdout.write("ok\n")

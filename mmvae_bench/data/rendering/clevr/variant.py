@@ -1,0 +1,147 @@
+"""Which of Mitsuba's variants computes: found by trying, in a process of its own, because an LLVM can abort a process.
+
+A variant is part of a dataset's fingerprint: images of one differ from those of another in the noise.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from ....specs.errors import BenchmarkError
+from . import known_good
+from .libraries import LLVM_VARIABLE, has_cuda, llvm_candidates
+
+Kind = Literal["cuda", "llvm", "scalar"]
+Wanted = Literal["auto", "cuda", "llvm", "scalar"]
+
+INSTALL = "pip install 'mmvae-bench[clevr]'"
+PROBE = (sys.executable, "-m", "mmvae_bench.data.rendering.clevr.probe")
+"""Says "ok" for the kind of variant that it is given."""
+PROBE_SECONDS = 120
+"""After which a probe counts as failed."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant that works here.
+
+    Attributes:
+        kind: cuda, llvm or scalar.
+        library: Of LLVM; None where the kind is another.
+    """
+
+    kind: Kind
+    library: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Mitsuba's name for it."""
+        return "scalar_rgb" if self.kind == "scalar" else f"{self.kind}_ad_rgb"
+
+    def environment(self) -> dict[str, str]:
+        """What the environment must say before Mitsuba starts."""
+        return {} if self.library is None else {LLVM_VARIABLE: self.library}
+
+    def activate(self) -> Any:
+        """Makes it this process's variant, computing with one thread, and returns the module ``mitsuba``."""
+        mitsuba_version()
+        os.environ.update(self.environment())
+        import drjit
+        import mitsuba
+
+        mitsuba.set_variant(self.name)
+        # The processes are what runs in parallel.
+        drjit.set_thread_count(1)
+        return mitsuba
+
+
+def mitsuba_version() -> str:
+    """The version installed, without importing it; raises BenchmarkError with the command that installs it."""
+    try:
+        return version("mitsuba")
+    except PackageNotFoundError:
+        raise BenchmarkError(
+            f"CLEVR's scenes are rendered by Mitsuba 3, which is not installed; install it with: {INSTALL}"
+        ) from None
+
+
+def resolve(wanted: Wanted) -> Variant:
+    """The variant to render with, tried in a subprocess; the answer is kept for the process.
+
+    Args:
+        wanted: cuda, llvm or scalar; auto takes the first of them that works.
+
+    Raises:
+        BenchmarkError: where Mitsuba is not installed, or the one variant wanted does not work, with what was tried.
+    """
+    mitsuba_version()
+    return _resolve(wanted, os.environ.get(LLVM_VARIABLE))
+
+
+@cache
+def _resolve(wanted: Wanted, given: str | None) -> Variant:
+    tried: list[str] = []
+    candidates = [Variant("cuda")] if wanted == "cuda" or (wanted == "auto" and has_cuda()) else []
+    if wanted in ("auto", "llvm"):
+        candidates += [Variant("llvm", library) for library in llvm_candidates(given)]
+    for candidate in candidates:
+        failure = probe(candidate)
+        if failure is None:
+            return candidate
+        tried.append(f"{candidate.name} with {candidate.library or 'the driver'}: {failure}")
+    if wanted == "scalar":
+        return Variant("scalar")
+    if wanted == "auto":
+        # Slower by a factor, but right: worth a word where a library was named or found and did not work.
+        level = logging.WARNING if tried else logging.INFO
+        _logger.log(
+            level, "%s", "; ".join(["rendering with Mitsuba's scalar variant, about five times slower", *tried])
+        )
+        return Variant("scalar")
+    advice = {
+        "llvm": f"install LLVM 17 or newer (Debian: apt install libllvm19), set {LLVM_VARIABLE} to its libLLVM, ",
+        "cuda": "check that the driver works (nvidia-smi), ",
+    }[wanted]
+    found = "\n  ".join(tried) or "no library was found"
+    raise BenchmarkError(f"variant {wanted} does not work here:\n  {found}\n{advice}or use variant=auto")
+
+
+def probe(variant: Variant) -> str | None:
+    """Renders a small scene in a process of its own. None where that works, else why not; successes are remembered.
+
+    A library can load and still abort while it compiles a kernel for this processor, so nothing less tells.
+    """
+    if known_good.contains(variant.name, variant.library, mitsuba_version()):
+        return None
+    environment = {**os.environ, **variant.environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        done = subprocess.run(
+            [*PROBE, variant.kind],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer after {PROBE_SECONDS} s"
+    if done.returncode < 0:
+        return f"killed by signal {-done.returncode}{_last_line(done.stderr)}"
+    if done.returncode or not done.stdout.startswith("ok"):
+        return f"exit code {done.returncode}{_last_line(done.stderr)}"
+    known_good.add(variant.name, variant.library, mitsuba_version())
+    return None
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return f" ({lines[-1][:200]})" if lines else ""

@@ -1,0 +1,169 @@
+"""Hair around the face: how it falls, by texture and sex.
+
+Straight hair falls in straight strands with blunt ends, wavy hair in waves and curls; hair that is called neither is
+tied back in a knot on women and cropped on men. Women's straight and wavy hair is long, men's ends at the ears. Where
+both are named the left side is straight and the right side wavy.
+"""
+
+from __future__ import annotations
+
+import math
+
+import skia
+
+from .canvas import curve, darker, ellipse, fill, outline, stroke
+from .hairline import hairline
+from .locks import hair_paint, shades, strand
+from .sitter import Sitter
+
+SIDES = (-1, 1)
+
+
+def draw_hair_behind(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """What hangs or stands behind a woman's head; nothing where the hair is short."""
+    if sitter.traits.male or sitter.traits.bald:
+        return
+    if not (sitter.traits.straight_hair or sitter.traits.wavy_hair):
+        _draw_knot(canvas, sitter)
+        return
+    for side in SIDES:
+        _draw_long_side(canvas, sitter, side)
+
+
+def draw_hair(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """The hair on the head, in front of the face."""
+    if sitter.traits.bald:
+        return
+    _draw_cap(canvas, sitter)
+    for side in SIDES:
+        if not sitter.traits.male:
+            if sitter.traits.straight_hair or sitter.traits.wavy_hair:
+                _draw_front_locks(canvas, sitter, side)
+        elif wavy_on(sitter, side):
+            _draw_curls(canvas, sitter, side)
+        elif sitter.traits.straight_hair:
+            _draw_blunt_side(canvas, sitter, side)
+
+
+def wavy_on(sitter: Sitter, side: int) -> bool:
+    """Whether the hair is wavy on a side of the head (-1 left, 1 right)."""
+    return sitter.traits.wavy_hair and (side == 1 or not sitter.traits.straight_hair)
+
+
+def _draw_long_side(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
+    """One half of long hair: blunt below and flat outside where it is straight, else in waves that stand off."""
+    wavy = wavy_on(sitter, side)
+    width = sitter.geometry.width + (2.2 if wavy else 3.4)
+    bottom = 17 + 9 * sitter.nuisance.hair_length
+    mass = outline(
+        (0, -26),
+        [(side * width, -26, side * width, -14, side * width, -6), (side * (width + 0.6), bottom), (0, bottom)],
+    )
+    paint = hair_paint(sitter.palette, -24, bottom)
+    canvas.drawPath(mass, paint)
+    tones = shades(sitter.palette)
+    if wavy:
+        edge = strand((side * (width - 0.6), -14), (side * (width + 1.4), bottom + 2), wavy=True, swing=2.6)
+        paint.setStyle(skia.Paint.kStroke_Style)
+        paint.setStrokeWidth(4.4)
+        canvas.drawPath(edge, paint)
+    for number in range(5):
+        x = side * (width - 0.4 - 2.1 * number)
+        start, stop = (x * 0.9, -12.0), (x + (side * 1.4 if wavy else 0), bottom)
+        tone = tones.light if number % 2 else tones.dark
+        canvas.drawPath(strand(start, stop, wavy=wavy), stroke(tone, 0.8, 0.75, blunt=True))
+
+
+def _draw_knot(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """Hair tied back: a knot on the crown, or in the neck where a hat is worn."""
+    place, tones = sitter.nuisance.hair_side, shades(sitter.palette)
+    if sitter.traits.wearing_hat:
+        x, y = math.copysign(sitter.geometry.width + 1.5, place), 9.0
+    else:
+        x, y = 8 * place, -26.5 + 1.5 * abs(place)
+    canvas.drawOval(ellipse(x, y, 5.6, 4.6), fill(tones.base))
+    canvas.drawPath(curve((x - 3.5, y + 1), (x, y - 4, x + 3.5, y + 1)), stroke(tones.light, 0.8, 0.7))
+
+
+def _draw_cap(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """The hair that covers the skull, down to the hairline and the temples."""
+    traits, face = sitter.traits, sitter.geometry.width
+    cropped = traits.male and not (traits.straight_hair or traits.wavy_hair)
+    # Under a hat even cropped hair shows at the temples, as a bald head's skin would not.
+    thickness = 0.7 if cropped and not traits.wearing_hat else 2.0
+    top, temple = -24.6 - thickness, (-1.5 if traits.male else -4.5)
+    outer, inner = face + thickness, 0.97 * face
+    start, line = hairline(sitter)
+    cap = outline(
+        (-outer, temple),
+        [
+            (-outer, top, 0, top),
+            (outer, top, outer, temple),
+            (inner, temple),
+            start,
+            *line,
+            (-inner, temple),
+        ],
+    )
+    canvas.drawPath(
+        cap, hair_paint(sitter.palette, -26, 26 if len(sitter.palette.hair) > 1 and not traits.male else -2)
+    )
+    # The shadow of the hair on the forehead: brown hair on brown skin would have no edge.
+    canvas.drawPath(curve(start, *line), stroke(darker(sitter.palette.hair[0], 0.45), 0.9, 0.7))
+    if not cropped:
+        _draw_parting(canvas, sitter, top)
+
+
+def _draw_parting(canvas: skia.Canvas, sitter: Sitter, top: float) -> None:
+    """Strands from the parting down to the hairline: straight, wavy, or combed back smoothly to the knot."""
+    tones, face = shades(sitter.palette), sitter.geometry.width
+    parting = 6 * sitter.nuisance.hair_side
+    smooth = not (sitter.traits.straight_hair or sitter.traits.wavy_hair)
+    for number in range(-3, 4):
+        x = number / 3.4 * face
+        start, stop = (parting + 0.35 * (x - parting), top + 1.0), (x, -17.0 + 1.1 * abs(number))
+        tone = stroke(tones.light if number % 2 else tones.dark, 0.8, 0.4 if smooth else 0.75, blunt=True)
+        canvas.drawPath(strand(start, stop, wavy=wavy_on(sitter, 1 if x > 0 else -1), swing=1.3), tone)
+
+
+def _draw_front_locks(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
+    """Long hair that frames the face before the ears."""
+    wavy, tones = wavy_on(sitter, side), shades(sitter.palette)
+    x, bottom = side * (sitter.geometry.width + 0.9), 17 + 9 * sitter.nuisance.hair_length
+    lock = strand((x * 0.98, -10), (x, bottom), wavy=wavy, swing=1.9)
+    paint = hair_paint(sitter.palette, -24, bottom)
+    paint.setStyle(skia.Paint.kStroke_Style)
+    paint.setStrokeWidth(3.0)
+    canvas.drawPath(lock, paint)
+    canvas.drawPath(lock, stroke(tones.light, 0.8, 0.8, blunt=True))
+
+
+def _draw_curls(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
+    """Curls of short wavy hair round one side of the head, from ear to crown; under a hat only those below it."""
+    tones, width = shades(sitter.palette), sitter.geometry.width + 1.2
+    lowest, highest = (-0.2, 0.2) if sitter.traits.wearing_hat else (-0.1, 1.45)
+    for number in range(5):
+        angle = lowest + (highest - lowest) * (number + 0.4 * sitter.nuisance.hair_phase) / 4.4
+        x, y = side * width * math.cos(angle), -6 - 19.5 * math.sin(angle)
+        canvas.drawOval(ellipse(x, y, 3.1, 3.0), fill(tones.base))
+        canvas.drawPath(curve((x - 1.8, y + 0.8), (x, y - 3.4, x + 1.8, y + 0.8)), stroke(tones.light, 0.8, 0.75))
+
+
+def _draw_blunt_side(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
+    """Short straight hair on one side of the head, cut off in a line over the ear."""
+    tones, face = shades(sitter.palette), sitter.geometry.width
+    bottom = 2.5 + 3 * sitter.nuisance.hair_length
+    panel = outline(
+        (side * 0.93 * face, -14),
+        [
+            (side * (face - 0.6), -17),
+            (side * (face + 2.0), -9),
+            (side * (face + 2.2), bottom),
+            (side * 0.9 * face, bottom),
+        ],
+    )
+    canvas.drawPath(panel, fill(tones.base))
+    for number in range(3):
+        x = side * (face + 1.6 - 1.4 * number)
+        tone = tones.light if number % 2 else tones.dark
+        canvas.drawPath(strand((0.92 * x, -14), (x, bottom), wavy=False), stroke(tone, 0.7, 0.75, blunt=True))

@@ -1,0 +1,74 @@
+"""The drawn faces as a numbered set of images, with attribute rows drawn from CelebA's joint statistics."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....specs.base import content_hash
+from ....specs.errors import BenchmarkError
+from ...shards.recipe import ImageRecipe, Images
+from ..attribute_model import celeba_model, stored
+from .person import Nuisance, draw_nuisance
+
+if TYPE_CHECKING:
+    from .painter import Painter
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same number gives another picture."""
+
+
+class DrawnFaces(ImageRecipe):
+    """Faces 0 to ``num_images``: attributes from the stored model, nuisance factors uniform, both by (seed, number).
+
+    Args:
+        num_images: N.
+        size: Height and width in pixels.
+        seed: Of the attribute rows and of the nuisance factors.
+    """
+
+    num_masks = 1
+
+    def __init__(self, *, num_images: int, size: int, seed: int) -> None:
+        self.num_images, self.size, self.seed = num_images, size, seed
+        self.image_shape = (3, size, size)
+        self.num_attributes = len(stored()["attributes"])
+
+    def describe(self) -> dict[str, Any]:
+        """See :meth:`ImageRecipe.describe`."""
+        model = {key: stored()[key] for key in ("attributes", "biases", "couplings")}
+        return {
+            "images": "celeba18 drawn",
+            "size": self.size,
+            "num_images": self.num_images,
+            "seed": self.seed,
+            "generator": GENERATOR_VERSION,
+            "renderer": "skia",
+            "attribute_model": content_hash(model),
+        }
+
+    def make(self, start: int, stop: int) -> Images:
+        """See :meth:`ImageRecipe.make`; raises BenchmarkError where skia is not installed."""
+        index = np.arange(start, stop)
+        rows = celeba_model().sample(index, seed=self.seed)
+        nuisance = draw_nuisance(index, seed=self.seed)
+        pixels, masks = _painter(self.size).paint(rows, nuisance)
+        factors = np.array(nuisance, np.float32).reshape(len(index), len(Nuisance._fields))
+        columns = {name: factors[:, column] for column, name in enumerate(Nuisance._fields)}
+        return Images(pixels, rows, masks[:, None], columns)
+
+
+@lru_cache(maxsize=2)
+def _painter(size: int) -> Painter:
+    """The painter of this process."""
+    try:
+        from .painter import Painter
+    except ImportError as error:
+        raise BenchmarkError(
+            f"drawing faces needs skia, which does not import here ({error})\n"
+            "  not installed: pip install 'mmvae-bench[faces]'\n"
+            "  libEGL or libGL missing (a slim container): apt-get install libegl1 libgl1"
+        ) from error
+    return Painter(size)

@@ -1,0 +1,157 @@
+"""Datasets whose images are made once from a recipe and kept in shards: a subclass names the recipe and the splits.
+
+Shapes: N image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..paths import cache_root
+from ..specs.components import DatasetSpec
+from ..specs.errors import BenchmarkError
+from .partitions import PartitionedDataModule
+from .rendering.image_set import Progress
+from .shards.importing import import_store
+from .shards.load import Loaded, load_all
+from .shards.manifest import MANIFEST
+from .shards.prepare import prepare_store
+from .shards.recipe import ImageRecipe
+from .shards.verify import verify_store
+
+
+class ShardedDataModule(PartitionedDataModule):
+    """A data module over a shard store. A subclass answers :meth:`recipe` and :meth:`assign`.
+
+    Args:
+        spec: What to make and how to split it.
+        progress: Called while images are made, with the numbers done and in all.
+    """
+
+    parallel: ClassVar[bool] = True
+    num_verified: ClassVar[int] = 64
+    """Images that :meth:`verify` makes again, evenly spread; all of a smaller dataset."""
+
+    def __init__(self, spec: DatasetSpec, *, progress: Progress | None = None) -> None:
+        super().__init__(spec)
+        self.progress = progress
+        self._loaded: Loaded | None = None
+
+    # ---- what a subclass answers (and assign(), combinations(), too_small of PartitionedDataModule)
+
+    def recipe(self) -> ImageRecipe:
+        """The images. Asked once, when they are first needed; raises BenchmarkError where they cannot be made."""
+        raise NotImplementedError
+
+    def extras(self) -> dict[str, Any]:
+        """More of what :meth:`describe` says: plain JSON. Called after :meth:`setup`."""
+        return {}
+
+    # ---- what a subclass may use
+
+    @cached_property
+    def images(self) -> ImageRecipe:
+        """The recipe."""
+        return self.recipe()
+
+    @property
+    def columns(self) -> Mapping[str, np.ndarray]:
+        """The scalars of each image by name, [N] each, as the recipe gave them; needs :meth:`setup`."""
+        return self._ready.columns
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the recipe: configuration without the split, generator version, checksum of the source."""
+        return self.images.fingerprint
+
+    @property
+    def cache_path(self) -> Path:
+        """``datasets/<name>-<fingerprint>`` in the cache: shards and a manifest."""
+        return cache_root() / "datasets" / f"{self.spec.name}-{self.fingerprint}"
+
+    def prepare_data(self) -> None:
+        """Makes the images that are not in the cache, or not intact there; one process does it for all.
+
+        Raises:
+            BenchmarkError: where they cannot be made, or there is no room for them.
+        """
+        prepare_store(
+            self.cache_path,
+            self.images,
+            name=self.spec.name,
+            fingerprint=self.fingerprint,
+            workers=self.workers,
+            progress=self.progress,
+        )
+
+    def setup(self, stage: str | None = None) -> None:
+        """Maps the prepared images into memory, which the processes of one machine share."""
+        if not (self.cache_path / MANIFEST).is_file():
+            raise RuntimeError("call prepare_data() first")
+        self._loaded = load_all(self.cache_path)
+        self._store = self._loaded.store
+        self._partitions.clear()
+
+    def describe(self) -> dict[str, Any]:
+        """Plain JSON: the recipe, sizes of the partitions, marginals of the training concepts, fingerprints."""
+        manifest = self._ready.manifest
+        return {
+            **super().describe(),
+            "storage_bytes": manifest.num_bytes,
+            "num_shards": len(manifest.shards),
+            "pixel_hash": manifest.pixel_hash,
+            "recipe": dict(manifest.recipe),
+            "made_with": dict(manifest.made_with),
+            **self.extras(),
+        }
+
+    def verify(self) -> dict[str, Any]:
+        """Checks every shard against its checksums, and makes evenly spread images again.
+
+        Differences under right checksums point to another processor or library version, or to a change of the renderer
+        without a new version.
+
+        Raises:
+            BenchmarkError: where the dataset is not prepared, or its images cannot be made.
+        """
+        folder = self.cache_path
+        if not folder.is_dir():
+            raise BenchmarkError(f"{self.spec.name} with fingerprint {self.fingerprint} is not prepared: no {folder}")
+        report = verify_store(
+            folder,
+            self.images,
+            num_verified=self.num_verified,
+            fingerprint=self.fingerprint,
+            workers=self.workers,
+            progress=self.progress,
+        )
+        about = {"name": self.spec.name, "source": self.spec.source, "fingerprint": self.fingerprint}
+        return {**about, "path": str(folder), **report}
+
+    def import_from(self, folder: Path) -> dict[str, Any]:
+        """Reads an export of these images into the cache instead of making them.
+
+        Raises:
+            BenchmarkError: where it is of another dataset, incomplete or damaged.
+        """
+        return import_store(
+            folder,
+            self.cache_path,
+            self.images,
+            name=self.spec.name,
+            fingerprint=self.fingerprint,
+            schema=self.schema.to_dict(),
+            workers=self.workers,
+            progress=self.progress,
+        )
+
+    @property
+    def _ready(self) -> Loaded:
+        if self._loaded is None:
+            raise RuntimeError("call prepare_data() and setup() first")
+        return self._loaded

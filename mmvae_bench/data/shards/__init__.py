@@ -1,0 +1,1 @@
+"""Generated and prepared images on disk, in shards: made in parallel, resumed by shard, checked by checksum."""

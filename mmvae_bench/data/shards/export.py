@@ -1,0 +1,145 @@
+"""Writes the images of a dataset as Parquet files that ``datasets.load_dataset`` reads."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...specs.errors import BenchmarkError
+from ..base import PARTITIONS, Batch, ConceptDataModule
+from .hashing import add_hashes, label_digests, pixel_digests
+from .parquet_form import (
+    FOLDER,
+    FORMAT,
+    SPLITS,
+    ExportPassport,
+    column_names,
+    features,
+    mask_names,
+    to_png,
+    value_type,
+)
+from .planes import Planes
+
+_ROWS_OF_GROUP = 1000
+
+
+def export(data: ConceptDataModule, out: Path, *, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    """Writes a Parquet file a partition, in the order of the images, and a passport; whole, or not at all.
+
+    Args:
+        data: After ``setup()``.
+        out: Folder that is not there yet, or empty.
+        progress: Called with the numbers of images written and in all.
+
+    Returns:
+        Plain JSON: folder, files, sizes of the partitions, fingerprint, pixel hash.
+
+    Raises:
+        BenchmarkError: where the folder holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BenchmarkError(f"{out} is not an empty folder: name a new one with --out")
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    (unfinished / FOLDER).mkdir(parents=True)
+    try:
+        passport, files = _write(data, unfinished, progress)
+        passport.write(unfinished)
+        if out.exists():
+            out.rmdir()
+        unfinished.rename(out)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return {
+        "name": passport.name,
+        "folder": str(out),
+        "files": files,
+        "sizes": passport.sizes,
+        "fingerprint": passport.fingerprint,
+        "pixel_hash": passport.pixel_hash,
+    }
+
+
+def _write(
+    data: ConceptDataModule, folder: Path, progress: Callable[[int, int], None] | None
+) -> tuple[ExportPassport, list[str]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    about = data.describe()
+    schema = data.schema.to_dict()
+    example = data.store.batch(data.rows("train")[:1])
+    num_masks = 0 if example.mask is None else example.mask.shape[1]
+    names = column_names(data.columns, schema, num_masks)
+    columns = {name: {"name": names[name], "type": value_type(values)} for name, values in data.columns.items()}
+    arrow_schema = features(schema, num_masks, columns).arrow_schema
+    hashes: list[tuple[str, str]] = []
+    files, done = [], 0
+    for partition in PARTITIONS:
+        if not about["sizes"][partition]:
+            continue
+        files.append(f"{FOLDER}/{SPLITS[partition]}-00000-of-00001.parquet")
+        with pq.ParquetWriter(folder / files[-1], arrow_schema) as writer:
+            for batch in data.batches(partition, batch_size=_ROWS_OF_GROUP):
+                numbers, planes = batch.index.tolist(), _planes(data, batch)
+                table = _table(planes, numbers, data=data, names=names, num_masks=num_masks)
+                writer.write_table(pa.table(table, schema=arrow_schema))
+                hashes.append((add_hashes(pixel_digests(planes, numbers)), add_hashes(label_digests(planes, numbers))))
+                done += len(numbers)
+                if progress is not None:
+                    progress(done, len(data.store))
+    pixel_hashes, label_hashes = zip(*hashes, strict=True)
+    passport = ExportPassport(
+        FORMAT,
+        data.spec.name,
+        about["source"],
+        data.fingerprint,
+        schema,
+        data.image_shape,
+        num_masks,
+        about["sizes"],
+        {"name": about["split"], "seed": about["split_seed"]},
+        columns,
+        about["recipe"],
+        add_hashes(pixel_hashes),
+        add_hashes(label_hashes),
+    )
+    return passport, files
+
+
+def _planes(data: ConceptDataModule, batch: Batch) -> Planes:
+    """The images of a batch in the form that is hashed."""
+    batch = batch.to("cpu")
+    numbers = batch.index.numpy()
+    masks = None if batch.mask is None else np.packbits(batch.mask.flatten(1).numpy(), axis=1)
+    pixels = (batch.image * 255).round().byte().flatten(1).numpy()
+    columns = {name: values[numbers] for name, values in data.columns.items()}
+    return Planes(pixels, batch.concept.numpy().astype(np.int16), masks, columns)
+
+
+def _table(
+    planes: Planes, numbers: Sequence[int], *, data: ConceptDataModule, names: dict[str, str], num_masks: int
+) -> dict[str, Any]:
+    """The columns of a row group, as lists."""
+    _, height, width = data.image_shape
+    table: dict[str, Any] = {
+        "index": numbers,
+        "image": list(_pictures(planes.pixels.reshape(-1, *data.image_shape))),
+        **{name: planes.concepts[:, position].tolist() for position, name in enumerate(data.schema.names)},
+    }
+    if planes.masks is not None:
+        bits = np.unpackbits(planes.masks, axis=1, count=num_masks * height * width).astype(bool)
+        masks = bits.reshape(-1, num_masks, height, width)
+        table |= {name: list(_pictures(masks[:, number])) for number, name in enumerate(mask_names(num_masks))}
+    return table | {names[name]: values.tolist() for name, values in planes.columns.items()}
+
+
+def _pictures(images: np.ndarray) -> Iterator[dict[str, bytes | None]]:
+    """What the Image feature stores."""
+    return ({"bytes": to_png(image), "path": None} for image in images)

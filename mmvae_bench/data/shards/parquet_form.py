@@ -1,0 +1,145 @@
+"""The form in which images go to others: Parquet files that ``datasets.load_dataset`` reads, with a passport.
+
+Columns: ``index``; ``image`` (PNG, the Image feature); each attribute as a ClassLabel with the names of its values;
+``mask_1`` ... (PNG, black and white) where there are masks; and the scalars.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from ...files import read_json, write_json
+from ...specs.errors import BenchmarkError
+
+if TYPE_CHECKING:
+    import datasets
+
+PASSPORT = "mmvae_bench.json"
+FORMAT = 1
+FOLDER = "data"
+SPLITS = {"train": "train", "val": "validation", "test": "test"}
+"""The names of the partitions among users of ``datasets``."""
+
+
+@dataclass(frozen=True)
+class ExportPassport:
+    """What an export says of itself.
+
+    Attributes:
+        format: Version of this form.
+        name: Of the dataset.
+        source: Where the pixels came from.
+        fingerprint: Of the recipe.
+        schema: Attribute names to value names.
+        image_shape: (C, H, W).
+        num_masks: M.
+        sizes: Images of each partition.
+        split: How they are divided.
+        columns: Each scalar's name to its type and to the name of its column.
+        recipe: The description of what decides the pixels; null where the dataset has none that is hashed.
+        pixel_hash: See :mod:`mmvae_bench.data.shards.hashing`.
+        label_hash: The same of concepts, scalars and masks.
+    """
+
+    format: int
+    name: str
+    source: str
+    fingerprint: str
+    schema: dict[str, list[str]]
+    image_shape: tuple[int, int, int]
+    num_masks: int
+    sizes: dict[str, int]
+    split: dict[str, Any]
+    columns: dict[str, dict[str, str]]
+    recipe: dict[str, Any] | None
+    pixel_hash: str
+    label_hash: str
+
+    @property
+    def num_images(self) -> int:
+        """Of all partitions."""
+        return sum(self.sizes.values())
+
+    def write(self, folder: Path) -> None:
+        """Writes the passport into an export's folder."""
+        write_json(folder / PASSPORT, asdict(self), indent=1)
+
+    @classmethod
+    def read(cls, folder: Path) -> ExportPassport:
+        """The passport of an export; raises BenchmarkError where there is none, or of another version."""
+        path = folder / PASSPORT
+        try:
+            content = read_json(path)
+            if content["format"] != FORMAT:
+                raise BenchmarkError(
+                    f"{path}: format {content['format']}, this version reads {FORMAT}; export it again"
+                )
+            return cls(**{**content, "image_shape": tuple(content["image_shape"])})
+        except FileNotFoundError:
+            raise BenchmarkError(
+                f"{folder} is no export: it has no {PASSPORT}; `mmvae-bench data export NAME --out FOLDER` makes one"
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise BenchmarkError(f"{path} is damaged ({error}); export it again") from error
+
+
+def column_names(names: Mapping[str, Any], schema: Mapping[str, Any], num_masks: int) -> dict[str, str]:
+    """The name of each scalar's column: its own, unless something else has it."""
+    taken = {"index", "image", *schema, *mask_names(num_masks)}
+    return {name: f"scalar_{name}" if name in taken else name for name in names}
+
+
+def mask_names(num_masks: int) -> list[str]:
+    """The names of the masks' columns."""
+    return [f"mask_{number}" for number in range(1, num_masks + 1)]
+
+
+def features(
+    schema: Mapping[str, list[str]], num_masks: int, columns: Mapping[str, Mapping[str, str]]
+) -> datasets.Features:
+    """The types of the columns."""
+    from datasets import ClassLabel, Features, Value
+    from datasets import Image as ImageFeature
+
+    return Features(
+        {
+            "index": Value("int64"),
+            "image": ImageFeature(),
+            **{name: ClassLabel(names=list(values)) for name, values in schema.items()},
+            **{name: ImageFeature() for name in mask_names(num_masks)},
+            **{column["name"]: Value(column["type"]) for column in columns.values()},
+        }
+    )
+
+
+def value_type(values: np.ndarray) -> str:
+    """The name that ``datasets`` gives to the type of a scalar."""
+    return {"U": "string", "b": "bool"}.get(values.dtype.kind, values.dtype.name)
+
+
+def to_png(pixels: np.ndarray) -> bytes:
+    """Byte[C, H, W] with one or three channels, or Bool[H, W], as a PNG file."""
+    if pixels.dtype == bool:
+        pixels = pixels[None].astype(np.uint8) * np.uint8(255)
+    file = io.BytesIO()
+    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, format="PNG")
+    return file.getvalue()
+
+
+def from_png(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """The inverse: Byte[C, H, W]; raises ValueError where it is no picture, or of another shape."""
+    try:
+        pixels = np.asarray(Image.open(io.BytesIO(content)))
+    except OSError as error:
+        raise ValueError(f"no picture ({error})") from error
+    planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    if planes.shape != shape or planes.dtype != np.uint8:
+        raise ValueError(f"a picture of shape {planes.shape} and type {planes.dtype}, not {shape} of bytes")
+    return planes

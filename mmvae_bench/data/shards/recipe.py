@@ -1,0 +1,64 @@
+"""What a set of images is, before it is made: how many, of what shape, and how any of them is made again.
+
+Shapes: n image of a shard, H height, W width, C channel, A attribute, M mask.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...specs.base import content_hash
+
+
+@dataclass(frozen=True)
+class Images:
+    """Consecutive images of a set.
+
+    Attributes:
+        pixels: Byte[n, H, W, C], RGB or grey.
+        concepts: Integer[n, A], value indices, fully specified.
+        masks: Bool[n, M, H, W], foreground masks; None where the set has none.
+        columns: Scalars of each image by name, [n] each: geometry, ids, nuisance factors.
+    """
+
+    pixels: np.ndarray
+    concepts: np.ndarray
+    masks: np.ndarray | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class ImageRecipe(ABC):
+    """A numbered set of images, each a function of its number and of the recipe alone.
+
+    Instances are pickled to worker processes, so they hold configuration and no open file or renderer.
+
+    Attributes:
+        num_images: N.
+        image_shape: (C, H, W).
+        num_attributes: A.
+        num_masks: M, 0 where the set has none.
+    """
+
+    num_images: int
+    image_shape: tuple[int, int, int]
+    num_attributes: int
+    num_masks: int = 0
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Plain JSON of everything that decides the pixels: configuration, renderer and variant, generator version,
+        checksum of the source. Hashed into the fingerprint."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of :meth:`describe`."""
+        return content_hash(self.describe())
+
+    @abstractmethod
+    def make(self, start: int, stop: int) -> Images:
+        """Images ``start`` to ``stop`` (exclusive). The same bytes from whatever process and in whatever order."""

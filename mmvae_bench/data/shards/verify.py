@@ -1,0 +1,99 @@
+"""Compares a finished store with its checksums, and with images made again. Repairs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ...specs.errors import BenchmarkError
+from .arrow import decode
+from .hashing import add_hashes, label_digests, pixel_digests
+from .load import open_manifest
+from .making import ImageDigest
+from .manifest import Manifest
+from .prepare import run_jobs
+from .recipe import ImageRecipe
+from .survey import check_listed
+
+_ROWS_OF_JOB = 4
+
+
+def verify_store(
+    folder: Path,
+    recipe: ImageRecipe,
+    *,
+    num_verified: int,
+    fingerprint: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """The sha256 of every shard, the hashes over all pixels and labels, and evenly spread images made again.
+
+    Args:
+        folder: Of the store.
+        recipe: Makes the images.
+        num_verified: Images that are made again; all of a smaller store.
+        fingerprint: Of the recipe; asked of it where not given.
+        workers: Processes that make them; see :func:`mmvae_bench.data.shards.prepare.prepare_store`.
+        progress: Called with the numbers of images made again and to make.
+
+    Returns:
+        Plain JSON; ``ok`` sums it up. Nothing is made again where a checksum is wrong.
+
+    Raises:
+        BenchmarkError: where the store is not prepared, or its images cannot be made.
+    """
+    fingerprint = fingerprint or recipe.fingerprint
+    manifest = open_manifest(folder)
+    states = check_listed(folder, manifest)
+    report: dict[str, Any] = {
+        "files": [
+            {"file": state.shard.file, "ok": state.ok, "expected": state.expected, "found": state.found}
+            for state in states
+        ]
+    }
+    if not all(state.ok for state in states):
+        return {**report, "ok": False, "pixel_hash": None, "num_images": None, "compared": 0, "different": None}
+    compared = min(manifest.num_images, num_verified)
+    rows = [number * manifest.num_images // compared for number in range(compared)]
+    stored, pixel_hash, label_hash = _read(folder, manifest, set(rows))
+    different = 0
+    made: dict[int, int] = {}
+
+    def tell(job: dict[str, Any], done: int) -> None:
+        made[job["rows"][0]] = done
+        if progress is not None:
+            progress(sum(made.values()), compared)
+
+    jobs = [{"rows": rows[start : start + _ROWS_OF_JOB]} for start in range(0, compared, _ROWS_OF_JOB)]
+    for job, answer in run_jobs(recipe, jobs, tell, folder=folder, fingerprint=fingerprint, workers=workers):
+        pairs = zip(job["rows"], answer["digests"], strict=True)
+        different += sum(stored[row] != tuple(digests) for row, digests in pairs)
+    expected = (manifest.fingerprint, manifest.pixel_hash, manifest.label_hash)
+    return {
+        **report,
+        "ok": not different and expected == (fingerprint, pixel_hash, label_hash),
+        "pixel_hash": pixel_hash,
+        "num_images": manifest.num_images,
+        "compared": compared,
+        "different": different,
+    }
+
+
+def _read(folder: Path, manifest: Manifest, rows: set[int]) -> tuple[dict[int, ImageDigest], str, str]:
+    """The digests of some images of a store, and its hashes of all pixels and all labels, from what is stored."""
+    digests: dict[int, ImageDigest] = {}
+    hashes: list[tuple[str, str]] = []
+    for shard in manifest.shards:
+        try:
+            planes, _ = decode(folder / shard.file)
+        except ValueError as error:
+            raise BenchmarkError(f"{folder / shard.file}: {error}") from error
+        numbers = range(shard.start, shard.stop)
+        pixels, labels = pixel_digests(planes, numbers), label_digests(planes, numbers)
+        hashes.append((add_hashes(pixels), add_hashes(labels)))
+        triples = zip(numbers, pixels, labels, strict=True)
+        digests |= {number: (pixel, label) for number, pixel, label in triples if number in rows}
+    pixel_hashes, label_hashes = zip(*hashes, strict=True)
+    return digests, add_hashes(pixel_hashes), add_hashes(label_hashes)

@@ -1,0 +1,196 @@
+"""CelebA's photographs with their annotations, as far as they are there, and the set of images cropped from them.
+
+Shapes: N image, A attribute, S side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ...paths import DATA_VARIABLE
+from ..shards.recipe import ImageRecipe, Images
+from . import SourceError
+from .celeba_crop import HEIGHT, WIDTH, crop_box, decode_and_crop, has_aspect, image_size
+from .celeba_files import FOLDERS, IMAGES, find_files
+from .celeba_rows import ATTRIBUTES, NUM_IMAGES, PARTITION, Rows, TextFile, image_name, read_rows
+
+PREPARATION_VERSION = 1
+"""Raised whenever the same photograph gives other pixels."""
+
+
+class PhotoReader(Protocol):
+    """Gives the content of images."""
+
+    path: Path
+
+    def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
+        """The image files at some positions, in order, or why one cannot be read."""
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photographs that are there.
+
+    Attributes:
+        files: Where they are read from.
+        rows: Their ids, concepts and official partition, N of each.
+        annotated: How many images the annotations speak of.
+        photo_size: Width and height of every photograph.
+    """
+
+    files: PhotoReader
+    rows: Rows
+    annotated: int
+    photo_size: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        first = next(iter(self.files.read(np.arange(1))))
+        try:
+            size = image_size(first) if isinstance(first, bytes) else (0, 0)
+        except OSError:
+            size = (0, 0)
+        if not has_aspect(*size) or not size[0]:
+            raise SourceError(
+                f"{self.files.path}: {image_name(self.rows.ids[0])} is {size[0]}x{size[1]}; the crop is defined on the "
+                f"aligned images, {WIDTH}x{HEIGHT} or scaled copies of them (0x0: it cannot be read)"
+            )
+        object.__setattr__(self, "photo_size", size)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def checksum(self) -> str:
+        """md5 of which photographs there are, how large, and what is annotated of them."""
+        digest = hashlib.md5(repr(self.photo_size).encode(), usedforsecurity=False)
+        for array, dtype in ((self.rows.ids, "<i8"), (self.rows.concepts, "u1"), (self.rows.partition, "u1")):
+            digest.update(np.ascontiguousarray(array, dtype).tobytes())
+        return digest.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """Plain JSON: what was found where, and how much is missing."""
+        return {
+            "found_in": str(self.files.path),
+            "photo_size": list(self.photo_size),
+            "photos": len(self),
+            "annotated": self.annotated,
+            "missing": self.annotated - len(self),
+            "complete": len(self) == self.annotated,
+        }
+
+
+def find_photos(root: Path, *, attributes: TextFile = ATTRIBUTES, partition: TextFile = PARTITION) -> Photos:
+    """Looks for torchvision's layout under a data root, then for a copy of the Hugging Face hub's dataset.
+
+    Args:
+        root: The data root.
+        attributes: The annotation file and its md5.
+        partition: The file of the official partition and its md5.
+
+    Raises:
+        SourceError: where there are no images or annotations, or they do not belong together.
+    """
+    files = find_files(root)
+    if files is None:
+        from .celeba_hub import find_hub_copy
+
+        found = find_hub_copy([root / folder for folder in FOLDERS])
+        if found is not None:
+            reader, rows = found
+            return Photos(reader, rows, max(NUM_IMAGES, len(rows)))
+        raise SourceError(_advice(root))
+    rows = read_rows([root / folder for folder in FOLDERS], attributes=attributes, partition=partition)
+    known = np.isin(files.ids, rows.ids)
+    if not known.all():
+        unknown = files.ids[~known]
+        raise SourceError(
+            f"{files.path}: {len(unknown):,} of {len(files.ids):,} images have no row in {attributes.name}, the first: "
+            f"{', '.join(image_name(number) for number in unknown[:3])}; images and annotations differ"
+        )
+    there = np.searchsorted(rows.ids, files.ids)
+    return Photos(files, Rows(files.ids, rows.concepts[there], rows.partition[there]), len(rows))
+
+
+class CroppedPhotos(ImageRecipe):
+    """The crops of photographs: see :mod:`mmvae_bench.data.sources.celeba_crop`.
+
+    Args:
+        photos: What there is.
+        size: S, side of a crop in pixels.
+        num_images: Use only this many of them, evenly spread; None for all.
+
+    Raises:
+        SourceError: where there are fewer than ``num_images``.
+    """
+
+    def __init__(self, photos: Photos, *, size: int, num_images: int | None = None) -> None:
+        self.photos, self.size = photos, size
+        self.num_images = len(photos) if num_images is None else num_images
+        if self.num_images > len(photos):
+            raise SourceError(
+                f"num_images is {self.num_images:,}, and {photos.files.path} has {len(photos):,} photographs of "
+                f"{photos.annotated:,}; use at most that many, or null for all"
+            )
+        self.image_shape = (3, size, size)
+        self.num_attributes = photos.rows.concepts.shape[1]
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Which of the photographs are used: Long[num_images], ascending."""
+        return np.arange(self.num_images) * len(self.photos) // self.num_images
+
+    def describe(self) -> dict[str, Any]:
+        """See :meth:`ImageRecipe.describe`."""
+        return {
+            "images": "celeba18 photographs",
+            "size": self.size,
+            "num_images": self.num_images,
+            "preparation": PREPARATION_VERSION,
+            "photo_size": list(self.photos.photo_size),
+            "box": list(crop_box(*self.photos.photo_size)),
+            "source_md5": self.photos.checksum,
+        }
+
+    def make(self, start: int, stop: int) -> Images:
+        """See :meth:`ImageRecipe.make`; raises SourceError with the name of every image that cannot be read."""
+        positions = self.positions[start:stop]
+        rows = self.photos.rows
+        pixels = np.empty((len(positions), self.size, self.size, 3), np.uint8)
+        problems = []
+        for place, content in enumerate(self.photos.files.read(positions)):
+            try:
+                if isinstance(content, OSError):
+                    raise content
+                pixels[place] = decode_and_crop(content, photo_size=self.photos.photo_size, size=self.size)
+            except (OSError, SyntaxError) as error:  # Pillow calls some broken headers a SyntaxError
+                problems.append(f"  {image_name(rows.ids[positions[place]])}: {error}")
+        if problems:
+            raise SourceError(
+                "\n".join(
+                    [f"{self.photos.files.path}: {len(problems):,} of {len(positions):,} images cannot be used"]
+                    + problems[:10]
+                    + (["  ..."] if len(problems) > 10 else [])
+                    + ["what to do: copy them again, or delete them: the others can be used without them"]
+                )
+            )
+        columns = {"id": rows.ids[positions].astype(np.int32), "official_partition": rows.partition[positions]}
+        return Images(pixels, rows.concepts[positions], columns=columns)
+
+
+def _advice(root: Path) -> str:
+    lines = ["no CelebA images found; looked in:"] + [f"  {(root / folder).resolve()}" for folder in FOLDERS]
+    lines += [
+        "expected there, as torchvision lays them out:",
+        f"  {IMAGES}/000001.jpg ..., or {IMAGES}*.zip, or {IMAGES}*.tar; some of the images are enough",
+        *(f"  {file.name}, plain or with .gz, md5 of the plain file {file.md5}" for file in (ATTRIBUTES, PARTITION)),
+        "or a copy of the Hugging Face hub's dataset: saved with save_to_disk, or its parquet files",
+        f"what to do: set {DATA_VARIABLE} to the folder that holds celeba/ (or give --data-root),",
+        "  or use source=drawn, which needs no file. CelebA is for non-commercial research; its authors hand it out.",
+    ]
+    return "\n".join(lines)

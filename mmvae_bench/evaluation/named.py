@@ -1,0 +1,72 @@
+"""The scores of a query that the dataset names: rare or telling concepts, such as "bald and not male".
+
+Shapes: R repeat, S sample, A attribute, N held-out image.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..concepts import satisfies, specified
+from ..metrics.functional import NOT_SCORED, correctness, correctness_chance
+from .queries import Queries
+from .score import Score
+from .scoring import Judge, accuracy_on_real_images, make_score
+
+
+def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> list[Score]:
+    """``named_query``: the fraction of its specified attributes that the images of the query show; and
+    ``named_query_all``: the fraction of the images that show all of them.
+
+    The same under every protocol; their attribute is the name of the query. One concept is asked, so a value stands
+    for an image and the interval is over images: it says how well these images measure the model on this concept, and
+    nothing of other concepts. Ceilings are the classifier's on held-out real images that satisfy the concept, nan where
+    there are none; floors are what values drawn uniformly would score.
+
+    Args:
+        judge: With the schema and the held-out images.
+        queries: One concept, R times.
+        predictions: Long[R, S, A]; -1 where an attribute is not scored.
+
+    Returns:
+        Two scores, or none where the concept specifies nothing that is scored.
+    """
+    concept = queries.concepts[:1]
+    images = predictions.flatten(0, 1)
+    values = correctness(images[:, None], concept.expand(len(images), -1))
+    if bool(values.isnan().all()):
+        return []
+    told = specified(concept)[0] & judge.scored
+    chance = torch.tensor(judge.schema.sizes, dtype=torch.float64).reciprocal()[told]
+    real = accuracy_on_real_images(judge.held_out, concept).nanmean()
+    matching = judge.held_out.predictions[satisfies(judge.held_out.concepts, concept)[0]]
+    real_all = shows_all(matching, concept).mean() if len(matching) else math.nan
+
+    def score(metric: str, values: Tensor, *, ceiling: float, floor: float) -> Score:
+        made = make_score(
+            metric,
+            values,
+            judge.intervals,
+            partition=queries.partition,
+            attribute=queries.name,
+            level=queries.level,
+            num_samples=len(images),
+            ceiling=ceiling,
+            floor=floor,
+        )
+        return replace(made, num_queries=1)
+
+    expected = float(correctness_chance(concept, judge.schema.sizes, scored=judge.scored))
+    return [
+        score("named_query", values, ceiling=float(real), floor=expected),
+        score("named_query_all", shows_all(images, concept), ceiling=float(real_all), floor=float(chance.prod())),
+    ]
+
+
+def shows_all(predictions: Tensor, concept: Tensor) -> Tensor:
+    """Which images show every specified attribute that is scored: Long[N, A], Long[1, A] to Double[N] of 0 and 1."""
+    return ((predictions == concept) | ~specified(concept) | (predictions == NOT_SCORED)).all(1).double()

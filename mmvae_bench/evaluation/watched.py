@@ -1,0 +1,89 @@
+"""How often a watched attribute appears where a query leaves it open, beside how often it does in training.
+
+Shapes: Q query, S sample, A attribute, N held-out image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..concepts import UNSPECIFIED
+from .queries import Queries
+from .score import Score
+from .scoring import Judge, make_score
+
+PRESENT = 1
+"""The value that is counted: ``yes`` of an attribute with the values ``no`` and ``yes``."""
+
+
+def watched_scores(
+    judge: Judge, attributes: Sequence[str], asked: Sequence[tuple[Queries, Tensor]], *, num_samples: int
+) -> list[Score]:
+    """``frequency_unspecified`` of each watched attribute: the fraction of images that show it, over all queries that
+    leave it open, of all levels; under every protocol the same.
+
+    Neither high nor low is good. The ceiling is the frequency in training, which a perfect generator has on average:
+    which attributes a query keeps is drawn without regard to their values. There is no floor. Images are seen through
+    the classifier, whose own errors shift a frequency: what it says of real images stands in ``frequency_real``, see
+    :func:`real_frequency_scores`.
+
+    Args:
+        judge: With the schema and the training concepts.
+        attributes: Their names.
+        asked: The fixed queries of a partition, by level, and Long[Q, S, A] of what the images show.
+        num_samples: S.
+
+    Returns:
+        A score an attribute; none where no query leaves it open.
+    """
+    scores = []
+    for name in attributes if asked else ():
+        k = judge.schema.names.index(name)
+        values = torch.cat([_frequency(queries.concepts[:, k], predictions[..., k]) for queries, predictions in asked])
+        if bool(values.isnan().all()):
+            continue
+        groups = [queries.groups for queries, _ in asked if queries.groups is not None]
+        scores.append(
+            make_score(
+                "frequency_unspecified",
+                values,
+                judge.intervals,
+                partition=asked[0][0].partition,
+                # All levels ask about the same full concepts, by number.
+                groups=torch.cat(groups) if len(groups) == len(asked) else None,
+                ceiling=float(judge.training.marginal()[k][PRESENT]),
+                attribute=name,
+                num_samples=num_samples,
+            )
+        )
+    return scores
+
+
+def real_frequency_scores(judge: Judge, attributes: Sequence[str]) -> list[Score]:
+    """``frequency_real`` of each watched attribute: how often the classifier sees it in held-out real images.
+
+    The ceiling is how often it is there. Of the ``iid`` split's test partition, and the same for every objective.
+    """
+    scores = []
+    for name in attributes:
+        k = judge.schema.names.index(name)
+        scores.append(
+            make_score(
+                "frequency_real",
+                (judge.held_out.predictions[:, k] == PRESENT).double(),
+                judge.intervals,
+                partition="test",
+                keep_values=False,
+                ceiling=float((judge.held_out.concepts[:, k] == PRESENT).double().mean()),
+                attribute=name,
+            )
+        )
+    return scores
+
+
+def _frequency(specified: Tensor, shown: Tensor) -> Tensor:
+    """Long[Q], Long[Q, S] of one attribute to Double[Q]: how often it is present; nan where the query specifies it."""
+    return (shown == PRESENT).double().mean(1).masked_fill(specified != UNSPECIFIED, torch.nan)

@@ -1,0 +1,79 @@
+"""JNF: joint normalising flows (Senellart et al. 2023, Sec. 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from ..backbones.base import Backbone
+from ..backbones.flows import FlowDistribution, FlowPosterior
+from ..data.base import Batch
+from ..specs.objectives.jnf import JNFSpec
+from ..specs.trial import TrainingSpec
+from .base import Objective, Stage, Terms
+from .jvae import joint_terms
+from .staged import total
+
+UNIMODAL = ("image_encoder", "concept_encoder")
+
+
+def jnf_unimodal(*, image_log_q: Tensor, concept_log_q: Tensor) -> Terms:
+    """``-E_q(z|x,y)[log q(z|x) + log q(z|y)]``, the batch mean.
+
+    It is ``KL(q(z|x,y) || q(z|x)) + KL(q(z|x,y) || q(z|y))`` but for the entropy of the joint posterior, which is
+    fixed: the divergences of JMVAE, fitted after the model and not with it.
+
+    Args:
+        image_log_q: log q(z|x), Float[B], z ~ q(z|x,y), detached.
+        concept_log_q: log q(z|y), Float[B], at the same z.
+    """
+    parts = {"image/log_q": image_log_q, "concept/log_q": concept_log_q}
+    return Terms(-(image_log_q + concept_log_q).mean(), parts)
+
+
+class JNF(Objective):
+    """JVAE, then a flow for each modality: the normal of the backbone's encoder, pushed through a map common to all.
+
+    The authors use masked autoregressive flows; here the map is the Real NVP of all flows of this benchmark, so that
+    objectives differ in what they optimise. q(z|y) starts from the product of experts, as in TELBO and JMVAE, so an
+    unspecified attribute is left out of the product.
+    """
+
+    spec: JNFSpec
+
+    def build_network(self, name: str, backbone: Backbone) -> nn.Module:
+        """The backbone's network, with a flow behind it where it infers from one modality."""
+        network = super().build_network(name, backbone)
+        return FlowPosterior(network, latent_size=self.latent_size) if name in UNIMODAL else network
+
+    def centre(self, posterior: Distribution) -> Tensor:
+        """Float[B, D]: where a flow takes the mean of its encoder's normal, for it has no mean in closed form."""
+        return posterior.centre if isinstance(posterior, FlowDistribution) else super().centre(posterior)
+
+    def stages(self, training: TrainingSpec) -> list[Stage]:
+        """The joint ELBO, then the flows with their encoders."""
+        return [
+            Stage("fit", training.steps, ("joint_encoder", *self.decoders)),
+            Stage("unimodal", self.spec.unimodal_steps or training.steps, UNIMODAL),
+        ]
+
+    def terms(self, batch: Batch) -> Terms:
+        """The terms of the current stage; outside of stages all of them, the flows at the bound's z."""
+        if self.stage is None:
+            joint = joint_terms(self, batch, lambda_=self.spec.lambda_)
+            return total(joint, self.unimodal(batch, joint.latents["joint"].detach()))
+        if self.stage.name == "fit":
+            return joint_terms(self, batch, lambda_=self.spec.lambda_)
+        with torch.no_grad():
+            z = self.posterior(batch.image, batch.concept).sample()
+        return self.unimodal(batch, z)
+
+    def unimodal(self, batch: Batch, z: Tensor) -> Terms:
+        """How probable both flows find a z of the joint posterior, Float[B, D]."""
+        terms = jnf_unimodal(
+            image_log_q=self.posterior(image=batch.image).log_prob(z),
+            concept_log_q=self.posterior(concept=batch.concept).log_prob(z),
+        )
+        terms.latents["joint"] = z
+        return terms

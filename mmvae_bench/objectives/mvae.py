@@ -1,0 +1,100 @@
+"""MVAE: the multimodal VAE (Wu and Goodman 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from ..data.base import Batch
+from ..specs.objectives.mvae import MVAESpec
+from .base import Terms
+from .elbo import elbo
+from .modalities import MultimodalObjective
+
+Subset = tuple[bool, ...]
+
+
+def mvae(
+    bounds: Mapping[str, tuple[Tensor | None, Tensor | None, Tensor]],
+    *,
+    lambda_image: float,
+    lambda_: float,
+    beta: float,
+) -> Terms:
+    """``-sum_S (E_q_S sum_{m in S} lambda_m log p(x_m|z) - beta KL(q_S || p(z)))``, the batch mean.
+
+    Wu and Goodman (2018), the ELBO of a subset (Eq. 2) and the sum over subsets of sub-sampled training (Sec. 2.2).
+
+    Args:
+        bounds: For each subset S: log p(x|z) or None where S has no image, log p(y_S|z) or None where it has no
+            attribute, and KL(q_S || p(z)), each Float[B], with z ~ q_S proportional to p(z) prod_{m in S} q(z|x_m).
+        lambda_image: Weight of log p(x|z).
+        lambda_: Weight of log p(y_S|z).
+        beta: Weight of the divergences.
+    """
+    total: list[Tensor] = []
+    parts: dict[str, Tensor] = {}
+    for name, (log_px, log_py, kl) in bounds.items():
+        bound = elbo(
+            log_px=log_px, log_py=log_py, kl=kl, image_weight=lambda_image, concept_weight=lambda_, kl_weight=beta
+        )
+        total.append(bound.mean())
+        named = {f"{name}/log_px": log_px, f"{name}/log_py": log_py, f"{name}/kl": kl}
+        parts |= {key: part for key, part in named.items() if part is not None}
+    return Terms(-torch.stack(total).sum(), parts)
+
+
+class MVAE(MultimodalObjective):
+    """ELBOs of all modalities, of each alone, and of some random subsets, at one z each.
+
+    The prior is a factor of every product: q(z|x) is p(z) times the image's expert.
+    """
+
+    spec: MVAESpec
+    prior_is_factor = True
+
+    def terms(self, batch: Batch) -> Terms:
+        """The bound of every subset of :meth:`subsets`, out of the same experts."""
+        spec, experts = self.spec, self.experts(batch.image, batch.concept)
+        bounds, latents = {}, {}
+        for name, subset in self.subsets().items():
+            q = self.product(experts, subset)
+            latents[name] = z = q.rsample()
+            log_px = self.image_likelihood(z, batch.concept).log_prob(batch.image) if subset[0] else None
+            told = self._told(batch.concept, subset[1:])
+            log_py = self.concept_likelihood(z).log_prob(told) if any(subset[1:]) else None
+            bounds[name] = (log_px, log_py, kl_divergence(q, self.prior(q)))
+        terms = mvae(bounds, lambda_image=spec.lambda_image, lambda_=spec.lambda_, beta=spec.beta)
+        terms.latents.update(latents)
+        return terms
+
+    def subsets(self) -> dict[str, Subset]:
+        """The subsets of a step by name: ``joint``, each modality's, and the random ones, the same for the batch.
+
+        A random one is uniform over the subsets of two to M - 1 modalities.
+        """
+        num_modalities = len(self.modality_names)
+        chosen: dict[str, Subset] = {"joint": (True,) * num_modalities}
+        for m, name in enumerate(self.modality_names):
+            chosen[name] = tuple(other == m for other in range(num_modalities))
+        number = self.spec.num_random_subsets
+        for index in range(int(self.per_attribute) if number is None else number):
+            chosen[f"random_{index}"] = _random_subset(num_modalities)
+        return chosen
+
+    def _told(self, concept: Tensor, members: Subset) -> Tensor:
+        """The concept with the attributes outside the subset unspecified: they add nothing to log p(y|z)."""
+        if not self.per_attribute:
+            return concept
+        return concept.masked_fill(~torch.tensor(members, device=concept.device), -1)
+
+
+def _random_subset(num_modalities: int) -> Subset:
+    # Drawn on the CPU, whose generator every step seeds too: choosing what to decode must not wait for a GPU.
+    while True:
+        subset = tuple((torch.rand(num_modalities) < 0.5).tolist())
+        if 2 <= sum(subset) < num_modalities:
+            return subset

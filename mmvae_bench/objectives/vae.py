@@ -1,0 +1,37 @@
+"""VAE and beta-VAE of images alone (Kingma and Welling 2014, Eq. 3; Higgins et al. 2017, Eq. 4)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from ..data.base import Batch
+from ..specs.objectives.vae import ImageVAESpec
+from .base import Objective, Terms
+from .elbo import elbo
+
+
+def vae(*, log_px: Tensor, kl: Tensor, beta: float) -> Terms:
+    """``-E_q(z|x)[log p(x|z)] + beta KL(q(z|x) || p(z))``, the batch mean.
+
+    Args:
+        log_px: log p(x|z), Float[B], z ~ q(z|x).
+        kl: KL(q(z|x) || p(z)), Float[B].
+        beta: Weight of the divergence.
+    """
+    return Terms(-elbo(log_px=log_px, kl=kl, kl_weight=beta).mean(), {"image/log_px": log_px, "image/kl": kl})
+
+
+class VAE(Objective):
+    """q(z|x) and p(x|z). It never sees a concept, so the 3 C's and descriptions cannot be asked of it."""
+
+    spec: ImageVAESpec
+
+    def terms(self, batch: Batch) -> Terms:
+        """The bound at one z ~ q(z|x)."""
+        q = self.posterior(image=batch.image)
+        z = q.rsample()
+        log_px = self.image_likelihood(z).log_prob(batch.image)
+        terms = vae(log_px=log_px, kl=kl_divergence(q, self.prior(q)), beta=self.spec.kl_weight)
+        terms.latents["image"] = z
+        return terms

@@ -1,0 +1,85 @@
+"""The thin RGB networks: any small image, any schema, either likelihood."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from mmvae_bench.backbones.base import Backbone
+from mmvae_bench.concepts import Attribute, Schema
+from mmvae_bench.specs.components import backbones
+from mmvae_bench.specs.errors import ConfigError
+
+from ..conformance.worlds import BandsSpec
+
+# Nine attributes with values as many as in a caption of two objects; the fifth is given by every query.
+CAPTION = Schema(
+    tuple(Attribute(f"word_{i}", tuple("abcdefgh"[:size])) for i, size in enumerate((2, 8, 2, 3, 4, 2, 8, 2, 3))),
+    given=("word_4",),
+)
+
+
+def build(height: int, width: int, **settings: object) -> Backbone:
+    built = backbones.parse({"name": "rgb_thin", "width": 4, "hidden": 16, **settings}).build(
+        schema=CAPTION, image_shape=(3, height, width)
+    )
+    assert isinstance(built, Backbone)
+    return built
+
+
+@pytest.mark.parametrize(
+    ("sides", "channels"),
+    [
+        ((16, 16), [4, 8]),
+        ((32, 32), [4, 8]),
+        ((36, 36), [4, 8]),
+        ((48, 48), [4, 8, 16]),
+        ((64, 64), [4, 8, 16]),
+        ((64, 48), [4, 8, 16]),
+        ((112, 112), [4, 8, 16, 16]),
+        ((128, 128), [4, 8, 16, 16]),
+    ],
+)
+@pytest.mark.parametrize("likelihood", ["quantised_normal", "beta"])
+def test_sides(sides: tuple[int, int], channels: list[int], likelihood: str) -> None:
+    backbone = build(*sides, likelihood=likelihood)
+    encoder = backbone.image_encoder()
+    assert [m.out_channels for m in encoder.modules() if isinstance(m, nn.Conv2d)] == channels
+    image = torch.rand(2, 3, *sides)
+    concept = torch.stack([torch.zeros(9), torch.ones(9)]).long()
+    posteriors = (encoder(image), backbone.concept_encoder()(concept), backbone.joint_encoder()(image, concept))
+    assert all(q.mean.shape == (2, 18) for q in posteriors)
+    px = backbone.image_decoder()(posteriors[0].rsample())
+    assert px.event_shape == (3, *sides)
+    assert px.log_prob(image).shape == (2,)
+    assert backbone.concept_decoder()(posteriors[0].mean).log_prob(concept).shape == (2,)
+
+
+def test_the_likelihoods_are_the_ones_asked_for() -> None:
+    z = torch.zeros(1, 18)
+    kinds = [
+        type(build(16, 16, likelihood=name).image_decoder().eval()(z).base_dist).__name__
+        for name in ("quantised_normal", "beta")
+    ]
+    assert kinds == ["QuantisedNormal", "ConstrainedBeta"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "shape", "message"),
+    [
+        ("rgb_thin", (1, 16, 16), "takes three channels and sides divisible by 4, not the 1x16x16 ones of this bands"),
+        ("rgb_thin", (3, 18, 16), "not the 3x18x16 ones"),
+        ("celeba18", (3, 32, 32), "takes 3x64x64 images, not the 3x32x32 ones of this bands: choose a thin backbone"),
+        ("two_object_resnet", (3, 12, 12), "from 16 up, not the 3x12x12 ones"),
+        ("two_object_resnet", (3, 18, 16), "sides divisible by 4"),
+    ],
+)
+def test_images_that_do_not_fit(backbone: str, shape: tuple[int, int, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        backbones.parse(backbone).check(BandsSpec(shape=shape))
+
+
+def test_an_unknown_likelihood_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="quantised_normal"):
+        backbones.parse({"name": "rgb_thin", "likelihood": "quantised_norm"})

@@ -1,0 +1,88 @@
+"""For any registered backbone, without its name: small settings, and a dataset of images that it takes."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from mmvae_bench.concepts import Attribute, Schema
+from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.specs.components import BackboneSpec, DatasetSpec, backbones
+from mmvae_bench.specs.errors import ConfigError
+
+from ..evaluation.fakes import Store
+
+BANDS = Schema(
+    (Attribute("top", ("dark", "light")), Attribute("middle", ("dark", "grey", "light")), Attribute("hue", ("a", "b")))
+)
+SHAPES = ((1, 16, 16), (3, 16, 16), (1, 64, 64), (3, 64, 64), (3, 112, 112))
+"""Tried in this order: a backbone gets the smallest images that it takes."""
+SMALL = {"width": 4, "hidden": 32, "latent_size": 4}
+"""Settings of whichever parameters a backbone has."""
+
+
+class BandsSpec(DatasetSpec):
+    implementation: ClassVar[str] = "tests.conformance.worlds:BandsData"
+    summary: ClassVar[str] = "bands"
+    reference: ClassVar[str] = "none"
+
+    name: Literal["bands"] = "bands"
+    source: str = "drawn"
+    split: str = "iid"
+    split_seed: int = 42
+    shape: tuple[int, int, int] = (3, 16, 16)
+    num_images: int = 96
+
+    def schema(self) -> Schema:
+        return BANDS
+
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.shape
+
+
+class BandsData(ConceptDataModule):
+    """Two bands as bright as the concept says, on a gradient, with noise: grey levels, or bits on one channel."""
+
+    spec: BandsSpec
+
+    def setup(self, stage: str | None = None) -> None:
+        generator = torch.Generator().manual_seed(0)
+        count, (channels, height, width) = self.spec.num_images, self.spec.shape
+        columns = [torch.randint(size, (count,), generator=generator) for size in BANDS.sizes]
+        concepts = torch.stack(columns, 1)
+        images = torch.linspace(0, 0.3, width).expand(count, channels, height, width).clone()
+        third = height // 3
+        images[:, :, :third] += (0.1 + 0.5 * columns[0].float())[:, None, None, None]
+        images[:, :, third : 2 * third] += (0.1 + 0.25 * columns[1].float())[:, None, None, None]
+        images[:, -1] += 0.1 * columns[2].float()[:, None, None]
+        images += 0.05 * torch.rand(images.shape, generator=generator)
+        levels = 1 if channels == 1 else 255
+        self._store = Store((images.clamp(0, 1) * levels).round() / levels, concepts)
+
+    def rows(self, partition: str, *, split: str | None = None) -> Tensor:
+        cut = 3 * self.spec.num_images // 4
+        return torch.arange(cut) if partition == "train" else torch.arange(cut, self.spec.num_images)
+
+
+def small(name: str, **settings: object) -> BackboneSpec:
+    """A backbone with small settings."""
+    known = {key: value for key, value in SMALL.items() if key in backbones.get(name).model_fields}
+    return backbones.parse({"name": name} | known | settings)
+
+
+@cache
+def world(name: str) -> BandsData:
+    """The dataset with the smallest images that a backbone takes."""
+    for shape in SHAPES:
+        spec = BandsSpec(shape=shape)
+        try:
+            small(name).check(spec)
+        except ConfigError:
+            continue
+        data = BandsData(spec)
+        data.setup()
+        return data
+    raise AssertionError(f"no images of these sizes for backbone {name}: {SHAPES}")

@@ -1,0 +1,123 @@
+"""Runs command lines in this process on inputs that were never meant, and counts them."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import json
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer.main
+from hypothesis import HealthCheck, settings
+
+from mmvae_bench import cli
+from mmvae_bench.cli import train
+
+NUM_INPUTS = {"grid text": 400, "grid files": 600, "--where": 200, "--set": 300, "--set-json": 300, "concepts": 200}
+"""2,000 in all."""
+
+tried: Counter[str] = Counter()
+accepted: Counter[str] = Counter()
+
+
+def inputs(kind: str) -> settings:
+    """How many inputs of a kind; the same ones at every run."""
+    return settings(
+        max_examples=NUM_INPUTS[kind], derandomize=True, database=None, deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+
+
+class Started(Exception):
+    """Input was good enough to begin writing and working."""
+
+
+@dataclass
+class Desk:
+    """A folder to work in, where nothing may change.
+
+    Attributes:
+        folder: The working directory, with the inputs in it.
+        said: The message of the last command line that was refused.
+    """
+
+    folder: Path
+    said: str = ""
+
+    def ask(self, kind: str, arguments: list[str]) -> str | None:
+        """What a command line prints where it is good; None where it is refused, in one message and nothing else."""
+        tried[kind] += 1
+        before = self.listing()
+        out, err = io.StringIO(), io.StringIO()
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = cli.main(arguments)
+        except Started:
+            code = 0
+        assert self.listing() == before, "something was written"
+        if code == 0:
+            accepted[kind] += 1
+            return out.getvalue()
+        assert code == 2, err.getvalue()
+        assert err.getvalue().startswith(("error: ", "Usage: ")), err.getvalue()
+        assert "Traceback" not in err.getvalue()
+        assert not out.getvalue()
+        self.said = err.getvalue()
+        return None
+
+    def plan(self, kind: str, *options: str) -> str | None:
+        """``run --dry-run`` on ``grid.yaml``; what is accepted must be a plan."""
+        plan = self.ask(kind, ["run", "--grid", "grid.yaml", "--dry-run", "--json", *options])
+        if plan is not None:
+            assert json.loads(plan)["trials"]
+        return plan
+
+    def listing(self) -> list[tuple[str, int]]:
+        """Every file with its time of writing."""
+        return sorted((str(path), path.stat().st_mtime_ns) for path in self.folder.rglob("*"))
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """An empty working directory, in a process that can start no other and lays out no trial."""
+
+    def refuse(*arguments: object, **others: object) -> None:
+        raise Started
+
+    before = Path.cwd()
+    desk = Desk(tmp_path_factory.mktemp("desk"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refuse)
+        patch.setattr(train, "_lay_out", refuse)
+        # Typer builds its commands anew at every call, which would take most of the time here.
+        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+        os.chdir(desk.folder)
+        try:
+            yield desk
+        finally:
+            os.chdir(before)
+
+
+@pytest.fixture(scope="module")
+def enough() -> Callable[[str, int], None]:
+    """Checks that as many inputs were tried as promised, and that not all of them were refused."""
+
+    def check(kind: str, num_accepted: int) -> None:
+        assert tried[kind] >= NUM_INPUTS[kind]
+        assert accepted[kind] >= num_accepted
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what was tried."""
+    if tried:
+        counts = [f"{kind} {count:,} ({accepted[kind]:,} accepted)" for kind, count in tried.items()]
+        terminalreporter.write_line(f"fuzzing: {sum(tried.values()):,} inputs: {', '.join(counts)}")

@@ -1,0 +1,109 @@
+"""What the second opinions on the losses share: densities and divergences written out, in double precision.
+
+Nothing here is the package's but the networks' outputs and the noise that was drawn.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Categorical, Distribution
+
+from mmvae_bench.data.base import Batch
+from mmvae_bench.objectives.base import Objective
+
+Gaussian = tuple[Tensor, Tensor]
+"""Mean and scale."""
+
+
+def gaussian(q: Distribution) -> Gaussian:
+    return q.base_dist.loc, q.base_dist.scale  # type: ignore[attr-defined]
+
+
+def redraw(q: Gaussian, z: Tensor) -> Tensor:
+    """The same sample, as a function of this computation's own mean and scale."""
+    mean, scale = q
+    noise = ((z - mean) / scale).detach()
+    return mean + scale * noise
+
+
+def kl(p: Gaussian, q: Gaussian) -> Tensor:
+    """KL(p || q) of diagonal normals, written out."""
+    (m, s), (n, t) = p, q
+    return (torch.log(t / s) + (s**2 + (m - n) ** 2) / (2 * t**2) - 0.5).sum(-1)
+
+
+def log_normal(z: Tensor, q: Gaussian) -> Tensor:
+    mean, scale = q
+    return (-0.5 * ((z - mean) / scale) ** 2 - scale.log() - 0.5 * torch.log(torch.tensor(2 * torch.pi))).sum(-1)
+
+
+def prior_of(q: Gaussian) -> Gaussian:
+    return torch.zeros_like(q[0]), torch.ones_like(q[1])
+
+
+def log_px(decoder: torch.nn.Module, z: Tensor, image: Tensor) -> Tensor:
+    logits = decoder.network(z)  # type: ignore[operator]
+    return Bernoulli(probs=torch.sigmoid(logits)).log_prob(image).flatten(1).sum(1)
+
+
+def log_py(decoder: torch.nn.Module, z: Tensor, concept: Tensor, attributes: tuple[int, ...] | None = None) -> Tensor:
+    """Sum over the attributes named, or over all."""
+    total = torch.zeros(len(z), dtype=z.dtype)
+    for k, network in enumerate(decoder.networks):  # type: ignore[arg-type]
+        if attributes is None or k in attributes:
+            total = total + Categorical(probs=torch.softmax(network(z), -1)).log_prob(concept[:, k])
+    return total
+
+
+def attribute_experts(model: Objective, concept: Tensor) -> list[Gaussian]:
+    """The Gaussian of each attribute's own network."""
+    experts = model.concept_encoder
+    found = []
+    for k, (embedding, network, head) in enumerate(
+        zip(experts.features.embeddings, experts.features.networks, experts.heads, strict=True)  # type: ignore[union-attr,arg-type]
+    ):
+        mean, log_scale = head(network(embedding(concept[:, k])))
+        found.append((mean, log_scale.exp()))
+    return found
+
+
+def multiplied(experts: list[Gaussian]) -> Gaussian:
+    """The normalised product of Gaussian densities."""
+    precision, weighted = torch.zeros_like(experts[0][0]), torch.zeros_like(experts[0][0])
+    for mean, scale in experts:
+        precision = precision + 1 / scale**2
+        weighted = weighted + mean / scale**2
+    return weighted / precision, precision**-0.5
+
+
+def product(model: Objective, concept: Tensor) -> Gaussian:
+    """q(z|y) as a product of densities, prior included."""
+    experts = attribute_experts(model, concept)
+    return multiplied([prior_of(experts[0]), *experts])
+
+
+def modality_experts(model: Objective, batch: Batch, *, per_attribute: bool, prior: bool) -> list[Gaussian]:
+    """The image's Gaussian, then that of each attribute, or of all with (``prior``) or without the prior in it."""
+    image = gaussian(model.image_encoder(batch.image))  # type: ignore[operator]
+    attributes = attribute_experts(model, batch.concept)
+    if per_attribute:
+        return [image, *attributes]
+    return [image, multiplied([*([prior_of(image)] if prior else []), *attributes])]
+
+
+def nonempty_subsets(number: int) -> list[tuple[int, ...]]:
+    return [subset for size in range(1, number + 1) for subset in combinations(range(number), size)]
+
+
+def assert_agree(model: Objective, loss: Tensor, value: Tensor, slope: Tensor | None = None) -> None:
+    """The loss equals ``value``, and its gradient that of ``slope`` (or of ``value``), parameter by parameter."""
+    parameters = dict(model.named_parameters())
+    gradients = torch.autograd.grad(loss, list(parameters.values()))
+    others = torch.autograd.grad(value if slope is None else slope, list(parameters.values()))
+    torch.testing.assert_close(loss, value, rtol=1e-7, atol=1e-7)
+    for key, mine, second in zip(parameters, gradients, others, strict=True):
+        torch.testing.assert_close(mine, second, rtol=1e-5, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+        assert second.abs().max() > 0, f"the gradient of {key} is zero: nothing was compared"

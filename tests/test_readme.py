@@ -1,0 +1,108 @@
+"""Every command of the README is run as it is written: in a folder of its own, on a quick.yaml that is made small."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SMALL = {"mnist_a": {"num_sources": 300, "replicas": 2}}
+"""What makes a dataset small; one that quick.yaml names must have an entry here."""
+SETTINGS = ["dataset.num_sources=300", "evaluation.classifier.name=conv_thin",
+            "evaluation.classifier.steps=5", "evaluation.num_samples=10", "evaluation.query_repeats=1"]  # fmt: skip
+"""What makes one trial small, added to the command that trains one."""
+
+
+def shell_commands() -> list[str]:
+    """The commands of the indented blocks, continued lines joined, comments left out."""
+    blocks = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    text = "\n".join(line for line in blocks.splitlines() if line.startswith("    "))
+    commands = [re.sub(r"\s+# .*", "", line).strip() for line in text.replace("\\\n", " ").splitlines()]
+    return [" ".join(command.split()) if "train" in command else command for command in commands if command]
+
+
+COMMANDS = [command for command in shell_commands() if command.startswith("mmvae-bench")]
+TARGETS = sorted(set(re.findall(r"make (\w+)", README)))
+
+
+def small_grid() -> dict[str, Any]:
+    """configs/quick.yaml with one table a dataset, two objectives, few images, few steps and few questions."""
+    grid: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "quick.yaml").read_text())
+    for part in (grid, *grid.get("include", [])):
+        for dataset in part.get("datasets", []):
+            dataset.update(SMALL[dataset["name"]])
+        if "datasets" in part:
+            part["datasets"] = list({dataset["name"]: dataset for dataset in part["datasets"]}.values())
+        if "objectives" in part:
+            part["objectives"] = part["objectives"][:2]
+        if "training" in part:
+            part["training"].update(steps=3, batch_size=16)
+    grid["evaluation"] = {"num_samples": 10, "query_repeats": 1, "classifier": {"name": "conv_thin", "steps": 5}}
+    return grid
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like the checkout, as far as the README goes, with a cache of its own."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "configs").mkdir()
+    (folder / "configs" / "quick.yaml").write_text(yaml.safe_dump(small_grid(), sort_keys=False))
+    return folder
+
+
+def shell(desk: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"MMVAE_BENCH_CACHE": str(desk / "cache"), "COLUMNS": "120"}
+    return subprocess.run(words, cwd=desk, env=environment, capture_output=True, text=True, timeout=600, check=False)
+
+
+def test_nothing_of_the_readme_is_left_out() -> None:
+    """The commands are found: one of each kind that there is, and the targets of make that it names."""
+    assert [shlex.split(command)[1] for command in COMMANDS] == [
+        "run", "status", "report", "list", "imagine", "evaluate", "data", "train"
+    ]  # fmt: skip
+    assert {"benchmark", "test", "paper"} <= set(TARGETS)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_targets_exist(target: str) -> None:
+    """With what they run: their commands are those of this file and of the configurations' own test."""
+    planned = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert planned.returncode == 0, planned.stderr
+    wanted = {"benchmark": "run --grid configs/quick.yaml", "paper": "run --grid configs/paper.yaml", "test": "pytest"}
+    assert wanted.get(target, "") in planned.stdout
+
+
+def test_the_commands_one_after_another(desk: Path) -> None:
+    for command in COMMANDS:
+        words = shlex.split(command)
+        if "KEY" in command:
+            key = sorted(path.name for path in (desk / "runs" / "quick" / "trials").iterdir())[0]
+            words = [word.replace("KEY", key) for word in words]
+        if words[1] == "train":
+            words = [re.sub(r"^training\.steps=\d+$", "training.steps=3", word) for word in words]
+            words += [word for setting in SETTINGS for word in ("--set", setting)]
+        done = shell(desk, [sys.executable, "-m", "mmvae_bench", *words[1:]])
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        assert done.stdout.strip()
+        if "--out" in words:
+            assert (desk / words[words.index("--out") + 1]).exists(), command
+    assert (desk / "runs" / "quick" / "report" / "index.html").exists()
+    assert (desk / "runs" / "one" / "result.json").exists()
+
+
+def test_the_lines_of_python(desk: Path) -> None:
+    """As they stand, on the small grid; what the comment says of the images is so."""
+    (block,) = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "mb." in block]
+    shape = re.findall(r"# Float\[([\d, ]+)\]", block)[0]
+    script = f"{block}\nassert images.shape == ({shape}), images.shape\nassert 0 <= images.min() <= images.max() <= 1\n"
+    done = shell(desk, [sys.executable, "-c", script])
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mmvae_bench.captions import BLANK
+from mmvae_bench.concepts import UNSPECIFIED
+from mmvae_bench.slot_captions import SlotCaptions
+from mmvae_bench.specs.datasets.two_object_clevr import SCHEMA
+
+
+@pytest.fixture
+def captions() -> SlotCaptions:
+    return SlotCaptions(SCHEMA)
+
+
+def random_concepts(num: int, *, partial: bool) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    u = torch.rand(num, len(SCHEMA), generator=generator)
+    concepts = (u * torch.tensor(SCHEMA.sizes)).long()
+    if partial:
+        concepts[torch.rand(concepts.shape, generator=generator) < 0.4] = UNSPECIFIED
+    return concepts
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_reading_back_gives_the_concept(captions: SlotCaptions, partial: bool) -> None:
+    concepts = random_concepts(2000, partial=partial)
+    tokens = captions.render(concepts, index=torch.arange(2000), seed=0)
+    assert torch.equal(captions.parse(tokens), concepts)
+    assert torch.equal(tokens == BLANK, concepts == UNSPECIFIED)
+    assert torch.equal(torch.stack([captions.tokens(captions.text(row)) for row in tokens[:200]]), tokens[:200])
+
+
+def test_the_words_are_those_of_the_concept(captions: SlotCaptions) -> None:
+    concept = SCHEMA.parse(
+        "size_1=small, colour_1=red, material_1=metal, shape_1=cube, relation=behind, "
+        "size_2=large, colour_2=gray, material_2=rubber, shape_2=sphere"
+    )
+    text = "small red metal cube behind large gray rubber sphere"
+    assert captions.text(captions.render(concept[None], index=torch.tensor([5]), seed=1)[0]) == text
+    assert torch.equal(captions.parse(captions.tokens(text)[None])[0], concept)
+    # The blank word, 2 sizes, 8 colours, 2 materials, 3 shapes, 4 relations; both objects share their words.
+    assert len(captions.vocabulary) == 20
+
+
+def test_a_word_in_another_place_is_refused(captions: SlotCaptions) -> None:
+    with pytest.raises(ValueError, match=r"word 1 is 'red' and names size_1: small, large"):
+        captions.parse(captions.tokens("red small metal cube behind large gray rubber sphere")[None])
+    with pytest.raises(ValueError, match="not in the vocabulary: tiny"):
+        captions.tokens("tiny red metal cube behind large gray rubber sphere")
