@@ -8,7 +8,7 @@ trials take at that rate, without validation and evaluation, and what a step nee
     python benchmarks/step_rate.py --grid configs/paper.yaml --device cuda --steps 300 --precision tf32 --compile
     python benchmarks/step_rate.py --grid configs/paper.yaml --profile                                  # a step's parts
 
-The images are those of a few source digits: a batch is gathered from resident bits, whatever the number of images.
+The images are few: a batch is gathered from resident bits, whatever the number of images.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 from loops import as_in_training, bare_steps, time_bare, time_fit
@@ -90,10 +91,14 @@ def label(trial: TrialSpec) -> str:
 
 
 def small(trial: TrialSpec, *, num_images: int, source: str | None) -> ConceptDataModule:
-    """The trial's dataset, prepared, from only as many source digits as ``num_images`` needs."""
+    """The trial's dataset, prepared, of only some ``num_images``; from ``source`` where it has that one."""
     plain = trial.dataset.canonical()
-    plain["num_sources"] = max(20, -(-num_images // plain["replicas"]))
-    plain["source"] = source or plain["source"]
+    if "num_sources" in plain:
+        plain["num_sources"] = max(20, -(-num_images // plain["replicas"]))
+    else:
+        plain["num_images"] = max(100, num_images)
+    if source in get_args(type(trial.dataset).model_fields["source"].annotation):
+        plain["source"] = source
     data = datasets.parse(plain).build()
     assert isinstance(data, ConceptDataModule)
     data.prepare_data()
@@ -192,7 +197,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--warm-up", type=int, default=2, help="steps before them, at least 1 (default 2)")
     result.add_argument("--rounds", type=int, default=1, help="how often the two loops take turns (default 1)")
     result.add_argument("--num-images", type=int, default=2000, help="images of the dataset (default 2000)")
-    result.add_argument("--source", choices=("mnist", "digits"), help="in place of the grid's; digits needs no file")
+    result.add_argument("--source", choices=("mnist", "digits", "celeba", "drawn"),
+                        help="in place of the grid's; digits and drawn need no file")  # fmt: skip
     result.add_argument("--profile", action="store_true", help="print the parts of a step in place of the rates")
     return result
 

@@ -17,24 +17,29 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     MMVAE_BENCH_DATA=/data \
     MPLCONFIGDIR=/tmp/matplotlib \
     NVIDIA_VISIBLE_DEVICES=all \
-    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+    NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility
 
-# `training: {compile: true}` builds its kernels with a compiler.
+# The compiler: `training: {compile: true}` builds its kernels with it. libEGL and libGL: drawn faces. LLVM: scenes are
+# rendered with it where the GPU cannot be used for that (OptiX, for which `graphics` stands among the capabilities).
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends g++=4:12.2.0-3 \
+    && apt-get install --yes --no-install-recommends \
+        "g++=4:12.2.0-3" "libegl1=1.6.0-1" "libgl1=1.6.0-1" "libllvm19=1:19.1.7-3~deb12u1" \
     && rm -rf /var/lib/apt/lists/*
 
 # Any user may write here, so that `--user` works too.
 RUN useradd --create-home --uid 1000 bench \
     && install --directory --mode 1777 /cache /data /bench/runs
 
-# The dependencies, in a layer that only they change.
+# The dependencies and the renderers, in a layer that only they change.
 RUN --mount=type=bind,source=pyproject.toml,target=/build/pyproject.toml \
     --mount=type=bind,source=requirements.lock,target=/build/requirements.lock \
-    python -c "import tomllib; print(*tomllib.load(open('/build/pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+    python -c "import tomllib; project = tomllib.load(open('/build/pyproject.toml', 'rb'))['project']; \
+        extras = project['optional-dependencies']; \
+        print(*project['dependencies'], *extras['clevr'], *extras['faces'], sep='\n')" \
         > /tmp/requirements.txt \
     && pip install --no-cache-dir --constraint /build/requirements.lock --requirement /tmp/requirements.txt \
     && rm /tmp/requirements.txt \
+    && python -c "import mitsuba, skia" \
     && python -c "import sys, torch, torchvision; sys.exit(0 if torch.version.cuda else 'not a CUDA build')"
 
 COPY --from=wheel /wheels /wheels

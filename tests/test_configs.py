@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,14 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))
 
 
-def trials(name: str) -> list[TrialSpec]:
-    return expand(load_grid(CONFIGS / f"{name}.yaml"))
+def trials(name: str, dataset: str | None = None) -> list[TrialSpec]:
+    """The trials of a configuration, or those on one dataset."""
+    found = expand(load_grid(CONFIGS / f"{name}.yaml"))
+    return [trial for trial in found if dataset in (None, trial.dataset.name)]
 
 
 def test_the_shipped_configurations_are_there() -> None:
-    assert {"ci", "paper", "quick", "small_mnist"} <= {path.stem for path in FILES}
+    assert {"ci", "paper", "quick", "select_mnist_a", "small_mnist", "small_worlds"} <= {path.stem for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -34,7 +36,7 @@ def test_shipped_configuration(path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "source"), [("quick", "digits"), ("small_mnist", "mnist")])
 def test_the_small_tables_compare_the_same_three_objectives(name: str, source: str) -> None:
-    found = trials(name)
+    found = trials(name, "mnist_a")
     assert Counter((trial.objective.name, trial.dataset.split) for trial in found) == Counter(
         (objective, split) for objective in ("telbo", "jmvae", "bivcca") for split in ("iid", "comp")
     )
@@ -43,7 +45,7 @@ def test_the_small_tables_compare_the_same_three_objectives(name: str, source: s
 
 def test_the_small_tables_differ_in_source_and_training_alone() -> None:
     """And in the replicas of a digit: MNIST has 39 times as many digits."""
-    quick, small = trials("quick"), trials("small_mnist")
+    quick, small = trials("quick", "mnist_a"), trials("small_mnist")
     for one, other in zip(quick, small, strict=True):
         assert one.objective == other.objective
         assert one.backbone == other.backbone
@@ -51,11 +53,38 @@ def test_the_small_tables_differ_in_source_and_training_alone() -> None:
 
 
 def test_no_comparison_gives_one_objective_other_means_than_another() -> None:
-    """Within a split, all objectives of the small tables share networks, data, training and questions."""
-    for name in ("quick", "small_mnist"):
-        for split in ("iid", "comp"):
-            found = [trial for trial in trials(name) if trial.dataset.split == split]
-            assert len({(trial.dataset, trial.backbone, trial.training, trial.evaluation) for trial in found}) == 1
+    """On one dataset, all objectives of the small tables share networks, training and questions."""
+    for name in ("quick", "small_mnist", "small_worlds", "select_mnist_a"):
+        means: dict[object, set[object]] = defaultdict(set)
+        by_dataset: dict[object, Counter[str]] = defaultdict(Counter)
+        for trial in trials(name):
+            means[trial.dataset].add((trial.backbone, trial.training, trial.evaluation))
+            by_dataset[trial.dataset][trial.objective.name] += 1
+        assert all(len(each) == 1 for each in means.values())
+        assert len({tuple(sorted(counts.items())) for counts in by_dataset.values()}) == 1
+
+
+def test_the_quick_and_the_full_table_have_every_world() -> None:
+    for name in ("quick", "paper"):
+        assert {trial.dataset.name for trial in trials(name)} == {"mnist_a", "celeba18", "two_object_clevr"}
+    for dataset, backbone in (("celeba18", "celeba18"), ("two_object_clevr", "two_object_resnet")):
+        found = trials("paper", dataset)
+        assert {trial.backbone.name for trial in found} == {backbone}
+        assert {trial.dataset.split for trial in found} == {"iid", "comp"}
+
+
+def test_selection_asks_the_published_grids_on_validation() -> None:
+    """The grids of Vedantam et al. (2018) for lambda, gamma, alpha and mu."""
+    found = trials("select_mnist_a")
+    asked = Counter(
+        (trial.objective.name, *(v for k, v in sorted(trial.objective.parameters().items()) if isinstance(v, float)))
+        for trial in found
+    )
+    wanted = [("telbo", gamma, weight) for gamma in (1, 50) for weight in (1, 10, 50)]
+    wanted += [("jmvae", alpha, weight) for alpha in (0.1, 1) for weight in (10, 50)]
+    wanted += [("bivcca", weight, mu) for weight in (10, 50) for mu in (0.3, 0.7)]
+    assert asked == Counter(wanted)
+    assert {trial.evaluation.partitions for trial in found} == {("val", "test")}
 
 
 def test_the_paper_table_has_the_published_settings() -> None:
@@ -68,7 +97,7 @@ def test_the_paper_table_has_the_published_settings() -> None:
         ("jmvae", "comp"): 184,
         ("bivcca", "comp"): 137,
     }
-    found = trials("paper")
+    found = trials("paper", "mnist_a")
     assert {(trial.objective.name, trial.dataset.split): trial.training.steps / 1000 for trial in found} == steps
     for trial in found:
         assert trial.objective.parameters()["lambda"] == 50

@@ -15,7 +15,11 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-SMALL = {"mnist_a": {"num_sources": 300, "replicas": 2}}
+SMALL = {
+    "mnist_a": {"num_sources": 300, "replicas": 2},
+    "celeba18": {"num_images": 600, "size": 32},
+    "two_object_clevr": {"num_images": 120, "canvas": 32},
+}
 """What makes a dataset small; one that quick.yaml names must have an entry here."""
 SETTINGS = ["dataset.num_sources=300", "evaluation.classifier.name=conv_thin",
             "evaluation.classifier.steps=5", "evaluation.num_samples=10", "evaluation.query_repeats=1"]  # fmt: skip
@@ -46,7 +50,9 @@ def small_grid() -> dict[str, Any]:
             part["objectives"] = part["objectives"][:2]
         if "training" in part:
             part["training"].update(steps=3, batch_size=16)
-    grid["evaluation"] = {"num_samples": 10, "query_repeats": 1, "classifier": {"name": "conv_thin", "steps": 5}}
+        asked = part.setdefault("evaluation", {})
+        asked.update(num_samples=10, query_repeats=1, num_queries=8)
+        asked["classifier"] = {"name": asked.get("classifier", {"name": "conv_thin"})["name"], "steps": 5}
     return grid
 
 

@@ -201,7 +201,7 @@ class UnconditionalFlow(_Eager):
 class FlowPosterior(_Eager):
     """q(z|x) or q(z|y): the normal of an encoder, pushed through a flow that is the same for all inputs.
 
-    Senellart et al. (2023), Sec. 3. What an encoder does with unspecified attributes, this does too.
+    Senellart et al. (2023). What an encoder does with unspecified attributes, this does too.
 
     Args:
         encoder: An input to a diagonal normal over Float[B, D].

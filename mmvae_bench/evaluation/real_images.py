@@ -5,6 +5,7 @@ Shapes: B batch, N image, A attribute.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -39,14 +40,22 @@ def description_scores(
 ) -> list[Score]:
     """Accuracy of ``describe`` over all attributes and by attribute, between 1 and always saying the majority value.
 
-    The majority value of an attribute is that of the training partition.
+    The majority value of an attribute is that of the training partition. Where the schema has given attributes there is
+    no ceiling: an image does not tell what they are (of which object the caption speaks first), and nobody tells it to
+    ``describe``.
     """
     described, truth = [], []
     for batch in real_batches(data, partition, seed=intervals.seed, device=device):
         described.append(model.describe(batch.image).cpu())
         truth.append(batch.concept.cpu())
     return _accuracy_scores(
-        "description_accuracy", torch.cat(described), torch.cat(truth), data, intervals, partition=partition
+        "description_accuracy",
+        torch.cat(described),
+        torch.cat(truth),
+        data,
+        intervals,
+        partition=partition,
+        ceiling=math.nan if data.schema.given else 1.0,
     )
 
 
@@ -82,7 +91,14 @@ def elbo_score(
 
 
 def _accuracy_scores(
-    metric: str, predictions: Tensor, concepts: Tensor, data: ConceptDataModule, intervals: Intervals, *, partition: str
+    metric: str,
+    predictions: Tensor,
+    concepts: Tensor,
+    data: ConceptDataModule,
+    intervals: Intervals,
+    *,
+    partition: str,
+    ceiling: float = 1.0,
 ) -> list[Score]:
     majority = data.concepts("train").mode(0).values.cpu()
     scored = list(data.schema.scored_positions)
@@ -96,7 +112,7 @@ def _accuracy_scores(
             partition=partition,
             # The judge is the same for every objective: nothing to pair.
             keep_values=attribute is None and metric != "classifier_accuracy",
-            ceiling=1.0,
+            ceiling=ceiling,
             floor=float(floor),
             attribute=attribute,
         )

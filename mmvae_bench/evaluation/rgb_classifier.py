@@ -31,6 +31,7 @@ class RgbNetwork(nn.Module):
 
     def __init__(self, spec: ConvRgbSpec, *, schema: Schema, image_shape: tuple[int, int, int]) -> None:
         super().__init__()
+        self.shift = spec.shift
         layers: list[nn.Module] = []
         channels, width = image_shape[0], spec.width
         for features, kernel, stride in (
@@ -59,6 +60,8 @@ class RgbNetwork(nn.Module):
             image: Float[B, C, H, W] in [0, 1].
             given: Long[B, G], the values of the given attributes; needed where the schema has any.
         """
+        if self.training and self.shift:
+            image = shifted(image, fraction=self.shift)
         maps = self.features(image - 0.5)
         features = maps.flatten(2)
         scores = self.scores(torch.cat([features, coordinates(maps)], dim=1)).unflatten(1, (len(self.sizes), -1))
@@ -77,6 +80,26 @@ class RgbNetwork(nn.Module):
         for values, size in zip(given.unbind(1), self.given_sizes, strict=True):
             number = number * size + values
         return number
+
+
+def shifted(image: Tensor, *, fraction: float) -> Tensor:
+    """Each image moved by whole pixels, uniform up to ``fraction`` of its sides each way; its edges are repeated.
+
+    Args:
+        image: Float[B, C, H, W].
+        fraction: Of the height and of the width.
+
+    Returns:
+        Float[B, C, H, W].
+    """
+    places = []
+    for size in image.shape[2:]:
+        most = int(fraction * size)
+        moves = torch.randint(-most, most + 1, (len(image), 1), device=image.device)
+        places.append((torch.arange(size, device=image.device) + moves).clamp(0, size - 1))
+    rows, columns = places
+    example = torch.arange(len(image), device=image.device)[:, None, None]
+    return image[example, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def coordinates(maps: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ NUM_REMEMBERED = 4096
 def cvae(*, log_px: Tensor, kl: Tensor) -> Terms:
     """``-E_q(z|x,y)[log p(x|y,z)] + KL(q(z|x,y) || p(z|y))``, the batch mean.
 
-    Sohn et al. (2015), Eq. 4, whose condition x is the concept y here, and whose output y the image x.
+    Sohn et al. (2015), whose condition x is the concept y here, and whose output y the image x.
 
     Args:
         log_px: log p(x|y,z), Float[B], z ~ q(z|x,y).

@@ -1,4 +1,4 @@
-"""JNF: joint normalising flows (Senellart et al. 2023, Sec. 3)."""
+"""JNF: joint normalising flows (Senellart et al. 2023)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class JNF(Objective):
 
     The authors use masked autoregressive flows; here the map is the Real NVP of all flows of this benchmark, so that
     objectives differ in what they optimise. q(z|y) starts from the product of experts, as in TELBO and JMVAE, so an
-    unspecified attribute is left out of the product.
+    unspecified attribute is left out of the product. Nothing specified gives N(0, I) through the map, not the prior.
     """
 
     spec: JNFSpec

@@ -16,7 +16,7 @@ from .products import Experts, mixture, products, usable
 
 
 def importance_bound(log_weights: Tensor, *, bound: str) -> Tensor:
-    """``log (1/K) sum_k w_k`` (iwae; Burda et al. 2016, Eq. 8) or ``(1/K) sum_k log w_k`` (elbo), over the first
+    """``log (1/K) sum_k w_k`` (iwae; Burda et al. 2016) or ``(1/K) sum_k log w_k`` (elbo), over the first
     dimension.
 
     >>> import torch
@@ -32,7 +32,7 @@ def importance_bound(log_weights: Tensor, *, bound: str) -> Tensor:
 def mmvae(bounds: Tensor, *, present: Tensor) -> Tensor:
     """``-(1/M) sum_m L_m``, the batch mean, over the modalities of each example that are present.
 
-    Shi et al. (2019), Sec. 3: stratified sampling from the mixture q(z|X) = (1/M) sum_m q(z|x_m). L_m is the
+    Shi et al. (2019): stratified sampling from the mixture q(z|X) = (1/M) sum_m q(z|x_m). L_m is the
     :func:`importance_bound` of ``w = p(z) p(x|z)^lambda_image p(y|z)^lambda / q(z|X)`` under z ~ q(z|x_m).
 
     Args:
@@ -49,10 +49,11 @@ class MMVAE(MultimodalObjective):
     whose scale is learnt: here every objective has the same family. q(z|y_O) of single attributes is the mixture of
     the specified ones' experts.
 
-    The gradient of ``dreg`` (Tucker et al. 2019, Eq. 8; as in the paper's experiments) holds q's parameters fixed
-    inside the weights, and weighs the path through z by the square of the normalised weights. It has less variance than
-    ``plain``, the bound's own gradient, and the same mean with K = 1. With more it has a bias here: its derivation
-    wants the K samples drawn from the q that the weights divide by, and they are drawn from one expert of the mixture.
+    The gradient of ``dreg`` (Tucker et al. 2019, doubly reparameterised; as in the authors' code) holds q's parameters
+    fixed inside the weights, and weighs the path through z by the square of the normalised weights. It has less
+    variance than ``plain``, the bound's own gradient, and the same mean with K = 1. With more it has a bias here: its
+    derivation wants the K samples drawn from the q that the weights divide by, and they are drawn from one expert of
+    the mixture.
     """
 
     spec: MMVAESpec

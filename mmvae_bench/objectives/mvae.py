@@ -26,7 +26,7 @@ def mvae(
 ) -> Terms:
     """``-sum_S (E_q_S sum_{m in S} lambda_m log p(x_m|z) - beta KL(q_S || p(z)))``, the batch mean.
 
-    Wu and Goodman (2018), the ELBO of a subset (Eq. 2) and the sum over subsets of sub-sampled training (Sec. 2.2).
+    Wu and Goodman (2018): the ELBO of a subset of the modalities, and their sum in sub-sampled training.
 
     Args:
         bounds: For each subset S: log p(x|z) or None where S has no image, log p(y_S|z) or None where it has no
@@ -81,7 +81,7 @@ class MVAE(MultimodalObjective):
         for m, name in enumerate(self.modality_names):
             chosen[name] = tuple(other == m for other in range(num_modalities))
         number = self.spec.num_random_subsets
-        for index in range(int(self.per_attribute) if number is None else number):
+        for index in range(int(num_modalities > 2) if number is None else number):
             chosen[f"random_{index}"] = _random_subset(num_modalities)
         return chosen
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution, Independent, kl_divergence
 from torch.nn import functional as F
 
 from ..backbones.base import Backbone
 from ..backbones.scan import DenoisingAutoencoder, SymbolEncoder
 from ..data.base import Batch
+from ..pixels import GREY_LEVEL, QuantisedNormal
 from ..specs.objectives.scan import SCANSpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
 from .elbo import elbo
 from .frozen import frozen_call
 from .staged import total
+from .vae import vae
 
 
 def denoising(*, squared_error: Tensor) -> Terms:
@@ -27,21 +29,10 @@ def denoising(*, squared_error: Tensor) -> Terms:
     return Terms(squared_error.mean(), {"denoise/squared_error": squared_error})
 
 
-def beta_vae(*, log_px: Tensor, kl: Tensor, beta: float) -> Terms:
-    """``-E_q(z|x)[log p(x|z)] + beta KL(q(z|x) || p(z))``, the batch mean (Higgins et al. 2017, beta-VAE, Eq. 4).
-
-    Args:
-        log_px: log p(x|z), or ``-||J(E[x|z]) - J(x)||^2`` in features J, Float[B], z ~ q(z|x).
-        kl: KL(q(z|x) || p(z)), Float[B].
-        beta: Weight of the KL.
-    """
-    return Terms(-elbo(log_px=log_px, kl=kl, kl_weight=beta).mean(), {"image/log_px": log_px, "image/kl": kl})
-
-
 def concept_network(*, log_py: Tensor, kl: Tensor, kl_from_image: Tensor, beta: float, alpha: float) -> Terms:
     """``-E_q(z|y)[log p(y|z)] + beta KL(q(z|y) || p(z)) + alpha KL(q(z|x) || q(z|y))``, the batch mean.
 
-    The last divergence runs from the image: a concept must cover every image of it (SCAN, Sec. 4).
+    The last divergence runs from the image: a concept must cover every image of it.
 
     Args:
         log_py: log p(y|z), Float[B], z ~ q(z|y).
@@ -120,13 +111,20 @@ class SCAN(Objective):
             )
         return super().posterior(image, concept)
 
+    def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+        """p(x|z). Features teach a decoder the mean alone, so the scale that some have beside it stays half a level."""
+        px = super().image_likelihood(z, concept)
+        if self.spec.dae and isinstance(px, Independent) and isinstance(px.base_dist, QuantisedNormal):
+            return Independent(QuantisedNormal(px.mean, torch.full_like(px.mean, GREY_LEVEL / 2)), 3)
+        return px
+
     def denoise(self, batch: Batch) -> Terms:
         """Images restored from occluded ones."""
         restored = self.denoiser(occlude(batch.image))
         return denoising(squared_error=F.mse_loss(restored, batch.image, reduction="none").flatten(1).sum(1))
 
     def image(self, batch: Batch) -> Terms:
-        """The beta-VAE: in features of the fixed autoencoder, or in pixels."""
+        """The beta-VAE, on the squared error in features of the fixed autoencoder, or on log p(x|z)."""
         q = self.posterior(image=batch.image)
         z = q.rsample()
         px = self.image_likelihood(z)
@@ -135,7 +133,10 @@ class SCAN(Objective):
             log_px = -(given - wanted).square().flatten(1).sum(1)
         else:
             log_px = px.log_prob(batch.image)
-        terms = beta_vae(log_px=log_px, kl=kl_divergence(q, self.prior(q)), beta=self.spec.beta_x)
+        terms = vae(log_px=log_px, kl=kl_divergence(q, self.prior(q)), beta=self.spec.beta_x)
+        if self.spec.dae:
+            # No log probability: its unit is not the nat, and no other objective's can be compared with it.
+            terms.parts["image/squared_error"] = -terms.parts.pop("image/log_px")
         terms.latents["image"] = z
         return terms
 

@@ -1,4 +1,4 @@
-"""VAE and beta-VAE of images alone (Kingma and Welling 2014, Eq. 3; Higgins et al. 2017, Eq. 4)."""
+"""VAE and beta-VAE of images alone (Kingma and Welling 2014; Higgins et al. 2017)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-NOT_NEEDED = ("datasets", "mitsuba", "ray", "submitit", "wandb", "zuko")
+NOT_NEEDED = ("datasets", "drjit", "mitsuba", "ray", "skia", "submitit", "wandb", "zuko")
 
 # Python imports a module of this name in every process that it starts, those of the trials among them.
 BLOCKER = f"""

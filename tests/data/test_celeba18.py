@@ -161,7 +161,5 @@ def test_without_skia_the_error_names_the_command(own_cache: Path, monkeypatch: 
 
     recipe._painter.cache_clear()
     monkeypatch.setitem(sys.modules, "skia", None)
-    for name in [name for name in sys.modules if name.startswith("mmvae_bench.data.rendering.faces.")]:
-        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(BenchmarkError, match=r"pip install 'mmvae-bench\[faces\]'"):
         recipe._painter(16)

@@ -23,6 +23,9 @@ from mmvae_bench.paths import CACHE_VARIABLE, DATA_VARIABLE
 from .dockerfile import FILES, ROOT, context_sources, ignore_patterns, is_ignored, last_stage, named, read
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+INSTALLED = [*PROJECT["dependencies"], *EXTRAS["clevr"], *EXTRAS["faces"]]
+"""What an image holds: the dependencies, and the renderers of every dataset."""
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 
@@ -130,7 +133,20 @@ def test_the_dependencies_installed_are_those_of_the_project_as_locked(path: Pat
     assert "tomllib" in script
     script = script.replace("/build/pyproject.toml", str(ROOT / "pyproject.toml"))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == PROJECT["dependencies"]
+    assert done.stdout.splitlines() == INSTALLED
+
+
+@every_file
+def test_the_renderers_find_their_libraries(path: Path) -> None:
+    """Those that the package names to its users, each with a version, and a build without them fails."""
+    (apt,) = (shlex.split(run.text) for run in named(last_stage(read(path)), "RUN") if "apt-get" in run.text)
+    packages = dict(word.split("=", 1) for word in apt if "=" in word)
+    rendering = ROOT / "mmvae_bench" / "data" / "rendering"
+    for file, pattern in (("faces/recipe.py", r"libegl1 libgl1"), ("clevr/variant.py", r"apt install (libllvm\d+)")):
+        (told,) = re.findall(pattern, (rendering / file).read_text())
+        assert set(told.split()) <= set(packages), told
+    (run,) = (run.text for run in named(read(path), "RUN") if "--constraint /build/requirements.lock" in run.text)
+    assert '&& python -c "import mitsuba, skia"' in run
 
 
 @pytest.mark.parametrize(
@@ -160,7 +176,7 @@ def test_a_build_with_the_other_torch_fails(
 def test_the_lock_holds_every_dependency_in_its_range() -> None:
     lines = (ROOT / "requirements.lock").read_text().split()
     locked = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
-    for text in PROJECT["dependencies"]:
+    for text in INSTALLED:
         wanted = Requirement(text)
         assert Version(locked[canonicalize_name(wanted.name)]) in wanted.specifier, text
 

@@ -8,7 +8,7 @@ import torch
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.evaluation.classifier import ObservationClassifier
 from mmvae_bench.evaluation.classifier_training import train
-from mmvae_bench.evaluation.rgb_classifier import RgbNetwork, coordinates
+from mmvae_bench.evaluation.rgb_classifier import RgbNetwork, coordinates, shifted
 from mmvae_bench.specs.classifiers.conv_rgb import ConvRgbSpec
 
 from .squares import RELATIONS, SQUARES, SquaresData, SquaresSpec, draw_squares
@@ -81,3 +81,20 @@ def test_coordinates_are_those_of_the_places() -> None:
     assert x.tolist() == [[-1, 0, 1]] * 2
     assert y.tolist() == [[-1] * 3, [1] * 3]
     assert SQUARES.scored_positions == (0, 2)
+
+
+def test_shifted_images_are_the_images_elsewhere() -> None:
+    """Every image is one of the moves, found by padding and cutting; all moves occur; nothing is moved in eval mode."""
+    torch.manual_seed(0)
+    images = torch.rand(400, 2, 10, 20)
+    moved = shifted(images, fraction=0.1)
+    padded = torch.nn.functional.pad(images, (2, 2, 1, 1), mode="replicate")
+    found = set()
+    for number in range(len(images)):
+        moves = [
+            (dy, dx) for dy in (-1, 0, 1) for dx in (-2, -1, 0, 1, 2)
+            if torch.equal(moved[number], padded[number, :, 1 + dy : 11 + dy, 2 + dx : 22 + dx])
+        ]  # fmt: skip
+        assert len(moves) == 1
+        found.add(moves[0])
+    assert len(found) == 3 * 5

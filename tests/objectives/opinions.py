@@ -5,11 +5,12 @@ Nothing here is the package's but the networks' outputs and the noise that was d
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Categorical, Distribution
+from torch.distributions import Distribution
 
 from mmvae_bench.data.base import Batch
 from mmvae_bench.objectives.base import Objective
@@ -37,7 +38,7 @@ def kl(p: Gaussian, q: Gaussian) -> Tensor:
 
 def log_normal(z: Tensor, q: Gaussian) -> Tensor:
     mean, scale = q
-    return (-0.5 * ((z - mean) / scale) ** 2 - scale.log() - 0.5 * torch.log(torch.tensor(2 * torch.pi))).sum(-1)
+    return (-0.5 * ((z - mean) / scale) ** 2 - scale.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
 
 
 def prior_of(q: Gaussian) -> Gaussian:
@@ -45,8 +46,12 @@ def prior_of(q: Gaussian) -> Gaussian:
 
 
 def log_px(decoder: torch.nn.Module, z: Tensor, image: Tensor) -> Tensor:
-    logits = decoder.network(z)  # type: ignore[operator]
-    return Bernoulli(probs=torch.sigmoid(logits)).log_prob(image).flatten(1).sum(1)
+    return log_pixels(decoder.network(z), image)  # type: ignore[operator]
+
+
+def log_pixels(logits: Tensor, image: Tensor) -> Tensor:
+    """Bernoulli pixels: l x - log(1 + e^l). From probabilities torch would clamp it, where it is improbable."""
+    return (logits * image - torch.logaddexp(logits, torch.zeros_like(logits))).flatten(1).sum(1)
 
 
 def log_py(decoder: torch.nn.Module, z: Tensor, concept: Tensor, attributes: tuple[int, ...] | None = None) -> Tensor:
@@ -54,8 +59,13 @@ def log_py(decoder: torch.nn.Module, z: Tensor, concept: Tensor, attributes: tup
     total = torch.zeros(len(z), dtype=z.dtype)
     for k, network in enumerate(decoder.networks):  # type: ignore[arg-type]
         if attributes is None or k in attributes:
-            total = total + Categorical(probs=torch.softmax(network(z), -1)).log_prob(concept[:, k])
+            total = total + log_value(network(z), concept[:, k])
     return total
+
+
+def log_value(logits: Tensor, value: Tensor) -> Tensor:
+    """A categorical value: l_v - log sum_w e^{l_w}. From probabilities torch would clamp it at -36."""
+    return logits[torch.arange(len(value)), value] - torch.logsumexp(logits, -1)
 
 
 def attribute_experts(model: Objective, concept: Tensor) -> list[Gaussian]:

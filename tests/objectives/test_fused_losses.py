@@ -104,7 +104,7 @@ def test_mmvae(modalities: str, bound: str, make: Make, batch: Batch) -> None:
 
 @MODALITIES
 def test_mmvae_doubly_reparameterised(modalities: str, make: Make, batch: Batch) -> None:
-    """Tucker et al. 2019, Eq. 8: sum_k w_k grad log p for the decoders, sum_k w_k^2 (d log w / d z) grad z for q."""
+    """Tucker et al. 2019: sum_k w_k grad log p for the decoders, sum_k w_k^2 (d log w / d z) grad z for q."""
     model = make("mmvae", modalities=modalities, num_samples=3, **{"lambda": 7.0, "lambda_image": 0.6}).eval()
     terms = model.terms(batch)
     experts = modality_experts(model, batch, per_attribute=modalities == "per_attribute", prior=True)

@@ -14,6 +14,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from mmvae_bench.backbones.mnist_a import ThinBackbone
 from mmvae_bench.data.base import Batch
 from mmvae_bench.distributions import diagonal_normal
+from mmvae_bench.objectives import mvae as mvae_module
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.objectives.elbo import elbo
 from mmvae_bench.objectives.jvae import jvae
@@ -24,7 +25,7 @@ from mmvae_bench.objectives.mvae import MVAE, mvae
 from mmvae_bench.objectives.mvtcae import mvtcae
 from mmvae_bench.objectives.vae import vae
 from mmvae_bench.specs.components import backbones, datasets, objectives
-from mmvae_bench.specs.errors import BenchmarkError
+from mmvae_bench.specs.errors import BenchmarkError, ConfigError
 
 from .opinions import attribute_experts, gaussian, log_normal, modality_experts, multiplied, nonempty_subsets, product
 
@@ -209,6 +210,18 @@ def test_random_subsets_are_uniform_and_neither_single_nor_all(make: Make) -> No
     assert {sum(subset) for subset in drawn} == {2, 3, 4}
     # 3,000 draws of 25 subsets: 120 each, with a standard deviation of 10.7.
     assert max(abs(count - 120) for count in drawn.values()) < 45
+
+
+def test_the_image_and_one_attribute_have_no_other_subsets(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("mvae", modalities="per_attribute")
+    assert isinstance(model, MVAE)
+    model.modality_names = ("image", "digit")
+    monkeypatch.setattr(mvae_module, "_random_subset", lambda num_modalities: pytest.fail("there is none to draw"))
+    assert model.subsets() == {"joint": (True, True), "image": (True, False), "digit": (False, True)}
+    spec = objectives.parse({"name": "mvae", "modalities": "per_attribute", "num_random_subsets": 2})
+    monkeypatch.setattr(type(spec), "num_modalities", lambda self, dataset: 2)
+    with pytest.raises(ConfigError, match="no subsets besides both and each"):
+        spec.check_concepts(datasets.parse("mnist_a"))
 
 
 # ---------------------------------------------------------------- MMVAE

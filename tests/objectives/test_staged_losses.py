@@ -6,6 +6,7 @@ All stages at once: what a stage leaves alone is a deep copy here, and a z that 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -18,7 +19,20 @@ from mmvae_bench.objectives.base import Objective
 from mmvae_bench.objectives.scan import occlude
 from mmvae_bench.objectives.staged import mask_at_random
 
-from .opinions import Gaussian, assert_agree, gaussian, kl, log_normal, log_px, log_py, prior_of, product, redraw
+from .opinions import (
+    Gaussian,
+    assert_agree,
+    gaussian,
+    kl,
+    log_normal,
+    log_pixels,
+    log_px,
+    log_py,
+    log_value,
+    prior_of,
+    product,
+    redraw,
+)
 
 Make = Callable[..., Objective]
 
@@ -91,31 +105,49 @@ def bound(model: Objective, batch: Batch, q: Gaussian, z: Tensor, a: float, b: f
     return a * px + b * py - kl(q, prior_of(q))
 
 
+def test_the_opinions_hold_where_a_value_is_improbable() -> None:
+    """A draw of z far out makes values of probability e^-60; clamped at e^-36, an opinion has no slope there."""
+    logits = torch.tensor([[0.0, -60.0, 3.0]], dtype=torch.float64, requires_grad=True)
+    value, pixels = torch.tensor([1]), torch.ones(1, 3, dtype=torch.float64)
+    exact = -63 - math.log1p(math.exp(-3) + math.exp(-63))
+    found = log_value(logits, value)
+    assert found.item() == pytest.approx(exact, rel=1e-12)
+    (slope,) = torch.autograd.grad(found.sum(), logits)
+    assert slope[0, 1].item() == pytest.approx(1, rel=1e-12)
+    found = log_pixels(logits, pixels)
+    assert found.item() == pytest.approx(-math.log(2) - 60 - math.log1p(math.exp(-3)), rel=1e-12)
+    (slope,) = torch.autograd.grad(found.sum(), logits)
+    assert slope[0, 1].item() == pytest.approx(1, rel=1e-12)
+
+
 VLVAE = {"image_weight": 0.3, "concept_weight": 7.0, "prior_flow": True}
 
 
 @pytest.mark.parametrize("inference", ["image", "joint"])
 @pytest.mark.parametrize("name", ["vlvae", "q_agg", "q_true"])
 def test_vlvae_and_its_flows(name: str, inference: str, make: Make, batch: Batch) -> None:
+    """At two draws; the second has a z far out for q(z|x), where one attribute's value is all but impossible."""
     extra = {} if name == "vlvae" else {"mask_probability": 0.0} | ({"gamma": 3.0} if name == "q_true" else {})
     model = tame(make(name, inference=inference, **VLVAE, **extra))
-    terms = model.terms(batch)
-    inputs = (batch.image,) if inference == "image" else (batch.image, batch.concept)
-    q = gaussian(getattr(model, f"{inference}_encoder")(*inputs))
-    z = terms.latents[inference].detach()
-    value = -bound(model, batch, q, z, 0.3, 7.0)
-    value = value - log_flow(model.prior_flow.flow, z, standard(z))  # type: ignore[union-attr,arg-type]
-    if name != "vlvae":
-        flow, context = model.concept_encoder.flow, model.concept_encoder.features(batch.concept)  # type: ignore[union-attr,operator]
-        if name == "q_agg":
-            value = value - log_flow(flow, z, standard(z), context)  # type: ignore[arg-type]
-        else:
-            noise = to_base(flow, terms.latents["concept"], context)[0].detach()  # type: ignore[arg-type]
-            drawn = from_base(flow, noise, context)  # type: ignore[arg-type]
-            decoder = copy.deepcopy(model.concept_decoder).requires_grad_(False)
-            value = value - 3.0 * log_py(decoder, drawn, batch.concept) - log_normal(drawn, standard(z))
-            value = value + log_flow(flow, drawn, standard(z), context)  # type: ignore[arg-type]
-    assert_agree(model, terms.loss, value.mean())
+    for seed in (0, 68):
+        torch.manual_seed(seed)
+        terms = model.terms(batch)
+        inputs = (batch.image,) if inference == "image" else (batch.image, batch.concept)
+        q = gaussian(getattr(model, f"{inference}_encoder")(*inputs))
+        z = terms.latents[inference].detach()
+        value = -bound(model, batch, q, z, 0.3, 7.0)
+        value = value - log_flow(model.prior_flow.flow, z, standard(z))  # type: ignore[union-attr,arg-type]
+        if name != "vlvae":
+            flow, context = model.concept_encoder.flow, model.concept_encoder.features(batch.concept)  # type: ignore[union-attr,operator]
+            if name == "q_agg":
+                value = value - log_flow(flow, z, standard(z), context)  # type: ignore[arg-type]
+            else:
+                noise = to_base(flow, terms.latents["concept"], context)[0].detach()  # type: ignore[arg-type]
+                drawn = from_base(flow, noise, context)  # type: ignore[arg-type]
+                decoder = copy.deepcopy(model.concept_decoder).requires_grad_(False)
+                value = value - 3.0 * log_py(decoder, drawn, batch.concept) - log_normal(drawn, standard(z))
+                value = value + log_flow(flow, drawn, standard(z), context)  # type: ignore[arg-type]
+        assert_agree(model, terms.loss, value.mean())
 
 
 def test_jnf(make: Make, batch: Batch) -> None:
@@ -183,7 +215,7 @@ def test_parts_add_up(make: Make, batch: Batch) -> None:
         },
         "scan": {
             "denoise/squared_error": 1,
-            "image/log_px": -1,
+            "image/squared_error": 1,
             "image/kl": 53,
             "concept/log_py": -1,
             "concept/kl": 1,

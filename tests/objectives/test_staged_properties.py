@@ -11,7 +11,8 @@ from mmvae_bench.backbones.scan import DenoisingAutoencoder, k_hot
 from mmvae_bench.data.base import Batch, ConceptDataModule
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.objectives.scan import occlude
-from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.pixels import GREY_LEVEL
+from mmvae_bench.specs.components import backbones, datasets, objectives
 from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import fit
@@ -172,6 +173,32 @@ def test_scan_names_what_is_missing(make: Make) -> None:
     with pytest.raises(CapabilityError, match=r"fully specified concepts only.*one symbol.*give scale, location"):
         model.imagine(torch.tensor([[1, -1, 0, 2], [1, 0, 0, -1]]))
     assert model.imagine(torch.tensor([1, 1, 0, 2]), num_samples=2).shape == (2, 1, 16, 16)
+
+
+@pytest.mark.parametrize("dae", [True, False])
+def test_an_image_of_scan_has_no_noise_that_was_never_fitted(dae: bool) -> None:
+    """Features say nothing of a pixel's scale: with them, what the decoder gives for it is as it was initialised."""
+    dataset = datasets.parse({"name": "celeba18", "source": "drawn", "size": 16})
+    backbone = backbones.parse({"name": "rgb_thin", "width": 2, "hidden": 8, "latent_size": 3})
+    built = backbone.build(schema=dataset.schema(), image_shape=dataset.image_shape())
+    model = objectives.parse({"name": "scan", "dae": dae}).build(built, seed=0).eval()
+    px = model.image_likelihood(torch.randn(2, 3))
+    given = model.image_decoder(px.mean.new_zeros(2, 3))
+    assert given.stddev.min() > 10 * GREY_LEVEL, "what is left of the initial weights is noise"
+    assert bool((px.stddev <= GREY_LEVEL).all()) == dae
+    z = torch.randn(2, 3)
+    torch.testing.assert_close(model.image_likelihood(z).mean, model.image_decoder(z).mean)
+
+
+@pytest.mark.parametrize("name", ["jvae", "jnf", "cvae"])
+def test_a_joint_posterior_refuses_what_is_unspecified(name: str, make: Make, batch: Batch) -> None:
+    """As an index, -1 is the last value: the answer would be that of another concept."""
+    model, concept = make(name).eval(), batch.concept.clone()
+    concept[3, 1] = -1
+    with pytest.raises(CapabilityError, match=f"{name} .*fully specified concepts only"):
+        model.reconstruct(batch.image, concept)
+    with pytest.raises(CapabilityError, match=f"{name} .*fully specified concepts only"):
+        model.posterior(batch.image, concept)
 
 
 def test_k_hot() -> None:

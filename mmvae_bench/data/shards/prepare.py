@@ -189,7 +189,7 @@ def _least_bytes_of_image(recipe: ImageRecipe) -> int:
 
 def _check_space(folder: Path, needed: int) -> None:
     if shutil.disk_usage(folder).free < needed + SLACK_BYTES:
-        raise _no_space(folder, needed, "the disk is too full")
+        raise _no_space(folder, needed + SLACK_BYTES, "the disk is too full")
 
 
 def _no_space(folder: Path, needed: int, reason: str) -> NoSpaceError:

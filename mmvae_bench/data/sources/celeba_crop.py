@@ -10,7 +10,7 @@ import io
 import math
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 WIDTH, HEIGHT = 178, 218
 LEFT, TOP, SIDE = 15, 40, 148
@@ -37,7 +37,7 @@ def has_aspect(width: int, height: int) -> bool:
 
 def image_size(content: bytes) -> tuple[int, int]:
     """Width and height of an image file; raises OSError where it is none."""
-    with Image.open(io.BytesIO(content)) as image:
+    with _opened(content) as image:
         return image.size
 
 
@@ -52,7 +52,7 @@ def decode_and_crop(content: bytes, *, photo_size: tuple[int, int], size: int) -
     Raises:
         OSError: where the file is no image, truncated, or of another size.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    with _opened(content) as image:
         if image.size != photo_size:
             raise OSError(f"{image.width}x{image.height}, the first image is {photo_size[0]}x{photo_size[1]}")
         colour = image if image.mode == "RGB" else image.convert("RGB")
@@ -62,3 +62,11 @@ def decode_and_crop(content: bytes, *, photo_size: tuple[int, int], size: int) -
         part = colour.crop((x, y, math.ceil(right), math.ceil(bottom)))
         box = (left - x, top - y, right - x, bottom - y)
         return np.asarray(part.resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        # Pillow's own words name an object in memory.
+        raise OSError(f"no image ({len(content):,} bytes)" if content else "an empty file") from None

@@ -158,29 +158,38 @@ class CroppedPhotos(ImageRecipe):
         }
 
     def make(self, start: int, stop: int) -> Images:
-        """See :meth:`ImageRecipe.make`; raises SourceError with the name of every image that cannot be read."""
+        """See :meth:`ImageRecipe.make`; raises SourceError with every image of the whole set that cannot be read."""
         positions = self.positions[start:stop]
         rows = self.photos.rows
-        pixels = np.empty((len(positions), self.size, self.size, 3), np.uint8)
-        problems = []
-        for place, content in enumerate(self.photos.files.read(positions)):
-            try:
-                if isinstance(content, OSError):
-                    raise content
-                pixels[place] = decode_and_crop(content, photo_size=self.photos.photo_size, size=self.size)
-            except (OSError, SyntaxError) as error:  # Pillow calls some broken headers a SyntaxError
-                problems.append(f"  {image_name(rows.ids[positions[place]])}: {error}")
-        if problems:
-            raise SourceError(
-                "\n".join(
-                    [f"{self.photos.files.path}: {len(problems):,} of {len(positions):,} images cannot be used"]
-                    + problems[:10]
-                    + (["  ..."] if len(problems) > 10 else [])
-                    + ["what to do: copy them again, or delete them: the others can be used without them"]
-                )
-            )
+        crops = list(self._crops(positions))
+        if any(isinstance(crop, Exception) for crop in crops):
+            raise SourceError(self._unusable())
+        pixels = np.stack([crop for crop in crops if isinstance(crop, np.ndarray)])
         columns = {"id": rows.ids[positions].astype(np.int32), "official_partition": rows.partition[positions]}
         return Images(pixels, rows.concepts[positions], columns=columns)
+
+    def _crops(self, positions: np.ndarray) -> Iterator[np.ndarray | Exception]:
+        """The crop of each photograph, or why there is none."""
+        for content in self.photos.files.read(positions):
+            if isinstance(content, OSError):
+                yield content
+                continue
+            try:
+                yield decode_and_crop(content, photo_size=self.photos.photo_size, size=self.size)
+            except (OSError, SyntaxError) as error:  # Pillow calls some broken headers a SyntaxError
+                yield error
+
+    def _unusable(self) -> str:
+        """Says which of all the photographs cannot be used: whoever mends them wants to do so once."""
+        numbers = self.photos.rows.ids[self.positions]
+        crops = zip(numbers, self._crops(self.positions), strict=True)
+        problems = [f"  {image_name(number)}: {crop}" for number, crop in crops if isinstance(crop, Exception)]
+        return "\n".join(
+            [f"{self.photos.files.path}: {len(problems):,} of {self.num_images:,} images cannot be used"]
+            + problems[:10]
+            + (["  ..."] if len(problems) > 10 else [])
+            + ["what to do: copy them again, or delete them: the others can be used without them"]
+        )
 
 
 def _advice(root: Path) -> str:

@@ -38,3 +38,6 @@ class ConvRgbSpec(TrainedClassifierSpec):
     photographs better and takes three times as long."""
     hidden: Width = 64
     """Hidden units of each attribute."""
+    shift: Annotated[float, Field(ge=0, le=0.25)] = 0.06
+    """In training each image is moved by up to this fraction of its sides, edges repeated: small sets of small objects
+    are learnt by heart otherwise."""

@@ -16,7 +16,7 @@ class CVAESpec(ObjectiveSpec):
         "conditional ELBO of images given concepts, unspecified attributes imputed; cannot describe"
     )
     reference: ClassVar[str] = (
-        "Sohn et al. 2015, Learning Structured Output Representation using Deep Conditional Generative Models, Eq. 4"
+        "Sohn et al. 2015, Learning Structured Output Representation using Deep Conditional Generative Models"
     )
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})

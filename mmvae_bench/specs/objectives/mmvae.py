@@ -17,16 +17,18 @@ class MMVAESpec(MultimodalSpec):
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.mmvae:MMVAE"
     summary: ClassVar[str] = "importance-weighted bound under a mixture of experts; the prior is no factor"
-    reference: ClassVar[str] = "Shi et al. 2019, Variational Mixture-of-Experts Autoencoders, Sec. 3"
+    reference: ClassVar[str] = (
+        "Shi et al. 2019, Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models"
+    )
 
     name: Literal["mmvae"] = "mmvae"
     """The objective's name."""
     bound: Literal["iwae", "elbo"] = "iwae"
     """iwae: the log of the mean importance weight; elbo: the mean of the log weights."""
     num_samples: Annotated[int, Field(gt=0, le=1000)] = 10
-    """K, samples of z from each modality's expert; every one is decoded. The paper's experiments take 20 to 30."""
+    """K, samples of z from each modality's expert; every one is decoded."""
     estimator: Literal["dreg", "plain"] | None = None
-    """Gradient of iwae: dreg, doubly reparameterised, as in the paper; plain, the bound's own. null: dreg for iwae."""
+    """Gradient of iwae: dreg, doubly reparameterised, as in their code; plain, the bound's own. null: dreg for iwae."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

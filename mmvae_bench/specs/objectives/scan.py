@@ -19,7 +19,7 @@ class SCANSpec(ObjectiveSpec):
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.scan:SCAN"
     summary: ClassVar[str] = "beta-VAE on images (on features of a denoising autoencoder), then a VAE of whole concepts"
-    reference: ClassVar[str] = "Higgins et al. 2017, SCAN: Learning Hierarchical Compositional Visual Concepts, Sec. 4"
+    reference: ClassVar[str] = "Higgins et al. 2017, SCAN: Learning Hierarchical Compositional Visual Concepts"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
     partial_concepts: ClassVar[bool] = False
     stage_names: ClassVar[tuple[str, ...]] = by_setting(

@@ -27,7 +27,7 @@ class VAESpec(ImageVAESpec):
     """The ELBO of images."""
 
     summary: ClassVar[str] = "ELBO of images alone: cannot imagine or describe"
-    reference: ClassVar[str] = "Kingma and Welling 2014, Auto-Encoding Variational Bayes, Eq. 3"
+    reference: ClassVar[str] = "Kingma and Welling 2014, Auto-Encoding Variational Bayes"
 
     name: Literal["vae"] = "vae"
     """The objective's name."""
@@ -43,7 +43,9 @@ class BetaVAESpec(ImageVAESpec):
     """The ELBO of images with a weight on its divergence: the base of SCAN."""
 
     summary: ClassVar[str] = "ELBO of images alone with a weighted KL: cannot imagine or describe"
-    reference: ClassVar[str] = "Higgins et al. 2017, beta-VAE, Eq. 4"
+    reference: ClassVar[str] = (
+        "Higgins et al. 2017, beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework"
+    )
 
     name: Literal["beta_vae"] = "beta_vae"
     """The objective's name."""

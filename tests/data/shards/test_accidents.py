@@ -80,14 +80,12 @@ def is_running(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("workers", [2])
-def test_killed_five_times_at_random_and_resumed(
-    tmp_path: Path, reference: dict[str, bytes], start: Start, workers: int
-) -> None:
+@pytest.mark.parametrize("kills", [2, pytest.param(5, marks=pytest.mark.slow)])
+def test_killed_at_random_and_resumed(tmp_path: Path, reference: dict[str, bytes], start: Start, kills: int) -> None:
     folder, moments = tmp_path / "store", random.Random(0)
     kept: dict[str, int] = {}
-    for _ in range(5):
-        process = start(str(folder), json.dumps(asdict(SLOW)), str(workers))
+    for _ in range(kills):
+        process = start(str(folder), json.dumps(asdict(SLOW)), "2")
         assert process.stdout is not None
         process.stdout.readline()  # images are being made
         time.sleep(moments.random() * 0.1)
@@ -99,7 +97,7 @@ def test_killed_five_times_at_random_and_resumed(
         found = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.arrow")}
         assert kept.items() <= found.items(), "a finished shard was made again"
         kept = found
-    process = start(str(folder), json.dumps(asdict(SLOW)), str(workers))
+    process = start(str(folder), json.dumps(asdict(SLOW)), "2")
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 0, err
     assert contents(folder) == reference

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 
 from mmvae_bench.data.shards.load import load, load_all
 from mmvae_bench.data.shards.manifest import MANIFEST, Manifest
-from mmvae_bench.data.shards.prepare import NoSpaceError, prepare_store
+from mmvae_bench.data.shards.prepare import SLACK_BYTES, NoSpaceError, prepare_store
 from mmvae_bench.data.shards.processes import WorkerError
 from mmvae_bench.data.shards.verify import verify_store
 from mmvae_bench.specs.errors import BenchmarkError
@@ -245,6 +247,16 @@ def test_too_little_room_is_said_before_anything_is_made(tmp_path: Path, monkeyp
     with pytest.raises(NoSpaceError, match=rf"folder: {tmp_path}(.|\n)*needed: [\d,]+ bytes more\n  free: [\d,]+ b"):
         make(tmp_path / "store")
     assert contents(tmp_path / "store") == {}
+
+
+def test_room_that_falls_short_is_never_said_to_be_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = SLACK_BYTES + 1  # Room for the images, and not for what is left beside them.
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    with pytest.raises(NoSpaceError) as caught:
+        make(tmp_path / "store")
+    needed = re.search(r"needed: ([\d,]+) bytes", str(caught.value))
+    assert needed is not None
+    assert int(needed[1].replace(",", "")) > free
 
 
 def test_the_first_shard_tells_how_much_room_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

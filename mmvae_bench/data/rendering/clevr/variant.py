@@ -52,11 +52,21 @@ class Variant:
         return {} if self.library is None else {LLVM_VARIABLE: self.library}
 
     def activate(self) -> Any:
-        """Makes it this process's variant, computing with one thread, and returns the module ``mitsuba``."""
-        mitsuba_version()
+        """Makes it this process's variant, computing with one thread, and returns the module ``mitsuba``.
+
+        Raises:
+            BenchmarkError: where Mitsuba is not installed, or does not import.
+        """
+        installed = mitsuba_version()
         os.environ.update(self.environment())
-        import drjit
-        import mitsuba
+        try:
+            import drjit
+            import mitsuba
+        except ImportError as error:
+            raise BenchmarkError(
+                f"Mitsuba {installed} is installed and does not import here ({error}); install it again with: "
+                f"{INSTALL.replace('install', 'install --force-reinstall', 1)}"
+            ) from error
 
         mitsuba.set_variant(self.name)
         # The processes are what runs in parallel.

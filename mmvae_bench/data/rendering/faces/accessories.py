@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import skia
+from typing import TYPE_CHECKING
 
-from .canvas import Colour, curve, darker, ellipse, fill, lighter, linear, outline, stroke
+from .canvas import Colour, curve, darker, ellipse, fill, lighter, linear, outline, rounded, stroke
 from .sitter import Sitter
+
+if TYPE_CHECKING:
+    import skia
 
 FRAMES: tuple[Colour, ...] = ((14, 14, 18), (88, 34, 22), (30, 34, 78))
 HAT_EDGE = -14.0
@@ -53,7 +56,7 @@ def draw_eyeglasses(canvas: skia.Canvas, sitter: Sitter) -> None:
     corner = 1 + 2.5 * nuisance.glasses_roundness
     for side in (-1, 1):
         x = side * distance + shape.yaw
-        lens = skia.RRect.MakeRectXY(ellipse(x, y, 5.0, 3.9), corner, corner)
+        lens = rounded(ellipse(x, y, 5.0, 3.9), corner)
         canvas.drawRRect(lens, glass)
         canvas.drawRRect(lens, stroke(frame, 1.25))
         canvas.drawLine(x + side * 5.0, y - 0.8, side * shape.width, y - 1.0, stroke(frame, 1.0))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import skia
+from typing import TYPE_CHECKING
 
 from .canvas import WHITE, Colour, curve, darker, ellipse, fill, mix, outline, stroke
 from .sitter import Sitter
+
+if TYPE_CHECKING:
+    import skia
 
 IRISES: tuple[Colour, ...] = ((78, 48, 28), (58, 92, 134), (74, 112, 80), (40, 28, 20))
 EYESHADOWS: tuple[Colour, ...] = ((112, 62, 134), (66, 70, 112), (40, 104, 112))

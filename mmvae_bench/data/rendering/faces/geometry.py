@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import skia
+from typing import TYPE_CHECKING, NamedTuple
 
 from .canvas import outline
 from .person import Nuisance, Traits
+
+if TYPE_CHECKING:
+    import skia
 
 SKULL_TOP = -23.5
 

@@ -8,13 +8,15 @@ both are named the left side is straight and the right side wavy.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import skia
-
-from .canvas import curve, darker, ellipse, fill, outline, stroke
+from .canvas import as_stroke, curve, darker, ellipse, fill, outline, stroke
 from .hairline import hairline
 from .locks import hair_paint, shades, strand
 from .sitter import Sitter
+
+if TYPE_CHECKING:
+    import skia
 
 SIDES = (-1, 1)
 
@@ -64,9 +66,7 @@ def _draw_long_side(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
     tones = shades(sitter.palette)
     if wavy:
         edge = strand((side * (width - 0.6), -14), (side * (width + 1.4), bottom + 2), wavy=True, swing=2.6)
-        paint.setStyle(skia.Paint.kStroke_Style)
-        paint.setStrokeWidth(4.4)
-        canvas.drawPath(edge, paint)
+        canvas.drawPath(edge, as_stroke(paint, 4.4))
     for number in range(5):
         x = side * (width - 0.4 - 2.1 * number)
         start, stop = (x * 0.9, -12.0), (x + (side * 1.4 if wavy else 0), bottom)
@@ -131,10 +131,7 @@ def _draw_front_locks(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
     wavy, tones = wavy_on(sitter, side), shades(sitter.palette)
     x, bottom = side * (sitter.geometry.width + 0.9), 17 + 9 * sitter.nuisance.hair_length
     lock = strand((x * 0.98, -10), (x, bottom), wavy=wavy, swing=1.9)
-    paint = hair_paint(sitter.palette, -24, bottom)
-    paint.setStyle(skia.Paint.kStroke_Style)
-    paint.setStrokeWidth(3.0)
-    canvas.drawPath(lock, paint)
+    canvas.drawPath(lock, as_stroke(hair_paint(sitter.palette, -24, bottom), 3.0))
     canvas.drawPath(lock, stroke(tones.light, 0.8, 0.8, blunt=True))
 
 

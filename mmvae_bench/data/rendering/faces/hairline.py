@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import skia
+from typing import TYPE_CHECKING
 
 from .canvas import WHITE, Point, Segment, curve, ellipse, fill, outline, stroke
 from .locks import hair_paint, shades, strand
 from .palette import named_colours
 from .sitter import Sitter
+
+if TYPE_CHECKING:
+    import skia
 
 HAIRLINE = -16.2
 """Height of the hairline in the middle of the forehead."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-
-import skia
+from typing import TYPE_CHECKING
 
 from .canvas import Colour, darker, ellipse, fill, lighter, linear, mix, outline, radial
 from .sitter import Sitter
+
+if TYPE_CHECKING:
+    import skia
 
 BLUSH: Colour = (228, 72, 96)
 

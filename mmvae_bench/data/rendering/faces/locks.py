@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import skia
+from typing import TYPE_CHECKING, NamedTuple
 
 from .canvas import Colour, Point, Segment, curve, darker, lighter, linear
 from .palette import Palette
+
+if TYPE_CHECKING:
+    import skia
 
 WAVE = 3.6
 """Height of half a wave."""

@@ -6,13 +6,16 @@ Shapes: n face, S side of the picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import skia
 
 from . import accessories, features, hair, hairline, head, scene
 from .person import Nuisance, traits
 from .sitter import Sitter
+
+if TYPE_CHECKING:
+    import skia
 
 CANVAS = 64.0
 """The canvas that lengths refer to."""
@@ -25,6 +28,9 @@ class Painter:
 
     Args:
         size: S, height and width of the pictures in pixels.
+
+    Raises:
+        ImportError: where skia, or a library that it needs, is missing.
     """
 
     def __init__(self, size: int) -> None:
@@ -100,6 +106,8 @@ def draw_person(canvas: skia.Canvas, sitter: Sitter) -> None:
 
 def _surface(pixels: np.ndarray) -> skia.Surface:
     """A surface that draws straight into Byte[S, S, 4]."""
+    import skia
+
     info = skia.ImageInfo.Make(
         pixels.shape[1], pixels.shape[0], skia.ColorType.kRGBA_8888_ColorType, skia.AlphaType.kPremul_AlphaType
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +11,8 @@ from ....specs.base import content_hash
 from ....specs.errors import BenchmarkError
 from ...shards.recipe import ImageRecipe, Images
 from ..attribute_model import celeba_model, stored
+from .painter import Painter
 from .person import Nuisance, draw_nuisance
-
-if TYPE_CHECKING:
-    from .painter import Painter
 
 GENERATOR_VERSION = 1
 """Raised whenever the same number gives another picture."""
@@ -64,11 +62,10 @@ class DrawnFaces(ImageRecipe):
 def _painter(size: int) -> Painter:
     """The painter of this process."""
     try:
-        from .painter import Painter
+        return Painter(size)
     except ImportError as error:
         raise BenchmarkError(
             f"drawing faces needs skia, which does not import here ({error})\n"
             "  not installed: pip install 'mmvae-bench[faces]'\n"
             "  libEGL or libGL missing (a slim container): apt-get install libegl1 libgl1"
         ) from error
-    return Painter(size)

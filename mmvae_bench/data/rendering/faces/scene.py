@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-
-import skia
+from typing import TYPE_CHECKING
 
 from .canvas import Colour, ellipse, linear, mix, radial
 from .person import Nuisance
+
+if TYPE_CHECKING:
+    import skia
 
 CENTRE = 32.0
 

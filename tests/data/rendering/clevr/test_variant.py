@@ -39,6 +39,13 @@ def test_without_mitsuba_the_error_says_what_to_install(monkeypatch: pytest.Monk
             resolve(wanted)
 
 
+def test_a_mitsuba_that_does_not_import_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(variant, "version", lambda name: "3.9.1")
+    monkeypatch.setitem(sys.modules, "drjit", None)  # Python's way to say that a module cannot be imported.
+    with pytest.raises(BenchmarkError, match=r"Mitsuba 3\.9\.1 is .*drjit.* install --force-reinstall 'mmvae"):
+        Variant("scalar").activate()
+
+
 def test_a_library_that_is_none_is_named_and_auto_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

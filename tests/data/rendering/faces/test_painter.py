@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mmvae_bench.data.rendering.faces.painter import Painter
 from mmvae_bench.data.rendering.faces.person import Nuisance, _bounds, draw_nuisance
 from mmvae_bench.data.rendering.faces.recipe import DrawnFaces
 from mmvae_bench.specs.datasets.celeba18 import NAMES
 
-Painter = pytest.importorskip("mmvae_bench.data.rendering.faces.painter", exc_type=ImportError).Painter
+pytest.importorskip("skia", exc_type=ImportError)
 
 VISIBLE = 24
 """A difference in a colour, of 255, that is seen."""

@@ -1,0 +1,173 @@
+"""The questions that the evaluation asks of a trained objective, and how most objectives answer them.
+
+Shapes: B batch, C channel, H height, W width, A attribute, D latent dimension, Q query, S sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from ..concepts import Schema
+from ..distributions import standard_normal
+from ..randomness import own_randomness, seed_from
+from ..specs.components import ObjectiveSpec, Posterior
+from ..specs.errors import BenchmarkError
+
+POSTERIOR_NAMES: Mapping[Posterior, str] = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}
+CONSEQUENCES: Mapping[Posterior, str] = {
+    "concept": ", so the 3 C's cannot be asked of it",
+    "image": ", so it cannot describe",
+}
+
+
+class CapabilityError(BenchmarkError):
+    """An objective was asked for something that its mathematics does not give."""
+
+
+class Questions(pl.LightningModule):
+    """An objective's distributions, and its answers: ``imagine``, ``describe`` and ``reconstruct``.
+
+    They need no more than the networks that the spec names, and leave the mode of training as it was.
+    """
+
+    spec: ObjectiveSpec
+    schema: Schema
+    image_shape: tuple[int, int, int]
+    image_decoder: nn.Module
+    concept_decoder: nn.Module
+
+    def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
+        """q(z|x,y), q(z|x) or q(z|y_O), by what is given.
+
+        Args:
+            image: Float[B, C, H, W] or None.
+            concept: Long[B, A] or None; -1 where unspecified, for q(z|y_O) only.
+
+        Raises:
+            CapabilityError: where the objective trains no such network, or takes full concepts only.
+        """
+        if image is not None and concept is not None:
+            # Not in training, whose concepts are whole: looking at them would make every step wait for a GPU.
+            if not self.training and bool((concept < 0).any()):
+                raise CapabilityError(f"{self.spec.name} has q(z|x,y) of fully specified concepts only")
+            result: Distribution = self._network("joint")(image, concept)
+        elif image is not None:
+            result = self._network("image")(image)
+        elif concept is not None:
+            if not self.spec.partial_concepts and bool((concept < 0).any()):
+                raise CapabilityError(f"{self.spec.name} takes fully specified concepts only")
+            result = self._network("concept")(concept)
+        else:
+            raise ValueError("posterior needs an image, a concept or both")
+        return result
+
+    def likelihood(self, z: Tensor, concept: Tensor | None = None) -> tuple[Distribution, Distribution]:
+        """(p(x|z), p(y|z)) for z Float[B, D]; ``concept`` is for models whose image decoder is told it."""
+        return self.image_likelihood(z, concept), self.concept_likelihood(z)
+
+    def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+        """p(x|z), or p(x|y,z) for models whose image decoder is told the concept."""
+        px: Distribution = self.image_decoder(z)
+        return px
+
+    def concept_likelihood(self, z: Tensor) -> Distribution:
+        """p(y|z).
+
+        Raises:
+            CapabilityError: where the objective has no concept decoder.
+        """
+        if "concept" not in self.spec.likelihoods:
+            raise CapabilityError(f"{self.spec.name} has no p(y|z): it models images only, and cannot describe")
+        py: Distribution = self.concept_decoder(z)
+        return py
+
+    def prior(self, like: Distribution) -> Distribution:
+        """p(z) = N(0, I), shaped like a posterior."""
+        return standard_normal(like)
+
+    def centre(self, posterior: Distribution) -> Tensor:
+        """Float[B, D]: the one z that stands for a posterior, its mean."""
+        return posterior.mean
+
+    @property
+    def can_imagine(self) -> bool:
+        """Whether there is a q(z|y) to ask."""
+        return "concept" in self.spec.posteriors
+
+    @property
+    def can_describe(self) -> bool:
+        """Whether there are a q(z|x) and a p(y|z) to ask."""
+        return "image" in self.spec.posteriors and "concept" in self.spec.likelihoods
+
+    @torch.no_grad()
+    def imagine(
+        self, concept: Tensor, *, num_samples: int = 10, mean: bool = False, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Images of a concept: z ~ q(z|y_O), then x ~ p(x|z), or the mean of p(x|z) for display.
+
+        Args:
+            concept: Long[A] or Long[Q, A], -1 where unspecified.
+            num_samples: S, images a concept.
+            mean: Give E[x|z] in place of a sample of x.
+            generator: Source of randomness; None: torch's global one.
+
+        Returns:
+            Float[S, C, H, W] or Float[Q, S, C, H, W], in [0, 1].
+
+        Raises:
+            CapabilityError: where the objective has no q(z|y), or takes full concepts only.
+        """
+        self.schema.check(concept)
+        if num_samples < 1:
+            raise ValueError(f"num_samples is at least 1, got {num_samples}")
+        queries = concept.reshape(-1, concept.shape[-1]).to(self.device)
+        with self._evaluating(), own_randomness(seed_from(generator), self.device):
+            px = self.image_likelihood(*self.draw_latents(queries, num_samples))
+            images = px.mean if mean else px.sample()
+        return images.clamp(0, 1).reshape(*concept.shape[:-1], num_samples, *self.image_shape)
+
+    def draw_latents(self, concept: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+        """z ~ q(z|y_O), Float[Q * S, D], and the concept that the image decoder is told of each, Long[Q * S, A]."""
+        z = self.posterior(concept=concept).sample(torch.Size([num_samples])).transpose(0, 1)
+        return z.reshape(-1, z.shape[-1]), concept.repeat_interleave(num_samples, 0)
+
+    @torch.no_grad()
+    def describe(self, image: Tensor) -> Tensor:
+        """The most probable concept of an image, at the mean of q(z|x): Float[B, C, H, W] to Long[B, A]."""
+        with self._evaluating():
+            z = self.centre(self.posterior(image=image.to(self.device)))
+            return self.concept_likelihood(z).mode
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
+        """E[x|z] at the mean of q(z|x), or of q(z|x,y) where a concept is given too; Float[B, C, H, W] in [0, 1]."""
+        with self._evaluating():
+            given = None if concept is None else concept.to(self.device)
+            z = self.centre(self.posterior(image.to(self.device), given))
+            return self.image_likelihood(z, given).mean.clamp(0, 1)
+
+    def _network(self, posterior: Posterior) -> nn.Module:
+        if posterior not in self.spec.posteriors:
+            has = ", ".join(POSTERIOR_NAMES[name] for name in sorted(self.spec.posteriors))
+            raise CapabilityError(
+                f"{self.spec.name} trains no {POSTERIOR_NAMES[posterior]}; it has {has}"
+                + CONSEQUENCES.get(posterior, "")
+            )
+        network = getattr(self, f"{posterior}_encoder")
+        assert isinstance(network, nn.Module)
+        return network
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(training)
