@@ -27,6 +27,9 @@ def settle(trial: Trial, ended: Ended, *, asked: bool, log_start: int) -> Status
     folder = trial.folder
     if ended.returncode == LOCK_HELD:
         return None
+    if not ended.began:
+        status = folder.status(trial.evaluation)
+        return None if status.state == "running" else status
     if folder.is_done(trial.evaluation):
         return folder.status(trial.evaluation)
     try:

@@ -15,17 +15,15 @@ from ..specs.errors import ConfigError, Problem, nearest
 from ..specs.grid import load_grid
 from ..specs.trial import TrialSpec
 from .console import watcher
-from .devices import local_slots
 from .driver import Driver, Outcome
 from .events import Event, Observer
 from .executor import Executor
+from .executors import EXECUTORS, make_executor, option_problems
 from .grid import expand
-from .local import COMMAND, LocalExecutor
+from .local import COMMAND
 from .store import RunStore
 from .trial import trials_of
 
-EXECUTORS = ("local",)
-"""What ``--executor`` can name in this version."""
 RETRY = ("failed",)
 """What ``--retry`` can name."""
 INTERRUPTED = 130
@@ -46,6 +44,8 @@ class Request:
     executor: str = "local"
     workers: int | None = None
     retry: str | None = None
+    ray_address: str | None = None
+    slurm: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises ConfigError with every option that has no meaning."""
@@ -54,6 +54,8 @@ class Request:
             if value is not None and value not in choices:
                 near = nearest(value, choices)
                 problems.append(Problem(f"not available as {option}", (option,), repr(value), choices, near))
+        if not problems:
+            problems += option_problems(self.executor, ray_address=self.ray_address, slurm=self.slurm)
         if self.workers is not None and self.workers < 1:
             problems.append(Problem("a number of slots is 1 or more", ("--workers",), str(self.workers)))
         if problems:
@@ -65,6 +67,8 @@ class Request:
         words += ["--out", str(self.out)] if self.out is not None else []
         words += [word for condition in self.where for word in ("--where", condition)]
         words += ["--executor", self.executor] if self.executor != "local" else []
+        words += ["--ray-address", self.ray_address] if self.ray_address is not None else []
+        words += [word for setting in self.slurm for word in ("--slurm", setting)]
         words += ["--workers", str(self.workers)] if self.workers is not None else []
         words += ["--retry", self.retry] if self.retry is not None else []
         words += ["--json"] if self.as_json else []
@@ -101,29 +105,36 @@ def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = 
     request.check()
     grid = load_grid(request.grid)
     specs = expand(grid, where=request.where)
-    store = RunStore(request.out if request.out is not None else Path("runs") / grid.name)
+    root = request.out if request.out is not None else Path("runs") / grid.name
+    # Another machine has another working directory.
+    store = RunStore(root if request.executor == "local" else root.absolute())
     keys = {spec.key for spec in (grid.trials if request.where else specs)}
     there = store.check(keys)
     if request.dry_run:
         _print_plan(specs, store, there, as_json=request.as_json)
         return 0
+    executor = make_executor(
+        request.executor,
+        store.root,
+        num_workers=request.workers,
+        num_threads=max(spec.training.num_threads for spec in specs),
+        command=command,
+        ray_address=request.ray_address,
+        slurm=request.slurm,
+    )
     try:
         store.create(
             ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
             grid_text=request.grid.read_text(),
             grid_keys=keys,
         )
-        return _drive(request, specs, store, command, report)
+        return _drive(request, specs, store, executor, report)
     except KeyboardInterrupt:
         _say(f"interrupted; go on with:\n{request.command()}")
         return INTERRUPTED
 
 
-def _drive(
-    request: Request, specs: Sequence[TrialSpec], store: RunStore, command: Sequence[str], report: Report
-) -> int:
-    num_threads = max(spec.training.num_threads for spec in specs)
-    executor: Executor = LocalExecutor(local_slots(request.workers, num_threads=num_threads), command=command)
+def _drive(request: Request, specs: Sequence[TrialSpec], store: RunStore, executor: Executor, report: Report) -> int:
     observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
     driver = Driver(store, trials_of(specs, store), executor, observer, retry_failed=request.retry == "failed")
     with observer:
