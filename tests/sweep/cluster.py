@@ -26,8 +26,12 @@ def meanwhile(condition: Callable[[], bool], then: Callable[[], None]) -> thread
     """Does something as soon as a condition holds."""
 
     def act() -> None:
-        until(condition, seconds=120)
-        then()
+        try:
+            until(condition, seconds=120)
+            then()
+        except BaseException:
+            interrupt()  # The driver would wait for what does not come any more.
+            raise
 
     thread = threading.Thread(target=act)
     thread.start()
