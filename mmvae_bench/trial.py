@@ -41,6 +41,7 @@ from .trial_folder import (
 )
 
 STATUS_SECONDS = 1.0
+Record = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,14 @@ def run_trial_in(directory: Path, *, device: str | None = None) -> TrialResult:
         return run_locked(directory, device=device)
 
 
-def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
-    """:func:`run_trial_in` for a caller that holds the folder's lock."""
+def run_locked(directory: Path, *, device: str | None = None, record: Record = lambda record: None) -> TrialResult:
+    """:func:`run_trial_in` for a caller that holds the folder's lock.
+
+    Args:
+        directory: The trial's folder.
+        device: ``cpu`` or ``cuda``; None: a GPU where there is one.
+        record: Given every record of the training as it is made, for a tracker.
+    """
     spec = read_trial(directory)
     result = _finished(directory, spec)
     if result is not None:
@@ -117,7 +124,7 @@ def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
         remove_leftovers(directory / name)
     try:
         with _stop_requests() as stop:
-            return _run(spec, directory, device or default_device(), status, stop)
+            return _run(spec, directory, device or default_device(), status, stop, record)
     except TrainingInterrupted as interrupted:
         write_status(directory, replace(_latest(directory, status), state="interrupted", error=str(interrupted)))
         raise
@@ -228,7 +235,9 @@ def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: N
     judge_of(data, spec.evaluation, device=default_device())
 
 
-def _run(spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool]) -> TrialResult:
+def _run(
+    spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool], record: Record
+) -> TrialResult:
     torch.set_num_threads(spec.training.num_threads)
     report = _StatusWriter(directory, status)
     data = _ready_data(spec, device)
@@ -247,6 +256,7 @@ def _run(spec: TrialSpec, directory: Path, device: str, status: Status, stop: Ca
             progress=report.training,
             score=_score_curve(spec, data, device),
             num_scores=spec.evaluation.curve_points,
+            record=record,
         ),
     )
     report.evaluating(fitted)
