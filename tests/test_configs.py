@@ -12,7 +12,8 @@ from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.sweep.grid import expand
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-FILES = sorted(CONFIGS.glob("*.yaml"))
+SWEEPS = sorted(CONFIGS.glob("sweep_*.yaml"))
+FILES = sorted(set(CONFIGS.glob("*.yaml")) - set(SWEEPS))
 
 
 def trials(name: str, dataset: str | None = None) -> list[TrialSpec]:

@@ -28,9 +28,7 @@ LOCK_HELD = 75
 def train(
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", help="The trial's folder; with --wandb, runs/wandb-SWEEP/trials/KEY by default."
-        ),
+        typer.Option(metavar="FOLDER", help="The trial's folder; --wandb has a default, runs/wandb-SWEEP/trials/KEY."),
     ] = None,
     spec: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML or JSON file with the trial's spec.")] = None,
     set_: Annotated[

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError, Problem
 from .overrides import Path as Keys
-from .overrides import apply_settings, parse_assignment, parse_json
+from .overrides import apply_settings, leaves, parse_assignment, parse_json
 from .trial import TrialSpec
 from .yaml_source import YamlDocument, read_yaml
 
@@ -43,7 +43,7 @@ def load_trial(
         no_mapping = Problem("expected a mapping of keys to values", value=repr(value)[:120])
         raise document.error([] if document.problems else [no_mapping])
     settings = _settings(json_settings, assignments)
-    chosen = list(_leaves(agent or {}))
+    chosen = list(leaves(agent or {}))
     try:
         merged = apply_settings(apply_settings(value, settings), chosen)
         if evaluation is not None:
@@ -52,16 +52,6 @@ def load_trial(
     except ConfigError as error:
         givers = {keys: COMMAND_LINE for keys, _ in settings} | {keys: AGENT for keys, _ in chosen}
         raise _explained(error, document, givers, agent is not None) from None
-
-
-def _leaves(settings: Mapping[str, Any], above: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """The path and the value of each setting, whether its keys are nested or dotted."""
-    for key, value in settings.items():
-        path = above + tuple(key.split("."))
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, path)
-        else:
-            yield path, value
 
 
 def _settings(json_settings: str | None, assignments: Iterable[str]) -> list[tuple[Keys, Any]]:

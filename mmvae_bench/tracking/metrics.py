@@ -3,7 +3,7 @@
 | when | name | what |
 |---|---|---|
 | while training | ``train/STAGE/loss``, ``train/STAGE/parts/PART`` | as ``log.jsonl``: nats per image of a batch |
-| while training | ``validation/STAGE/elbo``, ``validation/STAGE/parts/PART`` | nats per image, the same images and noise |
+| while training | ``validation/STAGE/elbo``, ``validation/STAGE/parts/PART`` | nats per image, on fixed images |
 | while training | ``curve/METRIC/level_LEVEL[/ATTRIBUTE]`` | where ``evaluation.curve_points`` asks for it |
 | at the end | ``PARTITION[/PROTOCOL]/METRIC[/level_LEVEL][/ATTRIBUTE]`` | a row of ``results.parquet`` |
 

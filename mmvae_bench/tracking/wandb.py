@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..specs.errors import BenchmarkError
+from ..specs.overrides import leaves
 from ..specs.trial import TrialSpec
 from ..trial_folder import SAMPLES_FILE
 from .metrics import SCORE_COLUMNS, record_values, score_table, score_values
@@ -121,17 +122,13 @@ def wandb_run(trial: TrialSpec | None = None) -> Iterator[WandbRun]:
     run.finish(0)
 
 
-def config_of(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings with one dotted name for each value, as sweep files name parameters.
+def config_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with one dotted name for each value, as sweep files name parameters.
 
     >>> config_of({"objective": {"name": "telbo"}, "training.steps": 5})
     {'objective.name': 'telbo', 'training.steps': 5}
     """
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        nested = isinstance(value, Mapping) and value
-        flat |= config_of(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
+    return {".".join(keys): value for keys, value in leaves(settings)}
 
 
 def _start(trial: TrialSpec | None) -> WandbRun:

@@ -13,13 +13,13 @@ import mmvae_bench
 from mmvae_bench import cli
 from mmvae_bench.specs.errors import BenchmarkError, ConfigError, Problem
 
-CONTRACT = ["run", "train", "evaluate", "imagine", "status", "report", "list", "data", "schema"]
+CONTRACT = ["run", "train", "evaluate", "imagine", "status", "report", "list", "data", "schema", "sweep"]
 
 
 def test_every_command_of_the_contract_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
-    assert listed == ["run", "train", "evaluate", "imagine", "status", "report", "list", "schema", "data"]
+    assert listed == ["run", "train", "evaluate", "imagine", "status", "report", "sweep", "list", "schema", "data"]
     assert sorted(listed) == sorted(CONTRACT)
 
 
@@ -33,7 +33,8 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 OPTIONS = {
     "run": ["--grid", "--out", "--where", "--dry-run", "--json", "--executor", "--workers", "--retry"],
-    "train": ["--spec", "--set", "--set-json", "--out"],
+    "train": ["--spec", "--set", "--set-json", "--wandb", "--out"],
+    "sweep": ["--local", "--count", "--out", "--dry-run", "--json", "--workers", "--retry"],
     "evaluate": ["--protocol", "--json"],
     "imagine": ["-n", "--out"],
     "status": ["--json"],
