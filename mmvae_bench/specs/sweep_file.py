@@ -75,11 +75,13 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     method, cap = given.get("method"), count if count is not None else given.get("run_cap")
     problems += _method_problems(method, parameters, cap)
     if base is not None and parameters:
+        # A parameter that could not be read is missing to the others: that is the same problem.
+        unread = bool(found)
         _, found = _trials(base, parameters, _ends(parameters))
-        problems += found
+        problems += (each for each in found if not (unread and each.message.startswith("required key")))
     if problems or document.problems or base is None:
         raise document.error(list(dict.fromkeys(problems)))
-    combinations = _grid(parameters) if method == "grid" else _draws(parameters)
+    combinations = _grid(parameters, cap) if method == "grid" else _draws(parameters)
     taken = list(islice(combinations, cap))
     trials, found = _trials(base, parameters, taken)
     if found:
@@ -157,9 +159,9 @@ def _ends(parameters: Sequence[Parameter]) -> Iterator[tuple[Choice, ...]]:
             yield (*first[:index], choice, *first[index + 1 :])
 
 
-def _grid(parameters: Sequence[Parameter]) -> Iterator[tuple[Choice, ...]]:
-    """Every combination, in the order of the file, the last parameter fastest."""
-    return product(*(parameter.every() for parameter in parameters))
+def _grid(parameters: Sequence[Parameter], cap: int | None) -> Iterator[tuple[Choice, ...]]:
+    """Every combination, in the order of the file, the last parameter fastest; at least the first ``cap`` of them."""
+    return product(*(parameter.every(at_most=cap) for parameter in parameters))
 
 
 def _draws(parameters: Sequence[Parameter]) -> Iterator[tuple[Choice, ...]]:

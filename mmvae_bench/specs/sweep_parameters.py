@@ -67,12 +67,12 @@ class Parameter:
         first, last = self._steps()
         return last - first + 1
 
-    def every(self) -> list[Choice]:
-        """All values of a countable one, in order."""
+    def every(self, *, at_most: int | None = None) -> list[Choice]:
+        """The values of a countable one, in order: all, or the first ones."""
         if self.distribution in ("constant", "categorical"):
-            return self.ends()
+            return self.ends()[:at_most]
         first, last = self._steps()
-        return [(self._step(k), self.location) for k in range(first, last + 1)]
+        return [(self._step(k), self.location) for k in range(first, last + 1)[:at_most]]
 
     def ends(self) -> list[Choice]:
         """The values that tell whether all can be asked for: each of a list, both ends of a range."""
