@@ -137,10 +137,11 @@ def test_without_an_agent_the_run_is_named_by_the_trial(desk: Desk, plain: Path)
 
 
 def test_what_is_wrong_on_the_command_line_starts_no_run(desk: Desk) -> None:
-    done = desk.run(train("--wandb", "--set", "objective=teblo"))
+    before = set((desk.folder / "wandb").glob("*run-*"))
+    done = desk.run(train("--wandb", "--set-json", as_json(PARAMETERS), "--set", "objective.name=teblo"))
     assert done.returncode == 2
-    assert done.stderr.startswith("error: command line: objective: unknown objective 'teblo'")
-    assert "wandb:" not in done.stderr
+    assert done.stderr.startswith("error: command line: objective.name: unknown objective 'teblo'")
+    assert set((desk.folder / "wandb").glob("*run-*")) == before
     assert desk.run(train("--set", "objective=telbo")).stderr.startswith("error: --out FOLDER is missing")
 
 
