@@ -34,7 +34,7 @@ lint: setup
 	$(BIN)/mypy
 
 regress: setup
-	$(BIN)/python -m pytest -q tests/regression
+	$(BIN)/python -m pytest -q -m "" tests/regression
 
 report: setup
 	$(BIN)/mmvae-bench report $(RUN)

@@ -18,31 +18,21 @@ from typing import Any
 import torch
 
 from mmvae_bench.files import write_text
+from mmvae_bench.provenance import processor_name
 
 ROOT = Path(__file__).parents[2]
 CHANGELOG, CORRECTIONS = "CHANGELOG.md", "CORRECTIONS.md"
 _SECTION = "### Changed"
-_CPU = ("model name", "cpu family", "model")
 
 
 def here() -> dict[str, str]:
     """What decides the bits of a computation on a CPU: the processor, what torch uses of it, torch itself."""
     return {
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": str(torch.__version__),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    known = dict(line.split(":", 1) for line in lines if ":" in line)
-    known = {key.strip(): value.strip() for key, value in known.items()}
-    return ", ".join(known[key] for key in _CPU if key in known) or platform.processor() or "unknown"
 
 
 def differing_places(recorded: dict[str, str], now: dict[str, str]) -> list[str]:
