@@ -8,7 +8,7 @@ from typing import Any
 
 from ..report.style import number, style_of, with_bounds
 from ..report.trials import TrialRecord
-from .numbers import VERDICTS, NumberPair
+from .numbers import VERDICTS, NumberPair, Verdict
 from .runs import Circumstance, RunComparison
 
 NUM_WITHIN = 10
@@ -99,7 +99,7 @@ def _summary(comparison: RunComparison) -> Iterator[str]:
         )
 
 
-_WORDS = {
+_WORDS: dict[Verdict, str] = {
     "same": "the same",
     "within": "differ within their interval",
     "beyond": "beyond it",

@@ -162,17 +162,21 @@ def _only_in_first(pairs: Sequence[tuple[TrialRecord, TrialRecord]], metrics: Se
 def _circumstances(pairs: Sequence[tuple[TrialRecord, TrialRecord]]) -> tuple[Circumstance, ...]:
     counts: Counter[tuple[bool, str, str, str]] = Counter()
     for one, other in pairs:
-        settings = ({f"spec.{key}": value for key, value in flatten(trial.spec)} for trial in (one, other))
-        for asked, mine, theirs in (
+        sides: tuple[tuple[bool, dict[str, Any], dict[str, Any]], ...] = (
             (True, questions(one), questions(other)),
-            (True, *settings),
+            (True, _settings(one), _settings(other)),
             (False, origin(one), origin(other)),
-        ):
+        )
+        for asked, mine, theirs in sides:
             for name in {**mine, **theirs}:
                 if mine.get(name) != theirs.get(name):
                     counts[asked, name, _text(mine.get(name)), _text(theirs.get(name))] += 1
     found = [Circumstance(name, a, b, number, asked) for (asked, name, a, b), number in counts.items()]
     return tuple(sorted(found, key=lambda each: not each.asked))
+
+
+def _settings(trial: TrialRecord) -> dict[str, str]:
+    return {f"spec.{key}": value for key, value in flatten(trial.spec)}
 
 
 def _text(value: object) -> str:
