@@ -28,6 +28,11 @@ def report(
     the same result counts once; with different results it is an error that names both, and nothing is written.
     """
     from ..report.merge import merged_folder
+    from ..report.trials import open_run
+
+    for folder in run_dirs:
+        open_run(folder)  # What is no run is found out before pandas and matplotlib are loaded.
+
     from ..report.write import PAGE, REPORT_FOLDER, write_merged_report, write_report
 
     if len(run_dirs) == 1 and out is None:

@@ -131,6 +131,20 @@ def read_run(run_dir: Path) -> RunRecord:
     Raises:
         BenchmarkError: ``run_dir`` is not there, is no run folder, or holds no trial.
     """
+    store = open_run(run_dir)
+    keys = store.keys()
+    order = _grid_order(store.grid_path)
+    records = sorted((_read(store.folder(key)) for key in keys), key=_order)
+    records.sort(key=lambda record: order.get(record.key, len(order)))
+    return RunRecord(run_dir, tuple(records), frozenset(order.keys() - keys))
+
+
+def open_run(run_dir: Path) -> RunStore:
+    """The store of a run folder that has trials; reads none of them.
+
+    Raises:
+        BenchmarkError: ``run_dir`` is not there, is no run folder, or holds no trial.
+    """
     store = RunStore(run_dir)
     if not run_dir.is_dir():
         made = "A run folder is what `mmvae-bench run --out` made."
@@ -139,15 +153,11 @@ def read_run(run_dir: Path) -> RunRecord:
         merged = "\n  It holds a merged report: name the folders that it was made from."
         hint = merged if (run_dir / MERGED_FILE).is_file() else _hint(run_dir)
         raise BenchmarkError(f"{run_dir}: not a run folder: it has no folder `{TRIALS_FOLDER}`{hint}")
-    keys = store.keys()
-    if not keys:
+    if not store.keys():
         raise BenchmarkError(
             f"{run_dir}: holds no trials yet\n  Start them with `mmvae-bench run --grid FILE --out {run_dir}`."
         )
-    order = _grid_order(store.grid_path)
-    records = sorted((_read(store.folder(key)) for key in keys), key=_order)
-    records.sort(key=lambda record: order.get(record.key, len(order)))
-    return RunRecord(run_dir, tuple(records), frozenset(order.keys() - keys))
+    return store
 
 
 def _grid_order(path: Path) -> dict[str, int]:
