@@ -287,10 +287,11 @@ def _evaluate(
             raise TrainingInterrupted(f"stopped in the evaluation ({what}, {done} of {total}); training is done")
 
     torch.set_num_threads(spec.training.num_threads)
+    start = time.monotonic()
     objective = objective.to(device).eval()
     evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
     write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE)
-    result = _result(spec, data, objective, fitted, evaluation, device)
+    result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
     write_json(directory / RESULT_FILE, result)
     return TrialResult(directory, result)
 
@@ -302,6 +303,8 @@ def _result(
     fitted: Fitted,
     evaluation: Evaluation,
     device: str,
+    *,
+    seconds: float,
 ) -> dict[str, Any]:
     # A stage has a loss of its own: only the last one's curve tells how far the run was from its end.
     stage = fitted.history[-1]["stage"]
@@ -324,7 +327,13 @@ def _result(
         },
         # Of the training: where the numbers were read off the weights may be another machine.
         "provenance": fitted.origin,
-        "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads()),
+        "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads())
+        | {"wall_seconds": round(seconds, 3)},
+        "seeds": {
+            "training": spec.seed,
+            "split": getattr(spec.dataset, "split_seed", None),
+            "evaluation": spec.evaluation.seed,
+        },
         "scores": [score.to_json() for score in evaluation.scores],
     }
 
