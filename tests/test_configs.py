@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.sweep.grid import expand
@@ -22,7 +24,7 @@ def trials(name: str, dataset: str | None = None) -> list[TrialSpec]:
 
 
 def test_the_shipped_configurations_are_there() -> None:
-    assert {"ci", "paper", "quick", "select_mnist_a", "small_mnist", "small_worlds"} <= {path.stem for path in FILES}
+    assert {"all_objectives", "ci", "paper", "quick", "select_mnist_a", "small_mnist", "small_worlds"} <= {path.stem for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -113,8 +115,23 @@ def test_the_paper_table_has_the_published_settings() -> None:
 
 
 def test_ci_runs_every_objective_once_on_little() -> None:
-    from mmvae_bench.specs.components import objectives
-
     found = trials("ci")
     assert {trial.objective.name for trial in found} == set(objectives.names())
     assert all(trial.training.steps <= 50 and trial.dataset.num_sources <= 200 for trial in found)
+
+
+def test_all_objectives_names_every_objective_and_each_of_its_forms() -> None:
+    """Both forms of each fusion, inference and bound, on one dataset with one training."""
+    found = trials("all_objectives")
+    by_name = defaultdict(list)
+    for trial in found:
+        by_name[trial.objective.name].append(trial.objective.parameters())
+    assert set(by_name) == set(objectives.names())
+    for name in objectives.names():
+        for form in ("modalities", "inference", "bound", "dae", "prior", "schedule"):
+            field = objectives.get(name).model_fields.get(form)
+            if field is None or name in ("q_true", "q_agg"):  # VLVAE shows both ways of inference
+                continue
+            choices = {True, False} if field.annotation is bool else set(get_args(field.annotation))
+            assert {parameters[form] for parameters in by_name[name]} == choices, (name, form)
+    assert len({(trial.dataset, trial.backbone, trial.training, trial.evaluation) for trial in found}) == 1
