@@ -27,7 +27,9 @@ def trials(name: str, dataset: str | None = None) -> list[TrialSpec]:
 
 
 def test_the_shipped_configurations_are_there() -> None:
-    assert {"all_objectives", "ci", "paper", "quick", "select_mnist_a", "small_mnist", "small_worlds"} <= {path.stem for path in FILES}
+    assert {"all_objectives", "ci", "paper", "quick", "select_mnist_a", "small_mnist", "small_worlds"} <= {
+        path.stem for path in FILES
+    }
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
