@@ -80,7 +80,7 @@ def _answers(spec: type[ObjectiveSpec]) -> Iterator[str]:
 
 def _parameter(key: str, field: FieldInfo) -> dict[str, Any]:
     default = None if field.is_required() else field.get_default(call_default_factory=True)
-    entry = {"name": field.alias or key, "default": default, "meaning": field.description or ""}
+    entry = {"name": field.alias or key, "default": default, "meaning": " ".join((field.description or "").split())}
     if field.is_required():
         entry["required"] = True
     if get_origin(field.annotation) is Literal:

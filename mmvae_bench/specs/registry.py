@@ -128,8 +128,8 @@ class Registry(Generic[S]):
         own = spec.model_fields["name"].default
         if own != name:
             raise ConfigError(
-                f"{where}: its entry point in {self.group} is called {name!r}, and the name of {point.value} is {own!r}: "
-                "they are to be the same"
+                f"{where}: its entry point in {self.group} is called {name!r}, and the name of {point.value} is "
+                f"{own!r}: they are to be the same"
             )
         return spec
 
