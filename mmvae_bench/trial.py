@@ -315,6 +315,7 @@ def _result(
         # Of the training: where the numbers were read off the weights may be another machine.
         "provenance": fitted.origin,
         "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads()),
+        "left_out": evaluation.left_out,
         "scores": [score.to_json() for score in evaluation.scores],
     }
 
