@@ -93,8 +93,9 @@ def text_scores(
     the fraction of the text's attributes that the classifier finds there, given ones left out (Table 1, Sec. 5.4).
 
     ``correctness`` counts all attributes, absences included; ``correctness_words``, where captions leave absences
-    unsaid, only what a caption says. The floor is the base rate: what the image of another text,
-    drawn from the training marginals, would score. The ceiling is the classifier's accuracy on held-out real images of the same concepts.
+    unsaid, only what a caption says. The floor is the base rate: what the image of another text, drawn from the
+    training marginals, would score. The ceiling is the classifier's accuracy on held-out real images of the same
+    concepts.
     """
     rule = PROTOCOL_RULES["cremer"]
     batches = real_batches(data, partition, seed=seed, device=torch.device("cpu"))
@@ -149,10 +150,10 @@ def prior_scores(
     """``prior_correctness`` and ``prior_correctness_flow_prior``: z ~ p(z), or the flow q(z); the mean image E[x|z]
     against a text y ~ p(y|z) generated from the same z, given attributes left out (Table 2, Sec. 5.4).
 
-    The classifier is told the given attributes of the generated text. With ``_words`` at the end of the name only what
-    the text says counts. The floor is the base rate: each text with the images of the other z. It is each model's
-    own: a model whose images are all alike has a high one. A text that does not say a given attribute cannot be judged and is
-    left out.
+    The classifier is told the given attributes of the generated text. With ``_words`` in the name only what the text
+    says counts. The floor is the base rate: each text with the images of the other z. It is each model's own: a model
+    whose images are all alike has a high one. A text that does not say a given attribute cannot be judged and is left
+    out.
 
     Returns:
         The scores, and for each metric that the objective cannot be asked, why.
