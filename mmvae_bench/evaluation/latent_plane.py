@@ -113,7 +113,7 @@ def latent_plane(
                 found["fitted"].append(model.posterior(concept=repeated).log_prob(grid))
     finally:
         model.train(training)
-    axis = torch.linspace(-reach, reach, NUM_POINTS).double().numpy()
+    axis = np.linspace(-reach, reach, NUM_POINTS)
     plane = {
         name: on_grid(torch.stack(parts), reach).reshape(len(shown), NUM_POINTS, NUM_POINTS).cpu().numpy()
         for name, parts in found.items()
