@@ -159,7 +159,7 @@ def _inference(section: Section) -> Iterator[AggregateTable]:
 
 
 def _label(metric: str) -> str:
-    style = style_of(metric)
+    style = style_of(metric.removeprefix("prior_"))
     return style.label + (", %" if style.unit == "%" else f", {style.unit}")
 
 

@@ -110,7 +110,7 @@ def test_the_tables_hold_the_numbers_of_the_file(run: Path, terminal: str) -> No
     assert [row[-1] for row in conditional.rows] == [number(0.31), "–"]
     found = {(row[0], row[1]): row[2:] for row in prior.rows}
     labels = {
-        "prior_correctness": "prior: image against text, %",
+        "prior_correctness": "correctness, %",
         "log_px": "log p(x), nats",
         "log_py": "log p(y), nats",
     }
