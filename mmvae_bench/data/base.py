@@ -43,6 +43,12 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def description(self) -> Tensor:
+        """What a model is told of the image, and whose likelihood is taken: the tokens in the text view, Long[B, T],
+        else the concept, Long[B, A]."""
+        return self.concept if self.tokens is None else self.tokens
+
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
         moved: dict[str, Any] = {

@@ -27,11 +27,19 @@ BATCH_SIZE = 50
 """Images a batch; the interval of the ELBO resamples batches."""
 
 
-def real_batches(data: ConceptDataModule, partition: str, *, seed: int, device: torch.device) -> Iterator[Batch]:
-    """Batches of 50 of at most 2,000 images of a partition, always the same ones."""
+def real_batches(
+    data: ConceptDataModule,
+    partition: str,
+    *,
+    seed: int,
+    device: torch.device,
+    limit: int = MAX_IMAGES,
+    batch_size: int = BATCH_SIZE,
+) -> Iterator[Batch]:
+    """Batches of at most ``limit`` images of a partition, always the same ones; of fewer, the first of these."""
     rows = data.rows(partition).cpu()
     generator = torch.Generator().manual_seed(derive_seed("real images", seed=seed, partition=partition))
-    for part in rows[torch.randperm(len(rows), generator=generator)[:MAX_IMAGES]].split(BATCH_SIZE):
+    for part in rows[torch.randperm(len(rows), generator=generator)[:limit]].split(batch_size):
         yield data.store.batch(part).to(device)
 
 

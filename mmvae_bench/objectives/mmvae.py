@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from ..data.base import Batch
+from ..distributions import log_mean_exp
 from ..specs.objectives.mmvae import MMVAESpec
 from .base import Terms
 from .modalities import MultimodalObjective
@@ -26,7 +25,7 @@ def importance_bound(log_weights: Tensor, *, bound: str) -> Tensor:
     """
     if bound == "elbo":
         return log_weights.mean(0)
-    return log_weights.logsumexp(0) - math.log(len(log_weights))
+    return log_mean_exp(log_weights)
 
 
 def mmvae(bounds: Tensor, *, present: Tensor) -> Tensor:

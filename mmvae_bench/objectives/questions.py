@@ -87,6 +87,27 @@ class Questions(pl.LightningModule):
         py: Distribution = self.concept_decoder(z)
         return py
 
+    def describe_latents(self, z: Tensor, *, sample: bool = False) -> Tensor:
+        """The concept that p(y|z) names at each z: Float[B, D] to Long[B, A].
+
+        Args:
+            z: Latents.
+            sample: y ~ p(y|z), with torch's global generator; else the most probable y.
+
+        Raises:
+            CapabilityError: where the objective has no concept decoder.
+        """
+        py = self.concept_likelihood(z)
+        return py.sample() if sample else py.mode
+
+    def aggregate_prior(self) -> Distribution:
+        """q(z), fitted to the aggregate of the image posteriors: a distribution over Float[D], in place of p(z).
+
+        Raises:
+            CapabilityError: where the objective fits none.
+        """
+        raise CapabilityError(f"{self.spec.name} fits no flow to the aggregate posterior, to put in place of p(z)")
+
     def prior(self, like: Distribution) -> Distribution:
         """p(z) = N(0, I), shaped like a posterior."""
         return standard_normal(like)
@@ -142,7 +163,7 @@ class Questions(pl.LightningModule):
         """The most probable concept of an image, at the mean of q(z|x): Float[B, C, H, W] to Long[B, A]."""
         with self._evaluating():
             z = self.centre(self.posterior(image=image.to(self.device)))
-            return self.concept_likelihood(z).mode
+            return self.describe_latents(z)
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
