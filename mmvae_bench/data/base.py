@@ -43,6 +43,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def description(self) -> Tensor:
+        """What y is: the captions, Long[B, T], in the text view, else the concepts, Long[B, A]."""
+        return self.concept if self.tokens is None else self.tokens
+
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
         moved: dict[str, Any] = {

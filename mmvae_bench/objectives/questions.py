@@ -142,7 +142,19 @@ class Questions(pl.LightningModule):
         """The most probable concept of an image, at the mean of q(z|x): Float[B, C, H, W] to Long[B, A]."""
         with self._evaluating():
             z = self.centre(self.posterior(image=image.to(self.device)))
-            return self.concept_likelihood(z).mode
+            return self.describe_latents(z, sample=False)
+
+    @torch.no_grad()
+    def describe_latents(self, z: Tensor, *, sample: bool) -> Tensor:
+        """The concept read off p(y|z), its mode or a sample of it: Float[B, D] to Long[B, A].
+
+        The networks run in the mode they are in, and a sample is drawn with torch's global generator.
+
+        Raises:
+            CapabilityError: where the objective has no p(y|z).
+        """
+        py = self.concept_likelihood(z)
+        return py.sample() if sample else py.mode
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
