@@ -222,7 +222,7 @@ class PresenceCaptions(Captions):
         return self.parse_leniently(tokens)
 
     def parse_leniently(self, tokens: Tensor) -> Tensor:
-        """See :meth:`Captions.parse_leniently`. A word counts once, wherever it stands, unless its opposite is there."""
+        """See :meth:`Captions.parse_leniently`. Wherever it stands, a word counts, unless its opposite does."""
         import torch
 
         self.check(tokens)

@@ -36,9 +36,7 @@ class SlotCaptions(Captions):
 
     def __init__(self, schema: Schema) -> None:
         words = dict.fromkeys(value for attribute in schema.attributes for value in attribute.values)
-        super().__init__(
-            schema, vocabulary=("<blank>", *words), max_words=len(schema), levels=(len(schema),)
-        )
+        super().__init__(schema, vocabulary=("<blank>", *words), max_words=len(schema), levels=(len(schema),))
 
     @cached_property
     def _token(self) -> Tensor:
@@ -93,7 +91,9 @@ class SlotCaptions(Captions):
         missing = (~specified(concepts)).any(0).tolist()
         names = [name for name, absent in zip(self.schema.names, missing, strict=True) if absent]
         if names:
-            raise ConfigError(f"a caption names every attribute, and this concept leaves some open: give {', '.join(names)}")
+            raise ConfigError(
+                f"a caption names every attribute, and this concept leaves some open: give {', '.join(names)}"
+            )
 
     def text(self, tokens: Iterable[int] | Tensor) -> str:
         """The words of one caption, Long[W], its blanks included: a word's place has a meaning."""
