@@ -43,7 +43,7 @@ class TextFeatures(Eager):
         """Long[B, W] to Float[B, H]."""
         with full_precision(tokens):
             embedded = self.embedding(tokens)
-            state = embedded.new_zeros(len(tokens), self.cell.hidden_size)
+            state: Tensor = embedded.new_zeros(len(tokens), self.cell.hidden_size)
             for word, read in zip(tokens.unbind(1), embedded.unbind(1), strict=True):
                 state = torch.where(word[:, None] == BLANK, state, self.cell(read, state))
         return state

@@ -5,7 +5,6 @@ Shapes: B batch, C channel, H height, W width, A attribute, T word, D latent dim
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -146,10 +145,10 @@ class Questions(pl.LightningModule):
         """
         if num_samples < 1:
             raise ValueError(f"num_samples is at least 1, got {num_samples}")
-        queries, shape = self._asked(concept, num_samples)
+        asked, shape, repeats = self._asked(concept, num_samples)
         with self._evaluating(), own_randomness(seed_from(generator), self.device):
-            said = self._said(queries) if self.captions is not None and not isinstance(concept, str) else queries
-            px = self.image_likelihood(*self.draw_latents(said, math.prod(shape) // len(said)))
+            told = asked if self.captions is None or isinstance(concept, str) else self._said(self.captions, asked)
+            px = self.image_likelihood(*self.draw_latents(told, repeats))
             images = px.mean if mean else px.sample()
         return images.clamp(0, 1).reshape(*shape, *self.image_shape)
 
@@ -196,17 +195,21 @@ class Questions(pl.LightningModule):
             z = self.centre(self.posterior(image.to(self.device), given))
             return self.image_likelihood(z, given).mean.clamp(0, 1)
 
-    def _asked(self, concept: Tensor | str, num_samples: int) -> tuple[Tensor, tuple[int, ...]]:
-        """Concepts, Long[Q, A] (in the text view each S times), or one caption, Long[1, T]; and the answer's shape."""
+    def _asked(self, concept: Tensor | str, num_samples: int) -> tuple[Tensor, tuple[int, ...], int]:
+        """What :meth:`imagine` is asked, the shape of its answer but for that of an image, and how many z each needs.
+
+        Concepts, Long[Q, A], or in the text view one for each image, Long[Q * S, A], each said anew; or a caption,
+        Long[1, T].
+        """
         if isinstance(concept, str) and self.captions is not None:
-            return self._caption(self.captions, concept), (num_samples,)
+            return self._caption(self.captions, concept), (num_samples,), num_samples
         wanted = self.schema.parse(concept) if isinstance(concept, str) else concept
         self.schema.check(wanted)
         queries, shape = wanted.reshape(-1, len(self.schema)).to(self.device), (*wanted.shape[:-1], num_samples)
         if self.captions is None:
-            return queries, shape
+            return queries, shape, num_samples
         self.captions.require_sayable(queries)
-        return queries.repeat_interleave(num_samples, 0), shape
+        return queries.repeat_interleave(num_samples, 0), shape, 1
 
     def _caption(self, captions: Captions, text: str) -> Tensor:
         """Long[1, T]: a caption of some concept."""
@@ -217,11 +220,9 @@ class Questions(pl.LightningModule):
             raise ConfigError(str(error), f"caption {text!r}") from None
         return tokens.to(self.device)
 
-    def _said(self, concepts: Tensor) -> Tensor:
+    def _said(self, captions: Captions, concepts: Tensor) -> Tensor:
         """A caption of each concept, Long[B, A] to Long[B, T]: which one, torch's generator says."""
-        assert self.captions is not None
-        index = torch.randint(2**31, (len(concepts),))
-        return self.captions.render(concepts, index=index, seed=CAPTION_SEED)
+        return captions.render(concepts, index=torch.randint(2**31, (len(concepts),)), seed=CAPTION_SEED)
 
     def _network(self, posterior: Posterior) -> nn.Module:
         if posterior not in self.spec.posteriors:

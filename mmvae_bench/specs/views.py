@@ -11,7 +11,7 @@ COMPOSITIONAL = "comp"
 
 
 def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: ObjectiveSpec) -> Iterator[Problem]:
-    """Why a dataset cannot be learnt from in the view that it is given in: by the networks, by the loss, by its split."""
+    """What stands against learning from a dataset in its view: the networks, the loss, or the split."""
     captions = dataset.texts()
     if captions is None:
         return

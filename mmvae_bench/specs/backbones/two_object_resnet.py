@@ -12,7 +12,7 @@ from .shapes import Share, Width, require, require_texts
 
 @backbones.register
 class TwoObjectResNetSpec(BackboneSpec):
-    """The networks as the paper and its code describe them; in the attribute view, others take the place of the text's."""
+    """The networks as the paper and its code describe them; in the attribute view others stand for the text's."""
 
     implementation: ClassVar[str] = "mmvae_bench.backbones.two_object_resnet:TwoObjectResNetBackbone"
     summary: ClassVar[str] = "residual networks of Cremer and Kushman: RGB, constrained Beta, latent 50"
