@@ -26,9 +26,7 @@ def decoder(*, word_dropout: float = 0.0, captions: Captions = CAPTIONS, norm: b
     head: nn.Module = nn.Linear(hidden, num_words)
     if norm:
         head = nn.Sequential(nn.BatchNorm1d(hidden), head)
-    words = WordPredictor(
-        captions, embedding=3, context_size=4, hidden=hidden, head=head, word_dropout=word_dropout
-    )
+    words = WordPredictor(captions, embedding=3, context_size=4, hidden=hidden, head=head, word_dropout=word_dropout)
     built = TextDecoder(captions, context=nn.Linear(2, 4), words=words).double()
     for parameter in built.parameters():
         parameter.data.mul_(2.0)
@@ -149,7 +147,8 @@ def test_a_frozen_call_reaches_neither_parameters_nor_statistics() -> None:
     frozen_call(network, z).log_prob(text).sum().backward()
     assert all(parameter.grad is None for parameter in network.parameters())
     assert all(torch.equal(before[key], value) for key, value in network.named_buffers())
-    assert z.grad is not None and bool(z.grad.abs().sum() > 0)
+    assert z.grad is not None
+    assert bool(z.grad.abs().sum() > 0)
     network(z).log_prob(text).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     assert not torch.equal(before["words.head.0.running_mean"], network.words.head[0].running_mean)
