@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.distributions import Distribution
 
 from ..data.base import ConceptDataModule
@@ -215,7 +216,15 @@ class _StageLoop(pl.Callback):
                 start=state.step,
                 stop=self.stage.steps,
             )
-            trainer.fit(objective, train_dataloaders=loader)
+            try:
+                trainer.fit(objective, train_dataloaders=loader)
+            except SIGTERMException as error:
+                # The signal came after this step's question whether to stop, and Lightning asks once more. The step is
+                # complete all the same.
+                if objective.step_done < self.stage.steps:
+                    self._snapshot()
+                    self._save()
+                    raise self._interrupted() from error
         self._snapshot()
         state.stage, state.step, state.optimizer = state.stage + 1, 0, None
         self._save()
@@ -250,9 +259,12 @@ class _StageLoop(pl.Callback):
             self._snapshot()
             self._save()
         if stop and step < self.stage.steps:
-            raise TrainingInterrupted(f"stopped at step {step} of stage {self.stage.name!r}")
+            raise self._interrupted()
 
     # ---- state
+
+    def _interrupted(self) -> TrainingInterrupted:
+        return TrainingInterrupted(f"stopped at step {self.objective.step_done} of stage {self.stage.name!r}")
 
     @property
     def _optimizer(self) -> torch.optim.Optimizer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,13 +22,17 @@ Run = Callable[..., tuple[Objective, Fitted | None]]
 
 @pytest.fixture
 def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
-    """Trains an objective, stopping after ``stop_after`` steps of this call where that is given."""
+    """Trains an objective, stopping after ``stop_after`` steps of this call where that is given.
+
+    With ``signal_after`` SIGTERM comes in that step, just after the loop has asked whether to stop.
+    """
 
     def train(
         name: str = "telbo",
         *,
         steps: int = 20,
         stop_after: int | None = None,
+        signal_after: int | None = None,
         seed: int = 0,
         folder: str | None = None,
         learning_rate: float = 1e-3,
@@ -41,6 +47,8 @@ def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
         def stop() -> bool:
             nonlocal asked
             asked += 1
+            if asked == signal_after:
+                os.kill(os.getpid(), signal.SIGTERM)
             return stop_after is not None and asked >= stop_after
 
         control = Control(stop=stop)

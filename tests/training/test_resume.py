@@ -31,6 +31,17 @@ def test_stopped_and_resumed_is_bitwise_uninterrupted(stop_after: int, run: Run)
     assert len(fitted.history) == 4
 
 
+@pytest.mark.parametrize("signal_after", [1, 7, 20], ids=lambda step: f"after_{step}_steps")
+def test_a_signal_between_our_question_and_lightnings_is_a_stop(signal_after: int, run: Run) -> None:
+    """SIGTERM after a step's last look at requests to stop: Lightning raises, and the step must not be lost."""
+    whole, _ = run(folder="whole")
+    stopped, fitted = run(folder="parts", signal_after=signal_after)
+    assert stopped.step_done == signal_after
+    assert (fitted is None) == (signal_after < 20), "at the last step there is nothing left to stop"
+    resumed, _ = run(folder="parts")
+    assert same(resumed.state_dict(), whole.state_dict())
+
+
 @pytest.mark.parametrize("name", ["jvae", "jmvae", "bivcca"])
 def test_every_objective_resumes_from_many_stops(name: str, run: Run) -> None:
     whole, _ = run(name, folder="whole", steps=12)

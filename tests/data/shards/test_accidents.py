@@ -140,7 +140,7 @@ def test_when_the_one_at_work_is_killed_the_one_that_waits_goes_on(
 
 def test_ctrl_c_ends_the_processes_and_tells_the_command(tmp_path: Path, start: Start) -> None:
     cache = tmp_path / "cache"
-    words = ["data", "prepare", "squares", "--set", "num_images=22", "--set", "seconds=0.1", "--workers", "2"]
+    words = ["data", "prepare", "squares", "--set", "num_images=22", "--set", "seconds=0.5", "--workers", "2"]
     environment = {**os.environ, "MMVAE_BENCH_CACHE": str(cache)}
     process = start(*words, env=environment)
     until(lambda: bool(workers_of(process.pid) and list(cache.glob("datasets/squares-*"))))
