@@ -55,8 +55,8 @@ def test_a_word_in_another_place_is_refused(captions: SlotCaptions) -> None:
 def test_lenient_reading_passes_over_misplaced_words(captions: SlotCaptions) -> None:
     tokens = captions.tokens("red small metal cube behind large gray rubber sphere")
     read = captions.parse_leniently(tokens[None])[0]
-    expected = "material_1=metal, shape_1=cube, relation=behind, size_2=large, colour_2=gray, material_2=rubber, shape_2=sphere"
-    assert SCHEMA.format(read.tolist()) == expected
+    expected = "material_1=metal, shape_1=cube, relation=behind, "
+    assert SCHEMA.format(read.tolist()) == expected + "size_2=large, colour_2=gray, material_2=rubber, shape_2=sphere"
     concepts = random_concepts(500, partial=True)
     tokens = captions.render(concepts, index=torch.arange(500), seed=0)
     assert torch.equal(captions.parse_leniently(tokens), concepts)

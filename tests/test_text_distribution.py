@@ -105,7 +105,7 @@ def test_greedy_decoding_takes_the_best_word_each_time() -> None:
     for row in z:
         words: list[int] = []
         for _ in range(3):
-            candidates = [words + [word] for word in range(3)]
+            candidates = [[*words, word] for word in range(3)]
             scores = [log_prob_by_hand(network, row, each).item() for each in candidates]
             words = candidates[scores.index(max(scores))]
             if words[-1] == BLANK:
