@@ -11,7 +11,15 @@ from pydantic.fields import FieldInfo
 
 from ..evaluation.protocols import PROTOCOL_RULES, ProtocolRule
 from ..specs.base import ComponentSpec
-from ..specs.components import DatasetSpec, ObjectiveSpec, backbones, classifiers, datasets, objectives
+from ..specs.components import (
+    BackboneSpec,
+    DatasetSpec,
+    ObjectiveSpec,
+    backbones,
+    classifiers,
+    datasets,
+    objectives,
+)
 from ..specs.errors import ConfigError, unknown
 from ..specs.registry import Registry
 
@@ -62,6 +70,9 @@ def _component(spec: type[ComponentSpec]) -> dict[str, Any]:
         entry["partial_concepts"] = spec.partial_concepts
         entry["likelihoods"] = sorted(spec.likelihoods)
         entry["can"] = list(_answers(spec))
+        entry["views"] = list(spec.views())
+    if issubclass(spec, BackboneSpec):
+        entry["views"] = list(spec.views)
     if issubclass(spec, DatasetSpec) and not any(field.is_required() for field in fields.values()):
         entry["attributes"] = spec.parse({}).schema().to_dict()
     entry["parameters"] = [_parameter(key, field) for key, field in fields.items() if key != "name"]
@@ -103,7 +114,7 @@ def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
     yield entry["name"]
     yield f"    {entry['summary']}"
     yield f"    {entry['reference']}"
-    for key in ("posteriors", "likelihoods", "stages", "can"):
+    for key in ("posteriors", "likelihoods", "stages", "can", "views"):
         if key in entry:
             yield f"    {key}: {', '.join(entry[key])}"
     for name, values in entry.get("attributes", {}).items():

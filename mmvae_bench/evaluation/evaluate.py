@@ -156,4 +156,4 @@ def answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
     """Those of the queries that the model's mathematics can answer."""
     if not model.can_imagine:
         return []
-    return [each for each in queries if model.spec.partial_concepts or each.level == len(model.schema)]
+    return [each for each in queries if model.takes_partial_concepts or each.level == len(model.schema)]

@@ -78,6 +78,7 @@ class Objective(Questions):
         # The stage loop owns the optimiser: one a stage, with a state that is saved and resumed exactly.
         self.automatic_optimization = False
         self.spec, self.schema, self.image_shape = spec, backbone.schema, backbone.image_shape
+        self.captions = backbone.captions
         self.latent_size = backbone.latent_size
         self.network_names = self.networks()
         for name in self.network_names:

@@ -63,7 +63,7 @@ class MMVAE(MultimodalObjective):
 
     def terms(self, batch: Batch) -> Terms:
         """The bound of each modality, from K samples of its expert."""
-        spec, experts = self.spec, self.experts(batch.image, batch.concept)
+        spec, experts = self.spec, self.experts(batch.image, batch.description)
         dreg = spec.bound == "iwae" and spec.estimator != "plain"
         q_single = self._single(experts)
         z = q_single.rsample(torch.Size([spec.num_samples])).transpose(1, 2)
@@ -87,7 +87,7 @@ class MMVAE(MultimodalObjective):
     def _decoded(self, z: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """log p(x|z) and log p(y|z), Float[K, M, B] both, of z Float[K, M, B, D]."""
         repeats = z.shape[0] * z.shape[1]
-        image, concept = batch.image.repeat(repeats, 1, 1, 1), batch.concept.repeat(repeats, 1)
+        image, concept = batch.image.repeat(repeats, 1, 1, 1), batch.description.repeat(repeats, 1)
         px, py = self.likelihood(z.flatten(0, 2), concept)
         return px.log_prob(image).reshape(z.shape[:3]), py.log_prob(concept).reshape(z.shape[:3])
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from .base import Spec, content_hash
 from .components import BackboneField, ClassifierField, DatasetField, ObjectiveField
 from .errors import ConfigError, Problem
+from .views import view_problems
 
 SPEC_VERSION: Final = 1
 """Raised when the meaning of a spec changes; a folder made under another version is refused."""
@@ -113,7 +114,10 @@ class TrialSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        problems = _level_problems(self.evaluation, self.dataset)
+        problems = [
+            *view_problems(self.dataset, self.backbone, self.objective),
+            *_level_problems(self.evaluation, self.dataset),
+        ]
         checks: list[Callable[[], None]] = [
             lambda: self.objective.check(self.backbone),
             lambda: self.objective.check_concepts(self.dataset),
@@ -141,18 +145,19 @@ class TrialSpec(Spec):
 
 def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:
     schema = dataset.schema()
-    num_attributes, lowest = len(schema), max(1, len(schema.given))
+    num_attributes, levels = len(schema), dataset.levels()
     always = f", {' and '.join(schema.given)} always specified" if schema.given else ""
+    always += ", of which captions say " + " or ".join(map(str, levels)) if dataset.chosen_view == "text" else ""
     problems = [
         Problem(
             f"{dataset.name} has concepts of {num_attributes} attributes{always}: no level {level}",
             ("evaluation", "levels", index),
             str(level),
-            tuple(str(choice) for choice in range(lowest, num_attributes + 1)),
-            str(min(max(level, lowest), num_attributes)),
+            tuple(str(choice) for choice in levels),
+            str(min(levels, key=lambda choice: abs(choice - level))),
         )
         for index, level in enumerate(evaluation.levels or ())
-        if not lowest <= level <= num_attributes
+        if level not in levels
     ]
     classifier = evaluation.classifier
     if schema.given and classifier is not None and not classifier.takes_given:
