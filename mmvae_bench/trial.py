@@ -17,6 +17,7 @@ import torch
 from .data.base import ConceptDataModule
 from .evaluation.during import ScoreCurve
 from .evaluation.evaluate import Evaluation, evaluate, judge_of
+from .evaluation.latent_plane import write_latent_plane
 from .evaluation.samples import write_samples
 from .failures import explain
 from .files import read_json, remove_leftovers, write_json, write_text
@@ -33,6 +34,7 @@ from .training.fit import Control, Fitted, TrainingInterrupted, fit
 from .trial_folder import (
     CHECKPOINT_FILE,
     EVALUATION_FILE,
+    PLANE_FILE,
     RESULT_FILE,
     SAMPLES_FILE,
     SPEC_FILE,
@@ -41,6 +43,7 @@ from .trial_folder import (
 )
 
 STATUS_SECONDS = 1.0
+Record = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,9 @@ def build_data(spec: TrialSpec) -> ConceptDataModule:
 
 def build_objective(spec: TrialSpec) -> Objective:
     """The objective of a trial on its networks, with the initial weights of its seed."""
-    backbone = spec.backbone.build(schema=spec.dataset.schema(), image_shape=spec.dataset.image_shape())
+    captions = spec.dataset.texts()
+    texts = {} if captions is None else {"captions": captions}
+    backbone = spec.backbone.build(schema=spec.dataset.schema(), image_shape=spec.dataset.image_shape(), **texts)
     objective = spec.objective.build(backbone, seed=spec.seed)
     assert isinstance(objective, Objective)
     return objective
@@ -106,18 +111,24 @@ def run_trial_in(directory: Path, *, device: str | None = None) -> TrialResult:
         return run_locked(directory, device=device)
 
 
-def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
-    """:func:`run_trial_in` for a caller that holds the folder's lock."""
+def run_locked(directory: Path, *, device: str | None = None, record: Record = lambda record: None) -> TrialResult:
+    """:func:`run_trial_in` for a caller that holds the folder's lock.
+
+    Args:
+        directory: The trial's folder.
+        device: ``cpu`` or ``cuda``; None: a GPU where there is one.
+        record: Given every record of the training as it is made, for a tracker.
+    """
     spec = read_trial(directory)
     result = _finished(directory, spec)
     if result is not None:
         return TrialResult(directory, result)
     status = begin(directory, steps=0)
-    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, STATUS_FILE):
+    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, PLANE_FILE, STATUS_FILE):
         remove_leftovers(directory / name)
     try:
         with _stop_requests() as stop:
-            return _run(spec, directory, device or default_device(), status, stop)
+            return _run(spec, directory, device or default_device(), status, stop, record)
     except TrainingInterrupted as interrupted:
         write_status(directory, replace(_latest(directory, status), state="interrupted", error=str(interrupted)))
         raise
@@ -228,7 +239,9 @@ def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: N
     judge_of(data, spec.evaluation, device=default_device())
 
 
-def _run(spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool]) -> TrialResult:
+def _run(
+    spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool], record: Record
+) -> TrialResult:
     torch.set_num_threads(spec.training.num_threads)
     report = _StatusWriter(directory, status)
     data = _ready_data(spec, device)
@@ -247,6 +260,7 @@ def _run(spec: TrialSpec, directory: Path, device: str, status: Status, stop: Ca
             progress=report.training,
             score=_score_curve(spec, data, device),
             num_scores=spec.evaluation.curve_points,
+            record=record,
         ),
     )
     report.evaluating(fitted)
@@ -277,10 +291,12 @@ def _evaluate(
             raise TrainingInterrupted(f"stopped in the evaluation ({what}, {done} of {total}); training is done")
 
     torch.set_num_threads(spec.training.num_threads)
+    start = time.monotonic()
     objective = objective.to(device).eval()
     evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
     write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE)
-    result = _result(spec, data, objective, fitted, evaluation, device)
+    write_latent_plane(objective, data, directory / PLANE_FILE, device=device)
+    result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
     write_json(directory / RESULT_FILE, result)
     return TrialResult(directory, result)
 
@@ -292,6 +308,8 @@ def _result(
     fitted: Fitted,
     evaluation: Evaluation,
     device: str,
+    *,
+    seconds: float,
 ) -> dict[str, Any]:
     # A stage has a loss of its own: only the last one's curve tells how far the run was from its end.
     stage = fitted.history[-1]["stage"]
@@ -314,7 +332,14 @@ def _result(
         },
         # Of the training: where the numbers were read off the weights may be another machine.
         "provenance": fitted.origin,
-        "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads()),
+        "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads())
+        | {"wall_seconds": round(seconds, 3)},
+        "seeds": {
+            "training": spec.seed,
+            "split": getattr(spec.dataset, "split_seed", None),
+            "evaluation": spec.evaluation.seed,
+        },
+        "left_out": evaluation.left_out,
         "scores": [score.to_json() for score in evaluation.scores],
     }
 

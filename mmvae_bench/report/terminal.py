@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .aggregate import aggregate_tables
 from .layout import (
     TextRow,
     caption,
@@ -41,6 +42,7 @@ def render_terminal(comparison: Comparison, *, width: int = MIN_WIDTH, color: bo
 
 def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
     yield Text.assemble((comparison.name, _BOLD), f": {count_states(comparison)}")
+    yield from (Text(f"from {source}", _DIM) for source in comparison.sources)
     remarks = [_remarks(section) for section in comparison.sections]
     # What is to be said about every table is said once, at the end.
     common = [line for line in remarks[0] if all(line in lines for lines in remarks)] if remarks else []
@@ -76,6 +78,14 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
     if rows:
         for indices in _blocks(section, rows, width):
             yield _scores(section, rows, indices)
+    for found in aggregate_tables(section):
+        table = _plain_table()
+        for place, head in enumerate(found.heads):
+            table.add_column(head, justify="right" if place else "left")
+        for row in found.rows:
+            table.add_row(*row)
+        yield Text(found.title.removeprefix("Aggregate posteriors, ").replace(f"{section.title}: ", ""), _DIM)
+        yield table
     yield _training(section)
     printed = _published(section)
     if printed is not None:

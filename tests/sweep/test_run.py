@@ -103,8 +103,8 @@ def test_where_works_on_part_and_status_shows_all(stub: StubRun, capsys: Capture
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--executor", "ray"], ["--executor", "'ray'", "choices: local"]),
-        (["--executor", "slurm", "--retry", "all"], ["'slurm'", "'all'", "choices: failed"]),
+        (["--executor", "rya"], ["--executor", "'rya'", "choices: local, ray, slurm"]),
+        (["--executor", "slrum", "--retry", "all"], ["'slrum'", "'all'", "choices: failed"]),
         (["--workers", "0"], ["--workers", "0", "1 or more"]),
         (["--where", "seed=7"], ["seed", "7"]),
         (["--where", "objective=teblo"], ["teblo", "telbo"]),
