@@ -130,7 +130,7 @@ def test_one_array_throttled_requeued_and_continued(stub: StubRun, slurm: Path) 
     assert stub.counts("finish") == dict.fromkeys(range(4), 1)
     assert stub.counts("stopped")[0] == 1
     assert stub.status(0)["attempts"] == 2
-    assert most_at_once(stub) == 2
+    assert most_at_once(stub) <= 2
     # One array: the preparation of what the trials share, and the trials.
     (script,) = slurm.glob("*.sh")
     directives = {line.removeprefix("#SBATCH --") for line in script.read_text().splitlines() if "#SBATCH" in line}
