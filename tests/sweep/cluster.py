@@ -27,7 +27,7 @@ def meanwhile(condition: Callable[[], bool], then: Callable[[], None]) -> thread
 
     def act() -> None:
         try:
-            until(condition, seconds=120)
+            until(condition, seconds=400)
             then()
         except BaseException:
             interrupt()  # The driver would wait for what does not come any more.

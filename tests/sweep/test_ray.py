@@ -57,7 +57,7 @@ def test_a_node_that_dies_in_the_middle_costs_no_trial(cluster: Any, stub: StubR
 
     def lose() -> None:
         cluster.remove_node(second, allow_graceful=False)
-        until(lambda: sum(is_locked(folder) for folder in stub.folders().values()) == 2, seconds=120)
+        until(lambda: sum(is_locked(folder) for folder in stub.folders().values()) == 2, seconds=400)
         gate.touch()
 
     executor = RayExecutor(connect(cluster.address), per_device=2, command=stub.command)
