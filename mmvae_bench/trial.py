@@ -20,6 +20,7 @@ from .evaluation.evaluate import Evaluation, evaluate, judge_of
 from .evaluation.samples import write_samples
 from .failures import explain
 from .files import read_json, remove_leftovers, write_json, write_text
+from .heartbeat import heard
 from .objectives.base import Objective
 from .provenance import provenance
 from .specs.base import canonical_json
@@ -231,6 +232,13 @@ def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: N
 def _run(spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool]) -> TrialResult:
     torch.set_num_threads(spec.training.num_threads)
     report = _StatusWriter(directory, status)
+    with heard(report.beat):
+        return _run_watched(spec, directory, device, report, stop)
+
+
+def _run_watched(
+    spec: TrialSpec, directory: Path, device: str, report: _StatusWriter, stop: Callable[[], bool]
+) -> TrialResult:
     data = _ready_data(spec, device)
     objective = build_objective(spec).to(device)
     fitted = fit(
@@ -342,6 +350,13 @@ class _StatusWriter:
                 steps_per_second=rate or self.status.steps_per_second,
             ),
         )
+
+    def beat(self) -> None:
+        """Called when anything else has moved: the time in ``updated`` tells a watcher that the trial does not hang."""
+        now = time.monotonic()
+        if now - self.written >= STATUS_SECONDS:
+            self.written = now
+            self.status = write_status(self.directory, self.status)
 
     def evaluating(self, fitted: Fitted) -> None:
         """Called when training is done."""

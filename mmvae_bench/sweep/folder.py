@@ -10,7 +10,7 @@ from typing import Any
 
 from ..files import read_json, write_text
 from ..specs.base import canonical_json
-from .lock import is_locked
+from .lock import LOCK_FILE, is_locked
 from .members import ends_whole, read_members
 from .status import LOG_FILE, STATUS_FILE, Status, read_status
 
@@ -49,6 +49,11 @@ class TrialFolder:
     def result_path(self) -> Path:
         """The answers; that it is there means that they are complete."""
         return self.directory / RESULT_FILE
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that the process at work on the trial holds locked."""
+        return self.directory / LOCK_FILE
 
     @property
     def log_path(self) -> Path:
