@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+_PROCESSOR_FACTS = ("model name", "cpu family", "model")
+
 
 def package_version(name: str = "mmvae-bench") -> str:
     """The installed version of a distribution, or ``unknown``."""
@@ -40,23 +42,52 @@ def commit() -> tuple[str | None, bool | None]:
     return head, None if changes is None else bool(changes)
 
 
+def processor_name() -> str:
+    """The processor as its maker calls it, with family and model where the system tells them; else ``cpu``."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        return platform.processor() or "cpu"
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
+    return ", ".join(facts[key] for key in _PROCESSOR_FACTS if key in facts) or platform.processor() or "cpu"
+
+
 def provenance(*, device: str, precision: str, threads: int) -> dict[str, Any]:
-    """What a result says about its origin; plain JSON."""
+    """What a result says about its origin; plain JSON.
+
+    ``deterministic``: whether the same spec gives the same bits again on this machine. It does on a CPU; on a GPU only
+    where torch was told to use deterministic algorithms. What a device does not have is null.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        precision: Of the networks.
+        threads: CPU threads.
+    """
     import torch
 
     head, dirty = commit()
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.processor() or "cpu"
+    on_gpu = device.startswith("cuda")
+    cudnn = torch.backends.cudnn
+    algorithms = torch.are_deterministic_algorithms_enabled()
     return {
         "package": package_version(),
         "commit": head,
         "dirty": dirty,
         "torch": str(torch.__version__),
+        "cuda": torch.version.cuda if on_gpu else None,
+        "cudnn": cudnn.version() if on_gpu else None,
         "lightning": package_version("pytorch-lightning"),
+        "numpy": package_version("numpy"),
         "python": sys.version.split()[0],
+        "platform": f"{platform.system()} {platform.machine()}",
         "device": device,
-        "device_name": name,
+        "device_name": torch.cuda.get_device_name(device) if on_gpu else processor_name(),
         "precision": precision,
         "threads": threads,
-        "deterministic": device == "cpu",
+        "cpu_instructions": torch.backends.cpu.get_cpu_capability(),
+        "deterministic": algorithms or not on_gpu,
+        "deterministic_algorithms": algorithms,
+        "cudnn_deterministic": cudnn.deterministic if on_gpu else None,
+        "cudnn_benchmark": cudnn.benchmark if on_gpu else None,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -42,6 +42,7 @@ from .trial_folder import (
 )
 
 STATUS_SECONDS = 1.0
+Record = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,14 @@ def run_trial_in(directory: Path, *, device: str | None = None) -> TrialResult:
         return run_locked(directory, device=device)
 
 
-def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
-    """:func:`run_trial_in` for a caller that holds the folder's lock."""
+def run_locked(directory: Path, *, device: str | None = None, record: Record = lambda record: None) -> TrialResult:
+    """:func:`run_trial_in` for a caller that holds the folder's lock.
+
+    Args:
+        directory: The trial's folder.
+        device: ``cpu`` or ``cuda``; None: a GPU where there is one.
+        record: Given every record of the training as it is made, for a tracker.
+    """
     spec = read_trial(directory)
     result = _finished(directory, spec)
     if result is not None:
@@ -118,7 +125,7 @@ def run_locked(directory: Path, *, device: str | None = None) -> TrialResult:
         remove_leftovers(directory / name)
     try:
         with _stop_requests() as stop:
-            return _run(spec, directory, device or default_device(), status, stop)
+            return _run(spec, directory, device or default_device(), status, stop, record)
     except TrainingInterrupted as interrupted:
         write_status(directory, replace(_latest(directory, status), state="interrupted", error=str(interrupted)))
         raise
@@ -229,7 +236,9 @@ def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: N
     judge_of(data, spec.evaluation, device=default_device())
 
 
-def _run(spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool]) -> TrialResult:
+def _run(
+    spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool], record: Record
+) -> TrialResult:
     torch.set_num_threads(spec.training.num_threads)
     report = _StatusWriter(directory, status)
     with heard(report.beat):
@@ -255,6 +264,7 @@ def _run_watched(
             progress=report.training,
             score=_score_curve(spec, data, device),
             num_scores=spec.evaluation.curve_points,
+            record=record,
         ),
     )
     report.evaluating(fitted)
@@ -285,10 +295,11 @@ def _evaluate(
             raise TrainingInterrupted(f"stopped in the evaluation ({what}, {done} of {total}); training is done")
 
     torch.set_num_threads(spec.training.num_threads)
+    start = time.monotonic()
     objective = objective.to(device).eval()
     evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
     write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE)
-    result = _result(spec, data, objective, fitted, evaluation, device)
+    result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
     write_json(directory / RESULT_FILE, result)
     return TrialResult(directory, result)
 
@@ -300,6 +311,8 @@ def _result(
     fitted: Fitted,
     evaluation: Evaluation,
     device: str,
+    *,
+    seconds: float,
 ) -> dict[str, Any]:
     # A stage has a loss of its own: only the last one's curve tells how far the run was from its end.
     stage = fitted.history[-1]["stage"]
@@ -322,7 +335,13 @@ def _result(
         },
         # Of the training: where the numbers were read off the weights may be another machine.
         "provenance": fitted.origin,
-        "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads()),
+        "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads())
+        | {"wall_seconds": round(seconds, 3)},
+        "seeds": {
+            "training": spec.seed,
+            "split": getattr(spec.dataset, "split_seed", None),
+            "evaluation": spec.evaluation.seed,
+        },
         "scores": [score.to_json() for score in evaluation.scores],
     }
 

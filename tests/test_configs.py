@@ -9,10 +9,12 @@ import pytest
 
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec
+from mmvae_bench.specs.yaml_source import read_yaml
 from mmvae_bench.sweep.grid import expand
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-FILES = sorted(CONFIGS.glob("*.yaml"))
+SWEEPS = sorted(CONFIGS.glob("sweep_*.yaml"))
+FILES = sorted(set(CONFIGS.glob("*.yaml")) - set(SWEEPS))
 
 
 def trials(name: str, dataset: str | None = None) -> list[TrialSpec]:
@@ -23,6 +25,22 @@ def trials(name: str, dataset: str | None = None) -> list[TrialSpec]:
 
 def test_the_shipped_configurations_are_there() -> None:
     assert {"ci", "paper", "quick", "select_mnist_a", "small_mnist", "small_worlds"} <= {path.stem for path in FILES}
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_shipped_sweep(path: Path) -> None:
+    """What it optimises is a number that its trials log, of the validation part, and its command is the contract's."""
+    import yaml
+
+    from mmvae_bench.specs.sweep_command import TEMPLATE
+
+    sweep = yaml.safe_load(path.read_text())
+    assert sweep["command"] == list(TEMPLATE)
+    assert sweep["metric"] == {"name": "val/paper/correctness/level_4", "goal": "maximize"}
+    assert "val" in sweep["parameters"]["evaluation.partitions"]["value"]
+    # W&B reads YAML 1.1, this project 1.2: both must see the same.
+    assert sweep == read_yaml(path).value
+    assert path.read_text().startswith("#"), "a configuration says what it is for"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -28,7 +28,10 @@ SETTINGS = ["dataset.num_sources=300", "evaluation.classifier.name=conv_thin",
 
 
 def shell_commands() -> list[str]:
-    """The commands of the indented blocks, continued lines joined, comments left out."""
+    """The commands of the indented blocks, continued lines joined, comments left out.
+
+    Fenced blocks are left out: those marked `console` need W&B's server.
+    """
     blocks = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
     text = "\n".join(line for line in blocks.splitlines() if line.startswith("    "))
     commands = [re.sub(r"\s+# .*", "", line).strip() for line in text.replace("\\\n", " ").splitlines()]
@@ -57,12 +60,21 @@ def small_grid() -> dict[str, Any]:
     return grid
 
 
+def small_sweep() -> dict[str, Any]:
+    """configs/sweep_wandb.yaml with few images, few steps and few questions."""
+    sweep: dict[str, Any] = yaml.safe_load((ROOT / "configs" / "sweep_wandb.yaml").read_text())
+    settings = dict(setting.split("=") for setting in SETTINGS) | {"training.steps": "3", "training.batch_size": "16"}
+    sweep["parameters"] |= {key: {"value": yaml.safe_load(value)} for key, value in settings.items()}
+    return sweep
+
+
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like the checkout, as far as the README goes, with a cache of its own."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "configs").mkdir()
     (folder / "configs" / "quick.yaml").write_text(yaml.safe_dump(small_grid(), sort_keys=False))
+    (folder / "configs" / "sweep_wandb.yaml").write_text(yaml.safe_dump(small_sweep(), sort_keys=False))
     return folder
 
 
@@ -80,7 +92,8 @@ def trial_of(run: Path, *, dataset: str) -> str:
 def test_nothing_of_the_readme_is_left_out() -> None:
     """The commands are found: one of each kind that there is, and the targets of make that it names."""
     assert [shlex.split(command)[1] for command in COMMANDS] == [
-        "run", "status", "report", "list", "imagine", "evaluate", "data", "train"
+        "run", "status", "report", "list", "imagine", "evaluate", "data", "train",
+        "sweep", "sweep",
     ]  # fmt: skip
     assert {"benchmark", "test", "paper"} <= set(TARGETS)
 

@@ -125,3 +125,15 @@ def test_a_failed_trial_says_why(tmp_path: Path) -> None:
     assert "stage 'fit'" in status["error"]
     assert "NonFiniteLossError" in Path(status["log"]).read_text()
     assert not (directory / "result.json").exists()
+
+
+def test_a_result_names_its_origin(done: TrialResult) -> None:
+    result = done.result
+    origin = result["provenance"]
+    assert {"package", "commit", "dirty", "torch", "device", "precision", "deterministic"} <= set(origin)
+    assert origin["threads"] == 1
+    assert result["dataset"]["fingerprint"]
+    assert result["classifier"]["fingerprint"]
+    assert result["seeds"] == {"training": 0, "split": 42, "evaluation": 0}
+    assert result["training"]["wall_seconds"] > 0
+    assert result["evaluated_on"]["wall_seconds"] > 0

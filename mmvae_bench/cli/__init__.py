@@ -26,6 +26,8 @@ COMMANDS = {
     "imagine": "imagine:imagine",
     "status": "status:status",
     "report": "report:report",
+    "compare": "compare:compare",
+    "sweep": "sweep:sweep",
     "list": "listing:list_parts",
     "schema": "schema:schema",
 }

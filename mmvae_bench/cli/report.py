@@ -1,4 +1,4 @@
-"""``mmvae-bench report``: writes the tables and the page of a run."""
+"""``mmvae-bench report``: writes the tables and the page of a run, or of several merged into one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,38 @@ from typing import Annotated
 import typer
 
 
-def report(run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run's folder, runs/NAME.")]) -> None:
-    """Write results.parquet and the report of a run, and print its short table."""
-    from ..report.write import PAGE, REPORT_FOLDER, write_report
+def report(
+    run_dirs: Annotated[
+        list[Path], typer.Argument(metavar="RUN_DIR...", help="A run's folder, runs/NAME; or several.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Where the report goes: by default into the run's folder, and of several beside the first of them, "
+            "as NAME-merged.",
+        ),
+    ] = None,
+) -> None:
+    """Write results.parquet and the report of a run, and print its short table.
 
-    typer.echo(write_report(run_dir))
-    typer.echo(str(run_dir / REPORT_FOLDER / PAGE))
+    Several folders, such as those of several machines, are merged into one table and not changed. The same trial with
+    the same result counts once; with different results it is an error that names both, and nothing is written.
+    """
+    from ..report.merge import merged_folder
+    from ..report.trials import open_run
+
+    for folder in run_dirs:
+        open_run(folder)  # What is no run is found out before pandas and matplotlib are loaded.
+
+    from ..report.write import PAGE, REPORT_FOLDER, write_merged_report, write_report
+
+    if len(run_dirs) == 1 and out is None:
+        folder = run_dirs[0]
+        text = write_report(folder)
+    else:
+        folder = out if out is not None else merged_folder(run_dirs)
+        text = write_merged_report(run_dirs, folder)
+    typer.echo(text)
+    typer.echo(str(folder / REPORT_FOLDER / PAGE))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,37 +18,63 @@ from ..specs.trial_file import load_trial
 from ..sweep.lock import LockHeld, TrialLock
 from ..trial_folder import EVALUATION_FILE, SPEC_FILE, read_object, read_trial
 
+if TYPE_CHECKING:
+    from ..tracking.wandb import WandbRun
+
 LOCK_HELD = 75
 """Exit code where another process is at work on the trial (EX_TEMPFAIL)."""
 
 
 def train(
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The trial's folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The trial's folder; --wandb has a default, runs/wandb-SWEEP/trials/KEY."),
+    ] = None,
     spec: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML or JSON file with the trial's spec.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
     ] = None,
     set_json: Annotated[str | None, typer.Option(metavar="JSON", help="Values as a JSON object, keys dotted.")] = None,
+    wandb: Annotated[
+        bool, typer.Option("--wandb", help="Record the trial as a W&B run; a sweep agent's choice wins over the rest.")
+    ] = False,
 ) -> None:
     """Run one trial, or go on with it where it was stopped."""
-    trial = _trial_spec(out, spec, set_ or [], set_json)
+    from ..tracking.wandb import under_agent, wandb_run
+
+    if out is None and not wandb:
+        raise ConfigError("--out FOLDER is missing: where the trial's files go (only with --wandb is there a default)")
+    if wandb and under_agent():
+        # The run comes first: its config says what the trial is.
+        with wandb_run() as run:
+            trial = _trial_spec(out, spec, set_ or [], set_json, agent=run.settings)
+            _train(out or _folder(trial, run.sweep), trial, nullcontext(run))
+    else:
+        trial = _trial_spec(out, spec, set_ or [], set_json)
+        _train(out or _folder(trial, None), trial, wandb_run(trial) if wandb else nullcontext(None))
+
+
+def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun | None]) -> None:
     _lay_out(out, trial)
     try:
         # Taken before anything heavy is imported, so that a second process gives way at once.
         with TrialLock(out):
             write_json(out / EVALUATION_FILE, trial.evaluation.canonical())
-            _run(out)
+            with tracked as run:
+                if run is not None:
+                    run.describe(trial)
+                _run(out, run)
     except LockHeld as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(LOCK_HELD) from None
 
 
-def _run(out: Path) -> None:
+def _run(out: Path, tracker: WandbRun | None) -> None:
     from ..training.fit import TrainingInterrupted
     from ..trial import run_locked
 
     try:
-        result = run_locked(out)
+        result = run_locked(out) if tracker is None else run_locked(out, record=tracker.record)
     except LockHeld:
         raise
     except TrainingInterrupted as interrupted:
@@ -62,6 +90,8 @@ def _run(out: Path) -> None:
 
         traceback.print_exc(file=sys.stderr)
         raise typer.Exit(1) from None
+    if tracker is not None:
+        tracker.result(result.result, result.directory)
     typer.echo(str(result.directory / "result.json"))
 
 
@@ -79,15 +109,29 @@ def prepare(
         prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
 
 
-def _trial_spec(out: Path, file: Path | None, assignments: list[str], set_json: str | None) -> TrialSpec:
-    """The spec from a file (or the folder's own), then the JSON values, then the single ones."""
-    if file is None and not assignments and set_json is None:
+def _trial_spec(
+    out: Path | None,
+    file: Path | None,
+    assignments: list[str],
+    set_json: str | None,
+    *,
+    agent: Mapping[str, Any] | None = None,
+) -> TrialSpec:
+    """The spec from a file (or the folder's own), then the JSON values, then the single ones, then the agent's."""
+    if file is None and not assignments and set_json is None and not agent:
+        if out is None:
+            raise ConfigError("nothing says what to train: give --out FOLDER of a trial, --spec FILE or --set")
         file = out / SPEC_FILE
         if not file.exists():
             raise ConfigError(f"{out} holds no spec.json: give --spec FILE, --set or --set-json")
     beside = file.parent / EVALUATION_FILE if file is not None and file.name == SPEC_FILE else None
     evaluation = read_object(beside) if beside is not None and beside.exists() else None
-    return load_trial(file, json_settings=set_json, assignments=assignments, evaluation=evaluation)
+    return load_trial(file, json_settings=set_json, assignments=assignments, evaluation=evaluation, agent=agent)
+
+
+def _folder(trial: TrialSpec, sweep: str | None) -> Path:
+    """Where a tracked trial goes unless told: the trials of a sweep make up a run folder."""
+    return Path("runs") / (f"wandb-{sweep}" if sweep else "wandb") / "trials" / trial.key
 
 
 def _lay_out(out: Path, trial: TrialSpec) -> None:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from ..files import write_text
 from ..sweep.outcome import tail
 from .explanations import explain_metrics, explain_protocols
+from .facts import PROVENANCE
 from .figures import NUM_COLORS, curves_figure, score_curves_figure, scores_figure, standalone
 from .grouping import Column
 from .layout import (
@@ -54,6 +55,7 @@ def render_html(comparison: Comparison) -> str:
     context = {
         "name": comparison.name,
         "states": count_states(comparison),
+        "sources": comparison.sources,
         "sections": [
             _section(section, colors, place) | {"selection": candidates(section, comparison.sections)}
             for place, section in enumerate(comparison.sections)
@@ -164,18 +166,26 @@ def _unfinished(trial: TrialRecord) -> dict[str, Any]:
     }
 
 
-_PROVENANCE = (
-    ("package", "version"), ("commit", "commit"), ("dirty", "uncommitted changes"), ("torch", "torch"),
-    ("lightning", "lightning"), ("python", "Python"), ("device", "device"), ("precision", "precision"),
-    ("threads", "threads"), ("created", "made"),
-)  # fmt: skip
-
-
 def _provenance(done: list[TrialRecord]) -> list[tuple[str, str]]:
     """What the numbers were made with; where trials differ, each value and how often."""
-    facts = [(label, [trial.section("provenance").get(key) for trial in done]) for key, label in _PROVENANCE]
+    made = (*PROVENANCE, ("created", "made"))
+    facts = [(label, [trial.section("provenance").get(key) for trial in done]) for key, label in made]
+    # Where the weights were asked counts where it is another machine, or other code.
+    facts += [
+        (f"evaluated: {label}", [trial.section("evaluated_on").get(key) for trial in done])
+        for key, label in PROVENANCE
+        if key != "precision"
+        and any(trial.section("evaluated_on").get(key) != trial.section("provenance").get(key) for trial in done)
+        and any("evaluated_on" in trial.result for trial in done)
+    ]
     facts.append(("dataset", [trial.section("dataset").get("fingerprint") for trial in done]))
     facts.append(("pixels", [trial.section("dataset").get("pixel_hash") for trial in done]))
+    facts.append(("classifier", [trial.section("classifier").get("fingerprint") for trial in done]))
+    facts.append(("classifier weights", [trial.section("classifier").get("weights") for trial in done]))
+    facts += [
+        (f"seed of the {name}", [trial.section("seeds").get(name) for trial in done])
+        for name in ("training", "split", "evaluation")
+    ]
     lines = []
     for label, values in facts:
         known = [_plain(value) for value in values if value is not None]
@@ -186,8 +196,11 @@ def _provenance(done: list[TrialRecord]) -> list[tuple[str, str]]:
             lines.append((label, ", ".join(f"{value} ({count})" for value, count in counts.most_common())))
         elif known:
             lines.append((label, known[0]))
-    times = [seconds for trial in done if (seconds := trial.section("training").get("wall_seconds")) is not None]
-    return [*lines, ("training time, all trials", duration(sum(times)))] if times else lines
+    for what in ("training", "evaluation"):
+        section = {"training": "training", "evaluation": "evaluated_on"}[what]
+        times = [seconds for trial in done if (seconds := trial.section(section).get("wall_seconds")) is not None]
+        lines += [(f"{what} time, all trials", duration(sum(times)))] if times else []
+    return lines
 
 
 def _plain(value: object) -> str:

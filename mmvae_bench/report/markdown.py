@@ -39,6 +39,9 @@ def _lines(comparison: Comparison) -> Iterator[str]:
     yield f"# {comparison.name}"
     yield ""
     yield f"{count_states(comparison)}."
+    if comparison.sources:
+        yield ""
+        yield from (f"- from {_escape(source)}" for source in comparison.sources)
     if comparison.sections:
         yield ""
         yield LEGEND

@@ -114,6 +114,8 @@ def _warnings(section: Section, done: list[TrialRecord]) -> Iterator[str]:
         yield "Some trials are now to be evaluated with other settings; these are the numbers of the earlier ones."
     if len({trial.section("provenance").get("commit") for trial in done}) > 1:
         yield "The trials were made by different commits of the code."
+    if len({trial.section("provenance").get("torch") for trial in done}) > 1:
+        yield "The trials were made with different versions of torch."
     if any(trial.section("provenance").get("dirty") for trial in done):
         yield "Some trials were made by code with uncommitted changes."
     if any(_apart(row.reference(name)) for row in section.rows for name in _REFERENCES):

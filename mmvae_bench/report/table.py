@@ -72,12 +72,14 @@ class Comparison:
         sections: One a setting that has numbers.
         trials: Every trial, in any state.
         unstarted: Trials of the grid that have no folder yet.
+        sources: The folders that were merged, with their numbers of trials; empty where it is one run.
     """
 
     name: str
     sections: tuple[Section, ...]
     trials: tuple[TrialRecord, ...]
     unstarted: int = 0
+    sources: tuple[str, ...] = ()
 
     @property
     def unfinished(self) -> tuple[TrialRecord, ...]:
@@ -108,7 +110,7 @@ def compare(run: RunRecord) -> Comparison:
     """Aggregates over training seeds and sets the objectives side by side; the trials may be in any state."""
     groups = group_trials(run.trials)
     sections = tuple(_section(group) for group in groups if any(column.done for column in group.columns))
-    return Comparison(name=run.name, sections=sections, trials=run.trials, unstarted=run.unstarted)
+    return Comparison(name=run.name, sections=sections, trials=run.trials, unstarted=run.unstarted, sources=run.sources)
 
 
 def _section(group: Group) -> Section:

@@ -41,6 +41,7 @@ def render_terminal(comparison: Comparison, *, width: int = MIN_WIDTH, color: bo
 
 def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
     yield Text.assemble((comparison.name, _BOLD), f": {count_states(comparison)}")
+    yield from (Text(f"from {source}", _DIM) for source in comparison.sources)
     remarks = [_remarks(section) for section in comparison.sections]
     # What is to be said about every table is said once, at the end.
     common = [line for line in remarks[0] if all(line in lines for lines in remarks)] if remarks else []

@@ -21,6 +21,9 @@ from ..sweep.store import TRIALS_FOLDER, RunStore
 STATES = ("done", "running", "pending", "interrupted", "failed", "damaged")
 """What a trial can be; damaged: its files cannot be read or contradict each other."""
 
+MERGED_FILE = "merged.json"
+"""Marks the folder of a merged report, and names the folders that it was made from."""
+
 Json = Mapping[str, Any]
 
 
@@ -91,19 +94,30 @@ class TrialRecord:
         """A part of the result, such as ``training`` or ``provenance``; empty unless done."""
         return dict(self.result.get(name) or {})
 
+    def section_list(self, name: str) -> list[dict[str, Any]]:
+        """A part of the result that is a list, such as ``scores``; empty unless done."""
+        return list(self.result.get(name) or [])
+
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run folder.
+    """A run folder, or several merged into one.
 
     Attributes:
         trials: Every trial folder, in the order of the grid.
-        unstarted: Trials of the grid that have no folder yet.
+        waiting: Keys of the grid that have no folder yet.
+        sources: What was merged, one line a folder; empty where nothing was.
     """
 
     directory: Path
     trials: tuple[TrialRecord, ...]
-    unstarted: int = 0
+    waiting: frozenset[str] = frozenset()
+    sources: tuple[str, ...] = ()
+
+    @property
+    def unstarted(self) -> int:
+        """How many trials of the grid have no folder yet."""
+        return len(self.waiting)
 
     @property
     def name(self) -> str:
@@ -117,21 +131,33 @@ def read_run(run_dir: Path) -> RunRecord:
     Raises:
         BenchmarkError: ``run_dir`` is not there, is no run folder, or holds no trial.
     """
+    store = open_run(run_dir)
+    keys = store.keys()
+    order = _grid_order(store.grid_path)
+    records = sorted((_read(store.folder(key)) for key in keys), key=_order)
+    records.sort(key=lambda record: order.get(record.key, len(order)))
+    return RunRecord(run_dir, tuple(records), frozenset(order.keys() - keys))
+
+
+def open_run(run_dir: Path) -> RunStore:
+    """The store of a run folder that has trials; reads none of them.
+
+    Raises:
+        BenchmarkError: ``run_dir`` is not there, is no run folder, or holds no trial.
+    """
     store = RunStore(run_dir)
     if not run_dir.is_dir():
         made = "A run folder is what `mmvae-bench run --out` made."
         raise BenchmarkError(f"{run_dir}: no such folder\n  {made}{_hint(run_dir)}")
     if not store.trials_root.is_dir():
-        raise BenchmarkError(f"{run_dir}: not a run folder: it has no folder `{TRIALS_FOLDER}`{_hint(run_dir)}")
-    keys = store.keys()
-    if not keys:
+        merged = "\n  It holds a merged report: name the folders that it was made from."
+        hint = merged if (run_dir / MERGED_FILE).is_file() else _hint(run_dir)
+        raise BenchmarkError(f"{run_dir}: not a run folder: it has no folder `{TRIALS_FOLDER}`{hint}")
+    if not store.keys():
         raise BenchmarkError(
             f"{run_dir}: holds no trials yet\n  Start them with `mmvae-bench run --grid FILE --out {run_dir}`."
         )
-    order = _grid_order(store.grid_path)
-    records = sorted((_read(store.folder(key)) for key in keys), key=_order)
-    records.sort(key=lambda record: order.get(record.key, len(order)))
-    return RunRecord(run_dir, tuple(records), len(order.keys() - keys))
+    return store
 
 
 def _grid_order(path: Path) -> dict[str, int]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from ..files import atomic_path, write_text
+from ..files import atomic_path, write_json, write_text
 from .html import render_html, write_figures
 from .latex import render_latex
 from .markdown import render_markdown
+from .merge import merge_runs
 from .results import results_frame
 from .table import compare
 from .terminal import render_terminal
-from .trials import read_run
+from .trials import MERGED_FILE, RunRecord, read_run
 
 REPORT_FOLDER = "report"
 PAGE = "index.html"
@@ -34,12 +36,31 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
     Raises:
         BenchmarkError: ``run_dir`` is no run folder or holds no trial.
     """
-    run = read_run(run_dir)
+    return _write(read_run(run_dir), width, color)
+
+
+def write_merged_report(
+    run_dirs: Sequence[Path], out: Path, *, width: int | None = None, color: bool | None = None
+) -> str:
+    """Writes the report of several run folders, whose trials are merged, into ``out``; see :func:`write_report`.
+
+    ``merged.json`` beside it names the folders, and where the numbers of each trial come from.
+
+    Raises:
+        BenchmarkError: as :func:`mmvae_bench.report.merge.merge_runs`; nothing was written.
+    """
+    run = merge_runs(run_dirs, out)
+    trials = {trial.key: str(trial.directory.resolve()) for trial in run.trials}
+    write_json(out / MERGED_FILE, {"runs": [str(path.resolve()) for path in run_dirs], "trials": trials}, indent=1)
+    return _write(run, width, color)
+
+
+def _write(run: RunRecord, width: int | None, color: bool | None) -> str:
     comparison = compare(run)
     frame = results_frame(run.trials)
-    with atomic_path(run_dir / "results.parquet") as temporary:
+    with atomic_path(run.directory / "results.parquet") as temporary:
         frame.to_parquet(temporary, index=False)
-    folder = run_dir / REPORT_FOLDER
+    folder = run.directory / REPORT_FOLDER
     table = io.StringIO()
     comparison.frame().to_csv(table, index=False)
     write_text(folder / "table.csv", table.getvalue())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .errors import ConfigError, Problem, format_location
@@ -106,6 +106,20 @@ def apply_settings(mapping: Mapping[str, Any], settings: Iterable[tuple[Path, An
     if problems:
         raise ConfigError(problems)
     return result
+
+
+def leaves(settings: Mapping[str, Any], above: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The path and the value of each setting of a mapping, whether its keys are nested or dotted.
+
+    >>> list(leaves({"objective": {"name": "telbo"}, "training.steps": 5}))
+    [(('objective', 'name'), 'telbo'), (('training', 'steps'), 5)]
+    """
+    for key, value in settings.items():
+        path = above + tuple(key.split("."))
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, path)
+        else:
+            yield path, value
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -24,27 +24,36 @@ def expand(grid: GridSpec, *, where: Iterable[str] = ()) -> list[TrialSpec]:
         ConfigError: where a condition names what the grid does not have, or no trial fulfils them all.
     """
     wanted = list(where)
-    if not wanted:
-        return list(grid.trials)
-    parts = {kind: _distinct(getattr(trial, kind) for trial in grid.trials) for kind in KINDS}
-    alternatives = _alternatives(wanted, parts)
+    return matching(grid.trials, wanted) if wanted else list(grid.trials)
+
+
+def matching(trials: Sequence[TrialSpec], where: Sequence[str], *, whole: str = "the grid") -> list[TrialSpec]:
+    """Those of some trials that fulfil the conditions; see :func:`expand`.
+
+    Args:
+        trials: At least one.
+        where: Conditions.
+        whole: What the trials are all of, for messages.
+    """
+    parts = {kind: _distinct(getattr(trial, kind) for trial in trials) for kind in KINDS}
+    alternatives = _alternatives(where, parts, whole)
     fulfilled = {
         path: {id(part) for part in parts[path.partition(".")[0]] if any(item.holds(part) for item in items)}
         for path, items in alternatives.items()
     }
     kept = [
         trial
-        for trial in grid.trials
+        for trial in trials
         if all(id(getattr(trial, path.partition(".")[0])) in good for path, good in fulfilled.items())
     ]
     if not kept:
         there = "; ".join(f"{path}: {', '.join(map(str, _there(parts, path)))}" for path in alternatives)
-        asked = " and ".join(wanted)
-        raise ConfigError(f"none of the grid's {len(grid.trials)} trials has {asked} ({there})", "--where")
+        asked = " and ".join(where)
+        raise ConfigError(f"none of {whole}'s {len(trials)} trials has {asked} ({there})", "--where")
     return kept
 
 
-def _alternatives(wanted: Iterable[str], parts: dict[str, list[Part]]) -> dict[str, list[Condition]]:
+def _alternatives(wanted: Iterable[str], parts: dict[str, list[Part]], whole: str) -> dict[str, list[Condition]]:
     """The conditions by path, each of them one that some trial of the grid fulfils."""
     found: dict[str, list[Condition]] = {}
     problems: list[Problem] = []
@@ -57,7 +66,7 @@ def _alternatives(wanted: Iterable[str], parts: dict[str, list[Part]]) -> dict[s
             continue
         if not any(item.holds(part) for part in parts[item.kind]):
             there = tuple(map(str, _there(parts, item.path)))
-            message = f"no trial of the grid has this {item.path}"
+            message = f"no trial of {whole} has this {item.path}"
             problems.append(Problem(message, (text,), None, there, nearest(value, there)))
         found.setdefault(item.path, []).append(item)
     if problems:

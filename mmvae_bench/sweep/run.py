@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -33,6 +33,23 @@ INTERRUPTED = 130
 
 Report = Callable[[RunStore, Outcome], tuple[str | None, str]]
 """Writes what a run leaves behind; gives the path of the page, if one was made, and the text to print."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a request comes to.
+
+    Attributes:
+        name: Of the run's folder, unless the request names one.
+        specs: The trials to work on.
+        keys: Of all trials that the folder may hold.
+        grid_text: The grid file that describes them.
+    """
+
+    name: str
+    specs: Sequence[TrialSpec]
+    keys: Set[str]
+    grid_text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +84,20 @@ class Request:
         if problems:
             raise ConfigError(problems)
 
+    def plan(self) -> Plan:
+        """Reads the grid; raises ConfigError where it cannot be worked with."""
+        grid = load_grid(self.grid)
+        specs = expand(grid, where=self.where)
+        keys = {spec.key for spec in (grid.trials if self.where else specs)}
+        return Plan(grid.name, specs, keys, self.grid.read_text())
+
+    def asks(self) -> list[str]:
+        """The words of the command line that say what is run."""
+        return ["run", "--grid", str(self.grid)]
+
     def command(self) -> str:
         """The command line that asks the same, ready to paste into a shell."""
-        words = [*_program(), "run", "--grid", str(self.grid)]
+        words = [*_program(), *self.asks()]
         words += ["--out", str(self.out)] if self.out is not None else []
         words += [word for condition in self.where for word in ("--where", condition)]
         words += ["--executor", self.executor] if self.executor != "local" else []
@@ -109,10 +137,9 @@ def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = 
         StoreError: where the folder cannot be written; nothing was started.
     """
     request.check()
-    grid = load_grid(request.grid)
-    specs = expand(grid, where=request.where)
-    store = RunStore(request.out if request.out is not None else Path("runs") / grid.name)
-    keys = {spec.key for spec in (grid.trials if request.where else specs)}
+    plan = request.plan()
+    specs, keys = plan.specs, plan.keys
+    store = RunStore(request.out if request.out is not None else Path("runs") / plan.name)
     there = store.check(keys)
     if request.dry_run:
         _print_plan(specs, store, there, as_json=request.as_json)
@@ -121,7 +148,7 @@ def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = 
     try:
         store.create(
             ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
-            grid_text=request.grid.read_text(),
+            grid_text=plan.grid_text,
             grid_keys=keys,
         )
         return _drive(request, specs, store, executor, report)

@@ -58,6 +58,7 @@ class Control:
         score: Gives what is logged as ``scores``, asked of the model ``num_scores`` times, evenly spaced over the steps
             of all stages, the last time at their end; None: never. Its time is not counted as training.
         num_scores: How often.
+        record: Given every record of the log, with ``overall``, its step over all stages.
     """
 
     checkpoint: Path | None = None
@@ -67,6 +68,7 @@ class Control:
     progress: Callable[[str, int, int, float], None] = lambda stage, step, steps, rate: None
     score: Callable[[Objective], list[dict[str, Any]]] | None = None
     num_scores: int = 0
+    record: Callable[[dict[str, Any]], None] = lambda record: None
 
     def wants_score(self, step: int, total: int) -> bool:
         """Whether a point of the score curve is due at this step (from 1) of all."""
@@ -319,10 +321,11 @@ class _StageLoop(pl.Callback):
         self.clock, self.counted_at = self.clock + spent, self.counted_at + spent
 
     def _log(self, event: str, step: int, values: dict[str, Any]) -> None:
+        record = {"event": event, "stage": self.stage.name, "step": step, **values}
         if self.control.log is not None:
             with self.control.log.open("a") as file:
-                record = {"event": event, "stage": self.stage.name, "step": step, **values}
                 file.write(json.dumps(record, allow_nan=False) + "\n")
+        self.control.record(record | {"overall": self.done + step})
 
 
 def _total(stages: list[Stage]) -> int:

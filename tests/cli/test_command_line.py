@@ -13,13 +13,15 @@ import mmvae_bench
 from mmvae_bench import cli
 from mmvae_bench.specs.errors import BenchmarkError, ConfigError, Problem
 
-CONTRACT = ["run", "train", "evaluate", "imagine", "status", "report", "list", "data", "schema"]
+CONTRACT = ["run", "train", "evaluate", "imagine", "status", "report", "compare", "sweep", "list", "data", "schema"]
 
 
 def test_every_command_of_the_contract_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
-    assert listed == ["run", "train", "evaluate", "imagine", "status", "report", "list", "schema", "data"]
+    assert listed == [
+        "run", "train", "evaluate", "imagine", "status", "report", "compare", "sweep", "list", "schema", "data"
+    ]  # fmt: skip
     assert sorted(listed) == sorted(CONTRACT)
 
 
@@ -33,10 +35,13 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
 OPTIONS = {
     "run": ["--grid", "--out", "--where", "--dry-run", "--json", "--executor", "--workers", "--retry"],
-    "train": ["--spec", "--set", "--set-json", "--out"],
+    "train": ["--spec", "--set", "--set-json", "--wandb", "--out"],
+    "sweep": ["--local", "--count", "--out", "--dry-run", "--json", "--workers", "--retry"],
     "evaluate": ["--protocol", "--json"],
     "imagine": ["-n", "--out"],
     "status": ["--json"],
+    "report": ["--out"],
+    "compare": ["--metric", "--where", "--json"],
     "list": ["--json"],
     "data describe": ["--set", "--json"],
 }

@@ -68,6 +68,11 @@ BAD = [
     (["evaluate", "nowhere", "--protocol", "papre"], "unknown protocol 'papre'"),
     (["imagine", "nowhere", "digit=6", "--out", "x.png"], "nowhere"),
     (["status", "nowhere"], "nowhere"),
+    (["report", "nowhere", "elsewhere"], "nowhere: no such folder"),
+    (["compare", "nowhere", "elsewhere"], "nowhere: no such folder"),
+    (["sweep", "nowhere.yaml"], "wandb agent SWEEP"),
+    (["sweep", "--local", "good.yaml"], "unknown key 'datasets' of a sweep"),
+    (["train", "--wandb", "--set", "objective=teblo"], "unknown objective 'teblo'"),
 ]
 
 

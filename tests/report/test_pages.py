@@ -259,10 +259,10 @@ def test_figures_are_files_that_stand_alone(run_dir: Path) -> None:
 
 
 def test_the_command_prints_the_table_and_the_path(run_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report(run_dir)
+    report([run_dir])
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == str(run_dir / "report" / "index.html")
     assert "mnist_a · digits · iid" in printed.out
     assert printed.err == ""
     with pytest.raises(BenchmarkError, match="no such folder"):
-        report(run_dir / "nowhere")
+        report([run_dir / "nowhere"])

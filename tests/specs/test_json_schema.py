@@ -16,7 +16,8 @@ from mmvae_bench.specs.grid import GridSpec
 from mmvae_bench.specs.json_schema import grid_schema
 from mmvae_bench.specs.yaml_source import read_yaml
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "configs"
+CONFIGS = sorted(set(FOLDER.glob("*.yaml")) - set(FOLDER.glob("sweep_*.yaml")))
 TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
     "array": list,

@@ -1,0 +1,152 @@
+"""One number in two runs: how far apart, and whether by more than the queries behind it explain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ..evaluation.score import Score
+from ..report.trials import TrialRecord
+from ..specs.seeds import derive_seed
+from ..statistics import paired_difference
+
+Verdict = Literal["same", "within", "beyond", "no interval"]
+VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "no interval")
+"""same: to the digits that are kept; within, beyond: whether the interval of the difference holds zero; no interval:
+the numbers differ, and nothing is known of how far they may."""
+
+STORED_PRECISION = 1e-6
+"""Results keep the scores of single queries to six decimals: what is closer, relative to 1 or the value, is equal."""
+
+Question = tuple[str | None, str, str, str | None, int | None]
+"""Protocol, partition, metric, attribute, level."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberPair:
+    """One number of a trial in both runs.
+
+    Attributes:
+        trial: The trial in the first run.
+        question: Protocol, partition, metric, attribute and level.
+        a: The value in the first run, a fraction or nats; nan where there is none.
+        b: The value in the second run.
+        low: Lower end of the 95 % interval of b - a; nan where there is none.
+        high: Upper end.
+        paired: Whether the interval is of differences query by query.
+        verdict: One of VERDICTS.
+    """
+
+    trial: TrialRecord
+    question: Question
+    a: float
+    b: float
+    low: float
+    high: float
+    paired: bool
+    verdict: Verdict
+
+    @property
+    def difference(self) -> float:
+        """b - a; nan where one of them is."""
+        return self.b - self.a
+
+    @property
+    def metric(self) -> str:
+        """What was measured."""
+        return self.question[2]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; not-a-number becomes null."""
+        names = ("protocol", "partition", "metric", "attribute", "level")
+        numbers = {"a": self.a, "b": self.b, "difference": self.difference, "low": self.low, "high": self.high}
+        plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        return {
+            "trial": self.trial.key,
+            "label": self.trial.label,
+            **dict(zip(names, self.question, strict=True)),
+            **plain,
+            "paired": self.paired,
+            "verdict": self.verdict,
+        }
+
+
+def scores_by_question(trial: TrialRecord) -> dict[Question, Score]:
+    """The numbers of a trial, by what was asked."""
+    return {(one.protocol, one.partition, one.metric, one.attribute, one.level): one for one in trial.scores}
+
+
+def number_pairs(one: TrialRecord, other: TrialRecord) -> Iterator[NumberPair]:
+    """Every number that both have, in the order of the first."""
+    theirs = scores_by_question(other)
+    same_queries = one.asked == other.asked and _images(one) == _images(other)
+    for question, score in scores_by_question(one).items():
+        if question in theirs:
+            yield _pair(one, question, score, theirs[question], same_queries=same_queries)
+
+
+def _images(trial: TrialRecord) -> tuple[object, ...]:
+    """What decides which concepts and images are asked about."""
+    dataset = trial.component("dataset")
+    return dataset.get("split"), dataset.get("split_seed"), trial.section("dataset").get("fingerprint")
+
+
+def _pair(trial: TrialRecord, question: Question, one: Score, other: Score, *, same_queries: bool) -> NumberPair:
+    paired = same_queries and _aligned(one, other)
+    low = high = math.nan
+    verdict: Verdict = "beyond"
+    if math.isnan(one.value) or math.isnan(other.value):
+        if math.isnan(one.value) and math.isnan(other.value):
+            verdict = "same"
+    elif math.isclose(one.value, other.value, rel_tol=STORED_PRECISION, abs_tol=STORED_PRECISION):
+        low, high, verdict = 0.0, 0.0, "same"
+    else:
+        low, high = _paired_interval(question, one, other) if paired else unpaired_interval(one, other)
+        verdict = "no interval" if math.isnan(low + high) else "within" if low <= 0 <= high else "beyond"
+    return NumberPair(
+        trial=trial, question=question, a=one.value, b=other.value, low=low, high=high, paired=paired, verdict=verdict
+    )
+
+
+def _aligned(one: Score, other: Score) -> bool:
+    return (
+        one.per_query is not None
+        and other.per_query is not None
+        and len(one.per_query) == len(other.per_query) > 1
+        and one.groups == other.groups
+    )
+
+
+def _paired_interval(question: Question, one: Score, other: Score) -> tuple[float, float]:
+    assert one.per_query is not None
+    assert other.per_query is not None
+    first, second = np.asarray(one.per_query, float), np.asarray(other.per_query, float)
+    if np.count_nonzero(~np.isnan(second - first)) < 2:
+        return math.nan, math.nan  # One query says nothing of the spread.
+    seed = derive_seed("compare", question=list(question))
+    _, low, high = paired_difference(second, first, groups=one.groups, seed=seed)
+    return low, high
+
+
+def unpaired_interval(one: Score, other: Score) -> tuple[float, float]:
+    """The interval of ``other - one`` from the two intervals, as of independent estimates (MOVER).
+
+    d - sqrt((b - low b)^2 + (high a - a)^2) to d + sqrt((high b - b)^2 + (a - low a)^2), with d = b - a
+    (Zou and Donner 2008, Eq. 3 and 4). Narrower than asking whether the two intervals overlap, which is too strict.
+
+    Returns:
+        (low, high); nan where one of the two has no interval.
+
+    >>> def score(value):
+    ...     return Score(metric="m", partition="test", value=value, ci_low=value - 3, ci_high=value + 4)
+    >>> unpaired_interval(score(10.0), score(20.0))
+    (5.0, 15.0)
+    """
+    difference = other.value - one.value
+    low = difference - math.hypot(other.value - other.ci_low, one.ci_high - one.value)
+    high = difference + math.hypot(other.ci_high - other.value, one.value - one.ci_low)
+    return low, high

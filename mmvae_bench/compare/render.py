@@ -1,0 +1,168 @@
+"""A comparison of two runs as text, and as one JSON document."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ..report.style import number, style_of, with_bounds
+from ..report.trials import TrialRecord
+from .numbers import VERDICTS, NumberPair, Verdict
+from .runs import Circumstance, RunComparison
+
+NUM_WITHIN = 10
+"""Numbers shown that differ by no more than their interval: the furthest ones."""
+_NUM_TRIALS = 8
+_HEADS = ("trial", "protocol", "partition", "metric", "attribute", "level", "A", "B", "B - A [95 %]", "")
+_RIGHT = ("level", "A", "B", "B - A [95 %]")
+_MARKS = {"beyond": "beyond", "no interval": "no interval", "within": "within", "same": ""}
+
+
+def document(comparison: RunComparison) -> dict[str, Any]:
+    """Everything, as plain JSON; not-a-number is null."""
+    return {
+        "a": str(comparison.a),
+        "b": str(comparison.b),
+        "counts": {verdict: comparison.count(verdict) for verdict in VERDICTS},
+        "trials": {
+            "compared": [one.key for one, _ in comparison.pairs],
+            "only_a": [_trial(trial) for trial in comparison.only_a],
+            "only_b": [_trial(trial) for trial in comparison.only_b],
+            "unfinished": [
+                {"key": one.key, "label": one.label, "state_a": one.state, "state_b": other.state}
+                for one, other in comparison.unfinished
+            ],
+            "damaged": [{"directory": str(each.directory), "problem": each.problem} for each in comparison.damaged],
+        },
+        "numbers_only_a": comparison.questions_only_a,
+        "numbers_only_b": comparison.questions_only_b,
+        "circumstances": [
+            {"name": each.name, "a": each.a, "b": each.b, "trials": each.num_trials, "asked": each.asked}
+            for each in comparison.circumstances
+        ],
+        "numbers": [each.to_json() for each in comparison.numbers],
+        "exit_code": comparison.exit_code,
+    }
+
+
+def text(comparison: RunComparison) -> str:
+    """What a reader at a terminal wants to know: what differs, beyond its interval first, and why it may."""
+    return "\n".join(_lines(comparison))
+
+
+def _trial(trial: TrialRecord) -> dict[str, str]:
+    return {"key": trial.key, "label": trial.label, "state": trial.state}
+
+
+def _lines(comparison: RunComparison) -> Iterator[str]:
+    yield f"A  {comparison.a}"
+    yield f"B  {comparison.b}"
+    yield ""
+    yield from _summary(comparison)
+    told = [each for each in comparison.numbers if each.verdict in ("beyond", "no interval")]
+    within = sorted((each for each in comparison.numbers if each.verdict == "within"), key=_reach, reverse=True)
+    shown = [*told, *within[:NUM_WITHIN]]
+    if shown:
+        yield ""
+        yield from _table([_row(each) for each in shown])
+        if len(within) > NUM_WITHIN:
+            yield f"and {len(within) - NUM_WITHIN} more within their intervals; --json has all of them"
+    yield from _trials("Only in A", comparison.only_a)
+    yield from _trials("Only in B", comparison.only_b)
+    if comparison.unfinished:
+        yield ""
+        yield "Not done in both"
+        for one, other in comparison.unfinished[:_NUM_TRIALS]:
+            yield f"  {one.key} {one.label}: {one.state} in A, {other.state} in B"
+        yield from _more(len(comparison.unfinished))
+    yield from _circumstances(comparison.circumstances)
+
+
+def _summary(comparison: RunComparison) -> Iterator[str]:
+    total, num_trials = len(comparison.numbers), len(comparison.pairs)
+    counts = [f"{comparison.count(verdict)} {words}" for verdict, words in _WORDS.items() if comparison.count(verdict)]
+    yield (
+        f"{num_trials} trial{'' if num_trials == 1 else 's'} in both, {total} number{'' if total == 1 else 's'}: "
+        f"{', '.join(counts) or 'none'}"
+    )
+    for name, count in (("A", comparison.questions_only_a), ("B", comparison.questions_only_b)):
+        if count:
+            yield f"{count} number{'' if count == 1 else 's'} of these trials only in {name}"
+    differing = comparison.count("within") + comparison.count("beyond")
+    if differing:
+        unpaired = sum(not each.paired for each in comparison.numbers if each.verdict in ("within", "beyond"))
+        how = "query by query" if not unpaired else f"query by query, {unpaired} of two separate intervals"
+        yield (
+            f"Intervals are 95 %, over queries ({how}): of differences by chance about one in twenty lies beyond. "
+            "They do not cover what another run of the training would change."
+        )
+
+
+_WORDS: dict[Verdict, str] = {
+    "same": "the same",
+    "within": "differ within their interval",
+    "beyond": "beyond it",
+    "no interval": "differ and have no interval",
+}
+
+
+def _reach(each: NumberPair) -> float:
+    """How close the interval comes to leaving zero out: 1 at its end."""
+    end = each.high if each.difference < 0 else each.low
+    return abs(each.difference) / (abs(each.difference - end) or math.inf)
+
+
+def _row(each: NumberPair) -> tuple[str, ...]:
+    protocol, partition, metric, attribute, level = each.question
+    unit = style_of(metric).unit
+    return (
+        f"{each.trial.key} {each.trial.label}",
+        protocol or "",
+        partition,
+        style_of(metric).label + ("" if unit == "%" else f", {unit}"),
+        attribute or "",
+        "" if level is None else str(level),
+        number(each.a, unit),
+        number(each.b, unit),
+        with_bounds(each.difference, each.low, each.high, unit),
+        _MARKS[each.verdict],
+    )
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Columns as wide as their contents; a column without any is left out."""
+    used = [place for place in range(len(_HEADS)) if any(row[place] for row in rows)]
+    widths = {place: max(len(_HEADS[place]), *(len(row[place]) for row in rows)) for place in used}
+    for row in (_HEADS, *rows):
+        cells = (
+            row[place].rjust(widths[place]) if _HEADS[place] in _RIGHT else row[place].ljust(widths[place])
+            for place in used
+        )
+        yield "  ".join(cells).rstrip()
+
+
+def _trials(head: str, trials: Sequence[TrialRecord]) -> Iterator[str]:
+    if trials:
+        yield ""
+        yield head
+        yield from (f"  {trial.key} {trial.label} ({trial.state})" for trial in trials[:_NUM_TRIALS])
+        yield from _more(len(trials))
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > _NUM_TRIALS:
+        yield f"  and {count - _NUM_TRIALS} more"
+
+
+def _circumstances(found: Sequence[Circumstance]) -> Iterator[str]:
+    for asked, head in ((True, "Asked, shown or judged otherwise"), (False, "Made otherwise")):
+        lines = [each for each in found if each.asked == asked]
+        if lines:
+            yield ""
+            yield head
+            yield from (
+                f"  {each.name}: {each.a} in A, {each.b} in B"
+                f" ({each.num_trials} trial{'' if each.num_trials == 1 else 's'})"
+                for each in lines
+            )

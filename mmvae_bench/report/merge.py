@@ -1,0 +1,115 @@
+"""Several machines' run folders as one: a trial that is in two of them counts once, and a contradiction is an error.
+
+Nothing of the folders is changed. The grids may differ: the trials of the first folder come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..specs.errors import BenchmarkError
+from .facts import questions
+from .trials import MERGED_FILE, RunRecord, TrialRecord, read_run
+
+_NEAREST_TO_DONE = ("done", "running", "interrupted", "failed", "pending", "damaged")
+_SHOWN = 3
+
+
+def merged_folder(run_dirs: Sequence[Path]) -> Path:
+    """Where a merged report goes by default: beside the first run."""
+    first = run_dirs[0].resolve()
+    return first.parent / f"{first.name}-merged"
+
+
+def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunRecord:
+    """The trials of all folders, each once; its directory is ``out``, and its trials' are where they lie.
+
+    A trial that is done in one folder and not in another counts as done.
+
+    Raises:
+        BenchmarkError: a folder is no run or is given twice, ``out`` is one of them or holds something else, or a
+            trial has different numbers in two folders: every one of them is named, with what differs, and none chosen.
+    """
+    places = [folder.resolve() for folder in run_dirs]
+    twice = [str(folder) for folder, place in zip(run_dirs, places, strict=True) if places.count(place) > 1]
+    if twice:
+        raise BenchmarkError(f"{twice[0]}: given twice\n  Name each run folder once.")
+    runs = [read_run(folder) for folder in run_dirs]
+    check_out(out, run_dirs)
+    merged: dict[str, TrialRecord] = {}
+    conflicts: list[str] = []
+    for trial in (trial for run in runs for trial in run.trials):
+        other = merged.get(trial.key)
+        if other is None:
+            merged[trial.key] = trial
+        elif other.state == trial.state == "done":
+            difference = contradiction(other, trial)
+            if difference:
+                conflicts.append(
+                    f"  {trial.key} {trial.label}: {difference}\n    {other.directory}\n    {trial.directory}"
+                )
+        elif _NEAREST_TO_DONE.index(trial.state) < _NEAREST_TO_DONE.index(other.state):
+            merged[trial.key] = trial
+    if conflicts:
+        one = len(conflicts) == 1
+        raise BenchmarkError(
+            f"{len(conflicts)} trial{' has' if one else 's have'} different results in two folders; none is chosen, "
+            "and nothing was written:\n" + "\n".join(conflicts) + "\n  `mmvae-bench compare` says how far apart they "
+            "are. Leave out a folder, or move one of the two trials out of it."
+        )
+    waiting = frozenset().union(*(run.waiting for run in runs)) - merged.keys()
+    return RunRecord(out, tuple(merged.values()), waiting, tuple(_source(run, merged) for run in runs))
+
+
+def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
+    """Raises BenchmarkError where a report in ``out`` would lie among files that are not a report's."""
+    advice = "\n  Give a new or an empty folder with --out."
+    if out.exists() and not out.is_dir():
+        raise BenchmarkError(f"{out}: is a file; a report needs a folder{advice}")
+    place = out.resolve()
+    for folder in run_dirs:
+        if place == folder.resolve() or folder.resolve() in place.parents:
+            raise BenchmarkError(f"{out}: belongs to the run {folder}, of which nothing is changed{advice}")
+    if out.is_dir() and any(out.iterdir()) and not (out / MERGED_FILE).is_file():
+        raise BenchmarkError(f"{out}: holds other files, and no merged report that could be replaced{advice}")
+
+
+def contradiction(one: TrialRecord, other: TrialRecord) -> str:
+    """What tells two results of one trial apart, in words; empty where they say the same.
+
+    Scores count, and what they depend on: the questions, the images, the judge. Time and machine do not.
+    """
+    asked, also = questions(one), questions(other)
+    differing = [f"{key} {_text(asked.get(key))} and {_text(also.get(key))}" for key in {**asked, **also}
+                 if asked.get(key) != also.get(key)]  # fmt: skip
+    scores, others = one.section_list("scores"), other.section_list("scores")
+    if differing:
+        return _some(differing)
+    if scores == others:
+        return ""
+    if len(scores) != len(others):
+        return f"{len(scores)} and {len(others)} numbers"
+    apart = [(first, second) for first, second in zip(scores, others, strict=True) if first != second]
+    words = []
+    for first, second in apart:
+        name = [first.get(key) for key in ("protocol", "partition", "metric", "attribute", "level")]
+        words.append(f"{' '.join(str(part) for part in name if part is not None)} "
+                     f"{_text(first.get('value'))} and {_text(second.get('value'))}")  # fmt: skip
+    return _some(words)
+
+
+def _source(run: RunRecord, merged: dict[str, TrialRecord]) -> str:
+    taken = sum(merged[trial.key] is trial for trial in run.trials)
+    total = len(run.trials)
+    elsewhere = f", {total - taken} of them taken from another folder" if taken < total else ""
+    return f"{run.directory}: {total} trial{'' if total == 1 else 's'}{elsewhere}"
+
+
+def _some(words: list[str]) -> str:
+    more = len(words) - _SHOWN
+    return "; ".join(words[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _text(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else str(value)

@@ -1,0 +1,61 @@
+"""Names under which a tracker gets the numbers of a trial: what a sweep file can optimise.
+
+| when | name | what |
+|---|---|---|
+| while training | ``train/STAGE/loss``, ``train/STAGE/parts/PART`` | as ``log.jsonl``: nats per image of a batch |
+| while training | ``validation/STAGE/elbo``, ``validation/STAGE/parts/PART`` | nats per image, on fixed images |
+| while training | ``curve/METRIC/level_LEVEL[/ATTRIBUTE]`` | where ``evaluation.curve_points`` asks for it |
+| at the end | ``PARTITION[/PROTOCOL]/METRIC[/level_LEVEL][/ATTRIBUTE]`` | a row of ``results.parquet`` |
+
+A part without a value in its column is left out. The stage of an objective that has one only is ``fit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+SCORE_COLUMNS = (
+    "metric", "partition", "protocol", "attribute", "level",
+    "value", "ci_low", "ci_high", "ceiling", "floor", "num_queries", "num_samples",
+)  # fmt: skip
+"""The columns of the final table: those of ``results.parquet`` that differ within a trial."""
+
+
+def score_name(score: Mapping[str, Any]) -> str:
+    """The name of a number, from the columns that tell it from the others of its trial.
+
+    >>> score_name({"partition": "test", "protocol": "official", "metric": "correctness", "level": 4})
+    'test/official/correctness/level_4'
+    >>> score_name({"partition": "val", "metric": "classifier_accuracy", "attribute": "digit"})
+    'val/classifier_accuracy/digit'
+    """
+    level = score.get("level")
+    named = (
+        score.get("partition"), score.get("protocol"), score["metric"],
+        None if level is None else f"level_{level}", score.get("attribute"),
+    )  # fmt: skip
+    return "/".join(str(part) for part in named if part is not None)
+
+
+def score_values(scores: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The scores of a ``result.json`` by name; those without a value are left out."""
+    return {score_name(score): float(score["value"]) for score in scores if score.get("value") is not None}
+
+
+def record_values(record: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a line of ``log.jsonl`` by name.
+
+    >>> record_values({"event": "train", "stage": "fit", "step": 9, "loss": 2.0, "parts": {"joint/kl": 1.0}})
+    {'train/fit/loss': 2.0, 'train/fit/parts/joint/kl': 1.0}
+    """
+    if record["event"] == "scores":
+        return {f"curve/{name}": value for name, value in score_values(record["scores"]).items()}
+    prefix = f"{record['event']}/{record['stage']}"
+    values = {f"{prefix}/{name}": record[name] for name in ("loss", "elbo") if name in record}
+    return values | {f"{prefix}/parts/{name}": value for name, value in record["parts"].items()}
+
+
+def score_table(scores: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """The scores of a ``result.json`` as rows with ``SCORE_COLUMNS``."""
+    return [[score.get(column) for column in SCORE_COLUMNS] for score in scores]
