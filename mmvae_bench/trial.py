@@ -242,11 +242,11 @@ def _run(
     torch.set_num_threads(spec.training.num_threads)
     report = _StatusWriter(directory, status)
     with heard(report.beat):
-        return _run_watched(spec, directory, device, report, stop)
+        return _run_watched(spec, directory, device, report, stop, record)
 
 
 def _run_watched(
-    spec: TrialSpec, directory: Path, device: str, report: _StatusWriter, stop: Callable[[], bool]
+    spec: TrialSpec, directory: Path, device: str, report: _StatusWriter, stop: Callable[[], bool], record: Record
 ) -> TrialResult:
     data = _ready_data(spec, device)
     objective = build_objective(spec).to(device)

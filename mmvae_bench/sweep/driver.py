@@ -273,11 +273,13 @@ class Driver:
             self._tell("interrupted", trial, seconds=seconds, attempts=status.attempts, message=status.error)
 
     def _learn(self, trial: Trial, head: dict[str, Any] | None, seconds: float | None = None) -> None:
-        training = (head or {}).get("training")
+        training, origin = ((head or {}).get(name) for name in ("training", "provenance"))
+        here = seconds is not None
         if seconds is None and isinstance(training, dict):
             seconds = training.get("wall_seconds")
-        if isinstance(seconds, int | float) and trial.steps:
-            self.costs.observe(trial.group, steps=trial.steps, seconds=float(seconds))
+        if isinstance(seconds, int | float):
+            kind = str(origin.get("device_name", "")) if isinstance(origin, dict) else ""
+            self.costs.observe(trial.group, steps=trial.steps, seconds=float(seconds), kind=kind, here=here)
 
     def _look_elsewhere(self) -> None:
         now = time.monotonic()

@@ -82,11 +82,11 @@ class TrialFolder:
             write_text(self.evaluation_path, canonical_json(evaluation))
 
     def result_head(self) -> dict[str, Any] | None:
-        """``evaluation`` and ``training`` of the result; None without a result that can be read."""
+        """``evaluation``, ``training`` and ``provenance`` of the result; None without a result that can be read."""
         try:
             if not ends_whole(self.result_path):
                 return None
-            return read_members(self.result_path, ("evaluation", "training"))
+            return read_members(self.result_path, ("evaluation", "training", "provenance"))
         except (FileNotFoundError, ValueError):
             return None
 
