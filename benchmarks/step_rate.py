@@ -86,8 +86,14 @@ def label(trial: TrialSpec) -> str:
     """Objective with the parameters that are not the default, and backbone."""
     spec = trial.objective
     defaults = type(spec).parse({"name": spec.name}).parameters()
-    changed = [f"{name} {value:g}" for name, value in spec.parameters().items() if value != defaults[name]]
+    changed = [f"{name} {_brief(value)}" for name, value in spec.parameters().items() if value != defaults[name]]
     return f"{' '.join([spec.name, *changed])}, {trial.backbone.name}"
+
+
+def _brief(value: object) -> str:
+    """50 and not 50.0; booleans and names as a grid file writes them."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def small(trial: TrialSpec, *, num_images: int, source: str | None) -> ConceptDataModule:

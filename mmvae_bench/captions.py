@@ -1,6 +1,7 @@
 """Captions: concepts rendered as sequences of words, and read back.
 
-A caption says what a concept says, or less: an attribute that no word speaks of is unspecified to its reader.
+A caption says what a concept says, or less: an attribute that no word speaks of is unspecified to its reader. Texts are
+checked where configurations are, so torch is imported only inside the functions that take or return tensors.
 
 Shapes: B caption, A attribute, W word.
 """
@@ -9,16 +10,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
-from .concepts import UNSPECIFIED, Schema
-from .data.rendering import counter
+from .concepts import UNSPECIFIED, Schema, specified
+from .specs.errors import ConfigError, Problem, nearest
 from .specs.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BLANK = 0
 """The index of the blank word, with which captions are filled up at their end."""
+CAPTION_SEED = 0
+"""Seed of the captions of a dataset's images: one caption an image, fixed by its number."""
 
 
 class Captions(ABC):
@@ -28,14 +33,18 @@ class Captions(ABC):
         schema: Of the concepts.
         vocabulary: The words; the first is the blank word.
         max_words: W, the length of every caption, blanks included.
+        levels: The numbers of specified attributes, from 1 up, that concepts may have to be said in full.
     """
 
-    def __init__(self, schema: Schema, *, vocabulary: Sequence[str], max_words: int) -> None:
+    def __init__(
+        self, schema: Schema, *, vocabulary: Sequence[str], max_words: int, levels: Sequence[int] | None = None
+    ) -> None:
         if len(set(vocabulary)) != len(vocabulary):
             raise ValueError(f"the words of a vocabulary must differ, got {vocabulary}")
         if max_words < 1:
             raise ValueError(f"a caption has one or more words, got max_words={max_words}")
         self.schema, self.vocabulary, self.max_words = schema, tuple(vocabulary), max_words
+        self.levels = tuple(range(1, min(max_words, len(schema)) + 1) if levels is None else levels)
         self.token_of = {word: token for token, word in enumerate(self.vocabulary)}
 
     @abstractmethod
@@ -56,26 +65,61 @@ class Captions(ABC):
             ValueError: for a token outside the vocabulary, or a text that no concept is rendered to.
         """
 
-    def text(self, tokens: Iterable[int] | Tensor) -> str:
-        """The words of one caption, Long[W], without its blanks."""
-        row = torch.as_tensor(list(tokens), dtype=torch.long)
-        self.check(row[None])
-        return " ".join(self.vocabulary[token] for token in row.tolist() if token != BLANK)
-
-    def tokens(self, text: str) -> Tensor:
-        """The inverse of :meth:`text`: words with spaces between to Long[W], filled up with blanks.
+    @abstractmethod
+    def parse_leniently(self, tokens: Tensor) -> Tensor:
+        """:meth:`parse` for texts that a model wrote: where one contradicts itself about an attribute, or has a word in
+        a place where it means nothing, it says nothing of that attribute. What :meth:`parse` reads, this reads alike.
 
         Raises:
-            ValueError: for a word outside the vocabulary, or more words than a caption has.
+            ValueError: for a token outside the vocabulary.
+        """
+
+    def sayable(self, concepts: Tensor) -> Tensor:
+        """Which of the specified values there are words for: Long[B, A] to Bool[B, A]."""
+        return specified(concepts)
+
+    def require_sayable(self, concepts: Tensor) -> None:
+        """Raises ConfigError, naming what is missing or has no word, unless captions say all of the concepts.
+
+        Args:
+            concepts: Long[B, A], -1 where unspecified.
+        """
+        self.schema.check(concepts)
+        unsaid = specified(concepts) & ~self.sayable(concepts)
+        for row, k in unsaid.nonzero().tolist():
+            attribute = self.schema.attributes[k]
+            value = attribute.values[int(concepts[row, k])]
+            message = f"captions have no word for {attribute.name}={value}: leave {attribute.name} unspecified"
+            raise ConfigError([Problem(message, value=self.schema.format(concepts[row].tolist()))])
+
+    def text(self, tokens: Iterable[int] | Tensor) -> str:
+        """The words of one caption, Long[W], without its blanks."""
+        return " ".join(self.vocabulary[token] for token in self._row(tokens) if token != BLANK)
+
+    def indices(self, text: str) -> list[int]:
+        """The inverse of :meth:`text`: words with spaces between to W tokens, filled up with blanks.
+
+        Raises:
+            ConfigError: for words outside the vocabulary, or more words than a caption has.
         """
         words = text.split()
-        unknown = [word for word in words if word not in self.token_of]
-        if unknown:
-            raise ValueError(f"not in the vocabulary: {', '.join(unknown)}; words: {', '.join(self.vocabulary[1:])}")
+        choices = self.vocabulary[1:]
+        problems = [
+            Problem(f"not in the vocabulary: {word}", choices=choices, near=nearest(word, choices))
+            for word in dict.fromkeys(words)
+            if word not in self.token_of
+        ]
         if len(words) > self.max_words:
-            raise ValueError(f"a caption has at most {self.max_words} words, got {len(words)}: {text!r}")
-        row = [self.token_of[word] for word in words]
-        return torch.tensor(row + [BLANK] * (self.max_words - len(row)))
+            problems.append(Problem(f"a caption has at most {self.max_words} words, got {len(words)}"))
+        if problems:
+            raise ConfigError(problems, f"caption {text!r}")
+        return [self.token_of[word] for word in words] + [BLANK] * (self.max_words - len(words))
+
+    def tokens(self, text: str) -> Tensor:
+        """:meth:`indices` as Long[W]."""
+        import torch
+
+        return torch.tensor(self.indices(text), dtype=torch.long)
 
     def check(self, tokens: Tensor) -> None:
         """Raises ValueError unless ``tokens`` is Long[B, W] with every token in the vocabulary."""
@@ -86,6 +130,14 @@ class Captions(ABC):
             row, last = int(outside.nonzero()[0, 0]), len(self.vocabulary) - 1
             raise ValueError(f"caption {row} holds token {int(tokens[outside][0])}: the vocabulary has 0 to {last}")
 
+    def _row(self, tokens: Iterable[int] | Tensor) -> list[int]:
+        import torch
+
+        row = torch.as_tensor(list(tokens), dtype=torch.long)
+        self.check(row[None])
+        found: list[int] = row.tolist()
+        return found
+
 
 def caption_uniforms(index: Tensor, num: int, *, seed: int) -> Tensor:
     """Uniform numbers in (0, 1) for what captions leave to chance: Double[B, num], a function of (seed, index) alone.
@@ -95,6 +147,8 @@ def caption_uniforms(index: Tensor, num: int, *, seed: int) -> Tensor:
         num: Numbers a caption.
         seed: Of the captions.
     """
+    from .data.rendering import counter
+
     return counter.uniform(counter.keys(derive_seed("captions", seed=seed), index), num)
 
 
@@ -111,6 +165,7 @@ class PresenceCaptions(Captions):
         max_words: The length of a caption.
 
     >>> from mmvae_bench.concepts import Attribute
+    >>> import torch
     >>> schema = Schema((Attribute("Bald", ("no", "yes")), Attribute("Male", ("no", "yes"))))
     >>> captions = PresenceCaptions(schema, opposites={"Male": "Female"}, max_words=3)
     >>> captions.vocabulary
@@ -126,12 +181,25 @@ class PresenceCaptions(Captions):
             raise ValueError(f"binary attributes {schema.names}, among them those of opposites {list(opposites)}")
         super().__init__(schema, vocabulary=("-", *schema.names, *opposites.values()), max_words=max_words)
         # What each word but the blank says: value `_value` of attribute `_attribute`.
-        said = [(name, 1) for name in schema.names] + [(name, 0) for name in opposites]
-        self._attribute = torch.tensor([schema.names.index(name) for name, _ in said])
-        self._value = torch.tensor([value for _, value in said])
+        self._said = [(schema.names.index(name), 1) for name in schema.names]
+        self._said += [(schema.names.index(name), 0) for name in opposites]
+
+    @cached_property
+    def _attribute(self) -> Tensor:
+        import torch
+
+        return torch.tensor([attribute for attribute, _ in self._said])
+
+    @cached_property
+    def _value(self) -> Tensor:
+        import torch
+
+        return torch.tensor([value for _, value in self._said])
 
     def render(self, concepts: Tensor, *, index: Tensor, seed: int) -> Tensor:
         """See :meth:`Captions.render`. Unspecified attributes leave no word either."""
+        import torch
+
         self.schema.check(concepts)
         true = concepts.cpu()[:, self._attribute] == self._value
         order = caption_uniforms(index.cpu(), true.shape[1], seed=seed)
@@ -147,11 +215,44 @@ class PresenceCaptions(Captions):
         words = tokens.cpu()
         blank = words == BLANK
         gap = (blank[:, :-1] & ~blank[:, 1:]).any(1)
-        about = torch.nn.functional.one_hot(self._attribute[(words - 1).clamp(min=0)], len(self.schema))
-        about = about * ~blank[..., None]
-        for row in (gap | (about.sum(1) > 1).any(1)).nonzero()[:, 0].tolist():
+        repeated = (self._num_saying(words).sum(-1) > 1).any(1)
+        for row in (gap | repeated).nonzero()[:, 0].tolist():
             reason = "a word stands after a blank" if gap[row] else "two words speak of one attribute"
             raise ValueError(f"caption {row} is impossible, {reason}: {[self.vocabulary[t] for t in words[row]]}")
-        values = torch.where(blank, 0, self._value[(words - 1).clamp(min=0)])
-        said = (about * values[..., None]).sum(1)
-        return said.masked_fill(about.sum(1) == 0, UNSPECIFIED).to(tokens.device)
+        return self.parse_leniently(tokens)
+
+    def parse_leniently(self, tokens: Tensor) -> Tensor:
+        """See :meth:`Captions.parse_leniently`. Wherever it stands, a word counts, unless its opposite does."""
+        import torch
+
+        self.check(tokens)
+        absent, present = self._num_saying(tokens.cpu()).bool().unbind(-1)
+        said = torch.where(present, 1, 0).masked_fill(absent == present, UNSPECIFIED)
+        return said.to(tokens.device)
+
+    def sayable(self, concepts: Tensor) -> Tensor:
+        """See :meth:`Captions.sayable`: presence, and the absence of what has an opposite."""
+        import torch
+
+        words = torch.zeros(len(self.schema), 2, dtype=torch.bool)
+        words[self._attribute, self._value] = True
+        columns = torch.arange(len(self.schema))
+        said = words[columns, concepts.cpu().clamp_min(0)].to(concepts.device)
+        return said & specified(concepts)
+
+    def require_sayable(self, concepts: Tensor) -> None:
+        """See :meth:`Captions.require_sayable`."""
+        super().require_sayable(concepts)
+        most = int(specified(concepts).sum(-1).max()) if len(concepts) else 0
+        if most > self.max_words:
+            raise ConfigError(f"a caption has at most {self.max_words} words: specify no more attributes, not {most}")
+
+    def _num_saying(self, words: Tensor) -> Tensor:
+        """How many words say each value of each attribute: Long[B, W] to Long[B, A, 2], on the CPU."""
+        import torch
+
+        counts = torch.zeros(len(words), len(self.vocabulary), dtype=torch.long)
+        counts.scatter_add_(1, words, torch.ones_like(words))
+        saying = torch.zeros(len(words), len(self.schema), 2, dtype=torch.long)
+        saying[:, self._attribute, self._value] = counts[:, 1:]
+        return saying

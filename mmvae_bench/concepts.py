@@ -188,7 +188,7 @@ def keep_random(
     """Keeps ``level`` attributes of each concept, and leaves the others unspecified.
 
     Args:
-        concepts: Long[concept, attribute], fully specified.
+        concepts: Long[concept, attribute], with ``level`` or more attributes specified, the given ones among them.
         level: Number of attributes that stay specified, the given ones included: from their number to that of all.
         generator: Source of the subsets.
         given: Positions of attributes that always stay; which others do is a uniformly random subset.
@@ -199,6 +199,7 @@ def keep_random(
     if not len(given) <= level <= num_attributes:
         raise ValueError(f"level is a number of attributes from {len(given)} to {num_attributes}, got {level}")
     lots = torch.rand(concepts.shape, generator=generator, dtype=torch.float64)
+    lots[(concepts == UNSPECIFIED).to(lots.device)] = 2.0  # Above every lot drawn: last in rank.
     lots[..., list(given)] = -1.0  # Below every lot drawn: first in rank.
     ranks = lots.argsort(-1).argsort(-1)
     return concepts.masked_fill((ranks >= level).to(concepts.device), UNSPECIFIED)

@@ -5,6 +5,7 @@ Shapes: B batch, A attribute, V value, D latent dimension.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -14,6 +15,15 @@ from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.nn import functional as F
 
 from .concepts import UNSPECIFIED
+
+
+def log_mean_exp(log_weights: Tensor) -> Tensor:
+    """``log (1/K) sum_k w_k`` over the first dimension, from log w: the bound of Burda et al. (2016), Eq. 8.
+
+    >>> round(float(log_mean_exp(torch.tensor([0.0, 2.0]))), 4)
+    1.4338
+    """
+    return log_weights.logsumexp(0) - math.log(len(log_weights))
 
 
 def diagonal_normal(mean: Tensor, log_scale: Tensor) -> Distribution:

@@ -17,6 +17,7 @@ import torch
 from .data.base import ConceptDataModule
 from .evaluation.during import ScoreCurve
 from .evaluation.evaluate import Evaluation, evaluate, judge_of
+from .evaluation.latent_plane import write_latent_plane
 from .evaluation.samples import write_samples
 from .failures import explain
 from .files import read_json, remove_leftovers, write_json, write_text
@@ -34,6 +35,7 @@ from .training.fit import Control, Fitted, TrainingInterrupted, fit
 from .trial_folder import (
     CHECKPOINT_FILE,
     EVALUATION_FILE,
+    PLANE_FILE,
     RESULT_FILE,
     SAMPLES_FILE,
     SPEC_FILE,
@@ -74,7 +76,9 @@ def build_data(spec: TrialSpec) -> ConceptDataModule:
 
 def build_objective(spec: TrialSpec) -> Objective:
     """The objective of a trial on its networks, with the initial weights of its seed."""
-    backbone = spec.backbone.build(schema=spec.dataset.schema(), image_shape=spec.dataset.image_shape())
+    captions = spec.dataset.texts()
+    texts = {} if captions is None else {"captions": captions}
+    backbone = spec.backbone.build(schema=spec.dataset.schema(), image_shape=spec.dataset.image_shape(), **texts)
     objective = spec.objective.build(backbone, seed=spec.seed)
     assert isinstance(objective, Objective)
     return objective
@@ -121,7 +125,7 @@ def run_locked(directory: Path, *, device: str | None = None, record: Record = l
     if result is not None:
         return TrialResult(directory, result)
     status = begin(directory, steps=0)
-    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, STATUS_FILE):
+    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, PLANE_FILE, STATUS_FILE):
         remove_leftovers(directory / name)
     try:
         with _stop_requests() as stop:
@@ -299,6 +303,7 @@ def _evaluate(
     objective = objective.to(device).eval()
     evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
     write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE)
+    write_latent_plane(objective, data, directory / PLANE_FILE, device=device)
     result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
     write_json(directory / RESULT_FILE, result)
     return TrialResult(directory, result)
@@ -342,6 +347,7 @@ def _result(
             "split": getattr(spec.dataset, "split_seed", None),
             "evaluation": spec.evaluation.seed,
         },
+        "left_out": evaluation.left_out,
         "scores": [score.to_json() for score in evaluation.scores],
     }
 

@@ -10,6 +10,7 @@ from .specs.trial import SPEC_VERSION, TrialSpec
 
 SPEC_FILE, EVALUATION_FILE, RESULT_FILE = "spec.json", "evaluation.json", "result.json"
 CHECKPOINT_FILE, TRAINING_LOG, SAMPLES_FILE = "last.ckpt", "log.jsonl", "samples.png"
+PLANE_FILE = "latent_plane.npz"
 
 
 def read_trial(directory: Path) -> TrialSpec:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mmvae_bench.captions import PresenceCaptions
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.specs.datasets.celeba18 import SCHEMA, CelebA18Spec
+from mmvae_bench.specs.errors import ConfigError
 
 CAPTIONS = CelebA18Spec().captions()
 MALE = SCHEMA.names.index("Male")
@@ -134,3 +135,32 @@ def test_captions_longer_than_the_vocabulary_are_blank_at_the_end() -> None:
         [1, 0, 0, 0],
         [2, 0, 0, 0],
     ]
+
+
+def test_lenient_reading_passes_over_contradictions() -> None:
+    texts = ["Bald Bald Smiling", "Male Female Bangs", "Female"]
+    tokens = torch.stack([CAPTIONS.tokens(text) for text in texts])
+    read = CAPTIONS.parse_leniently(tokens)
+    assert [SCHEMA.format(row) for row in read.tolist()] == ["Bald=yes, Smiling=yes", "Bangs=yes", "Male=no"]
+
+
+@given(concepts, st.integers(0, 10**9))
+@settings(max_examples=40, deadline=None)
+def test_lenient_reading_of_a_possible_caption_is_reading(concept: list[int], index: int) -> None:
+    tokens = render(concept, index)
+    assert torch.equal(CAPTIONS.parse_leniently(tokens), CAPTIONS.parse(tokens))
+
+
+def test_what_cannot_be_said_is_named() -> None:
+    CAPTIONS.require_sayable(SCHEMA.parse("Male=no, Bald=yes")[None])
+    with pytest.raises(ConfigError, match="no word for Bald=no: leave Bald unspecified"):
+        CAPTIONS.require_sayable(SCHEMA.parse("Male=yes, Bald=no")[None])
+    with pytest.raises(ConfigError, match="at most 9 words: specify no more attributes, not 18"):
+        CAPTIONS.require_sayable(torch.ones(1, 18, dtype=torch.long))
+
+
+def test_an_unknown_word_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        CAPTIONS.indices("Smilling Male Bald_")
+    assert [problem.near for problem in caught.value.problems] == ["Smiling", "Bald"]
+    assert "Wearing_Hat" in str(caught.value)

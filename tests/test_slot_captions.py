@@ -7,6 +7,7 @@ from mmvae_bench.captions import BLANK
 from mmvae_bench.concepts import UNSPECIFIED
 from mmvae_bench.slot_captions import SlotCaptions
 from mmvae_bench.specs.datasets.two_object_clevr import SCHEMA
+from mmvae_bench.specs.errors import ConfigError
 
 
 @pytest.fixture
@@ -49,3 +50,21 @@ def test_a_word_in_another_place_is_refused(captions: SlotCaptions) -> None:
         captions.parse(captions.tokens("red small metal cube behind large gray rubber sphere")[None])
     with pytest.raises(ValueError, match="not in the vocabulary: tiny"):
         captions.tokens("tiny red metal cube behind large gray rubber sphere")
+
+
+def test_lenient_reading_passes_over_misplaced_words(captions: SlotCaptions) -> None:
+    tokens = captions.tokens("red small metal cube behind large gray rubber sphere")
+    read = captions.parse_leniently(tokens[None])[0]
+    expected = "material_1=metal, shape_1=cube, relation=behind, "
+    assert SCHEMA.format(read.tolist()) == expected + "size_2=large, colour_2=gray, material_2=rubber, shape_2=sphere"
+    concepts = random_concepts(500, partial=True)
+    tokens = captions.render(concepts, index=torch.arange(500), seed=0)
+    assert torch.equal(captions.parse_leniently(tokens), concepts)
+
+
+def test_a_concept_that_is_not_whole_cannot_be_said(captions: SlotCaptions) -> None:
+    concept = random_concepts(1, partial=False)
+    captions.require_sayable(concept)
+    concept[0, [1, 8]] = UNSPECIFIED
+    with pytest.raises(ConfigError, match=r"names every attribute.*: give colour_1, shape_2"):
+        captions.require_sayable(concept)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..captions import Captions
 from ..concepts import Schema
 from ..randomness import own_randomness
 from ..specs.components import BackboneSpec
@@ -19,10 +20,26 @@ from ..specs.seeds import derive_seed
 
 
 class Backbone(ABC):
-    """A family of networks for images of one shape and concepts of one schema."""
+    """A family of networks for images of one shape and concepts of one schema, or captions of those.
 
-    def __init__(self, spec: BackboneSpec, *, schema: Schema, image_shape: tuple[int, int, int]) -> None:
-        self.spec, self.schema, self.image_shape = spec, schema, image_shape
+    Args:
+        spec: Its parameters.
+        schema: Of the concepts.
+        image_shape: (C, H, W).
+        captions: Given in the text view, where every ``concept_`` network and the joint encoder has Long[B, W] tokens
+            in the place of Long[B, A] concepts; None in the attribute view. Families without ``text`` among their
+            spec's ``views`` are never given any.
+    """
+
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        *,
+        schema: Schema,
+        image_shape: tuple[int, int, int],
+        captions: Captions | None = None,
+    ) -> None:
+        self.spec, self.schema, self.image_shape, self.captions = spec, schema, image_shape, captions
 
     @property
     def latent_size(self) -> int:
@@ -32,7 +49,8 @@ class Backbone(ABC):
     def with_latent_size(self, latent_size: int) -> Backbone:
         """The same family over another number of latent dimensions: for a decoder that is told more than z."""
         spec = self.spec.model_copy(update={"latent_size": latent_size})
-        backbone = spec.build(schema=self.schema, image_shape=self.image_shape)
+        texts = {} if self.captions is None else {"captions": self.captions}
+        backbone = spec.build(schema=self.schema, image_shape=self.image_shape, **texts)
         assert isinstance(backbone, Backbone)
         return backbone
 
@@ -42,11 +60,11 @@ class Backbone(ABC):
 
     @abstractmethod
     def concept_encoder(self) -> nn.Module:
-        """q(z|y_O): Long[B, A] (-1 where unspecified) to a diagonal normal over Float[B, D]."""
+        """q(z|y_O): Long[B, A] (-1 where unspecified), or captions, to a diagonal normal over Float[B, D]."""
 
     @abstractmethod
     def joint_encoder(self) -> nn.Module:
-        """q(z|x,y): images and fully specified concepts to a diagonal normal over Float[B, D]."""
+        """q(z|x,y): images and fully specified concepts, or captions, to a diagonal normal over Float[B, D]."""
 
     @abstractmethod
     def image_decoder(self) -> nn.Module:
@@ -54,7 +72,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def concept_decoder(self) -> nn.Module:
-        """p(y|z): Float[B, D] to a distribution over Long[B, A]."""
+        """p(y|z): Float[B, D] to a distribution over Long[B, A], or over captions, Long[B, W]."""
 
 
 def seeded(build: Callable[[], nn.Module], *, seed: int, name: str) -> nn.Module:

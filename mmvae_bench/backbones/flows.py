@@ -12,14 +12,14 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, constraints
 
 from ..concepts import Schema
-from .layers import mlp
+from .layers import Eager, mlp
 
 
 @contextmanager
@@ -148,18 +148,13 @@ def _coupling(kept: Tensor, *, context_size: int, hidden: int) -> GeneralCouplin
     return coupling
 
 
-class _Eager(nn.Module):
-    """A network that training does not compile."""
+class ConditionalFlow(Eager):
+    """q(z|y): a standard normal through a flow whose every coupling is told the concept, or its caption.
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Does nothing: a flow breaks a compiled graph at every coupling."""
-
-
-class ConditionalFlow(_Eager):
-    """q(z|y_O): a standard normal through a flow whose every coupling is told the concept.
+    It is left eager: a flow breaks a compiled graph at every coupling.
 
     Args:
-        features: Long[B, A] (-1 where unspecified) to Float[B, F].
+        features: Long[B, A] (-1 where unspecified), or captions, to Float[B, F].
         num_features: F.
         latent_size: D.
     """
@@ -170,7 +165,7 @@ class ConditionalFlow(_Eager):
         self.flow = RealNVP(latent_size, context_size=num_features)
 
     def forward(self, concept: Tensor) -> Distribution:
-        """Long[B, A] to a distribution over Float[B, D]."""
+        """Long[B, A], or captions, Long[B, W], to a distribution over Float[B, D]."""
         with _full_precision(concept):
             context = self.features(concept)
         zeros = torch.zeros(*context.shape[:-1], self.latent_size, dtype=context.dtype, device=context.device)
@@ -178,7 +173,7 @@ class ConditionalFlow(_Eager):
         return result
 
 
-class UnconditionalFlow(_Eager):
+class UnconditionalFlow(Eager):
     """q(z): a standard normal through a flow, for the aggregate of all images.
 
     Args:
@@ -198,7 +193,7 @@ class UnconditionalFlow(_Eager):
         return result
 
 
-class FlowPosterior(_Eager):
+class FlowPosterior(Eager):
     """q(z|x) or q(z|y): the normal of an encoder, pushed through a flow that is the same for all inputs.
 
     Senellart et al. (2023). What an encoder does with unspecified attributes, this does too.

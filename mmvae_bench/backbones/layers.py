@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,13 @@ from torch.distributions import Distribution
 from ..concepts import Schema
 from ..distributions import FactorisedCategorical, diagonal_normal, product_of_experts
 from ..pixels import ImageLikelihood
+
+
+class Eager(nn.Module):
+    """A network that training does not compile."""
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing: the network would break a compiled graph."""
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
@@ -108,8 +116,8 @@ class JointEncoder(nn.Module):
 
     Args:
         trunk: Images to features.
-        values: Concepts to the features of their values.
-        concept: The values' features to those of the concept.
+        values: Concepts to the features of their values, or captions to theirs.
+        concept: These features to those of the concept.
         join: Applied to both, side by side, before the fully connected layers; None: nothing.
         sizes: Of the fully connected layers, their input first.
         latent_size: D.
@@ -118,7 +126,7 @@ class JointEncoder(nn.Module):
     def __init__(
         self,
         trunk: nn.Module,
-        values: ValueFeatures,
+        values: nn.Module,
         concept: nn.Module,
         *,
         join: nn.Module | None = None,
@@ -132,7 +140,7 @@ class JointEncoder(nn.Module):
         self.head = GaussianHead(sizes[-1], latent_size)
 
     def forward(self, image: Tensor, concept: Tensor) -> Distribution:
-        """Images and fully specified concepts to a diagonal normal over Float[B, D]."""
+        """Images and fully specified concepts, or captions, to a diagonal normal over Float[B, D]."""
         features = torch.cat([self.trunk(image), self.concept(self.values(concept))], dim=-1)
         return diagonal_normal(*self.head(self.hidden(self.join(features))))
 

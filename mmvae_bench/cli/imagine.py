@@ -14,7 +14,7 @@ from ..trial_folder import read_trial
 def imagine(
     trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="The trial's folder.")],
     concept: Annotated[
-        str, typer.Argument(metavar="CONCEPT", help='Attributes and values, such as "digit=6, scale=small".')
+        str, typer.Argument(metavar="CONCEPT", help='Such as "digit=6, scale=small"; or a caption (view text).')
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write, a PNG file.")],
     num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="How many images.")] = 10,
@@ -27,7 +27,10 @@ def imagine(
         raise ConfigError([Problem("the picture is a PNG file", ("--out",), str(out), near=near)])
 
     # The concept is checked before anything heavy is imported.
-    indices = read_trial(trial_dir).dataset.schema().indices(concept)
+    dataset = read_trial(trial_dir).dataset
+    captions = dataset.texts()
+    is_caption = captions is not None and "=" not in concept
+    _ = captions.indices(concept) if captions is not None and is_caption else dataset.schema().indices(concept)
 
     import torch
     from torchvision.transforms.functional import to_pil_image
@@ -38,7 +41,8 @@ def imagine(
 
     model = load(trial_dir)
     generator = torch.Generator().manual_seed(seed)
-    images = model.imagine(torch.tensor(indices), num_samples=num_samples, mean=mean, generator=generator)
+    asked = concept if is_caption else model.schema.parse(concept)
+    images = model.imagine(asked, num_samples=num_samples, mean=mean, generator=generator)
     size = max(1, 96 // images.shape[-1])
     images = images.repeat_interleave(size, -1).repeat_interleave(size, -2)
     with atomic_path(out) as temporary:

@@ -11,7 +11,15 @@ from pydantic.fields import FieldInfo
 
 from ..evaluation.protocols import PROTOCOL_RULES, ProtocolRule
 from ..specs.base import ComponentSpec
-from ..specs.components import DatasetSpec, ObjectiveSpec, backbones, classifiers, datasets, objectives
+from ..specs.components import (
+    BackboneSpec,
+    DatasetSpec,
+    ObjectiveSpec,
+    backbones,
+    classifiers,
+    datasets,
+    objectives,
+)
 from ..specs.errors import ConfigError, unknown
 from ..specs.registry import Registry
 
@@ -30,6 +38,8 @@ def list_parts(
 ) -> None:
     """List what a grid file can name, with defaults."""
     entries = describe_kind(kind)
+    for error in unusable(kind):
+        typer.echo(f"warning: {error}", err=True)
     typer.echo(json.dumps(entries) if as_json else "\n\n".join("\n".join(_lines(entry)) for entry in entries))
 
 
@@ -43,7 +53,12 @@ def describe_kind(kind: str) -> list[dict[str, Any]]:
         return [_protocol(rule) for rule in PROTOCOL_RULES.values()]
     if kind not in REGISTRIES:
         raise ConfigError([unknown("kind of part", kind, KINDS)])
-    return [_component(REGISTRIES[kind].get(name)) for name in REGISTRIES[kind].names()]
+    return [_component(REGISTRIES[kind].get(name)) for name in REGISTRIES[kind].usable()[0]]
+
+
+def unusable(kind: str) -> list[ConfigError]:
+    """Why parts that other packages register cannot be listed."""
+    return REGISTRIES[kind].usable()[1] if kind in REGISTRIES else []
 
 
 def _component(spec: type[ComponentSpec]) -> dict[str, Any]:
@@ -55,6 +70,9 @@ def _component(spec: type[ComponentSpec]) -> dict[str, Any]:
         entry["partial_concepts"] = spec.partial_concepts
         entry["likelihoods"] = sorted(spec.likelihoods)
         entry["can"] = list(_answers(spec))
+        entry["views"] = list(spec.views())
+    if issubclass(spec, BackboneSpec):
+        entry["views"] = list(spec.views)
     if issubclass(spec, DatasetSpec) and not any(field.is_required() for field in fields.values()):
         entry["attributes"] = spec.parse({}).schema().to_dict()
     entry["parameters"] = [_parameter(key, field) for key, field in fields.items() if key != "name"]
@@ -73,7 +91,7 @@ def _answers(spec: type[ObjectiveSpec]) -> Iterator[str]:
 
 def _parameter(key: str, field: FieldInfo) -> dict[str, Any]:
     default = None if field.is_required() else field.get_default(call_default_factory=True)
-    entry = {"name": field.alias or key, "default": default, "meaning": field.description or ""}
+    entry = {"name": field.alias or key, "default": default, "meaning": " ".join((field.description or "").split())}
     if field.is_required():
         entry["required"] = True
     if get_origin(field.annotation) is Literal:
@@ -96,7 +114,7 @@ def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
     yield entry["name"]
     yield f"    {entry['summary']}"
     yield f"    {entry['reference']}"
-    for key in ("posteriors", "likelihoods", "stages", "can"):
+    for key in ("posteriors", "likelihoods", "stages", "can", "views"):
         if key in entry:
             yield f"    {key}: {', '.join(entry[key])}"
     for name, values in entry.get("attributes", {}).items():

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..concepts import Schema
 from ..specs.components import DatasetSpec
 from ..specs.seeds import derive_seed
+from .captioned import CaptionedStore
 
 PARTITIONS = ("train", "val", "test")
 
@@ -42,6 +43,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    @property
+    def description(self) -> Tensor:
+        """What y is: the captions, Long[B, T], in the text view, else the concepts, Long[B, A]."""
+        return self.concept if self.tokens is None else self.tokens
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
@@ -146,6 +152,8 @@ class ConceptDataModule(pl.LightningDataModule):
         self.spec = spec
         self.schema: Schema = spec.schema()
         self.image_shape: tuple[int, int, int] = spec.image_shape()
+        self.captions = spec.texts()
+        """How y is said in words in the text view; None where y is the concept."""
         self._store: ImageStore | None = None
         self.workers: int | None = None
         """Processes that make images where :attr:`parallel`: None for one a CPU core, 0 for this process itself."""
@@ -157,9 +165,11 @@ class ConceptDataModule(pl.LightningDataModule):
 
     @property
     def store(self) -> ImageStore:
-        """The images; needs :meth:`setup`."""
+        """The images, in the text view with their captions; needs :meth:`setup`."""
         if self._store is None:
             raise RuntimeError("call prepare_data() and setup() first")
+        if self.captions is not None and not isinstance(self._store, CaptionedStore):
+            self._store = CaptionedStore(self._store, self.captions)
         return self._store
 
     def setup(self, stage: str | None = None) -> None:
@@ -192,6 +202,14 @@ class ConceptDataModule(pl.LightningDataModule):
     def concepts(self, partition: str, *, split: str | None = None) -> Tensor:
         """Long[n, A]: the concepts of a partition."""
         return self.store.concepts[self.rows(partition, split=split)]
+
+    def said(self, partition: str) -> Tensor:
+        """Long[n, A]: what y says of the images of a partition. Their concepts; in the text view what their captions
+        tell of them, -1 where nothing."""
+        store, rows = self.store, self.rows(partition)
+        if not isinstance(store, CaptionedStore):
+            return store.concepts[rows]
+        return store.captions.parse(store.tokens[rows])
 
     def describe(self) -> dict[str, Any]:
         """What ``mmvae-bench data describe`` prints: plain JSON. Needs :meth:`setup`."""

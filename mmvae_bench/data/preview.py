@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2.functional import to_pil_image
 
+from ..captions import CAPTION_SEED
 from ..concepts import Schema
 from ..files import atomic_path
 from ..specs.errors import BenchmarkError
@@ -137,7 +138,7 @@ def _captions(data: ConceptDataModule, batch: Batch) -> list[str] | None:
         captions = data.spec.captions()
     except BenchmarkError:
         return None
-    tokens = captions.render(batch.concept, index=batch.index, seed=0)
+    tokens = captions.render(batch.concept, index=batch.index, seed=CAPTION_SEED)
     return [captions.text(row) for row in tokens]
 
 

@@ -16,6 +16,7 @@ from ..specs.components import classifiers
 from ..specs.trial import EvaluationSpec
 from .classifier import ObservationClassifier
 from .classifier_training import Progress, observation_classifier
+from .likelihood import likelihood_scores
 from .named import named_query_scores
 from .protocols import PROTOCOL_RULES
 from .queries import Queries, fixed_queries, named_queries
@@ -24,6 +25,7 @@ from .references import TrainingConcepts
 from .sampling import predictions_of
 from .score import Score
 from .scoring import Intervals, Judge, num_unmatched
+from .texts import prior_scores, text_scores
 from .watched import real_frequency_scores, watched_scores
 
 
@@ -36,11 +38,14 @@ class Evaluation:
         classifier: The judge.
         unmatched: Queries that no held-out real image satisfies, by ``partition/level``: left out of the ceiling of
             correctness, not of correctness itself.
+        left_out: Likelihoods and comparisons that were asked and that the objective's mathematics does not give, with
+            the reason.
     """
 
     scores: list[Score]
     classifier: ObservationClassifier
     unmatched: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def evaluate(
@@ -55,6 +60,7 @@ def evaluate(
 
     Images are drawn once for each query and shared by the protocols. A model without q(z|y) has no 3 C's, one without
     q(z|x) no description accuracy, and one that takes full concepts only is asked at the highest level only.
+    Likelihoods and images from the prior are asked where the evaluation wants any, each where the model has it.
     The queries and the attributes that a dataset names (``named_queries``, ``watched_attributes``) have scores of their
     own.
 
@@ -63,7 +69,8 @@ def evaluate(
         data: After ``setup()``; the trial's own, whose training partition gives the references.
         evaluation: What to ask.
         device: Where networks run.
-        progress: Called with ``"classifier"`` or ``"imagine"``, how much of it is done and in all.
+        progress: Called with ``"classifier"``, ``"imagine"``, ``"likelihood"`` or ``"prior"``, how much of it is
+            done and in all.
     """
     device = torch.device(device)
     model.to(device)
@@ -82,23 +89,43 @@ def evaluate(
         watched = data.spec.watched_attributes
         scores: list[Score] = []
         unmatched: dict[str, int] = {}
+        left_out: dict[str, str] = {}
+        rules = [PROTOCOL_RULES[protocol] for protocol in evaluation.protocols]
         for partition in evaluation.partitions:
             asked = []
             for queries in answerable(model, fixed_queries(data, evaluation, partition)):
                 predictions = ask(queries)
                 asked.append((queries, predictions))
-                for protocol in evaluation.protocols:
-                    scores += judge.scores(PROTOCOL_RULES[protocol], queries, predictions)
+                for rule in rules:
+                    if rule.asks == "queries":
+                        scores += judge.scores(rule, queries, predictions)
                 unmatched[f"{partition}/{queries.level}"] = num_unmatched(classifier.held_out, queries.concepts)
             scores += watched_scores(judge, watched, asked, num_samples=evaluation.num_samples)
             for queries in answerable(model, named_queries(data, evaluation, partition)):
                 scores += named_query_scores(judge, queries, ask(queries))
+            if model.can_imagine and any(rule.asks == "texts" for rule in rules):
+                scores += text_scores(
+                    model, classifier, data, judge, partition, seed=evaluation.seed, progress=progress
+                )
             if model.can_describe:
                 scores += description_scores(model, data, partition, intervals, device=device)
             scores.append(elbo_score(model, data, partition, intervals, device=device))
+            if evaluation.likelihood_images:
+                bounded = likelihood_scores(
+                    model, data, evaluation, partition, intervals, device=device, progress=progress
+                )
+                scores += bounded.scores
+                left_out |= bounded.left_out
+            if evaluation.prior_images:
+                found, reasons = prior_scores(
+                    model, classifier, data, judge, partition, num_images=evaluation.prior_images,
+                    seed=evaluation.seed, device=device, progress=progress,
+                )  # fmt: skip
+                scores += found
+                left_out |= reasons
         scores += classifier_scores(classifier, data, intervals)
         scores += real_frequency_scores(judge, watched)
-    return Evaluation(scores, classifier, unmatched)
+    return Evaluation(scores, classifier, unmatched, left_out)
 
 
 def judge_of(
@@ -129,4 +156,4 @@ def answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
     """Those of the queries that the model's mathematics can answer."""
     if not model.can_imagine:
         return []
-    return [each for each in queries if model.spec.partial_concepts or each.level == len(model.schema)]
+    return [each for each in queries if model.takes_partial_concepts or each.level == len(model.schema)]

@@ -1,7 +1,7 @@
 """The protocols: how one set of samples becomes scores. Free of torch: the command line lists them.
 
 ``official`` is what the released code of Vedantam et al. (2018) computes, ``paper`` what the paper writes, and
-``corrected`` what is right where attributes depend on each other.
+``corrected`` what is right where attributes depend on each other. ``cremer`` is what Cremer and Kushman (2018) compute.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class ProtocolRule:
         target: The distribution that the values of an unspecified attribute are held against: uniform, the training
             marginal p(y_k), or p(y_k|y_O) in training, smoothed towards the marginal.
         base: Of the logarithm in the Jensen-Shannon divergence.
+        asks: What is imagined: the fixed queries, shared by the protocols that ask them, or the texts of real images.
+        image: What the classifier is shown: a sample of p(x|z), or its mean.
     """
 
     name: Protocol
@@ -39,6 +41,8 @@ class ProtocolRule:
     num_samples: int | None
     target: Target
     base: float
+    asks: Literal["queries", "texts"] = "queries"
+    image: Literal["sample", "mean"] = "sample"
 
 
 _RULES = (
@@ -65,6 +69,16 @@ _RULES = (
         num_samples=None,
         target="conditional",
         base=2.0,
+    ),
+    ProtocolRule(
+        name="cremer",
+        summary="the texts of real images in full, one z a text, the mean image: correctness alone",
+        reference="Cremer and Kushman 2018, table 1 and section 5.4",
+        num_samples=1,
+        target="marginal",
+        base=2.0,
+        asks="texts",
+        image="mean",
     ),
 )
 PROTOCOL_RULES: Mapping[Protocol, ProtocolRule] = {rule.name: rule for rule in _RULES}

@@ -2,7 +2,8 @@
 
 On ``iid`` splits: every combination of values, several times, at each level; a level is a number of specified
 attributes, and which ones stay is drawn uniformly for each query, but for the given ones (``Schema.given``), which
-always do. On ``comp``: the combinations held out, in full. Datasets name further queries of their own.
+always do. On ``comp``: the combinations held out, in full. Datasets name further queries of their own. In the text
+view only what captions can say is asked: of a concept as many attributes as the level, among those that have words.
 Nothing here depends on the objective, so scores can be compared query by query.
 
 Shapes: Q query, A attribute, N image.
@@ -17,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..concepts import Schema, keep_random, specified
+from ..captions import Captions
+from ..concepts import UNSPECIFIED, Schema, keep_random, specified
 from ..data.base import ConceptDataModule
 from ..metrics.functional import satisfied
 from ..specs.errors import ConfigError, Problem
@@ -66,6 +68,7 @@ def fixed_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition
         evaluation=evaluation,
         concepts=data.concepts,
         combinations=None if parts is None else torch.tensor(parts[partition], dtype=torch.long),
+        captions=data.captions,
     )
 
 
@@ -78,6 +81,7 @@ def make_queries(
     evaluation: EvaluationSpec,
     concepts: Callable[[str], Tensor],
     combinations: Tensor | None = None,
+    captions: Captions | None = None,
 ) -> list[Queries]:
     """The queries of a partition, from the highest level down.
 
@@ -96,6 +100,8 @@ def make_queries(
         evaluation: Levels, repeats, the largest number of concepts, and seed.
         concepts: Gives the concepts of the images of a partition, Long[N, A]; called where they are needed.
         combinations: Long[C, A], those that the split gives the partition; None where it does not divide them.
+        captions: That must be able to say a query; None: anything can be asked. A concept with fewer words than a level
+            has attributes gives it no query, and a level without queries is left out.
     """
     identity = {
         "names": list(schema.names),
@@ -107,6 +113,8 @@ def make_queries(
         "seed": evaluation.seed,
     }
     levels = evaluation.levels or schema.default_levels
+    if captions is not None:
+        levels = tuple(level for level in levels if level in captions.levels)
     compositional = split == COMPOSITIONAL
     if compositional:
         levels = tuple(level for level in levels if level == len(schema))
@@ -126,12 +134,16 @@ def make_queries(
         if largest is not None and largest < len(distinct):
             distinct = _drawn(distinct, largest, "query combinations", identity)
         full = distinct.repeat(evaluation.query_repeats, 1)
+    if captions is not None:
+        full = full.masked_fill(~captions.sayable(full), UNSPECIFIED)
     groups = full.unique(dim=0, return_inverse=True)[1]
     queries = []
     for level in sorted(levels, reverse=True):
         generator = _generator("queries", identity | {"level": level})
-        kept = keep_random(full, level, generator=generator, given=schema.given_positions)
-        queries.append(Queries(partition, level, kept, groups))
+        enough = specified(full).sum(1) >= level
+        kept = keep_random(full[enough], level, generator=generator, given=schema.given_positions)
+        if len(kept):
+            queries.append(Queries(partition, level, kept, groups[enough]))
     return queries
 
 
@@ -141,7 +153,8 @@ def is_listed(schema: Schema) -> bool:
 
 
 def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition: str) -> list[Queries]:
-    """The queries that the dataset names, each asked ``query_repeats`` times, as one concept in several rows.
+    """The queries that the dataset names, each asked ``query_repeats`` times, as one concept in several rows; in the
+    text view those that captions can say.
 
     Raises:
         ConfigError: where a concept is none of the schema's, or leaves a given attribute unspecified.
@@ -149,6 +162,8 @@ def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition
     found = []
     for name, text in data.spec.named_queries().items():
         concept = data.schema.parse(text)
+        if data.captions is not None and not _can_be_said(concept, data.captions):
+            continue
         lacking = [data.schema.names[k] for k in data.schema.given_positions if concept[k] < 0]
         if lacking:
             raise ConfigError([Problem(f"query {name!r} must specify {', '.join(lacking)}", value=repr(text))])
@@ -156,6 +171,15 @@ def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition
         groups = torch.zeros(len(asked), dtype=torch.long)
         found.append(Queries(partition, int(specified(concept).sum()), asked, groups, name))
     return found
+
+
+def _can_be_said(concept: Tensor, captions: Captions) -> bool:
+    """Whether a caption says all of a concept, Long[A]."""
+    try:
+        captions.require_sayable(concept[None])
+    except ConfigError:
+        return False
+    return True
 
 
 def novel_concepts(held_out: Tensor, training: Tensor) -> Tensor:

@@ -27,11 +27,19 @@ BATCH_SIZE = 50
 """Images a batch; the interval of the ELBO resamples batches."""
 
 
-def real_batches(data: ConceptDataModule, partition: str, *, seed: int, device: torch.device) -> Iterator[Batch]:
-    """Batches of 50 of at most 2,000 images of a partition, always the same ones."""
+def real_batches(
+    data: ConceptDataModule,
+    partition: str,
+    *,
+    seed: int,
+    device: torch.device,
+    limit: int = MAX_IMAGES,
+    batch_size: int = BATCH_SIZE,
+) -> Iterator[Batch]:
+    """Batches of at most ``limit`` images of a partition, always the same ones; of fewer, the first of these."""
     rows = data.rows(partition).cpu()
     generator = torch.Generator().manual_seed(derive_seed("real images", seed=seed, partition=partition))
-    for part in rows[torch.randperm(len(rows), generator=generator)[:MAX_IMAGES]].split(BATCH_SIZE):
+    for part in rows[torch.randperm(len(rows), generator=generator)[:limit]].split(batch_size):
         yield data.store.batch(part).to(device)
 
 
@@ -40,14 +48,16 @@ def description_scores(
 ) -> list[Score]:
     """Accuracy of ``describe`` over all attributes and by attribute, between 1 and always saying the majority value.
 
-    The majority value of an attribute is that of the training partition. Where the schema has given attributes there is
-    no ceiling: an image does not tell what they are (of which object the caption speaks first), and nobody tells it to
-    ``describe``.
+    In the text view the truth is what an image's caption says, and that it does not speak of an attribute is a value of
+    its own: both texts must say the same, or nothing. The majority value of an attribute is that of the training
+    partition. Where the schema has given attributes there is no ceiling: an image does not tell what they are (of which
+    object the caption speaks first), and nobody tells it to ``describe``.
     """
     described, truth = [], []
     for batch in real_batches(data, partition, seed=intervals.seed, device=device):
         described.append(model.describe(batch.image).cpu())
-        truth.append(batch.concept.cpu())
+        said = batch.concept if data.captions is None else data.captions.parse(batch.description)
+        truth.append(said.cpu())
     return _accuracy_scores(
         "description_accuracy",
         torch.cat(described),
@@ -100,7 +110,7 @@ def _accuracy_scores(
     partition: str,
     ceiling: float = 1.0,
 ) -> list[Score]:
-    majority = data.concepts("train").mode(0).values.cpu()
+    majority = _majority(data, as_said=metric == "description_accuracy")
     scored = list(data.schema.scored_positions)
     right, floor = (predictions == concepts).double(), (concepts == majority).double().mean(0)
 
@@ -119,6 +129,12 @@ def _accuracy_scores(
 
     by_attribute = [score(right[:, k], floor[k], data.schema.names[k]) for k in scored]
     return [score(right[:, scored].mean(1), floor[scored].mean()), *by_attribute]
+
+
+def _majority(data: ConceptDataModule, *, as_said: bool) -> Tensor:
+    """Long[A]: the most frequent value of each attribute in training, as concepts have it or as y says it."""
+    concepts = data.said("train") if as_said else data.concepts("train")
+    return concepts.mode(0).values.cpu()
 
 
 @contextmanager

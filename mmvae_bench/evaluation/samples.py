@@ -140,7 +140,7 @@ def _shown(model: Objective, data: ConceptDataModule, *, seed: int) -> list[Quer
     shown, evaluation = [], EvaluationSpec(seed=seed)
     asked = [*fixed_queries(data, evaluation, "test"), *named_queries(data, evaluation, "test")[:MAX_NAMED]]
     for queries in asked:
-        if model.spec.partial_concepts or queries.level == len(model.schema):
+        if model.takes_partial_concepts or queries.level == len(model.schema):
             generator = torch.Generator().manual_seed(derive_seed("shown queries", seed=seed, level=queries.level))
             number = ROWS_A_LEVEL if data.spec.split != "comp" else 4 * ROWS_A_LEVEL
             chosen = torch.randperm(len(queries), generator=generator)[: 1 if queries.name else number]

@@ -28,14 +28,15 @@ def predictions_of(
     *,
     num_samples: int,
     seed: int,
+    mean: bool = False,
     progress: Progress | None = None,
 ) -> Tensor:
     """The values of all attributes in ``num_samples`` images of every query: Long[Q, S, A], on the CPU.
 
-    For each query z ~ q(z|y_O), then an image x ~ p(x|z), a sample and not the mean; then the value of each attribute
-    that the classifier finds most probable, when told the given ones. The randomness of a chunk is derived from the
-    evaluation's seed, the split, the partition, the level, the name of a named query and the chunk: it is the same for
-    every objective.
+    For each query z ~ q(z|y_O), then an image x ~ p(x|z), a sample and not the mean unless that is asked for; then the
+    value of each attribute that the classifier finds most probable, when told the given ones. The randomness of a
+    chunk is derived from the evaluation's seed, the split, the partition, the level, the name of a named query and the
+    chunk: it is the same for every objective.
 
     Args:
         model: With q(z|y).
@@ -44,6 +45,7 @@ def predictions_of(
         queries: Q concepts.
         num_samples: S.
         seed: Of the evaluation.
+        mean: Show the classifier E[x|z].
         progress: Called with ``"imagine"``, the images done and in all.
     """
     told: dict[str, object] = {"split": data.spec.split, "split_seed": data.spec.split_seed}
@@ -59,7 +61,8 @@ def predictions_of(
                 "samples", **told, seed=seed, partition=queries.partition, level=queries.level, chunk=[start, first]
             )
             number = min(samples_at_once, num_samples - first)
-            images = model.imagine(concepts, num_samples=number, generator=torch.Generator().manual_seed(chunk))
+            generator = torch.Generator().manual_seed(chunk)
+            images = model.imagine(concepts, num_samples=number, mean=mean, generator=generator)
             asked = concepts.repeat_interleave(number, 0)
             read = classifier.predict(images.flatten(0, 1), given=asked)
             columns.append(read.cpu().unflatten(0, (len(concepts), number)))

@@ -14,10 +14,11 @@ class Score:
 
     Attributes:
         metric: correctness, coverage, joint_divergence, compositionality, description_accuracy, classifier_accuracy,
-            named_query, named_query_all, frequency_unspecified, frequency_real, elbo, ...
+            named_query, named_query_all, frequency_unspecified, frequency_real, elbo, log_px_given_y, log_px, ...
         partition: ``val`` or ``test``.
         value: As a fraction (nats for likelihoods); nan where nothing could be scored.
-        protocol: official, paper or corrected; None for a metric that is the same under every protocol.
+        protocol: official, paper, corrected, cremer or likelihood; None for a metric that is the same under every
+            protocol.
         attribute: The attribute scored, or the name of a named query; None: all.
         level: Number of specified attributes; None where there is none.
         ci_low: Lower end of the 95 % interval over queries.
@@ -25,11 +26,12 @@ class Score:
         ceiling: What a perfect generator would be expected to score. A reference, not a bound.
         floor: What chance or a collapsed generator would be expected to score.
         num_queries: Queries (or examples) behind the value.
-        num_samples: Images drawn a query; None where nothing is drawn.
+        num_samples: Images drawn a query, or importance samples an image; None where nothing is drawn.
         per_query: The score of each query, in the order of the fixed queries, so that differences can be paired; of
             each image of a named query.
         groups: For each query the number of the full concept behind it: those that share one are resampled together.
             None: each stands for itself.
+        proposal: Of a likelihood: what its z were drawn from, such as ``q(z|x)``.
     """
 
     metric: str
@@ -46,6 +48,7 @@ class Score:
     num_samples: int | None = None
     per_query: Sequence[float] | None = None
     groups: Sequence[int] | None = None
+    proposal: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; not-a-number becomes null."""

@@ -68,6 +68,7 @@ def make_score(
     attribute: str | None = None,
     level: int | None = None,
     num_samples: int | None = None,
+    proposal: str | None = None,
 ) -> Score:
     """The mean of ``values`` (Float[Q], nan where a query has none) with its interval; see :class:`Score`."""
     per_query = values.double().tolist()
@@ -88,6 +89,7 @@ def make_score(
         num_samples=num_samples,
         per_query=per_query if keep_values else None,
         groups=members if keep_values else None,
+        proposal=proposal,
     )
 
 

@@ -10,6 +10,7 @@ from .correctness import Correctness
 from .coverage import Coverage
 from .description import DescriptionAccuracy, DescriptionScore
 from .joint_divergence import JointDivergence
+from .likelihood import ELBOTerms, ELBOValues, LogLikelihood, LogLikelihoodValue
 from .query_mean import QueryMean
 
 __all__ = [
@@ -18,6 +19,10 @@ __all__ = [
     "Coverage",
     "DescriptionAccuracy",
     "DescriptionScore",
+    "ELBOTerms",
+    "ELBOValues",
     "JointDivergence",
+    "LogLikelihood",
+    "LogLikelihoodValue",
     "QueryMean",
 ]

@@ -46,11 +46,19 @@ class Stage:
         name: Named in seeds, logs and checkpoints.
         steps: Gradient steps.
         trains: Names of the networks whose parameters are trained; the others are frozen and in eval mode.
+
+    Raises:
+        ValueError: for a stage without steps, or one that trains nothing.
     """
 
     name: str
     steps: int
     trains: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not self.trains:
+            given = f"{self.steps} steps of {', '.join(self.trains) or 'no network'}"
+            raise ValueError(f"stage {self.name!r} needs a step and a network to train, not {given}: leave it out")
 
 
 class Objective(Questions):
@@ -70,6 +78,7 @@ class Objective(Questions):
         # The stage loop owns the optimiser: one a stage, with a state that is saved and resumed exactly.
         self.automatic_optimization = False
         self.spec, self.schema, self.image_shape = spec, backbone.schema, backbone.image_shape
+        self.captions = backbone.captions
         self.latent_size = backbone.latent_size
         self.network_names = self.networks()
         for name in self.network_names:

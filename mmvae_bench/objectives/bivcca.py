@@ -41,12 +41,12 @@ class BiVCCA(Objective):
             if weight:
                 q = self._posterior_of(modality, batch)
                 latents[modality] = z = q.rsample()
-                px, py = self.likelihood(z, batch.concept)
+                px, py = self.likelihood(z, batch.description)
                 kl = kl_divergence(q, self.prior(q))
-                terms[modality] = (weight, px.log_prob(batch.image), py.log_prob(batch.concept), kl)
+                terms[modality] = (weight, px.log_prob(batch.image), py.log_prob(batch.description), kl)
         loss = bivcca(terms, lambda_=self.spec.lambda_)
         loss.latents.update(latents)
         return loss
 
     def _posterior_of(self, modality: str, batch: Batch) -> Distribution:
-        return self.posterior(image=batch.image) if modality == "image" else self.posterior(concept=batch.concept)
+        return self.posterior(image=batch.image) if modality == "image" else self.posterior(concept=batch.description)

@@ -7,6 +7,7 @@ from torch.distributions import Distribution
 
 from ..backbones.base import Backbone
 from ..backbones.flows import ConditionalFlow, PartialConceptFeatures
+from ..backbones.text import TextFeatures
 from ..data.base import Batch
 from ..specs.objectives.vlvae import QAggSpec, QTrueSpec
 from .base import Terms
@@ -15,6 +16,8 @@ from .vlvae import VLVAE
 
 NUM_FEATURES = 200
 """Size of what a coupling is told of the concept: that of the paper's encoder of texts (Sec. 5.1)."""
+EMBEDDING = 100
+"""Size of a word's embedding (their code)."""
 
 
 class ConceptFlow(VLVAE):
@@ -32,17 +35,22 @@ class ConceptFlow(VLVAE):
         """The flow for q(z|y), or as in VLVAE."""
         if name != "concept_encoder":
             return super().build_network(name, backbone)
-        features = PartialConceptFeatures(self.schema, num_features=NUM_FEATURES)
+        features: nn.Module = (
+            PartialConceptFeatures(self.schema, num_features=NUM_FEATURES)
+            if backbone.captions is None
+            else TextFeatures(backbone.captions, embedding=EMBEDDING, size=NUM_FEATURES)
+        )
         return ConditionalFlow(features, num_features=NUM_FEATURES, latent_size=self.latent_size)
 
     def flow_terms(self, stage: str, batch: Batch, z: Tensor) -> Terms:
-        """The loss of q(z|y_O), O a random part of the attributes, or of the flow for q(z)."""
+        """The loss of q(z|y_O), O a random part of the attributes (captions are whole), or of the flow for q(z)."""
         if stage != "concept":
             return super().flow_terms(stage, batch, z)
-        always = [self.schema.names.index(name) for name in self.schema.given]
-        concept = mask_at_random(batch.concept, self.spec.mask_probability, always=always)
-        return self.concept_terms(self.concept_encoder(concept), concept, z)
+        told = batch.description
+        if self.captions is None:
+            told = mask_at_random(told, self.spec.mask_probability, always=self.schema.given_positions)
+        return self.concept_terms(self.concept_encoder(told), told, z)
 
     def concept_terms(self, q: Distribution, concept: Tensor, z: Tensor) -> Terms:
-        """The loss of q = q(z|y_O) for concepts y_O, Long[B, A], and z ~ q(z|x), Float[B, D], of the same examples."""
+        """The loss of q = q(z|y_O) for y_O, concepts or captions, and z ~ q(z|x), Float[B, D], of the same examples."""
         raise NotImplementedError

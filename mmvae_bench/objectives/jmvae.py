@@ -51,14 +51,14 @@ class JMVAE(Objective):
 
     def terms(self, batch: Batch) -> Terms:
         """The joint ELBO at one z ~ q(z|x,y), and three analytic divergences."""
-        q = self.posterior(batch.image, batch.concept)
+        q = self.posterior(batch.image, batch.description)
         z = q.rsample()
-        px, py = self.likelihood(z, batch.concept)
+        px, py = self.likelihood(z, batch.description)
         terms = jmvae(
             log_px=px.log_prob(batch.image),
-            log_py=py.log_prob(batch.concept),
+            log_py=py.log_prob(batch.description),
             kl=kl_divergence(q, self.prior(q)),
-            kl_to_concept=kl_divergence(q, self.posterior(concept=batch.concept)),
+            kl_to_concept=kl_divergence(q, self.posterior(concept=batch.description)),
             kl_to_image=kl_divergence(q, self.posterior(image=batch.image)),
             lambda_=self.spec.lambda_,
             alpha=self.spec.alpha,

@@ -66,14 +66,14 @@ class JNF(Objective):
         if self.stage.name == "fit":
             return joint_terms(self, batch, lambda_=self.spec.lambda_)
         with torch.no_grad():
-            z = self.posterior(batch.image, batch.concept).sample()
+            z = self.posterior(batch.image, batch.description).sample()
         return self.unimodal(batch, z)
 
     def unimodal(self, batch: Batch, z: Tensor) -> Terms:
         """How probable both flows find a z of the joint posterior, Float[B, D]."""
         terms = jnf_unimodal(
             image_log_q=self.posterior(image=batch.image).log_prob(z),
-            concept_log_q=self.posterior(concept=batch.concept).log_prob(z),
+            concept_log_q=self.posterior(concept=batch.description).log_prob(z),
         )
         terms.latents["joint"] = z
         return terms

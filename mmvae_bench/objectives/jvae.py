@@ -36,12 +36,12 @@ class JVAE(Objective):
 
 def joint_terms(model: Objective, batch: Batch, *, lambda_: float) -> Terms:
     """The negative joint ELBO of any objective with q(z|x,y): JVAE, and the first term of TELBO."""
-    q = model.posterior(batch.image, batch.concept)
+    q = model.posterior(batch.image, batch.description)
     z = q.rsample()
-    px, py = model.likelihood(z, batch.concept)
+    px, py = model.likelihood(z, batch.description)
     terms = jvae(
         log_px=px.log_prob(batch.image),
-        log_py=py.log_prob(batch.concept),
+        log_py=py.log_prob(batch.description),
         kl=kl_divergence(q, model.prior(q)),
         lambda_=lambda_,
     )

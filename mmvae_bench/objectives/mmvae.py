@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from ..data.base import Batch
+from ..distributions import log_mean_exp
 from ..specs.objectives.mmvae import MMVAESpec
 from .base import Terms
 from .modalities import MultimodalObjective
@@ -26,7 +25,7 @@ def importance_bound(log_weights: Tensor, *, bound: str) -> Tensor:
     """
     if bound == "elbo":
         return log_weights.mean(0)
-    return log_weights.logsumexp(0) - math.log(len(log_weights))
+    return log_mean_exp(log_weights)
 
 
 def mmvae(bounds: Tensor, *, present: Tensor) -> Tensor:
@@ -64,7 +63,7 @@ class MMVAE(MultimodalObjective):
 
     def terms(self, batch: Batch) -> Terms:
         """The bound of each modality, from K samples of its expert."""
-        spec, experts = self.spec, self.experts(batch.image, batch.concept)
+        spec, experts = self.spec, self.experts(batch.image, batch.description)
         dreg = spec.bound == "iwae" and spec.estimator != "plain"
         q_single = self._single(experts)
         z = q_single.rsample(torch.Size([spec.num_samples])).transpose(1, 2)
@@ -88,7 +87,7 @@ class MMVAE(MultimodalObjective):
     def _decoded(self, z: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """log p(x|z) and log p(y|z), Float[K, M, B] both, of z Float[K, M, B, D]."""
         repeats = z.shape[0] * z.shape[1]
-        image, concept = batch.image.repeat(repeats, 1, 1, 1), batch.concept.repeat(repeats, 1)
+        image, concept = batch.image.repeat(repeats, 1, 1, 1), batch.description.repeat(repeats, 1)
         px, py = self.likelihood(z.flatten(0, 2), concept)
         return px.log_prob(image).reshape(z.shape[:3]), py.log_prob(concept).reshape(z.shape[:3])
 

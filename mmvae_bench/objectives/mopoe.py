@@ -69,13 +69,13 @@ class MoPoE(MultimodalObjective):
 
     def terms(self, batch: Batch) -> Terms:
         """The ELBO at one z of one subset an example, and the divergence of every subset."""
-        spec, experts = self.spec, self.experts(batch.image, batch.concept)
+        spec, experts = self.spec, self.experts(batch.image, batch.description)
         each, counts = products(experts, self.subsets, prior=False), self._counts(experts)
         z = component(each, stratified_choice(counts)).rsample()
-        px, py = self.likelihood(z, batch.concept)
+        px, py = self.likelihood(z, batch.description)
         terms = mopoe(
             log_px=px.log_prob(batch.image),
-            log_py=py.log_prob(batch.concept),
+            log_py=py.log_prob(batch.description),
             kls=kl_divergence(each, self.prior(each)),
             counts=counts,
             lambda_image=spec.lambda_image,

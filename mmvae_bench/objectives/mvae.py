@@ -58,13 +58,13 @@ class MVAE(MultimodalObjective):
 
     def terms(self, batch: Batch) -> Terms:
         """The bound of every subset of :meth:`subsets`, out of the same experts."""
-        spec, experts = self.spec, self.experts(batch.image, batch.concept)
+        spec, experts = self.spec, self.experts(batch.image, batch.description)
         bounds, latents = {}, {}
         for name, subset in self.subsets().items():
             q = self.product(experts, subset)
             latents[name] = z = q.rsample()
-            log_px = self.image_likelihood(z, batch.concept).log_prob(batch.image) if subset[0] else None
-            told = self._told(batch.concept, subset[1:])
+            log_px = self.image_likelihood(z, batch.description).log_prob(batch.image) if subset[0] else None
+            told = self._told(batch.description, subset[1:])
             log_py = self.concept_likelihood(z).log_prob(told) if any(subset[1:]) else None
             bounds[name] = (log_px, log_py, kl_divergence(q, self.prior(q)))
         terms = mvae(bounds, lambda_image=spec.lambda_image, lambda_=spec.lambda_, beta=spec.beta)

@@ -1,6 +1,6 @@
 """The questions that the evaluation asks of a trained objective, and how most objectives answer them.
 
-Shapes: B batch, C channel, H height, W width, A attribute, D latent dimension, Q query, S sample.
+Shapes: B batch, C channel, H height, W width, A attribute, T word, D latent dimension, Q query, S sample.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ..captions import CAPTION_SEED, Captions
 from ..concepts import Schema
 from ..distributions import standard_normal
 from ..randomness import own_randomness, seed_from
 from ..specs.components import ObjectiveSpec, Posterior
-from ..specs.errors import BenchmarkError
+from ..specs.errors import BenchmarkError, ConfigError
 
 POSTERIOR_NAMES: Mapping[Posterior, str] = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}
 CONSEQUENCES: Mapping[Posterior, str] = {
@@ -33,11 +34,14 @@ class CapabilityError(BenchmarkError):
 class Questions(pl.LightningModule):
     """An objective's distributions, and its answers: ``imagine``, ``describe`` and ``reconstruct``.
 
-    They need no more than the networks that the spec names, and leave the mode of training as it was.
+    They need no more than the networks that the spec names, and leave the mode of training as it was. In the text view
+    the networks read and write captions, Long[B, T], wherever they have concepts otherwise; the questions are still
+    asked and answered in concepts.
     """
 
     spec: ObjectiveSpec
     schema: Schema
+    captions: Captions | None
     image_shape: tuple[int, int, int]
     image_decoder: nn.Module
     concept_decoder: nn.Module
@@ -47,7 +51,7 @@ class Questions(pl.LightningModule):
 
         Args:
             image: Float[B, C, H, W] or None.
-            concept: Long[B, A] or None; -1 where unspecified, for q(z|y_O) only.
+            concept: Long[B, A] or None; -1 where unspecified, for q(z|y_O) only. In the text view captions, Long[B, T].
 
         Raises:
             CapabilityError: where the objective trains no such network, or takes full concepts only.
@@ -87,6 +91,14 @@ class Questions(pl.LightningModule):
         py: Distribution = self.concept_decoder(z)
         return py
 
+    def aggregate_prior(self) -> Distribution:
+        """q(z), fitted to the aggregate of the image posteriors: a distribution over Float[D], in place of p(z).
+
+        Raises:
+            CapabilityError: where the objective fits none.
+        """
+        raise CapabilityError(f"{self.spec.name} fits no flow to the aggregate posterior, to put in place of p(z)")
+
     def prior(self, like: Distribution) -> Distribution:
         """p(z) = N(0, I), shaped like a posterior."""
         return standard_normal(like)
@@ -94,6 +106,12 @@ class Questions(pl.LightningModule):
     def centre(self, posterior: Distribution) -> Tensor:
         """Float[B, D]: the one z that stands for a posterior, its mean."""
         return posterior.mean
+
+    @property
+    def takes_partial_concepts(self) -> bool:
+        """Whether :meth:`imagine` can be asked concepts with unspecified attributes. In the text view that depends on
+        what captions can say."""
+        return self.spec.partial_concepts if self.captions is None else len(self.captions.levels) > 1
 
     @property
     def can_imagine(self) -> bool:
@@ -107,12 +125,21 @@ class Questions(pl.LightningModule):
 
     @torch.no_grad()
     def imagine(
-        self, concept: Tensor, *, num_samples: int = 10, mean: bool = False, generator: torch.Generator | None = None
+        self,
+        concept: Tensor | str,
+        *,
+        num_samples: int = 10,
+        mean: bool = False,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """Images of a concept: z ~ q(z|y_O), then x ~ p(x|z), or the mean of p(x|z) for display.
 
+        In the text view a concept is said in a caption first. What captions leave to chance, such as an order of words,
+        is drawn anew for each image: z is a sample of the mean of q(z|y) over the captions y of the concept.
+
         Args:
-            concept: Long[A] or Long[Q, A], -1 where unspecified.
+            concept: Long[A] or Long[Q, A], -1 where unspecified; or a text, which is a caption in the text view and
+                else a concept as :meth:`Schema.parse` reads it.
             num_samples: S, images a concept.
             mean: Give E[x|z] in place of a sample of x.
             generator: Source of randomness; None: torch's global one.
@@ -122,35 +149,88 @@ class Questions(pl.LightningModule):
 
         Raises:
             CapabilityError: where the objective has no q(z|y), or takes full concepts only.
+            ConfigError: where no caption says all of the concept, or the text cannot be read.
         """
-        self.schema.check(concept)
         if num_samples < 1:
             raise ValueError(f"num_samples is at least 1, got {num_samples}")
-        queries = concept.reshape(-1, concept.shape[-1]).to(self.device)
+        asked, shape, repeats = self._asked(concept, num_samples)
         with self._evaluating(), own_randomness(seed_from(generator), self.device):
-            px = self.image_likelihood(*self.draw_latents(queries, num_samples))
+            told = asked if self.captions is None or isinstance(concept, str) else self._said(self.captions, asked)
+            px = self.image_likelihood(*self.draw_latents(told, repeats))
             images = px.mean if mean else px.sample()
-        return images.clamp(0, 1).reshape(*concept.shape[:-1], num_samples, *self.image_shape)
+        return images.clamp(0, 1).reshape(*shape, *self.image_shape)
 
     def draw_latents(self, concept: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
-        """z ~ q(z|y_O), Float[Q * S, D], and the concept that the image decoder is told of each, Long[Q * S, A]."""
+        """z ~ q(z|y_O), Float[Q * S, D], and the concept that the image decoder is told of each, Long[Q * S, A].
+
+        In the text view captions take the place of the concepts.
+        """
         z = self.posterior(concept=concept).sample(torch.Size([num_samples])).transpose(0, 1)
         return z.reshape(-1, z.shape[-1]), concept.repeat_interleave(num_samples, 0)
 
     @torch.no_grad()
     def describe(self, image: Tensor) -> Tensor:
-        """The most probable concept of an image, at the mean of q(z|x): Float[B, C, H, W] to Long[B, A]."""
+        """The most probable concept of an image, at the mean of q(z|x): Float[B, C, H, W] to Long[B, A].
+
+        In the text view what the caption says that is the most probable one word by word; -1 where it says nothing.
+        """
         with self._evaluating():
             z = self.centre(self.posterior(image=image.to(self.device)))
-            return self.concept_likelihood(z).mode
+            return self.describe_latents(z)
+
+    @torch.no_grad()
+    def describe_latents(self, z: Tensor, *, sample: bool = False) -> Tensor:
+        """The concept read off p(y|z), its mode or a sample of it: Float[B, D] to Long[B, A].
+
+        In the text view a caption is written and read: -1 where it says nothing, or nothing that makes sense. The
+        networks run in the mode they are in, and a sample is drawn with torch's global generator.
+
+        Raises:
+            CapabilityError: where the objective has no p(y|z).
+        """
+        py = self.concept_likelihood(z)
+        y = py.sample() if sample else py.mode
+        return y if self.captions is None else self.captions.parse_leniently(y)
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
-        """E[x|z] at the mean of q(z|x), or of q(z|x,y) where a concept is given too; Float[B, C, H, W] in [0, 1]."""
+        """E[x|z] at the mean of q(z|x), or of q(z|x,y) where y is given too (see :meth:`posterior`).
+
+        Float[B, C, H, W] in [0, 1].
+        """
         with self._evaluating():
             given = None if concept is None else concept.to(self.device)
             z = self.centre(self.posterior(image.to(self.device), given))
             return self.image_likelihood(z, given).mean.clamp(0, 1)
+
+    def _asked(self, concept: Tensor | str, num_samples: int) -> tuple[Tensor, tuple[int, ...], int]:
+        """What :meth:`imagine` is asked, the shape of its answer but for that of an image, and how many z each needs.
+
+        Concepts, Long[Q, A], or in the text view one for each image, Long[Q * S, A], each said anew; or a caption,
+        Long[1, T].
+        """
+        if isinstance(concept, str) and self.captions is not None:
+            return self._caption(self.captions, concept), (num_samples,), num_samples
+        wanted = self.schema.parse(concept) if isinstance(concept, str) else concept
+        self.schema.check(wanted)
+        queries, shape = wanted.reshape(-1, len(self.schema)).to(self.device), (*wanted.shape[:-1], num_samples)
+        if self.captions is None:
+            return queries, shape, num_samples
+        self.captions.require_sayable(queries)
+        return queries.repeat_interleave(num_samples, 0), shape, 1
+
+    def _caption(self, captions: Captions, text: str) -> Tensor:
+        """Long[1, T]: a caption of some concept."""
+        tokens = captions.tokens(text)[None]
+        try:
+            captions.require_sayable(captions.parse(tokens))
+        except ValueError as error:
+            raise ConfigError(str(error), f"caption {text!r}") from None
+        return tokens.to(self.device)
+
+    def _said(self, captions: Captions, concepts: Tensor) -> Tensor:
+        """A caption of each concept, Long[B, A] to Long[B, T]: which one, torch's generator says."""
+        return captions.render(concepts, index=torch.randint(2**31, (len(concepts),)), seed=CAPTION_SEED)
 
     def _network(self, posterior: Posterior) -> nn.Module:
         if posterior not in self.spec.posteriors:

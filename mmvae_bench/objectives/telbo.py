@@ -68,12 +68,12 @@ class TELBO(Objective):
 
     def unimodal(self, batch: Batch) -> Terms:
         """The image and concept terms, through decoders that are left exactly as they are."""
-        q_image, q_concept = self.posterior(image=batch.image), self.posterior(concept=batch.concept)
+        q_image, q_concept = self.posterior(image=batch.image), self.posterior(concept=batch.description)
         z_image, z_concept = q_image.rsample(), q_concept.rsample()
         terms = telbo_unimodal(
             image_log_px=frozen_call(self.image_decoder, z_image).log_prob(batch.image),
             image_kl=kl_divergence(q_image, self.prior(q_image)),
-            concept_log_py=frozen_call(self.concept_decoder, z_concept).log_prob(batch.concept),
+            concept_log_py=frozen_call(self.concept_decoder, z_concept).log_prob(batch.description),
             concept_kl=kl_divergence(q_concept, self.prior(q_concept)),
             gamma=self.spec.gamma,
         )

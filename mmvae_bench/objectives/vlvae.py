@@ -102,10 +102,10 @@ class VLVAE(Objective):
         """The bound at one z."""
         q = self.inferred(batch)
         z = q.rsample()
-        px, py = self.likelihood(z, batch.concept)
+        px, py = self.likelihood(z, batch.description)
         terms = vlvae(
             log_px=px.log_prob(batch.image),
-            log_py=py.log_prob(batch.concept),
+            log_py=py.log_prob(batch.description),
             kl=kl_divergence(q, self.prior(q)),
             image_weight=self.spec.image_weight,
             concept_weight=self.spec.concept_weight,
@@ -124,7 +124,7 @@ class VLVAE(Objective):
 
     def inferred(self, batch: Batch) -> Distribution:
         """q(z|x), or q(z|x,y) with joint inference."""
-        return self.posterior(batch.image, batch.concept if self.spec.inference == "joint" else None)
+        return self.posterior(batch.image, batch.description if self.spec.inference == "joint" else None)
 
     def kl_weight(self) -> float:
         """Grows from 0 to 1 while the first stage warms up; 1 in validation and everywhere else."""

@@ -51,6 +51,31 @@ _METRICS = {
         "How often the classifier sees the attribute in held-out real images, and in the column of the ceiling how "
         "often it is there: what the classifier's own errors add to or take from the frequency above."
     ),
+    "log_px_given_y": (
+        "A lower bound of log p(x|y) on held-out images, in nats, with one z from q(z|x) (Cremer and Kushman 2018, Eq. "
+        "6): a q(z|y) that leaves out a part of the images of a text pays for it here. No training weight counts in "
+        "any of the likelihoods. The bounds of different objectives differ in how tight they are, too."
+    ),
+    "log_px": (
+        "An importance-weighted lower bound of log p(x), z from q(z|x); with the flow, q(z) takes the place of p(z). "
+        "The proposals and the number of samples stand in result.json. Densities of pixels in [0, 1] may be above one."
+    ),
+    "log_py": (
+        "An importance-weighted lower bound of log p(y), z from q(z|y), so looser where q(z|y) is far from p(z|y)."
+    ),
+    "prior_correctness": (
+        "One z from the prior, or from the flow q(z) in its place: the share of the attributes of a text sampled from "
+        "p(y|z) that the classifier finds in the mean of p(x|z). The floor is the base rate, each text with the images "
+        "of the other z: it is each model's own."
+    ),
+    "correctness_words": (
+        "Correctness of what a caption says alone: on CelebA the attributes that are present, and Male or Female. "
+        "Absences, of which most of a concept consists, do not count."
+    ),
+    "description_entropy": (
+        "How uncertain p(y_k|z) leaves an attribute, in nats, at the z that training infers: near zero where the "
+        "latent holds the text itself, as with inference from image and text together."
+    ),
     "elbo": (
         "Minus the training loss on held-out images, in nats per image. Every objective has its own loss, with its own "
         "weights, so this compares settings and seeds of one objective, never two objectives: it is not ranked."

@@ -7,16 +7,22 @@ import math
 import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from typing import Any
+from zipfile import BadZipFile
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
+from ..trial_folder import PLANE_FILE
 from .cells import Row
 from .curves import ScoreName, score_curves, validation_curve
 from .style import style_of
 from .table import Section
+from .trials import TrialRecord
 
 NUM_COLORS = 8
 """The page has so many colours for objectives; a further one starts again at the first."""
@@ -119,6 +125,60 @@ def score_curves_figure(section: Section, colors: Mapping[str, int]) -> str | No
         if position >= len(names) - num_columns:
             axes.set_xlabel("step")
     return _svg(figure, f"Scores over training steps, {section.title}")
+
+
+def latent_plane_figure(section: Section, colors: Mapping[str, int]) -> str | None:
+    """Cremer and Kushman (2018), Fig. 1: the true posterior of each concept over the aggregate posterior of its images.
+
+    A row for the first finished trial of each objective whose latent space has two dimensions, with a second panel for
+    its q(z|y); None where there is none.
+
+    Args:
+        section: Whose trials.
+        colors: Not used: a colour is a concept here.
+    """
+    found = [(column.label, plane) for column in section.columns if (plane := _first_plane(column.done)) is not None]
+    if not found:
+        return None
+    widest = max(2 if "fitted" in plane else 1 for _, plane in found)
+    figure = Figure(figsize=(3.6 * widest, 3.5 * len(found)), layout="constrained")
+    for row, (label, plane) in enumerate(found):
+        panels = {"true": "p(z|y)"} | ({"fitted": "q(z|y)"} if "fitted" in plane else {})
+        for place, (name, words) in enumerate(panels.items()):
+            axes = _axes(figure.add_subplot(len(found), widest, row * widest + place + 1))
+            axes.grid(visible=False)
+            for index, concept in enumerate(plane["labels"]):
+                color = _SERIES[index % NUM_COLORS]
+                inside = _levels(plane["aggregate"][index])
+                axes.contourf(plane["x"], plane["y"], plane["aggregate"][index], [*inside, math.inf],
+                              colors=[color], alpha=0.35)  # fmt: skip
+                axes.contour(plane["x"], plane["y"], plane[name][index], _levels(plane[name][index]),
+                             colors=[color], linewidths=1.2)  # fmt: skip
+                axes.plot([], [], color=color, label=str(concept))
+            axes.set_aspect("equal")
+            axes.set_title(f"{label}: {words}", loc="left", fontsize=10, color=_INK)
+            if row == 0 and place == 0:
+                axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.2, borderpad=0.1)
+    return _svg(figure, f"Posteriors of concepts in a latent space of two dimensions, {section.title}")
+
+
+def _first_plane(trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
+    """What the first trial that has one wrote; a file that cannot be read counts as none."""
+    for trial in trials:
+        try:
+            with np.load(trial.directory / PLANE_FILE, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, BadZipFile):
+            continue
+    return None
+
+
+def _levels(density: NDArray[np.float64]) -> list[float]:
+    """The densities whose regions hold 90 % and 50 % of the mass on an even grid, rising."""
+    ordered = np.sort(density.ravel())[::-1]
+    mass = np.cumsum(ordered) / ordered.sum()
+    low, high = (float(ordered[np.searchsorted(mass, share)]) for share in (0.9, 0.5))
+    return [low, max(high, np.nextafter(low, math.inf))]
 
 
 def _shown_scores(names: set[ScoreName]) -> list[ScoreName]:

@@ -13,9 +13,11 @@ from markupsafe import Markup
 
 from ..files import write_text
 from ..sweep.outcome import tail
+from .aggregate import SOURCE as AGGREGATE_SOURCE
+from .aggregate import aggregate_tables
 from .explanations import explain_metrics, explain_protocols
 from .facts import PROVENANCE
-from .figures import NUM_COLORS, curves_figure, score_curves_figure, scores_figure, standalone
+from .figures import NUM_COLORS, curves_figure, latent_plane_figure, score_curves_figure, scores_figure, standalone
 from .grouping import Column
 from .layout import (
     TextRow,
@@ -76,7 +78,12 @@ def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
     labels = dict.fromkeys(column.label for section in comparison.sections for column in section.columns)
     colors = {label: index % NUM_COLORS for index, label in enumerate(labels)}
     style = (Path(__file__).parent / "style.html").read_text()
-    kinds = {"scores": scores_figure, "elbo-curves": curves_figure, "score-curves": score_curves_figure}
+    kinds = {
+        "scores": scores_figure,
+        "elbo-curves": curves_figure,
+        "score-curves": score_curves_figure,
+        "latent-plane": latent_plane_figure,
+    }
     paths = []
     for section in comparison.sections:
         for kind, draw in kinds.items():
@@ -103,6 +110,9 @@ def _section(section: Section, colors: dict[str, int], place: int) -> dict[str, 
         "published": published_texts(section),
         "published_note": section.published_note,
         "source": SOURCE,
+        "aggregate": aggregate_tables(section),
+        "aggregate_source": AGGREGATE_SOURCE,
+        "plane_figure": _markup(latent_plane_figure(section, colors)),
         "scores_figure": _markup(scores_figure(section, colors)),
         "curves_figure": _markup(curves_figure(section, colors)),
         "score_curves_figure": _markup(score_curves_figure(section, colors)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .aggregate import SOURCE as AGGREGATE_SOURCE
+from .aggregate import aggregate_tables
 from .layout import TextCell, caption, columns_differ_in_steps, published_texts, seeds_text, setting_lines, text_rows
 from .published import SOURCE
 from .style import DASH
@@ -11,7 +13,8 @@ from .table import Comparison, Section
 
 _SPECIAL = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
             "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--", "±": r"$\pm$",
-            "↓": r"$\downarrow$", "·": r"$\cdot$", "×": r"$\times$"}  # fmt: skip
+            "↓": r"$\downarrow$", "·": r"$\cdot$", "×": r"$\times$",
+            "|": r"$|$"}  # fmt: skip
 
 
 def render_latex(comparison: Comparison) -> str:
@@ -36,6 +39,7 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         for protocol in section.protocols or (None,):
             yield from _scores(section, protocol)
         yield from _published(section)
+        yield from _aggregate(section)
 
 
 def _scores(section: Section, protocol: str | None) -> Iterator[str]:
@@ -73,6 +77,19 @@ def _published(section: Section) -> Iterator[str]:
         for row in rows:
             numbers = map(_number, (row.ours, row.published, row.difference))
             yield " & ".join([escape(row.label), row.level, escape(row.objective), *numbers]) + r" \\"
+        yield from _close()
+
+
+def _aggregate(section: Section) -> Iterator[str]:
+    for table in aggregate_tables(section):
+        yield from _open(
+            f"{table.title}. {AGGREGATE_SOURCE}. ± is the longer arm of the 95 % interval.",
+            "l" + "r" * (len(table.heads) - 1),
+        )
+        yield " & ".join(map(escape, table.heads)) + r" \\"
+        yield r"\midrule"
+        for first, *others in table.rows:
+            yield " & ".join([escape(first), *map(_number, others)]) + r" \\"
         yield from _close()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from .aggregate import SOURCE as AGGREGATE_SOURCE
+from .aggregate import aggregate_tables
 from .layout import (
     TextCell,
     caption,
@@ -71,6 +73,7 @@ def _section(section: Section) -> Iterator[str]:
     yield from _by_attribute(section, heads)
     yield from _differences(section)
     yield from _published(section)
+    yield from _aggregate(section)
     yield from _training(section)
 
 
@@ -122,6 +125,15 @@ def _published(section: Section) -> Iterator[str]:
         yield from table(["", "level", "objective", "ours (official)", "published ± std", "difference"], cells, left=1)
     elif section.published_note:
         yield from ("", section.published_note)
+
+
+def _aggregate(section: Section) -> Iterator[str]:
+    tables = aggregate_tables(section)
+    for found in tables:
+        yield from ("", f"### {found.title}", "")
+        yield from table(found.heads, found.rows, left=1)
+    if tables:
+        yield from ("", f"{AGGREGATE_SOURCE}; their numbers stand beside ours where the setting is theirs.")
 
 
 def _training(section: Section) -> Iterator[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .style import DASH, number
+from .style import DASH, number, style_of
 from .table import MANY_ATTRIBUTES, Section
 from .trials import TrialRecord
 
@@ -118,7 +118,12 @@ def _warnings(section: Section, done: list[TrialRecord]) -> Iterator[str]:
         yield "The trials were made with different versions of torch."
     if any(trial.section("provenance").get("dirty") for trial in done):
         yield "Some trials were made by code with uncommitted changes."
-    if any(_apart(row.reference(name)) for row in section.rows for name in _REFERENCES):
+    if any(
+        _apart(row.reference(name))
+        for row in section.rows
+        if not style_of(row.metric).own_floor
+        for name in _REFERENCES
+    ):
         yield "Ceilings or floors differ between the objectives; the table shows their range."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DASH = "–"
 """What stands where there is no number."""
@@ -20,6 +20,7 @@ class MetricStyle:
         headline: Whether it belongs into the short table on the terminal.
         own_rows: Whether its attribute names a question of its own, such as a named query: its rows then stand among
             the scores of all attributes, and not in the table by attribute.
+        own_floor: Whether the floor depends on the model, so that objectives may differ in it.
     """
 
     label: str
@@ -27,6 +28,7 @@ class MetricStyle:
     direction: int = 1
     headline: bool = False
     own_rows: bool = False
+    own_floor: bool = False
 
 
 _STYLES = {
@@ -39,8 +41,23 @@ _STYLES = {
     "named_query_all": MetricStyle(label="named query, all of it", own_rows=True),
     "frequency_unspecified": MetricStyle(label="frequency when open", direction=0, headline=True, own_rows=True),
     "frequency_real": MetricStyle(label="frequency read in real images", direction=0, own_rows=True),
+    "correctness_words": MetricStyle(label="correctness, words said"),
+    "prior_correctness": MetricStyle(label="prior: image against text", own_floor=True),
+    "prior_correctness_flow_prior": MetricStyle(label="q(z) flow: image against text", own_floor=True),
+    "prior_correctness_words": MetricStyle(label="prior: image against words said", own_floor=True),
+    "prior_correctness_words_flow_prior": MetricStyle(label="q(z) flow: image against words said", own_floor=True),
+    "log_px_given_y": MetricStyle(label="log p(x|y)", unit="nats"),
+    "log_px": MetricStyle(label="log p(x)", unit="nats"),
+    "log_px_flow_prior": MetricStyle(label="log p(x), q(z) flow", unit="nats"),
+    "log_py": MetricStyle(label="log p(y)", unit="nats"),
+    "log_py_flow_prior": MetricStyle(label="log p(y), q(z) flow", unit="nats"),
+    "description_entropy": MetricStyle(label="entropy of p(y_k|z)", unit="nats", direction=0),
     "elbo": MetricStyle(label="ELBO", unit="nats", direction=0),
 }
+
+
+_PER_DIM = "_per_dim"
+_DECIMALS = {"nats/dim": 3}
 
 
 def style_of(metric: str) -> MetricStyle:
@@ -50,6 +67,8 @@ def style_of(metric: str) -> MetricStyle:
     """
     if metric in _STYLES:
         return _STYLES[metric]
+    if metric.endswith(_PER_DIM):
+        return replace(style_of(metric.removesuffix(_PER_DIM)), unit="nats/dim")
     if metric.startswith("log_") or "elbo" in metric:
         return MetricStyle(label=metric.replace("_", " "), unit="nats", direction=0 if "elbo" in metric else 1)
     return MetricStyle(label=metric.replace("_", " "))
@@ -62,15 +81,15 @@ def metric_order(metric: str) -> tuple[int, str]:
 
 
 def number(value: float, unit: str = "%") -> str:
-    """One decimal, of a percent or of a nat; a dash where there is no number.
+    """One decimal, of a percent or of a nat, three of nats a dimension; a dash where there is no number.
 
     >>> number(0.91149), number(-0.0001), number(float("nan")), number(-112.25, "nats")
     ('91.1', '0.0', '–', '-112.2')
     """
     if not math.isfinite(value):
         return DASH
-    text = f"{100 * value if unit == '%' else value:.1f}"
-    return "0.0" if text == "-0.0" else text
+    text = f"{100 * value if unit == '%' else value:.{_DECIMALS.get(unit, 1)}f}"
+    return text.removeprefix("-") if not float(text) else text
 
 
 def half_width(value: float, low: float, high: float) -> float:

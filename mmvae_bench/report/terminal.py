@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .aggregate import aggregate_tables
 from .layout import (
     TextRow,
     caption,
@@ -77,6 +78,14 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
     if rows:
         for indices in _blocks(section, rows, width):
             yield _scores(section, rows, indices)
+    for found in aggregate_tables(section):
+        table = _plain_table()
+        for place, head in enumerate(found.heads):
+            table.add_column(head, justify="right" if place else "left")
+        for row in found.rows:
+            table.add_row(*row)
+        yield Text(found.title.removeprefix("Aggregate posteriors, ").replace(f"{section.title}: ", ""), _DIM)
+        yield table
     yield _training(section)
     printed = _published(section)
     if printed is not None:

@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from .errors import ConfigError, Location, Problem, nearest
 
@@ -38,6 +46,10 @@ class Spec(BaseModel):
         """The spec as plain JSON types, every default written out."""
         return self.model_dump(mode="json", by_alias=True)
 
+    def every_field(self) -> dict[str, Any]:
+        """The canonical form with what it leaves out: see :attr:`ComponentSpec.later_fields`."""
+        return self.model_dump(mode="json", by_alias=True, context={"every_field": True})
+
     @classmethod
     def parse(cls, value: object, *, location: Location = ()) -> Self:
         """Validates ``value``; raises ConfigError with every problem found in it."""
@@ -62,6 +74,18 @@ class ComponentSpec(Spec):
     """One line for ``mmvae-bench list``."""
     reference: ClassVar[str]
     """The paper, with its equation or section."""
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came when there were trials already. At their defaults the canonical form leaves them out, so that
+    those trials keep their keys."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        plain: dict[str, Any] = handler(self)
+        if not (info.context or {}).get("every_field"):
+            for name in self.later_fields:
+                if getattr(self, name) == type(self).model_fields[name].default:
+                    plain.pop(name)
+        return plain
 
     def parameters(self) -> dict[str, Any]:
         """The canonical form without the name."""

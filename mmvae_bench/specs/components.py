@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Posterior = Literal["joint", "image", "concept"]
 Modality = Literal["image", "concept"]
+View = Literal["attributes", "text"]
+"""What y is: a concept, or a caption of it."""
 Value = TypeVar("Value")
 
 
@@ -44,6 +46,13 @@ class ObjectiveSpec(ComponentSpec):
     """Whether q(z|y_O) takes concepts with unspecified attributes."""
     stage_names: ClassVar[tuple[str, ...]] = ("fit",)
     """The stages of training that this objective can have, in order."""
+    text_obstacle: ClassVar[str | None] = "its loss was written for attributes"
+    """Why y cannot be a text; None where it can: the loss then reads ``batch.description``, never ``batch.concept``."""
+
+    @classmethod
+    def views(cls) -> tuple[View, ...]:
+        """What y can be, with the default settings."""
+        return ("attributes",) if cls.text_obstacle is not None else ("attributes", "text")
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
         """Raises ConfigError where the parameters have no meaning on the concepts of ``dataset``."""
@@ -81,6 +90,23 @@ class DatasetSpec(ComponentSpec):
         """Concepts that every trained model is asked besides the fixed queries: a name, and the concept as text."""
         return {}
 
+    @property
+    def chosen_view(self) -> View:
+        """What y is."""
+        return "attributes"
+
+    def texts(self) -> Captions | None:
+        """How y is said in words; None in the attribute view."""
+        return None
+
+    def levels(self) -> tuple[int, ...]:
+        """The numbers of specified attributes that a query may have: those that captions can say, in the text view."""
+        captions = self.texts()
+        if captions is not None:
+            return captions.levels
+        schema = self.schema()
+        return tuple(range(max(1, len(schema.given)), len(schema) + 1))
+
     def captions(self) -> Captions:
         """How a concept is said in words.
 
@@ -90,14 +116,16 @@ class DatasetSpec(ComponentSpec):
         raise BenchmarkError(f"dataset {self.name} has no captions: its concepts are attributes only")
 
     def recipe(self) -> dict[str, object]:
-        """What decides the images: the parameters without the split. Hashed into the dataset's fingerprint."""
-        return {"name": self.name} | {
-            key: value for key, value in self.parameters().items() if key not in ("split", "split_seed")
-        }
+        """What decides the images: the parameters without split and view. Hashed into the dataset's fingerprint."""
+        others = ("split", "split_seed", "view")
+        return {"name": self.name} | {key: value for key, value in self.parameters().items() if key not in others}
 
 
 class BackboneSpec(ComponentSpec):
     """A family of networks. The implementation is an ``mmvae_bench.backbones.base.Backbone``."""
+
+    views: ClassVar[tuple[View, ...]] = ("attributes",)
+    """What y can be: with ``text``, there are encoders and a decoder of captions."""
 
     latent_size: int
     """Number of latent dimensions."""

@@ -50,7 +50,7 @@ def value_at(part: Part, path: str) -> Any:
     if isinstance(part, int):
         return part
     keys = path.split(".")[1:] or ["name"]
-    value: Any = part.canonical()
+    value: Any = part.every_field()
     for key in keys:
         value = value.get(key, _ABSENT) if isinstance(value, dict) else _ABSENT
     return value
@@ -108,7 +108,7 @@ def _paths(parts: Parts) -> Iterator[str]:
                 continue
             if isinstance(part, ComponentSpec):
                 seen[kind] = None
-            seen |= dict.fromkeys(f"{kind}.{key}" for key in _keys(part.canonical()))
+            seen |= dict.fromkeys(f"{kind}.{key}" for key in _keys(part.every_field()))
     yield from seen
 
 

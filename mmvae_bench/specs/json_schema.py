@@ -13,12 +13,12 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def grid_schema() -> dict[str, Any]:
-    """What a grid file can say, with everything that is registered now."""
+    """What a grid file can say, with everything that is registered now; without parts of a package that is broken."""
     schema = GridSpec.model_json_schema(by_alias=True)
     definitions: dict[str, Any] = schema["$defs"]
     registries: tuple[Registry[Any], ...] = (datasets, backbones, objectives, classifiers)
     for registry in registries:
-        names = registry.names()
+        names, _ = registry.usable()
         for name in names:
             definitions |= _component(f"{registry.kind}.{name}", registry.get(name))
         # A part is written as its bare name, or as a mapping with the name.

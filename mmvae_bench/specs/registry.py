@@ -34,8 +34,9 @@ class Registry(Generic[S]):
     def __init__(self, kind: str, base: type[S], *, package: str, group: str) -> None:
         self.kind, self.base, self.package, self.group = kind, base, package, group
         self._specs: dict[str, type[S]] = {}
+        self._builtins: frozenset[str] = frozenset()
         self._builtins_loaded = False
-        self._entry_points: dict[str, EntryPoint] | None = None
+        self._entry_points: dict[str, list[EntryPoint]] | None = None
 
     def register(self, spec: type[S]) -> type[S]:
         """Class decorator: makes a spec known under its ``name``."""
@@ -52,14 +53,28 @@ class Registry(Generic[S]):
         self._load_builtins()
         return sorted({*self._specs, *self._third_party()})
 
+    def usable(self) -> tuple[list[str], list[ConfigError]]:
+        """Every name whose spec can be imported, sorted; and why the others, all of other packages, cannot.
+
+        A broken package must not hide what works: listings show the first and say the second.
+        """
+        found, errors = [], []
+        for name in self.names():
+            try:
+                self.get(name)
+                found.append(name)
+            except ConfigError as error:
+                errors.append(error)
+            if name in self._builtins and name in self._third_party():
+                owner = _owner(self._third_party()[name][0])
+                errors.append(ConfigError(f"{self.kind} {name!r} of {owner} is not used: a built-in one has that name"))
+        return found, errors
+
     def get(self, name: str) -> type[S]:
         """The spec class of ``name``; raises ConfigError with the choices and the nearest one."""
         self._load_builtins()
         if name not in self._specs and name in self._third_party():
-            spec = self._imported(name)
-            if not (isinstance(spec, type) and issubclass(spec, self.base)):
-                raise ConfigError(f"entry point {name!r} of {self.group} is not a {self.base.__name__}: {spec!r}")
-            self.register(spec)
+            self.register(self._imported(name))
         if name not in self._specs:
             raise ConfigError([unknown(self.kind, name, self.names(), ("name",))])
         return self._specs[name]
@@ -94,22 +109,44 @@ class Registry(Generic[S]):
             package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self.package}.{module.name}")
-            self._builtins_loaded = True
+            self._builtins, self._builtins_loaded = frozenset(self._specs), True
 
-    def _imported(self, name: str) -> Any:
+    def _imported(self, name: str) -> type[S]:
+        point, *others = self._third_party()[name]
+        where = f"{self.kind} {name!r} of {' and of '.join(map(_owner, (point, *others)))} cannot be used"
+        if others:
+            raise ConfigError(f"{where}: a name belongs to one; uninstall the other")
         try:
-            return self._third_party()[name].load()
+            spec = point.load()
         except Exception as error:  # whatever another distribution's import raises, its user needs the name of the part
-            point = self._third_party()[name]
             raise ConfigError(
-                f"{self.kind} {name!r} cannot be imported from {point.value}, which an installed package registers: "
-                f"{type(error).__name__}: {error}"
+                f"{where}: importing {point.value}, which it registers in {self.group}, raised "
+                f"{type(error).__name__}: {error}; mend it, or uninstall it"
             ) from error
+        if not (isinstance(spec, type) and issubclass(spec, self.base)):
+            raise ConfigError(f"{where}: entry point {point.value} of {self.group} is not a {self.base.__name__}")
+        own = spec.model_fields["name"].default
+        if own != name:
+            raise ConfigError(
+                f"{where}: its entry point in {self.group} is called {name!r}, and the name of {point.value} is "
+                f"{own!r}: they are to be the same"
+            )
+        return spec
 
-    def _third_party(self) -> dict[str, EntryPoint]:
+    def _third_party(self) -> dict[str, list[EntryPoint]]:
         if self._entry_points is None:
-            self._entry_points = {point.name: point for point in entry_points(group=self.group)}
+            self._entry_points = {}
+            for point in entry_points(group=self.group):
+                found = self._entry_points.setdefault(point.name, [])
+                # One package may be found twice, as by an editable installation beside a copy on the path.
+                if point.value not in (other.value for other in found):
+                    found.append(point)
         return self._entry_points
+
+
+def _owner(point: EntryPoint) -> str:
+    """The package that an entry point is of, in words."""
+    return f"package {point.dist.name} {point.dist.version}" if point.dist else "an installed package"
 
 
 def _article(noun: str) -> str:

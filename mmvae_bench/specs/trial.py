@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from .base import Spec, content_hash
 from .components import BackboneField, ClassifierField, DatasetField, ObjectiveField
 from .errors import ConfigError, Problem
+from .views import view_problems
 
 SPEC_VERSION: Final = 1
 """Raised when the meaning of a spec changes; a folder made under another version is refused."""
@@ -17,9 +18,12 @@ SPEC_VERSION: Final = 1
 LARGEST = 2**53
 """The largest whole number that every reader of JSON and Parquet keeps exactly."""
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
-Protocol = Literal["official", "paper", "corrected"]
+Protocol = Literal["official", "paper", "corrected", "cremer"]
 Partition = Literal["val", "test"]
-PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected")
+PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected", "cremer")
+"""All of them."""
+DEFAULT_PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected")
+"""Those that share the samples of the fixed queries."""
 OFFICIAL_SAMPLES = 10
 """Samples a query that the official protocol scores: the first ones of those drawn."""
 
@@ -46,8 +50,9 @@ class TrainingSpec(Spec):
 class EvaluationSpec(Spec):
     """What a trained model is asked. Outside the key: evaluating again never retrains."""
 
-    protocols: tuple[Protocol, ...] = PROTOCOLS
-    """How samples become scores; all protocols share the same samples."""
+    protocols: tuple[Protocol, ...] = DEFAULT_PROTOCOLS
+    """How samples become scores; official, paper and corrected share the same samples of the fixed queries. cremer asks
+    the texts of real images instead: one z a text, and the mean image."""
     levels: tuple[PositiveInt, ...] | None = None
     """Numbers of specified attributes to ask for; null: all of them up to five, else 1, 2, 3, half and all."""
     partitions: tuple[Partition, ...] = ("test",)
@@ -64,6 +69,14 @@ class EvaluationSpec(Spec):
     curve_points: Annotated[int, Field(ge=0, le=1000)] = 0
     """How often correctness and coverage are also asked while training, evenly spaced, for the curve of each score
     against steps; 0: only at the end. A trial that is trained already is not trained again for it."""
+    likelihood_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    """At most so many images of a partition have their log likelihoods bounded: log p(x|y), log p(x), log p(y), and the
+    terms of the unweighted ELBO; 0: none."""
+    likelihood_samples: PositiveInt = 10
+    """Importance samples behind each bound of log p(x) and log p(y); Cremer and Kushman take 10."""
+    prior_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    """How many z are drawn from the prior, and from the flow in its place, whose image and text are compared; 0:
+    none."""
     num_resamples: PositiveInt = 2000
     """Bootstrap resamples behind each interval."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
@@ -101,7 +114,10 @@ class TrialSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        problems = _level_problems(self.evaluation, self.dataset)
+        problems = [
+            *view_problems(self.dataset, self.backbone, self.objective),
+            *_level_problems(self.evaluation, self.dataset),
+        ]
         checks: list[Callable[[], None]] = [
             lambda: self.objective.check(self.backbone),
             lambda: self.objective.check_concepts(self.dataset),
@@ -129,18 +145,19 @@ class TrialSpec(Spec):
 
 def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:
     schema = dataset.schema()
-    num_attributes, lowest = len(schema), max(1, len(schema.given))
+    num_attributes, levels = len(schema), dataset.levels()
     always = f", {' and '.join(schema.given)} always specified" if schema.given else ""
+    always += ", of which captions say " + " or ".join(map(str, levels)) if dataset.chosen_view == "text" else ""
     problems = [
         Problem(
             f"{dataset.name} has concepts of {num_attributes} attributes{always}: no level {level}",
             ("evaluation", "levels", index),
             str(level),
-            tuple(str(choice) for choice in range(lowest, num_attributes + 1)),
-            str(min(max(level, lowest), num_attributes)),
+            tuple(str(choice) for choice in levels),
+            str(min(levels, key=lambda choice: abs(choice - level))),
         )
         for index, level in enumerate(evaluation.levels or ())
-        if not lowest <= level <= num_attributes
+        if level not in levels
     ]
     classifier = evaluation.classifier
     if schema.given and classifier is not None and not classifier.takes_given:

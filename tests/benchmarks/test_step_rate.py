@@ -32,7 +32,8 @@ def grid(tmp_path: Path) -> Path:
 
 
 def test_trials_that_differ_in_split_seed_and_steps_are_one_kind() -> None:
-    trials = expand(load_grid(PAPER), where=["dataset=mnist_a"])
+    three = [f"objective={name}" for name in ("telbo", "jmvae", "bivcca")]
+    trials = expand(load_grid(PAPER), where=["dataset=mnist_a", *three])
     groups = step_rate.kinds(trials)
     assert sum(map(len, groups)) == len(trials)
     labels = [step_rate.label(group[0]) for group in groups]
@@ -41,13 +42,24 @@ def test_trials_that_differ_in_split_seed_and_steps_are_one_kind() -> None:
         "telbo gamma 50, mnist_a_released",
         "jmvae, mnist_a_released",
         "bivcca, mnist_a_released",
+        "telbo schedule two_stage, mnist_a_released",
     ]
     assert [sorted({trial.training.steps for trial in group}) for group in groups] == [
         [120_000, 250_000],
         [120_000, 250_000],
         [184_000, 266_000],
         [137_000, 214_000],
+        [184_000, 266_000],
     ]
+
+
+def test_every_kind_of_the_full_matrix_has_a_label_of_its_own() -> None:
+    """Whatever the parameters: numbers, names, booleans. The latent size tells the rest apart."""
+    groups = step_rate.kinds(expand(load_grid(PAPER)))
+    labels = [(step_rate.label(group[0]), group[0].backbone.latent_size) for group in groups]
+    assert len(set(labels)) == len(labels)
+    assert "mmvae modalities per_attribute bound elbo num_samples 1, mnist_a_released" in {name for name, _ in labels}
+    assert "scan dae false beta_x 4, celeba18" in {name for name, _ in labels}
 
 
 def test_a_row_is_a_median_and_the_hours_follow_from_fit() -> None:

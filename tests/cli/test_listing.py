@@ -76,6 +76,10 @@ def test_people_read_the_same(kind: str, capsys: pytest.CaptureFixture[str]) -> 
         assert f"{entry['name']}\n    {entry['summary']}\n    {entry['reference']}\n" in text
         for parameter in entry["parameters"]:
             assert f"    {parameter['name']} = " in text
+            assert f": {parameter['meaning']}\n" in f"{text}\n"
+        for key in ("posteriors", "likelihoods", "stages", "can"):
+            assert key not in entry or f"    {key}: {', '.join(entry[key])}\n" in text
+    assert all(line.startswith("    ") or line in ("", *NAMES[kind]) for line in text.splitlines())
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"]])

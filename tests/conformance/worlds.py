@@ -8,9 +8,12 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from mmvae_bench.captions import Captions
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.base import ConceptDataModule
-from mmvae_bench.specs.components import BackboneSpec, DatasetSpec, backbones
+from mmvae_bench.slot_captions import SlotCaptions
+from mmvae_bench.specs.components import BackboneSpec, View, backbones
+from mmvae_bench.specs.datasets.captioned import CaptionedSpec
 from mmvae_bench.specs.errors import ConfigError
 
 from ..evaluation.fakes import Store
@@ -24,7 +27,7 @@ SMALL = {"width": 4, "hidden": 32, "latent_size": 4}
 """Settings of whichever parameters a backbone has."""
 
 
-class BandsSpec(DatasetSpec):
+class BandsSpec(CaptionedSpec):
     implementation: ClassVar[str] = "tests.conformance.worlds:BandsData"
     summary: ClassVar[str] = "bands"
     reference: ClassVar[str] = "none"
@@ -41,6 +44,9 @@ class BandsSpec(DatasetSpec):
 
     def image_shape(self) -> tuple[int, int, int]:
         return self.shape
+
+    def captions(self) -> Captions:
+        return SlotCaptions(BANDS)
 
 
 class BandsData(ConceptDataModule):
@@ -74,10 +80,10 @@ def small(name: str, **settings: object) -> BackboneSpec:
 
 
 @cache
-def world(name: str) -> BandsData:
+def world(name: str, view: View = "attributes") -> BandsData:
     """The dataset with the smallest images that a backbone takes."""
     for shape in SHAPES:
-        spec = BandsSpec(shape=shape)
+        spec = BandsSpec(shape=shape, view=view)
         try:
             small(name).check(spec)
         except ConfigError:

@@ -96,13 +96,13 @@ def main() -> int:
     plan = json.loads(Path(sys.argv[1]).read_text())
     run = train._run
 
-    def run_changed(out: Path) -> None:
+    def run_changed(out: Path, *others: Any) -> None:
         # As late as the command imports torch itself: the lock comes first.
         slow_down(plan)
         fault = plan["full"].get(json.loads((out / "spec.json").read_text())["objective"]["name"])
         if fault is not None:
             fill(fault["file"], nth=fault["nth"], num_bytes=fault["num_bytes"])
-        run(out)
+        run(out, *others)
 
     train._run = run_changed
     return cli.main(sys.argv[2:])

@@ -135,6 +135,10 @@ class Fake(nn.Module):
         self.stage: Any = None
         self.asked: list[Tensor] = []
 
+    @property
+    def takes_partial_concepts(self) -> bool:
+        return self.spec.partial_concepts
+
     def complete(self, queries: Tensor, generator: torch.Generator) -> Tensor:
         raise NotImplementedError
 

@@ -109,6 +109,10 @@ class SquaresOracle(nn.Module):
         self.spec, self.stage = FakeSpec(), None
         self.images, self.concepts = draw_squares(4000, seed=5)
 
+    @property
+    def takes_partial_concepts(self) -> bool:
+        return True
+
     def imagine(
         self, concept: Tensor, *, num_samples: int = 10, mean: bool = False, generator: torch.Generator | None = None
     ) -> Tensor:

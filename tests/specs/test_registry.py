@@ -10,7 +10,7 @@ import pytest
 
 from mmvae_bench.specs import registry as module
 from mmvae_bench.specs.base import ComponentSpec
-from mmvae_bench.specs.components import BackboneSpec, backbones, classifiers, datasets, objectives
+from mmvae_bench.specs.components import BackboneSpec, ObjectiveSpec, backbones, classifiers, datasets, objectives
 from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.registry import Registry
 
@@ -78,12 +78,44 @@ def test_a_broken_entry_point_is_named(
     entry_point(monkeypatch, "third", value)
     with pytest.raises(ConfigError, match=f"(?s)'third'.*{words}"):
         parts.get("third")
+    assert parts.names() == ["third"]
+    usable, (error,) = parts.usable()
+    assert not usable
+    assert "part 'third' of an installed package cannot be used" in str(error)
 
 
 def test_an_entry_point_of_another_kind_is_refused(parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     entry_point(monkeypatch, "third", "mmvae_bench.specs.base:Spec")
     with pytest.raises(ConfigError, match="is not a PartSpec"):
         parts.get("third")
+
+
+def test_an_entry_point_has_the_name_of_its_spec(parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    entry_point(monkeypatch, "fourth", f"{__name__}:ThirdPartySpec")
+    with pytest.raises(ConfigError, match=r"is called 'fourth', and the name of .* is 'third': they are to be"):
+        parts.get("fourth")
+
+
+def test_a_name_of_two_packages_is_nobodys(parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+    group = "mmvae_bench_test.parts"
+    same = [EntryPoint("third", f"{__name__}:ThirdPartySpec", group)] * 2
+    monkeypatch.setattr(module, "entry_points", lambda group: [*same, EntryPoint("third", "elsewhere:Spec", group)])
+    with pytest.raises(ConfigError, match=r"'third' of .* and of .*: a name belongs to one"):
+        parts.get("third")
+    again = Registry("part", PartSpec, package="empty_parts_package", group=group)
+    monkeypatch.setattr(module, "entry_points", lambda group: same)
+    assert again.get("third") is ThirdPartySpec
+
+
+def test_a_built_in_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = EntryPoint("telbo", "elsewhere:Spec", "mmvae_bench.objectives")
+    monkeypatch.setattr(module, "entry_points", lambda group: [theirs])
+    registry = Registry("objective", ObjectiveSpec, package="mmvae_bench.specs.objectives", group=theirs.group)
+    for name in objectives.names():
+        registry.register(objectives.get(name))  # the modules are imported once in a process
+    usable, (error,) = registry.usable()
+    assert usable == objectives.names()
+    assert "objective 'telbo' of an installed package is not used: a built-in one has that name" in str(error)
 
 
 def test_a_name_is_taken_once(parts: Registry[PartSpec]) -> None:

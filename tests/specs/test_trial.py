@@ -95,3 +95,43 @@ def test_a_given_attribute_bounds_levels_and_classifiers() -> None:
     assert "classifier conv_thin cannot be told relation" in str(found["evaluation", "classifier"])
     spec["evaluation"] = {"levels": [1, 9], "classifier": "conv_rgb"}
     assert TrialSpec.parse(spec).evaluation.levels == (1, 9)
+
+
+FACES: dict[str, Any] = {"dataset": "celeba18", "backbone": "rgb_thin", "objective": "jmvae"}
+
+
+def faces(**dataset: Any) -> TrialSpec:
+    return TrialSpec.parse({**FACES, "dataset": {"name": "celeba18", **dataset}})
+
+
+def test_trials_from_before_there_were_views_keep_their_keys() -> None:
+    """As computed before the fields came."""
+    old = {"name": "celeba18", "source": "drawn", "size": 64, "num_images": None, "seed": 0}
+    assert faces().canonical()["dataset"] == old | {"split": "iid", "split_seed": 42}
+    assert faces(view="attributes").key == faces().key
+    assert "word_dropout" not in faces().canonical()["backbone"]
+    text = faces(view="text")
+    assert text.canonical()["dataset"]["view"] == "text"
+    assert text.key != faces().key
+    assert TrialSpec.parse(text.canonical()).key == text.key
+    assert text.dataset.recipe() == faces().dataset.recipe(), "the images are the same"
+
+
+def test_what_has_no_meaning_in_a_view_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"backbone.word_dropout: has no meaning where y is a concept"):
+        TrialSpec.parse({**FACES, "backbone": {"name": "rgb_thin", "word_dropout": 0.2}})
+    flow = {"name": "q_agg", "mask_probability": 0.5}
+    with pytest.raises(ConfigError, match=r"objective.mask_probability: the flow reads whole captions"):
+        TrialSpec.parse({**FACES, "dataset": {"name": "celeba18", "view": "text"}, "objective": flow})
+    with pytest.raises(ConfigError, match=r"dataset.split: split comp asks for full concepts"):
+        faces(view="text", split="comp")
+    levels = {**FACES, "dataset": {"name": "celeba18", "view": "text"}, "evaluation": {"levels": [2, 18]}}
+    with pytest.raises(ConfigError, match=r"of which captions say 1 or 2 or .* no level 18") as found:
+        TrialSpec.parse(levels)
+    assert found.value.problems[0].near == "9"
+    pair = {"dataset": {"name": "two_object_clevr", "view": "text"}, "evaluation": {"levels": [3]}}
+    with pytest.raises(ConfigError, match="no level 3"):
+        TrialSpec.parse({**FACES, **pair})
+    modalities = {"name": "mvae", "modalities": "per_attribute"}
+    with pytest.raises(ConfigError, match="mvae cannot take y as a text: words are no modalities"):
+        TrialSpec.parse({**FACES, "dataset": {"name": "celeba18", "view": "text"}, "objective": modalities})

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ...concepts import Attribute, Schema
-from ..components import DatasetSpec, datasets
+from ..components import datasets
+from .captioned import CaptionedSpec
 
 if TYPE_CHECKING:
     from ...captions import Captions
@@ -40,7 +41,7 @@ NUM_DRAWN = 200_000
 
 
 @datasets.register
-class CelebA18Spec(DatasetSpec):
+class CelebA18Spec(CaptionedSpec):
     """Faces with the 18 visible attributes of CelebA that Vedantam et al. chose: photographs, or drawings of them."""
 
     implementation: ClassVar[str] = "mmvae_bench.data.celeba18:CelebA18DataModule"

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ...concepts import Attribute, Schema
 from ..components import DatasetSpec, datasets
+from .captioned import CaptionedSpec
 
 if TYPE_CHECKING:
     from ...captions import Captions
@@ -63,7 +64,7 @@ class ClevrSpec(DatasetSpec):
 
 
 @datasets.register
-class TwoObjectClevrSpec(ClevrSpec):
+class TwoObjectClevrSpec(ClevrSpec, CaptionedSpec):
     """Two objects on a plane, with a caption of nine words: "small red metal cube left large gray rubber sphere"."""
 
     implementation: ClassVar[str] = "mmvae_bench.data.two_object_clevr:TwoObjectClevrDataModule"

@@ -17,6 +17,7 @@ class BiVCCASpec(ObjectiveSpec):
     summary: ClassVar[str] = "both modalities from q(z|x) and from q(z|y), weighted mu and 1 - mu"
     reference: ClassVar[str] = "Wang et al. 2016, Deep Variational Canonical Correlation Analysis, Sec. 3.2 (bi-VCCA)"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
+    text_obstacle: ClassVar[str | None] = None
 
     name: Literal["bivcca"] = "bivcca"
     """The objective's name."""

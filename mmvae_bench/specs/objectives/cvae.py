@@ -20,6 +20,7 @@ class CVAESpec(ObjectiveSpec):
     )
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    text_obstacle: ClassVar[str | None] = "its image decoder is told the value of each attribute"
     partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.unspecified == "impute")
 
     name: Literal["cvae"] = "cvae"

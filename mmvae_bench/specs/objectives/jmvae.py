@@ -17,6 +17,7 @@ class JMVAESpec(ObjectiveSpec):
     summary: ClassVar[str] = "joint ELBO minus KL from the joint to the unimodal posteriors"
     reference: ClassVar[str] = "Suzuki et al. 2017, Joint Multimodal Learning with Deep Generative Models, Eq. 5"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    text_obstacle: ClassVar[str | None] = None
 
     name: Literal["jmvae"] = "jmvae"
     """The objective's name."""

@@ -21,6 +21,7 @@ class JNFSpec(ObjectiveSpec):
     )
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
     stage_names: ClassVar[tuple[str, ...]] = ("fit", "unimodal")
+    text_obstacle: ClassVar[str | None] = None
 
     name: Literal["jnf"] = "jnf"
     """The objective's name."""

@@ -17,6 +17,7 @@ class JVAESpec(ObjectiveSpec):
     summary: ClassVar[str] = "joint ELBO of images and concepts; no unimodal posterior"
     reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, Eq. 1"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint"})
+    text_obstacle: ClassVar[str | None] = None
 
     name: Literal["jvae"] = "jvae"
     """The objective's name."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ..components import DatasetSpec, ObjectiveSpec, Posterior
+from ..components import DatasetSpec, ObjectiveSpec, Posterior, by_setting
 
 
 class MultimodalSpec(ObjectiveSpec):
@@ -17,6 +17,9 @@ class MultimodalSpec(ObjectiveSpec):
     """
 
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    text_obstacle: ClassVar[str | None] = by_setting(
+        lambda spec: None if spec.modalities == "two" else "words are no modalities: choose modalities two"
+    )
 
     modalities: Literal["two", "per_attribute"] = "two"
     """two: the image, and all attributes together; per_attribute: the image, and each attribute by itself."""

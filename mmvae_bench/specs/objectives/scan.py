@@ -21,6 +21,7 @@ class SCANSpec(ObjectiveSpec):
     summary: ClassVar[str] = "beta-VAE on images (on features of a denoising autoencoder), then a VAE of whole concepts"
     reference: ClassVar[str] = "Higgins et al. 2017, SCAN: Learning Hierarchical Compositional Visual Concepts"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
+    text_obstacle: ClassVar[str | None] = "a concept is one k-hot symbol to it"
     partial_concepts: ClassVar[bool] = False
     stage_names: ClassVar[tuple[str, ...]] = by_setting(
         lambda spec: (("denoise",) if spec.dae else ()) + ("image", "concept")

@@ -19,6 +19,7 @@ class TELBOSpec(ObjectiveSpec):
     reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, Eq. 5"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
     stage_names: ClassVar[tuple[str, ...]] = ("fit", "unimodal")
+    text_obstacle: ClassVar[str | None] = None
 
     name: Literal["telbo"] = "telbo"
     """The objective's name."""

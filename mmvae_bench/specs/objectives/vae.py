@@ -15,6 +15,7 @@ class ImageVAESpec(ObjectiveSpec):
     implementation: ClassVar[str] = "mmvae_bench.objectives.vae:VAE"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    text_obstacle: ClassVar[str | None] = None
 
     @property
     def kl_weight(self) -> float:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..components import BackboneSpec, ObjectiveSpec, Posterior, by_setting, objectives
+from ..components import BackboneSpec, DatasetSpec, ObjectiveSpec, Posterior, by_setting, objectives
 from ..errors import ConfigError, Problem
 
 PAPER = "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs"
@@ -27,6 +27,8 @@ def flow_needs_two_dimensions(objective: ObjectiveSpec, backbone: BackboneSpec) 
 
 
 class _VLVAEBased(ObjectiveSpec):
+    text_obstacle: ClassVar[str | None] = None
+
     inference: Literal["image", "joint"] = "image"
     """image: q(z|x), so that z holds no more of the concept than the image shows; joint: q(z|x,y)."""
     image_weight: Annotated[float, Field(gt=0)] = 1.0
@@ -48,11 +50,18 @@ class _ConceptFlow(_VLVAEBased):
 
     mask_probability: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """How often a training concept is left partly unspecified while q(z|y) is fitted; 0: full concepts only, as in the
-    paper, and the flow cannot be asked a partial one."""
+    paper, and the flow cannot be asked a partial one. In the text view it is 0: captions are whole."""
 
     def check(self, backbone: BackboneSpec) -> None:
         """Needs a latent size of two or more."""
         flow_needs_two_dimensions(self, backbone)
+
+    def check_concepts(self, dataset: DatasetSpec) -> None:
+        """Captions are never masked: the setting would be ignored."""
+        if dataset.chosen_view == "text" and self.mask_probability:
+            message = "the flow reads whole captions: in view text nothing of them is left out"
+            where, value = ("objective", "mask_probability"), str(self.mask_probability)
+            raise ConfigError([Problem(message, where, value, ("0",), "0")])
 
 
 @objectives.register

@@ -1,0 +1,106 @@
+"""The distribution over captions that a decoder of texts returns.
+
+Shapes: S sample, B batch, C context feature, W word, V word of the vocabulary, H state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+from torch.nn import functional as F
+
+from .captions import BLANK
+
+START = -1
+"""Stands in the place of a word before the first one."""
+
+
+class NextWords(Protocol):
+    """The conditionals p(y_t | y_<t, c) of a text."""
+
+    def __call__(self, context: Tensor, before: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Reads words one after the other, and after each predicts the next.
+
+        Args:
+            context: c, Float[B, C].
+            before: Long[B, n], ``START`` where there is no word yet.
+            state: Float[B, H], after all words before these; None: nothing was read yet.
+
+        Returns:
+            Logits of the next word after each, Float[B, n, V], and the state after the last, Float[B, H].
+        """
+
+
+class AutoregressiveText(Distribution):
+    """``p(y) = prod_t p(y_t | y_1 .. y_(t-1))`` over captions of W words, up to and with the first blank word.
+
+    The first blank ends a text: it counts with its probability, and after it everything is blank with probability one.
+    So the probabilities of all sequences of W tokens sum to one, those with a word after a blank having none.
+
+    Args:
+        next_words: The conditionals.
+        context: Float[..., C].
+        max_words: W.
+        num_words: V.
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+
+    def __init__(
+        self,
+        next_words: NextWords,
+        context: Tensor,
+        *,
+        max_words: int,
+        num_words: int,
+        validate_args: bool | None = None,
+    ) -> None:
+        self.next_words, self.context, self.num_words = next_words, context, num_words
+        super().__init__(context.shape[:-1], torch.Size([max_words]), validate_args=validate_args)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Sequences of tokens of the vocabulary."""
+        return constraints.independent(constraints.integer_interval(0, self.num_words - 1), 1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Float[...], nats, summed over words: of Long[..., W], which the conditionals read as they predict it."""
+        if self._validate_args:
+            self._validate_sample(value)
+        shape = torch.broadcast_shapes(self.context.shape[:-1], value.shape[:-1])
+        context = self.context.expand(*shape, -1).reshape(-1, self.context.shape[-1])
+        words = value.expand(*shape, -1).reshape(-1, value.shape[-1])
+        before = F.pad(words[:, :-1], (1, 0), value=START)
+        logits, _ = self.next_words(context, before, None)
+        picked = F.log_softmax(logits, dim=-1).gather(-1, words[..., None]).squeeze(-1)
+        over = (before == BLANK).cumsum(-1) > 0
+        # Chosen, not multiplied: a word after the end has no probability, whatever the conditionals say.
+        after = torch.where(words == BLANK, 0.0, -torch.inf).to(picked.dtype)
+        return torch.where(over, after, picked).sum(-1).reshape(shape)
+
+    @property
+    def mode(self) -> Tensor:
+        """Long[..., W]: the most probable word each time (greedy decoding; the whole need not be the most probable)."""
+        return self._write(self.context, lambda logits: logits.argmax(-1))
+
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Long[S..., ..., W], word after word."""
+        context = self.context.expand(*sample_shape, *self.context.shape)
+        return self._write(context, lambda logits: torch.multinomial(logits.softmax(-1), 1).squeeze(-1))
+
+    @torch.no_grad()
+    def _write(self, context: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
+        flat = context.reshape(-1, context.shape[-1])
+        word, state = torch.full((len(flat),), START, device=flat.device), None
+        over = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
+        words = []
+        for _ in range(self.event_shape[0]):
+            logits, state = self.next_words(flat, word[:, None], state)
+            word = torch.where(over, BLANK, choose(logits[:, 0]))
+            over = over | (word == BLANK)
+            words.append(word)
+        return torch.stack(words, -1).reshape(*context.shape[:-1], -1)

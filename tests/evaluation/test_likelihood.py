@@ -1,0 +1,211 @@
+"""The bounds against exact likelihoods, by quadrature, and what each objective can be asked."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal
+
+from mmvae_bench.data.base import Batch
+from mmvae_bench.distributions import FactorisedCategorical
+from mmvae_bench.evaluation.likelihood import ENTROPY, Bounds, likelihood_scores
+from mmvae_bench.evaluation.scoring import Intervals
+from mmvae_bench.objectives.base import CapabilityError, Objective
+from mmvae_bench.pixels import QuantisedNormal
+from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.trial import EvaluationSpec
+
+from ..conformance.worlds import small, world
+
+DIRECTION = torch.tensor([1.0, -0.5, 2.0]).reshape(1, 3, 1, 1)
+NOISE, WIDE = 0.5, 1.3
+
+
+class LineSpec:
+    name = "line"
+    posteriors = frozenset({"image", "concept"})
+    likelihoods = frozenset({"image", "concept"})
+
+
+class Line:
+    """z ~ N(0, 1), x|z ~ N(w z, s^2 I) with three pixels, y|z a coin: everything has a closed form or an integral.
+
+    q(z|x) is the exact posterior, widened; q(z|y) a normal; the flow is N(1, 2^2).
+    """
+
+    def __init__(self) -> None:
+        self.spec = LineSpec()
+        self.schema = range(1)
+
+    def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
+        if image is not None:
+            precision = 1 + float(DIRECTION.square().sum()) / NOISE**2
+            mean = (image * DIRECTION).sum((1, 2, 3))[:, None] / NOISE**2 / precision
+            return Independent(Normal(mean, torch.full_like(mean, WIDE * precision**-0.5)), 1)
+        assert concept is not None
+        return Independent(Normal(concept.float() * 2 - 1, torch.full(concept.shape, 1.5)), 1)
+
+    def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+        return Independent(Normal(z[..., None, None] * DIRECTION, NOISE), 3)
+
+    def concept_likelihood(self, z: Tensor) -> FactorisedCategorical:
+        return FactorisedCategorical([torch.cat([torch.zeros_like(z), 2 * z + 0.3], -1)])
+
+    def aggregate_prior(self) -> Distribution:
+        return Independent(Normal(torch.ones(1), torch.full((1,), 2.0)), 1)
+
+
+def line_batch(num_images: int) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(num_images, 1, 1, 1, generator=generator)
+    image = z * DIRECTION + NOISE * torch.randn(num_images, 3, 1, 1, generator=generator)
+    return Batch(image, (torch.arange(num_images) % 2)[:, None], torch.arange(num_images))
+
+
+def log_integral(log_likelihood: Tensor, prior: Distribution, grid: Tensor) -> Tensor:
+    """log of the integral of p(v|z) p(z) over a fine grid: [P, N], [P, 1] to [N], in float64."""
+    step = float(grid[1, 0] - grid[0, 0])
+    return (log_likelihood.double() + prior.log_prob(grid).double()[:, None]).logsumexp(0) + math.log(step)
+
+
+def exact(batch: Batch, prior: Distribution) -> tuple[Tensor, Tensor]:
+    """log p(x) and log p(y) under a prior, by quadrature."""
+    model, grid = Line(), torch.linspace(-15, 15, 20_001)[:, None]
+    px = Independent(Normal(grid.reshape(-1, 1, 1, 1, 1) * DIRECTION, NOISE), 3)
+    log_py = model.concept_likelihood(grid[:, None]).log_prob(batch.concept[None])
+    return log_integral(px.log_prob(batch.image[None]), prior, grid), log_integral(log_py, prior, grid)
+
+
+@pytest.mark.parametrize("flow_prior", [False, True])
+def test_bounds_meet_the_likelihood_of_a_model_that_has_one(flow_prior: bool) -> None:
+    batch = line_batch(6)
+    prior = Line().aggregate_prior() if flow_prior else Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    log_px, log_py = exact(batch, prior)
+    bounds = Bounds(cast(Objective, Line()), batch, num_samples=4000, seed=1)
+    found_x, found_y = bounds.log_px(flow_prior=flow_prior), bounds.log_py(flow_prior=flow_prior)
+    torch.testing.assert_close(found_x.values, log_px, rtol=0, atol=0.06)
+    torch.testing.assert_close(found_y.values, log_py, rtol=0, atol=0.06)
+    assert (found_x.proposal, found_x.num_samples, found_x.num_dimensions) == ("q(z|x)", 4000, 3)
+    assert (found_y.proposal, found_y.num_dimensions) == ("q(z|y)", 1)
+    few = torch.stack(
+        [Bounds(cast(Objective, Line()), batch, num_samples=1, seed=seed).log_px().values for seed in range(300)]
+    )
+    standard = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    assert bool((few.mean(0) < exact(batch, standard)[0]).all())
+
+
+def test_equation_6_is_its_three_terms_at_one_z() -> None:
+    batch, model = line_batch(5), Line()
+    bounds = Bounds(cast(Objective, model), batch, num_samples=3, seed=2)
+    bound = bounds.log_px_given_y()
+    z = bounds._first_of("image").z[0]
+    expected = (
+        Normal(z[..., None, None] * DIRECTION, NOISE).log_prob(batch.image).sum((1, 2, 3))
+        + Normal(batch.concept * 2.0 - 1, 1.5).log_prob(z)[:, 0]
+        - Normal(model.posterior(batch.image).mean, model.posterior(batch.image).stddev).log_prob(z)[:, 0]
+    )
+    torch.testing.assert_close(bound.values, expected.double())
+    assert bound.num_samples == 1
+
+
+def test_the_terms_of_the_elbo_are_unweighted_and_bound_the_joint_likelihood() -> None:
+    batch = line_batch(4)
+    found = Bounds(cast(Objective, Line()), batch, num_samples=3000, seed=3).elbo()
+    total = found["elbo_log_px"].values + found["elbo_log_py"].values - found["elbo_kl"].values
+    torch.testing.assert_close(found["elbo"].values, total)
+    q = cast(Any, Line().posterior(batch.image))
+    by_hand = -q.stddev.log() + (q.stddev**2 + q.mean**2 - 1) / 2
+    torch.testing.assert_close(found["elbo_kl"].values, by_hand[:, 0].double())
+    grid = torch.linspace(-15, 15, 20_001)[:, None]
+    both = Independent(Normal(grid.reshape(-1, 1, 1, 1, 1) * DIRECTION, NOISE), 3).log_prob(batch.image[None])
+    both = both + Line().concept_likelihood(grid[:, None]).log_prob(batch.concept[None])
+    joint = log_integral(both, Independent(Normal(torch.zeros(1), torch.ones(1)), 1), grid)
+    assert bool((found["elbo"].values < joint + 0.02).all())
+    assert bool((found["elbo"].values > joint - 1).all())
+
+
+def test_the_entropy_of_descriptions() -> None:
+    batch = line_batch(4)
+    bounds = Bounds(cast(Objective, Line()), batch, num_samples=50, seed=4)
+    p = (2 * bounds._first_of("image").z[..., 0] + 0.3).double().sigmoid()
+    expected = -(p * p.log() + (1 - p) * (1 - p).log()).mean(0)
+    torch.testing.assert_close(bounds.description_entropy().values[:, 0], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_every_z_of_an_image_meets_the_same_noise() -> None:
+    """Else the bound would average over noises too, and would bound another quantity."""
+
+    class Noisy(Line):
+        def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+            return Independent(QuantisedNormal(torch.zeros(len(z), 3, 1, 1), torch.full((len(z), 3, 1, 1), 1e-3)), 3)
+
+    log_px = Bounds(cast(Objective, Noisy()), line_batch(3), num_samples=4, seed=5)._pixels(torch.zeros(4, 3, 1), None)
+    assert bool((log_px == log_px[0]).all())
+    assert len(set(log_px[0].tolist())) == 3
+
+
+ABLE = {
+    "log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior", "elbo", ENTROPY,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", objectives.names())
+def test_every_objective_is_asked_what_it_has_and_says_what_it_lacks(name: str) -> None:
+    data = world("rgb_thin")
+    backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
+    model = cast(Objective, objectives.parse(name).build(backbone, seed=0)).eval()
+    asked = EvaluationSpec(likelihood_images=9, likelihood_samples=3)
+    states = {key: value.clone() for key, value in model.state_dict().items()}
+    if (memory := getattr(model, "memory", None)) is not None:
+        memory.remember(data.concepts("train"))
+        states = {key: value.clone() for key, value in model.state_dict().items()}
+    found = [
+        likelihood_scores(model, data, asked, "test", Intervals(50, 0), device=torch.device("cpu")) for _ in range(2)
+    ]
+    scores = {(score.metric, score.attribute): score for score in found[0].scores}
+    assert found[0].scores == found[1].scores
+    answered = {metric for metric, _ in scores} & ABLE
+    assert answered | found[0].left_out.keys() == ABLE
+    assert not answered & found[0].left_out.keys()
+    assert all(found[0].left_out.values())
+    spec = model.spec
+    assert ("log_py" in answered) == ("concept" in spec.posteriors and "concept" in spec.likelihoods)
+    assert ("log_px_given_y" in answered) == ("concept" in spec.posteriors)
+    assert ("log_px_flow_prior" in answered) == bool(getattr(spec, "prior_flow", False))
+    for score in scores.values():
+        assert math.isfinite(score.value)
+        assert score.num_queries == 9
+        assert str(score.proposal).startswith("q(z|")
+        assert score.num_samples == (1 if score.metric.startswith("log_px_given_y") else 3)
+    if "log_px" in answered:
+        per_dim = scores["log_px_per_dim", None].value
+        assert per_dim == pytest.approx(scores["log_px", None].value / math.prod(data.image_shape), rel=1e-6)
+    assert all(torch.equal(value, states[key]) for key, value in model.state_dict().items())
+    assert not model.training
+
+
+def test_the_flow_prior_is_another_number_than_the_prior() -> None:
+    data = world("rgb_thin")
+    backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
+    model = cast(Objective, objectives.parse({"name": "q_agg", "prior_flow": True}).build(backbone, seed=0)).eval()
+    with torch.no_grad():
+        for parameter in cast(nn.Module, model.prior_flow).parameters():
+            parameter.add_(0.3)
+    asked = EvaluationSpec(likelihood_images=4, likelihood_samples=2)
+    found = likelihood_scores(model, data, asked, "test", Intervals(50, 0), device=torch.device("cpu"))
+    values = {score.metric: score.value for score in found.scores if score.attribute is None}
+    assert not found.left_out
+    assert values["log_px"] != values["log_px_flow_prior"]
+    assert values["log_py"] != values["log_py_flow_prior"]
+
+
+def test_a_model_without_a_flow_says_so() -> None:
+    data = world("rgb_thin")
+    backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
+    model = cast(Objective, objectives.parse("telbo").build(backbone, seed=0))
+    with pytest.raises(CapabilityError, match="fits no flow"):
+        model.aggregate_prior()

@@ -1,0 +1,157 @@
+"""Images against texts: the protocol of Cremer and Kushman, and images and texts of one z from the prior."""
+
+from __future__ import annotations
+
+from typing import ClassVar, cast
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+
+from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.evaluation.classifier import ObservationClassifier
+from mmvae_bench.evaluation.evaluate import evaluate
+from mmvae_bench.evaluation.references import TrainingConcepts
+from mmvae_bench.evaluation.scoring import Intervals, Judge
+from mmvae_bench.evaluation.texts import Wording, prior_scores, text_scores
+from mmvae_bench.objectives.base import CapabilityError, Objective
+from mmvae_bench.specs.components import datasets
+from mmvae_bench.specs.trial import EvaluationSpec
+
+from .squares import SquaresData, SquaresOracle, SquaresSpec, exact_order
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def squares() -> SquaresData:
+    data = SquaresData(SquaresSpec())
+    data.setup()
+    return data
+
+
+def judge_of(data: ConceptDataModule, classifier: ObservationClassifier) -> Judge:
+    training = TrainingConcepts(data.concepts("train"), sizes=data.schema.sizes)
+    return Judge(data.schema, "iid", training, classifier.held_out, Intervals(50, 0))
+
+
+class Generator(SquaresOracle):
+    """z is a number of a drawing: the image is that drawing, and the text names it, or another drawing."""
+
+    def __init__(self, *, wrong: float, flow: bool = True) -> None:
+        super().__init__()
+        self.wrong, self.flow = wrong, flow
+        self.latent_size = 1
+
+    def _number(self, z: Tensor) -> Tensor:
+        return (z[:, 0].sigmoid() * (len(self.images) - 1)).long()
+
+    def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+        return Independent(Normal(self.images[self._number(z)], 1e-9), 3)
+
+    def describe_latents(self, z: Tensor, *, sample: bool = False) -> Tensor:
+        assert sample
+        number = self._number(z)
+        texts = self.concepts[number].clone()
+        other = torch.rand(len(z)) < self.wrong
+        texts[other, 0] = (texts[other, 0] + 1) % 4
+        return texts
+
+    def aggregate_prior(self) -> Distribution:
+        if not self.flow:
+            raise CapabilityError("has no flow")
+        return Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+
+
+def test_an_oracle_shows_every_text_and_the_relation_is_not_scored(squares: SquaresData) -> None:
+    classifier = exact_order(squares)
+    model = cast(Objective, SquaresOracle())
+    scores = text_scores(model, classifier, squares, judge_of(squares, classifier), "val", seed=0)
+    found = {score.attribute: score for score in scores}
+    assert found.keys() == {None, "colour_1", "colour_2"}
+    assert all(score.protocol == "cremer" and score.metric == "correctness" for score in scores)
+    assert found[None].value == 1.0
+    assert found[None].num_samples == 1
+    assert found[None].num_queries == len(squares.rows("val"))
+    assert found[None].floor == pytest.approx(0.25, abs=0.01)  # four colours, about uniform
+
+
+def test_the_mean_image_is_shown(squares: SquaresData) -> None:
+    class Asked(SquaresOracle):
+        means: ClassVar[set[bool]] = set()
+
+        def imagine(
+            self,
+            concept: Tensor,
+            *,
+            num_samples: int = 10,
+            mean: bool = False,
+            generator: torch.Generator | None = None,
+        ) -> Tensor:
+            assert num_samples == 1
+            self.means.add(mean)
+            return super().imagine(concept, num_samples=num_samples, mean=mean, generator=generator)
+
+    classifier = exact_order(squares)
+    text_scores(cast(Objective, Asked()), classifier, squares, judge_of(squares, classifier), "val", seed=0)
+    assert Asked.means == {True}
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.5, 1.0])
+def test_images_agree_with_texts_of_the_same_z(squares: SquaresData, wrong: float) -> None:
+    """One of two scored attributes is named wrongly with the given probability."""
+    classifier = exact_order(squares)
+    scores, left_out = prior_scores(
+        cast(Objective, Generator(wrong=wrong)), classifier, squares, judge_of(squares, classifier), "test",
+        num_images=400, seed=0, device=CPU,
+    )  # fmt: skip
+    assert not left_out
+    assert [score.metric for score in scores] == ["prior_correctness", "prior_correctness_flow_prior"]
+    assert [score.proposal for score in scores] == ["p(z)", "q(z)"]
+    for score in scores:
+        assert score.value == pytest.approx(1 - wrong / 2, abs=0.05)
+        assert score.floor == pytest.approx(0.25, abs=0.05)
+        assert score.num_queries == 400
+
+
+def test_a_model_that_shows_one_image_is_at_its_base_rate(squares: SquaresData) -> None:
+    class Collapsed(Generator):
+        def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+            return Independent(Normal(self.images[:1].expand(len(z), -1, -1, -1), 1e-9), 3)
+
+    classifier = exact_order(squares)
+    model = cast(Objective, Collapsed(wrong=0.0, flow=False))
+    scores, left_out = prior_scores(
+        model, classifier, squares, judge_of(squares, classifier), "test", num_images=400, seed=0, device=CPU
+    )
+    (score,) = scores
+    assert score.value == pytest.approx(score.floor, abs=0.06)
+    assert left_out == {"prior_correctness_flow_prior": "has no flow"}
+
+
+def test_what_captions_leave_unsaid() -> None:
+    wording = Wording.of(datasets.parse("celeba18"))
+    schema = datasets.parse("celeba18").schema()
+    man = schema.parse("Male=yes, Smiling=yes").clamp(min=0)[None]
+    woman = torch.zeros(1, 18, dtype=torch.long)
+    assert wording.silent
+    assert {schema.names[k] for k in (wording.said(man)[0] == 1).nonzero()[:, 0]} == {"Male", "Smiling"}
+    assert int((wording.said(man) >= 0).sum()) == 2
+    assert {schema.names[k] for k in (wording.said(woman)[0] == 0).nonzero()[:, 0]} == {"Male"}
+    assert torch.equal(wording.completed(wording.said(man)), man)
+    told_nothing = torch.full((1, 18), -1)
+    assert int((wording.completed(told_nothing) == -1).sum()) == 1  # Male: neither word was said
+    for name in ("two_object_clevr", "single_object_clevr"):
+        assert not Wording.of(datasets.parse(name)).silent
+
+
+def test_the_evaluation_asks_only_what_it_is_told_to(squares: SquaresData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmvae_bench.evaluation.evaluate.judge_of", lambda *_, **__: exact_order(squares))
+    model = cast(Objective, Generator(wrong=0.0, flow=False))
+    asked = EvaluationSpec(protocols=("cremer",), num_samples=2, num_queries=4, query_repeats=1, levels=(3,))
+    result = evaluate(model, squares, asked)
+    assert {score.protocol for score in result.scores} == {"cremer", None}
+    result = evaluate(model, squares, EvaluationSpec.parse(asked.canonical() | {"prior_images": 20}))
+    assert {score.protocol for score in result.scores} == {"cremer", "likelihood", None}
+    assert result.left_out == {"prior_correctness_flow_prior": "has no flow"}

@@ -1,0 +1,146 @@
+"""The example of docs/extending.md, installed by pip from what stands there, and a package that is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "extending.md").read_text()
+SMALL = {
+    "datasets": [{"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3}],
+    "backbones": [{"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3}],
+    "training": {"steps": 5, "batch_size": 16, "validations": 1},
+    "evaluation": {
+        "num_samples": 10,
+        "query_repeats": 1,
+        "num_resamples": 50,
+        "protocols": ["paper"],
+        "levels": [4],
+        "classifier": {"name": "conv_thin", "steps": 5},
+    },
+}
+"""What makes the page's grid small."""
+
+
+def page_files() -> dict[str, str]:
+    """The files of the page: a block of code behind a line that ends with its name."""
+    blocks = re.findall(r"`([\w./-]+)`:\n\n```\w+\n(.*?)```", PAGE, flags=re.DOTALL)
+    return dict(blocks)
+
+
+def command(*arguments: str, site: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """mmvae-bench in a process that finds the packages of ``site`` as installed ones."""
+    path = os.pathsep.join([str(site), str(ROOT)])
+    environment = os.environ | {"PYTHONPATH": path, "MMVAE_BENCH_CACHE": str(cwd / "cache"), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "mmvae_bench", *arguments],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=500,
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which pip has installed the package of the page, without a network."""
+    source, target = tmp_path_factory.mktemp("reverse-jmvae"), tmp_path_factory.mktemp("site")
+    for name, text in page_files().items():
+        path = source / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    (source / "reverse_jmvae" / "__init__.py").touch()
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
+    arguments = ["install", *options, "--target", str(target), str(source)]
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments], text=True, capture_output=True, timeout=500)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+@pytest.fixture
+def broken_site(tmp_path: Path) -> Path:
+    """A folder with an installed package whose spec imports what is not there."""
+    folder = tmp_path / "broken"
+    information = folder / "half_done-0.3.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: half-done\nVersion: 0.3\n")
+    (information / "entry_points.txt").write_text("[mmvae_bench.objectives]\nhalf = half_done:HalfSpec\n")
+    (folder / "half_done.py").write_text("import a_library_that_is_missing\n")
+    return folder
+
+
+def test_the_page_has_a_spec_an_objective_and_a_pyproject() -> None:
+    files = page_files()
+    assert set(files) == {"pyproject.toml", "reverse_jmvae/spec.py", "reverse_jmvae/objective.py", "reverse.yaml"}
+    assert "torch" not in files["reverse_jmvae/spec.py"]
+
+
+def test_an_installed_objective_is_listed_trained_and_reported(site: Path, tmp_path: Path) -> None:
+    listed = command("list", "objectives", "--json", site=site, cwd=tmp_path)
+    assert (listed.returncode, listed.stderr) == (0, "")
+    (entry,) = (entry for entry in json.loads(listed.stdout) if entry["name"] == "reverse_jmvae")
+    assert entry["reference"] == "your paper, Eq. 3"
+    assert entry["can"] == ["imagine concepts", "describe images", "reconstruct images"]
+    assert [parameter["name"] for parameter in entry["parameters"]] == ["lambda", "alpha"]
+
+    asked = yaml.safe_load(page_files()["reverse.yaml"])
+    assert [item["name"] if isinstance(item, dict) else item for item in asked["objectives"]] == [
+        "reverse_jmvae",
+        "jmvae",
+    ]
+    (tmp_path / "reverse.yaml").write_text(yaml.safe_dump(asked | SMALL))
+    run = command("run", "--grid", "reverse.yaml", "--where", "objective=reverse_jmvae", site=site, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    (trial,) = (tmp_path / "runs" / "reverse" / "trials").iterdir()
+    result = json.loads((trial / "result.json").read_text())
+    assert result["spec"]["objective"] == {"name": "reverse_jmvae", "lambda": 50.0, "alpha": 0.5}
+    log = (trial / "log.jsonl").read_text()
+    assert "image/kl_to_joint" in log
+    assert "concept/kl_to_joint" in log
+    report = command("report", "runs/reverse", site=site, cwd=tmp_path)
+    assert report.returncode == 0, report.stderr
+    table = (tmp_path / "runs" / "reverse" / "report" / "table.md").read_text()
+    assert re.search(r"^\|.*reverse_jmvae", table, flags=re.MULTILINE)
+    assert "reverse_jmvae: alpha 0.5, lambda 50" in table
+
+
+def test_a_run_is_still_readable_without_the_package(site: Path, tmp_path: Path) -> None:
+    """What the grid then lacks is an error that names it and what there is."""
+    (tmp_path / "reverse.yaml").write_text(page_files()["reverse.yaml"])
+    with_it = command("run", "--grid", "reverse.yaml", "--dry-run", site=site, cwd=tmp_path)
+    assert with_it.returncode == 0, with_it.stderr
+    without = command("run", "--grid", "reverse.yaml", "--dry-run", site=tmp_path, cwd=tmp_path)
+    assert without.returncode == 2
+    assert "unknown objective 'reverse_jmvae'" in without.stderr
+    assert "jmvae" in without.stderr.split("choices:")[1]
+
+
+def test_a_broken_package_is_named_and_the_built_in_parts_work(broken_site: Path, tmp_path: Path) -> None:
+    listed = command("list", "objectives", "--json", site=broken_site, cwd=tmp_path)
+    assert listed.returncode == 0
+    names = [entry["name"] for entry in json.loads(listed.stdout)]
+    assert "telbo" in names
+    assert "half" not in names
+    complaint = (
+        "objective 'half' of package half-done 0.3 cannot be used: importing half_done:HalfSpec, which it registers in "
+        "mmvae_bench.objectives, raised ModuleNotFoundError: No module named 'a_library_that_is_missing'"
+    )
+    assert listed.stderr.startswith(f"warning: {complaint}")
+    assert listed.stderr.count("\n") == 1
+
+    grid = yaml.safe_load(page_files()["reverse.yaml"])
+    for objective, code in (("jmvae", 0), ("half", 2)):
+        (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid | {"objectives": [objective]}))
+        done = command("run", "--grid", "grid.yaml", "--dry-run", site=broken_site, cwd=tmp_path)
+        assert done.returncode == code, done.stderr
+        assert (complaint in done.stderr) == (code == 2)
+    assert not (tmp_path / "runs").exists()

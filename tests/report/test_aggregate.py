@@ -1,0 +1,256 @@
+"""The tables of aggregate posteriors: the numbers of results.parquet in every rendering, beside what was printed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmvae_bench.evaluation.score import Score
+from mmvae_bench.report import read_results, write_report
+from mmvae_bench.report.aggregate import AggregateTable, aggregate_tables, published_setting
+from mmvae_bench.report.style import number, with_bounds, with_interval
+from mmvae_bench.report.table import compare
+from mmvae_bench.report.trials import read_run
+from mmvae_bench.specs.trial import TrialSpec
+from mmvae_bench.statistics import bootstrap_interval, paired_difference
+
+from .synthetic_runs import write_trial
+
+MODELS: dict[str, dict[str, Any]] = {
+    "q_true": {"name": "q_true", "prior_flow": True},
+    "q_agg": {"name": "q_agg", "prior_flow": True},
+    "vlvae": {"name": "vlvae", "inference": "joint"},
+}
+PAPER = {"canvas": 112, "num_images": 100_000}
+
+
+def spec_of(objective: str, *, steps: int = 3000, backbone: str = "rgb_thin", **dataset: Any) -> TrialSpec:
+    return TrialSpec.parse(
+        {
+            "dataset": {"name": "two_object_clevr", "canvas": 48} | dataset,
+            "backbone": backbone,
+            "objective": MODELS[objective],
+            "training": {"steps": steps, "batch_size": 20, "learning_rate": 4e-4},
+        }
+    )
+
+
+def made(metric: str, objective: str, *, protocol: str = "likelihood", mean: float, **others: Any) -> Score:
+    own = np.random.default_rng([sum(map(ord, metric)), sum(map(ord, objective))])
+    values = (mean + own.normal(0, 0.1 * abs(mean) ** 0.5, 30)).round(6)
+    low, high = bootstrap_interval(values, seed=0, num_resamples=200)
+    return Score(metric=metric, partition="test", protocol=protocol, value=float(values.mean()), ci_low=low,
+                 ci_high=high, num_queries=30, per_query=values.tolist(), **others)  # fmt: skip
+
+
+def scores_of(objective: str) -> list[Score]:
+    """What an evaluation of each of them holds."""
+    proposal = "q(z|x,y)" if objective == "vlvae" else "q(z|x)"
+    scores = [Score(metric="elbo", partition="test", value=-112.25)]
+    scores.append(made("log_px", objective, mean=12_300.0, num_samples=10, proposal=proposal))
+    for attribute, mean in ((None, 0.4), ("size_1", 0.7), ("relation", 1.2)):
+        scores.append(
+            made("description_entropy", objective, mean=mean, attribute=attribute, num_samples=10, proposal=proposal)
+        )
+    if objective == "vlvae":
+        return scores
+    return [
+        *scores,
+        made("correctness", objective, protocol="cremer", mean=0.6, level=9, floor=0.31, num_samples=1),
+        made("log_px_given_y", objective, mean=12_100.0, num_samples=1, proposal=proposal),
+        made("log_px_given_y_per_dim", objective, mean=1.7, num_samples=1, proposal=proposal),
+        made("log_px_flow_prior", objective, mean=12_350.0, num_samples=10, proposal=proposal),
+        made("log_py", objective, mean=-19.0, num_samples=10, proposal="q(z|y)"),
+        made("log_py_flow_prior", objective, mean=-11.0, num_samples=10, proposal="q(z|y)"),
+        made("prior_correctness", objective, mean=0.5, num_samples=1, floor=0.3, proposal="p(z)"),
+        made("prior_correctness_flow_prior", objective, mean=0.7, num_samples=1, floor=0.4, proposal="q(z)"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("aggregate") / "demo"
+    for objective in MODELS:
+        write_trial(root, spec_of(objective), scores=scores_of(objective))
+    return root
+
+
+@pytest.fixture(scope="module")
+def terminal(run: Path) -> str:
+    return write_report(run, width=240, color=False)
+
+
+def tables_of(run: Path) -> list[AggregateTable]:
+    (section,) = compare(read_run(run)).sections
+    return aggregate_tables(section)
+
+
+def cells(run: Path, metric: str) -> dict[str, str]:
+    """From the file: value and interval by objective."""
+    frame = read_results(run)
+    rows = frame[(frame.metric == metric) & frame.protocol.notna() & frame.attribute.isna()]
+    unit = "%" if "correctness" in metric else "nats"
+    return {
+        row.objective: with_interval(row.value, row.ci_low, row.ci_high, unit) for row in rows.itertuples(index=False)
+    }
+
+
+def test_the_tables_hold_the_numbers_of_the_file(run: Path, terminal: str) -> None:
+    conditional, prior, inference = tables_of(run)
+    assert conditional.heads == ("", "q_true", "q_agg", "q_agg minus q_true", "base rate")
+    for row, metric in zip(conditional.rows, ("correctness", "log_px_given_y"), strict=True):
+        assert row[1:3] == tuple(cells(run, metric)[name] for name in ("q_true", "q_agg"))
+    assert [row[-1] for row in conditional.rows] == [number(0.31), "–"]
+    found = {(row[0], row[1]): row[2:] for row in prior.rows}
+    labels = {
+        "prior_correctness": "correctness, %",
+        "log_px": "log p(x), nats",
+        "log_py": "log p(y), nats",
+    }
+    for metric, label in labels.items():
+        for name in ("q_true", "q_agg"):
+            plain, flow = cells(run, metric)[name], cells(run, f"{metric}_flow_prior")[name]
+            assert found[name, label][:2] == (plain, flow)
+    assert found["q_true", labels["prior_correctness"]][3:] == (number(0.3), number(0.4))
+    assert found["vlvae", labels["log_px"]][1:3] == ("–", "–")
+    assert inference.heads[1:] == (
+        "q_true, z from q(z|x)", "q_agg, z from q(z|x)", "vlvae, z from q(z|x,y)",
+    )  # fmt: skip
+    assert [row[0] for row in inference.rows] == ["mean over attributes", "size_1", "relation"]
+
+
+def test_differences_are_paired_second_minus_first(run: Path, terminal: str) -> None:
+    values = {name: {score.metric: score.per_query for score in scores_of(name)} for name in ("q_true", "q_agg")}
+    conditional, prior, _ = tables_of(run)
+    expected = paired_difference(values["q_agg"]["correctness"], values["q_true"]["correctness"], seed=1)[0]
+    assert conditional.rows[0][3].split(" ")[0] == with_bounds(expected, expected, expected).split(" ")[0]
+    expected = paired_difference(values["q_true"]["log_py_flow_prior"], values["q_true"]["log_py"], seed=1)[0]
+    row = next(row for row in prior.rows if row[:2] == ("q_true", "log p(y), nats"))
+    assert row[4].startswith(with_bounds(expected, expected, expected, "nats").split(" ")[0])
+    low, high = (float(end) for end in re.findall(r"[-+]?\d+\.\d+", row[4])[1:])
+    assert low < expected < high
+
+
+def from_markdown(text: str) -> Iterator[list[list[str]]]:
+    for part in text.split("### Aggregate posteriors")[1:]:
+        lines = [line for line in part.split("\n### ")[0].splitlines() if line.startswith("|")]
+        rows = [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+        yield [rows[0], *rows[2:]]
+
+
+def from_latex(text: str) -> Iterator[list[list[str]]]:
+    plain = {r"$\pm$": "±", "$-$": "-", "$|$": "|", r"$\cdot$": "·", r"\_": "_", r"\%": "%", "--": "–"}
+    for part in text.split(r"\caption{Aggregate posteriors")[1:]:
+        lines = [line for line in part.split(r"\bottomrule")[0].splitlines() if line.endswith(r" \\")]
+        for written, character in plain.items():
+            lines = [line.replace(written, character) for line in lines]
+        yield [[cell.strip() for cell in line.removesuffix(r" \\").split("&")] for line in lines]
+
+
+class _Tables(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.inside = self.cell = False
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.inside = dict(attributes).get("class") == "aggregate"
+            self.tables += [[]] * self.inside
+        elif self.inside and tag == "tr":
+            self.tables[-1] = [*self.tables[-1], []]
+        elif self.inside and tag in ("td", "th"):
+            self.cell = True
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.cell = self.cell and tag not in ("td", "th")
+        self.inside = self.inside and tag != "table"
+
+    def handle_data(self, data: str) -> None:
+        if self.cell:
+            self.tables[-1][-1][-1] += data.replace("\N{MINUS SIGN}", "-")
+
+
+def test_every_rendering_holds_the_same_tables(run: Path, terminal: str) -> None:
+    expected = [[list(table.heads), *map(list, table.rows)] for table in tables_of(run)]
+    report = run / "report"
+    assert list(from_markdown((report / "table.md").read_text())) == expected
+    assert list(from_latex((report / "table.tex").read_text())) == expected
+    page = _Tables()
+    page.feed((report / "index.html").read_text())
+    assert page.tables == expected
+    for table in expected:
+        for row in table:
+            assert any(all(cell in line for cell in row) for line in terminal.splitlines()), row
+
+
+def test_floors_that_are_each_models_own_are_no_warning(run: Path, terminal: str) -> None:
+    other = compare(read_run(run)).sections[0]
+    row = next(row for row in other.rows if row.metric == "prior_correctness")
+    assert row.reference("floor") == (0.3, 0.3)
+    assert "Ceilings or floors differ" not in terminal
+
+
+def test_printed_numbers_stand_only_beside_their_own_setting(tmp_path: Path) -> None:
+    for objective in ("q_true", "q_agg"):
+        spec = spec_of(objective, steps=400_000, backbone="two_object_resnet", **PAPER)
+        write_trial(tmp_path / "run", spec, scores=scores_of(objective))
+    (section,) = compare(read_run(tmp_path / "run")).sections
+    params = tuple(pair for pair in section.setting.dataset_params if pair[0] != "view")
+
+    def heads(**changes: Any) -> tuple[str, ...]:
+        setting = replace(section.setting, **({"dataset_params": (*params, ("view", "text"))} | changes))
+        tables = aggregate_tables(replace(section, setting=setting))
+        assert ("published q_Agg" in tables[0].heads) == ("published q(z)" in tables[1].heads)
+        return tables[0].heads
+
+    assert heads()[-2:] == ("published q_True", "published q_Agg")
+    changed: list[dict[str, Any]] = [
+        {"dataset_params": params},  # attributes, not texts
+        {"source": "drawn"},
+        {"split": "comp"},
+        {"backbone": "rgb_thin"},
+        {"training_params": ()},
+    ]
+    assert all("published q_Agg" not in heads(**change) for change in changed)
+    assert not published_setting(replace(section.setting, dataset="mnist_a"))
+    setting = replace(section.setting, dataset_params=(*params, ("view", "text")))
+    conditional, prior = aggregate_tables(replace(section, setting=setting))[:2]
+    assert [row[-2:] for row in conditional.rows] == [("72.8", "87.0"), ("75716.5", "75739.8")]
+    assert {row[-2:] for row in prior.rows if row[1] == "log p(y), nats"} == {("-19.4", "-17.4")}
+
+
+def test_a_run_without_these_metrics_has_no_such_table(run_dir: Path) -> None:
+    text = write_report(run_dir, width=200, color=False)
+    assert all(not aggregate_tables(section) for section in compare(read_run(run_dir)).sections)
+    assert "ggregate posteriors" not in text + (run_dir / "report" / "index.html").read_text()
+
+
+def test_the_picture_of_the_plane(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path / "run", spec_of("q_agg"), scores=scores_of("q_agg"))
+    axis = np.linspace(-3, 3, 41)
+    x, y = np.meshgrid(axis, axis)
+    density = np.stack([np.exp(-((x - shift) ** 2 + y**2) / 2) for shift in (-1, 1)])
+    arrays = {
+        "x": axis,
+        "y": axis,
+        "labels": np.array(["red one", "blue one"]),
+        "true": density,
+        "aggregate": density**4,
+    }
+    np.savez_compressed(folder / "latent_plane.npz", **arrays)  # type: ignore[arg-type]
+    write_report(tmp_path / "run")
+    (figure,) = (tmp_path / "run" / "report" / "figures").glob("*latent-plane.svg")
+    assert "red one" in figure.read_text()
+    assert "blue one" in (tmp_path / "run" / "report" / "index.html").read_text()
+    (folder / "latent_plane.npz").write_bytes(b"PK not a zip")
+    write_report(tmp_path / "run")
+    assert "blue one" not in (tmp_path / "run" / "report" / "index.html").read_text()
