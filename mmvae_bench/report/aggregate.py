@@ -172,19 +172,21 @@ def _prior(section: Section, rows: Mapping[_Question, Row]) -> Iterator[Aggregat
 
 
 def _inference(section: Section) -> Iterator[AggregateTable]:
-    """Their Fig. 7, as numbers: what is left uncertain of each attribute by a z from q(z|x) and from q(z|x,y)."""
+    """Their Fig. 7, as numbers: what is left uncertain of each attribute or word by a z from q(z|x) and from
+    q(z|x,y)."""
     rows = [row for row in section.rows if row.metric == ENTROPY]
     columns: dict[int, str] = {}
     for row in rows:
         for index, cell in enumerate(row.cells):
             if cell is not None and (proposal := cell.answers[0].score.proposal):
                 columns[index] = proposal
+    what = "words" if dict(section.setting.dataset_params).get("view") == "text" else "attributes"
     if len(set(columns.values())) > 1:
         yield AggregateTable(
             f"{TITLE}, {section.title}: entropy of p(y_k|z) in nats, joint against marginal inference (their figure 7)",
             ("", *(f"{section.columns[index].label}, z from {proposal}" for index, proposal in columns.items())),
             tuple(
-                (row.attribute or "mean over attributes", *(_text(row.cells[index], ENTROPY, 3) for index in columns))
+                (row.attribute or f"mean over {what}", *(_text(row.cells[index], ENTROPY, 3) for index in columns))
                 for row in rows
             ),
         )
