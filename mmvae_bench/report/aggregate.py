@@ -6,6 +6,7 @@ q(z) in its place. A third table sets joint against marginal inference, as their
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,8 @@ _CONDITIONAL: tuple[_Question, ...] = (
     ("likelihood", "log_px_given_y"),
 )
 _PRIOR = ("prior_correctness", "prior_correctness_words", "log_px", "log_py")
+_OWN_LATENTS = "prior_correctness"
+"""How the metrics begin whose z are drawn from what is compared: nothing to pair, and not the same number of texts."""
 ENTROPY = "description_entropy"
 
 # Correctness as a fraction, likelihoods in nats.
@@ -62,8 +65,8 @@ _WEIGHTS: Mapping[str, Mapping[str, str]] = {
 }
 _NUM_SAMPLES = {"log_px": 10, "log_py": 10}
 NOTE = (
-    "Their numbers stand beside ours where the setting is theirs; they print no spread, so the interval of a difference "
-    "from them is that of ours. Their faces are cropped closer (128 pixels of the aligned photograph, ours 148)."
+    "Their numbers stand beside ours where the setting is theirs; they print no spread, so the interval of a "
+    "difference from them is that of ours. Their faces are cropped closer (128 pixels of the photograph, ours 148)."
 )
 
 
@@ -209,9 +212,15 @@ def _base_rate(cells: Sequence[Cell | None] | Iterator[Cell | None]) -> str:
 
 
 def _difference(first: Cell | None, second: Cell | None, metric: str) -> str:
-    """Second minus first, on the same images, with its interval."""
+    """Second minus first with its interval: on the same images, or where each has z of its own from both intervals."""
     if first is None or second is None:
         return DASH
+    unit = style_of(metric).unit
+    if metric.startswith(_OWN_LATENTS):
+        value = second.value - first.value
+        low = value - math.hypot(second.value - second.low, first.high - first.value)
+        high = value + math.hypot(second.high - second.value, first.value - first.low)
+        return with_bounds(value, low, high, unit)
     seed = derive_seed("report differences", question=[TITLE, metric])
     pair = [(first.value, first.answers), (second.value, second.answers)]
     best, differences = best_and_differences(pair, direction=1, seed=seed)
@@ -219,7 +228,7 @@ def _difference(first: Cell | None, second: Cell | None, metric: str) -> str:
     if found is None:
         return DASH
     ends = (found.value, found.low, found.high) if best == 1 else (-found.value, -found.high, -found.low)
-    return with_bounds(*ends, style_of(metric).unit)
+    return with_bounds(*ends, unit)
 
 
 def _as_pair(row: Row, pair: Sequence[int]) -> list[tuple[int, Cell | None]]:

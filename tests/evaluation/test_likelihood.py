@@ -212,7 +212,7 @@ def test_a_model_without_a_flow_says_so() -> None:
 
 
 def test_texts_are_unsure_word_by_word() -> None:
-    """In the text view the entropies are those of the next word in sampled texts: their sum is the entropy of p(y|z)."""
+    """In the text view the entropies are those of the next word in sampled texts; they sum to that of p(y|z)."""
     data = world("rgb_thin", "text")
     model = objectives.parse("jmvae").build(small("rgb_thin").build(
         schema=data.schema, image_shape=data.image_shape, captions=data.captions

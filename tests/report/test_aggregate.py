@@ -147,6 +147,31 @@ def test_differences_are_paired_second_minus_first(run: Path, terminal: str) -> 
     assert low < expected < high
 
 
+def test_images_of_two_priors_have_nothing_to_pair(tmp_path: Path) -> None:
+    """And where some texts could not be judged the two are of different numbers of images."""
+    first, second = (
+        made(f"prior_correctness{ending}", "q_agg", mean=mean, num_samples=1, floor=0.3)
+        for ending, mean in (("", 0.5), ("_flow_prior", 0.7))
+    )
+    assert first.per_query is not None
+    first = replace(first, per_query=[*first.per_query[:-1]], num_queries=29)
+    write_trial(
+        tmp_path / "run", spec_of("q_agg"), scores=[Score(metric="elbo", partition="test", value=-1.0), first, second]
+    )
+    (table,) = tables_of(tmp_path / "run")
+    below = ((first.ci_high - first.value) ** 2 + (second.value - second.ci_low) ** 2) ** 0.5
+    above = ((first.value - first.ci_low) ** 2 + (second.ci_high - second.value) ** 2) ** 0.5
+    value = second.value - first.value
+    assert table.rows[0][4] == with_bounds(value, value - below, value + above)
+
+
+def test_the_words_of_texts_are_called_words(run: Path) -> None:
+    (section,) = compare(read_run(run)).sections
+    params = (*section.setting.dataset_params, ("view", "text"))
+    _, _, inference = aggregate_tables(replace(section, setting=replace(section.setting, dataset_params=params)))
+    assert [row[0] for row in inference.rows] == ["mean over words", "size_1", "relation"]
+
+
 def from_markdown(text: str) -> Iterator[list[list[str]]]:
     for part in text.split("### Aggregate posteriors")[1:]:
         lines = [line for line in part.split("\n### ")[0].splitlines() if line.startswith("|")]
