@@ -15,11 +15,12 @@ from ..specs.errors import ConfigError, Problem, nearest
 from ..specs.grid import load_grid
 from ..specs.trial import TrialSpec
 from .console import watcher
-from .devices import local_slots
+from .devices import crowding, local_slots
 from .driver import Driver, Outcome
 from .events import Event, Observer
 from .executor import Executor
 from .grid import expand
+from .hang import DEFAULT_SECONDS
 from .local import COMMAND, LocalExecutor
 from .store import RunStore
 from .trial import trials_of
@@ -62,6 +63,8 @@ class Request:
     as_json: bool = False
     executor: str = "local"
     workers: int | None = None
+    per_device: int = 1
+    hang_seconds: float = DEFAULT_SECONDS
     retry: str | None = None
 
     def check(self) -> None:
@@ -73,6 +76,11 @@ class Request:
                 problems.append(Problem(f"not available as {option}", (option,), repr(value), choices, near))
         if self.workers is not None and self.workers < 1:
             problems.append(Problem("a number of slots is 1 or more", ("--workers",), str(self.workers)))
+        if self.per_device < 1:
+            problems.append(Problem("a number of trials is 1 or more", ("--per-device",), str(self.per_device)))
+        if not self.hang_seconds >= 0:
+            message = "seconds without progress are 0 (for ever) or more"
+            problems.append(Problem(message, ("--hang-seconds",), str(self.hang_seconds)))
         if problems:
             raise ConfigError(problems)
 
@@ -94,6 +102,8 @@ class Request:
         words += [word for condition in self.where for word in ("--where", condition)]
         words += ["--executor", self.executor] if self.executor != "local" else []
         words += ["--workers", str(self.workers)] if self.workers is not None else []
+        words += ["--per-device", str(self.per_device)] if self.per_device != 1 else []
+        words += ["--hang-seconds", f"{self.hang_seconds:g}"] if self.hang_seconds != DEFAULT_SECONDS else []
         words += ["--retry", self.retry] if self.retry is not None else []
         words += ["--json"] if self.as_json else []
         return shlex.join(words)
@@ -134,25 +144,34 @@ def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = 
     if request.dry_run:
         _print_plan(specs, store, there, as_json=request.as_json)
         return 0
+    executor = _executor(request, specs, command)
     try:
         store.create(
             ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
             grid_text=plan.grid_text,
             grid_keys=keys,
         )
-        return _drive(request, specs, store, command, report)
+        return _drive(request, specs, store, executor, report)
     except KeyboardInterrupt:
         _say(f"interrupted; go on with:\n{request.command()}")
         return INTERRUPTED
 
 
-def _drive(
-    request: Request, specs: Sequence[TrialSpec], store: RunStore, command: Sequence[str], report: Report
-) -> int:
+def _executor(request: Request, specs: Sequence[TrialSpec], command: Sequence[str]) -> Executor:
+    """What runs the trials; raises ConfigError where this machine does not have what is asked for."""
     num_threads = max(spec.training.num_threads for spec in specs)
-    executor: Executor = LocalExecutor(local_slots(request.workers, num_threads=num_threads), command=command)
+    slots = local_slots(request.workers, per_device=request.per_device, num_threads=num_threads)
+    if crowded := crowding(slots, num_threads=num_threads):
+        _say(crowded)
+    return LocalExecutor(slots, command=command)
+
+
+def _drive(request: Request, specs: Sequence[TrialSpec], store: RunStore, executor: Executor, report: Report) -> int:
     observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
-    driver = Driver(store, trials_of(specs, store), executor, observer, retry_failed=request.retry == "failed")
+    driver = Driver(
+        store, trials_of(specs, store), executor, observer,
+        retry_failed=request.retry == "failed", hang_seconds=request.hang_seconds or None,
+    )  # fmt: skip
     with observer:
         outcome = driver.run()
     return _finish(request, store, observer, outcome, report)
