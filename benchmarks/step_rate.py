@@ -83,11 +83,12 @@ def kinds(trials: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
 
 
 def label(trial: TrialSpec) -> str:
-    """Objective with the parameters that are not the default, and backbone."""
+    """Objective with the parameters that are not the default, and backbone; of the text view also whose texts."""
     spec = trial.objective
     defaults = type(spec).parse({"name": spec.name}).parameters()
     changed = [f"{name} {_brief(value)}" for name, value in spec.parameters().items() if value != defaults[name]]
-    return f"{' '.join([spec.name, *changed])}, {trial.backbone.name}"
+    texts = f", texts of {trial.dataset.name}" if getattr(trial.dataset, "view", "") == "text" else ""
+    return f"{' '.join([spec.name, *changed])}, {trial.backbone.name}{texts}"
 
 
 def _brief(value: object) -> str:

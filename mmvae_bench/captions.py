@@ -74,6 +74,11 @@ class Captions(ABC):
             ValueError: for a token outside the vocabulary.
         """
 
+    @property
+    def word_names(self) -> tuple[str, ...]:
+        """What the word in each place is called: its number, unless the place has a meaning."""
+        return tuple(f"word {number}" for number in range(1, self.max_words + 1))
+
     def sayable(self, concepts: Tensor) -> Tensor:
         """Which of the specified values there are words for: Long[B, A] to Bool[B, A]."""
         return specified(concepts)

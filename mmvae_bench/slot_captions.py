@@ -38,6 +38,11 @@ class SlotCaptions(Captions):
         words = dict.fromkeys(value for attribute in schema.attributes for value in attribute.values)
         super().__init__(schema, vocabulary=("<blank>", *words), max_words=len(schema), levels=(len(schema),))
 
+    @property
+    def word_names(self) -> tuple[str, ...]:
+        """The attribute that each place speaks of."""
+        return self.schema.names
+
     @cached_property
     def _token(self) -> Tensor:
         """The token of each value of each attribute, after that of its being unspecified."""

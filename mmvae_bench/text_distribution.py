@@ -69,6 +69,29 @@ class AutoregressiveText(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Float[...], nats, summed over words: of Long[..., W], which the conditionals read as they predict it."""
+        log_probs, over, words = self._read(value)
+        picked = log_probs.gather(-1, words[..., None]).squeeze(-1)
+        # Chosen, not multiplied: a word after the end has no probability, whatever the conditionals say.
+        after = torch.where(words == BLANK, 0.0, -torch.inf).to(picked.dtype)
+        return torch.where(over, after, picked).sum(-1)
+
+    def word_entropies(self, value: Tensor) -> Tensor:
+        """``H[p(y_t | y_1 .. y_(t-1))]`` of each word given those before it in a text; none is left after its end.
+
+        By the chain rule the mean over y ~ p(y) of the sum over words is the entropy of p(y).
+
+        Args:
+            value: Long[..., W].
+
+        Returns:
+            Float[..., W], nats.
+        """
+        log_probs, over, _ = self._read(value)
+        return torch.where(over, 0.0, torch.special.entr(log_probs.exp()).sum(-1))
+
+    def _read(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log probabilities of the next word before each word, Float[..., W, V]; whether a text is over before it,
+        Bool[..., W]; and the words, Long[..., W]."""
         if self._validate_args:
             self._validate_sample(value)
         shape = torch.broadcast_shapes(self.context.shape[:-1], value.shape[:-1])
@@ -76,11 +99,10 @@ class AutoregressiveText(Distribution):
         words = value.expand(*shape, -1).reshape(-1, value.shape[-1])
         before = F.pad(words[:, :-1], (1, 0), value=START)
         logits, _ = self.next_words(context, before, None)
-        picked = F.log_softmax(logits, dim=-1).gather(-1, words[..., None]).squeeze(-1)
         over = (before == BLANK).cumsum(-1) > 0
-        # Chosen, not multiplied: a word after the end has no probability, whatever the conditionals say.
-        after = torch.where(words == BLANK, 0.0, -torch.inf).to(picked.dtype)
-        return torch.where(over, after, picked).sum(-1).reshape(shape)
+        log_probs = F.log_softmax(logits, dim=-1)
+        shape = (*shape, words.shape[-1])
+        return log_probs.reshape(*shape, self.num_words), over.reshape(shape), words.reshape(shape)
 
     @property
     def mode(self) -> Tensor:

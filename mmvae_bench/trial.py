@@ -21,6 +21,7 @@ from .evaluation.latent_plane import write_latent_plane
 from .evaluation.samples import write_samples
 from .failures import explain
 from .files import read_json, remove_leftovers, write_json, write_text
+from .heartbeat import heard
 from .objectives.base import Objective
 from .provenance import provenance
 from .specs.base import canonical_json
@@ -244,6 +245,13 @@ def _run(
 ) -> TrialResult:
     torch.set_num_threads(spec.training.num_threads)
     report = _StatusWriter(directory, status)
+    with heard(report.beat):
+        return _run_watched(spec, directory, device, report, stop, record)
+
+
+def _run_watched(
+    spec: TrialSpec, directory: Path, device: str, report: _StatusWriter, stop: Callable[[], bool], record: Record
+) -> TrialResult:
     data = _ready_data(spec, device)
     objective = build_objective(spec).to(device)
     fitted = fit(
@@ -367,6 +375,13 @@ class _StatusWriter:
                 steps_per_second=rate or self.status.steps_per_second,
             ),
         )
+
+    def beat(self) -> None:
+        """Called when anything else has moved: the time in ``updated`` tells a watcher that the trial does not hang."""
+        now = time.monotonic()
+        if now - self.written >= STATUS_SECONDS:
+            self.written = now
+            self.status = write_status(self.directory, self.status)
 
     def evaluating(self, fitted: Fitted) -> None:
         """Called when training is done."""

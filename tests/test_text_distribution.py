@@ -72,6 +72,23 @@ def test_the_probabilities_of_all_sequences_sum_to_one() -> None:
     assert bool((probability[~gap] > 0).all())
 
 
+def test_the_entropies_of_words_add_up_to_that_of_the_text() -> None:
+    """The chain rule, over all 27 sequences."""
+    z = latents(5)
+    py = decoder()(z)
+    log_prob = torch.stack([py.log_prob(row.expand(5, -1)) for row in SEQUENCES])
+    each = torch.stack([py.word_entropies(row.expand(5, -1)) for row in SEQUENCES])
+    entropy = torch.special.entr(log_prob.exp()).sum(0)
+    torch.testing.assert_close((log_prob.exp() * each.sum(-1)).sum(0), entropy)
+    # The first word's is the same whatever the text; after the first blank there is nothing to be unsure of.
+    first = torch.stack([log_prob[SEQUENCES[:, 0] == word].exp().sum(0) for word in range(3)])
+    torch.testing.assert_close(each[:, :, 0], torch.special.entr(first).sum(0).expand(27, -1))
+    ended = (SEQUENCES[:, :-1] == BLANK).cumsum(-1) > 0
+    assert bool((each[:, :, 1:].transpose(1, 2)[ended] == 0).all())
+    assert bool((each[:, :, 1:].transpose(1, 2)[~ended] > 0).all())
+    assert py.word_entropies(SEQUENCES[:, None]).shape == (27, 5, 3)
+
+
 def test_log_prob_and_its_gradient_against_a_loop() -> None:
     network, z = decoder(), latents(4)
     texts = [[1, 2, 1], [2, 0, 0], [0, 0, 0], [1, 1, 0]]

@@ -34,12 +34,13 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps({**result.result, "scores": scores}))
         return
-    typer.echo(f"{'metric':<22}{'protocol':<11}{'partition':<11}{'level':<7}{'value':>10}   95 % interval")
+    width = max((len(score["metric"]) for score in scores), default=0) + 2
+    typer.echo(f"{'metric':<{width}}{'protocol':<11}{'partition':<11}{'level':<7}{'value':>10}   95 % interval")
     for score in map(Score.from_json, scores):
         if score.attribute is None:
             level = "" if score.level is None else str(score.level)
             interval = f"[{score.ci_low:.4g}, {score.ci_high:.4g}]"
             typer.echo(
-                f"{score.metric:<22}{score.protocol or '':<11}{score.partition:<11}{level:<7}"
+                f"{score.metric:<{width}}{score.protocol or '':<11}{score.partition:<11}{level:<7}"
                 f"{score.value:>10.4g}   {interval}"
             )

@@ -7,6 +7,13 @@ from typing import Annotated
 
 import typer
 
+from ..sweep.hang import DEFAULT_SECONDS
+
+PerDevice = Annotated[int, typer.Option(metavar="N", help="Trials that share a GPU, or the CPU cores of one trial.")]
+HangSeconds = Annotated[
+    float, typer.Option(metavar="S", help="End a trial that makes no progress for so long; 0: never.")
+]
+
 
 def run(
     grid: Annotated[Path, typer.Option("--grid", metavar="FILE", help="The grid file (YAML).")],
@@ -26,6 +33,8 @@ def run(
         int | None,
         typer.Option("--workers", metavar="N", help="Trials at a time; by default one a GPU, else one a CPU core."),
     ] = None,
+    per_device: PerDevice = 1,
+    hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")] = None,
     ray_address: Annotated[
         str | None,
@@ -51,6 +60,8 @@ def run(
         as_json=as_json,
         executor=executor,
         workers=workers,
+        per_device=per_device,
+        hang_seconds=hang_seconds,
         retry=retry,
         ray_address=ray_address,
         slurm=tuple(slurm or ()),

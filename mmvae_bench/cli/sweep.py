@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from ..specs.errors import ConfigError
+from ..sweep.hang import DEFAULT_SECONDS
+from .run import HangSeconds, PerDevice
 
 
 def sweep(
@@ -26,6 +28,8 @@ def sweep(
         int | None,
         typer.Option("--workers", metavar="N", help="Trials at a time; by default one a GPU, else one a CPU core."),
     ] = None,
+    per_device: PerDevice = 1,
+    hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")] = None,
 ) -> None:
     """Run the trials of a W&B sweep file on this machine, skip what is done, and print the table.
@@ -43,6 +47,14 @@ def sweep(
     from ..sweep.wandb_file import SweepRequest
 
     request = SweepRequest(
-        grid=file, out=out, dry_run=dry_run, as_json=as_json, workers=workers, retry=retry, count=count
+        grid=file,
+        out=out,
+        dry_run=dry_run,
+        as_json=as_json,
+        workers=workers,
+        per_device=per_device,
+        hang_seconds=hang_seconds,
+        retry=retry,
+        count=count,
     )
     raise typer.Exit(run_grid(request))

@@ -95,13 +95,18 @@ def _run(out: Path, tracker: WandbRun | None) -> None:
     typer.echo(str(result.directory / "result.json"))
 
 
-def prepare(spec: Annotated[Path, typer.Option(help="A trial's spec.json.")]) -> None:
+def prepare(
+    spec: Annotated[Path, typer.Option(help="A trial's spec.json.")],
+    pulse: Annotated[Path | None, typer.Option(help="File to touch as long as the work moves on.")] = None,
+) -> None:
     """Make the dataset and the observation classifier of a trial, which other trials share."""
     trial = read_trial(spec.parent)
 
+    from ..heartbeat import heard
     from ..trial import prepare as prepare_trial
 
-    prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
+    with heard(pulse.touch if pulse is not None else lambda: None):
+        prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
 
 
 def _trial_spec(

@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from ..files import read_json, write_json
+from ..heartbeat import patiently
 
 META = "meta.json"
 
@@ -64,7 +65,7 @@ def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
     if is_intact(folder):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(folder.name + ".lock")):
+    with patiently(FileLock(folder.with_name(folder.name + ".lock"))):
         if is_intact(folder):
             return False
         # One name under the lock: what a killed process left is cleared by the next.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding, pad
 
+from ..heartbeat import beat
 from .base import Batch
 from .byte_rows import ByteRows
 
@@ -81,6 +82,7 @@ class BitStore:
 
     def batch(self, rows: Tensor) -> Batch:
         """The images of ``rows`` (Long[B]), as floats 0 and 1."""
+        beat()
         rows = rows.to(self.packed.device)
         pixels = embedding(self.packed[rows].int(), self._pixels_of_byte).flatten(1)[:, : self.num_pixels]
         return Batch(pixels.reshape(len(rows), *self.image_shape), self.concepts[rows], rows)
@@ -147,6 +149,7 @@ class ByteStore:
 
     def batch(self, rows: Tensor) -> Batch:
         """The images of ``rows`` (Long[B]), as floats, multiples of 1/255; with their masks where there are any."""
+        beat()
         rows = rows.to(self.device)
         pixels = self._images.take(rows).view(len(rows), *self.image_shape)
         image = pixels.float().div_(255)

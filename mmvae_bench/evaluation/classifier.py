@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..concepts import Schema
+from ..heartbeat import beat
 from ..metrics.functional import NOT_SCORED
 from ..specs.classifiers.conv import ConvPublishedSpec, ConvThinSpec
 
@@ -203,6 +204,7 @@ def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schem
 
 def read_concepts(network: nn.Module, images: Tensor, concepts: Tensor | None, schema: Schema) -> Tensor:
     """The largest of the logits of each attribute, Long[B, A], -1 for the given ones; see :func:`logits_of`."""
+    beat()
     logits = logits_of(network, images, concepts, schema)
     values = torch.full((len(images), len(schema)), NOT_SCORED, dtype=torch.long, device=images.device)
     values[:, list(schema.scored_positions)] = torch.stack([part.argmax(1) for part in logits], dim=1)

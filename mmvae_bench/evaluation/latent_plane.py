@@ -6,15 +6,16 @@ Shapes: G points along an axis, P = G * G points of the grid, N image, C concept
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent, Normal
 
-from ..data.base import ConceptDataModule
+from ..data.base import Batch, ConceptDataModule
 from ..distributions import diagonal_normal
 from ..files import atomic_path
 from ..objectives.base import Objective
@@ -67,6 +68,9 @@ def latent_plane(
     """For every concept: the true posterior p(z|y), proportional to p(y|z) p(z); the aggregate of q(z|x) over at most
     2,000 training images, those of the concept; and q(z|y), where the objective has it.
 
+    The images' posteriors are normal: where q(z|x) is none (a flow, fitted to q(z|x,y)) or not there, q(z|x,y) is
+    taken.
+
     Args:
         model: On ``device``.
         data: After ``setup()``.
@@ -76,20 +80,20 @@ def latent_plane(
     Returns:
         ``x`` and ``y``, the axes, [G]; ``labels``, [C]; ``true``, ``aggregate`` and where there is one ``fitted``,
         densities [C, G, G], rows along y. None where the latent space has not two dimensions, there are more than 12
-        concepts, or the objective has no p(y|z) or no posterior of an image.
+        concepts, y is a text, or the objective has no p(y|z) or no normal posterior of an image.
     """
-    inferred = next((kind for kind in ("image", "joint") if kind in model.spec.posteriors), None)
     few = math.prod(data.schema.sizes) <= MAX_CONCEPTS
-    if model.latent_size != 2 or not few or inferred is None or "concept" not in model.spec.likelihoods:
+    as_texts = data.captions is not None
+    if model.latent_size != 2 or not few or as_texts or "concept" not in model.spec.likelihoods:
         return None
     training = model.training
     model.eval()
     try:
         batches = list(real_batches(data, "train", seed=seed, device=torch.device(device)))
         truth = torch.cat([batch.concept for batch in batches])
-        posteriors = [
-            model.posterior(batch.image, batch.description if inferred == "joint" else None) for batch in batches
-        ]
+        posteriors = _normal_posteriors(model, batches)
+        if posteriors is None:
+            return None
         means, scales = (torch.cat([getattr(q, name) for q in posteriors]) for name in ("mean", "stddev"))
         reach = max(SMALLEST_RANGE, float((means.abs() + 3 * scales).amax()))
         grid = latent_grid(reach).to(means)
@@ -120,6 +124,16 @@ def latent_plane(
     }
     labels = np.array([label_of(data.schema, concept).replace("\n", ", ") for concept in torch.stack(shown).tolist()])
     return {"x": axis, "y": axis, "labels": labels} | plane
+
+
+def _normal_posteriors(model: Objective, batches: Sequence[Batch]) -> list[Distribution] | None:
+    """q(z|x) of batches of images, or q(z|x,y): the first of them that the objective has as a diagonal normal."""
+    for kind in ("image", "joint"):
+        if kind in model.spec.posteriors:
+            found = [model.posterior(batch.image, batch.concept if kind == "joint" else None) for batch in batches]
+            if all(isinstance(q, Independent) and isinstance(q.base_dist, Normal) for q in found):
+                return found
+    return None
 
 
 def write_latent_plane(

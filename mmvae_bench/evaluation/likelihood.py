@@ -22,6 +22,7 @@ from ..randomness import own_randomness
 from ..specs.components import Posterior
 from ..specs.seeds import derive_seed
 from ..specs.trial import EvaluationSpec
+from ..text_distribution import AutoregressiveText
 from .classifier_training import Progress
 from .real_images import real_batches
 from .sampling import PIXELS_AT_ONCE
@@ -41,7 +42,7 @@ class Bound:
     """One number an image.
 
     Attributes:
-        values: Float64[B], nats; Float64[B, A] of :data:`ENTROPY`.
+        values: Float64[B], nats; of :data:`ENTROPY` Float64[B, A], or of words.
         proposal: What z was drawn from.
         num_samples: z an image.
         num_dimensions: Of the modality that is observed; None where there is no such number.
@@ -72,6 +73,8 @@ class Bounds:
     - ``elbo`` and its terms: E_q[log p(x|z) + log p(y|z)] - KL(q || p), q = q(z|x,y), or q(z|x) where there is no
       other; the mean over k samples. Where the KL has no closed form it is the mean of log q(z) - log p(z).
     - ``description_entropy``: of p(y_k|z), z as for the ELBO: what an objective is unsure of when it says what it sees.
+      In the text view of the next word, p(y_t|z, y_1 .. y_(t-1)), in a text y ~ p(y|z): their mean is that of p(y|z) a
+      word.
 
     Objectives without q(z|x) take q(z|x,y) in its place: a bound holds for any proposal. No training weight enters.
 
@@ -124,16 +127,20 @@ class Bounds:
         }
 
     def description_entropy(self) -> Bound:
-        """In nats an attribute, the mean over z."""
+        """In nats an attribute or word, the mean over z."""
         drawn = self._first_of("joint", "image")
-        sums = torch.zeros(len(self.batch), len(self.model.schema), dtype=torch.float64, device=drawn.z.device)
-        for z in drawn.z:
+        found = []
+        for number, z in enumerate(drawn.z):
             py = self.model.concept_likelihood(z)
-            if not isinstance(py, FactorisedCategorical):
-                raise CapabilityError("p(y|z) is no product over attributes: no entropy of one of them alone")
-            for k, log_probs in enumerate(py.log_probs):
-                sums[:, k] += torch.special.entr(log_probs.double().exp()).sum(-1)
-        return Bound(sums / len(drawn.z), POSTERIOR_NAMES[drawn.kind], self.num_samples)
+            if isinstance(py, AutoregressiveText):
+                with own_randomness(derive_seed("described texts", seed=self.seed, number=number), z.device):
+                    found.append(py.word_entropies(py.sample()).double())
+            elif isinstance(py, FactorisedCategorical):
+                each = [torch.special.entr(log_probs.double().exp()).sum(-1) for log_probs in py.log_probs]
+                found.append(torch.stack(each, -1))
+            else:
+                raise CapabilityError("p(y|z) is no product over attributes or words: no entropy of one of them alone")
+        return Bound(torch.stack(found).mean(0), POSTERIOR_NAMES[drawn.kind], self.num_samples)
 
     def _importance(self, drawn: _Drawn, log_likelihood: Tensor, num_dimensions: int, flow_prior: bool) -> Bound:
         prior = self.model.aggregate_prior() if flow_prior else self._prior(drawn.z[0])
@@ -282,7 +289,8 @@ def _scores(
         )
 
     if metric == ENTROPY:
-        each = [score(metric, values[:, k], name) for k, name in enumerate(data.schema.names)]
+        names = data.schema.names if data.captions is None else data.captions.word_names
+        each = [score(metric, values[:, k], name) for k, name in enumerate(names)]
         return [score(metric, values.mean(1)), *each]
     scores = [score(metric, values)]
     if first.num_dimensions is not None:

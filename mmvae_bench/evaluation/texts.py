@@ -92,15 +92,21 @@ def text_scores(
     """Protocol ``cremer``: one z ~ q(z|y) for the text of each of at most 2,000 real images, the mean image E[x|z], and
     the fraction of the text's attributes that the classifier finds there, given ones left out (Table 1, Sec. 5.4).
 
+    In the attribute view y is the whole concept; in the text view it is what the image's own caption says, and no more.
     ``correctness`` counts all attributes, absences included; ``correctness_words``, where captions leave absences
     unsaid, only what a caption says. The floor is the base rate: what the image of another text, drawn from the
     training marginals, would score. The ceiling is the classifier's accuracy on held-out real images of the same
     concepts.
     """
     rule = PROTOCOL_RULES["cremer"]
-    batches = real_batches(data, partition, seed=seed, device=torch.device("cpu"))
+    batches = list(real_batches(data, partition, seed=seed, device=torch.device("cpu")))
     concepts = torch.cat([batch.concept for batch in batches])
-    queries = Queries(partition, len(data.schema), concepts, name="texts")
+    wording = Wording.of(data.spec)
+    if data.captions is None:
+        asked, said = concepts, wording.said(concepts)
+    else:
+        asked = said = data.captions.parse(torch.cat([batch.description for batch in batches]))
+    queries = Queries(partition, len(data.schema), asked, name="texts")
     predictions = predictions_of(
         model, classifier, data, queries, num_samples=1, seed=seed, mean=rule.image == "mean", progress=progress
     )[:, 0]
@@ -129,9 +135,8 @@ def text_scores(
         alone = torch.full_like(concepts, UNSPECIFIED)
         alone[:, k] = concepts[:, k]
         scores.append(score("correctness", alone, data.schema.names[k]))
-    wording = Wording.of(data.spec)
     if wording.silent:
-        scores.append(score(f"correctness{WORDS}", wording.said(concepts)))
+        scores.append(score(f"correctness{WORDS}", said))
     return scores
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from ..files import write_text
 from ..sweep.outcome import tail
+from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .aggregate import aggregate_tables
 from .explanations import explain_metrics, explain_protocols
@@ -111,7 +112,7 @@ def _section(section: Section, colors: dict[str, int], place: int) -> dict[str, 
         "published_note": section.published_note,
         "source": SOURCE,
         "aggregate": aggregate_tables(section),
-        "aggregate_source": AGGREGATE_SOURCE,
+        "aggregate_source": f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}",
         "plane_figure": _markup(latent_plane_figure(section, colors)),
         "scores_figure": _markup(scores_figure(section, colors)),
         "curves_figure": _markup(curves_figure(section, colors)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .aggregate import aggregate_tables
 from .layout import TextCell, caption, columns_differ_in_steps, published_texts, seeds_text, setting_lines, text_rows
@@ -83,7 +84,7 @@ def _published(section: Section) -> Iterator[str]:
 def _aggregate(section: Section) -> Iterator[str]:
     for table in aggregate_tables(section):
         yield from _open(
-            f"{table.title}. {AGGREGATE_SOURCE}. ± is the longer arm of the 95 % interval.",
+            f"{table.title}. {AGGREGATE_SOURCE}. {AGGREGATE_NOTE} ± is the longer arm of the 95 % interval.",
             "l" + "r" * (len(table.heads) - 1),
         )
         yield " & ".join(map(escape, table.heads)) + r" \\"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .aggregate import aggregate_tables
 from .layout import (
@@ -133,7 +134,7 @@ def _aggregate(section: Section) -> Iterator[str]:
         yield from ("", f"### {found.title}", "")
         yield from table(found.heads, found.rows, left=1)
     if tables:
-        yield from ("", f"{AGGREGATE_SOURCE}; their numbers stand beside ours where the setting is theirs.")
+        yield from ("", f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}")
 
 
 def _training(section: Section) -> Iterator[str]:

@@ -83,7 +83,7 @@ def contradiction(one: TrialRecord, other: TrialRecord) -> str:
     asked, also = questions(one), questions(other)
     differing = [f"{key} {_text(asked.get(key))} and {_text(also.get(key))}" for key in {**asked, **also}
                  if asked.get(key) != also.get(key)]  # fmt: skip
-    scores, others = one.section_list("scores"), other.section_list("scores")
+    scores, others = [score.to_json() for score in one.scores], [score.to_json() for score in other.scores]
     if differing:
         return _some(differing)
     if scores == others:

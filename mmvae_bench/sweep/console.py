@@ -22,6 +22,7 @@ _WORDS = {
     "prepare_failed": "could not prepare data and classifier of",
     "elsewhere": "waiting for another driver's",
     "retry": "ended early:",
+    "hung": "hangs:",
 }
 _AT_REST = {"pending": "starting", "done": "done", "failed": "failed", "interrupted": "saved"}
 """What a trial does whose process runs, by a state other than running."""
@@ -137,7 +138,7 @@ class LiveConsole(_Watcher):
         from rich.text import Text
 
         bad = event.event in ("failed", "prepare_failed")
-        style = "red" if bad else "yellow" if event.event in ("retry", "interrupted", "stopping") else ""
+        style = "red" if bad else "yellow" if event.event in ("retry", "hung", "interrupted", "stopping") else ""
         if lines := describe(event):
             with suppress(OSError):
                 self.live.console.print(Text("\n".join(lines), style=style), soft_wrap=True)

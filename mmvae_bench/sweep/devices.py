@@ -7,9 +7,10 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..specs.errors import ConfigError, Problem
 from .local import Slot
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -64,15 +65,45 @@ def num_cpus() -> int:
     return max(1, count)
 
 
-def local_slots(num_workers: int | None = None, *, num_threads: int = 1) -> list[Slot]:
-    """Slots on this machine: one a GPU where there are any, else one for every ``num_threads`` CPU cores.
+def local_slots(num_workers: int | None = None, *, per_device: int = 1, num_threads: int = 1) -> list[Slot]:
+    """Slots on this machine: ``per_device`` on each device, dealt out in turn.
+
+    A device is a GPU; where there are none, as many CPU cores as a trial has threads.
 
     Args:
-        num_workers: How many slots; more than there are GPUs share them in turn. None: as many as there are devices.
+        num_workers: At most so many slots in all; None: as many as fit. CPU cores may be given more than fit: they
+            share. A GPU may not, since its memory may not last: there ``per_device`` says how many share one.
+        per_device: Trials that share a device.
         num_threads: CPU threads of one trial.
+
+    Raises:
+        ConfigError: more slots are asked for than the GPUs have.
     """
     gpus = visible_gpus()
     if not gpus:
-        return [Slot(f"cpu {index}") for index in range(num_workers or max(1, num_cpus() // num_threads))]
-    names = [gpus[index % len(gpus)] for index in range(num_workers or len(gpus))]
+        return [Slot(f"cpu {index}") for index in range(num_workers or cpu_slots(per_device, num_threads=num_threads))]
+    fitting = len(gpus) * per_device
+    if num_workers is not None and num_workers > fitting:
+        there = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''} ({', '.join(gpus)}) with --per-device {per_device}"
+        needed = math.ceil(num_workers / len(gpus))
+        message = f"more slots than devices: {there} make {fitting}; --per-device {needed} lets trials share a GPU"
+        raise ConfigError([Problem(message, ("--workers",), str(num_workers))])
+    names = [gpus[index % len(gpus)] for index in range(num_workers or fitting)]
     return [Slot(f"gpu {name}", {VISIBLE: name}) for name in names]
+
+
+def cpu_slots(per_device: int = 1, *, num_threads: int = 1) -> int:
+    """Slots that the CPU cores of this machine make."""
+    return max(1, num_cpus() // num_threads) * per_device
+
+
+def crowding(slots: Sequence[Slot], *, num_threads: int = 1) -> str | None:
+    """What to tell of slots that share CPU cores; None where they do not, or are on GPUs."""
+    cores = num_cpus()
+    if any(slot.environment for slot in slots) or len(slots) * num_threads <= max(cores, num_threads):
+        return None
+    threads = "one thread" if num_threads == 1 else f"{num_threads} threads"
+    return (
+        f"{len(slots)} slots of {threads} share {cores} CPU core{'s' if cores > 1 else ''}: each trial will be slower, "
+        f"and all of them together hardly faster than with --workers {cpu_slots(num_threads=num_threads)}"
+    )

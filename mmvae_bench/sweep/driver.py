@@ -11,12 +11,13 @@ from typing import Any
 from ..specs.errors import BenchmarkError
 from .events import Event, Kind, Observer, Progress
 from .executor import Ended, Executor, Job
+from .hang import DEFAULT_SECONDS, HangWatch, end_holder
 from .lock import LockHeld, TrialLock
-from .outcome import OUT_OF_MEMORY, settle, tail
+from .outcome import OUT_OF_MEMORY, settle, settle_orphan, tail
 from .progress import Started, measure
 from .schedule import CostModel, Schedule
 from .signals import StopSignals
-from .status import Status, write_status
+from .status import Status, read_status, write_status
 from .store import RunStore, writing
 from .trial import Trial
 
@@ -59,7 +60,8 @@ class Driver:
     may work on one folder: a trial that another one has at the moment is waited for, and its result counts.
 
     A process that ends for want of memory, or that somebody else stops, is tried once more, after all others and
-    alone.
+    alone. One whose sign of progress stands still for ``hang_seconds`` is ended and has failed; so is one that a driver
+    which was killed has left behind on this machine.
 
     Args:
         store: The run's folder, with the folders of the trials in it.
@@ -68,6 +70,7 @@ class Driver:
         observer: Who is told.
         retry_failed: Try again what failed before.
         grace: Seconds for processes to save after the first request to stop.
+        hang_seconds: How long a job may make no progress; None: for ever.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Driver:
         *,
         retry_failed: bool = False,
         grace: float = 30.0,
+        hang_seconds: float | None = DEFAULT_SECONDS,
     ) -> None:
         self.store, self.trials, self.executor, self.observer = store, trials, executor, observer
         self.retry_failed, self.grace = retry_failed, grace
@@ -87,6 +91,8 @@ class Driver:
         self.preparations: deque[Trial] = deque()
         self.started: dict[str, Started] = {}
         self.elsewhere: dict[str, Trial] = {}
+        self.hangs = HangWatch(hang_seconds)
+        self.hung: dict[str, float] = {}
         self.num_done = self.num_failed = 0
         self.signals = StopSignals()
         self.error: BenchmarkError | None = None
@@ -125,13 +131,14 @@ class Driver:
             for ended in self._wait():
                 self._end(ended)
             self._look_elsewhere()
+            self._end_the_hung()
 
     def _plan(self) -> None:
         waiting: list[Trial] = []
         failed: list[tuple[Trial, Status]] = []
         for trial in self.trials:
             status = trial.folder.status(trial.evaluation)
-            trial.attempts = status.attempts
+            trial.attempts = _attempts_before(trial, status)
             head = trial.folder.result_head() if trial.folder.result_path.exists() else None
             if status.state == "done":
                 self.num_done += 1
@@ -180,6 +187,7 @@ class Driver:
         """Whether another driver has the trial, or had it since this one last looked."""
         status = trial.folder.status(trial.evaluation)
         if status.state == "running":
+            trial.attempts = _attempts_before(trial, status)
             self.elsewhere[trial.key] = trial
             self._tell("elsewhere", trial)
             return True
@@ -215,12 +223,15 @@ class Driver:
     def _end(self, ended: Ended) -> None:
         started = self.started.pop(ended.job.name)
         trial, seconds = started.trial, time.monotonic() - started.since
+        hang_seconds = self.hangs.seconds if self.hung.pop(ended.job.name, None) is not None else None
         if started.preparation:
             self._end_preparation(started, ended, seconds)
             return
         try:
             with writing(self.store.root):
-                status = settle(trial, ended, asked=self.stopping, log_start=started.log_start)
+                status = settle(
+                    trial, ended, asked=self.stopping, log_start=started.log_start, hang_seconds=hang_seconds
+                )
         except BenchmarkError as error:
             self._give_up(error)
             return
@@ -275,11 +286,13 @@ class Driver:
             self._tell("interrupted", trial, seconds=seconds, attempts=status.attempts, message=status.error)
 
     def _learn(self, trial: Trial, head: dict[str, Any] | None, seconds: float | None = None) -> None:
-        training = (head or {}).get("training")
+        training, origin = ((head or {}).get(name) for name in ("training", "provenance"))
+        here = seconds is not None
         if seconds is None and isinstance(training, dict):
             seconds = training.get("wall_seconds")
-        if isinstance(seconds, int | float) and trial.steps:
-            self.costs.observe(trial.group, steps=trial.steps, seconds=float(seconds))
+        if isinstance(seconds, int | float):
+            kind = str(origin.get("device_name", "")) if isinstance(origin, dict) else ""
+            self.costs.observe(trial.group, steps=trial.steps, seconds=float(seconds), kind=kind, here=here)
 
     def _look_elsewhere(self) -> None:
         now = time.monotonic()
@@ -290,11 +303,43 @@ class Driver:
             status = trial.folder.status(trial.evaluation)
             if status.state == "running":
                 continue
+            if trial.key in self.hung and self.hangs.seconds is not None:
+                settled = settle_orphan(trial, hang_seconds=self.hangs.seconds)
+                if settled is None:
+                    continue
+                status = settled
+                del self.hung[trial.key]
             del self.elsewhere[trial.key]
             if status.state == "done" or (status.state == "failed" and status.attempts > trial.attempts):
                 self._close(trial, status)
             else:
                 self.schedule.add(trial)
+
+    def _end_the_hung(self) -> None:
+        """Asks what no longer moves to save and stop, and ends it after the grace."""
+        now = time.monotonic()
+        pulses = {name: self.started[name].job.pulse for name in self.executor.under_way() if name in self.started}
+        pulses |= {key: trial.folder.status_path for key, trial in self.elsewhere.items()}
+        for name in self.hangs.look(now, {name: path for name, path in pulses.items() if path is not None}):
+            if name not in self.hung and self._end_one(name, force=False):
+                self.hung[name] = now + self.grace
+        for name, end_by in self.hung.items():
+            if now > end_by:
+                self._end_one(name, force=True)
+
+    def _end_one(self, name: str, *, force: bool) -> bool:
+        started, elsewhere = self.started.get(name), self.elsewhere.get(name)
+        if started is not None:
+            self.executor.end(name, force=force)
+        elif elsewhere is None or not end_holder(elsewhere.folder, force=force):
+            return False
+        if not force:
+            message = f"no progress for {self.hangs.seconds:.0f} s: it is ended"
+            if started is not None and started.preparation:
+                self._tell("hung", label=f"data and classifier of {started.trial.dataset}", message=message)
+            else:
+                self._tell("hung", started.trial if started is not None else elsewhere, message=message)
+        return True
 
     def _heed_signals(self) -> None:
         if self.signals.requests and self._stop_by is None:
@@ -319,3 +364,12 @@ class Driver:
             details |= {"attempts": status.attempts, "error": status.error, "log": status.log}
         finished = self.num_done + self.num_failed
         self.observer.event(Event(event=event, finished=finished, total=len(self.trials), **details))
+
+
+def _attempts_before(trial: Trial, status: Status) -> int:
+    """How many processes had worked on a trial before the one that works on it now, if there is one.
+
+    A trial that fails elsewhere is then told from one that had failed before.
+    """
+    begun = status.state == "running" and read_status(trial.folder.directory).state == "running"
+    return max(0, status.attempts - 1) if begun else status.attempts

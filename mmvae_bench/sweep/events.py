@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol, Self
 from .status import Status
 
 Kind = Literal[
-    "run", "preparing", "prepared", "prepare_failed", "running", "elsewhere", "done", "failed", "retry", "interrupted",
-    "stopping", "end",
+    "run", "preparing", "prepared", "prepare_failed", "running", "elsewhere", "done", "failed", "retry", "hung",
+    "interrupted", "stopping", "end",
 ]  # fmt: skip
 
 
@@ -22,7 +22,8 @@ class Event:
     Attributes:
         event: run: the driver starts; preparing, prepared, prepare_failed: of a dataset and classifier; running: a
             trial starts; elsewhere: another driver has it, and this one waits; done, failed, interrupted: what became
-            of a trial; retry: it ended and will be tried again; stopping: the driver was asked to stop; end: it ends.
+            of a trial; retry: it ended and will be tried again; hung: it no longer moves, and is ended; stopping: the
+            driver was asked to stop; end: it ends.
         finished: Trials that are done or failed by now.
         total: Trials of the run.
         key: The trial's key.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -25,12 +25,14 @@ class Job:
         arguments: Of the command ``mmvae-bench``.
         log: File that the process's output is appended to.
         environment: Variables that the process needs beside its machine's.
+        pulse: File that changes as long as the job moves on; None: it is not watched.
     """
 
     name: str
     arguments: tuple[str, ...]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    pulse: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,12 @@ class Executor(Protocol):
         Raises:
             ExecutorError: jobs that were to be started together cannot be; they are among the next to be over.
         """
+
+    def under_way(self) -> Collection[str]:
+        """The names of the jobs whose processes have been started: what waits in a queue makes no progress either."""
+
+    def end(self, name: str, *, force: bool) -> None:
+        """Asks one job to save what it has and stop, or ends it at once; nothing where it is over."""
 
     def terminate(self) -> None:
         """Asks every running job to save what it has and stop."""

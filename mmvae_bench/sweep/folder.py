@@ -10,7 +10,7 @@ from typing import Any
 
 from ..files import read_json, write_text
 from ..specs.base import canonical_json
-from .lock import is_locked
+from .lock import LOCK_FILE, is_locked
 from .members import ends_whole, read_members
 from .status import LOG_FILE, STATUS_FILE, Status, read_status
 
@@ -51,6 +51,11 @@ class TrialFolder:
         return self.directory / RESULT_FILE
 
     @property
+    def lock_path(self) -> Path:
+        """The file that the process at work on the trial holds locked."""
+        return self.directory / LOCK_FILE
+
+    @property
     def log_path(self) -> Path:
         """What the trial's processes printed, one after the other."""
         return self.directory / LOG_FILE
@@ -77,11 +82,11 @@ class TrialFolder:
             write_text(self.evaluation_path, canonical_json(evaluation))
 
     def result_head(self) -> dict[str, Any] | None:
-        """``evaluation`` and ``training`` of the result; None without a result that can be read."""
+        """``evaluation``, ``training`` and ``provenance`` of the result; None without a result that can be read."""
         try:
             if not ends_whole(self.result_path):
                 return None
-            return read_members(self.result_path, ("evaluation", "training"))
+            return read_members(self.result_path, ("evaluation", "training", "provenance"))
         except (FileNotFoundError, ValueError):
             return None
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -106,14 +106,27 @@ class LocalExecutor:
             self._free.append(slot)
         return ended
 
+    def under_way(self) -> Collection[str]:
+        """All of them."""
+        return self._running.keys()
+
+    def end(self, name: str, *, force: bool) -> None:
+        """SIGTERM to one process, or SIGKILL to it and to what it started."""
+        if name not in self._running:
+            return
+        process, _ = self._running[name]
+        if not force:
+            process.send_signal(signal.SIGTERM)
+        elif process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
     def terminate(self) -> None:
         """SIGTERM to every process: it saves a checkpoint and ends."""
-        for process, _ in self._running.values():
-            process.send_signal(signal.SIGTERM)
+        for name in self._running:
+            self.end(name, force=False)
 
     def kill(self) -> None:
         """SIGKILL to every process and to what it started."""
-        for process, _ in self._running.values():
-            if process.poll() is None:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
+        for name in self._running:
+            self.end(name, force=True)

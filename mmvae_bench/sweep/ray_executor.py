@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -176,23 +176,39 @@ class RayExecutor:
             ready, _ = self._ray.wait(references, num_returns=len(references), timeout=0)
         return [self._end(reference) for reference in ready]
 
+    def under_way(self) -> Collection[str]:
+        """Those that Ray has found a place for."""
+        return [running.job.name for running in self._running.values() if self._placed(running)]
+
+    def end(self, name: str, *, force: bool) -> None:
+        """Ends one job as :meth:`terminate` or :meth:`kill` does."""
+        for running in self._running.values():
+            if running.job.name == name:
+                self._kill(running) if force else self._terminate(running)
+
     def terminate(self) -> None:
         """SIGTERM to every process; jobs that wait for a place are taken back."""
         for running in self._running.values():
-            if self._placed(running):
-                running.actor.stop.remote(signal.SIGTERM)
-            else:
-                self._ray.kill(running.actor)
+            self._terminate(running)
 
     def kill(self) -> None:
         """SIGKILL to every process, and then to what should have sent it; may be called again and again."""
-        now = time.monotonic()
         for running in self._running.values():
-            if running.killed is None:
-                running.killed = now
-                running.actor.stop.remote(signal.SIGKILL)
-            elif now - running.killed > _KILL_SECONDS:
-                self._ray.kill(running.actor)
+            self._kill(running)
+
+    def _terminate(self, running: _Running) -> None:
+        if self._placed(running):
+            running.actor.stop.remote(signal.SIGTERM)
+        else:
+            self._ray.kill(running.actor)
+
+    def _kill(self, running: _Running) -> None:
+        now = time.monotonic()
+        if running.killed is None:
+            running.killed = now
+            running.actor.stop.remote(signal.SIGKILL)
+        elif now - running.killed > _KILL_SECONDS:
+            self._ray.kill(running.actor)
 
     def _end(self, reference: Any) -> Ended:
         running = self._running.pop(reference)

@@ -20,6 +20,7 @@ from .events import Event, Observer
 from .executor import Executor
 from .executors import EXECUTORS, make_executor, option_problems
 from .grid import expand
+from .hang import DEFAULT_SECONDS
 from .local import COMMAND
 from .store import RunStore
 from .trial import trials_of
@@ -60,6 +61,8 @@ class Request:
     as_json: bool = False
     executor: str = "local"
     workers: int | None = None
+    per_device: int = 1
+    hang_seconds: float = DEFAULT_SECONDS
     retry: str | None = None
     ray_address: str | None = None
     slurm: tuple[str, ...] = ()
@@ -72,9 +75,16 @@ class Request:
                 near = nearest(value, choices)
                 problems.append(Problem(f"not available as {option}", (option,), repr(value), choices, near))
         if not problems:
-            problems += option_problems(self.executor, ray_address=self.ray_address, slurm=self.slurm)
+            problems += option_problems(
+                self.executor, per_device=self.per_device, ray_address=self.ray_address, slurm=self.slurm
+            )
         if self.workers is not None and self.workers < 1:
             problems.append(Problem("a number of slots is 1 or more", ("--workers",), str(self.workers)))
+        if self.per_device < 1:
+            problems.append(Problem("a number of trials is 1 or more", ("--per-device",), str(self.per_device)))
+        if not self.hang_seconds >= 0:
+            message = "seconds without progress are 0 (for ever) or more"
+            problems.append(Problem(message, ("--hang-seconds",), str(self.hang_seconds)))
         if problems:
             raise ConfigError(problems)
 
@@ -98,6 +108,8 @@ class Request:
         words += ["--ray-address", self.ray_address] if self.ray_address is not None else []
         words += [word for setting in self.slurm for word in ("--slurm", setting)]
         words += ["--workers", str(self.workers)] if self.workers is not None else []
+        words += ["--per-device", str(self.per_device)] if self.per_device != 1 else []
+        words += ["--hang-seconds", f"{self.hang_seconds:g}"] if self.hang_seconds != DEFAULT_SECONDS else []
         words += ["--retry", self.retry] if self.retry is not None else []
         words += ["--json"] if self.as_json else []
         return shlex.join(words)
@@ -140,15 +152,7 @@ def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = 
     if request.dry_run:
         _print_plan(specs, store, there, as_json=request.as_json)
         return 0
-    executor = make_executor(
-        request.executor,
-        store.root,
-        num_workers=request.workers,
-        num_threads=max(spec.training.num_threads for spec in specs),
-        command=command,
-        ray_address=request.ray_address,
-        slurm=request.slurm,
-    )
+    executor = _executor(request, specs, store, command)
     try:
         store.create(
             ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
@@ -161,9 +165,27 @@ def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = 
         return INTERRUPTED
 
 
+def _executor(request: Request, specs: Sequence[TrialSpec], store: RunStore, command: Sequence[str]) -> Executor:
+    """What runs the trials; raises ConfigError where there is not what is asked for."""
+    return make_executor(
+        request.executor,
+        store.root,
+        num_workers=request.workers,
+        per_device=request.per_device,
+        num_threads=max(spec.training.num_threads for spec in specs),
+        command=command,
+        ray_address=request.ray_address,
+        slurm=request.slurm,
+        say=_say,
+    )
+
+
 def _drive(request: Request, specs: Sequence[TrialSpec], store: RunStore, executor: Executor, report: Report) -> int:
     observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
-    driver = Driver(store, trials_of(specs, store), executor, observer, retry_failed=request.retry == "failed")
+    driver = Driver(
+        store, trials_of(specs, store), executor, observer,
+        retry_failed=request.retry == "failed", hang_seconds=request.hang_seconds or None,
+    )  # fmt: skip
     with observer:
         outcome = driver.run()
     return _finish(request, store, observer, outcome, report)

@@ -5,36 +5,82 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from .trial import Group, Trial
 
 
 class CostModel:
-    """Seconds a step, learned for each group of trials.
+    """Seconds a step, learned for each group of trials and kind of device.
 
-    A group that has not been seen costs what the others cost on average; where none has been seen, a second a step,
-    which still puts trials with many steps first.
+    What counts is the kind of device on which trials end now, and before one has ended, the one that is best known. A
+    group that was only seen on other kinds is taken to cost what it did there, times what the groups seen on both say
+    of the two kinds. One that has not been seen at all costs what the others cost on average; where none has been seen,
+    a second a step, which still puts trials with many steps first.
     """
 
     def __init__(self) -> None:
-        self._seconds: dict[Group, float] = {}
-        self._steps: dict[Group, int] = {}
+        self._costs: dict[str, dict[Group, _Cost]] = {}
+        self._here: str | None = None
 
-    def observe(self, group: Group, *, steps: int, seconds: float) -> None:
-        """A trial of ``group`` took ``seconds`` for ``steps``."""
-        self._seconds[group] = self._seconds.get(group, 0.0) + seconds
-        self._steps[group] = self._steps.get(group, 0) + steps
+    def observe(self, group: Group, *, steps: int, seconds: float, kind: str = "", here: bool = False) -> None:
+        """A trial of ``group`` took ``seconds`` for ``steps``.
+
+        Args:
+            group: The trial's.
+            steps: How many; 0 teaches nothing.
+            seconds: How long.
+            kind: The kind of device.
+            here: Whether this driver has run it, so that what waits will run on such a device too.
+        """
+        if steps > 0:
+            self._costs.setdefault(kind, {}).setdefault(group, _Cost()).add(steps, seconds)
+            if here:
+                self._here = kind
 
     @property
     def known(self) -> bool:
         """Whether anything was observed."""
-        return any(self._steps.values())
+        return bool(self._costs)
 
     def seconds_per_step(self, group: Group) -> float:
         """The rate of ``group``, or the best guess at it."""
-        if self._steps.get(group):
-            return self._seconds[group] / self._steps[group]
-        return sum(self._seconds.values()) / sum(self._steps.values()) if self.known else 1.0
+        if not self._costs:
+            return 1.0
+        kind = self._here if self._here is not None else max(self._costs, key=self._num_steps)
+        own = self._costs[kind]
+        if group in own:
+            return own[group].rate
+        for other, costs in self._costs.items():
+            if other != kind and group in costs:
+                return costs[group].rate * _ratio(own, costs)
+        return sum(cost.seconds for cost in own.values()) / sum(cost.steps for cost in own.values())
+
+    def _num_steps(self, kind: str) -> int:
+        return sum(cost.steps for cost in self._costs[kind].values())
+
+
+@dataclass(slots=True)
+class _Cost:
+    """What trials of one group have cost on one kind of device."""
+
+    steps: int = 0
+    seconds: float = 0.0
+
+    def add(self, steps: int, seconds: float) -> None:
+        self.steps += steps
+        self.seconds += seconds
+
+    @property
+    def rate(self) -> float:
+        return self.seconds / self.steps
+
+
+def _ratio(costs: Mapping[Group, _Cost], others: Mapping[Group, _Cost]) -> float:
+    """What a step costs here over what it costs there, for the steps of the groups seen on both; 1 without any."""
+    both = [group for group in costs if group in others and others[group].seconds > 0]
+    there = sum(others[group].rate * costs[group].steps for group in both)
+    return sum(costs[group].seconds for group in both) / there if there else 1.0
 
 
 class Schedule:

@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ MAX_ARRAY = 1000
 LIST_FILE = "jobs.jsonl"
 """In submitit's folder: the name and number of every job that was submitted."""
 _IN_QUEUE = ("PENDING", "CONFIGURING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "COMPLETING", "SUSPENDED")
+_RUNS = "RUNNING"
 _KILL_SECONDS = 5.0
 
 
@@ -70,7 +71,8 @@ class SubmititExecutor:
         self._running: dict[str, _Submitted] = {}
         self._ended: list[Ended] = []
         self._collecting = True
-        self._looked = self._killed = -math.inf
+        self._looked = -math.inf
+        self._killed: dict[str, float] = {}
 
     @property
     def num_slots(self) -> int:
@@ -106,28 +108,43 @@ class SubmititExecutor:
         self._collecting = not self._running
         return ended
 
+    def under_way(self) -> Collection[str]:
+        """Those that run, as far as SLURM has told: it is asked every minute or so."""
+        return [name for name, submitted in self._running.items() if _state(submitted.queued) == _RUNS]
+
+    def end(self, name: str, *, force: bool) -> None:
+        """Ends one job as :meth:`terminate` or :meth:`kill` does."""
+        if (submitted := self._running.get(name)) is not None:
+            self._kill([submitted]) if force else self._terminate([submitted])
+
     def terminate(self) -> None:
         """Takes back what waits in the queue, and asks what runs to save and end."""
         self._forget_batch()
-        if self.arrays:
-            # Not a cancellation of what runs: that would give it half a minute, where SLURM is not told otherwise.
-            self._cancel("--state=PENDING")
-            self._cancel("--state=RUNNING", "--signal=TERM")
-        else:
-            for submitted in self._running.values():
-                if (process := getattr(submitted.queued, "_process", None)) is not None:
-                    process.terminate()
+        self._terminate(list(self._running.values()))
 
     def kill(self) -> None:
         """Ends every job; may be called again and again."""
         self._forget_batch()
-        if time.monotonic() - self._killed < _KILL_SECONDS:
-            return
-        self._killed = time.monotonic()
+        self._kill(list(self._running.values()))
+
+    def _terminate(self, jobs: Sequence[_Submitted]) -> None:
         if self.arrays:
-            self._cancel()
+            # Not a cancellation of what runs: that would give it half a minute, where SLURM is not told otherwise.
+            _cancel(jobs, "--state=PENDING")
+            _cancel(jobs, "--state=RUNNING", "--signal=TERM")
         else:
-            for submitted in self._running.values():
+            for submitted in jobs:
+                if (process := getattr(submitted.queued, "_process", None)) is not None:
+                    process.terminate()
+
+    def _kill(self, jobs: Sequence[_Submitted]) -> None:
+        now = time.monotonic()
+        due = [item for item in jobs if now - self._killed.get(item.job.name, -math.inf) >= _KILL_SECONDS]
+        self._killed |= dict.fromkeys((item.job.name for item in due), now)
+        if self.arrays:
+            _cancel(due)
+        else:
+            for submitted in due:
                 submitted.queued.cancel(check=False)
 
     def _submit_batch(self) -> None:
@@ -165,7 +182,7 @@ class SubmititExecutor:
             # All are made before the first is asked for its state: submitit then asks SLURM once for all.
             self._earlier = self._read_list() if self.arrays else {}
         queued = self._earlier.pop(name, None)
-        if queued is None or queued.state.split(" ")[0].upper() not in _IN_QUEUE:
+        if queued is None or _state(queued) not in _IN_QUEUE:
             return None
         return queued
 
@@ -181,6 +198,7 @@ class SubmititExecutor:
 
     def _end(self, submitted: _Submitted) -> Ended:
         job, queued = self._running.pop(submitted.job.name).job, submitted.queued
+        self._killed.pop(job.name, None)
         look_afresh(job.log.parent)
         if not queued.paths.result_pickle.exists():
             return self._unexplained(job, queued)
@@ -203,7 +221,13 @@ class SubmititExecutor:
             return Ended(job, 1)
         return Ended(job, -signal.SIGTERM, lost=True, began=queued.paths.stdout.exists())
 
-    def _cancel(self, *options: str) -> None:
-        ids = [submitted.queued.job_id for submitted in self._running.values()]
-        if ids:
-            subprocess.run(["scancel", *options, *ids], capture_output=True, check=False)
+
+def _state(queued: Any) -> str:
+    """In one word of SLURM: "CANCELLED by 1000" has more."""
+    return str(queued.state).split(" ")[0].upper()
+
+
+def _cancel(jobs: Sequence[_Submitted], *options: str) -> None:
+    if jobs:
+        ids = [submitted.queued.job_id for submitted in jobs]
+        subprocess.run(["scancel", *options, *ids], capture_output=True, check=False)

@@ -54,12 +54,15 @@ class Trial:
         """The process that trains and evaluates it."""
         folder = self.folder
         arguments = ("train", "--spec", str(folder.spec_path), "--out", str(folder.directory))
-        return Job(folder.key, arguments, folder.log_path, {ATTEMPT_VARIABLE: str(self.attempts + 1)})
+        environment = {ATTEMPT_VARIABLE: str(self.attempts + 1)}
+        return Job(folder.key, arguments, folder.log_path, environment, pulse=folder.status_path)
 
     def prepare_job(self, store: RunStore) -> Job:
         """The process that prepares its dataset and classifier."""
         log = store.root / "prepare" / f"{self.recipe}.log"
-        return Job(f"prepare {self.recipe}", ("prepare", "--spec", str(self.folder.spec_path)), log)
+        pulse = log.with_suffix(".pulse")
+        arguments = ("prepare", "--spec", str(self.folder.spec_path), "--pulse", str(pulse))
+        return Job(f"prepare {self.recipe}", arguments, log, pulse=pulse)
 
 
 def trials_of(specs: Sequence[TrialSpec], store: RunStore) -> list[Trial]:

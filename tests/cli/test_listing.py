@@ -52,6 +52,9 @@ def test_an_objective_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) ->
     assert entries["vae"]["likelihoods"] == ["image"]
     assert entries["cvae"]["can"] == ["imagine concepts", "reconstruct images with their concepts"]
     assert entries["cvae"]["partial_concepts"] is True
+    assert entries["cvae"]["views"] == ["attributes"]
+    assert entries["q_agg"]["views"] == ["attributes", "text"]
+    assert entries["q_agg"]["stages"] == ["fit", "concept", "prior"]
     assert entries["telbo"]["parameters"][0] == {
         "name": "lambda",
         "default": 50.0,
@@ -77,7 +80,7 @@ def test_people_read_the_same(kind: str, capsys: pytest.CaptureFixture[str]) -> 
         for parameter in entry["parameters"]:
             assert f"    {parameter['name']} = " in text
             assert f": {parameter['meaning']}\n" in f"{text}\n"
-        for key in ("posteriors", "likelihoods", "stages", "can"):
+        for key in ("posteriors", "likelihoods", "stages", "can", "views"):
             assert key not in entry or f"    {key}: {', '.join(entry[key])}\n" in text
     assert all(line.startswith("    ") or line in ("", *NAMES[kind]) for line in text.splitlines())
 

@@ -12,6 +12,7 @@ from scipy import stats
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from mmvae_bench.backbones.flows import FlowDistribution
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.distributions import FactorisedCategorical
 from mmvae_bench.evaluation.latent_plane import latent_plane, write_latent_plane
@@ -47,7 +48,7 @@ class Plane(torch.nn.Module):
 class Points:
     """Images of one channel with two pixels."""
 
-    schema = SCHEMA
+    schema, captions = SCHEMA, None
 
     def __init__(self) -> None:
         z = torch.randn(120, 2, generator=torch.Generator().manual_seed(0))
@@ -109,3 +110,29 @@ def test_no_picture_of_more_dimensions_and_a_file_that_reads_back(tmp_path: Path
     with np.load(tmp_path / "plane.npz", allow_pickle=False) as stored:
         assert set(stored.files) == {"x", "y", "labels", "true", "aggregate", "fitted"}
     assert [path.name for path in tmp_path.iterdir()] == ["plane.npz"]
+
+
+def test_where_an_image_has_a_flow_the_joint_posterior_it_was_fitted_to_is_shown(plane: dict[str, np.ndarray]) -> None:
+    """As of JNF: a flow has no mean in closed form. Here both posteriors are the same, and so is the picture."""
+
+    class Flows(Plane):
+        class spec:
+            posteriors = frozenset({"image", "joint", "concept"})
+            likelihoods = frozenset({"image", "concept"})
+
+        def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
+            if image is not None:
+                q = super().posterior(image=image)
+                return q if concept is not None else FlowDistribution(None, q)  # type: ignore[arg-type]
+            return super().posterior(concept=concept)
+
+    found = latent_plane(cast(Objective, Flows()), cast("object", Points()))  # type: ignore[arg-type]
+    assert found is not None
+    assert all(np.array_equal(found[name], plane[name]) for name in plane)
+
+    class FlowsAlone(Flows):
+        class spec:
+            posteriors = frozenset({"image", "concept"})
+            likelihoods = frozenset({"image", "concept"})
+
+    assert latent_plane(cast(Objective, FlowsAlone()), cast("object", Points())) is None  # type: ignore[arg-type]

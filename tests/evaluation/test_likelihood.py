@@ -209,3 +209,25 @@ def test_a_model_without_a_flow_says_so() -> None:
     model = cast(Objective, objectives.parse("telbo").build(backbone, seed=0))
     with pytest.raises(CapabilityError, match="fits no flow"):
         model.aggregate_prior()
+
+
+def test_texts_are_unsure_word_by_word() -> None:
+    """In the text view the entropies are those of the next word in sampled texts; they sum to that of p(y|z)."""
+    data = world("rgb_thin", "text")
+    model = objectives.parse("jmvae").build(small("rgb_thin").build(
+        schema=data.schema, image_shape=data.image_shape, captions=data.captions
+    )).eval()  # fmt: skip
+    batch = data.store.batch(torch.arange(3))
+    with torch.no_grad():
+        bounds = Bounds(model, batch, num_samples=200, seed=0)
+        found = bounds.description_entropy()
+        py = model.concept_likelihood(bounds._first_of("joint").z)
+        log_prob = py.log_prob(py.sample())
+    assert found.values.shape == (3, 3)
+    assert (found.proposal, found.num_samples) == ("q(z|x,y)", 200)
+    # A second opinion: - log p(y|z) of sampled texts.
+    error = 5 * float(log_prob.std()) / 200**0.5
+    torch.testing.assert_close(found.values.sum(1), -log_prob.double().mean(0), atol=error, rtol=0)
+    evaluation = EvaluationSpec(likelihood_images=20, likelihood_samples=2)
+    told = likelihood_scores(model, data, evaluation, "test", Intervals(50, 0), device=torch.device("cpu"))
+    assert [score.attribute for score in told.scores if score.metric == ENTROPY] == [None, "top", "middle", "hue"]

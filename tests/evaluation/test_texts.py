@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import ClassVar, Literal, cast
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
+from torch.nn import functional as F
 
+from mmvae_bench.captions import Captions, PresenceCaptions
+from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.base import ConceptDataModule
-from mmvae_bench.evaluation.classifier import ObservationClassifier
+from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
 from mmvae_bench.evaluation.evaluate import evaluate
 from mmvae_bench.evaluation.references import TrainingConcepts
 from mmvae_bench.evaluation.scoring import Intervals, Judge
 from mmvae_bench.evaluation.texts import Wording, prior_scores, text_scores
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import datasets
+from mmvae_bench.specs.datasets.captioned import CaptionedSpec
 from mmvae_bench.specs.trial import EvaluationSpec
 
+from .fakes import Store
 from .squares import SquaresData, SquaresOracle, SquaresSpec, exact_order
 
 CPU = torch.device("cpu")
@@ -155,3 +160,87 @@ def test_the_evaluation_asks_only_what_it_is_told_to(squares: SquaresData, monke
     result = evaluate(model, squares, EvaluationSpec.parse(asked.canonical() | {"prior_images": 20}))
     assert {score.protocol for score in result.scores} == {"cremer", "likelihood", None}
     assert result.left_out == {"prior_correctness_flow_prior": "has no flow"}
+
+
+FLAGS = Schema(tuple(Attribute(name, ("no", "yes")) for name in ("Bald", "Hat", "Male")))
+
+
+class FlagsSpec(CaptionedSpec):
+    """Three stripes, white where a flag is up; a caption has at most two words."""
+
+    implementation: ClassVar[str] = "tests.evaluation.test_texts:FlagsData"
+    summary: ClassVar[str] = "flags"
+    reference: ClassVar[str] = "none"
+
+    name: Literal["flags"] = "flags"
+    source: str = "drawn"
+    split: str = "iid"
+    split_seed: int = 42
+
+    def schema(self) -> Schema:
+        return FLAGS
+
+    def image_shape(self) -> tuple[int, int, int]:
+        return (1, 1, 3)
+
+    def captions(self) -> Captions:
+        return PresenceCaptions(FLAGS, opposites={"Male": "Female"}, max_words=2)
+
+
+class FlagsData(ConceptDataModule):
+    def setup(self, stage: str | None = None) -> None:
+        concepts = FLAGS.combinations().repeat(8, 1)
+        self._store = Store(concepts[:, None, None].float(), concepts)
+
+    def rows(self, partition: str, *, split: str | None = None) -> Tensor:
+        return torch.arange(len(self.store))
+
+
+class FlagsReader(nn.Module):
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [F.one_hot((images[:, 0, 0, k] > 0.5).long(), 2).float() for k in range(3)]
+
+
+class FlagsOracle:
+    """Shows what a caption says; of what it leaves unsaid, nothing is up."""
+
+    can_imagine = True
+
+    def __init__(self, captions: Captions | None) -> None:
+        self.captions, self.asked = captions, torch.empty(0, 3, dtype=torch.long)
+
+    def imagine(self, concept: Tensor, *, num_samples: int, mean: bool, generator: torch.Generator) -> Tensor:
+        if self.captions is not None:
+            self.captions.require_sayable(concept)
+        self.asked = concept
+        return concept.clamp_min(0).float()[:, None, None, None]
+
+
+@pytest.mark.parametrize("view", ["attributes", "text"])
+def test_each_view_is_asked_what_its_descriptions_say(view: str) -> None:
+    """Captions have no word for an absence, and of three words one is lost: in the text view nobody can be asked more.
+
+    Two of the eight concepts have three words: everything at once, of a man or of a woman.
+    """
+    data = FlagsData(FlagsSpec.parse({"view": view}))
+    data.setup()
+    classifier = ObservationClassifier(
+        "exact", "0" * 12, FlagsReader(), FLAGS, HeldOut(data.concepts("test"), data.concepts("test").clone())
+    )
+    model = FlagsOracle(data.captions)
+    scores = text_scores(cast(Objective, model), classifier, data, judge_of(data, classifier), "val", seed=0)
+    found = {score.metric: score for score in scores if score.attribute is None}
+    told, silent = found["correctness_words"], (model.asked == -1).sum(1)
+    assert told.value == 1.0
+    assert found["correctness"].num_queries == told.num_queries == 64
+    if view == "attributes":
+        assert found["correctness"].value == 1.0
+        assert int(silent.sum()) == 0
+    else:
+        # The texts of 16 images have three words; that a man lost one always shows, that a woman lost hers does not.
+        concepts, said = data.concepts("val"), data.said("val")
+        lost = int(((concepts == 1) & (said == -1)).sum())
+        assert 8 <= lost <= 16
+        assert found["correctness"].value == pytest.approx(1 - lost / (64 * 3))
+        # Every row is what some image's own caption says.
+        assert sorted(map(tuple, model.asked.tolist())) == sorted(map(tuple, said.tolist()))

@@ -18,6 +18,7 @@ from mmvae_bench.report.aggregate import AggregateTable, aggregate_tables, publi
 from mmvae_bench.report.style import number, with_bounds, with_interval
 from mmvae_bench.report.table import compare
 from mmvae_bench.report.trials import read_run
+from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.statistics import bootstrap_interval, paired_difference
 
@@ -31,13 +32,21 @@ MODELS: dict[str, dict[str, Any]] = {
 PAPER = {"canvas": 112, "num_images": 100_000}
 
 
-def spec_of(objective: str, *, steps: int = 3000, backbone: str = "rgb_thin", **dataset: Any) -> TrialSpec:
+def spec_of(
+    objective: str,
+    *,
+    steps: int = 3000,
+    backbone: Any = "rgb_thin",
+    batch_size: int = 20,
+    model: dict[str, Any] | None = None,
+    **dataset: Any,
+) -> TrialSpec:
     return TrialSpec.parse(
         {
             "dataset": {"name": "two_object_clevr", "canvas": 48} | dataset,
             "backbone": backbone,
-            "objective": MODELS[objective],
-            "training": {"steps": steps, "batch_size": 20, "learning_rate": 4e-4},
+            "objective": model or MODELS[objective],
+            "training": {"steps": steps, "batch_size": batch_size, "learning_rate": 4e-4},
         }
     )
 
@@ -138,6 +147,31 @@ def test_differences_are_paired_second_minus_first(run: Path, terminal: str) -> 
     assert low < expected < high
 
 
+def test_images_of_two_priors_have_nothing_to_pair(tmp_path: Path) -> None:
+    """And where some texts could not be judged the two are of different numbers of images."""
+    first, second = (
+        made(f"prior_correctness{ending}", "q_agg", mean=mean, num_samples=1, floor=0.3)
+        for ending, mean in (("", 0.5), ("_flow_prior", 0.7))
+    )
+    assert first.per_query is not None
+    first = replace(first, per_query=[*first.per_query[:-1]], num_queries=29)
+    write_trial(
+        tmp_path / "run", spec_of("q_agg"), scores=[Score(metric="elbo", partition="test", value=-1.0), first, second]
+    )
+    (table,) = tables_of(tmp_path / "run")
+    below = ((first.ci_high - first.value) ** 2 + (second.value - second.ci_low) ** 2) ** 0.5
+    above = ((first.value - first.ci_low) ** 2 + (second.ci_high - second.value) ** 2) ** 0.5
+    value = second.value - first.value
+    assert table.rows[0][4] == with_bounds(value, value - below, value + above)
+
+
+def test_the_words_of_texts_are_called_words(run: Path) -> None:
+    (section,) = compare(read_run(run)).sections
+    params = (*section.setting.dataset_params, ("view", "text"))
+    _, _, inference = aggregate_tables(replace(section, setting=replace(section.setting, dataset_params=params)))
+    assert [row[0] for row in inference.rows] == ["mean over words", "size_1", "relation"]
+
+
 def from_markdown(text: str) -> Iterator[list[list[str]]]:
     for part in text.split("### Aggregate posteriors")[1:]:
         lines = [line for line in part.split("\n### ")[0].splitlines() if line.startswith("|")]
@@ -199,33 +233,98 @@ def test_floors_that_are_each_models_own_are_no_warning(run: Path, terminal: str
     assert "Ceilings or floors differ" not in terminal
 
 
-def test_printed_numbers_stand_only_beside_their_own_setting(tmp_path: Path) -> None:
-    for objective in ("q_true", "q_agg"):
-        spec = spec_of(objective, steps=400_000, backbone="two_object_resnet", **PAPER)
-        write_trial(tmp_path / "run", spec, scores=scores_of(objective))
-    (section,) = compare(read_run(tmp_path / "run")).sections
-    params = tuple(pair for pair in section.setting.dataset_params if pair[0] != "view")
+PUBLISHED_MODELS: dict[str, dict[str, Any]] = {
+    name: {**MODELS[name], "image_weight": 0.02, "concept_weight": 200, "mask_probability": 0}
+    for name in ("q_true", "q_agg")
+}
 
-    def heads(**changes: Any) -> tuple[str, ...]:
-        setting = replace(section.setting, **({"dataset_params": (*params, ("view", "text"))} | changes))
-        tables = aggregate_tables(replace(section, setting=setting))
-        assert ("published q_Agg" in tables[0].heads) == ("published q(z)" in tables[1].heads)
-        return tables[0].heads
 
-    assert heads()[-2:] == ("published q_True", "published q_Agg")
-    changed: list[dict[str, Any]] = [
-        {"dataset_params": params},  # attributes, not texts
-        {"source": "drawn"},
+def published_heads(root: Path, objective: dict[str, Any] | None = None, **changes: Any) -> list[tuple[str, ...]]:
+    """The heads of the published columns of tables 1 and 2, of two trials as theirs but for the changes."""
+    given = {"steps": 400_000, "backbone": "two_object_resnet", "view": "text", **PAPER, **changes}
+    partition = given.pop("partition", "val")
+    for name, model in PUBLISHED_MODELS.items():
+        spec = spec_of(name, model=model | (objective or {}), **given)
+        write_trial(root, spec, scores=[replace(score, partition=partition) for score in scores_of(name)])
+    (section,) = compare(read_run(root)).sections
+    return [tuple(head for head in table.heads if "published" in head) for table in aggregate_tables(section)[:2]]
+
+
+ALL_HEADS = [
+    ("published q_True", "published q_Agg", "q_true minus published", "q_agg minus published"),
+    ("published p(z)", "published q(z)", "p(z) minus published", "q(z) minus published"),
+]
+
+
+def test_printed_numbers_stand_beside_their_own_setting(tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    assert published_heads(root) == ALL_HEADS
+    (section,) = compare(read_run(root)).sections
+    conditional, prior = aggregate_tables(section)[:2]
+    assert [row[-4:-2] for row in conditional.rows] == [("72.8", "87.0"), ("75716.5", "75739.8")]
+    assert {row[-4:-2] for row in prior.rows if row[1] == "log p(y), nats"} == {("-19.4", "-17.4")}
+    # Ours minus theirs, and their interval is ours: nothing else is known of it.
+    ours = next(score for score in scores_of("q_agg") if score.metric == "correctness")
+    shown = with_bounds(ours.value - 0.8701, ours.ci_low - 0.8701, ours.ci_high - 0.8701)
+    assert conditional.rows[0][-1] == shown
+    ours = next(score for score in scores_of("q_true") if score.metric == "log_py_flow_prior")
+    shown = with_bounds(ours.value + 17.4, ours.ci_low + 17.4, ours.ci_high + 17.4, "nats")
+    assert next(row for row in prior.rows if row[:2] == ("q_true", "log p(y), nats"))[-1] == shown
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"view": "attributes"},
+        {"num_images": 50_000},
         {"split": "comp"},
+        {"partition": "test"},
         {"backbone": "rgb_thin"},
-        {"training_params": ()},
-    ]
-    assert all("published q_Agg" not in heads(**change) for change in changed)
+        {"backbone": {"name": "two_object_resnet", "latent_size": 10}},
+        {"backbone": {"name": "two_object_resnet", "word_dropout": 0.5}},
+        {"batch_size": 64},
+        {"steps": 300_000},
+        {"objective": {"concept_weight": 50}},
+        {"objective": {"inference": "joint"}},
+        {"objective": {"kl_warmup_steps": 0}},
+    ],
+    ids=str,
+)
+def test_and_beside_no_other(change: dict[str, Any], tmp_path: Path) -> None:
+    assert published_heads(tmp_path / "run", **change) == [(), ()]
+
+
+@pytest.mark.parametrize("dataset", ["two_object_clevr", "celeba18"])
+def test_the_shipped_grid_is_their_setting(dataset: str, tmp_path: Path) -> None:
+    grid = load_grid(Path(__file__).parents[2] / "configs" / "aggregate_posteriors.yaml")
+    for spec in grid.trials:
+        if spec.dataset.name == dataset and spec.objective.name in PUBLISHED_MODELS:
+            scores = [replace(score, partition="val") for score in scores_of(spec.objective.name)]
+            write_trial(tmp_path / "run", spec, scores=scores)
+    (section,) = compare(read_run(tmp_path / "run")).sections
+    tables = aggregate_tables(section)[:2]
+    assert [tuple(head for head in table.heads if "published" in head) for table in tables] == ALL_HEADS
+    assert all("–" not in row[-4:] for table in tables for row in table.rows)
+
+
+def test_an_objective_that_is_not_theirs_has_no_number_of_theirs(tmp_path: Path) -> None:
+    """Beside q_true and q_agg a joint VLVAE, which has a bound on log p(x) too; nor has a bound of another k."""
+    root = tmp_path / "run"
+    published_heads(root)
+    settings = {"steps": 400_000, "backbone": "two_object_resnet", "view": "text", **PAPER}
+    model = {**MODELS["vlvae"], "image_weight": 0.02, "concept_weight": 200}
+    scores = [replace(score, partition="val") for score in scores_of("vlvae")]
+    write_trial(root, spec_of("vlvae", model=model, **settings), scores=scores)
+    (section,) = compare(read_run(root)).sections
+    lines = {row[:2]: row[-4:] for row in aggregate_tables(section)[1].rows}
+    assert set(lines["vlvae", "log p(x), nats"]) == {"–"}
+    assert "–" not in lines["q_agg", "log p(x), nats"]
+    cells = [cell and replace(cell, num_samples=100) for row in section.rows for cell in row.cells]
+    width = len(section.columns)
+    rows = [replace(row, cells=tuple(cells[width * at : width * (at + 1)])) for at, row in enumerate(section.rows)]
+    lines = {row[:2]: row[-4:] for row in aggregate_tables(replace(section, rows=tuple(rows)))[1].rows}
+    assert set(lines["q_agg", "log p(x), nats"]) == {"–"}
     assert not published_setting(replace(section.setting, dataset="mnist_a"))
-    setting = replace(section.setting, dataset_params=(*params, ("view", "text")))
-    conditional, prior = aggregate_tables(replace(section, setting=setting))[:2]
-    assert [row[-2:] for row in conditional.rows] == [("72.8", "87.0"), ("75716.5", "75739.8")]
-    assert {row[-2:] for row in prior.rows if row[1] == "log p(y), nats"} == {("-19.4", "-17.4")}
 
 
 def test_a_run_without_these_metrics_has_no_such_table(run_dir: Path) -> None:

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def train(directory: Path, behaviours: dict[str, Any]) -> int:
             if code == 0:
                 training = {"steps": 10, "wall_seconds": time.time() - (status.started or 0.0)}
                 write_json(result, {"version": 1, "key": directory.name, "spec": spec, "evaluation": evaluation,
-                                    "training": training, "scores": []})  # fmt: skip
+                                    "training": training, "provenance": {}, "scores": []})  # fmt: skip
                 write_status(directory, replace(status, state="done", step=10))
                 note(directory, "finish", evaluation=evaluation)
             return code
@@ -80,12 +80,18 @@ def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -
     if behaviour == "ok":
         time.sleep(seconds)
         return 0
-    if behaviour in ("raise", "OutOfMemoryError"):
-        kind = "ValueError" if behaviour == "raise" else behaviour
+    if behaviour in ("raise", "NaN", "OutOfMemoryError"):
+        kind = {"raise": "ValueError", "NaN": "NonFiniteLossError"}.get(behaviour, behaviour)
         write_status(directory, replace(status, state="failed", error="loss is nan at step 3", error_type=kind))
         return 1
     if behaviour == "hang":
         time.sleep(60)
+    if behaviour == "creep":
+        # Moves on, slowly, for longer than a hang is borne; writes a time that makes no sense, as a clock that jumps.
+        for step in range(1, 52):
+            time.sleep(0.1)
+            write_json(directory / "status.json", asdict(replace(status, step=step, updated=(-1) ** step * 1e12)))
+        return 0
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(60)
@@ -100,6 +106,8 @@ def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -
 def prepare(spec: Path, behaviours: dict[str, Any]) -> int:
     """A preparation: journalled in the run's folder."""
     note(spec.parents[2], "prepare", key=spec.parent.name)
+    if behaviours.get("prepare") == "hang":
+        time.sleep(60)
     return int(behaviours.get("prepare", 0))
 
 

@@ -24,7 +24,7 @@ GRID = """\
 name: stub
 datasets: [{{name: mnist_a, canvas: 16}}]
 backbones: [mnist_a_thin]
-objectives: [jvae]
+objectives: {objectives}
 training: [{steps}]
 seeds: {seeds}
 evaluation: {{num_samples: {num_samples}}}
@@ -72,6 +72,7 @@ class StubRun:
         steps: Steps of the trials; several give a trial each, for every seed.
         behaviours: What the stub does; see there.
         num_samples: Of the evaluation.
+        objectives: A trial each, for every seed and number of steps.
     """
 
     root: Path
@@ -79,6 +80,7 @@ class StubRun:
     steps: Sequence[int] = (10,)
     behaviours: dict[str, Any] = field(default_factory=dict)
     num_samples: int = 10
+    objectives: Sequence[str] = ("jvae",)
 
     @property
     def out(self) -> Path:
@@ -96,7 +98,9 @@ class StubRun:
         """The grid file."""
         steps = ", ".join(f"{{steps: {count}}}" for count in self.steps)
         path = self.root / "grid.yaml"
-        path.write_text(GRID.format(steps=steps, seeds=list(self.seeds), num_samples=self.num_samples))
+        objectives = f"[{', '.join(self.objectives)}]"
+        seeds = list(self.seeds)
+        path.write_text(GRID.format(steps=steps, seeds=seeds, num_samples=self.num_samples, objectives=objectives))
         return path
 
     def grid(self) -> GridSpec:

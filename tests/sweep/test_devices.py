@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.sweep import devices
-from mmvae_bench.sweep.devices import local_slots, num_cpus, visible_gpus
+from mmvae_bench.sweep.devices import crowding, local_slots, num_cpus, visible_gpus
 from mmvae_bench.sweep.executor import Ended, ExecutorError, Job
 from mmvae_bench.sweep.local import LocalExecutor, Slot
 
@@ -24,11 +25,36 @@ def test_visible_devices_as_cuda_reads_them(value: str, expected: list[str]) -> 
     assert visible_gpus({devices.VISIBLE: value}) == expected
 
 
-def test_one_slot_a_gpu_and_more_share_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_slots_a_gpu_dealt_out_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(devices.VISIBLE, "4,7")
-    assert [slot.environment[devices.VISIBLE] for slot in local_slots()] == ["4", "7"]
-    assert [slot.environment[devices.VISIBLE] for slot in local_slots(3)] == ["4", "7", "4"]
-    assert [slot.environment[devices.VISIBLE] for slot in local_slots(1)] == ["4"]
+
+    def dealt(workers: int | None = None, *, per_device: int = 1) -> list[str]:
+        return [slot.environment[devices.VISIBLE] for slot in local_slots(workers, per_device=per_device)]
+
+    assert dealt() == ["4", "7"]
+    assert dealt(1) == ["4"]
+    assert dealt(per_device=2) == ["4", "7", "4", "7"]
+    assert dealt(3, per_device=2) == ["4", "7", "4"], "--workers is the most in all"
+    assert crowding(local_slots(per_device=99)) is None, "GPUs, not cores"
+
+
+def test_more_slots_than_the_gpus_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(devices.VISIBLE, "4,7")
+    with pytest.raises(ConfigError) as caught:
+        local_slots(5, per_device=2)
+    for part in ("--workers", "5", "2 GPUs (4, 7)", "--per-device 2 make 4", "--per-device 3"):
+        assert part in str(caught.value)
+
+
+def test_more_slots_than_cores_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(devices.VISIBLE, "")
+    monkeypatch.setattr(devices, "num_cpus", lambda: 4)
+    assert crowding(local_slots(4)) is None
+    assert crowding(local_slots(1, num_threads=9), num_threads=9) is None, "one trial cannot be split"
+    said = crowding(local_slots(3, num_threads=2), num_threads=2)
+    assert said is not None
+    for part in ("3 slots of 2 threads", "4 CPU cores", "--workers 2"):
+        assert part in said
 
 
 def test_one_slot_for_so_many_cores_as_a_trial_has_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +64,8 @@ def test_one_slot_for_so_many_cores_as_a_trial_has_threads(monkeypatch: pytest.M
     assert len(local_slots(num_threads=3)) == 2
     assert len(local_slots(num_threads=99)) == 1
     assert len(local_slots(5, num_threads=3)) == 5
+    assert len(local_slots(per_device=3, num_threads=3)) == 6
+    assert len(local_slots(5, per_device=3)) == 5
     assert local_slots()[0].environment == {}
 
 

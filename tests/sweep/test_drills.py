@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import subprocess
+import sys
 
+from mmvae_bench.report.results import write_results
 from mmvae_bench.sweep.lock import is_locked
 
 from .support import StubRun, until
@@ -127,3 +130,61 @@ def test_everything_at_once(stub: StubRun) -> None:
     expected = {seed: "failed" if seed in (2, 3) else "done" for seed in range(8)}
     assert stub.states() == expected, last.stderr
     assert stub.counts("finish") == {seed: int(state == "done") for seed, state in expected.items()}
+
+
+def test_twelve_trials_with_every_fault_and_two_killed_drivers(stub: StubRun) -> None:
+    """A child is killed, one raises, one returns NaN, one hangs, the driver is killed twice."""
+    stub.seeds = range(12)
+    stub.behaviours = {
+        "seconds": 0.2,
+        "attempts": {"1": ["SIGKILL"], "2": ["raise"] * 9, "3": ["NaN"] * 9, "4": ["hang"] * 9},
+    }
+    options = ("--workers", "4", "--hang-seconds", "5")
+    for num_started in (2, 7):
+        driver = stub.start(*options)
+        until(lambda: sum(stub.counts("start").values()) >= num_started)  # noqa: B023 - called in this round
+        driver.kill()
+        driver.communicate()
+    last = stub.run(*options)
+    assert last.returncode == 1, last.stderr
+    kinds = {2: "ValueError", 3: "NonFiniteLossError", 4: "Hang"}
+    expected = {seed: "failed" if seed in kinds else "done" for seed in range(12)}
+    assert stub.states() == expected, last.stderr
+    assert {seed: stub.status(seed)["error_type"] for seed in kinds} == kinds
+    assert all(stub.status(seed)["log"] for seed in kinds)
+    assert stub.counts("finish") == {seed: int(state == "done") for seed, state in expected.items()}
+    starts = stub.counts("start")
+    # Neither a kill of the driver nor a driver that comes later makes anything run again, but for the killed child.
+    assert {seed: count for seed, count in starts.items() if seed != 1} == dict.fromkeys(set(range(12)) - {1}, 1)
+    assert starts[1] == 2
+    rows = json.loads(subprocess.run(
+        [sys.executable, "-m", "mmvae_bench", "status", str(stub.out), "--json"],
+        capture_output=True, text=True, check=True,
+    ).stdout)["trials"]  # fmt: skip
+    assert sorted(row["status"] for row in rows) == ["done"] * 9 + ["failed"] * 3
+    assert all(row["error"] for row in rows if row["status"] == "failed")
+    frame = write_results(stub.out)
+    assert frame.groupby("status")["trial"].nunique().to_dict() == {"done": 9, "failed": 3}
+
+
+def test_two_drivers_with_different_grids_on_one_folder(stub: StubRun) -> None:
+    """The second is refused while the first goes on; where its grid holds the first one's, it takes part."""
+    gate = stub.root / "gate"
+    stub.behaviours = {"gate": str(gate)}
+    first = stub.start("--workers", "2")
+    until(lambda: sum(stub.counts("start").values()) == 2)
+    grid_file = (stub.out / "grid.yaml").read_text()
+    stub.seeds = (2, 3)
+    refused = stub.run("--workers", "1")
+    assert refused.returncode == 2
+    assert "holds 2 of 3 trials that this grid does not have" in refused.stderr
+    assert (stub.out / "grid.yaml").read_text() == grid_file
+    assert len(stub.folders()) == 3
+    stub.seeds = (0, 1, 2, 3)
+    larger = stub.start("--workers", "1")
+    until(lambda: len(stub.folders()) == 4)
+    gate.touch()
+    for driver in (first, larger):
+        _, stderr = driver.communicate(timeout=60)
+        assert driver.returncode == 0, stderr
+    assert stub.counts("start") == stub.counts("finish") == dict.fromkeys(range(4), 1)

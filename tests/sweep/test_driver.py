@@ -129,6 +129,23 @@ def test_longest_first(stub: StubRun) -> None:
     assert [steps[str(event.key)] for event in recorder.of("running")] == [40, 30, 20, 10]
 
 
+def test_what_earlier_runs_cost_decides_from_the_first_trial_on(stub: StubRun) -> None:
+    """Few steps of what was expensive before many of what was cheap, by the results that lie in the folder."""
+    stub.seeds, stub.objectives = (0,), ("jvae", "telbo")
+    stub.drive()
+    for folder in (stub.out / "trials").iterdir():
+        result = json.loads((folder / "result.json").read_text())
+        seconds = {"jvae": 1.0, "telbo": 1000.0}[result["spec"]["objective"]["name"]]
+        result["training"]["wall_seconds"] = seconds
+        (folder / "result.json").write_text(json.dumps(result))
+    stub.steps = (10, 20, 100)
+    _, recorder = stub.drive(workers=1)
+    specs = {path.parent.name: json.loads(path.read_text()) for path in (stub.out / "trials").glob("*/spec.json")}
+    order = [specs[str(event.key)] for event in recorder.of("running")]
+    asked = [(spec["objective"]["name"], spec["training"]["steps"]) for spec in order]
+    assert asked == [("telbo", 100), ("telbo", 20), ("jvae", 100), ("jvae", 20)]
+
+
 def test_no_slot_is_free_while_a_trial_waits(stub: StubRun) -> None:
     stub.seeds = range(12)
     outcome, recorder = stub.drive(workers=3)

@@ -103,6 +103,15 @@ def test_the_first_interrupt_saves_and_the_end_of_the_grace_kills(cluster: Any, 
     assert stub.counts("stopped") == {0: 1, 1: 0, 2: 0}
 
 
+def test_a_hung_trial_is_ended(cluster: Any, stub: StubRun) -> None:
+    stub.seeds, stub.behaviours = (0, 1), {"attempts": {"0": ["stubborn"]}}
+    executor = RayExecutor(connect(cluster.address), per_device=2, command=stub.command)
+    outcome, recorder = drive_with(stub, executor, hang_seconds=8.0, grace=0.5)
+    assert (outcome.done, outcome.failed) == (1, 1)
+    assert (stub.status(0)["error_type"], stub.status(0)["attempts"]) == ("Hang", 1)
+    assert len(recorder.of("hung")) == 1
+
+
 def test_a_run_through_the_command_line(cluster: Any, stub: StubRun) -> None:
     done = stub.run("--executor", "ray", "--ray-address", cluster.address, "--json")
     assert done.returncode == 0, done.stderr

@@ -100,12 +100,34 @@ def test_where_works_on_part_and_status_shows_all(stub: StubRun, capsys: Capture
     assert len(json.loads(capsys.readouterr().out)["trials"]) == 3
 
 
+def test_more_slots_than_devices_end_with_2_and_write_nothing(
+    stub: StubRun, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    grid = str(stub.write_grid())
+    before = everything(stub.root)
+    assert main(["run", "--grid", grid, "--out", str(stub.out), "--workers", "4"]) == 2
+    error = capsys.readouterr().err
+    assert "2 GPUs (0, 1)" in error
+    assert "--per-device 2" in error
+    assert everything(stub.root) == before
+
+
+def test_more_slots_than_cores_run_with_a_remark(stub: StubRun) -> None:
+    done = stub.run("--workers", "64")
+    assert done.returncode == 0
+    assert "64 slots of one thread share" in done.stderr
+    assert "slots" not in stub.run("--workers", "1").stderr
+
+
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
         (["--executor", "rya"], ["--executor", "'rya'", "choices: local, ray, slurm"]),
         (["--executor", "slrum", "--retry", "all"], ["'slrum'", "'all'", "choices: failed"]),
         (["--workers", "0"], ["--workers", "0", "1 or more"]),
+        (["--per-device", "0"], ["--per-device", "0", "1 or more"]),
+        (["--hang-seconds", "-1"], ["--hang-seconds", "-1", "for ever"]),
         (["--where", "seed=7"], ["seed", "7"]),
         (["--where", "objective=teblo"], ["teblo", "telbo"]),
         (["--grid", "missing.yaml"], ["missing.yaml"]),
@@ -191,11 +213,15 @@ def test_a_report_that_fails_loses_no_result(stub: StubRun, capsys: Captured) ->
 
 def test_the_command_that_goes_on_survives_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = ("objective=telbo", "seed=1")
-    request = Request(grid=tmp_path / "my grid; rm.yaml", out=Path("run's"), where=where, workers=2, retry="failed")
+    request = Request(
+        grid=tmp_path / "my grid; rm.yaml", out=Path("run's"), where=where, workers=2, per_device=3, hang_seconds=60,
+        retry="failed",
+    )  # fmt: skip
     words = shlex.split(request.command())
     assert words[:3] == [sys.executable, "-m", "mmvae_bench"]
     assert words[3:] == ["run", "--grid", str(request.grid), "--out", "run's", "--where", "objective=telbo",
-                         "--where", "seed=1", "--workers", "2", "--retry", "failed"]  # fmt: skip
+                         "--where", "seed=1", "--workers", "2", "--per-device", "3",
+                         "--hang-seconds", "60", "--retry", "failed"]  # fmt: skip
     program = tmp_path / "bin" / "mmvae-bench"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\n")

@@ -69,6 +69,32 @@ def test_an_unknown_group_costs_the_average() -> None:
     assert costs.seconds_per_step(("new", "b", "c")) == 1.0
 
 
+A, B, C, NEW = (("a", "b", "c"), ("x", "b", "c"), ("y", "b", "c"), ("z", "b", "c"))
+
+
+def test_what_was_learned_on_this_kind_of_device_counts_first() -> None:
+    costs = CostModel()
+    costs.observe(A, steps=1000, seconds=1000.0, kind="cpu")
+    costs.observe(B, steps=1000, seconds=3000.0, kind="cpu")
+    assert (costs.seconds_per_step(A), costs.seconds_per_step(B)) == (1.0, 3.0), "the only kind that is known"
+    costs.observe(A, steps=10, seconds=0.1, kind="gpu", here=True)
+    assert costs.seconds_per_step(A) == 0.01
+    assert costs.seconds_per_step(B) == pytest.approx(0.03), "three times A there, so three times A here"
+    assert costs.seconds_per_step(NEW) == pytest.approx(0.01)
+    costs.observe(C, steps=10, seconds=50.0, kind="tpu")
+    assert costs.seconds_per_step(C) == 5.0, "no group was seen on both kinds"
+    costs.observe(B, steps=10, seconds=0.9, kind="gpu", here=True)
+    assert costs.seconds_per_step(B) == 0.09, "a known cost before a guess"
+
+
+def test_before_a_trial_ends_here_the_kind_with_most_steps_counts() -> None:
+    costs = CostModel()
+    costs.observe(A, steps=10, seconds=10.0, kind="cpu")
+    costs.observe(A, steps=1000, seconds=10.0, kind="gpu")
+    costs.observe(A, steps=0, seconds=10.0, kind="other", here=True)
+    assert costs.seconds_per_step(A) == 0.01
+
+
 def test_time_of_what_waits() -> None:
     costs = CostModel()
     schedule = Schedule(costs)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...heartbeat import beat
 from ...specs.base import content_hash
 from ...specs.datasets.mnist_a import MnistASpec
 from ...specs.errors import BenchmarkError
@@ -80,6 +81,7 @@ class MnistAImages:
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
             yield chunk, *self.make(chunk, digits=digits)
+            beat()
             if progress is not None:
                 progress(start + len(chunk), len(rows))
 

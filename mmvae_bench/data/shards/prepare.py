@@ -13,6 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...heartbeat import beat, patiently
 from ...specs.errors import BenchmarkError
 from ...sweep.devices import num_cpus
 from .arrow import FORMAT
@@ -108,7 +109,7 @@ def store_lock(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         _log.warning("%s: another process is making these images; waiting for it", folder)
-        lock.acquire()
+        patiently(lock)
     try:
         yield
     finally:
@@ -159,6 +160,7 @@ def _make(
 
     def tell(job: Job, done: int) -> None:
         made[job["start"]] = done
+        beat()
         if progress is not None:
             progress(recipe.num_images - left + sum(made.values()), recipe.num_images)
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...heartbeat import patiently
 from ...paths import DATA_VARIABLE, data_root
 from . import Digits, SourceError
 
@@ -170,7 +171,7 @@ def _download(root: Path) -> str:
     try:
         root.mkdir(parents=True, exist_ok=True)
         # torchvision prints its progress to stdout, which is for results.
-        with FileLock(root / ".mnist-download.lock"), redirect_stdout(sys.stderr):
+        with patiently(FileLock(root / ".mnist-download.lock")), redirect_stdout(sys.stderr):
             MNIST(str(root), download=True)
     except Exception as error:  # Whatever ends a download, the user needs to hear it together with the rest.
         return " ".join(f"{type(error).__name__}: {error}".split())

@@ -41,7 +41,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Starts processes, and ends them with the test."""
+    """Starts processes, and ends them with the test. They heed SIGINT even where this one was started to ignore it."""
+    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
     processes: list[subprocess.Popen[str]] = []
 
     def run(*words: str, **options: object) -> subprocess.Popen[str]:
@@ -58,6 +59,7 @@ def start() -> Iterator[Start]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+    signal.signal(signal.SIGINT, heeded)
 
 
 def until(condition: Callable[[], bool]) -> None:

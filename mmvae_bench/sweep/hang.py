@@ -1,0 +1,112 @@
+"""Which jobs have stopped moving: those whose sign of progress has not changed for too long.
+
+Nothing is compared with a clock that people set. What counts is the time in which this process has itself looked at
+the file and found it unchanged, so neither a wall clock that jumps, nor a machine that sleeps, nor a driver that was
+stopped for an hour ends a trial.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .folder import TrialFolder
+from .status import read_status
+
+DEFAULT_SECONDS = 1800.0
+"""How long a trial may stand still."""
+_LOOK_SECONDS = 1.0
+_MOST_SECONDS = 10.0
+"""Of one look: what went on between two looks that lie further apart, nobody knows."""
+
+Sign = tuple[int, int, int] | None
+
+
+@dataclass(slots=True)
+class _Watched:
+    sign: Sign
+    still: float = 0.0
+
+
+class HangWatch:
+    """Looks at files that change as long as work moves on, about once a second.
+
+    Args:
+        seconds: How long a file may stay as it is; None: for ever.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._every = min(_LOOK_SECONDS, (seconds or _LOOK_SECONDS) / 4)
+        self._watched: dict[str, _Watched] = {}
+        self._looked: float | None = None
+
+    def look(self, now: float, pulses: Mapping[str, Path]) -> list[str]:
+        """The names of those that have stood still for too long; each at every look until it moves or is left out.
+
+        Args:
+            now: On the monotonic clock.
+            pulses: The file of everything that is to be watched, by name. What is left out is forgotten.
+        """
+        if self.seconds is None or (self._looked is not None and now - self._looked < self._every):
+            return []
+        passed = 0.0 if self._looked is None else min(now - self._looked, _MOST_SECONDS)
+        self._looked = now
+        watched: dict[str, _Watched] = {}
+        for name, path in pulses.items():
+            sign, before = _sign(path), self._watched.get(name)
+            still = before.still + passed if before is not None and before.sign == sign else 0.0
+            watched[name] = _Watched(sign, still)
+        self._watched = watched
+        return [name for name, item in watched.items() if item.still >= self.seconds]
+
+
+def _sign(path: Path) -> Sign:
+    """What differs once a file was written or touched; None where it cannot be looked at."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def end_holder(folder: TrialFolder, *, force: bool) -> bool:
+    """Ends the process of this machine that has a trial's lock: a driver that was killed may have left it behind.
+
+    Returns:
+        Whether there is such a process. There is none where the system does not tell who has a file open (no
+        ``/proc``), or where it belongs to another user or another machine.
+    """
+    status = read_status(folder.directory)
+    if status.pid is None or status.host != socket.gethostname() or not _has_open(status.pid, folder.lock_path):
+        return False
+    number = signal.SIGKILL if force else signal.SIGTERM
+    try:
+        if force and os.getpgid(status.pid) == status.pid:
+            os.killpg(status.pid, number)
+        else:
+            os.kill(status.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _has_open(pid: int, file: Path) -> bool:
+    """Whether a process has ``file`` open: its number alone may be another one's by now."""
+    try:
+        wanted = os.stat(file)
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return any(_is_same(entry.path, wanted) for entry in entries)
+    except OSError:
+        return False
+
+
+def _is_same(path: str, wanted: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), wanted)
+    except OSError:
+        return False
