@@ -36,7 +36,7 @@ def connect(address: str | None = None) -> Any:
     """Joins a Ray cluster as a driver; gives the module ``ray``.
 
     Args:
-        address: ``HOST:PORT`` or ``ray://HOST:PORT``; None: what RAY_ADDRESS says, else the cluster of this machine.
+        address: ``HOST:PORT``; None: what RAY_ADDRESS says, else the cluster of this machine.
 
     Raises:
         ConfigError: Ray is not installed, or no cluster answers there.
@@ -69,17 +69,30 @@ def connect(address: str | None = None) -> Any:
 
 
 def _knock(address: str, said_by: str) -> None:
-    """Raises ConfigError where nothing listens at an address. Ray itself would try for minutes."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise ConfigError(f"{said_by}: not a Ray address: {address!r}\n  It is HOST:PORT, such as 10.0.0.1:6379.")
+    """Raises ConfigError where nothing answers at an address, or not as Ray does. Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        client = "\n  A driver outside the cluster (ray://) is not supported." if address.startswith("ray://") else ""
+        raise ConfigError(
+            f"{said_by}: not a Ray address: {address!r}\n  It is HOST:PORT, such as 10.0.0.1:6379.{client}"
+        )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") == "0":
+                _greet(connection)
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"{said_by}: nothing answers at the Ray address {address!r}: {error}\n"
             f"  `ray start --head` prints the address of the cluster that it starts; is it up, and is the port open?"
         ) from None
+
+
+def _greet(connection: socket.socket) -> None:
+    """Raises OSError where the other side does not speak HTTP/2, as Ray's head does (RFC 9113, section 3.4)."""
+    settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+    if connection.recv(9)[3:4] != settings[3:4]:
+        raise OSError("what listens there is not Ray")
 
 
 class JobActor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -119,31 +120,39 @@ def test_a_run_through_the_command_line(cluster: Any, stub: StubRun) -> None:
     assert stub.counts("finish") == {0: 1, 1: 1, 2: 1}
 
 
-@pytest.mark.parametrize("option", ["--ray-address", "RAY_ADDRESS"])
+@pytest.mark.parametrize(
+    ("option", "listens"),
+    [("--ray-address", "nobody"), ("RAY_ADDRESS", "nobody"), ("--ray-address", "mute"), ("--ray-address", "web")],
+)
 def test_an_address_that_does_not_answer_is_named_at_once(
-    stub: StubRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str
+    stub: StubRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, option: str, listens: str
 ) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    if option == "RAY_ADDRESS":
-        monkeypatch.setenv(option, address)
-    words = ["--ray-address", address] if option == "--ray-address" else []
-    began = time.monotonic()
-    command = ["run", "--grid", str(stub.write_grid()), "--out", str(stub.out), "--executor", "ray", *words]
-    assert main(command) == 2
-    assert time.monotonic() - began < 30
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        if listens != "nobody":
+            listener.listen()
+        if listens == "web":
+            threading.Thread(target=lambda: listener.accept()[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")).start()
+        if option == "RAY_ADDRESS":
+            monkeypatch.setenv(option, address)
+        words = ["--ray-address", address] if option == "--ray-address" else []
+        began = time.monotonic()
+        command = ["run", "--grid", str(stub.write_grid()), "--out", str(stub.out), "--executor", "ray", *words]
+        assert main(command) == 2
+        assert time.monotonic() - began < 30
     error = capsys.readouterr().err
     assert option in error
     assert address in error
     assert not stub.out.exists()
 
 
-def test_an_address_that_is_none(stub: StubRun, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("address", ["head", "ray://127.0.0.1:6379"])
+def test_an_address_that_is_none(stub: StubRun, capsys: pytest.CaptureFixture[str], address: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
     command = ["run", "--grid", str(stub.write_grid()), "--out", str(stub.out), "--executor", "ray"]
-    assert main([*command, "--ray-address", "head"]) == 2
+    assert main([*command, "--ray-address", address]) == 2
     assert "HOST:PORT" in capsys.readouterr().err
 
 
