@@ -26,7 +26,9 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run; start and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line; with --dry-run, the plan.")] = False,
-    executor: Annotated[str, typer.Option("--executor", metavar="NAME", help="Where trials run: local.")] = "local",
+    executor: Annotated[
+        str, typer.Option("--executor", metavar="NAME", help="Where trials run: local, ray or slurm.")
+    ] = "local",
     workers: Annotated[
         int | None,
         typer.Option("--workers", metavar="N", help="Trials at a time; by default one a GPU, else one a CPU core."),
@@ -34,6 +36,14 @@ def run(
     per_device: PerDevice = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option("--ray-address", metavar="HOST:PORT", help="The Ray cluster; by default RAY_ADDRESS."),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option("--slurm", metavar="NAME=VALUE", help="Such as partition=gpu, as sbatch; may be repeated."),
+    ] = None,
 ) -> None:
     """Run every trial of a grid, skip what is done, and print the table.
 
@@ -53,5 +63,7 @@ def run(
         per_device=per_device,
         hang_seconds=hang_seconds,
         retry=retry,
+        ray_address=ray_address,
+        slurm=tuple(slurm or ()),
     )
     raise typer.Exit(run_grid(request))

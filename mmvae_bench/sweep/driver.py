@@ -23,6 +23,8 @@ from .trial import Trial
 
 _TICK_SECONDS = 0.2
 _LOOK_ELSEWHERE_SECONDS = 0.5
+MAX_LOSSES = 5
+"""Machines that a trial may lose before it is suspected of having ended them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Driver:
             if not self.started and (self.stopping or not (len(self.schedule) or self.elsewhere)):
                 return
             self.observer.tick(self.progress)
-            for ended in self.executor.wait(_TICK_SECONDS):
+            for ended in self._wait():
                 self._end(ended)
             self._look_elsewhere()
             self._end_the_hung()
@@ -211,6 +213,13 @@ class Driver:
         else:
             self._tell("running", trial, attempts=trial.attempts + 1)
 
+    def _wait(self) -> list[Ended]:
+        try:
+            return self.executor.wait(_TICK_SECONDS)
+        except BenchmarkError as error:
+            self._give_up(error)
+            return []
+
     def _end(self, ended: Ended) -> None:
         started = self.started.pop(ended.job.name)
         trial, seconds = started.trial, time.monotonic() - started.since
@@ -229,6 +238,10 @@ class Driver:
         if status is None:
             self.elsewhere[trial.key] = trial
             self._tell("elsewhere", trial)
+        elif ended.lost and status.state == "interrupted" and trial.losses < MAX_LOSSES and not self.stopping:
+            trial.losses += 1
+            self.schedule.add(trial)
+            self._tell("retry", trial, status=status, message="its machine went away: will go on elsewhere")
         elif self._worth_retrying(trial, status):
             self._retry(trial, status)
         else:

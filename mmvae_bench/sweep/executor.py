@@ -42,10 +42,14 @@ class Ended:
     Attributes:
         job: Which.
         returncode: Its exit code; minus the signal's number where a signal ended it.
+        lost: Whether its machine went away, or was taken from it: nothing that the job could help.
+        began: Whether there was a process at all.
     """
 
     job: Job
     returncode: int
+    lost: bool = False
+    began: bool = True
 
     def describe(self) -> tuple[str, str]:
         """(error type, sentence) of an end that the process itself said nothing about."""
@@ -84,7 +88,11 @@ class Executor(Protocol):
         """
 
     def wait(self, timeout: float) -> list[Ended]:
-        """The jobs that are over and were not given yet; waits at most ``timeout`` seconds for the first."""
+        """The jobs that are over and were not given yet; waits at most ``timeout`` seconds for the first.
+
+        Raises:
+            ExecutorError: jobs that were to be started together cannot be; they are among the next to be over.
+        """
 
     def under_way(self) -> Collection[str]:
         """The names of the jobs whose processes have been started: what waits in a queue makes no progress either."""

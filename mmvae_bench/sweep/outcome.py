@@ -34,6 +34,9 @@ def settle(
     folder = trial.folder
     if ended.returncode == LOCK_HELD:
         return None
+    if not ended.began:
+        status = folder.status(trial.evaluation)
+        return None if status.state == "running" else status
     if folder.is_done(trial.evaluation):
         return folder.status(trial.evaluation)
     try:

@@ -15,18 +15,16 @@ from ..specs.errors import ConfigError, Problem, nearest
 from ..specs.grid import load_grid
 from ..specs.trial import TrialSpec
 from .console import watcher
-from .devices import crowding, local_slots
 from .driver import Driver, Outcome
 from .events import Event, Observer
 from .executor import Executor
+from .executors import EXECUTORS, make_executor, option_problems
 from .grid import expand
 from .hang import DEFAULT_SECONDS
-from .local import COMMAND, LocalExecutor
+from .local import COMMAND
 from .store import RunStore
 from .trial import trials_of
 
-EXECUTORS = ("local",)
-"""What ``--executor`` can name in this version."""
 RETRY = ("failed",)
 """What ``--retry`` can name."""
 INTERRUPTED = 130
@@ -66,6 +64,8 @@ class Request:
     per_device: int = 1
     hang_seconds: float = DEFAULT_SECONDS
     retry: str | None = None
+    ray_address: str | None = None
+    slurm: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises ConfigError with every option that has no meaning."""
@@ -74,6 +74,10 @@ class Request:
             if value is not None and value not in choices:
                 near = nearest(value, choices)
                 problems.append(Problem(f"not available as {option}", (option,), repr(value), choices, near))
+        if not problems:
+            problems += option_problems(
+                self.executor, per_device=self.per_device, ray_address=self.ray_address, slurm=self.slurm
+            )
         if self.workers is not None and self.workers < 1:
             problems.append(Problem("a number of slots is 1 or more", ("--workers",), str(self.workers)))
         if self.per_device < 1:
@@ -101,6 +105,8 @@ class Request:
         words += ["--out", str(self.out)] if self.out is not None else []
         words += [word for condition in self.where for word in ("--where", condition)]
         words += ["--executor", self.executor] if self.executor != "local" else []
+        words += ["--ray-address", self.ray_address] if self.ray_address is not None else []
+        words += [word for setting in self.slurm for word in ("--slurm", setting)]
         words += ["--workers", str(self.workers)] if self.workers is not None else []
         words += ["--per-device", str(self.per_device)] if self.per_device != 1 else []
         words += ["--hang-seconds", f"{self.hang_seconds:g}"] if self.hang_seconds != DEFAULT_SECONDS else []
@@ -139,12 +145,14 @@ def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = 
     request.check()
     plan = request.plan()
     specs, keys = plan.specs, plan.keys
-    store = RunStore(request.out if request.out is not None else Path("runs") / plan.name)
+    root = request.out if request.out is not None else Path("runs") / plan.name
+    # Another machine has another working directory.
+    store = RunStore(root if request.executor == "local" else root.absolute())
     there = store.check(keys)
     if request.dry_run:
         _print_plan(specs, store, there, as_json=request.as_json)
         return 0
-    executor = _executor(request, specs, command)
+    executor = _executor(request, specs, store, command)
     try:
         store.create(
             ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
@@ -157,13 +165,19 @@ def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = 
         return INTERRUPTED
 
 
-def _executor(request: Request, specs: Sequence[TrialSpec], command: Sequence[str]) -> Executor:
-    """What runs the trials; raises ConfigError where this machine does not have what is asked for."""
-    num_threads = max(spec.training.num_threads for spec in specs)
-    slots = local_slots(request.workers, per_device=request.per_device, num_threads=num_threads)
-    if crowded := crowding(slots, num_threads=num_threads):
-        _say(crowded)
-    return LocalExecutor(slots, command=command)
+def _executor(request: Request, specs: Sequence[TrialSpec], store: RunStore, command: Sequence[str]) -> Executor:
+    """What runs the trials; raises ConfigError where there is not what is asked for."""
+    return make_executor(
+        request.executor,
+        store.root,
+        num_workers=request.workers,
+        per_device=request.per_device,
+        num_threads=max(spec.training.num_threads for spec in specs),
+        command=command,
+        ray_address=request.ray_address,
+        slurm=request.slurm,
+        say=_say,
+    )
 
 
 def _drive(request: Request, specs: Sequence[TrialSpec], store: RunStore, executor: Executor, report: Report) -> int:

@@ -31,6 +31,7 @@ class Trial:
         dataset: What that is, for people.
         attempts: How many processes had worked on it when this driver last looked.
         retried: Whether this driver has tried it a second time.
+        losses: How often its machine went away from under it, in this driver's time.
     """
 
     folder: TrialFolder
@@ -42,6 +43,7 @@ class Trial:
     dataset: str
     attempts: int = 0
     retried: bool = False
+    losses: int = 0
 
     @property
     def key(self) -> str:

@@ -54,7 +54,8 @@ def train(directory: Path, behaviours: dict[str, Any]) -> int:
             behaviour = planned[status.attempts - 1] if status.attempts <= len(planned) else "ok"
             if behaviour == "no result":
                 return 0
-            note(directory, "start", behaviour=behaviour, visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+            note(directory, "start", behaviour=behaviour, visible=os.environ.get("CUDA_VISIBLE_DEVICES"),
+                 threads=os.environ.get("OMP_NUM_THREADS"), node=os.environ.get("RAY_RAYLET_PID"))  # fmt: skip
             try:
                 code = behave(behaviour, directory, status, seconds=behaviours.get("seconds", 0.0))
                 while "gate" in behaviours and not Path(behaviours["gate"]).exists():

@@ -123,8 +123,8 @@ def test_more_slots_than_cores_run_with_a_remark(stub: StubRun) -> None:
 @pytest.mark.parametrize(
     ("options", "parts"),
     [
-        (["--executor", "ray"], ["--executor", "'ray'", "choices: local"]),
-        (["--executor", "slurm", "--retry", "all"], ["'slurm'", "'all'", "choices: failed"]),
+        (["--executor", "rya"], ["--executor", "'rya'", "choices: local, ray, slurm"]),
+        (["--executor", "slrum", "--retry", "all"], ["'slrum'", "'all'", "choices: failed"]),
         (["--workers", "0"], ["--workers", "0", "1 or more"]),
         (["--per-device", "0"], ["--per-device", "0", "1 or more"]),
         (["--hang-seconds", "-1"], ["--hang-seconds", "-1", "for ever"]),

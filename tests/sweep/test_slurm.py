@@ -1,0 +1,203 @@
+"""The SLURM executor: on submitit's local executor, and on a SLURM of one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.cli import main
+from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.sweep.slurm_executor import SubmititExecutor
+from mmvae_bench.sweep.slurm_options import parse_parameters, slurm_executor
+
+from .cluster import drive_with, interrupt, meanwhile, most_at_once
+from .slurm import install
+from .support import StubRun, until
+
+submitit = pytest.importorskip("submitit", reason="submitit is not installed (extra slurm)")
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a SLURM."""
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    install(tmp_path / "bin")
+    monkeypatch.setenv("FAKE_SLURM", str(folder))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    submitit.SlurmJob.watcher.clear()
+    submitit.SlurmJob.watcher._registered.clear()
+    return folder
+
+
+def command(stub: StubRun, *options: str) -> list[str]:
+    """``mmvae-bench run`` on SLURM."""
+    return ["run", "--grid", str(stub.write_grid()), "--out", str(stub.out), "--executor", "slurm", *options]
+
+
+def test_parameters_have_their_kinds() -> None:
+    valid = sorted(submitit.SlurmExecutor._valid_parameters())
+    given = [
+        "partition=gpu",
+        "mem-per-gpu=32GB",
+        "gres=gpu:a100:1",
+        "time=30",
+        "exclusive=true",
+        "setup=a b",
+        "setup=c",
+    ]
+    assert parse_parameters(given, valid) == {
+        "partition": "gpu", "mem_per_gpu": "32GB", "gres": "gpu:a100:1", "time": 30, "exclusive": True,
+        "setup": ["a b", "c"],
+    }  # fmt: skip
+    with pytest.raises(ConfigError) as raised:
+        parse_parameters(["partion=gpu", "time=1:00:00", "gres", "array_parallelism=3", "nodes=2"], valid)
+    text = str(raised.value)
+    assert "nearest: partition" in text
+    assert "number of minutes" in text
+    assert "NAME=VALUE" in text
+    assert "--workers" in text
+    assert len(raised.value.problems) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--executor", "slurm", "--slurm", "partion=gpu"], "nearest: partition"),
+        (["--executor", "slurm"], "no SLURM on this machine: sbatch"),
+        (["--executor", "local", "--slurm", "partition=gpu"], "is for --executor slurm, not for 'local'"),
+        (["--executor", "slurm", "--ray-address", "a:1"], "is for --executor ray, not for 'slurm'"),
+        (["--executor", "slurm", "--per-device", "2"], "is for --executor local and ray, not for 'slurm'"),
+        (["--executor", "slrum"], "nearest: slurm"),
+    ],
+)
+def test_bad_input_ends_with_2_and_writes_nothing(
+    stub: StubRun, capsys: Captured, monkeypatch: pytest.MonkeyPatch, options: list[str], part: str
+) -> None:
+    monkeypatch.setenv("PATH", str(stub.root))
+    assert main(["run", "--grid", str(stub.write_grid()), "--out", str(stub.out), *options]) == 2
+    assert part in capsys.readouterr().err
+    assert not stub.out.exists()
+
+
+def test_without_submitit_the_error_is_the_install_command(
+    stub: StubRun, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "submitit", None)
+    assert main(command(stub)) == 2
+    assert "pip install 'mmvae-bench[slurm]'" in capsys.readouterr().err
+
+
+def test_submitits_local_executor_runs_a_grid(stub: StubRun) -> None:
+    stub.behaviours = {"attempts": {"1": ["raise"], "2": ["hang"]}}
+    executor = SubmititExecutor(
+        submitit.LocalExecutor(stub.out / "slurm"), num_workers=2, arrays=False, command=stub.command
+    )
+    thread = meanwhile(lambda: stub.counts("start").get(2) == 1 and stub.status(1).get("state") == "failed", interrupt)
+    outcome, _ = drive_with(stub, executor)
+    thread.join()
+    assert outcome.exit_code == 130
+    assert stub.states() == {0: "done", 1: "failed", 2: "interrupted"}
+    assert stub.counts("stopped") == {0: 0, 1: 0, 2: 1}
+    assert stub.status(1)["error"] == "loss is nan at step 3"
+
+
+def test_one_array_throttled_requeued_and_continued(stub: StubRun, slurm: Path) -> None:
+    """A time limit comes near for one of the trials: it saves, goes to the end of the queue, and goes on there."""
+    stub.seeds, stub.behaviours = range(4), {"seconds": 0.2, "attempts": {"0": ["hang"]}}
+    executor = slurm_executor(
+        stub.out,
+        parameters=["partition=gpu", "time=30", "gres=gpu:1", "signal_delay_s=60"],
+        num_workers=2,
+        command=stub.command,
+    )
+    executor.poll_seconds = 0.2
+
+    def warn() -> None:
+        entries = map(json.loads, (stub.out / "slurm" / "jobs.jsonl").read_text().splitlines())
+        (name,) = [entry["job_id"] for entry in entries if entry["name"] == stub.folders()[0].name]
+        os.kill(int((slurm / f"{name}.pid").read_text()), signal.SIGUSR2)
+
+    # The one that hangs has a place until it is warned; the others go through the second one meanwhile.
+    thread = meanwhile(lambda: sum(stub.counts("start").values()) == 4, warn)
+    outcome, recorder = drive_with(stub, executor)
+    thread.join()
+    assert outcome.exit_code == 0, [event.error for event in recorder.of("failed")]
+    assert stub.counts("finish") == dict.fromkeys(range(4), 1)
+    assert stub.counts("stopped")[0] == 1
+    assert stub.status(0)["attempts"] == 2
+    assert most_at_once(stub) == 2
+    # One array: the preparation of what the trials share, and the trials.
+    (script,) = slurm.glob("*.sh")
+    directives = {line.removeprefix("#SBATCH --") for line in script.read_text().splitlines() if "#SBATCH" in line}
+    assert directives >= {
+        "array=0-4%2", "partition=gpu", "time=30", "gres=gpu:1", "signal=USR2@60", "requeue", "open-mode=append",
+        "job-name=mmvae-run", "cpus-per-task=1",
+    }  # fmt: skip
+    assert not recorder.of("retry"), "SLURM put it back, not the driver"
+
+
+def test_a_driver_that_comes_back_finds_what_lies_in_the_queue(stub: StubRun, slurm: Path) -> None:
+    gate = stub.root / "gate"
+    stub.behaviours = {"gate": str(gate)}
+    first = stub.start("--executor", "slurm", "--workers", "1", "--slurm", "partition=gpu")
+    until(lambda: sum(stub.counts("start").values()) == 1, seconds=60)
+    first.kill()
+    first.communicate()
+    (stub.root / "slurm" / "hold").touch()  # One runs, two wait.
+    second = stub.start("--executor", "slurm", "--workers", "1", "--slurm", "partition=gpu")
+    assert second.stderr is not None
+    while "another driver's" not in second.stderr.readline():
+        assert second.poll() is None
+    gate.touch()
+    until(lambda: sum(stub.counts("finish").values()) == 1, seconds=60)
+    (stub.root / "slurm" / "hold").unlink()
+    _, stderr = second.communicate(timeout=120)
+    assert second.returncode == 0, stderr
+    assert stub.counts("start") == stub.counts("finish") == dict.fromkeys(range(3), 1)
+    assert len(list(slurm.glob("*.sh"))) == 1, "nothing was submitted a second time"
+    assert len((stub.out / "slurm" / "jobs.jsonl").read_text().splitlines()) == 3
+
+
+def test_an_interrupt_takes_back_what_waits_and_saves_what_runs(stub: StubRun, slurm: Path) -> None:
+    stub.behaviours = {"attempts": {str(seed): ["hang"] for seed in range(3)}}
+    executor = slurm_executor(stub.out, num_workers=1, command=stub.command)
+    executor.poll_seconds = 0.2
+    submitit.SlurmJob.watcher._delay_s = 1
+    thread = meanwhile(lambda: sum(stub.counts("start").values()) == 1, interrupt)
+    outcome, _ = drive_with(stub, executor)
+    thread.join()
+    assert outcome.exit_code == 130
+    assert sorted(stub.states().values()) == ["interrupted", "none", "none"]
+    assert sum(stub.counts("stopped").values()) == 1
+    assert sorted(path.read_text() for path in slurm.glob("*.state"))[:2] == ["CANCELLED by 0"] * 2
+
+
+def test_a_hung_trial_is_ended_and_one_that_waits_in_the_queue_is_not(stub: StubRun, slurm: Path) -> None:
+    stub.seeds, stub.behaviours = (0, 1), {"attempts": {"0": ["hang"]}}
+    executor = slurm_executor(stub.out, num_workers=1, command=stub.command)
+    executor.poll_seconds = 0.2
+    submitit.SlurmJob.watcher._delay_s = 1
+    outcome, recorder = drive_with(stub, executor, hang_seconds=4.0, grace=60.0)
+    assert (outcome.done, outcome.failed) == (1, 1)
+    assert (stub.status(0)["error_type"], stub.status(0)["attempts"]) == ("Hang", 1)
+    assert stub.counts("stopped") == {0: 1, 1: 0}, "it was asked to save"
+    assert [event.key for event in recorder.of("hung")] == [stub.folders()[0].name]
+    first, second = (stub.journal(stub.folders()[seed]) for seed in (0, 1))
+    assert second[0]["time"] > first[-1]["time"], "it waited for its turn all the while"
+
+
+def test_what_sbatch_says_is_shown(stub: StubRun, slurm: Path, capsys: Captured) -> None:
+    (slurm / "refuse").touch()
+    stub.store()
+    process = stub.run("--executor", "slurm", "--slurm", "partition=nowhere", "--json")
+    assert process.returncode != 0
+    assert "invalid partition specified: nowhere" in process.stderr
+    assert stub.states() == {0: "none", 1: "none", 2: "none"}
+    assert [json.loads(line)["event"] for line in process.stdout.splitlines()][-1] == "end"
