@@ -109,8 +109,7 @@ class Questions(pl.LightningModule):
 
     @property
     def takes_partial_concepts(self) -> bool:
-        """Whether :meth:`imagine` can be asked concepts with unspecified attributes. In the text view that depends on
-        what captions can say."""
+        """Whether :meth:`imagine` takes concepts with unspecified attributes; in the text view captions decide."""
         return self.spec.partial_concepts if self.captions is None else len(self.captions.levels) > 1
 
     @property
@@ -235,10 +234,8 @@ class Questions(pl.LightningModule):
     def _network(self, posterior: Posterior) -> nn.Module:
         if posterior not in self.spec.posteriors:
             has = ", ".join(POSTERIOR_NAMES[name] for name in sorted(self.spec.posteriors))
-            raise CapabilityError(
-                f"{self.spec.name} trains no {POSTERIOR_NAMES[posterior]}; it has {has}"
-                + CONSEQUENCES.get(posterior, "")
-            )
+            message = f"{self.spec.name} trains no {POSTERIOR_NAMES[posterior]}; it has {has}"
+            raise CapabilityError(message + CONSEQUENCES.get(posterior, ""))
         network = getattr(self, f"{posterior}_encoder")
         assert isinstance(network, nn.Module)
         return network

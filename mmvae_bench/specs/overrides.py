@@ -10,6 +10,8 @@ from .errors import ConfigError, Problem, format_location
 from .yaml_source import parse_yaml
 
 Path = tuple[str, ...]
+MAX_KEYS = 16
+"""Of one path: more than any setting has, and few enough to walk through one within the other."""
 
 
 def parse_assignment(text: str) -> tuple[Path, Any]:
@@ -92,13 +94,17 @@ def apply_settings(mapping: Mapping[str, Any], settings: Iterable[tuple[Path, An
     A whole part is put in before its keys, whatever the order in which they are given.
 
     Raises:
-        ConfigError: with every setting that goes through a value without keys, or is given twice.
+        ConfigError: with every setting that goes through a value without keys, lies too deep, or is given twice.
     """
     result: dict[str, Any] = _copy(mapping)
     problems: list[Problem] = []
     seen: set[Path] = set()
     for path, value in sorted(settings, key=lambda setting: len(setting[0])):
-        if path in seen:
+        if len(path) > MAX_KEYS:
+            problems.append(
+                Problem(f"no setting lies deeper than {MAX_KEYS} keys", path[:MAX_KEYS], f"{len(path)} keys")
+            )
+        elif path in seen:
             problems.append(Problem("set twice; one of the two would be ignored", path, repr(value)))
         elif (problem := _put(result, path, value)) is not None:
             problems.append(problem)

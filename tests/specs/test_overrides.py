@@ -71,11 +71,12 @@ def test_a_part_is_put_in_before_its_keys(order: int) -> None:
 
 def test_every_problem_is_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        apply_assignments({"seed": 0}, ["nothing", "seed.x=1", "a=1", "a=2"])
+        apply_assignments({"seed": 0}, ["nothing", "seed.x=1", "a=1", "a=2", "b" + ".b" * 5000 + "=1"])
     text = str(caught.value)
     assert "expected key=value" in text
     assert "seed.x: seed is a plain value without keys" in text
     assert "a: set twice" in text
+    assert "b.b.b: no setting lies deeper than 16 keys\n  given: 5001 keys" in text
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "c.d", "c.e", "f.g.h"]), st.integers()))

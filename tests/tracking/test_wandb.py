@@ -58,7 +58,9 @@ def test_a_killed_run_goes_on_under_its_id_and_tracking_changes_no_bit(desk: Des
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{(folder / 'result.json').relative_to(desk.folder)}\n"
     killed, whole = desk.records("run1")
-    assert (killed.run.run_id, killed.exit_code) == ("run1", None)
+    # W&B's own process dies with ours, and may not have written so much as its header yet.
+    assert killed.exit_code is None
+    assert killed.run is None or killed.run.run_id == "run1"
     assert (whole.run.run_id, whole.run.sweep_id, whole.run.resume, whole.exit_code) == ("run1", "sweep1", True, 0)
 
     mine, theirs = weights(folder), weights(plain)
