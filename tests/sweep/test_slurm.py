@@ -202,19 +202,22 @@ def test_a_trial_that_went_back_into_the_queue_is_not_hung(
     executor.poll_seconds = 0.2
     folder = stub.store().folder(stub.folders()[0].name)
     looks: list[tuple[bool, str]] = []
-    end = executor.end
+    end, watcher = executor.end, submitit.SlurmJob.watcher
+    listen = watcher.update_if_long_enough
 
     def ending(name: str, *, force: bool) -> bool:
         ended = end(name, force=force)
         looks.append((ended, (slurm / "1000.state").read_text()))
         (slurm / "hold").unlink(missing_ok=True)
+        if ended:  # Wrongly; the driver must learn of it, or it would wait for ever.
+            monkeypatch.setattr(watcher, "update_if_long_enough", listen)
         return ended
 
     monkeypatch.setattr(executor, "end", ending)
 
     def requeue() -> None:
         until(lambda: folder.key in executor.under_way(), seconds=100)
-        monkeypatch.setattr(submitit.SlurmJob.watcher, "update_if_long_enough", lambda mode: None)
+        monkeypatch.setattr(watcher, "update_if_long_enough", lambda mode: None)
         (slurm / "hold").touch()
         os.kill(int((slurm / "1000.pid").read_text()), signal.SIGUSR2)
 
