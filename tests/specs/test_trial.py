@@ -24,6 +24,13 @@ def trial(**changes: Any) -> TrialSpec:
     return TrialSpec.parse({**PLAIN, **changes})
 
 
+def test_the_label_tells_the_views_apart() -> None:
+    assert trial().label == "telbo mnist_a/digits/iid seed 1"
+    faces = {"name": "celeba18", "source": "drawn"}
+    labels = [trial(dataset=faces | {"view": view}, backbone="rgb_thin").label for view in ("attributes", "text")]
+    assert labels == ["telbo celeba18/drawn/iid seed 1", "telbo celeba18/drawn/iid/text seed 1"]
+
+
 def test_the_key_is_the_hash_of_the_canonical_json() -> None:
     text = json.dumps(trial().canonical(), sort_keys=True, separators=(",", ":"))
     assert trial().key == hashlib.sha256(text.encode()).hexdigest()[:12]
