@@ -124,6 +124,19 @@ def test_trials_from_before_there_were_views_keep_their_keys() -> None:
     assert text.dataset.recipe() == faces().dataset.recipe(), "the images are the same"
 
 
+def test_the_crop_of_photographs_decides_the_images() -> None:
+    wide, close = faces(source="celeba"), faces(source="celeba", crop=128)
+    assert "crop" not in wide.canonical()["dataset"], "trials from before there was a choice keep their keys"
+    assert faces(source="celeba", crop=148).key == wide.key != close.key
+    assert close.canonical()["dataset"]["crop"] == close.dataset.recipe()["crop"] == 128
+    with pytest.raises(
+        ConfigError, match=r"dataset.crop: only photographs are cropped \(source: celeba\)\n  given: 128"
+    ):
+        faces(source="drawn", crop=128)
+    with pytest.raises(ConfigError, match=r"dataset.crop: .*\n  given: 100"):
+        faces(source="celeba", crop=100)
+
+
 def test_what_has_no_meaning_in_a_view_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"backbone.word_dropout: has no meaning where y is a concept"):
         TrialSpec.parse({**FACES, "backbone": {"name": "rgb_thin", "word_dropout": 0.2}})
