@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from mmvae_bench.sweep.slurm_options import parse_parameters
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 SMALL = {
@@ -30,15 +32,21 @@ SETTINGS = ["dataset.num_sources=300", "evaluation.classifier.name=conv_thin",
 def shell_commands() -> list[str]:
     """The commands of the indented blocks, continued lines joined, comments left out.
 
-    Fenced blocks are left out: those marked `console` need W&B's server.
+    Fenced blocks are left out: those marked `console` need W&B's server, or a cluster.
     """
     blocks = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
-    text = "\n".join(line for line in blocks.splitlines() if line.startswith("    "))
+    return commands_of("\n".join(line for line in blocks.splitlines() if line.startswith("    ")))
+
+
+def commands_of(text: str) -> list[str]:
+    """One command a line."""
     commands = [re.sub(r"\s+# .*", "", line).strip() for line in text.replace("\\\n", " ").splitlines()]
     return [" ".join(command.split()) if "train" in command else command for command in commands if command]
 
 
 COMMANDS = [command for command in shell_commands() if command.startswith("mmvae-bench")]
+ELSEWHERE = commands_of("".join(re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)))
+ON_CLUSTERS = [command for command in ELSEWHERE if "--executor" in command]
 TARGETS = sorted(set(re.findall(r"make (\w+)", README)))
 
 
@@ -123,6 +131,22 @@ def test_the_commands_one_after_another(desk: Path) -> None:
             assert (desk / words[words.index("--out") + 1]).exists(), command
     assert (desk / "runs" / "quick" / "report" / "index.html").exists()
     assert (desk / "runs" / "one" / "result.json").exists()
+
+
+@pytest.mark.parametrize("command", ON_CLUSTERS, ids=["ray", "slurm"])
+def test_the_commands_for_clusters_are_understood(desk: Path, command: str) -> None:
+    """As far as a machine without a cluster can: the plan is made; with --slurm, so are submitit's parameters."""
+    words = shlex.split(command)[1:]
+    words[words.index("configs/paper.yaml")] = str(ROOT / "configs" / "paper.yaml")
+    done = shell(desk, [sys.executable, "-m", "mmvae_bench", *words, "--dry-run"])
+    assert done.returncode == 0, done.stderr
+    assert "trials for /shared/paper; nothing was started" in done.stdout + done.stderr
+    settings = [words[index + 1] for index, word in enumerate(words) if word == "--slurm"]
+    if settings:
+        submitit = pytest.importorskip("submitit", reason="submitit is not installed (extra slurm)")
+        assert parse_parameters(settings, list(submitit.SlurmExecutor._valid_parameters())) == {
+            "partition": "gpu", "gpus_per_node": 1, "time": 240
+        }  # fmt: skip
 
 
 def test_the_lines_of_python(desk: Path) -> None:

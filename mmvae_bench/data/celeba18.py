@@ -52,7 +52,7 @@ class CelebA18DataModule(ShardedDataModule):
         if spec.source == "drawn":
             return DrawnFaces(num_images=spec.num_images or NUM_DRAWN, size=spec.size, seed=spec.seed)
         photos = find_photos(data_root()) if self.photos is None else self.photos
-        return CroppedPhotos(photos, size=spec.size, num_images=spec.num_images)
+        return CroppedPhotos(photos, size=spec.size, num_images=spec.num_images, side=spec.crop)
 
     def assign(self, split: str, seed: int) -> Tensor:
         """See :meth:`PartitionedDataModule.assign`. The official partition has no seed."""

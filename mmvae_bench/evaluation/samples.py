@@ -49,6 +49,7 @@ def write_samples(
         seed: Of the queries and the images.
     """
     title = f"{model.spec.name} on {data.spec.name}, source {data.spec.source}, split {data.spec.split}"
+    title += ", texts" if data.spec.chosen_view == "text" else ""
     if model.can_imagine:
         shown = _shown(model, data, seed=seed)
         queries = torch.cat([each.concepts for each in shown])

@@ -118,6 +118,12 @@ def _warnings(section: Section, done: list[TrialRecord]) -> Iterator[str]:
         yield "The trials were made with different versions of torch."
     if any(trial.section("provenance").get("dirty") for trial in done):
         yield "Some trials were made by code with uncommitted changes."
+    falling = [line.column for line in progress(section) if line.verdict == "falling"]
+    if falling:
+        yield (
+            f"The validation ELBO fell at the end of training ({', '.join(dict.fromkeys(falling))}): overfitting, or, "
+            "early in training, running statistics of batch norm that trail weights which still move fast."
+        )
     if any(
         _apart(row.reference(name))
         for row in section.rows

@@ -140,7 +140,9 @@ class TrialSpec(Spec):
     @property
     def label(self) -> str:
         """A short name for people."""
-        return f"{self.objective.name} {self.dataset.name}/{self.dataset.source}/{self.dataset.split} seed {self.seed}"
+        dataset = self.dataset
+        words = [dataset.name, dataset.source, dataset.split] + (["text"] if dataset.chosen_view == "text" else [])
+        return f"{self.objective.name} {'/'.join(words)} seed {self.seed}"
 
 
 def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:

@@ -230,9 +230,13 @@ def test_warnings(tmp_path: Path) -> None:
     result["dataset"]["fingerprint"] = "other"
     result["provenance"] |= {"commit": "other", "dirty": True}
     result["scores"][0]["ceiling"] = 0.5
+    result["training"]["convergence"]["verdict"] = "falling"
     write_json(folder / "result.json", result)
     text = " ".join(warnings(section(tmp_path)))
-    for part in ("different classifiers", "different images", "different commits", "uncommitted", "Ceilings or floors"):
+    for part in (
+        "different classifiers", "different images", "different commits", "uncommitted", "Ceilings or floors",
+        "ELBO fell at the end of training (jmvae)",
+    ):  # fmt: skip
         assert part in text
 
 

@@ -24,6 +24,13 @@ def trial(**changes: Any) -> TrialSpec:
     return TrialSpec.parse({**PLAIN, **changes})
 
 
+def test_the_label_tells_the_views_apart() -> None:
+    assert trial().label == "telbo mnist_a/digits/iid seed 1"
+    faces = {"name": "celeba18", "source": "drawn"}
+    labels = [trial(dataset=faces | {"view": view}, backbone="rgb_thin").label for view in ("attributes", "text")]
+    assert labels == ["telbo celeba18/drawn/iid seed 1", "telbo celeba18/drawn/iid/text seed 1"]
+
+
 def test_the_key_is_the_hash_of_the_canonical_json() -> None:
     text = json.dumps(trial().canonical(), sort_keys=True, separators=(",", ":"))
     assert trial().key == hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -115,6 +122,19 @@ def test_trials_from_before_there_were_views_keep_their_keys() -> None:
     assert text.key != faces().key
     assert TrialSpec.parse(text.canonical()).key == text.key
     assert text.dataset.recipe() == faces().dataset.recipe(), "the images are the same"
+
+
+def test_the_crop_of_photographs_decides_the_images() -> None:
+    wide, close = faces(source="celeba"), faces(source="celeba", crop=128)
+    assert "crop" not in wide.canonical()["dataset"], "trials from before there was a choice keep their keys"
+    assert faces(source="celeba", crop=148).key == wide.key != close.key
+    assert close.canonical()["dataset"]["crop"] == close.dataset.recipe()["crop"] == 128
+    with pytest.raises(
+        ConfigError, match=r"dataset.crop: only photographs are cropped \(source: celeba\)\n  given: 128"
+    ):
+        faces(source="drawn", crop=128)
+    with pytest.raises(ConfigError, match=r"dataset.crop: .*\n  given: 100"):
+        faces(source="celeba", crop=100)
 
 
 def test_what_has_no_meaning_in_a_view_is_refused() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from ...paths import DATA_VARIABLE
 from ..shards.recipe import ImageRecipe, Images
 from . import SourceError
-from .celeba_crop import HEIGHT, WIDTH, crop_box, decode_and_crop, has_aspect, image_size
+from .celeba_crop import DEFAULT_SIDE, HEIGHT, WIDTH, crop_box, decode_and_crop, has_aspect, image_size
 from .celeba_files import FOLDERS, IMAGES, find_files
 from .celeba_rows import ATTRIBUTES, NUM_IMAGES, PARTITION, Rows, TextFile, image_name, read_rows
 
@@ -124,13 +124,14 @@ class CroppedPhotos(ImageRecipe):
         photos: What there is.
         size: S, side of a crop in pixels.
         num_images: Use only this many of them, evenly spread; None for all.
+        side: Of what is cut out of a whole photograph, in its pixels.
 
     Raises:
         SourceError: where there are fewer than ``num_images``.
     """
 
-    def __init__(self, photos: Photos, *, size: int, num_images: int | None = None) -> None:
-        self.photos, self.size = photos, size
+    def __init__(self, photos: Photos, *, size: int, num_images: int | None = None, side: int = DEFAULT_SIDE) -> None:
+        self.photos, self.size, self.side = photos, size, side
         self.num_images = len(photos) if num_images is None else num_images
         if self.num_images > len(photos):
             raise SourceError(
@@ -153,7 +154,7 @@ class CroppedPhotos(ImageRecipe):
             "num_images": self.num_images,
             "preparation": PREPARATION_VERSION,
             "photo_size": list(self.photos.photo_size),
-            "box": list(crop_box(*self.photos.photo_size)),
+            "box": list(crop_box(*self.photos.photo_size, side=self.side)),
             "source_md5": self.photos.checksum,
         }
 
@@ -175,7 +176,7 @@ class CroppedPhotos(ImageRecipe):
                 yield content
                 continue
             try:
-                yield decode_and_crop(content, photo_size=self.photos.photo_size, size=self.size)
+                yield decode_and_crop(content, photo_size=self.photos.photo_size, size=self.size, side=self.side)
             except (OSError, SyntaxError) as error:  # Pillow calls some broken headers a SyntaxError
                 yield error
 

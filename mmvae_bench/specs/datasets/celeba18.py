@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ...concepts import Attribute, Schema
 from ..components import datasets
+from ..errors import ConfigError, Problem
 from .captioned import CaptionedSpec
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class CelebA18Spec(CaptionedSpec):
     implementation: ClassVar[str] = "mmvae_bench.data.celeba18:CelebA18DataModule"
     summary: ClassVar[str] = "faces with 18 binary attributes: CelebA's photographs, or drawn from its statistics"
     reference: ClassVar[str] = "Vedantam et al. 2018, section 5.3; Liu et al. 2015, Deep Learning Face Attributes"
+    later_fields: ClassVar[frozenset[str]] = CaptionedSpec.later_fields | {"crop"}
 
     name: Literal["celeba18"] = "celeba18"
     """The dataset's name."""
@@ -55,6 +57,8 @@ class CelebA18Spec(CaptionedSpec):
     rows sampled from a model of CelebA's joint statistics."""
     size: Annotated[int, Field(ge=16, le=128)] = 64
     """Height and width of an image in pixels; 64 is the paper's."""
+    crop: Literal[148, 128] = 148
+    """Side of what is kept of a photograph of 178x218, in pixels: 148 as Vedantam et al., 128 as Cremer and Kushman."""
     num_images: Annotated[int, Field(ge=100, le=10_000_000)] | None = None
     """How many images; null: 200,000 drawn ones, or all the photographs there are. Fewer photographs than there are
     means evenly spread ones."""
@@ -68,6 +72,12 @@ class CelebA18Spec(CaptionedSpec):
 
     watched_attributes: ClassVar[tuple[str, ...]] = ("Eyeglasses",)
     """Attributes whose frequency, when unspecified, is compared with training (figure 5 of the paper)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.source == "drawn" and self.crop != 148:
+            raise ConfigError([Problem("only photographs are cropped (source: celeba)", ("crop",), str(self.crop))])
+        return self
 
     def schema(self) -> Schema:  # type: ignore[override]
         """18 attributes with the values no and yes."""

@@ -66,18 +66,36 @@ def resampling(num: int, start: float, stop: float, size: int) -> np.ndarray:
     return weights / weights.sum(1, keepdims=True)
 
 
-@pytest.mark.parametrize(("size", "x", "y"), [((178, 218), (15, 163), (40, 188)), ((89, 109), (7.5, 81.5), (20, 94))])
+@pytest.mark.parametrize(
+    ("size", "side", "x", "y"),
+    [
+        ((178, 218), 148, (15, 163), (40, 188)),
+        ((89, 109), 148, (7.5, 81.5), (20, 94)),
+        ((178, 218), 128, (25, 153), (48, 176)),
+        ((89, 109), 128, (12.5, 76.5), (24, 88)),
+    ],
+)
 def test_the_crop_is_bicubic_with_antialiasing_at_the_published_place(
-    size: tuple[int, int], x: tuple[float, float], y: tuple[float, float]
+    size: tuple[int, int], side: int, x: tuple[float, float], y: tuple[float, float]
 ) -> None:
     content = photo(3, size)
     pixels = np.asarray(Image.open(io.BytesIO(content))).astype(float)
     across, down = resampling(size[0], *x, 64), resampling(size[1], *y, 64)
     expected = np.einsum("ij,jkc,lk->ilc", down, pixels, across).clip(0, 255)
-    found = decode_and_crop(content, photo_size=size, size=64)
+    found = decode_and_crop(content, photo_size=size, size=64, side=side)
     # Pillow rounds after each axis and works with weights of 8 bits.
     assert abs(found - expected).max() < 1.6
     assert abs(found - expected).mean() < 0.4
+
+
+def test_another_crop_is_another_set_of_images(tmp_path: Path) -> None:
+    FAKE.write_texts(tmp_path)
+    FAKE.write_images(tmp_path)
+    wide, close = (CroppedPhotos(find(tmp_path), size=16, side=side) for side in (148, 128))
+    assert wide.describe() == CroppedPhotos(find(tmp_path), size=16).describe() != close.describe()
+    expected = decode_and_crop(photo(1, FAKE.size), photo_size=FAKE.size, size=16, side=128)
+    assert np.array_equal(close.make(0, 1).pixels[0], expected)
+    assert not np.array_equal(wide.make(0, 1).pixels[0], expected)
 
 
 def test_a_partial_copy_says_how_many_there_are(tmp_path: Path) -> None:
