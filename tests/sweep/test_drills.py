@@ -188,3 +188,28 @@ def test_two_drivers_with_different_grids_on_one_folder(stub: StubRun) -> None:
         _, stderr = driver.communicate(timeout=240)
         assert driver.returncode == 0, stderr
     assert stub.counts("start") == stub.counts("finish") == dict.fromkeys(range(4), 1)
+
+
+def test_two_drivers_with_different_evaluations_on_one_folder(stub: StubRun) -> None:
+    """Each would replace the other's results: the second is refused while the first lives, however that ends."""
+    gate = stub.root / "gate"
+    stub.behaviours = {"gate": str(gate)}
+    first = stub.start("--workers", "2")
+    until(lambda: sum(stub.counts("start").values()) == 2)
+    grid_file, stub.num_samples, stub.seeds = (stub.out / "grid.yaml").read_text(), 20, (3, 2, 1, 0)
+    refused = stub.run("--workers", "1")
+    assert refused.returncode == 2
+    assert "another driver is at work here with another evaluation: num_samples 10 there, 20 here" in refused.stderr
+    assert (stub.out / "grid.yaml").read_text() == grid_file
+    assert len(stub.folders()) == 3
+    first.kill()
+    first.communicate()
+    again = stub.start("--workers", "4")  # Two trials of the first one run still; they are waited for.
+    assert again.stderr is not None
+    while "another driver's" not in again.stderr.readline():
+        assert again.poll() is None
+    gate.touch()
+    _, stderr = again.communicate(timeout=240)
+    assert again.returncode == 0, stderr
+    results = [json.loads((folder / "result.json").read_text()) for folder in stub.folders().values()]
+    assert [result["evaluation"]["num_samples"] for result in results] == [20] * 4
