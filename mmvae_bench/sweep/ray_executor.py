@@ -21,6 +21,7 @@ from ..specs.errors import ConfigError
 from .executor import Ended, Job
 from .local import COMMAND
 from .remote import Origin, Runner, look_afresh
+from .signals import handlers_kept
 
 INSTALL = "pip install 'mmvae-bench[ray]'"
 ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -51,13 +52,14 @@ def connect(address: str | None = None) -> Any:
     if named not in ("auto", "local"):
         _knock(named, said_by)
     try:
-        ray.init(
-            address=named,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=False,
-            ignore_reinit_error=True,
-        )
+        with handlers_kept():
+            ray.init(
+                address=named,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=False,
+                ignore_reinit_error=True,
+            )
     except Exception as error:  # Ray has many, and none in common.
         reason = str(error).strip().splitlines()
         raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -16,6 +17,7 @@ from mmvae_bench.cli import main
 from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.sweep.lock import is_locked
 from mmvae_bench.sweep.ray_executor import RayExecutor, connect
+from mmvae_bench.sweep.signals import handlers_kept
 
 from .cluster import drive_with, interrupt, meanwhile, most_at_once
 from .support import StubRun, until
@@ -46,9 +48,11 @@ def cluster() -> Iterator[Any]:
     pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0, "num_gpus": 0})
+    with handlers_kept():
+        cluster = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": 0, "num_gpus": 0})
     try:
-        cluster.add_node(**NODE)
+        with handlers_kept():
+            cluster.add_node(**NODE)
         yield cluster
     finally:
         import ray
@@ -60,7 +64,8 @@ def cluster() -> Iterator[Any]:
 
 
 def test_a_node_that_dies_in_the_middle_costs_no_trial(cluster: Any, stub: StubRun) -> None:
-    second = cluster.add_node(**NODE)
+    with handlers_kept():
+        second = cluster.add_node(**NODE)
     gate = stub.root / "gate"
     stub.seeds, stub.behaviours = range(5), {"gate": str(gate)}
 
@@ -69,7 +74,9 @@ def test_a_node_that_dies_in_the_middle_costs_no_trial(cluster: Any, stub: StubR
         until(lambda: sum(is_locked(folder) for folder in stub.folders().values()) == 2, seconds=400)
         gate.touch()
 
+    before = signal.getsignal(signal.SIGTERM)
     executor = RayExecutor(connect(cluster.address), per_device=2, command=stub.command)
+    assert signal.getsignal(signal.SIGTERM) is before, "Ray would have it end the process"
     assert executor.num_slots == 4
     thread = meanwhile(lambda: sum(stub.counts("start").values()) == 4, lose)
     outcome, recorder = drive_with(stub, executor)
@@ -82,6 +89,7 @@ def test_a_node_that_dies_in_the_middle_costs_no_trial(cluster: Any, stub: StubR
     assert most_at_once(stub) <= 4
     assert {line["threads"] for line in starts} == {os.environ.get("OMP_NUM_THREADS", "1")}
     assert not recorder.of("failed")
+    until(lambda: executor.num_slots == 2, seconds=100)
 
 
 def test_parts_of_gpus_are_respected(cluster: Any, stub: StubRun) -> None:

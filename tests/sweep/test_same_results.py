@@ -12,6 +12,7 @@ import torch
 
 from mmvae_bench.sweep.executor import Executor
 from mmvae_bench.sweep.local import COMMAND, LocalExecutor, Slot
+from mmvae_bench.sweep.signals import handlers_kept
 from mmvae_bench.sweep.slurm_executor import SubmititExecutor
 
 from .cluster import drive_with
@@ -42,7 +43,8 @@ def ray() -> Iterator[Any]:
     pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    with handlers_kept():
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
         from mmvae_bench.sweep.ray_executor import connect
 
