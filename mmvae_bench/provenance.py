@@ -22,14 +22,16 @@ def package_version(name: str = "mmvae-bench") -> str:
 
 
 def commit() -> tuple[str | None, bool | None]:
-    """The commit that this code was checked out from, and whether files differ from it; (None, None) when installed."""
+    """The commit that this code was checked out from, and whether files differ from it; (None, None) when installed.
+
+    A new file of the package that nobody has committed is a difference too; one beside the package (a run) is none.
+    """
     package = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(
-                ["git", "-C", str(package), *arguments], capture_output=True, text=True, timeout=10, check=True
-            )
+            words = ["git", "--no-optional-locks", "-C", str(package), *arguments]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()
@@ -39,7 +41,8 @@ def commit() -> tuple[str | None, bool | None]:
     if top is None or Path(top).resolve() != package.parent:
         return None, None
     head, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
-    return head, None if changes is None else bool(changes)
+    new = git("ls-files", "--others", "--exclude-standard")
+    return head, None if changes is None or new is None else bool(changes or new)
 
 
 def processor_name() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,30 @@ def test_commit_and_version() -> None:
     assert head is None or len(head) == 40
     assert (head is None) == (dirty is None)
     assert package_version("no-such-distribution") == "unknown"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_new_file_of_the_package_is_a_change_and_a_run_beside_it_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> None:
+        name = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *name, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "provenance.py").touch()
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "a")
+    monkeypatch.setattr(module, "__file__", str(package / "provenance.py"))
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "result.json").touch()
+    head, dirty = commit()
+    assert head is not None
+    assert dirty is False
+    (package / "objective.py").touch()
+    assert commit() == (head, True)
+    (package / "objective.py").unlink()
+    (package / "provenance.py").write_text("# changed")
+    assert commit() == (head, True)

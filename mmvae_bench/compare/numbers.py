@@ -125,8 +125,10 @@ def _paired_interval(question: Question, one: Score, other: Score) -> tuple[floa
     assert one.per_query is not None
     assert other.per_query is not None
     first, second = np.asarray(one.per_query, float), np.asarray(other.per_query, float)
-    if np.count_nonzero(~np.isnan(second - first)) < 2:
-        return math.nan, math.nan  # One query says nothing of the spread.
+    scored = ~np.isnan(second - first)
+    groups = np.arange(len(first)) if one.groups is None else np.asarray(one.groups)
+    if len(np.unique(groups[scored])) < 2:
+        return math.nan, math.nan  # One query, or one that was asked again and again, says nothing of the spread.
     seed = derive_seed("compare", question=list(question))
     _, low, high = paired_difference(second, first, groups=one.groups, seed=seed)
     return low, high

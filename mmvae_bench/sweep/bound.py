@@ -1,7 +1,9 @@
-"""Runs a command that ends with the process that asked for it: ``python bound.py PARENT COMMAND...``.
+"""A command that ends with the process that asked for it: ``python bound.py PARENT COMMAND...``.
 
-A cluster may end its worker processes at any time, by SIGKILL too. What a worker has started must then save and end,
-for its GPU is given to somebody else. The kernel sees to that (Linux only; elsewhere the command runs on to its end).
+A cluster may end its worker processes at any time, by SIGKILL too, and Ray then ends their children in the same way.
+What a worker has started must save and end, for its GPU is given to somebody else. So the command is the worker's
+grandchild, with this process between them, which passes SIGTERM on; and the kernel sends SIGTERM to each of the two
+when the one above it is gone (Linux only; elsewhere the command runs on to its end).
 """
 
 from __future__ import annotations
@@ -10,22 +12,52 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
 
 
 def bind(parent: int) -> None:
     """Makes the kernel send this process SIGTERM when ``parent``, or its thread that started this process, ends."""
-    # What a cluster tells its own processes by these (a time limit, preemption) would end the command unsaved, where
-    # it is sent to the whole tree. What is ignored stays so in the command.
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(128 + signal.SIGTERM)  # It ended before the kernel could be told.
 
 
+def run(command: Sequence[str]) -> int:
+    """Runs a command; gives its exit code, minus the signal's number where a signal ended it."""
+    # What a cluster tells its own processes by these (a time limit, preemption) would end the command unsaved, where
+    # it is sent to the whole tree. What is ignored stays so in the command.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    # A SIGTERM that comes before there is somebody to pass it on to waits.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    here = os.getpid()
+    child = os.fork()
+    if child == 0:
+        bind(here)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        try:
+            os.execvp(command[0], list(command))
+        except OSError as error:
+            sys.stderr.write(f"{command[0]}: {error.strerror}\n")
+            sys.stderr.flush()
+            os._exit(127)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def end_alike(code: int) -> None:
+    """Ends this process as another one has ended."""
+    if code < 0:
+        if code != -signal.SIGKILL:
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
     bind(int(sys.argv[1]))
-    os.execvp(sys.argv[2], sys.argv[2:])
+    end_alike(run(sys.argv[2:]))

@@ -238,7 +238,7 @@ class Driver:
         if status is None:
             self.elsewhere[trial.key] = trial
             self._tell("elsewhere", trial)
-        elif ended.lost and status.state == "interrupted" and trial.losses < MAX_LOSSES and not self.stopping:
+        elif self._lost(ended, status) and trial.losses < MAX_LOSSES and not self.stopping:
             trial.losses += 1
             self.schedule.add(trial)
             self._tell("retry", trial, status=status, message="its machine went away: will go on elsewhere")
@@ -255,6 +255,11 @@ class Driver:
             # Its trials are started all the same: each fails with its own reason, or does better.
             error = "\n".join([ended.describe()[1], *tail(started.job.log, start=started.log_start)])
             self._tell("prepare_failed", label=trial.dataset, seconds=seconds, error=error, log=str(started.job.log))
+
+    @staticmethod
+    def _lost(ended: Ended, status: Status) -> bool:
+        """Whether a job's machine went away from under it, or before it could begin."""
+        return ended.lost and (status.state == "interrupted" or (not ended.began and status.state != "done"))
 
     def _worth_retrying(self, trial: Trial, status: Status) -> bool:
         if trial.retried or self.stopping:
@@ -304,7 +309,12 @@ class Driver:
             if status.state == "running":
                 continue
             if trial.key in self.hung and self.hangs.seconds is not None:
-                settled = settle_orphan(trial, hang_seconds=self.hangs.seconds)
+                try:
+                    with writing(self.store.root):
+                        settled = settle_orphan(trial, hang_seconds=self.hangs.seconds)
+                except BenchmarkError as error:
+                    self._give_up(error)
+                    return
                 if settled is None:
                     continue
                 status = settled
@@ -330,7 +340,8 @@ class Driver:
     def _end_one(self, name: str, *, force: bool) -> bool:
         started, elsewhere = self.started.get(name), self.elsewhere.get(name)
         if started is not None:
-            self.executor.end(name, force=force)
+            if not self.executor.end(name, force=force):
+                return False
         elif elsewhere is None or not end_holder(elsewhere.folder, force=force):
             return False
         if not force:

@@ -97,8 +97,12 @@ class Executor(Protocol):
     def under_way(self) -> Collection[str]:
         """The names of the jobs whose processes have been started: what waits in a queue makes no progress either."""
 
-    def end(self, name: str, *, force: bool) -> None:
-        """Asks one job to save what it has and stop, or ends it at once; nothing where it is over."""
+    def end(self, name: str, *, force: bool) -> bool:
+        """Asks one job to save what it has and stop, or ends it at once; nothing where it is over.
+
+        Returns:
+            False where it turns out that the job does not run, but waits (again) for its turn: then nothing was done.
+        """
 
     def terminate(self) -> None:
         """Asks every running job to save what it has and stop."""

@@ -110,16 +110,17 @@ class LocalExecutor:
         """All of them."""
         return self._running.keys()
 
-    def end(self, name: str, *, force: bool) -> None:
+    def end(self, name: str, *, force: bool) -> bool:
         """SIGTERM to one process, or SIGKILL to it and to what it started."""
         if name not in self._running:
-            return
+            return True
         process, _ = self._running[name]
         if not force:
             process.send_signal(signal.SIGTERM)
         elif process.poll() is None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+        return True
 
     def terminate(self) -> None:
         """SIGTERM to every process: it saves a checkpoint and ends."""

@@ -12,6 +12,7 @@ from typing import Self
 from ..specs.errors import BenchmarkError
 
 LOCK_FILE = "lock"
+DRIVERS_FILE = "drivers"
 _RETRY_SECONDS = 0.02
 
 
@@ -49,6 +50,35 @@ class TrialLock:
             raise
         self._file = file
         return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class Drivers:
+    """Context manager: from :meth:`join` on, this process is one of the drivers of a run, for as long as it lives.
+
+    Args:
+        root: The run's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._file: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def join(self) -> bool:
+        """Whether this is the only driver now. The caller has the lock of the folder: two do not join at once."""
+        self._file = os.open(self.root / DRIVERS_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        alone = _try_lock(self._file, fcntl.LOCK_EX)
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+        return alone
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

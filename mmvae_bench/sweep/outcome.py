@@ -18,6 +18,9 @@ OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError", "SIGKILL"})
 HANG = "Hang"
 """Error type of a trial that was ended because it no longer moved."""
 
+_LOOKERS_SECONDS = 0.1
+"""Another driver that only looks whether a lock is held has it for a moment; that is nobody at work."""
+
 
 def settle(
     trial: Trial, ended: Ended, *, asked: bool, log_start: int, hang_seconds: float | None = None
@@ -40,7 +43,7 @@ def settle(
     if folder.is_done(trial.evaluation):
         return folder.status(trial.evaluation)
     try:
-        with TrialLock(folder.directory, wait=0.0):
+        with TrialLock(folder.directory, wait=_LOOKERS_SECONDS):
             if folder.is_done(trial.evaluation):
                 return folder.status(trial.evaluation)
             status = read_status(folder.directory)
@@ -61,7 +64,7 @@ def settle_orphan(trial: Trial, *, hang_seconds: float) -> Status | None:
     """
     folder = trial.folder
     try:
-        with TrialLock(folder.directory, wait=0.0):
+        with TrialLock(folder.directory, wait=_LOOKERS_SECONDS):
             status = folder.status(trial.evaluation)
             if status.state == "done":
                 return status

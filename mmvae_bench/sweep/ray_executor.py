@@ -120,7 +120,8 @@ class JobActor:
 class _Running:
     job: Job
     actor: Any
-    placed: Any
+    host: Any
+    placed: bool = False
     killed: float | None = None
 
 
@@ -177,8 +178,8 @@ class RayExecutor:
         self._slots()
         gpus = math.floor(_PRECISION / self.per_device) / _PRECISION if self._uses_gpus else 0
         actor = self._actor_class.options(num_cpus=self.num_threads, num_gpus=gpus).remote(self._origin)
-        placed = actor.host.remote()
-        self._running[actor.run.remote(job)] = _Running(job, actor, placed)
+        host = actor.host.remote()
+        self._running[actor.run.remote(job)] = _Running(job, actor, host)
 
     def wait(self, timeout: float) -> list[Ended]:
         """The jobs that are over; waits at most ``timeout`` seconds for the first."""
@@ -195,11 +196,12 @@ class RayExecutor:
         """Those that Ray has found a place for."""
         return [running.job.name for running in self._running.values() if self._placed(running)]
 
-    def end(self, name: str, *, force: bool) -> None:
+    def end(self, name: str, *, force: bool) -> bool:
         """Ends one job as :meth:`terminate` or :meth:`kill` does."""
         for running in self._running.values():
             if running.job.name == name:
                 self._kill(running) if force else self._terminate(running)
+        return True
 
     def terminate(self) -> None:
         """SIGTERM to every process; jobs that wait for a place are taken back."""
@@ -245,8 +247,11 @@ class RayExecutor:
         return ended
 
     def _placed(self, running: _Running) -> bool:
-        ready, _ = self._ray.wait([running.placed], timeout=0)
-        return bool(ready)
+        if not running.placed and self._ray.wait([running.host], timeout=0)[0]:
+            # An actor that was ended before it had a place answers too: by an error.
+            with suppress(self._ray.exceptions.RayError):
+                running.placed = bool(self._ray.get(running.host))
+        return running.placed
 
     def _slots(self) -> int:
         room = self._room()

@@ -22,6 +22,7 @@ from .executors import EXECUTORS, make_executor, option_problems
 from .grid import expand
 from .hang import DEFAULT_SECONDS
 from .local import COMMAND
+from .lock import Drivers
 from .store import RunStore
 from .trial import trials_of
 
@@ -154,12 +155,14 @@ def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = 
         return 0
     executor = _executor(request, specs, store, command)
     try:
-        store.create(
-            ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
-            grid_text=plan.grid_text,
-            grid_keys=keys,
-        )
-        return _drive(request, specs, store, executor, report)
+        with Drivers(store.root) as drivers:
+            store.create(
+                ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
+                grid_text=plan.grid_text,
+                grid_keys=keys,
+                drivers=drivers,
+            )
+            return _drive(request, specs, store, executor, report)
     except KeyboardInterrupt:
         _say(f"interrupted; go on with:\n{request.command()}")
         return INTERRUPTED

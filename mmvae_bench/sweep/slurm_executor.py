@@ -28,6 +28,8 @@ LIST_FILE = "jobs.jsonl"
 """In submitit's folder: the name and number of every job that was submitted."""
 _IN_QUEUE = ("PENDING", "CONFIGURING", "RUNNING", "REQUEUED", "REQUEUE_HOLD", "COMPLETING", "SUSPENDED")
 _RUNS = "RUNNING"
+_ASK_SECONDS = 60.0
+"""How old SLURM's word on what runs may be. Left to itself, submitit asks it every ten minutes."""
 _KILL_SECONDS = 5.0
 
 
@@ -72,6 +74,7 @@ class SubmititExecutor:
         self._ended: list[Ended] = []
         self._collecting = True
         self._looked = -math.inf
+        self._asked = time.monotonic()
         self._killed: dict[str, float] = {}
 
     @property
@@ -109,13 +112,21 @@ class SubmititExecutor:
         return ended
 
     def under_way(self) -> Collection[str]:
-        """Those that run, as far as SLURM has told: it is asked every minute or so."""
+        """Those that run, as far as SLURM has told: it is asked every minute at least."""
+        if self.arrays and time.monotonic() - self._asked >= _ASK_SECONDS:
+            self._ask()
         return [name for name, submitted in self._running.items() if _state(submitted.queued) == _RUNS]
 
-    def end(self, name: str, *, force: bool) -> None:
-        """Ends one job as :meth:`terminate` or :meth:`kill` does."""
-        if (submitted := self._running.get(name)) is not None:
-            self._kill([submitted]) if force else self._terminate([submitted])
+    def end(self, name: str, *, force: bool) -> bool:
+        """Ends one job as :meth:`terminate` or :meth:`kill` does; not one that has gone back into the queue."""
+        if (submitted := self._running.get(name)) is None:
+            return True
+        if self.arrays and not force:
+            self._ask()
+            if _state(submitted.queued) != _RUNS:
+                return False
+        self._kill([submitted]) if force else self._terminate([submitted])
+        return True
 
     def terminate(self) -> None:
         """Takes back what waits in the queue, and asks what runs to save and end."""
@@ -126,6 +137,11 @@ class SubmititExecutor:
         """Ends every job; may be called again and again."""
         self._forget_batch()
         self._kill(list(self._running.values()))
+
+    def _ask(self) -> None:
+        """Has SLURM tell the state of every job. submitit goes by the clock on the wall, which may stand anywhere."""
+        self._asked = time.monotonic()
+        self.executor.job_class.watcher.update()
 
     def _terminate(self, jobs: Sequence[_Submitted]) -> None:
         if self.arrays:
@@ -167,10 +183,16 @@ class SubmititExecutor:
             ) from error
         self._running |= {job.name: _Submitted(job, item) for job, item in zip(batch, queued, strict=True)}
         lines = [json.dumps({"name": job.name, "job_id": item.job_id}) for job, item in zip(batch, queued, strict=True)]
-        with self._list.open("a") as file:
-            file.write("".join(f"{line}\n" for line in lines))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self._list.open("a") as file:
+                file.write("".join(f"{line}\n" for line in lines))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ExecutorError(
+                f"{self._list}: cannot write down what lies in SLURM's queue: {error.strerror or error}\n"
+                "  The jobs are taken back; where the disk is full, free some space, then give the same command again."
+            ) from error
 
     def _forget_batch(self) -> None:
         self._ended += [Ended(job, -signal.SIGTERM, began=False) for job in self._batch]

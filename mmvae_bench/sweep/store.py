@@ -21,7 +21,7 @@ from ..specs.base import canonical_json
 from ..specs.errors import BenchmarkError, ConfigError
 from ..specs.trial import SPEC_VERSION
 from .folder import EVALUATION_FILE, SPEC_FILE, TrialFolder
-from .lock import TrialLock
+from .lock import Drivers, TrialLock
 
 GRID_FILE = "grid.yaml"
 TRIALS_FOLDER = "trials"
@@ -142,6 +142,7 @@ class RunStore:
         *,
         grid_text: str,
         grid_keys: Collection[str],
+        drivers: Drivers | None = None,
     ) -> None:
         """Makes the folder of every trial that has none, and writes down what each is to be asked.
 
@@ -149,9 +150,11 @@ class RunStore:
             trials: Key, canonical spec and canonical evaluation of the trials to work on.
             grid_text: Text of the grid file, kept as ``grid.yaml``.
             grid_keys: Every key of the grid.
+            drivers: Joined here, by who will work on the trials.
 
         Raises:
-            ConfigError: as :meth:`check`, which is repeated here under a lock: two drivers may start at once.
+            ConfigError: as :meth:`check`, which is repeated here under a lock: two drivers may start at once; or
+                another driver is at work and asks its trials otherwise.
             StoreError: the disk does not take it.
         """
         with writing(self.root):
@@ -160,6 +163,9 @@ class RunStore:
                 for leftover in self.trials_root.glob(".????????????.*"):
                     shutil.rmtree(leftover, ignore_errors=True)  # Of a driver that was killed just here.
                 keys = self.check(grid_keys)
+                if drivers is not None and not drivers.join():
+                    trials = list(trials)
+                    self._check_asked((key, evaluation) for key, _, evaluation in trials if key in keys)
                 if not self.grid_path.exists() or self.grid_path.read_text(errors="replace") != grid_text:
                     write_text(self.grid_path, grid_text)
                 for key, spec, evaluation in trials:
@@ -171,6 +177,21 @@ class RunStore:
                         folder.ask(evaluation)
                     else:
                         self._create(key, spec, evaluation)
+
+    def _check_asked(self, evaluations: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Two drivers that ask otherwise would each replace the other's results, and leave a mixture behind."""
+        for key, evaluation in evaluations:
+            asked = self.folder(key).evaluation()
+            if asked is not None and asked != evaluation:
+                apart = [
+                    f"{name} {json.dumps(asked.get(name))} there, {json.dumps(evaluation.get(name))} here"
+                    for name in {**asked, **evaluation}
+                    if asked.get(name) != evaluation.get(name)
+                ]
+                raise ConfigError(
+                    f"{self.root}: another driver is at work here with another evaluation: {'; '.join(apart)}\n"
+                    "  Give another folder with --out, or wait until it has ended: then models are asked anew."
+                )
 
     def _create(self, key: str, spec: Mapping[str, Any], evaluation: Mapping[str, Any]) -> None:
         # The folder appears with both files in it. They are not flushed to the disk one by one: at 10,000 trials that

@@ -140,6 +140,21 @@ def test_a_difference_without_an_interval_is_not_passed_over(
     assert "differ and have no interval" in capsys.readouterr().out
 
 
+def test_one_concept_asked_many_times_has_no_interval(
+    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its repeats fail together: that all of them moved alike tells nothing of other concepts."""
+
+    def one_concept(result: dict[str, Any]) -> None:
+        result["scores"][0]["groups"] = [7] * len(result["scores"][0]["per_query"])
+
+    for run in runs:
+        change(run, one_concept)
+    change(runs[1], lambda result: shift(result, by=0.01, noise=0.1))
+    assert main(*runs, "--json") == 1
+    assert said(capsys)["counts"]["no interval"] == 1
+
+
 def test_a_number_that_is_gone_is_beyond(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     change(runs[1], lambda result: result["scores"][0].update(value=None))
     assert main(*runs, "--json") == 1

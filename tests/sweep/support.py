@@ -133,7 +133,7 @@ class StubRun:
     def run(self, *options: str) -> subprocess.CompletedProcess[str]:
         """A driver in a process of its own, to its end."""
         process = self.start(*options)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=240)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def folders(self) -> dict[int, Path]:
@@ -163,7 +163,7 @@ class StubRun:
         return json.loads(path.read_text()) if path.exists() else {}
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], *, seconds: float = 100.0) -> None:
     """Waits for a condition."""
     deadline = time.monotonic() + seconds
     while not condition():

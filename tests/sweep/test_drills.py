@@ -19,7 +19,7 @@ def test_sigint_lets_trials_save_and_says_how_to_go_on(stub: StubRun) -> None:
     process = stub.start("--workers", "2")
     until(lambda: stub.counts("start").get(0) == stub.counts("start").get(1) == 1)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert stub.states() == {0: "interrupted", 1: "interrupted", 2: "none"}
     assert stub.counts("stopped") == {0: 1, 1: 1, 2: 0}
@@ -36,7 +36,7 @@ def test_sigterm_is_an_interruption_too(stub: StubRun) -> None:
     process = stub.start("--workers", "1", "--json")
     until(lambda: stub.counts("start").get(0) == 1)
     process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     events = [json.loads(line) for line in stdout.splitlines()]
     assert [event["event"] for event in events] == ["run", "running", "stopping", "interrupted", "end"]
@@ -53,7 +53,7 @@ def test_a_second_signal_ends_at_once_what_does_not_save(stub: StubRun) -> None:
         assert process.poll() is None
     assert is_locked(stub.folders()[0])
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
+    process.communicate(timeout=25)  # Sooner than the grace would end it.
     assert process.returncode == 130
     assert stub.status(0)["state"] == "interrupted"
     assert not is_locked(stub.folders()[0])
@@ -91,7 +91,7 @@ def test_a_killed_driver_leaves_its_trials_to_end_and_the_next_one_waits(stub: S
         while "another driver's" not in second.stderr.readline():
             assert second.poll() is None
     gate.touch()
-    second.communicate(timeout=30)
+    second.communicate(timeout=120)
     assert second.returncode == 0
     assert stub.counts("start") == stub.counts("finish") == {0: 1, 1: 1, 2: 1}
 
@@ -100,7 +100,7 @@ def test_two_drivers_run_no_trial_twice(stub: StubRun) -> None:
     stub.seeds, stub.behaviours = range(8), {"seconds": 0.1}
     drivers = [stub.start("--workers", "2"), stub.start("--workers", "2")]
     for driver in drivers:
-        _, stderr = driver.communicate(timeout=60)
+        _, stderr = driver.communicate(timeout=240)
         assert driver.returncode == 0, stderr
     assert stub.counts("start") == stub.counts("finish") == dict.fromkeys(range(8), 1)
 
@@ -109,7 +109,7 @@ def test_a_trial_that_fails_elsewhere_is_not_tried_here(stub: StubRun) -> None:
     stub.seeds, stub.behaviours = range(4), {"seconds": 0.3, "attempts": {"1": ["raise", "raise"]}}
     drivers = [stub.start("--workers", "2"), stub.start("--workers", "2")]
     for driver in drivers:
-        driver.communicate(timeout=60)
+        driver.communicate(timeout=240)
         assert driver.returncode == 1
     assert stub.counts("start") == dict.fromkeys(range(4), 1)
 
@@ -139,7 +139,7 @@ def test_twelve_trials_with_every_fault_and_two_killed_drivers(stub: StubRun) ->
         "seconds": 0.2,
         "attempts": {"1": ["SIGKILL"], "2": ["raise"] * 9, "3": ["NaN"] * 9, "4": ["hang"] * 9},
     }
-    options = ("--workers", "4", "--hang-seconds", "5")
+    options = ("--workers", "4", "--hang-seconds", "10")
     for num_started in (2, 7):
         driver = stub.start(*options)
         until(lambda: sum(stub.counts("start").values()) >= num_started)  # noqa: B023 - called in this round
@@ -185,6 +185,31 @@ def test_two_drivers_with_different_grids_on_one_folder(stub: StubRun) -> None:
     until(lambda: len(stub.folders()) == 4)
     gate.touch()
     for driver in (first, larger):
-        _, stderr = driver.communicate(timeout=60)
+        _, stderr = driver.communicate(timeout=240)
         assert driver.returncode == 0, stderr
     assert stub.counts("start") == stub.counts("finish") == dict.fromkeys(range(4), 1)
+
+
+def test_two_drivers_with_different_evaluations_on_one_folder(stub: StubRun) -> None:
+    """Each would replace the other's results: the second is refused while the first lives, however that ends."""
+    gate = stub.root / "gate"
+    stub.behaviours = {"gate": str(gate)}
+    first = stub.start("--workers", "2")
+    until(lambda: sum(stub.counts("start").values()) == 2)
+    grid_file, stub.num_samples, stub.seeds = (stub.out / "grid.yaml").read_text(), 20, (3, 2, 1, 0)
+    refused = stub.run("--workers", "1")
+    assert refused.returncode == 2
+    assert "another driver is at work here with another evaluation: num_samples 10 there, 20 here" in refused.stderr
+    assert (stub.out / "grid.yaml").read_text() == grid_file
+    assert len(stub.folders()) == 3
+    first.kill()
+    first.communicate()
+    again = stub.start("--workers", "4")  # Two trials of the first one run still; they are waited for.
+    assert again.stderr is not None
+    while "another driver's" not in again.stderr.readline():
+        assert again.poll() is None
+    gate.touch()
+    _, stderr = again.communicate(timeout=240)
+    assert again.returncode == 0, stderr
+    results = [json.loads((folder / "result.json").read_text()) for folder in stub.folders().values()]
+    assert [result["evaluation"]["num_samples"] for result in results] == [20] * 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.sweep import outcome as outcome_module
 from mmvae_bench.sweep.folder import TrialFolder
 from mmvae_bench.sweep.hang import HangWatch, end_holder
 from mmvae_bench.sweep.lock import is_locked
@@ -115,6 +117,24 @@ def test_a_hung_trial_of_a_killed_driver_is_ended_by_the_next(stub: StubRun) -> 
     assert stub.counts("start")[0] == 1
 
 
+def test_a_disk_that_is_full_when_a_hang_is_written_down_stops_the_run_in_good_order(
+    stub: StubRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(directory: Path, status: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
+
+    stub.seeds, stub.behaviours = (0,), {"attempts": {"0": ["stubborn"]}}
+    first = stub.start("--workers", "1")
+    until(lambda: stub.counts("start").get(0) == 1)
+    first.kill()
+    first.communicate()
+    monkeypatch.setattr(outcome_module, "write_status", refuse)
+    outcome, recorder = stub.drive(hang_seconds=1.0, grace=0.2)
+    assert outcome.exit_code == 1
+    assert "No space left on device" in str(outcome.error)
+    assert len(recorder.of("stopping")) == 1
+
+
 def test_only_the_process_that_has_the_lock_is_ended(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path)
     folder.lock_path.touch()
@@ -135,7 +155,7 @@ def test_only_the_process_that_has_the_lock_is_ended(tmp_path: Path) -> None:
     holder.stdout.readline()
     write_status(tmp_path, Status(state="running", pid=holder.pid, host=socket.gethostname()))
     assert end_holder(folder, force=False)
-    assert holder.wait(timeout=20) == -signal.SIGTERM
+    assert holder.wait(timeout=120) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("moment", [-1e12, 0.0, 1e12])

@@ -32,6 +32,14 @@ SETTINGS = {
 NODE = {"num_cpus": 2, "num_gpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
 
 
+class Elsewhere:
+    """An actor that has nothing to do with trials."""
+
+    def here(self) -> bool:
+        """Answers once it has its place."""
+        return True
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head without room for trials, and a node; each has two CPU cores and a GPU that is none."""
@@ -119,6 +127,33 @@ def test_a_hung_trial_is_ended(cluster: Any, stub: StubRun) -> None:
     assert (outcome.done, outcome.failed) == (1, 1)
     assert (stub.status(0)["error_type"], stub.status(0)["attempts"]) == ("Hang", 1)
     assert len(recorder.of("hung")) == 1
+
+
+def test_what_waits_for_a_place_neither_hangs_nor_has_begun(cluster: Any, stub: StubRun) -> None:
+    """Somebody else's work has the cluster."""
+    ray = connect(cluster.address)
+    other = ray.remote(num_cpus=2, num_gpus=1)(Elsewhere).remote()
+    ray.get(other.here.remote())
+    executor = RayExecutor(ray, num_workers=2, per_device=2, command=stub.command)
+    looked = time.monotonic() + 3.0
+    thread = meanwhile(lambda: len(executor._running) == 2 and time.monotonic() > looked, interrupt)
+    outcome, recorder = drive_with(stub, executor, hang_seconds=1.0)
+    thread.join()
+    ray.kill(other)
+    assert outcome.exit_code == 130
+    assert recorder.of("hung") == []
+    assert set(stub.states().values()) == {"none"}
+
+
+def test_a_driver_that_is_killed_takes_its_trials_with_it_which_save_first(cluster: Any, stub: StubRun) -> None:
+    stub.seeds, stub.behaviours = (0, 1), {"attempts": {"0": ["hang"], "1": ["hang"]}}
+    driver = stub.start("--executor", "ray", "--ray-address", cluster.address, "--per-device", "2")
+    until(lambda: stub.counts("start") == {0: 1, 1: 1}, seconds=400)
+    driver.kill()
+    driver.communicate()
+    until(lambda: not any(is_locked(folder) for folder in stub.folders().values()), seconds=400)
+    assert stub.counts("stopped") == {0: 1, 1: 1}
+    assert set(stub.states().values()) == {"interrupted"}
 
 
 def test_a_run_through_the_command_line(cluster: Any, stub: StubRun) -> None:

@@ -31,7 +31,13 @@ def runner() -> Runner:
 
 @pytest.mark.parametrize(
     ("program", "code"),
-    [("", 0), ("raise SystemExit(75)", 75), ("import os; os.kill(os.getpid(), 9)", -9)],
+    [
+        ("", 0),
+        ("raise SystemExit(75)", 75),
+        ("import os; os.kill(os.getpid(), 9)", -9),
+        ("import os; os.kill(os.getpid(), 11)", -11),
+        ("import os; os.kill(os.getpid(), 15)", -15),
+    ],
 )
 def test_the_exit_code_is_the_processes(tmp_path: Path, program: str, code: int) -> None:
     assert runner().run(job(tmp_path, program)) == code
@@ -74,13 +80,32 @@ def test_a_job_that_does_not_save_in_time_is_killed(tmp_path: Path) -> None:
     thread.join()
 
 
+def test_a_job_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
+    quick = runner()
+    program = "import os, signal, time; signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True)\n"
+    thread = threading.Thread(target=quick.run, args=(job(tmp_path, f"{program}time.sleep(60)"),))
+    thread.start()
+    until(lambda: (tmp_path / "log").exists() and (tmp_path / "log").read_text().endswith("\n"))
+    quick.stop(signal.SIGKILL)
+    assert quick.join() == -signal.SIGKILL
+    thread.join()
+    until(lambda: not Path(f"/proc/{(tmp_path / 'log').read_text().strip()}/fd").exists())
+
+
+def test_a_command_that_is_not_there_says_so(tmp_path: Path) -> None:
+    assert Runner(Origin.here(("/nonexistent/python",))).run(job(tmp_path, "")) == 127
+    assert (tmp_path / "log").read_text() == "/nonexistent/python: No such file or directory\n"
+
+
 def test_signals_for_the_worker_do_not_end_the_job(tmp_path: Path) -> None:
     program = "import os, signal; [os.kill(os.getpid(), number) for number in (signal.SIGUSR1, signal.SIGUSR2)]"
     assert runner().run(job(tmp_path, program)) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
-def test_a_job_saves_and_ends_when_its_worker_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_children", [False, True], ids=["worker", "worker and its children"])
+def test_a_job_saves_and_ends_when_its_worker_is_killed(tmp_path: Path, with_children: bool) -> None:
+    """Ray kills the children of a worker that ends; nobody else does."""
     child = (
         "import signal, sys, time; from pathlib import Path; saved = Path('saved')\n"
         "signal.signal(15, lambda *_: (saved.touch(), sys.exit(143))); Path('begun').touch(); time.sleep(60)"
@@ -94,6 +119,9 @@ def test_a_job_saves_and_ends_when_its_worker_is_killed(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": here}
     process = subprocess.Popen([sys.executable, "-c", worker], cwd=tmp_path, env=environment)
     until(lambda: (tmp_path / "begun").exists())
+    if with_children:
+        for number in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            os.kill(int(number), signal.SIGKILL)
     process.kill()
     process.wait()
     until(lambda: (tmp_path / "saved").exists())

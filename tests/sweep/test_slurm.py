@@ -184,13 +184,67 @@ def test_a_hung_trial_is_ended_and_one_that_waits_in_the_queue_is_not(stub: Stub
     executor = slurm_executor(stub.out, num_workers=1, command=stub.command)
     executor.poll_seconds = 0.2
     submitit.SlurmJob.watcher._delay_s = 1
-    outcome, recorder = drive_with(stub, executor, hang_seconds=4.0, grace=60.0)
+    outcome, recorder = drive_with(stub, executor, hang_seconds=12.0, grace=60.0)
     assert (outcome.done, outcome.failed) == (1, 1)
     assert (stub.status(0)["error_type"], stub.status(0)["attempts"]) == ("Hang", 1)
     assert stub.counts("stopped") == {0: 1, 1: 0}, "it was asked to save"
     assert [event.key for event in recorder.of("hung")] == [stub.folders()[0].name]
     first, second = (stub.journal(stub.folders()[seed]) for seed in (0, 1))
     assert second[0]["time"] > first[-1]["time"], "it waited for its turn all the while"
+
+
+def test_a_trial_that_went_back_into_the_queue_is_not_hung(
+    stub: StubRun, slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SLURM's last word was that it runs, and that word is old: it is asked before anything is ended."""
+    stub.seeds, stub.behaviours = (0,), {"attempts": {"0": ["hang"]}}
+    executor = slurm_executor(stub.out, num_workers=1, command=stub.command)
+    executor.poll_seconds = 0.2
+    folder = stub.store().folder(stub.folders()[0].name)
+    looks: list[tuple[bool, str]] = []
+    end, watcher = executor.end, submitit.SlurmJob.watcher
+    listen = watcher.update_if_long_enough
+
+    def ending(name: str, *, force: bool) -> bool:
+        ended = end(name, force=force)
+        looks.append((ended, (slurm / "1000.state").read_text()))
+        (slurm / "hold").unlink(missing_ok=True)
+        if ended:  # Wrongly; the driver must learn of it, or it would wait for ever.
+            monkeypatch.setattr(watcher, "update_if_long_enough", listen)
+        return ended
+
+    monkeypatch.setattr(executor, "end", ending)
+
+    def requeue() -> None:
+        until(lambda: folder.key in executor.under_way(), seconds=100)
+        monkeypatch.setattr(watcher, "update_if_long_enough", lambda mode: None)
+        (slurm / "hold").touch()
+        os.kill(int((slurm / "1000.pid").read_text()), signal.SIGUSR2)
+
+    thread = meanwhile(lambda: stub.counts("start").get(0) == 1, requeue)
+    outcome, recorder = drive_with(stub, executor, hang_seconds=15.0, grace=60.0)
+    thread.join()
+    assert looks == [(False, "PENDING")]
+    assert outcome.exit_code == 0, [event.error for event in recorder.of("failed")]
+    assert recorder.of("hung") == []
+    assert (stub.counts("start"), stub.counts("finish")) == ({0: 2}, {0: 1})
+
+
+def test_a_list_of_the_queue_that_cannot_be_written_stops_the_run_and_takes_the_jobs_back(
+    stub: StubRun, slurm: Path
+) -> None:
+    (slurm / "hold").touch()
+    executor = slurm_executor(stub.out, num_workers=1, command=stub.command)
+    executor.poll_seconds = 0.2
+    executor._list = stub.out / "nowhere" / "jobs.jsonl"
+    submitit.SlurmJob.watcher._delay_s = 1
+    outcome, recorder = drive_with(stub, executor)
+    assert outcome.exit_code == 1
+    assert "jobs.jsonl: cannot write down what lies in SLURM's queue" in str(outcome.error)
+    assert len(recorder.of("stopping")) == 1
+    assert {path.read_text() for path in slurm.glob("*.state")} == {"CANCELLED by 0"}
+    assert set(stub.states().values()) == {"none"}
+    (slurm / "hold").unlink()
 
 
 def test_what_sbatch_says_is_shown(stub: StubRun, slurm: Path, capsys: Captured) -> None:
