@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 _PR_SET_PDEATHSIG = 1
 
@@ -44,9 +45,14 @@ def run(command: Sequence[str]) -> int:
             sys.stderr.write(f"{command[0]}: {error.strerror}\n")
             sys.stderr.flush()
             os._exit(127)
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(child, signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda *_: _pass_on(child))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _pass_on(child: int) -> None:
+    with suppress(ProcessLookupError):  # It has just ended by itself.
+        os.kill(child, signal.SIGTERM)
 
 
 def end_alike(code: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..specs.errors import BenchmarkError
 from .events import Event, Kind, Observer, Progress
-from .executor import Ended, Executor, Job
+from .executor import Ended, Executor, ExecutorError, Job
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
 from .lock import LockHeld, TrialLock
 from .outcome import OUT_OF_MEMORY, settle, settle_orphan, tail
@@ -37,6 +37,7 @@ class Outcome:
         failed: Trials that failed.
         stopped: Whether the driver was asked to stop, and left trials unfinished.
         error: Why the driver gave up; None where it did not.
+        refused: Whether it gave up because no process could be started, the first one included.
     """
 
     total: int
@@ -44,12 +45,15 @@ class Outcome:
     failed: int
     stopped: bool
     error: BenchmarkError | None = None
+    refused: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some not, 130 interrupted."""
+        """0 all done, 1 some not, 2 nothing could be started, 130 interrupted."""
         if self.stopped:
             return 130
+        if self.refused:
+            return 2
         return 0 if self.done == self.total else 1
 
 
@@ -96,6 +100,7 @@ class Driver:
         self.num_done = self.num_failed = 0
         self.signals = StopSignals()
         self.error: BenchmarkError | None = None
+        self.refused = self._any_began = False
         self._began = self._looked = time.monotonic()
         self._stop_by: float | None = None
 
@@ -114,7 +119,7 @@ class Driver:
                 raise
         unfinished = len(self.trials) - self.num_done - self.num_failed
         stopped = self.signals.requests > 0 and unfinished > 0
-        return Outcome(len(self.trials), self.num_done, self.num_failed, stopped, self.error)
+        return Outcome(len(self.trials), self.num_done, self.num_failed, stopped, self.error, self.refused)
 
     def progress(self) -> Progress:
         """How far the run is."""
@@ -222,6 +227,7 @@ class Driver:
 
     def _end(self, ended: Ended) -> None:
         started = self.started.pop(ended.job.name)
+        self._any_began |= ended.began
         trial, seconds = started.trial, time.monotonic() - started.since
         hang_seconds = self.hangs.seconds if self.hung.pop(ended.job.name, None) is not None else None
         if started.preparation:
@@ -360,6 +366,8 @@ class Driver:
 
     def _give_up(self, error: BenchmarkError) -> None:
         self.error = self.error or error
+        if isinstance(error, ExecutorError) and not (self._any_began or self.executor.under_way()):
+            self.refused = True
         if self._stop_by is None:
             self._stop(str(error))
 

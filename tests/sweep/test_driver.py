@@ -7,9 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from mmvae_bench.sweep.driver import Driver
+from mmvae_bench.sweep.executor import ExecutorError, Job
+from mmvae_bench.sweep.grid import expand
+from mmvae_bench.sweep.local import LocalExecutor, Slot
 from mmvae_bench.sweep.status import Status, read_status, write_status
+from mmvae_bench.sweep.trial import trials_of
 
-from .support import StubRun
+from .support import Recorder, StubRun
 
 
 def test_every_trial_runs_once(stub: StubRun) -> None:
@@ -201,3 +206,26 @@ def test_a_stale_running_status_is_an_interruption(stub: StubRun) -> None:
     assert folder.status(folder.evaluation()).state == "interrupted"
     assert stub.drive()[0].exit_code == 0
     assert stub.status(0)["attempts"] == 2
+
+
+class _Refusing(LocalExecutor):
+    """Starts so many jobs, and no more."""
+
+    num_left = 0
+
+    def submit(self, job: Job) -> None:
+        if not self.num_left:
+            raise ExecutorError("cannot start a process: no more of them")
+        self.num_left -= 1
+        super().submit(job)
+
+
+@pytest.mark.parametrize(("num_left", "exit_code"), [(0, 2), (1, 1), (2, 1), (3, 0)])
+def test_where_nothing_can_be_started_the_exit_code_is_that_of_bad_input(
+    stub: StubRun, num_left: int, exit_code: int
+) -> None:
+    store, executor = stub.store(), _Refusing([Slot("cpu 0")], command=stub.command)
+    executor.num_left = num_left
+    outcome = Driver(store, trials_of(expand(stub.grid()), store), executor, Recorder()).run()
+    assert (outcome.exit_code, outcome.done, outcome.failed) == (exit_code, num_left, 0)
+    assert (outcome.error is None) == (exit_code == 0)

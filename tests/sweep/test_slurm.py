@@ -251,7 +251,7 @@ def test_what_sbatch_says_is_shown(stub: StubRun, slurm: Path, capsys: Captured)
     (slurm / "refuse").touch()
     stub.store()
     process = stub.run("--executor", "slurm", "--slurm", "partition=nowhere", "--json")
-    assert process.returncode != 0
+    assert process.returncode == 2, "bad input, and nothing was started"
     assert "invalid partition specified: nowhere" in process.stderr
     assert stub.states() == {0: "none", 1: "none", 2: "none"}
     assert [json.loads(line)["event"] for line in process.stdout.splitlines()][-1] == "end"
