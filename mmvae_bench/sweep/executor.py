@@ -92,6 +92,7 @@ class Executor(Protocol):
 
         Raises:
             ExecutorError: jobs that were to be started together cannot be; they are among the next to be over.
+            BenchmarkError: what was started cannot be written down.
         """
 
     def under_way(self) -> Collection[str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..specs.errors import BenchmarkError
 from .executor import INTERRUPTED, Ended, ExecutorError, Job
 from .local import COMMAND
 from .remote import Origin, look_afresh
@@ -98,7 +99,7 @@ class SubmititExecutor:
             self._running[job.name] = _Submitted(job, queued)
 
     def wait(self, timeout: float) -> list[Ended]:
-        """The jobs that are over; waits about ``timeout`` seconds. Raises ExecutorError where SLURM takes no jobs."""
+        """The jobs that are over; waits about ``timeout`` seconds. Raises ExecutorError where SLURM takes none."""
         self._submit_batch()
         if not self._ended:
             if time.monotonic() - self._looked >= self.poll_seconds:
@@ -189,7 +190,7 @@ class SubmititExecutor:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise ExecutorError(
+            raise BenchmarkError(
                 f"{self._list}: cannot write down what lies in SLURM's queue: {error.strerror or error}\n"
                 "  The jobs are taken back; where the disk is full, free some space, then give the same command again."
             ) from error
