@@ -42,8 +42,8 @@ from .trial_folder import (
     TRAINING_LOG,
     read_trial,
 )
+from .trial_status import StatusWriter, latest
 
-STATUS_SECONDS = 1.0
 Record = Callable[[dict[str, Any]], None]
 
 
@@ -131,11 +131,11 @@ def run_locked(directory: Path, *, device: str | None = None, record: Record = l
         with _stop_requests() as stop:
             return _run(spec, directory, device or default_device(), status, stop, record)
     except TrainingInterrupted as interrupted:
-        write_status(directory, replace(_latest(directory, status), state="interrupted", error=str(interrupted)))
+        write_status(directory, replace(latest(directory, status), state="interrupted", error=str(interrupted)))
         raise
     except BaseException as error:
         kind, text = explain(error)
-        write_status(directory, replace(_latest(directory, status), state="failed", error=text, error_type=kind))
+        write_status(directory, replace(latest(directory, status), state="failed", error=text, error_type=kind))
         log = directory / LOG_FILE
         if not log.exists():
             # Under the sweep the process's output is kept there; alone, this is all there is.
@@ -244,13 +244,13 @@ def _run(
     spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool], record: Record
 ) -> TrialResult:
     torch.set_num_threads(spec.training.num_threads)
-    report = _StatusWriter(directory, status)
+    report = StatusWriter(directory, status)
     with heard(report.beat):
         return _run_watched(spec, directory, device, report, stop, record)
 
 
 def _run_watched(
-    spec: TrialSpec, directory: Path, device: str, report: _StatusWriter, stop: Callable[[], bool], record: Record
+    spec: TrialSpec, directory: Path, device: str, report: StatusWriter, stop: Callable[[], bool], record: Record
 ) -> TrialResult:
     data = _ready_data(spec, device)
     objective = build_objective(spec).to(device)
@@ -350,51 +350,6 @@ def _result(
         "left_out": evaluation.left_out,
         "scores": [score.to_json() for score in evaluation.scores],
     }
-
-
-class _StatusWriter:
-    """Keeps ``status.json`` up to date, at most once in a while."""
-
-    def __init__(self, directory: Path, status: Status) -> None:
-        self.directory, self.status, self.written = directory, status, 0.0
-
-    def training(self, stage: str, step: int, steps: int, rate: float) -> None:
-        """Called at every step of training."""
-        now = time.monotonic()
-        if now - self.written < STATUS_SECONDS:
-            return
-        self.written = now
-        self.status = write_status(
-            self.directory,
-            replace(
-                self.status,
-                phase="train",
-                stage=stage,
-                step=step,
-                steps=steps,
-                steps_per_second=rate or self.status.steps_per_second,
-            ),
-        )
-
-    def beat(self) -> None:
-        """Called when anything else has moved: the time in ``updated`` tells a watcher that the trial does not hang."""
-        now = time.monotonic()
-        if now - self.written >= STATUS_SECONDS:
-            self.written = now
-            self.status = write_status(self.directory, self.status)
-
-    def evaluating(self, fitted: Fitted) -> None:
-        """Called when training is done."""
-        self.status = write_status(
-            self.directory, replace(self.status, phase="evaluate", step=fitted.steps, steps=fitted.steps)
-        )
-
-
-def _latest(directory: Path, status: Status) -> Status:
-    from .sweep.status import read_status
-
-    latest = read_status(directory)
-    return latest if latest.pid == status.pid else status
 
 
 @contextmanager

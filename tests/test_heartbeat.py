@@ -20,6 +20,7 @@ from mmvae_bench.heartbeat import beat, heard
 from mmvae_bench.specs.components import backbones, datasets, objectives
 from mmvae_bench.specs.trial import EvaluationSpec, TrainingSpec, TrialSpec
 from mmvae_bench.sweep.status import begin, read_status
+from mmvae_bench.trial_status import StatusWriter
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_every_phase_beats(spec: TrialSpec, beats: list[int]) -> None:
 
 def test_a_beat_shows_in_the_status(tmp_path: Path) -> None:
     status = begin(tmp_path, steps=5)
-    writer = trial._StatusWriter(tmp_path, status)
+    writer = StatusWriter(tmp_path, status)
     file = tmp_path / "status.json"
     before = file.stat()
     writer.beat()

@@ -8,11 +8,7 @@ from typing import Annotated
 import typer
 
 from ..sweep.hang import DEFAULT_SECONDS
-
-PerDevice = Annotated[int, typer.Option(metavar="N", help="Trials that share a GPU, or the CPU cores of one trial.")]
-HangSeconds = Annotated[
-    float, typer.Option(metavar="S", help="End a trial that makes no progress for so long; 0: never.")
-]
+from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
 
 
 def run(
@@ -24,18 +20,15 @@ def run(
         list[str] | None,
         typer.Option("--where", metavar="PATH=VALUE", help="Only these, such as objective=telbo; may be repeated."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run; start and write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line; with --dry-run, the plan.")] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
     executor: Annotated[
         str, typer.Option("--executor", metavar="NAME", help="Where trials run: local, ray or slurm.")
     ] = "local",
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", help="Trials at a time; by default one a GPU, else one a CPU core."),
-    ] = None,
+    workers: Workers = None,
     per_device: PerDevice = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
-    retry: Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")] = None,
+    retry: Retry = None,
     ray_address: Annotated[
         str | None,
         typer.Option("--ray-address", metavar="HOST:PORT", help="The Ray cluster; by default RAY_ADDRESS."),

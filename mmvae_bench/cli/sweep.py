@@ -9,7 +9,7 @@ import typer
 
 from ..specs.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
-from .run import HangSeconds, PerDevice
+from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
 
 
 def sweep(
@@ -22,15 +22,12 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="The run's folder; by default runs/NAME of the file.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run; start and write nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON event a line; with --dry-run, the plan.")] = False,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", help="Trials at a time; by default one a GPU, else one a CPU core."),
-    ] = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    workers: Workers = None,
     per_device: PerDevice = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
-    retry: Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")] = None,
+    retry: Retry = None,
 ) -> None:
     """Run the trials of a W&B sweep file on this machine, skip what is done, and print the table.
 

@@ -333,6 +333,8 @@ class Driver:
 
     def _end_the_hung(self) -> None:
         """Asks what no longer moves to save and stop, and ends it after the grace."""
+        if self.hangs.seconds is None:
+            return  # A cluster is not asked what runs, either.
         now = time.monotonic()
         pulses = {name: self.started[name].job.pulse for name in self.executor.under_way() if name in self.started}
         pulses |= {key: trial.folder.status_path for key, trial in self.elsewhere.items()}

@@ -20,7 +20,21 @@ class LockHeld(BenchmarkError):
     """Another process holds the lock."""
 
 
-class TrialLock:
+class _OpenFile:
+    """A file that is locked as long as it is open. No child process inherits it."""
+
+    def __init__(self) -> None:
+        self._file: int | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+class TrialLock(_OpenFile):
     """Context manager: this process alone works in ``directory``.
 
     The lock is on an open file (flock), not the file's existence: a file that a dead process left behind holds nothing.
@@ -34,11 +48,11 @@ class TrialLock:
     """
 
     def __init__(self, directory: Path, *, wait: float = 1.0) -> None:
+        super().__init__()
         self.directory, self.wait = directory, wait
-        self._file: int | None = None
 
     def __enter__(self) -> Self:
-        file = os.open(self.directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = _open(self.directory / LOCK_FILE)
         deadline = time.monotonic() + self.wait
         try:
             while not _try_lock(file, fcntl.LOCK_EX):
@@ -51,15 +65,8 @@ class TrialLock:
         self._file = file
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
-
-class Drivers:
+class Drivers(_OpenFile):
     """Context manager: from :meth:`join` on, this process is one of the drivers of a run, for as long as it lives.
 
     Args:
@@ -67,25 +74,18 @@ class Drivers:
     """
 
     def __init__(self, root: Path) -> None:
+        super().__init__()
         self.root = root
-        self._file: int | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def join(self) -> bool:
         """Whether this is the only driver now. The caller has the lock of the folder: two do not join at once."""
-        self._file = os.open(self.root / DRIVERS_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._file = _open(self.root / DRIVERS_FILE)
         alone = _try_lock(self._file, fcntl.LOCK_EX)
         fcntl.flock(self._file, fcntl.LOCK_SH)
         return alone
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
 
 
 def is_locked(directory: Path) -> bool:
@@ -99,6 +99,10 @@ def is_locked(directory: Path) -> bool:
         return not _try_lock(file, fcntl.LOCK_SH)
     finally:
         os.close(file)
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
 def _try_lock(file: int, kind: int) -> bool:

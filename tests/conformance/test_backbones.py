@@ -17,6 +17,7 @@ from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import Control, TrainingInterrupted, fit, validation_terms
 
+from .learning import assert_gradients_reach_what_is_trained, losses_on
 from .worlds import BANDS, small, world
 
 BACKBONES = backbones.names()
@@ -63,43 +64,14 @@ def test_overfits_one_batch(name: str, settings: dict[str, object], schedule: st
     """A density may be positive, so the fall is measured by the size of the first loss."""
     objective = build(name, EVERYWHERE, objective_settings={"schedule": schedule}, **settings)
     batch = batch_of(name)
-    for stage in objective.stages(TrainingSpec(steps=40)):
-        objective.begin_stage(stage)
-        objective.train()
-        objective.training_spec = TrainingSpec(learning_rate=1e-3)
-        optimizer = objective.configure_optimizers()
-        losses = []
-        for step in range(stage.steps):
-            torch.manual_seed(step)
-            terms = objective.terms(batch)
-            optimizer.zero_grad()
-            terms.loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(terms.loss.item())
+    for stage, losses in losses_on(objective, batch, steps=40, rate=1e-3).items():
         first, last = sum(losses[:5]) / 5, sum(losses[-5:]) / 5
-        assert first - last > 0.3 * abs(first), stage.name
+        assert first - last > 0.3 * abs(first), stage
 
 
 @pytest.mark.parametrize(("name", "objective_name"), PAIRS)
 def test_gradients_reach_what_a_stage_trains_and_nothing_else(name: str, objective_name: str) -> None:
-    objective, batch = build(name, objective_name), batch_of(name)
-    for stage in objective.stages(TrainingSpec(steps=1)):
-        objective.begin_stage(stage)
-        objective.train()
-        frozen = {
-            key: value.clone()
-            for key, value in objective.named_buffers()
-            if key.split(".")[0] in set(objective.network_names) - set(stage.trains)
-        }
-        torch.manual_seed(0)
-        objective.zero_grad(set_to_none=True)
-        objective.terms(batch).loss.backward()  # type: ignore[no-untyped-call]
-        for key, parameter in objective.named_parameters():
-            trained = key.split(".")[0] in stage.trains
-            assert (parameter.grad is not None) == trained, key
-            assert not trained or bool(parameter.grad.abs().sum() > 0), key  # type: ignore[union-attr]
-            assert not trained or bool(parameter.grad.isfinite().all()), key  # type: ignore[union-attr]
-        assert all(torch.equal(dict(objective.named_buffers())[key], value) for key, value in frozen.items())
+    assert_gradients_reach_what_is_trained(build(name, objective_name), batch_of(name))
 
 
 @pytest.mark.parametrize("name", BACKBONES)

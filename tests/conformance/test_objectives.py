@@ -11,6 +11,8 @@ from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import fit
 
+from .learning import assert_gradients_reach_what_is_trained, losses_on
+
 NAMES = objectives.names()
 
 
@@ -35,19 +37,7 @@ def batch(digits: ConceptDataModule) -> Batch:
 @pytest.mark.parametrize("name", NAMES)
 def test_overfits_one_batch(name: str, digits: ConceptDataModule, batch: Batch) -> None:
     objective = build(name, digits, **TO_OVERFIT.get(name, {}))
-    for stage in objective.stages(TrainingSpec(steps=150)):
-        objective.begin_stage(stage)
-        objective.train()
-        objective.training_spec = TrainingSpec(learning_rate=3e-3)
-        optimizer = objective.configure_optimizers()
-        losses = []
-        for step in range(stage.steps):
-            torch.manual_seed(step)
-            terms = objective.terms(batch)
-            optimizer.zero_grad()
-            terms.loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(terms.loss.item())
+    for losses in losses_on(objective, batch, steps=150, rate=3e-3).values():
         assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
 
 
@@ -55,19 +45,7 @@ def test_overfits_one_batch(name: str, digits: ConceptDataModule, batch: Batch) 
 def test_gradients_reach_what_a_stage_trains_and_nothing_else(
     name: str, digits: ConceptDataModule, batch: Batch
 ) -> None:
-    objective = build(name, digits)
-    for stage in objective.stages(TrainingSpec(steps=1)):
-        objective.begin_stage(stage)
-        objective.train()
-        frozen = {name for name in objective.network_names if name not in stage.trains}
-        buffers = {key: value.clone() for key, value in objective.named_buffers() if key.split(".")[0] in frozen}
-        objective.zero_grad(set_to_none=True)
-        objective.terms(batch).loss.backward()  # type: ignore[no-untyped-call]
-        for key, parameter in objective.named_parameters():
-            trained = key.split(".")[0] in stage.trains
-            assert (parameter.grad is not None) == trained, key
-            assert not trained or bool(parameter.grad.abs().sum() > 0), key  # type: ignore[union-attr]
-        assert all(torch.equal(dict(objective.named_buffers())[key], value) for key, value in buffers.items())
+    assert_gradients_reach_what_is_trained(build(name, digits), batch)
 
 
 @pytest.mark.parametrize("name", NAMES)

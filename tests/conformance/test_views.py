@@ -11,9 +11,10 @@ from mmvae_bench.data.base import Batch
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.errors import ConfigError
-from mmvae_bench.specs.trial import TrainingSpec, TrialSpec
+from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.trial import build_objective
 
+from .learning import assert_gradients_reach_what_is_trained, losses_on
 from .worlds import BANDS, small, world
 
 TEXT = [name for name in objectives.names() if "text" in objectives.get(name).views()]
@@ -87,40 +88,9 @@ def test_who_has_no_networks_of_texts_names_those_that_have(name: str) -> None:
     assert [*BACKBONES] == [*problem.choices]
 
 
-def losses(objective: Objective, batch: Batch, steps: int, *, rate: float = 1e-2) -> dict[str, list[float]]:
-    found = {}
-    for stage in objective.stages(TrainingSpec(steps=steps)):
-        objective.begin_stage(stage)
-        objective.train()
-        objective.training_spec = TrainingSpec(learning_rate=rate)
-        optimizer = objective.configure_optimizers()
-        found[stage.name] = []
-        for step in range(stage.steps):
-            torch.manual_seed(step)
-            terms = objective.terms(batch)
-            optimizer.zero_grad()
-            terms.loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            found[stage.name].append(terms.loss.item())
-    objective.end_stages()
-    return found
-
-
 @pytest.mark.parametrize(("backbone", "name"), PAIRS)
 def test_gradients_reach_what_a_stage_trains_and_nothing_else(backbone: str, name: str, batch: Batch) -> None:
-    objective = build(backbone, name)
-    for stage in objective.stages(TrainingSpec(steps=1)):
-        objective.begin_stage(stage)
-        objective.train()
-        frozen = {*objective.network_names} - {*stage.trains}
-        buffers = {key: value.clone() for key, value in objective.named_buffers() if key.split(".")[0] in frozen}
-        objective.zero_grad(set_to_none=True)
-        objective.terms(batch).loss.backward()  # type: ignore[no-untyped-call]
-        for key, parameter in objective.named_parameters():
-            trained = key.split(".")[0] in stage.trains
-            assert (parameter.grad is not None) == trained, key
-            assert not trained or bool(parameter.grad.abs().sum() > 0), key  # type: ignore[union-attr]
-        assert all(torch.equal(dict(objective.named_buffers())[key], value) for key, value in buffers.items())
+    assert_gradients_reach_what_is_trained(build(backbone, name), batch)
 
 
 @pytest.mark.parametrize(("backbone", "name"), PAIRS)
@@ -128,7 +98,9 @@ def test_learns_and_answers_and_survives_save_and_load(backbone: str, name: str,
     """A density may be positive, so the fall is measured by the size of the first loss."""
     objective, other = build(backbone, name), build(backbone, name, seed=1)
     steps, rate = (20, 1e-2) if backbone == CPU else (8, 1e-3)
-    for stage, values in losses(objective, batch, steps, rate=rate).items():
+    found = losses_on(objective, batch, steps=steps, rate=rate)
+    objective.end_stages()
+    for stage, values in found.items():
         first, last = sum(values[:3]) / 3, sum(values[-3:]) / 3
         assert last < first - 0.02 * abs(first), stage
     other.load_state_dict(objective.state_dict())
@@ -184,7 +156,8 @@ def test_a_text_that_was_learnt_comes_back(batch: Batch) -> None:
     data: Any = world(CPU, "text")
     two = data.store.batch(torch.tensor([0, int((batch.concept != batch.concept[0]).any(1).nonzero()[0])]))
     objective = build(CPU, "jmvae")
-    values = losses(objective, two, 60)["fit"]
+    values = losses_on(objective, two, steps=60, rate=1e-2)["fit"]
+    objective.end_stages()
     assert values[-1] < values[0]
     assert torch.equal(objective.describe(two.image), two.concept)
     sampled = objective.eval().describe_latents(objective.posterior(image=two.image).mean, sample=True)

@@ -61,10 +61,11 @@ def fill(name: str, *, nth: int, num_bytes: int) -> None:
 def slow_down(plan: dict[str, Any]) -> None:
     """Training and evaluation that take their time, say where they are at every step, and note it in the journal."""
     from mmvae_bench import trial as module
+    from mmvae_bench import trial_status
 
     trial: Any = module
-    trial.STATUS_SECONDS = 0.0
-    control, evaluating, write_samples = trial.Control, trial._StatusWriter.evaluating, trial.write_samples
+    trial_status.STATUS_SECONDS = 0.0
+    control, evaluating, write_samples = trial.Control, trial.StatusWriter.evaluating, trial.write_samples
 
     def slow_control(*, checkpoint: Path, progress: Callable[..., None], **others: Any) -> Any:
         journal = Path(plan["journal"]) / f"{checkpoint.parent.name}.jsonl"
@@ -87,7 +88,7 @@ def slow_down(plan: dict[str, Any]) -> None:
         time.sleep(plan["evaluation_seconds"])
 
     trial.Control = slow_control
-    trial._StatusWriter.evaluating = slow_evaluating
+    trial.StatusWriter.evaluating = slow_evaluating
     trial.write_samples = slow_samples
 
 
