@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize
 
+from mmvae_bench.base.files import write_text
 from mmvae_bench.data.rendering.attribute_model import PairwiseModel, above_diagonal
 from mmvae_bench.data.sources.celeba_rows import ATTRIBUTES, read_rows
-from mmvae_bench.files import write_text
 from mmvae_bench.specs.datasets.celeba18 import SCHEMA
 
 DECIMALS = 5

@@ -27,10 +27,10 @@ from loops import as_in_training, bare_steps, time_bare, time_fit
 from profiles import Shares, named, part, shares
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.components import datasets
-from mmvae_bench.specs.errors import BenchmarkError
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.sweep.grid import expand

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from .base.errors import ConfigError
 from .captions import BLANK, Captions
 from .concepts import UNSPECIFIED, Schema, specified
-from .specs.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor

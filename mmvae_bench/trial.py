@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 
+from .base.canonical import canonical_json
+from .base.errors import ConfigError
+from .base.failures import explain
+from .base.files import read_json, remove_leftovers, write_json, write_text
+from .base.heartbeat import heard
+from .base.provenance import provenance
 from .data.base import ConceptDataModule
 from .evaluation.during import ScoreCurve
 from .evaluation.evaluate import Evaluation, evaluate, judge_of
 from .evaluation.latent_plane import write_latent_plane
 from .evaluation.samples import write_samples
-from .failures import explain
-from .files import read_json, remove_leftovers, write_json, write_text
-from .heartbeat import heard
 from .objectives.base import Objective
-from .provenance import provenance
-from .specs.base import canonical_json
-from .specs.errors import ConfigError
 from .specs.trial import SPEC_VERSION, EvaluationSpec, TrialSpec
 from .sweep.lock import TrialLock
 from .sweep.status import LOG_FILE, STATUS_FILE, Status, begin, write_status

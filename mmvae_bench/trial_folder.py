@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .files import read_json
-from .specs.errors import ConfigError
+from .base.errors import ConfigError
+from .base.files import read_json
 from .specs.trial import SPEC_VERSION, TrialSpec
 
 SPEC_FILE, EVALUATION_FILE, RESULT_FILE = "spec.json", "evaluation.json", "result.json"

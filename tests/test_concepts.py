@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import (
     UNSPECIFIED,
     Attribute,
@@ -24,7 +25,6 @@ from mmvae_bench.concepts import (
     specified,
 )
 from mmvae_bench.specs.datasets.mnist_a import SCHEMA
-from mmvae_bench.specs.errors import ConfigError
 
 WORD = st.text(st.characters(categories=["L", "N", "P", "S"], exclude_characters=",=*"), min_size=1, max_size=6)
 NAMES = st.lists(WORD, min_size=1, max_size=4, unique=True)

@@ -9,9 +9,9 @@ from typing import get_args
 
 import pytest
 
-from mmvae_bench.specs.base import canonical_json
+from mmvae_bench.base.canonical import canonical_json
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.components import ObjectiveSpec, datasets, objectives
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.specs.yaml_source import read_yaml

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mmvae_bench as mb
-from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import CheckpointError
 from mmvae_bench.trial import TrialResult, evaluate_trial, run_trial_in

@@ -12,11 +12,11 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..base.randomness import own_randomness
+from ..base.seeds import derive_seed
 from ..captions import Captions
 from ..concepts import Schema
-from ..randomness import own_randomness
 from ..specs.components import BackboneSpec
-from ..specs.seeds import derive_seed
 
 
 class Backbone(ABC):

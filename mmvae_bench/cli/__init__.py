@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
+from ..base.errors import BenchmarkError
 from ..specs.base import load_attribute
-from ..specs.errors import BenchmarkError
 
 TRACEBACK_VARIABLE = "MMVAE_BENCH_TRACEBACK"
 """Set to anything: errors keep their traceback."""

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ..paths import DATA_VARIABLE
+from ..base.errors import ConfigError, Problem, nearest
+from ..base.paths import DATA_VARIABLE
 from ..specs.components import DatasetSpec, datasets
-from ..specs.errors import ConfigError, Problem, nearest
 from ..specs.overrides import apply_assignments
 
 app = typer.Typer(

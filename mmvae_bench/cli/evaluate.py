@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..specs.errors import ConfigError, unknown
+from ..base.errors import ConfigError, unknown
 from ..specs.trial import PROTOCOLS
 from ..trial_folder import read_trial
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..specs.errors import ConfigError, Problem
+from ..base.errors import ConfigError, Problem
 from ..trial_folder import read_trial
 
 
@@ -36,7 +36,7 @@ def imagine(
     from torchvision.transforms.functional import to_pil_image
     from torchvision.utils import make_grid
 
-    from ..files import atomic_path
+    from ..base.files import atomic_path
     from ..trial import load
 
     model = load(trial_dir)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from ..base.errors import ConfigError, unknown
 from ..evaluation.protocols import PROTOCOL_RULES, ProtocolRule
 from ..specs.base import ComponentSpec
 from ..specs.components import (
@@ -20,7 +21,6 @@ from ..specs.components import (
     datasets,
     objectives,
 )
-from ..specs.errors import ConfigError, unknown
 from ..specs.registry import Registry
 
 REGISTRIES: Mapping[str, Registry[Any]] = {

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..specs.errors import ConfigError
+from ..base.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
 from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..files import write_json, write_text
-from ..specs.base import canonical_json
-from ..specs.errors import BenchmarkError, ConfigError
+from ..base.canonical import canonical_json
+from ..base.errors import BenchmarkError, ConfigError
+from ..base.files import write_json, write_text
 from ..specs.trial import TrialSpec
 from ..specs.trial_file import load_trial
 from ..sweep.lock import LockHeld, TrialLock
@@ -102,7 +102,7 @@ def prepare(
     """Make the dataset and the observation classifier of a trial, which other trials share."""
     trial = read_trial(spec.parent)
 
-    from ..heartbeat import heard
+    from ..base.heartbeat import heard
     from ..trial import prepare as prepare_trial
 
     with heard(pulse.touch if pulse is not None else lambda: None):

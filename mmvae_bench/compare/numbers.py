@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..base.seeds import derive_seed
+from ..base.statistics import paired_difference
 from ..evaluation.score import Score
 from ..report.trials import TrialRecord
-from ..specs.seeds import derive_seed
-from ..statistics import paired_difference
 
 Verdict = Literal["same", "within", "beyond", "no interval"]
 VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "no interval")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import BenchmarkError, ConfigError, unknown
 from ..report.facts import origin, questions
 from ..report.grouping import flatten
 from ..report.trials import RunRecord, TrialRecord, read_run
-from ..specs.errors import BenchmarkError, ConfigError, unknown
 from ..specs.trial import TrialSpec
 from ..sweep.grid import matching
 from .numbers import NumberPair, Verdict, number_pairs, scores_by_question

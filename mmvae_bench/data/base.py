@@ -15,9 +15,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from ..base.seeds import derive_seed
 from ..concepts import Schema
 from ..specs.components import DatasetSpec
-from ..specs.seeds import derive_seed
 from .captioned import CaptionedStore
 
 PARTITIONS = ("train", "val", "test")

@@ -17,8 +17,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from ..files import read_json, write_json
-from ..heartbeat import patiently
+from ..base.files import read_json, write_json
+from ..base.heartbeat import patiently
 
 META = "meta.json"
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..paths import data_root
+from ..base.paths import data_root
 from ..specs.datasets.celeba18 import NUM_DRAWN, CelebA18Spec
 from .base import PARTITIONS
 from .concept_split import combinations_of, observed_partition

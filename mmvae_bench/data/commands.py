@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import BenchmarkError
 from ..specs.components import DatasetSpec
-from ..specs.errors import BenchmarkError
 from .base import ConceptDataModule
 from .rendering.image_set import Progress
 

@@ -10,11 +10,11 @@ import math
 import torch
 from torch import Tensor
 
+from ..base import counter
+from ..base.errors import BenchmarkError
+from ..base.seeds import derive_seed
 from ..concepts import Schema, satisfies
-from ..specs.errors import BenchmarkError
-from ..specs.seeds import derive_seed
 from .base import PARTITIONS
-from .rendering import counter
 from .splits import FRACTIONS
 
 TRAIN, VAL, TEST = range(3)

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..base.errors import BenchmarkError
+from ..base.files import read_json
+from ..base.paths import cache_root
 from ..concepts import compositional_split
-from ..files import read_json
-from ..paths import cache_root
 from ..specs.datasets.mnist_a import MnistASpec
-from ..specs.errors import BenchmarkError
 from .cache import META, build_once, inspect
 from .partitions import PartitionedDataModule
 from .rendering.image_set import MnistAImages, Progress

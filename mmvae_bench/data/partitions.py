@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ..base.errors import BenchmarkError
 from ..specs.components import DatasetSpec
-from ..specs.errors import BenchmarkError
 from .base import PARTITIONS, ConceptDataModule
 
 OTHER_SPLIT_SEED = 42

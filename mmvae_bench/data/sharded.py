@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..paths import cache_root
+from ..base.errors import BenchmarkError
+from ..base.paths import cache_root
 from ..specs.components import DatasetSpec
-from ..specs.errors import BenchmarkError
 from .partitions import PartitionedDataModule
 from .rendering.image_set import Progress
 from .shards.importing import import_store

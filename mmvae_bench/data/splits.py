@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..base import counter
+from ..base.seeds import derive_seed
 from ..concepts import Schema, compositional_split
-from ..specs.seeds import derive_seed
 from .base import PARTITIONS
-from .rendering import counter
 
 FRACTIONS = (0.85, 0.05, 0.10)
 """Of train, val and test (Vedantam et al. 2018, released code)."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding, pad
 
-from ..heartbeat import beat
+from ..base.heartbeat import beat
 from .base import Batch
 from .byte_rows import ByteRows
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from ..base.errors import BenchmarkError
 from ..concepts import compositional_split
 from ..specs.datasets.two_object_clevr import OBJECT_SCHEMA, TwoObjectClevrSpec
-from ..specs.errors import BenchmarkError
 from .base import PARTITIONS
 from .rendering.clevr.recipe import TwoObjectRecipe
 from .sharded import ShardedDataModule

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..base.heartbeat import beat
 from ..concepts import Schema
-from ..heartbeat import beat
 from ..metrics.functional import NOT_SCORED
 from ..specs.classifiers.conv import ConvPublishedSpec, ConvThinSpec
 

@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..backbones.base import seeded
+from ..base.canonical import content_hash
+from ..base.paths import cache_root
+from ..base.randomness import own_randomness
+from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule, ResidentLoader
 from ..data.cache import META, build_once
-from ..paths import cache_root
-from ..randomness import own_randomness
-from ..specs.base import content_hash
 from ..specs.classifiers.conv import TrainedClassifierSpec
 from ..specs.components import ClassifierSpec
-from ..specs.seeds import derive_seed
 from .classifier import IMAGES_AT_ONCE, HeldOut, ObservationClassifier, logits_of, read_concepts
 
 Progress = Callable[[str, int, int], None]

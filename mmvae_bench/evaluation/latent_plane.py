@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from ..base.files import atomic_path
 from ..data.base import Batch, ConceptDataModule
 from ..distributions import diagonal_normal
-from ..files import atomic_path
 from ..objectives.base import Objective
 from .real_images import real_batches
 from .samples import label_of

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from ..base.randomness import own_randomness
+from ..base.seeds import derive_seed
 from ..data.base import Batch, ConceptDataModule
 from ..distributions import FactorisedCategorical, diagonal_normal
 from ..metrics.functional import elbo_terms, importance_log_weights, log_likelihood_bound, nats_per_dimension
 from ..objectives.base import CapabilityError, Objective
 from ..objectives.questions import POSTERIOR_NAMES
-from ..randomness import own_randomness
 from ..specs.components import Posterior
-from ..specs.seeds import derive_seed
 from ..specs.trial import EvaluationSpec
 from ..text_distribution import AutoregressiveText
 from .classifier_training import Progress

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..base.errors import ConfigError, Problem
+from ..base.seeds import derive_seed
 from ..captions import Captions
 from ..concepts import UNSPECIFIED, Schema, keep_random, specified
 from ..data.base import ConceptDataModule
 from ..metrics.functional import satisfied
-from ..specs.errors import ConfigError, Problem
-from ..specs.seeds import derive_seed
 from ..specs.trial import EvaluationSpec
 
 MAX_COMBINATIONS = 4096

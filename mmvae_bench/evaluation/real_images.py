@@ -13,10 +13,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..base.randomness import own_randomness
+from ..base.seeds import derive_seed
 from ..data.base import Batch, ConceptDataModule
 from ..objectives.base import Objective
-from ..randomness import own_randomness
-from ..specs.seeds import derive_seed
 from .classifier import ObservationClassifier
 from .score import Score
 from .scoring import Intervals, make_score

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2.functional import to_pil_image
 
+from ..base.files import atomic_path
+from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED, Schema
 from ..data.base import ConceptDataModule
-from ..files import atomic_path
 from ..metrics.functional import NOT_SCORED
 from ..objectives.base import Objective
-from ..specs.seeds import derive_seed
 from ..specs.trial import EvaluationSpec
 from .classifier import ObservationClassifier
 from .queries import Queries, fixed_queries, named_queries

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..objectives.base import Objective
-from ..specs.seeds import derive_seed
 from .classifier import ObservationClassifier
 from .classifier_training import Progress
 from .queries import Queries

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..base.seeds import derive_seed
+from ..base.statistics import bootstrap_interval
 from ..concepts import Schema, satisfies, specified
 from ..metrics.functional import (
     correctness,
@@ -22,8 +24,6 @@ from ..metrics.functional import (
     joint_divergence_reference,
     satisfied,
 )
-from ..specs.seeds import derive_seed
-from ..statistics import bootstrap_interval
 from .classifier import HeldOut
 from .protocols import ProtocolRule
 from .queries import COMPOSITIONAL, Queries

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..base.errors import BenchmarkError
+from ..base.randomness import own_randomness
+from ..base.seeds import derive_seed
 from ..captions import Captions
 from ..concepts import UNSPECIFIED
 from ..data.base import ConceptDataModule
 from ..metrics.functional import agreement_by_chance, correctness
 from ..metrics.functional.validation import mean_where
 from ..objectives.base import CapabilityError, Objective
-from ..randomness import own_randomness
 from ..specs.components import DatasetSpec
-from ..specs.errors import BenchmarkError
-from ..specs.seeds import derive_seed
 from .classifier import ObservationClassifier
 from .classifier_training import Progress
 from .likelihood import FLOW_PRIOR, PROTOCOL

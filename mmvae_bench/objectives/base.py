@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones.base import Backbone, seeded
+from ..base.randomness import seed_generators
+from ..base.seeds import derive_seed
 from ..data.base import Batch
-from ..randomness import seed_generators
 from ..specs.components import ObjectiveSpec
-from ..specs.seeds import derive_seed
 from ..specs.trial import TrainingSpec
 from .questions import CapabilityError, Questions
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..backbones.base import Backbone
-from ..specs.errors import BenchmarkError
+from ..base.errors import BenchmarkError
 from ..specs.objectives.multimodal import MultimodalSpec
 from .base import Objective
 from .products import Experts, component, products

@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from ..backbones.base import Backbone
+from ..base.seeds import derive_seed
 from ..data.base import Batch
 from ..specs.objectives.mopoe import MoPoESpec
-from ..specs.seeds import derive_seed
 from .base import Terms
 from .elbo import elbo
 from .modalities import MultimodalObjective

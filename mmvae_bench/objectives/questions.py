@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ..base.errors import BenchmarkError, ConfigError
+from ..base.randomness import own_randomness, seed_from
 from ..captions import CAPTION_SEED, Captions
 from ..concepts import Schema
 from ..distributions import standard_normal
-from ..randomness import own_randomness, seed_from
 from ..specs.components import ObjectiveSpec, Posterior
-from ..specs.errors import BenchmarkError, ConfigError
 
 POSTERIOR_NAMES: Mapping[Posterior, str] = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}
 CONSEQUENCES: Mapping[Posterior, str] = {

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..specs.seeds import derive_seed
+from ..base.seeds import derive_seed
 from .cells import Cell, Row
 from .differences import best_and_differences
 from .grouping import Setting

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..specs.seeds import derive_seed
-from ..statistics import hierarchical_interval
+from ..base.seeds import derive_seed
+from ..base.statistics import hierarchical_interval
 from .differences import Answer, Difference, best_and_differences
 from .grouping import Group
 from .style import metric_order, style_of

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..base.statistics import hierarchical_interval, paired_difference
 from ..evaluation.score import Score
-from ..statistics import hierarchical_interval, paired_difference
 
 
 class Answer(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..specs.errors import BenchmarkError
+from ..base.errors import BenchmarkError
 from .facts import questions
 from .trials import MERGED_FILE, RunRecord, TrialRecord, read_run
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..base.canonical import canonical_json
+from ..base.errors import BenchmarkError
+from ..base.files import atomic_path
 from ..evaluation.score import Score
-from ..files import atomic_path
-from ..specs.base import canonical_json
-from ..specs.errors import BenchmarkError
 from .trials import TrialRecord, read_run
 
 TYPES = {

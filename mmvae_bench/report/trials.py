@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..base.errors import BenchmarkError
+from ..base.files import read_json
 from ..evaluation.score import Score
-from ..files import read_json
-from ..specs.errors import BenchmarkError
 from ..specs.grid import load_grid
 from ..specs.trial import SPEC_VERSION
 from ..sweep.folder import TrialFolder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..files import atomic_path, write_json, write_text
+from ..base.files import atomic_path, write_json, write_text
 from .html import render_html, write_figures
 from .latex import render_latex
 from .markdown import render_markdown

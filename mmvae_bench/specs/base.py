@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, ClassVar, Self, get_args
@@ -18,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from .errors import ConfigError, Location, Problem, nearest
+from ..base.errors import ConfigError, Location, Problem, nearest
 
 
 class Spec(BaseModel):
@@ -102,16 +100,6 @@ def load_attribute(path: str) -> Any:
 
     module, _, attribute = path.partition(":")
     return getattr(importlib.import_module(module), attribute)
-
-
-def canonical_json(value: object) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def content_hash(value: object, length: int = 12) -> str:
-    """The first ``length`` hex digits of the sha256 of the canonical JSON of ``value``."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
 def problems_of(error: ValidationError, prefix: Location = (), *, spec: type[Spec] | None = None) -> list[Problem]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
+from ..base.errors import BenchmarkError
 from .base import ComponentSpec
-from .errors import BenchmarkError
 from .registry import Registry
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ..base.errors import ConfigError, Location, Problem, unknown
 from .base import ComponentSpec, Spec, problems_of
 from .components import backbones, datasets, objectives
-from .errors import ConfigError, Location, Problem, unknown
 from .registry import Registry
 
 KINDS = ("dataset", "backbone", "objective", "training", "seed")

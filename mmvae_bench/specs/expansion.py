@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from .base import Spec, canonical_json
+from ..base.canonical import canonical_json
+from ..base.errors import ConfigError, Location, Problem
+from .base import Spec
 from .conditions import KINDS, Condition, Part, conditions
-from .errors import ConfigError, Location, Problem
 from .trial import EvaluationSpec, TrialSpec
 
 _LIST_OF = {"dataset": "datasets", "backbone": "backbones", "objective": "objectives", "seed": "seeds"}

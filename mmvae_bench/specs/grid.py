@@ -9,9 +9,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from ..base.errors import ConfigError, Location, Problem
 from .base import Spec, problems_of
 from .components import BackboneField, DatasetField, ObjectiveField
-from .errors import ConfigError, Location, Problem
 from .expansion import Block, expand_blocks
 from .trial import LARGEST, EvaluationSpec, TrainingSpec, TrialSpec
 from .yaml_source import read_yaml

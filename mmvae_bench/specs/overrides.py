@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from .errors import ConfigError, Problem, format_location
+from ..base.errors import ConfigError, Problem, format_location
 from .yaml_source import parse_yaml
 
 Path = tuple[str, ...]

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BeforeValidator, SerializeAsAny
 
+from ..base.errors import ConfigError, Problem, unknown
 from .base import ComponentSpec
-from .errors import ConfigError, Problem, unknown
 
 S = TypeVar("S", bound=ComponentSpec)
 

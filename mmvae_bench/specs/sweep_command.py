@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .errors import ConfigError, Problem
+from ..base.errors import ConfigError, Problem
 
 TEMPLATE = ("${env}", "mmvae-bench", "train", "--wandb", "--set-json", "${args_json}")
 """The plain command: a trial whose every setting is a parameter."""

@@ -12,7 +12,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError, Problem, nearest, unknown
+from ..base.errors import ConfigError, Problem, nearest, unknown
 from .overrides import apply_settings, leaves, parse_assignment
 from .sweep_command import SweepCommand, read_command
 from .sweep_parameters import COUNTABLE, Choice, Parameter, read_parameters, size_of

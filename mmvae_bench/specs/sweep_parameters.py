@@ -9,9 +9,9 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from random import Random
 from typing import Any
 
-from .errors import Location, Problem, nearest
+from ..base.errors import Location, Problem, nearest
+from ..base.seeds import derive_seed
 from .overrides import Path as Keys
-from .seeds import derive_seed
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
     "constant": ("value",),

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Spec, content_hash
+from ..base.canonical import content_hash
+from ..base.errors import ConfigError, Problem
+from .base import Spec
 from .components import BackboneField, ClassifierField, DatasetField, ObjectiveField
-from .errors import ConfigError, Problem
 from .views import view_problems
 
 SPEC_VERSION: Final = 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .errors import ConfigError, Problem
+from ..base.errors import ConfigError, Problem
 from .overrides import Path as Keys
 from .overrides import apply_settings, leaves, parse_assignment, parse_json
 from .trial import TrialSpec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..base.errors import Problem
 from .components import BackboneSpec, DatasetSpec, ObjectiveSpec, backbones
-from .errors import Problem
 
 COMPOSITIONAL = "comp"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from .errors import ConfigError, Location, Problem
+from ..base.errors import ConfigError, Location, Problem
 
 MAX_VALUES = 1_000_000
 """More values than this (aliases multiply them) are refused."""
@@ -212,7 +212,7 @@ def _scalar(kind: str, text: str) -> Any:
 
 def _missing(path: Path) -> Problem:
     """What to say about a file that is not there: which YAML files are."""
-    from .errors import nearest
+    from ..base.errors import nearest
 
     folder = path.parent
     others = sorted(_yaml_files(folder)) if folder.is_dir() else []

@@ -8,9 +8,9 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from ..specs.errors import ConfigError, Problem
+from ..base.errors import ConfigError, Problem
+from ..base.machine import num_cpus
 from .local import Slot
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -51,18 +51,6 @@ def parse_gpu_list(text: str) -> list[str]:
                 whole = False
             devices.append(part[1])
     return devices
-
-
-def num_cpus() -> int:
-    """CPU cores that this process may use: its affinity, and the quota of its container."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        count = min(count, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):
-        pass  # No quota, or another way of setting one.
-    return max(1, count)
 
 
 def local_slots(num_workers: int | None = None, *, per_device: int = 1, num_threads: int = 1) -> list[Slot]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..specs.errors import BenchmarkError
+from ..base.errors import BenchmarkError
 from .events import Event, Kind, Observer, Progress
 from .executor import Ended, Executor, ExecutorError, Job
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder

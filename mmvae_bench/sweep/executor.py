@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from ..specs.errors import BenchmarkError
+from ..base.errors import BenchmarkError
 
 LOCK_HELD = 75
 """Exit code of a trial's process that found another one at work on the trial."""

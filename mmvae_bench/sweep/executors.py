@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..specs.errors import Problem
+from ..base.errors import Problem
 from .devices import crowding, local_slots
 from .executor import Executor
 from .local import LocalExecutor

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json, write_text
-from ..specs.base import canonical_json
+from ..base.canonical import canonical_json
+from ..base.files import read_json, write_text
 from .lock import LOCK_FILE, is_locked
 from .members import ends_whole, read_members
 from .status import LOG_FILE, STATUS_FILE, Status, read_status

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from ..base.errors import ConfigError, Problem, nearest
 from ..specs.conditions import KINDS, Condition, Part, condition, values
-from ..specs.errors import ConfigError, Problem, nearest
 from ..specs.grid import GridSpec
 from ..specs.overrides import parse_assignment
 from ..specs.trial import TrialSpec

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..specs.errors import BenchmarkError
+from ..base.errors import BenchmarkError
 
 LOCK_FILE = "lock"
 DRIVERS_FILE = "drivers"

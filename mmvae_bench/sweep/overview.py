@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..specs.errors import ConfigError
+from ..base.errors import ConfigError
 from .status import STATES, Status
 from .store import RunStore
 

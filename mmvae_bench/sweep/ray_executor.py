@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..specs.errors import ConfigError
+from ..base.errors import ConfigError
 from .executor import Ended, Job
 from .local import COMMAND
 from .remote import Origin, Runner, look_afresh

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from ..specs.errors import ConfigError, Problem, nearest
+from ..base.errors import ConfigError, Problem, nearest
 from ..specs.grid import load_grid
 from ..specs.trial import TrialSpec
 from .console import watcher

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..specs.errors import BenchmarkError
+from ..base.errors import BenchmarkError
 from .executor import INTERRUPTED, Ended, ExecutorError, Job
 from .local import COMMAND
 from .remote import Origin, look_afresh

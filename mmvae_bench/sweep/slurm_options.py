@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..specs.errors import ConfigError, Problem, nearest
+from ..base.errors import ConfigError, Problem, nearest
 from .local import COMMAND
 from .slurm_executor import MAX_ARRAY, SubmititExecutor
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
-from ..files import read_json, write_json
+from ..base.files import read_json, write_json
 from .lock import LockHeld
 
 State = Literal["pending", "running", "done", "failed", "interrupted"]

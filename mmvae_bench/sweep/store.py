@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..files import write_text
-from ..specs.base import canonical_json
-from ..specs.errors import BenchmarkError, ConfigError
+from ..base.canonical import canonical_json
+from ..base.errors import BenchmarkError, ConfigError
+from ..base.files import write_text
 from ..specs.trial import SPEC_VERSION
 from .folder import EVALUATION_FILE, SPEC_FILE, TrialFolder
 from .lock import Drivers, TrialLock

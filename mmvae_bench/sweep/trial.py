@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..specs.base import content_hash
+from ..base.canonical import content_hash
 from ..specs.trial import TrialSpec
 from .executor import Job
 from .folder import TrialFolder

@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 
-from ..specs.errors import ConfigError, Problem
+from ..base.errors import ConfigError, Problem
 from ..specs.sweep_file import SweepFile, load_sweep
 from ..specs.trial import TrialSpec
 from .run import Plan, Request

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..specs.errors import BenchmarkError
+from ..base.errors import BenchmarkError
 from ..specs.overrides import leaves
 from ..specs.trial import TrialSpec
 from ..trial_folder import SAMPLES_FILE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..statistics import slope
+from ..base.statistics import slope
 
 FLAT = 0.01
 """A change of the ELBO by less than this fraction is called flat."""

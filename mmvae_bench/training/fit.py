@@ -22,12 +22,12 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.distributions import Distribution
 
+from ..base.errors import BenchmarkError
+from ..base.provenance import provenance
+from ..base.randomness import own_randomness
+from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..objectives.base import Objective, Stage, Terms
-from ..provenance import provenance
-from ..randomness import own_randomness
-from ..specs.errors import BenchmarkError
-from ..specs.seeds import derive_seed
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from ..base.errors import BenchmarkError
 from ..objectives.base import Terms
-from ..specs.errors import BenchmarkError
 
 
 class NonFiniteLossError(BenchmarkError):

@@ -20,9 +20,9 @@ from mmvae_bench.backbones.flows import (
     RealNVP,
     UnconditionalFlow,
 )
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.distributions import diagonal_normal
 from mmvae_bench.specs.components import datasets
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.trial import TrialSpec
 
 SCHEMA = datasets.parse("mnist_a").schema()

@@ -8,8 +8,8 @@ from torch import nn
 
 from mmvae_bench.backbones.base import Backbone
 from mmvae_bench.backbones.layers import ConceptDecoder, ValueFeatures, mlp
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.components import backbones, datasets
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.trial import TrialSpec
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from mmvae_bench.backbones.base import Backbone
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.specs.components import backbones
-from mmvae_bench.specs.errors import ConfigError
 
 from ..conformance.worlds import BandsSpec
 

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from mmvae_bench.backbones.base import Backbone
 from mmvae_bench.backbones.residual import ResidualBlock, ResidualLayers
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.base import Batch
 from mmvae_bench.pixels import ConstrainedBeta
 from mmvae_bench.specs.components import backbones, objectives
-from mmvae_bench.specs.errors import ConfigError
 
 from .test_mnist_a import linear_sizes
 from .test_rgb_thin import CAPTION

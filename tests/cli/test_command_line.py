@@ -11,7 +11,7 @@ import pytest
 
 import mmvae_bench
 from mmvae_bench import cli
-from mmvae_bench.specs.errors import BenchmarkError, ConfigError, Problem
+from mmvae_bench.base.errors import BenchmarkError, ConfigError, Problem
 
 CONTRACT = ["run", "train", "evaluate", "imagine", "status", "report", "compare", "sweep", "list", "data", "schema"]
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli.data import app
 from mmvae_bench.data.sources import SourceError
-from mmvae_bench.specs.errors import ConfigError
 
 SMALL = ("--set", "canvas=16", "--set", "num_sources=50", "--set", "replicas=4")
 
@@ -100,7 +100,7 @@ def test_bad_input_teaches(arguments: tuple[str, ...], words: tuple[str, ...]) -
 
 def test_errors_of_a_configuration_come_without_torch() -> None:
     script = (
-        "import sys\nfrom mmvae_bench.cli.data import app\nfrom mmvae_bench.specs.errors import ConfigError\n"
+        "import sys\nfrom mmvae_bench.cli.data import app\nfrom mmvae_bench.base.errors import ConfigError\n"
         "try:\n    app(['describe', 'mnist_a', '--set', 'canvas=8'], standalone_mode=False)\n"
         "except ConfigError:\n    sys.exit(3 if 'torch' in sys.modules or 'numpy' in sys.modules else 0)\nsys.exit(4)"
     )

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from mmvae_bench import cli
+from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.base.files import write_json
 from mmvae_bench.compare.numbers import unpaired_interval
 from mmvae_bench.compare.runs import compare_runs
 from mmvae_bench.evaluation.score import Score
-from mmvae_bench.files import write_json
-from mmvae_bench.specs.errors import BenchmarkError
 
 from ..report.synthetic_runs import scores_of, spec_of, write_trial
 

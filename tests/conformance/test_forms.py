@@ -10,10 +10,10 @@ from typing import Literal, get_args, get_origin
 import pytest
 import torch
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.base import Batch, ConceptDataModule
 from mmvae_bench.objectives.base import CapabilityError
 from mmvae_bench.specs.components import objectives
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.trial import TrainingSpec
 
 from .test_objectives import build

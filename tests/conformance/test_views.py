@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.base import Batch
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import backbones, objectives
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.trial import build_objective
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import satisfies
 from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.celeba18 import CelebA18DataModule
@@ -19,7 +20,6 @@ from mmvae_bench.data.sources import SourceError
 from mmvae_bench.data.sources.celeba_photos import find_photos
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.datasets.celeba18 import NUM_DRAWN, SCHEMA, CelebA18Spec
-from mmvae_bench.specs.errors import BenchmarkError, ConfigError
 
 from .sources.celeba_copy import FakeCelebA
 

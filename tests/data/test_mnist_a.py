@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import compositional_split
 from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.mnist_a import MnistADataModule
@@ -16,7 +17,6 @@ from mmvae_bench.data.rendering.mnist_a import draw_geometry, render
 from mmvae_bench.data.sources import SourceError, digit_source
 from mmvae_bench.data.sources.mnist import FOLDERS, MnistSource
 from mmvae_bench.specs.datasets.mnist_a import SCHEMA, MnistASpec
-from mmvae_bench.specs.errors import BenchmarkError, ConfigError
 
 from .sources.idx_files import make_idx_set
 

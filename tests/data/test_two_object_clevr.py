@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import compositional_split
 from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.rendering.clevr.recipe import TwoObjectRecipe
@@ -18,7 +19,6 @@ from mmvae_bench.data.two_object_clevr import TwoObjectClevrDataModule, held_out
 from mmvae_bench.slot_captions import SlotCaptions
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.datasets.two_object_clevr import OBJECT_SCHEMA, SCHEMA, TwoObjectClevrSpec
-from mmvae_bench.specs.errors import BenchmarkError, ConfigError
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ class FullDisk:
 
 def fill(name: str, *, nth: int, num_bytes: int) -> None:
     """The ``nth`` writing of files called ``name`` finds room for ``num_bytes`` only."""
-    from mmvae_bench import files as module
+    from mmvae_bench.base import files as module
     from mmvae_bench.training import checkpoint as user
 
     files: Any = module

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.evaluation.classifier import PublishedNetwork, ThinNetwork
 from mmvae_bench.specs.classifiers.conv import ConvPublishedSpec, ConvThinSpec
 from mmvae_bench.specs.components import classifiers
 from mmvae_bench.specs.datasets.mnist_a import SCHEMA, MnistASpec
-from mmvae_bench.specs.errors import ConfigError
 
 from .fakes import LINES, draw, exact_classifier
 

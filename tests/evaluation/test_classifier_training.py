@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmvae_bench.base.files import read_json, write_json
 from mmvae_bench.data.cache import META
 from mmvae_bench.evaluation import classifier_training as training
 from mmvae_bench.evaluation.classifier import ObservationClassifier
-from mmvae_bench.files import read_json, write_json
 from mmvae_bench.specs.components import ClassifierSpec, classifiers
 
 from .fakes import LINES, LinesData, LinesSpec, draw

@@ -8,11 +8,11 @@ import torch
 from scipy.stats import chisquare
 from torch import Tensor
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import Attribute, Schema, compositional_split
 from mmvae_bench.evaluation.queries import MAX_COMBINATIONS, fixed_queries, make_queries, named_queries
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.datasets.mnist_a import SCHEMA
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.trial import EvaluationSpec, TrialSpec
 
 from .fakes import LinesData, LinesSpec

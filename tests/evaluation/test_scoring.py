@@ -10,6 +10,7 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
+from mmvae_bench.base.statistics import bootstrap_interval
 from mmvae_bench.concepts import UNSPECIFIED, Schema, keep_random
 from mmvae_bench.evaluation.classifier import HeldOut
 from mmvae_bench.evaluation.protocols import PROTOCOL_RULES, SMOOTHING
@@ -19,7 +20,6 @@ from mmvae_bench.evaluation.score import Score
 from mmvae_bench.evaluation.scoring import Intervals, Judge, accuracy_on_real_images
 from mmvae_bench.metrics.functional import coverage_reference
 from mmvae_bench.specs.trial import Protocol
-from mmvae_bench.statistics import bootstrap_interval
 
 from .fakes import LINES, LinesData
 

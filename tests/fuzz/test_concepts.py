@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmvae_bench.specs.base import canonical_json
+from mmvae_bench.base.canonical import canonical_json
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.datasets.mnist_a import SCHEMA
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.trial import TrialSpec
 
 from .conftest import Desk, accepted, inputs

@@ -58,7 +58,7 @@ def test_two_processes_with_uneven_shares_equal_one(tmp_path: Path, random_queri
 
 def test_functions_need_no_lightning_and_statistics_no_torch() -> None:
     code = (
-        "import sys, mmvae_bench.statistics; assert 'torch' not in sys.modules; "
+        "import sys, mmvae_bench.base.statistics; assert 'torch' not in sys.modules; "
         "import mmvae_bench.metrics.functional; "
         "assert not {'lightning', 'pytorch_lightning'} & sys.modules.keys()"
     )

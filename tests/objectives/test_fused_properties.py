@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from mmvae_bench.backbones.mnist_a import ThinBackbone
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.data.base import Batch
 from mmvae_bench.distributions import diagonal_normal
 from mmvae_bench.objectives import mvae as mvae_module
@@ -25,7 +26,6 @@ from mmvae_bench.objectives.mvae import MVAE, mvae
 from mmvae_bench.objectives.mvtcae import mvtcae
 from mmvae_bench.objectives.vae import vae
 from mmvae_bench.specs.components import backbones, datasets, objectives
-from mmvae_bench.specs.errors import BenchmarkError, ConfigError
 
 from .opinions import attribute_experts, gaussian, log_normal, modality_experts, multiplied, nonempty_subsets, product
 

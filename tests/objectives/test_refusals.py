@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import mmvae_bench as mb
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
 from mmvae_bench.objectives.base import CapabilityError, Stage
 from mmvae_bench.specs.components import objectives
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import CheckpointError
 from mmvae_bench.trial import TrialResult, run_trial_in
@@ -99,7 +99,7 @@ def test_a_checkpoint_of_another_objective_is_refused(scan: TrialResult, tmp_pat
     folder.mkdir(parents=True)
     for name in ("spec.json", "evaluation.json", "last.ckpt"):
         shutil.copy(scan.directory / name, folder / name)
-    from mmvae_bench.files import write_json
+    from mmvae_bench.base.files import write_json
 
     write_json(folder / "spec.json", spec.canonical())
     before = (folder / "last.ckpt").read_bytes()

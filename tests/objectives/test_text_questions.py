@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.captions import PresenceCaptions
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.components import backbones, objectives
-from mmvae_bench.specs.errors import ConfigError
 
 FLAGS = Schema(tuple(Attribute(name, ("no", "yes")) for name in ("Bald", "Hat", "Male")))
 CAPTIONS = PresenceCaptions(FLAGS, opposites={"Male": "Female"}, max_words=3)

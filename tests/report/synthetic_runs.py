@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from mmvae_bench.base.canonical import canonical_json
+from mmvae_bench.base.files import write_json, write_text
+from mmvae_bench.base.statistics import bootstrap_interval
 from mmvae_bench.evaluation.score import Score
-from mmvae_bench.files import write_json, write_text
-from mmvae_bench.specs.base import canonical_json
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.statistics import bootstrap_interval
 
 SKILL = {"telbo": 0.70, "jmvae": 0.66, "bivcca": 0.60}
 PNG = bytes.fromhex(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmvae_bench.base.statistics import bootstrap_interval, paired_difference
 from mmvae_bench.evaluation.score import Score
 from mmvae_bench.report import read_results, write_report
 from mmvae_bench.report.aggregate import AggregateTable, aggregate_tables, published_setting
@@ -20,7 +21,6 @@ from mmvae_bench.report.table import compare
 from mmvae_bench.report.trials import read_run
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.statistics import bootstrap_interval, paired_difference
 
 from .synthetic_runs import write_trial
 

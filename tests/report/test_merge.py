@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from mmvae_bench import cli
-from mmvae_bench.files import write_json
+from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.base.files import write_json
 from mmvae_bench.report import read_results, write_merged_report
 from mmvae_bench.report.merge import merge_runs, merged_folder
 from mmvae_bench.report.results import write_results
-from mmvae_bench.specs.errors import BenchmarkError
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 from .test_trials import GRID

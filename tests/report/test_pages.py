@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.base.files import write_json
 from mmvae_bench.cli.report import report
-from mmvae_bench.files import write_json
 from mmvae_bench.report import write_report
 from mmvae_bench.report.curves import score_curves, validation_curve
 from mmvae_bench.report.notes import Progress
 from mmvae_bench.report.trials import TrialRecord
-from mmvae_bench.specs.errors import BenchmarkError
 
 from .synthetic_runs import spec_of, write_trial
 

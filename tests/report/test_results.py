@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mmvae_bench.files import write_json
+from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.base.files import write_json
 from mmvae_bench.report.results import COLUMNS, read_results, write_results
-from mmvae_bench.specs.errors import BenchmarkError
 
 from .synthetic_runs import result_of, scores_of, spec_of, write_trial
 

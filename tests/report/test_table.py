@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmvae_bench.base.files import write_json
 from mmvae_bench.evaluation.score import Score
-from mmvae_bench.files import write_json
 from mmvae_bench.report.cells import Row
 from mmvae_bench.report.explanations import explain_metrics
 from mmvae_bench.report.layout import caption

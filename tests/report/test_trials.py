@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench.files import write_json
+from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.base.files import write_json
 from mmvae_bench.report.trials import TrialRecord, read_run
-from mmvae_bench.specs.errors import BenchmarkError
 
 from .synthetic_runs import spec_of, write_trial
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.grid import GridSpec
 from mmvae_bench.specs.trial import TrialSpec
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.components import backbones, datasets, objectives
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.grid import GridSpec, load_grid
 
 BACKBONES, DATASETS, OBJECTIVES = (", ".join(kind.names()) for kind in (backbones, datasets, objectives))

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.grid import GridSpec
 from mmvae_bench.specs.json_schema import grid_schema
 from mmvae_bench.specs.yaml_source import read_yaml

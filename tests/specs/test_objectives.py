@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import pytest
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.specs.components import DatasetSpec, objectives
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.trial import TrialSpec
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.overrides import apply_assignments, apply_settings, parse_assignment, parse_json
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.sweep_file import MAX_TRIALS, load_sweep
 from mmvae_bench.specs.trial_file import load_trial
 

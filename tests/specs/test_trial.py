@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.trial import EvaluationSpec, TrialSpec
 
 PLAIN: dict[str, Any] = {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmvae_bench.specs.errors import ConfigError, Location, Problem
+from mmvae_bench.base.errors import ConfigError, Location, Problem
 from mmvae_bench.specs.yaml_source import parse_yaml, read_yaml
 
 # JSON writes what lies beyond these planes as two escapes, which YAML reads as two characters.

@@ -16,7 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.files import write_json
+from mmvae_bench.base.files import write_json
 from mmvae_bench.sweep.lock import LockHeld, TrialLock
 from mmvae_bench.sweep.status import Status, begin, write_status
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.machine import num_cpus
 from mmvae_bench.sweep import devices
-from mmvae_bench.sweep.devices import crowding, local_slots, num_cpus, visible_gpus
+from mmvae_bench.sweep.devices import crowding, local_slots, visible_gpus
 from mmvae_bench.sweep.executor import Ended, ExecutorError, Job
 from mmvae_bench.sweep.local import LocalExecutor, Slot
 

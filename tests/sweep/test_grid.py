@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.components import objectives
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.specs.grid import GridSpec
 from mmvae_bench.sweep.grid import expand
 

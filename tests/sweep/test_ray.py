@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.sweep.lock import is_locked
 from mmvae_bench.sweep.ray_executor import RayExecutor, connect
 from mmvae_bench.sweep.signals import handlers_kept

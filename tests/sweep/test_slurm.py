@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
-from mmvae_bench.specs.errors import ConfigError
 from mmvae_bench.sweep.slurm_executor import SubmititExecutor
 from mmvae_bench.sweep.slurm_options import parse_parameters, slurm_executor
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench.files import write_json
-from mmvae_bench.specs.errors import ConfigError
+from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.files import write_json
 from mmvae_bench.sweep import store as store_module
 from mmvae_bench.sweep.members import read_members
 from mmvae_bench.sweep.status import Status, read_status, write_status

@@ -81,7 +81,7 @@ def test_a_failed_save_leaves_the_old_one(path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("num_bytes", [0, 50, 1000, 2500])
 def test_a_full_disk_is_named_as_what_it_is(num_bytes: int, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """torch.save itself would say "unexpected pos 960 vs 854"."""
-    from mmvae_bench.files import write_atomic as original
+    from mmvae_bench.base.files import write_atomic as original
     from mmvae_bench.training import checkpoint as module
 
     class Full:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.objectives.base import Terms
 from mmvae_bench.specs.components import backbones, objectives
-from mmvae_bench.specs.errors import BenchmarkError
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.checkpoint import Checkpoint
 from mmvae_bench.training.convergence import convergence

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...specs.seeds import derive_seed
-from . import counter
+from ...base import counter
+from ...base.seeds import derive_seed
 
 FILE = "attribute_model.json"
 

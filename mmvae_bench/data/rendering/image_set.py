@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...heartbeat import beat
-from ...specs.base import content_hash
+from ...base.canonical import content_hash
+from ...base.errors import BenchmarkError
+from ...base.heartbeat import beat
 from ...specs.datasets.mnist_a import MnistASpec
-from ...specs.errors import BenchmarkError
 from ..sources import Digits, DigitSource
 from ..store import pack_bits
 from .mnist_a import GENERATOR_VERSION, draw_geometry, render

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...specs.errors import BenchmarkError
+from ...base.errors import BenchmarkError
 from ..base import PARTITIONS, Batch, ConceptDataModule
 from .hashing import add_hashes, label_digests, pixel_digests
 from .parquet_form import (

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...specs.errors import BenchmarkError
+from ...base.errors import BenchmarkError
 from .load import open_manifest
 from .parquet_form import FOLDER, PASSPORT, ExportPassport, features, from_png, mask_names
 from .prepare import prepare_store, store_lock

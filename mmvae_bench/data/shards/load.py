@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...specs.errors import BenchmarkError
+from ...base.errors import BenchmarkError
 from ..store import ByteStore
 from .arrow import FORMAT, decode
 from .manifest import MANIFEST, Manifest

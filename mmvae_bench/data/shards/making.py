@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ...files import write_atomic
+from ...base.files import write_atomic
 from .arrow import encode, make_passport
 from .hashing import label_digests, pixel_digests
 from .manifest import ShardEntry, ShardRange

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...files import read_json, write_json
-from ...specs.base import content_hash
+from ...base.canonical import content_hash
+from ...base.files import read_json, write_json
 from .hashing import add_hashes
 
 MANIFEST = "manifest.json"

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ...files import read_json, write_json
-from ...specs.errors import BenchmarkError
+from ...base.errors import BenchmarkError
+from ...base.files import read_json, write_json
 
 if TYPE_CHECKING:
     import datasets

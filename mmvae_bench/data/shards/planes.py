@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...specs.errors import BenchmarkError
+from ...base.errors import BenchmarkError
 from .recipe import ImageRecipe, Images
 
 RESERVED = ("index", "image", "mask", "concept")

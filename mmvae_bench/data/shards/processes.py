@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from ...specs.errors import BenchmarkError
+from ...base.errors import BenchmarkError
 from .recipe import ImageRecipe
 
 COMMAND = (sys.executable, "-m", "mmvae_bench.data.shards.worker")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...specs.errors import BenchmarkError
+from ...base.errors import BenchmarkError
 from .arrow import decode
 from .hashing import add_hashes, label_digests, pixel_digests
 from .load import open_manifest

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ...specs.errors import BenchmarkError
+from ...base.errors import BenchmarkError
 from .making import digest_images, make_shard
 from .manifest import ShardRange
 from .recipe import ImageRecipe

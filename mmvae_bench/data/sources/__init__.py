@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from ...specs.errors import BenchmarkError
+from ...base.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from torch import Tensor

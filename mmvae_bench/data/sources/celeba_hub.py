@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...paths import cache_root
+from ...base.paths import cache_root
 from ...specs.datasets.celeba18 import SCHEMA
 from . import SourceError
 from .celeba_rows import Rows

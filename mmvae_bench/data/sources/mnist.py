@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...heartbeat import patiently
-from ...paths import DATA_VARIABLE, data_root
+from ...base.heartbeat import patiently
+from ...base.paths import DATA_VARIABLE, data_root
 from . import Digits, SourceError
 
 

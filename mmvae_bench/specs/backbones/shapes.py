@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ...base.errors import ConfigError, Problem
 from ..components import BackboneSpec, DatasetSpec
-from ..errors import ConfigError, Problem
 
 Width = Annotated[int, Field(gt=0, le=4096)]
 Share = Annotated[float, Field(ge=0, lt=1)]

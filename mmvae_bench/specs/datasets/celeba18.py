@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ...base.errors import ConfigError, Problem
 from ...concepts import Attribute, Schema
 from ..components import datasets
-from ..errors import ConfigError, Problem
 from .captioned import CaptionedSpec
 
 if TYPE_CHECKING:

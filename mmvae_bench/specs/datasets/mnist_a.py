@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ...base.errors import ConfigError, Problem
 from ...concepts import Attribute, Schema
 from ..components import DatasetSpec, datasets
-from ..errors import ConfigError, Problem
 
 SCHEMA = Schema(
     (

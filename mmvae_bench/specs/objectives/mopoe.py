@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ...base.errors import ConfigError, Problem
 from ..components import DatasetSpec, objectives
-from ..errors import ConfigError, Problem
 from .multimodal import MultimodalSpec
 
 MAX_SUBSETS: Final = 2**12

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ...base.errors import ConfigError, Problem
 from ..components import ObjectiveSpec, Posterior, by_setting, objectives
-from ..errors import ConfigError, Problem
 
 
 @objectives.register

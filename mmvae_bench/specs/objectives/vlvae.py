@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ...base.errors import ConfigError, Problem
 from ..components import BackboneSpec, DatasetSpec, ObjectiveSpec, Posterior, by_setting, objectives
-from ..errors import ConfigError, Problem
 
 PAPER = "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs"
 

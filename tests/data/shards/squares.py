@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data.shards.recipe import ImageRecipe, Images
-from mmvae_bench.specs.errors import BenchmarkError
 
 
 @dataclass

@@ -177,7 +177,7 @@ def test_a_full_disk_in_a_process(tmp_path: Path, reference: dict[str, bytes]) -
 def test_a_full_disk_after_some_shards(
     tmp_path: Path, reference: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mmvae_bench import files
+    from mmvae_bench.base import files
 
     folder, write = tmp_path / "store", files.write_atomic
 

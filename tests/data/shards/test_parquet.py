@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data import commands
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.shards.export import export
 from mmvae_bench.data.shards.parquet_form import PASSPORT
 from mmvae_bench.specs.datasets.mnist_a import MnistASpec
-from mmvae_bench.specs.errors import BenchmarkError
 
 from .spec import SCHEMA, SquaresModule, SquaresSpec
 from .squares import Squares

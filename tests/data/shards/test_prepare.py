@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data.shards.load import load, load_all
 from mmvae_bench.data.shards.manifest import MANIFEST, Manifest
 from mmvae_bench.data.shards.prepare import SLACK_BYTES, NoSpaceError, prepare_store
 from mmvae_bench.data.shards.processes import WorkerError
 from mmvae_bench.data.shards.verify import verify_store
-from mmvae_bench.specs.errors import BenchmarkError
 
 from .squares import Squares
 

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from ....specs.errors import BenchmarkError
+from ....base.errors import BenchmarkError
 from . import known_good
 from .libraries import LLVM_VARIABLE, has_cuda, llvm_candidates
 

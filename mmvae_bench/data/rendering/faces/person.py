@@ -13,8 +13,8 @@ from typing import Annotated, NamedTuple, get_args, get_type_hints
 import numpy as np
 import torch
 
-from ....specs.seeds import derive_seed
-from .. import counter
+from ....base import counter
+from ....base.seeds import derive_seed
 
 
 class Traits(NamedTuple):

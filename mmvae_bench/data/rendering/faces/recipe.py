@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ....specs.base import content_hash
-from ....specs.errors import BenchmarkError
+from ....base.canonical import content_hash
+from ....base.errors import BenchmarkError
 from ...shards.recipe import ImageRecipe, Images
 from ..attribute_model import celeba_model, stored
 from .painter import Painter

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data.rendering.clevr import known_good, variant
 from mmvae_bench.data.rendering.clevr.libraries import LLVM_VARIABLE, llvm_candidates, newest_first
 from mmvae_bench.data.rendering.clevr.variant import Variant, probe, resolve
-from mmvae_bench.specs.errors import BenchmarkError
 
 ABORTING = "import os; os.abort()"
 

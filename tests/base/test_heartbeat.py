@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from mmvae_bench import heartbeat, trial
+from mmvae_bench import trial
+from mmvae_bench.base import heartbeat
+from mmvae_bench.base.heartbeat import beat, heard
 from mmvae_bench.data.cache import build_once
 from mmvae_bench.data.shards.prepare import store_lock
 from mmvae_bench.evaluation.evaluate import evaluate, judge_of
-from mmvae_bench.heartbeat import beat, heard
 from mmvae_bench.specs.components import backbones, datasets, objectives
 from mmvae_bench.specs.trial import EvaluationSpec, TrainingSpec, TrialSpec
 from mmvae_bench.sweep.status import begin, read_status
@@ -121,8 +122,8 @@ def test_nobody_hears_outside_of_the_block_and_no_more_often_than_asked() -> Non
 
 
 def test_a_pulse_of_a_preparation(spec: TrialSpec, tmp_path: Path) -> None:
+    from mmvae_bench.base.canonical import canonical_json
     from mmvae_bench.cli.train import prepare
-    from mmvae_bench.specs.base import canonical_json
 
     (tmp_path / "spec.json").write_text(canonical_json(spec.canonical()))
     (tmp_path / "evaluation.json").write_text(canonical_json(spec.evaluation.canonical()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmvae_bench.specs.errors import ConfigError, Problem, nearest, unknown
+from mmvae_bench.base.errors import ConfigError, Problem, nearest, unknown
 
 
 def test_nearest_is_nothing_where_nothing_is_near() -> None:

@@ -41,7 +41,7 @@ def keys(seed: int, *counters: Tensor) -> Tensor:
     """The key of each item: a hash of the seed and of the item's counters, in order.
 
     Args:
-        seed: 63-bit seed of the purpose; see :func:`mmvae_bench.specs.seeds.derive_seed`.
+        seed: 63-bit seed of the purpose; see :func:`mmvae_bench.base.seeds.derive_seed`.
         *counters: Long[B] each.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import traceback
 
-from .specs.errors import BenchmarkError
+from .errors import BenchmarkError
 
 OUT_OF_MEMORY = "OutOfMemoryError"
 """The kind of every failure for want of memory that torch reports."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from .base import canonical_json
+from .canonical import canonical_json
 
 
 def derive_seed(purpose: str, **components: object) -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmvae_bench import provenance as module
-from mmvae_bench.provenance import commit, package_version, processor_name, provenance
+from mmvae_bench.base import provenance as module
+from mmvae_bench.base.provenance import commit, package_version, processor_name, provenance
 from mmvae_bench.report.facts import PROVENANCE
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mmvae_bench.statistics import bootstrap_interval, hierarchical_interval, paired_difference, slope
+from mmvae_bench.base.statistics import bootstrap_interval, hierarchical_interval, paired_difference, slope
 
 NAN = float("nan")
 
@@ -70,7 +70,7 @@ def test_the_seed_decides(interval: Callable[[int], tuple[float, ...]]) -> None:
 
 def test_drawing_in_parts_is_drawing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = bootstrap_interval(scores(2), seed=0)
-    monkeypatch.setattr("mmvae_bench.statistics._INDICES_AT_ONCE", 200)
+    monkeypatch.setattr("mmvae_bench.base.statistics._INDICES_AT_ONCE", 200)
     low, high = bootstrap_interval(scores(2), seed=0)
     assert (low, high) == pytest.approx(whole, abs=0.01)
     assert low < high

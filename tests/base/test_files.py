@@ -12,12 +12,12 @@ from typing import IO
 
 import pytest
 
-from mmvae_bench.files import remove_leftovers, write_atomic, write_text
+from mmvae_bench.base.files import remove_leftovers, write_atomic, write_text
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mmvae_bench.files import write_atomic
+from mmvae_bench.base.files import write_atomic
 
 def write(file):
     file.write(b"half")
