@@ -14,8 +14,8 @@ from torch import nn
 
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
-from ..captions import Captions
 from ..concepts import Schema
+from ..concepts.captions import Captions
 from ..specs.components import BackboneSpec
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..captions import Captions
+from ..concepts.captions import Captions
 from ..specs.backbones.rgb_thin import RGBThinSpec
 from .layers import JointEncoder, mlp
 from .text import TextDecoder, TextEncoder, TextFeatures, WordPredictor

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.func import functional_call
 
-from ..captions import BLANK, Captions
+from ..concepts.captions import BLANK, Captions
 from ..distributions import diagonal_normal
 from ..text_distribution import START, AutoregressiveText, NextWords
 from .layers import Eager, GaussianHead, mlp

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..captions import Captions
+from ..concepts.captions import Captions
 from ..pixels import IMAGE_LIKELIHOODS
 from ..specs.backbones.two_object_resnet import TwoObjectResNetSpec
 from .base import Backbone

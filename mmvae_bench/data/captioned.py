@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..captions import CAPTION_SEED, Captions
+from ..concepts.captions import CAPTION_SEED, Captions
 
 if TYPE_CHECKING:
     from .base import Batch, ImageStore

@@ -15,8 +15,8 @@ from torchvision.transforms.v2.functional import to_pil_image
 from ..base.errors import BenchmarkError
 from ..base.files import atomic_path
 from ..base.seeds import derive_seed
-from ..captions import CAPTION_SEED
 from ..concepts import Schema
+from ..concepts.captions import CAPTION_SEED
 from .base import Batch, ConceptDataModule
 
 CELL, COLOUR_CELL, GAP, FONT = 128, 224, 8, 12

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ..base.errors import ConfigError, Problem
 from ..base.seeds import derive_seed
-from ..captions import Captions
 from ..concepts import UNSPECIFIED, Schema, keep_random, specified
+from ..concepts.captions import Captions
 from ..data.base import ConceptDataModule
 from ..metrics.functional import satisfied
 from ..specs.trial import EvaluationSpec

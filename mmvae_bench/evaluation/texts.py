@@ -14,8 +14,8 @@ from torch import Tensor
 from ..base.errors import BenchmarkError
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
-from ..captions import Captions
 from ..concepts import UNSPECIFIED
+from ..concepts.captions import Captions
 from ..data.base import ConceptDataModule
 from ..metrics.functional import agreement_by_chance, correctness
 from ..metrics.functional.validation import mean_where

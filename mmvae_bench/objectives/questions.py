@@ -15,8 +15,8 @@ from torch.distributions import Distribution
 
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.randomness import own_randomness, seed_from
-from ..captions import CAPTION_SEED, Captions
 from ..concepts import Schema
+from ..concepts.captions import CAPTION_SEED, Captions
 from ..distributions import standard_normal
 from ..specs.components import ObjectiveSpec, Posterior
 

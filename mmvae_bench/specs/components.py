@@ -10,8 +10,8 @@ from .base import ComponentSpec
 from .registry import Registry
 
 if TYPE_CHECKING:
-    from ..captions import Captions
     from ..concepts import Schema
+    from ..concepts.captions import Captions
 
 Posterior = Literal["joint", "image", "concept"]
 Modality = Literal["image", "concept"]

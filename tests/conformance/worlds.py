@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.captions import Captions
 from mmvae_bench.concepts import Attribute, Schema
+from mmvae_bench.concepts.captions import Captions
+from mmvae_bench.concepts.slot_captions import SlotCaptions
 from mmvae_bench.data.base import ConceptDataModule
-from mmvae_bench.slot_captions import SlotCaptions
 from mmvae_bench.specs.components import BackboneSpec, View, backbones
 from mmvae_bench.specs.datasets.captioned import CaptionedSpec
 

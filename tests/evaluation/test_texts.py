@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional as F
 
-from mmvae_bench.captions import Captions, PresenceCaptions
 from mmvae_bench.concepts import Attribute, Schema
+from mmvae_bench.concepts.captions import Captions, PresenceCaptions
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
 from mmvae_bench.evaluation.evaluate import evaluate

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.captions import PresenceCaptions
 from mmvae_bench.concepts import Attribute, Schema
+from mmvae_bench.concepts.captions import PresenceCaptions
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.components import backbones, objectives
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..components import DatasetSpec, View
 
 if TYPE_CHECKING:
-    from ...captions import Captions
+    from ...concepts.captions import Captions
 
 
 class CaptionedSpec(DatasetSpec):

@@ -13,7 +13,7 @@ from ..components import datasets
 from .captioned import CaptionedSpec
 
 if TYPE_CHECKING:
-    from ...captions import Captions
+    from ...concepts.captions import Captions
 
 NAMES = (
     "Bald",
@@ -97,6 +97,6 @@ class CelebA18Spec(CaptionedSpec):
 
     def captions(self) -> Captions:
         """Words of the present attributes with Male or Female: 20 tokens, at most 9 (Cremer and Kushman 2018)."""
-        from ...captions import PresenceCaptions
+        from ...concepts.captions import PresenceCaptions
 
         return PresenceCaptions(SCHEMA, opposites={"Male": "Female"}, max_words=9)

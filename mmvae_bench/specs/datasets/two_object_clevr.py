@@ -11,7 +11,7 @@ from ..components import DatasetSpec, datasets
 from .captioned import CaptionedSpec
 
 if TYPE_CHECKING:
-    from ...captions import Captions
+    from ...concepts.captions import Captions
 
 SIZES = ("small", "large")
 COLOURS = ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
@@ -88,6 +88,6 @@ class TwoObjectClevrSpec(ClevrSpec, CaptionedSpec):
 
     def captions(self) -> Captions:
         """The nine words of the concept, in order."""
-        from ...slot_captions import SlotCaptions
+        from ...concepts.slot_captions import SlotCaptions
 
         return SlotCaptions(SCHEMA)

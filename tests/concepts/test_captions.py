@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.captions import PresenceCaptions
 from mmvae_bench.concepts import Attribute, Schema
+from mmvae_bench.concepts.captions import PresenceCaptions
 from mmvae_bench.specs.datasets.celeba18 import SCHEMA, CelebA18Spec
 
 CAPTIONS = CelebA18Spec().captions()

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.captions import BLANK
 from mmvae_bench.concepts import UNSPECIFIED
-from mmvae_bench.slot_captions import SlotCaptions
+from mmvae_bench.concepts.captions import BLANK
+from mmvae_bench.concepts.slot_captions import SlotCaptions
 from mmvae_bench.specs.datasets.two_object_clevr import SCHEMA
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .base.errors import ConfigError, Problem, nearest
-from .base.seeds import derive_seed
+from ..base.errors import ConfigError, Problem, nearest
+from ..base.seeds import derive_seed
 from .concepts import UNSPECIFIED, Schema, specified
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def caption_uniforms(index: Tensor, num: int, *, seed: int) -> Tensor:
         num: Numbers a caption.
         seed: Of the captions.
     """
-    from .base import counter
+    from ..base import counter
 
     return counter.uniform(counter.keys(derive_seed("captions", seed=seed), index), num)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .base.errors import ConfigError, Problem, unknown
+from ..base.errors import ConfigError, Problem, unknown
 
 if TYPE_CHECKING:
     import torch

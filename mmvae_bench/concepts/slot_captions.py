@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from .base.errors import ConfigError
+from ..base.errors import ConfigError
 from .captions import BLANK, Captions
 from .concepts import UNSPECIFIED, Schema, specified
 
