@@ -16,7 +16,7 @@ import time
 
 import torch
 
-from mmvae_bench.data.rendering.image_set import CHUNK, MnistAImages
+from mmvae_bench.data.mnist_a_images import CHUNK, MnistAImages
 from mmvae_bench.data.sources import digit_source
 from mmvae_bench.specs.datasets.mnist_a import MnistASpec
 

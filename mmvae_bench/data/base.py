@@ -6,9 +6,8 @@ Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T w
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -18,58 +17,9 @@ from torch import Tensor
 from ..base.seeds import derive_seed
 from ..concepts import Schema
 from ..specs.components import DatasetSpec
-from .captioned import CaptionedStore
+from .batch import Batch, CaptionedStore, ImageStore
 
 PARTITIONS = ("train", "val", "test")
-
-
-@dataclass
-class Batch:
-    """What a training step sees.
-
-    Attributes:
-        image: Float[B, C, H, W] in [0, 1].
-        concept: Long[B, A], value indices.
-        index: Long[B], row in the dataset.
-        mask: Bool[B, M, H, W], foreground masks; None where the dataset has none.
-        tokens: Long[B, T], captions; None outside of the text view.
-    """
-
-    image: Tensor
-    concept: Tensor
-    index: Tensor
-    mask: Tensor | None = None
-    tokens: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    @property
-    def description(self) -> Tensor:
-        """What y is: the captions, Long[B, T], in the text view, else the concepts, Long[B, A]."""
-        return self.concept if self.tokens is None else self.tokens
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The batch on another device."""
-        moved: dict[str, Any] = {
-            field.name: part.to(device) for field in fields(self) if (part := getattr(self, field.name)) is not None
-        }
-        return Batch(**moved)
-
-
-class ImageStore(Protocol):
-    """A fixed set of images with their concepts, resident on one device."""
-
-    concepts: Tensor
-    """Long[N, A]."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, rows: Tensor) -> Batch:
-        """The images of ``rows`` (Long[B])."""
-
-    def to(self, device: torch.device | str) -> ImageStore:
-        """The store on another device."""
 
 
 class ResidentLoader:

@@ -9,7 +9,7 @@ from typing import Any
 from ..base.errors import BenchmarkError
 from ..specs.components import DatasetSpec
 from .base import ConceptDataModule
-from .rendering.image_set import Progress
+from .mnist_a_images import Progress
 
 
 def prepare(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from ..base.paths import cache_root
 from ..concepts import compositional_split
 from ..specs.datasets.mnist_a import MnistASpec
 from .cache import META, build_once, inspect
+from .mnist_a_images import MnistAImages, Progress
 from .partitions import PartitionedDataModule
-from .rendering.image_set import MnistAImages, Progress
 from .sources import DigitSource, digit_source
 from .splits import FRACTIONS, compositional_partition, random_partition
 from .store import BitStore

@@ -17,7 +17,8 @@ from ..base.files import atomic_path
 from ..base.seeds import derive_seed
 from ..concepts import Schema
 from ..concepts.captions import CAPTION_SEED
-from .base import Batch, ConceptDataModule
+from .base import ConceptDataModule
+from .batch import Batch
 
 CELL, COLOUR_CELL, GAP, FONT = 128, 224, 8, 12
 INK, PAPER, FRAME = (30, 30, 30), (255, 255, 255), (200, 200, 200)

@@ -15,8 +15,8 @@ import numpy as np
 from ..base.errors import BenchmarkError
 from ..base.paths import cache_root
 from ..specs.components import DatasetSpec
+from .mnist_a_images import Progress
 from .partitions import PartitionedDataModule
-from .rendering.image_set import Progress
 from .shards.importing import import_store
 from .shards.load import Loaded, load_all
 from .shards.manifest import MANIFEST

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import embedding, pad
 
 from ..base.heartbeat import beat
-from .base import Batch
+from .batch import Batch
 from .byte_rows import ByteRows
 
 

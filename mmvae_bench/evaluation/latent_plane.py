@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from ..base.files import atomic_path
-from ..data.base import Batch, ConceptDataModule
+from ..data.base import ConceptDataModule
+from ..data.batch import Batch
 from ..distributions import diagonal_normal
 from ..objectives.base import Objective
 from .real_images import real_batches

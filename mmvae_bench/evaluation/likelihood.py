@@ -15,7 +15,8 @@ from torch.distributions import Distribution, kl_divergence
 
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
-from ..data.base import Batch, ConceptDataModule
+from ..data.base import ConceptDataModule
+from ..data.batch import Batch
 from ..distributions import FactorisedCategorical, diagonal_normal
 from ..metrics.functional import elbo_terms, importance_log_weights, log_likelihood_bound, nats_per_dimension
 from ..objectives.base import CapabilityError, Objective

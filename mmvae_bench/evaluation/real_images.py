@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
-from ..data.base import Batch, ConceptDataModule
+from ..data.base import ConceptDataModule
+from ..data.batch import Batch
 from ..objectives.base import Objective
 from .classifier import ObservationClassifier
 from .score import Score

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..backbones.base import Backbone, seeded
 from ..base.randomness import seed_generators
 from ..base.seeds import derive_seed
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.components import ObjectiveSpec
 from ..specs.trial import TrainingSpec
 from .questions import CapabilityError, Questions

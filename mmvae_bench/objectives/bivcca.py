@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.objectives.bivcca import BiVCCASpec
 from .base import Objective, Terms
 from .elbo import elbo

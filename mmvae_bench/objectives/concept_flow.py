@@ -8,7 +8,7 @@ from torch.distributions import Distribution
 from ..backbones.base import Backbone
 from ..backbones.flows import ConditionalFlow, PartialConceptFeatures
 from ..backbones.text import TextFeatures
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.objectives.vlvae import QAggSpec, QTrueSpec
 from .base import Terms
 from .staged import mask_at_random

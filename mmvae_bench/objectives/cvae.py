@@ -13,7 +13,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
 from ..backbones.base import Backbone
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.objectives.cvae import CVAESpec
 from .base import CapabilityError, Objective, Terms
 from .elbo import elbo

@@ -8,7 +8,7 @@ from torch.distributions import Distribution
 
 from ..backbones.base import Backbone
 from ..backbones.flows import FlowDistribution, FlowPosterior
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.objectives.jnf import JNFSpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.objectives.jvae import JVAESpec
 from .base import Objective, Terms
 from .elbo import elbo

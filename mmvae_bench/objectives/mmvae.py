@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..distributions import log_mean_exp
 from ..specs.objectives.mmvae import MMVAESpec
 from .base import Terms

@@ -8,7 +8,7 @@ from torch.distributions import Distribution, kl_divergence
 
 from ..backbones.base import Backbone
 from ..base.seeds import derive_seed
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.objectives.mopoe import MoPoESpec
 from .base import Terms
 from .elbo import elbo

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.objectives.mvae import MVAESpec
 from .base import Terms
 from .elbo import elbo

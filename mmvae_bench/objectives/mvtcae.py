@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.objectives.mvtcae import MVTCAESpec
 from .base import Terms
 from .elbo import elbo

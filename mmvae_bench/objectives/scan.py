@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ..backbones.base import Backbone
 from ..backbones.scan import DenoisingAutoencoder, SymbolEncoder
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..pixels import GREY_LEVEL, QuantisedNormal
 from ..specs.objectives.scan import SCANSpec
 from ..specs.trial import TrainingSpec

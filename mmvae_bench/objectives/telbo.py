@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from ..data.base import Batch
+from ..data.batch import Batch
 from ..specs.objectives.telbo import TELBOSpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms

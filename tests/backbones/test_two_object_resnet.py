@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from mmvae_bench.backbones.base import Backbone
 from mmvae_bench.backbones.residual import ResidualBlock, ResidualLayers
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.pixels import ConstrainedBeta
 from mmvae_bench.specs.components import backbones, objectives
 

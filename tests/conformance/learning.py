@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.trial import TrainingSpec
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.trial import TrainingSpec

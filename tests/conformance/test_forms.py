@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.data.base import Batch, ConceptDataModule
+from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError
 from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import TrainingSpec

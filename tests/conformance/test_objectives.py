@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmvae_bench.data.base import Batch, ConceptDataModule
+from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.trial import TrainingSpec

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.trial import TrialSpec

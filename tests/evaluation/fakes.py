@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmvae_bench.concepts import UNSPECIFIED, Attribute, Schema, compositional_split
-from mmvae_bench.data.base import Batch, ConceptDataModule
+from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
 from mmvae_bench.objectives.base import Terms
 from mmvae_bench.specs.components import DatasetSpec

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.distributions import FactorisedCategorical
 from mmvae_bench.evaluation.likelihood import ENTROPY, Bounds, likelihood_scores
 from mmvae_bench.evaluation.scoring import Intervals

@@ -13,7 +13,7 @@ from torch.distributions import Independent, MixtureSameFamily, Normal, kl_diver
 
 from mmvae_bench.backbones.flows import ConditionalFlow, PartialConceptFeatures
 from mmvae_bench.concepts import Attribute, Schema
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.objectives.q_agg import q_agg
 from mmvae_bench.objectives.staged import mask_at_random

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives import mopoe
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.objectives.mopoe import MoPoE

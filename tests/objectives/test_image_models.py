@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.evaluation.evaluate import answerable
 from mmvae_bench.evaluation.queries import Queries
 from mmvae_bench.evaluation.samples import prior_images

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective, Terms
 
 from .opinions import Gaussian, assert_agree, gaussian, kl, log_px, log_py, prior_of, product, redraw

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.objectives.frozen import frozen_call
 from mmvae_bench.specs.trial import TrainingSpec

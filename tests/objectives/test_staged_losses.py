@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.objectives.scan import occlude
 from mmvae_bench.objectives.staged import mask_at_random

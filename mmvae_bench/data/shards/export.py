@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ...base.errors import BenchmarkError
-from ..base import PARTITIONS, Batch, ConceptDataModule
+from ..base import PARTITIONS, ConceptDataModule
+from ..batch import Batch
 from .hashing import add_hashes, label_digests, pixel_digests
 from .parquet_form import (
     FOLDER,

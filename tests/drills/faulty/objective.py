@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from mmvae_bench.data.base import Batch
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective, Terms
 from mmvae_bench.objectives.jvae import joint_terms
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...base.canonical import content_hash
-from ...base.errors import BenchmarkError
-from ...base.heartbeat import beat
-from ...specs.datasets.mnist_a import MnistASpec
-from ..sources import Digits, DigitSource
-from ..store import pack_bits
-from .mnist_a import GENERATOR_VERSION, draw_geometry, render
+from ..base.canonical import content_hash
+from ..base.errors import BenchmarkError
+from ..base.heartbeat import beat
+from ..specs.datasets.mnist_a import MnistASpec
+from .rendering.mnist_a import GENERATOR_VERSION, draw_geometry, render
+from .sources import Digits, DigitSource
+from .store import pack_bits
 
 CHUNK = 256
 """Images rendered at a time: the fastest number measured."""

@@ -1,0 +1,93 @@
+"""What a training step sees, and the stores of images that batches are taken from.
+
+Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T word of a caption.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..concepts.captions import CAPTION_SEED, Captions
+
+
+@dataclass
+class Batch:
+    """What a training step sees.
+
+    Attributes:
+        image: Float[B, C, H, W] in [0, 1].
+        concept: Long[B, A], value indices.
+        index: Long[B], row in the dataset.
+        mask: Bool[B, M, H, W], foreground masks; None where the dataset has none.
+        tokens: Long[B, T], captions; None outside of the text view.
+    """
+
+    image: Tensor
+    concept: Tensor
+    index: Tensor
+    mask: Tensor | None = None
+    tokens: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def description(self) -> Tensor:
+        """What y is: the captions, Long[B, T], in the text view, else the concepts, Long[B, A]."""
+        return self.concept if self.tokens is None else self.tokens
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device."""
+        moved: dict[str, Any] = {
+            field.name: part.to(device) for field in fields(self) if (part := getattr(self, field.name)) is not None
+        }
+        return Batch(**moved)
+
+
+class ImageStore(Protocol):
+    """A fixed set of images with their concepts, resident on one device."""
+
+    concepts: Tensor
+    """Long[N, A]."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The images of ``rows`` (Long[B])."""
+
+    def to(self, device: torch.device | str) -> ImageStore:
+        """The store on another device."""
+
+
+class CaptionedStore:
+    """A store whose batches hold the captions of their images: one an image, fixed by its number.
+
+    Args:
+        store: The images and their concepts.
+        captions: How a concept is said.
+        tokens: Long[N, T], where they were rendered already.
+    """
+
+    def __init__(self, store: ImageStore, captions: Captions, *, tokens: Tensor | None = None) -> None:
+        self.store, self.captions = store, captions
+        self.concepts = store.concepts
+        if tokens is None:
+            index = torch.arange(len(store), device=self.concepts.device)
+            tokens = captions.render(self.concepts, index=index, seed=CAPTION_SEED)
+        self.tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The images of ``rows`` (Long[B]) with their concepts and captions."""
+        return replace(self.store.batch(rows), tokens=self.tokens[rows.to(self.tokens.device)])
+
+    def to(self, device: torch.device | str) -> CaptionedStore:
+        """The store on another device; itself where it is there already."""
+        store = self.store.to(device)
+        return self if store is self.store else CaptionedStore(store, self.captions, tokens=self.tokens.to(device))
