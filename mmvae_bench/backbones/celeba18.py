@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..pixels import IMAGE_LIKELIHOODS
+from ..distributions.pixels import IMAGE_LIKELIHOODS
 from ..specs.backbones.celeba18 import CelebA18Spec
 from .base import Backbone
 from .dcgan import PAPER_TRUNK, generator

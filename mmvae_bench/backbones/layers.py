@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..concepts import Schema
-from ..distributions import FactorisedCategorical, diagonal_normal, product_of_experts
-from ..pixels import ImageLikelihood
+from ..distributions.latents import FactorisedCategorical, diagonal_normal, product_of_experts
+from ..distributions.pixels import ImageLikelihood
 
 
 class Eager(nn.Module):

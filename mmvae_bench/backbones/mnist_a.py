@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..concepts import Schema
-from ..pixels import IMAGE_LIKELIHOODS
+from ..distributions.pixels import IMAGE_LIKELIHOODS
 from ..specs.backbones.mnist_a import MnistAPaperSpec, MnistAReleasedSpec, MnistAThinSpec
 from .base import Backbone
 from .dcgan import PAPER_TRUNK, RELEASED_TRUNK, generator

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from ..concepts import Schema
-from ..distributions import diagonal_normal
+from ..distributions.latents import diagonal_normal
 from .layers import GaussianHead
 
 CHANNELS = (32, 32, 64, 64)

@@ -18,8 +18,8 @@ from torch.distributions import Distribution
 from torch.func import functional_call
 
 from ..concepts.captions import BLANK, Captions
-from ..distributions import diagonal_normal
-from ..text_distribution import START, AutoregressiveText, NextWords
+from ..distributions.latents import diagonal_normal
+from ..distributions.texts import START, AutoregressiveText, NextWords
 from .layers import Eager, GaussianHead, mlp
 
 

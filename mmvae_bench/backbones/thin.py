@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from ..pixels import IMAGE_LIKELIHOODS
+from ..distributions.pixels import IMAGE_LIKELIHOODS
 from .base import Backbone
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp
 

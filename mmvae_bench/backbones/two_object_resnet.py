@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..concepts.captions import Captions
-from ..pixels import IMAGE_LIKELIHOODS
+from ..distributions.pixels import IMAGE_LIKELIHOODS
 from ..specs.backbones.two_object_resnet import TwoObjectResNetSpec
 from .base import Backbone
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp

@@ -18,7 +18,7 @@ from torch.distributions import Distribution, Independent, Normal
 from ..base.files import atomic_path
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
-from ..distributions import diagonal_normal
+from ..distributions.latents import diagonal_normal
 from ..objectives.base import Objective
 from .real_images import real_batches
 from .samples import label_of

@@ -17,13 +17,13 @@ from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
-from ..distributions import FactorisedCategorical, diagonal_normal
+from ..distributions.latents import FactorisedCategorical, diagonal_normal
+from ..distributions.texts import AutoregressiveText
 from ..metrics.functional import elbo_terms, importance_log_weights, log_likelihood_bound, nats_per_dimension
 from ..objectives.base import CapabilityError, Objective
 from ..objectives.questions import POSTERIOR_NAMES
 from ..specs.components import Posterior
 from ..specs.trial import EvaluationSpec
-from ..text_distribution import AutoregressiveText
 from .classifier_training import Progress
 from .real_images import real_batches
 from .sampling import PIXELS_AT_ONCE

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from ..data.batch import Batch
-from ..distributions import log_mean_exp
+from ..distributions.latents import log_mean_exp
 from ..specs.objectives.mmvae import MMVAESpec
 from .base import Terms
 from .modalities import MultimodalObjective

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..distributions import diagonal_normal
+from ..distributions.latents import diagonal_normal
 from ..specs.objectives.vlvae import QTrueSpec
 from .base import Terms
 from .concept_flow import ConceptFlow

@@ -17,7 +17,7 @@ from ..base.errors import BenchmarkError, ConfigError
 from ..base.randomness import own_randomness, seed_from
 from ..concepts import Schema
 from ..concepts.captions import CAPTION_SEED, Captions
-from ..distributions import standard_normal
+from ..distributions.latents import standard_normal
 from ..specs.components import ObjectiveSpec, Posterior
 
 POSTERIOR_NAMES: Mapping[Posterior, str] = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}

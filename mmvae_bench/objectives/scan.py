@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ..backbones.base import Backbone
 from ..backbones.scan import DenoisingAutoencoder, SymbolEncoder
 from ..data.batch import Batch
-from ..pixels import GREY_LEVEL, QuantisedNormal
+from ..distributions.pixels import GREY_LEVEL, QuantisedNormal
 from ..specs.objectives.scan import SCANSpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms

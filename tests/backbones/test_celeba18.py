@@ -8,7 +8,7 @@ from torch import nn
 
 from mmvae_bench.backbones.base import Backbone
 from mmvae_bench.concepts import Attribute, Schema
-from mmvae_bench.pixels import QuantisedNormal
+from mmvae_bench.distributions.pixels import QuantisedNormal
 from mmvae_bench.specs.components import backbones
 
 from .test_mnist_a import linear_sizes

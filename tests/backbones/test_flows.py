@@ -21,7 +21,7 @@ from mmvae_bench.backbones.flows import (
     UnconditionalFlow,
 )
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.distributions import diagonal_normal
+from mmvae_bench.distributions.latents import diagonal_normal
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.trial import TrialSpec
 

@@ -11,7 +11,7 @@ from mmvae_bench.backbones.base import Backbone
 from mmvae_bench.backbones.residual import ResidualBlock, ResidualLayers
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.batch import Batch
-from mmvae_bench.pixels import ConstrainedBeta
+from mmvae_bench.distributions.pixels import ConstrainedBeta
 from mmvae_bench.specs.components import backbones, objectives
 
 from .test_mnist_a import linear_sizes

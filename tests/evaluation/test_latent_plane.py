@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from mmvae_bench.backbones.flows import FlowDistribution
 from mmvae_bench.concepts import Attribute, Schema
-from mmvae_bench.distributions import FactorisedCategorical
+from mmvae_bench.distributions.latents import FactorisedCategorical
 from mmvae_bench.evaluation.latent_plane import latent_plane, write_latent_plane
 from mmvae_bench.objectives.base import Objective
 

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from mmvae_bench.data.batch import Batch
-from mmvae_bench.distributions import FactorisedCategorical
+from mmvae_bench.distributions.latents import FactorisedCategorical
+from mmvae_bench.distributions.pixels import QuantisedNormal
 from mmvae_bench.evaluation.likelihood import ENTROPY, Bounds, likelihood_scores
 from mmvae_bench.evaluation.scoring import Intervals
 from mmvae_bench.objectives.base import CapabilityError, Objective
-from mmvae_bench.pixels import QuantisedNormal
 from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import EvaluationSpec
 

@@ -14,7 +14,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from mmvae_bench.backbones.mnist_a import ThinBackbone
 from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.data.batch import Batch
-from mmvae_bench.distributions import diagonal_normal
+from mmvae_bench.distributions.latents import diagonal_normal
 from mmvae_bench.objectives import mvae as mvae_module
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.objectives.elbo import elbo

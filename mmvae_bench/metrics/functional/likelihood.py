@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...distributions import log_mean_exp
+from ...distributions.latents import log_mean_exp
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float64

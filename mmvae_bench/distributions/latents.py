@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, constraints
 from torch.nn import functional as F
 
-from .concepts import UNSPECIFIED
+from ..concepts import UNSPECIFIED
 
 
 def log_mean_exp(log_weights: Tensor) -> Tensor:

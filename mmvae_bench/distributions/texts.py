@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
-from .concepts.captions import BLANK
+from ..concepts.captions import BLANK
 
 START = -1
 """Stands in the place of a word before the first one."""

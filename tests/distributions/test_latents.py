@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Normal
 
-from mmvae_bench.distributions import FactorisedCategorical, product_of_experts
+from mmvae_bench.distributions.latents import FactorisedCategorical, product_of_experts
 
 
 def test_product_of_experts_is_the_normalised_product_of_densities() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli, Beta, Distribution, Normal, kl_divergence
 
-from mmvae_bench.pixels import (
+from mmvae_bench.distributions.pixels import (
     GREY_LEVEL,
     IMAGE_LIKELIHOODS,
     ConstrainedBeta,

@@ -1,0 +1,1 @@
+"""The distributions that networks return: over latents, over pixels, over texts."""
