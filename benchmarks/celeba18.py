@@ -22,8 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from mmvae_bench.data.celeba18 import CelebA18DataModule
-from mmvae_bench.data.rendering.faces.recipe import DrawnFaces
 from mmvae_bench.specs.datasets.celeba18 import NAMES, CelebA18Spec
+from mmvae_bench.worlds.faces.recipe import DrawnFaces
 
 FLOORS = {"drawn": 1_000, "celeba": 2_000}
 CHUNK = 200

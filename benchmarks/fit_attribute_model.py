@@ -1,6 +1,6 @@
 """Fits the stored model of CelebA's attribute rows, and says how far it is off.
 
-    python benchmarks/fit_attribute_model.py FOLDER [--out mmvae_bench/data/rendering/attribute_model.json]
+    python benchmarks/fit_attribute_model.py FOLDER [--out mmvae_bench/worlds/attribute_model.json]
 
 FOLDER holds list_attr_celeba.txt and list_eval_partition.txt, plain or with .gz. The negative log-likelihood of a
 pairwise model is convex; it is minimised by L-BFGS over the 2^18 states, about half a minute of one core.
@@ -17,9 +17,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 from mmvae_bench.base.files import write_text
-from mmvae_bench.data.rendering.attribute_model import PairwiseModel, above_diagonal
 from mmvae_bench.data.sources.celeba_rows import ATTRIBUTES, read_rows
 from mmvae_bench.specs.datasets.celeba18 import SCHEMA
+from mmvae_bench.worlds.attribute_model import PairwiseModel, above_diagonal
 
 DECIMALS = 5
 
@@ -82,7 +82,7 @@ def main() -> int:
     """Writes the file and prints the distances."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("mmvae_bench/data/rendering/attribute_model.json"))
+    parser.add_argument("--out", type=Path, default=Path("mmvae_bench/worlds/attribute_model.json"))
     arguments = parser.parse_args()
     rows = read_rows([arguments.folder])
     training = rows.concepts[rows.partition == 0]

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from ..base.paths import data_root
 from ..specs.datasets.celeba18 import NUM_DRAWN, CelebA18Spec
+from ..worlds.attribute_model import stored
+from ..worlds.faces.recipe import DrawnFaces
+from ..worlds.recipe import ImageRecipe
 from .base import PARTITIONS
 from .concept_split import combinations_of, observed_partition
 from .mnist_a_images import Progress
-from .rendering.attribute_model import stored
-from .rendering.faces.recipe import DrawnFaces
 from .sharded import ShardedDataModule
-from .shards.recipe import ImageRecipe
 from .sources.celeba_photos import CroppedPhotos, Photos, find_photos
 from .splits import random_partition
 

@@ -18,7 +18,7 @@ from ..base.canonical import content_hash
 from ..base.errors import BenchmarkError
 from ..base.heartbeat import beat
 from ..specs.datasets.mnist_a import MnistASpec
-from .rendering.mnist_a import GENERATOR_VERSION, draw_geometry, render
+from ..worlds.mnist_a import GENERATOR_VERSION, draw_geometry, render
 from .sources import Digits, DigitSource
 from .store import pack_bits
 

@@ -15,13 +15,13 @@ import numpy as np
 from ..base.errors import BenchmarkError
 from ..base.paths import cache_root
 from ..specs.components import DatasetSpec
+from ..worlds.recipe import ImageRecipe
 from .mnist_a_images import Progress
 from .partitions import PartitionedDataModule
 from .shards.importing import import_store
 from .shards.load import Loaded, load_all
 from .shards.manifest import MANIFEST
 from .shards.prepare import prepare_store
-from .shards.recipe import ImageRecipe
 from .shards.verify import verify_store
 
 

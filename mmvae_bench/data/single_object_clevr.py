@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..specs.datasets.single_object_clevr import SingleObjectClevrSpec
-from .rendering.clevr.recipe import SingleObjectRecipe
+from ..worlds.clevr.recipe import SingleObjectRecipe
 from .sharded import ShardedDataModule
 from .splits import random_partition
 

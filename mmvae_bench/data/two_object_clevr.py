@@ -13,8 +13,8 @@ from torch import Tensor
 from ..base.errors import BenchmarkError
 from ..concepts import compositional_split
 from ..specs.datasets.two_object_clevr import OBJECT_SCHEMA, TwoObjectClevrSpec
+from ..worlds.clevr.recipe import TwoObjectRecipe
 from .base import PARTITIONS
-from .rendering.clevr.recipe import TwoObjectRecipe
 from .sharded import ShardedDataModule
 from .splits import FRACTIONS, compositional_partition, random_partition
 

@@ -15,11 +15,11 @@ from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import satisfies
 from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.celeba18 import CelebA18DataModule
-from mmvae_bench.data.rendering.faces.recipe import DrawnFaces
 from mmvae_bench.data.sources import SourceError
 from mmvae_bench.data.sources.celeba_photos import find_photos
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.datasets.celeba18 import NUM_DRAWN, SCHEMA, CelebA18Spec
+from mmvae_bench.worlds.faces.recipe import DrawnFaces
 
 from .sources.celeba_copy import FakeCelebA
 
@@ -157,7 +157,7 @@ def test_photographs_that_are_not_there(own_cache: Path, monkeypatch: pytest.Mon
 
 
 def test_without_skia_the_error_names_the_command(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmvae_bench.data.rendering.faces import recipe
+    from mmvae_bench.worlds.faces import recipe
 
     recipe._painter.cache_clear()
     monkeypatch.setitem(sys.modules, "skia", None)

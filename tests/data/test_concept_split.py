@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.concepts import Attribute, Schema, satisfies
 from mmvae_bench.data.concept_split import TEST, TRAIN, VAL, combinations_of, observed_partition
-from mmvae_bench.data.rendering.attribute_model import celeba_model
 from mmvae_bench.specs.datasets.celeba18 import SCHEMA
+from mmvae_bench.worlds.attribute_model import celeba_model
 
 HELD_OUT = SCHEMA.parse("Bald=yes, Male=no")[None]
 

@@ -13,10 +13,10 @@ from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import compositional_split
 from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.mnist_a import MnistADataModule
-from mmvae_bench.data.rendering.mnist_a import draw_geometry, render
 from mmvae_bench.data.sources import SourceError, digit_source
 from mmvae_bench.data.sources.mnist import FOLDERS, MnistSource
 from mmvae_bench.specs.datasets.mnist_a import SCHEMA, MnistASpec
+from mmvae_bench.worlds.mnist_a import draw_geometry, render
 
 from .sources.idx_files import make_idx_set
 
@@ -169,7 +169,7 @@ def test_damage_is_verified_and_repaired(own_cache: Path, file: str) -> None:
 def test_verify_finds_images_that_the_generator_does_not_make(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Right checksums, other pictures: a generator that changed without a new version."""
     data = module()
-    monkeypatch.setattr("mmvae_bench.data.rendering.mnist_a.SCALE_STD", 0.09)
+    monkeypatch.setattr("mmvae_bench.worlds.mnist_a.SCALE_STD", 0.09)
     report = MnistADataModule(data.spec).verify()
     assert not report["ok"]
     assert all(entry["ok"] for entry in report["files"])

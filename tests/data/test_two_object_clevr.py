@@ -14,11 +14,11 @@ from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import compositional_split
 from mmvae_bench.concepts.slot_captions import SlotCaptions
 from mmvae_bench.data.base import PARTITIONS
-from mmvae_bench.data.rendering.clevr.recipe import TwoObjectRecipe
-from mmvae_bench.data.rendering.clevr.variant import Variant
 from mmvae_bench.data.two_object_clevr import TwoObjectClevrDataModule, held_out_objects, object_partition
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.datasets.two_object_clevr import OBJECT_SCHEMA, SCHEMA, TwoObjectClevrSpec
+from mmvae_bench.worlds.clevr.recipe import TwoObjectRecipe
+from mmvae_bench.worlds.clevr.variant import Variant
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...base.files import write_atomic
+from ...worlds.recipe import ImageRecipe
 from .arrow import encode, make_passport
 from .hashing import label_digests, pixel_digests
 from .manifest import ShardEntry, ShardRange
 from .planes import join_planes, make_planes
-from .recipe import ImageRecipe
 
 CHUNK = 32
 """Images asked of a recipe at a time: often enough for a bar that moves."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...base.errors import BenchmarkError
-from .recipe import ImageRecipe, Images
+from ...worlds.recipe import ImageRecipe, Images
 
 RESERVED = ("index", "image", "mask", "concept")
 """Column names of a shard that no scalar may have."""

@@ -16,10 +16,10 @@ from filelock import FileLock, Timeout
 from ...base.errors import BenchmarkError
 from ...base.heartbeat import beat, patiently
 from ...base.machine import num_cpus
+from ...worlds.recipe import ImageRecipe
 from .arrow import FORMAT
 from .manifest import SHARD_SIZE, Manifest, ShardEntry, ShardRange, plan_shards
 from .processes import Answer, Job, Processes, Tell, WorkerError
-from .recipe import ImageRecipe
 from .survey import ShardState, check_listed, check_unlisted, is_whole, usable_manifest
 from .worker import work
 

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from ...base.errors import BenchmarkError
-from .recipe import ImageRecipe
+from ...worlds.recipe import ImageRecipe
 
 COMMAND = (sys.executable, "-m", "mmvae_bench.data.shards.worker")
 ONE_THREAD = {

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ...base.errors import BenchmarkError
+from ...worlds.recipe import ImageRecipe
 from .arrow import decode
 from .hashing import add_hashes, label_digests, pixel_digests
 from .load import open_manifest
 from .making import ImageDigest
 from .manifest import Manifest
 from .prepare import run_jobs
-from .recipe import ImageRecipe
 from .survey import check_listed
 
 _ROWS_OF_JOB = 4

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...base.errors import BenchmarkError
+from ...worlds.recipe import ImageRecipe
 from .making import digest_images, make_shard
 from .manifest import ShardRange
-from .recipe import ImageRecipe
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What a write fails with where there is no room: on the disk, in the quota, under the limit."""

@@ -11,8 +11,8 @@ from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.concepts.captions import Captions, PresenceCaptions
 from mmvae_bench.data.sharded import ShardedDataModule
-from mmvae_bench.data.shards.recipe import ImageRecipe
 from mmvae_bench.specs.components import DatasetSpec
+from mmvae_bench.worlds.recipe import ImageRecipe
 
 from .squares import Squares
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmvae_bench.base.errors import BenchmarkError
-from mmvae_bench.data.shards.recipe import ImageRecipe, Images
+from mmvae_bench.worlds.recipe import ImageRecipe, Images
 
 
 @dataclass

@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmvae_bench.data.rendering.clevr.camera import project
-from mmvae_bench.data.rendering.clevr.recipe import _renderer
-from mmvae_bench.data.rendering.clevr.renderer import Renderer, despeckled, frame_width, lamp, squash
-from mmvae_bench.data.rendering.clevr.variant import Variant
-from mmvae_bench.data.shards.recipe import Images
 from mmvae_bench.specs.datasets.two_object_clevr import COLOURS, MATERIALS
+from mmvae_bench.worlds.clevr.camera import project
+from mmvae_bench.worlds.clevr.recipe import _renderer
+from mmvae_bench.worlds.clevr.renderer import Renderer, despeckled, frame_width, lamp, squash
+from mmvae_bench.worlds.clevr.variant import Variant
+from mmvae_bench.worlds.recipe import Images
 
 from .conftest import pairs, singles
 

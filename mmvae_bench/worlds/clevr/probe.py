@@ -1,4 +1,4 @@
-"""Tries a variant: ``python -m mmvae_bench.data.rendering.clevr.probe llvm``. May abort; says "ok" where all is well.
+"""Tries a variant: ``python -m mmvae_bench.worlds.clevr.probe llvm``. May abort; says "ok" where all is well.
 
 What is rendered is a scene of the dataset, small: the kernels that it compiles are those of every image.
 """

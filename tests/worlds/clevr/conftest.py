@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from mmvae_bench.data.rendering.clevr.recipe import SingleObjectRecipe, TwoObjectRecipe
-from mmvae_bench.data.rendering.clevr.variant import Variant, resolve
 from mmvae_bench.specs.components import datasets
+from mmvae_bench.worlds.clevr.recipe import SingleObjectRecipe, TwoObjectRecipe
+from mmvae_bench.worlds.clevr.variant import Variant, resolve
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from typing import Annotated, NamedTuple, get_args, get_type_hints
 import numpy as np
 import torch
 
-from ....base import counter
-from ....base.seeds import derive_seed
+from ...base import counter
+from ...base.seeds import derive_seed
 
 
 class Traits(NamedTuple):

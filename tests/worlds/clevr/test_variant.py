@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.base.errors import BenchmarkError
-from mmvae_bench.data.rendering.clevr import known_good, variant
-from mmvae_bench.data.rendering.clevr.libraries import LLVM_VARIABLE, llvm_candidates, newest_first
-from mmvae_bench.data.rendering.clevr.variant import Variant, probe, resolve
+from mmvae_bench.worlds.clevr import known_good, variant
+from mmvae_bench.worlds.clevr.libraries import LLVM_VARIABLE, llvm_candidates, newest_first
+from mmvae_bench.worlds.clevr.variant import Variant, probe, resolve
 
 ABORTING = "import os; os.abort()"
 

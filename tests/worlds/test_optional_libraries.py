@@ -9,7 +9,7 @@ SCRIPT = """
 import pkgutil, sys
 for name in ("skia", "mitsuba", "drjit"):
     sys.modules[name] = None
-import mmvae_bench.data.rendering as package
+import mmvae_bench.worlds as package
 names = [module.name for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
 for name in names:
     __import__(name)

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
-from ....base.errors import BenchmarkError
+from ...base.errors import BenchmarkError
 from . import known_good
 from .libraries import LLVM_VARIABLE, has_cuda, llvm_candidates
 
@@ -22,7 +22,7 @@ Kind = Literal["cuda", "llvm", "scalar"]
 Wanted = Literal["auto", "cuda", "llvm", "scalar"]
 
 INSTALL = "pip install 'mmvae-bench[clevr]'"
-PROBE = (sys.executable, "-m", "mmvae_bench.data.rendering.clevr.probe")
+PROBE = (sys.executable, "-m", "mmvae_bench.worlds.clevr.probe")
 """Says "ok" for the kind of variant that it is given."""
 PROBE_SECONDS = 120
 """After which a probe counts as failed."""

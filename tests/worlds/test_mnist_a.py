@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from mmvae_bench.data.rendering.mnist_a import Geometry, draw_geometry, render, render_grey, render_window
 from mmvae_bench.data.sources.digits import ScikitDigitsSource
+from mmvae_bench.worlds.mnist_a import Geometry, draw_geometry, render, render_grey, render_window
 
 
 @pytest.fixture(scope="module")

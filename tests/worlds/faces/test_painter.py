@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmvae_bench.data.rendering.faces.painter import Painter
-from mmvae_bench.data.rendering.faces.person import Nuisance, _bounds, draw_nuisance
-from mmvae_bench.data.rendering.faces.recipe import DrawnFaces
 from mmvae_bench.specs.datasets.celeba18 import NAMES
+from mmvae_bench.worlds.faces.painter import Painter
+from mmvae_bench.worlds.faces.person import Nuisance, _bounds, draw_nuisance
+from mmvae_bench.worlds.faces.recipe import DrawnFaces
 
 pytest.importorskip("skia", exc_type=ImportError)
 

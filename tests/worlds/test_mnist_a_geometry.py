@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import torch
 
-from mmvae_bench.data.rendering.mnist_a import Geometry, draw_geometry, location_range
+from mmvae_bench.worlds.mnist_a import Geometry, draw_geometry, location_range
 
 NUM = 60_000
 

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...base import counter
-from ...base.seeds import derive_seed
+from ..base import counter
+from ..base.seeds import derive_seed
 
 FILE = "attribute_model.json"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ....base.canonical import content_hash
-from ....base.errors import BenchmarkError
-from ...shards.recipe import ImageRecipe, Images
+from ...base.canonical import content_hash
+from ...base.errors import BenchmarkError
 from ..attribute_model import celeba_model, stored
+from ..recipe import ImageRecipe, Images
 from .painter import Painter
 from .person import Nuisance, draw_nuisance
 

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
-from ...base import counter
-from ...base.seeds import derive_seed
+from ..base import counter
+from ..base.seeds import derive_seed
 
 GENERATOR_VERSION = 1
 """Raised when the pictures change: it is part of the fingerprint."""

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ....base.seeds import derive_seed
-from ....specs.datasets.single_object_clevr import COLOURS as SINGLE_COLOURS
-from ....specs.datasets.single_object_clevr import SingleObjectClevrSpec
-from ....specs.datasets.two_object_clevr import COLOURS, ClevrSpec, TwoObjectClevrSpec
-from ...shards.recipe import ImageRecipe, Images
+from ...base.seeds import derive_seed
+from ...specs.datasets.single_object_clevr import COLOURS as SINGLE_COLOURS
+from ...specs.datasets.single_object_clevr import SingleObjectClevrSpec
+from ...specs.datasets.two_object_clevr import COLOURS, ClevrSpec, TwoObjectClevrSpec
+from ..recipe import ImageRecipe, Images
 from .renderer import Renderer
 from .scene import Scenes, sample_pairs, sample_singles
 from .variant import Variant, mitsuba_version, resolve

@@ -8,11 +8,11 @@ import math
 import numpy as np
 import pytest
 
-from mmvae_bench.data.rendering.attribute_model import PairwiseModel, above_diagonal, celeba_model, stored
 from mmvae_bench.data.sources.celeba_rows import ATTRIBUTES
 from mmvae_bench.specs.datasets.celeba18 import NAMES
+from mmvae_bench.worlds.attribute_model import PairwiseModel, above_diagonal, celeba_model, stored
 
-from ..sources.celeba_copy import real_rows
+from ..data.sources.celeba_copy import real_rows
 
 
 def targets() -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import kstest
 
-from mmvae_bench.data.rendering.faces.person import Nuisance, Traits, _bounds, draw_nuisance, traits
 from mmvae_bench.specs.datasets.celeba18 import NAMES
+from mmvae_bench.worlds.faces.person import Nuisance, Traits, _bounds, draw_nuisance, traits
 
 
 def test_traits_are_in_the_order_of_the_schema() -> None:
