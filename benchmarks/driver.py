@@ -25,6 +25,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from mmvae_bench.runs.status import Status
+from mmvae_bench.runs.store import RunStore
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.sweep.console import PlainConsole
@@ -33,8 +35,6 @@ from mmvae_bench.sweep.events import Event
 from mmvae_bench.sweep.executor import Ended, Job
 from mmvae_bench.sweep.grid import expand
 from mmvae_bench.sweep.local import LocalExecutor, Slot
-from mmvae_bench.sweep.status import Status
-from mmvae_bench.sweep.store import RunStore
 from mmvae_bench.sweep.trial import trials_of
 
 OBJECTIVES = ("jvae", "telbo", "jmvae", "bivcca")

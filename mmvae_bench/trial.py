@@ -26,23 +26,24 @@ from .evaluation.evaluate import Evaluation, evaluate, judge_of
 from .evaluation.latent_plane import write_latent_plane
 from .evaluation.samples import write_samples
 from .objectives.base import Objective
-from .specs.trial import SPEC_VERSION, EvaluationSpec, TrialSpec
-from .sweep.lock import TrialLock
-from .sweep.status import LOG_FILE, STATUS_FILE, Status, begin, write_status
-from .training.checkpoint import Checkpoint, CheckpointError
-from .training.convergence import convergence
-from .training.fit import Control, Fitted, TrainingInterrupted, fit
-from .trial_folder import (
+from .runs.folder import read_trial
+from .runs.lock import TrialLock
+from .runs.names import (
     CHECKPOINT_FILE,
     EVALUATION_FILE,
+    LOG_FILE,
     PLANE_FILE,
     RESULT_FILE,
     SAMPLES_FILE,
     SPEC_FILE,
+    STATUS_FILE,
     TRAINING_LOG,
-    read_trial,
 )
-from .trial_status import StatusWriter, latest
+from .runs.status import Status, StatusWriter, begin, latest, write_status
+from .specs.trial import SPEC_VERSION, EvaluationSpec, TrialSpec
+from .training.checkpoint import Checkpoint, CheckpointError
+from .training.convergence import convergence
+from .training.fit import Control, Fitted, TrainingInterrupted, fit
 
 Record = Callable[[dict[str, Any]], None]
 
@@ -271,7 +272,7 @@ def _run_watched(
             record=record,
         ),
     )
-    report.evaluating(fitted)
+    report.evaluating(fitted.steps)
     result = _evaluate(spec, directory, data, objective, fitted, device, stop=stop)
     write_status(directory, replace(report.status, state="done", phase=None))
     return result

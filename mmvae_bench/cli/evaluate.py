@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ..base.errors import ConfigError, unknown
+from ..runs.folder import read_trial
 from ..specs.trial import PROTOCOLS
-from ..trial_folder import read_trial
 
 
 def evaluate(
@@ -26,7 +26,7 @@ def evaluate(
 
     read_trial(trial_dir)
 
-    from ..evaluation.score import Score
+    from ..runs.scores import Score
     from ..trial import evaluate_trial
 
     result = evaluate_trial(trial_dir, protocol=protocol)

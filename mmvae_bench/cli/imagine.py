@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..base.errors import ConfigError, Problem
-from ..trial_folder import read_trial
+from ..runs.folder import read_trial
 
 
 def imagine(

@@ -33,7 +33,8 @@ def report(
     for folder in run_dirs:
         open_run(folder)  # What is no run is found out before pandas and matplotlib are loaded.
 
-    from ..report.write import PAGE, REPORT_FOLDER, write_merged_report, write_report
+    from ..report.write import write_merged_report, write_report
+    from ..runs.names import PAGE_FILE, REPORT_FOLDER
 
     if len(run_dirs) == 1 and out is None:
         folder = run_dirs[0]
@@ -42,4 +43,4 @@ def report(
         folder = out if out is not None else merged_folder(run_dirs)
         text = write_merged_report(run_dirs, folder)
     typer.echo(text)
-    typer.echo(str(folder / REPORT_FOLDER / PAGE))
+    typer.echo(str(folder / REPORT_FOLDER / PAGE_FILE))

@@ -14,7 +14,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
     """Show every trial of a run: its state, its steps, and why it failed."""
-    from ..sweep.overview import lines, overview
+    from ..runs.overview import lines, overview
 
     trials = overview(run_dir)
     if as_json:

@@ -13,10 +13,11 @@ import typer
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_json, write_text
+from ..runs.folder import read_object, read_trial
+from ..runs.lock import LockHeld, TrialLock
+from ..runs.names import EVALUATION_FILE, SPEC_FILE
 from ..specs.trial import TrialSpec
 from ..specs.trial_file import load_trial
-from ..sweep.lock import LockHeld, TrialLock
-from ..trial_folder import EVALUATION_FILE, SPEC_FILE, read_object, read_trial
 
 if TYPE_CHECKING:
     from ..tracking.wandb import WandbRun

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..base.seeds import derive_seed
 from ..base.statistics import paired_difference
-from ..evaluation.score import Score
 from ..report.trials import TrialRecord
+from ..runs.scores import Score
 
 Verdict = Literal["same", "within", "beyond", "no interval"]
 VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "no interval")

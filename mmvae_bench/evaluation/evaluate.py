@@ -12,6 +12,7 @@ from torch.distributions import Distribution
 
 from ..data.base import ConceptDataModule
 from ..objectives.base import Objective
+from ..runs.scores import Score
 from ..specs.components import classifiers
 from ..specs.trial import EvaluationSpec
 from .classifier import ObservationClassifier
@@ -23,7 +24,6 @@ from .queries import Queries, fixed_queries, named_queries
 from .real_images import classifier_scores, description_scores, elbo_score
 from .references import TrainingConcepts
 from .sampling import predictions_of
-from .score import Score
 from .scoring import Intervals, Judge, num_unmatched
 from .texts import prior_scores, text_scores
 from .watched import real_frequency_scores, watched_scores

@@ -22,12 +22,12 @@ from ..distributions.texts import AutoregressiveText
 from ..metrics.functional import elbo_terms, importance_log_weights, log_likelihood_bound, nats_per_dimension
 from ..objectives.base import CapabilityError, Objective
 from ..objectives.questions import POSTERIOR_NAMES
+from ..runs.scores import Score
 from ..specs.components import Posterior
 from ..specs.trial import EvaluationSpec
 from .classifier_training import Progress
 from .real_images import real_batches
 from .sampling import PIXELS_AT_ONCE
-from .score import Score
 from .scoring import Intervals, make_score
 
 PROTOCOL = "likelihood"

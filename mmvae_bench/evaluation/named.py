@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..concepts import satisfies, specified
 from ..metrics.functional import NOT_SCORED, correctness, correctness_chance
+from ..runs.scores import Score
 from .queries import Queries
-from .score import Score
 from .scoring import Judge, accuracy_on_real_images, make_score
 
 

@@ -18,8 +18,8 @@ from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
 from ..objectives.base import Objective
+from ..runs.scores import Score
 from .classifier import ObservationClassifier
-from .score import Score
 from .scoring import Intervals, make_score
 
 MAX_IMAGES = 2_000

@@ -24,11 +24,11 @@ from ..metrics.functional import (
     joint_divergence_reference,
     satisfied,
 )
+from ..runs.scores import Score
 from .classifier import HeldOut
 from .protocols import ProtocolRule
 from .queries import COMPOSITIONAL, Queries
 from .references import TrainingConcepts
-from .score import Score
 
 _QUERIES_AT_ONCE = 64
 

@@ -20,6 +20,7 @@ from ..data.base import ConceptDataModule
 from ..metrics.functional import agreement_by_chance, correctness
 from ..metrics.functional.validation import mean_where
 from ..objectives.base import CapabilityError, Objective
+from ..runs.scores import Score
 from ..specs.components import DatasetSpec
 from .classifier import ObservationClassifier
 from .classifier_training import Progress
@@ -28,7 +29,6 @@ from .protocols import PROTOCOL_RULES
 from .queries import Queries
 from .real_images import real_batches
 from .sampling import PIXELS_AT_ONCE, predictions_of
-from .score import Score
 from .scoring import Judge, accuracy_on_real_images, make_score
 
 WORDS = "_words"

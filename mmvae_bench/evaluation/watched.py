@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..concepts import UNSPECIFIED
+from ..runs.scores import Score
 from .queries import Queries
-from .score import Score
 from .scoring import Judge, make_score
 
 PRESENT = 1

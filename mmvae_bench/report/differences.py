@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..base.statistics import hierarchical_interval, paired_difference
-from ..evaluation.score import Score
+from ..runs.scores import Score
 
 
 class Answer(NamedTuple):

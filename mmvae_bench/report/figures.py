@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from ..trial_folder import PLANE_FILE
+from ..runs.names import PLANE_FILE
 from .cells import Row
 from .curves import ScoreName, score_curves, validation_curve
 from .style import style_of

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import BenchmarkError
+from ..runs.names import MERGED_FILE
 from .facts import questions
-from .trials import MERGED_FILE, RunRecord, TrialRecord, read_run
+from .trials import RunRecord, TrialRecord, read_run
 
 _NEAREST_TO_DONE = ("done", "running", "interrupted", "failed", "pending", "damaged")
 _SHOWN = 3

@@ -11,7 +11,7 @@ import pandas as pd
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError
 from ..base.files import atomic_path
-from ..evaluation.score import Score
+from ..runs.scores import Score
 from .trials import TrialRecord, read_run
 
 TYPES = {

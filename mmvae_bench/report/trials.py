@@ -12,18 +12,17 @@ from typing import Any
 
 from ..base.errors import BenchmarkError
 from ..base.files import read_json
-from ..evaluation.score import Score
+from ..runs.folder import TrialFolder
+from ..runs.names import LOG_FILE, MERGED_FILE, TRIALS_FOLDER
+from ..runs.scores import Score
+from ..runs.status import Status, read_status
+from ..runs.store import RunStore
 from ..specs.grid import load_grid
 from ..specs.trial import SPEC_VERSION
-from ..sweep.folder import TrialFolder
-from ..sweep.status import LOG_FILE, Status, read_status
-from ..sweep.store import TRIALS_FOLDER, RunStore
 
 STATES = ("done", "running", "pending", "interrupted", "failed", "damaged")
 """What a trial can be; damaged: its files cannot be read or contradict each other."""
 
-MERGED_FILE = "merged.json"
-"""Marks the folder of a merged report, and names the folders that it was made from."""
 
 Json = Mapping[str, Any]
 

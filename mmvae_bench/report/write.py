@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..base.files import atomic_path, write_json, write_text
+from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER, RESULTS_FILE
 from .html import render_html, write_figures
 from .latex import render_latex
 from .markdown import render_markdown
@@ -16,10 +17,7 @@ from .merge import merge_runs
 from .results import results_frame
 from .table import compare
 from .terminal import render_terminal
-from .trials import MERGED_FILE, RunRecord, read_run
-
-REPORT_FOLDER = "report"
-PAGE = "index.html"
+from .trials import RunRecord, read_run
 
 
 def write_report(run_dir: Path, *, width: int | None = None, color: bool | None = None) -> str:
@@ -58,7 +56,7 @@ def write_merged_report(
 def _write(run: RunRecord, width: int | None, color: bool | None) -> str:
     comparison = compare(run)
     frame = results_frame(run.trials)
-    with atomic_path(run.directory / "results.parquet") as temporary:
+    with atomic_path(run.directory / RESULTS_FILE) as temporary:
         frame.to_parquet(temporary, index=False)
     folder = run.directory / REPORT_FOLDER
     table = io.StringIO()
@@ -67,7 +65,7 @@ def _write(run: RunRecord, width: int | None, color: bool | None) -> str:
     write_text(folder / "table.md", render_markdown(comparison))
     write_text(folder / "table.tex", render_latex(comparison))
     write_figures(comparison, folder / "figures")
-    write_text(folder / PAGE, render_html(comparison))
+    write_text(folder / PAGE_FILE, render_html(comparison))
     console = Console()
     colored = console.is_terminal and console.color_system is not None if color is None else color
     return render_terminal(comparison, width=width or (console.width if console.is_terminal else 80), color=colored)

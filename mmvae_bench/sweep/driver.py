@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..base.errors import BenchmarkError
+from ..runs.lock import LockHeld, TrialLock
+from ..runs.status import Status, read_status, write_status
+from ..runs.store import RunStore, writing
 from .events import Event, Kind, Observer, Progress
 from .executor import Ended, Executor, ExecutorError, Job
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
-from .lock import LockHeld, TrialLock
 from .outcome import OUT_OF_MEMORY, settle, settle_orphan, tail
 from .progress import Started, measure
 from .schedule import CostModel, Schedule
 from .signals import StopSignals
-from .status import Status, read_status, write_status
-from .store import RunStore, writing
 from .trial import Trial
 
 _TICK_SECONDS = 0.2

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .folder import TrialFolder
-from .status import read_status
+from ..runs.folder import TrialFolder
+from ..runs.status import read_status
 
 DEFAULT_SECONDS = 1800.0
 """How long a trial may stand still."""

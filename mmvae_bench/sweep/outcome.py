@@ -6,9 +6,9 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+from ..runs.lock import LockHeld, TrialLock
+from ..runs.status import State, Status, read_status, write_status
 from .executor import INTERRUPTED, LOCK_HELD, Ended
-from .lock import LockHeld, TrialLock
-from .status import State, Status, read_status, write_status
 from .trial import Trial
 
 OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError", "SIGKILL"})

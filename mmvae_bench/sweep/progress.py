@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..runs.status import Status, read_status
 from .events import Progress, Running
 from .executor import Job
-from .status import Status, read_status
 from .trial import Group, Trial
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TextIO
 
 from ..base.errors import ConfigError, Problem, nearest
+from ..runs.lock import Drivers
+from ..runs.store import RunStore
 from ..specs.grid import load_grid
 from ..specs.trial import TrialSpec
 from .console import watcher
@@ -22,8 +24,6 @@ from .executors import EXECUTORS, make_executor, option_problems
 from .grid import expand
 from .hang import DEFAULT_SECONDS
 from .local import COMMAND
-from .lock import Drivers
-from .store import RunStore
 from .trial import trials_of
 
 RETRY = ("failed",)

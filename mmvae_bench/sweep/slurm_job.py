@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from submitit.helpers import DelayedSubmission
 
+from ..runs.status import ATTEMPT_VARIABLE
 from .executor import INTERRUPTED, Job
 from .remote import Origin, Runner
-from .status import ATTEMPT_VARIABLE
 
 RESTARTS_VARIABLE = "SLURM_RESTART_COUNT"
 

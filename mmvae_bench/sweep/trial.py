@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.canonical import content_hash
+from ..runs.folder import TrialFolder
+from ..runs.status import ATTEMPT_VARIABLE
+from ..runs.store import RunStore
 from ..specs.trial import TrialSpec
 from .executor import Job
-from .folder import TrialFolder
-from .status import ATTEMPT_VARIABLE
-from .store import RunStore
 
 Group = tuple[str, str, str]
 

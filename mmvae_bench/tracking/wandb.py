@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..base.errors import BenchmarkError
+from ..runs.names import SAMPLES_FILE
 from ..specs.overrides import leaves
 from ..specs.trial import TrialSpec
-from ..trial_folder import SAMPLES_FILE
 from .metrics import SCORE_COLUMNS, record_values, score_table, score_values
 
 PROJECT = "mmvae-bench"

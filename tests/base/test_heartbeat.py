@@ -18,10 +18,9 @@ from mmvae_bench.base.heartbeat import beat, heard
 from mmvae_bench.data.cache import build_once
 from mmvae_bench.data.shards.prepare import store_lock
 from mmvae_bench.evaluation.evaluate import evaluate, judge_of
+from mmvae_bench.runs.status import StatusWriter, begin, read_status
 from mmvae_bench.specs.components import backbones, datasets, objectives
 from mmvae_bench.specs.trial import EvaluationSpec, TrainingSpec, TrialSpec
-from mmvae_bench.sweep.status import begin, read_status
-from mmvae_bench.trial_status import StatusWriter
 
 
 @pytest.fixture

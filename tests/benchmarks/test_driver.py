@@ -12,11 +12,11 @@ from pathlib import Path
 import driver as benchmark
 import pytest
 
+from mmvae_bench.runs.store import RunStore
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.sweep.driver import Driver
 from mmvae_bench.sweep.grid import expand
 from mmvae_bench.sweep.local import LocalExecutor, Slot
-from mmvae_bench.sweep.store import RunStore
 from mmvae_bench.sweep.trial import trials_of
 
 from ..sweep.support import StubRun

@@ -17,7 +17,7 @@ from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
 from mmvae_bench.compare.numbers import unpaired_interval
 from mmvae_bench.compare.runs import compare_runs
-from mmvae_bench.evaluation.score import Score
+from mmvae_bench.runs.scores import Score
 
 from ..report.synthetic_runs import scores_of, spec_of, write_trial
 

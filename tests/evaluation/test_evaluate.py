@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Normal
 from mmvae_bench.concepts import compositional_split
 from mmvae_bench.evaluation.evaluate import Evaluation, evaluate, validated_distributions
 from mmvae_bench.evaluation.references import TrainingConcepts
-from mmvae_bench.evaluation.score import Score
+from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.trial import EvaluationSpec
 
 from .fakes import LINES, Collapsed, Fake, LinesData, LinesSpec, Oracle

@@ -12,7 +12,7 @@ import numpy as np
 from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.files import write_json, write_text
 from mmvae_bench.base.statistics import bootstrap_interval
-from mmvae_bench.evaluation.score import Score
+from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.trial import TrialSpec
 
 SKILL = {"telbo": 0.70, "jmvae": 0.66, "bivcca": 0.60}

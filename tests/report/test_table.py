@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from mmvae_bench.base.files import write_json
-from mmvae_bench.evaluation.score import Score
 from mmvae_bench.report.cells import Row
 from mmvae_bench.report.explanations import explain_metrics
 from mmvae_bench.report.layout import caption
 from mmvae_bench.report.notes import Judge, warnings
 from mmvae_bench.report.table import Comparison, Section, compare
 from mmvae_bench.report.trials import read_run
+from mmvae_bench.runs.scores import Score
 
 from .synthetic_runs import spec_of, write_trial
 

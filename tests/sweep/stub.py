@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mmvae_bench.base.files import write_json
-from mmvae_bench.sweep.lock import LockHeld, TrialLock
-from mmvae_bench.sweep.status import Status, begin, write_status
+from mmvae_bench.runs.lock import LockHeld, TrialLock
+from mmvae_bench.runs.status import Status, begin, write_status
 
 
 def note(directory: Path, event: str, **details: Any) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 from mmvae_bench.report.results import write_results
-from mmvae_bench.sweep.lock import is_locked
+from mmvae_bench.runs.lock import is_locked
 
 from .support import StubRun, until
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from mmvae_bench.runs.status import Status, read_status, write_status
 from mmvae_bench.sweep.driver import Driver
 from mmvae_bench.sweep.executor import ExecutorError, Job
 from mmvae_bench.sweep.grid import expand
 from mmvae_bench.sweep.local import LocalExecutor, Slot
-from mmvae_bench.sweep.status import Status, read_status, write_status
 from mmvae_bench.sweep.trial import trials_of
 
 from .support import Recorder, StubRun
@@ -190,7 +190,7 @@ def test_the_process_stays_light(stub: StubRun) -> None:
 
     stub.store()
     code = (
-        "import sys\nfrom mmvae_bench.sweep import run, driver, console, overview\n"
+        "import sys\nfrom mmvae_bench.runs import overview\nfrom mmvae_bench.sweep import run, driver, console\n"
         "import mmvae_bench.cli.run, mmvae_bench.cli.status\nfrom mmvae_bench.specs.grid import load_grid\n"
         f"load_grid({str(stub.root / 'grid.yaml')!r}).trials\n"
         "print([name for name in ('torch', 'pytorch_lightning', 'pandas', 'numpy') if name in sys.modules])"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.runs.folder import TrialFolder
+from mmvae_bench.runs.lock import is_locked
+from mmvae_bench.runs.status import Status, read_status, write_status
 from mmvae_bench.sweep import outcome as outcome_module
-from mmvae_bench.sweep.folder import TrialFolder
 from mmvae_bench.sweep.hang import HangWatch, end_holder
-from mmvae_bench.sweep.lock import is_locked
-from mmvae_bench.sweep.status import Status, read_status, write_status
 
 from .support import StubRun, until
 

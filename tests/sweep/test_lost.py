@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from mmvae_bench.sweep import lock
+from mmvae_bench.runs import lock
+from mmvae_bench.runs.status import Status, write_status
 from mmvae_bench.sweep.driver import MAX_LOSSES
 from mmvae_bench.sweep.executor import Ended, Job
 from mmvae_bench.sweep.grid import expand
 from mmvae_bench.sweep.local import LocalExecutor, Slot
 from mmvae_bench.sweep.outcome import settle
-from mmvae_bench.sweep.status import Status, write_status
 from mmvae_bench.sweep.trial import trials_of
 
 from .cluster import drive_with

@@ -15,7 +15,7 @@ import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
-from mmvae_bench.sweep.lock import is_locked
+from mmvae_bench.runs.lock import is_locked
 from mmvae_bench.sweep.ray_executor import RayExecutor, connect
 from mmvae_bench.sweep.signals import handlers_kept
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.cli import main
-from mmvae_bench.sweep import store as store_module
+from mmvae_bench.runs import store as store_module
+from mmvae_bench.runs.store import RunStore
 from mmvae_bench.sweep.driver import Outcome
 from mmvae_bench.sweep.run import Request, run
-from mmvae_bench.sweep.store import RunStore
 
 from .support import StubRun, no_report
 

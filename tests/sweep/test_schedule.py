@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench.sweep.folder import TrialFolder
+from mmvae_bench.runs.folder import TrialFolder
 from mmvae_bench.sweep.schedule import CostModel, Schedule
 from mmvae_bench.sweep.trial import Trial
 

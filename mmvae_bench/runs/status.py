@@ -11,13 +11,14 @@ from typing import Literal
 
 from ..base.files import read_json, write_json
 from .lock import LockHeld
+from .names import LOG_FILE, STATUS_FILE
 
 State = Literal["pending", "running", "done", "failed", "interrupted"]
 STATES: tuple[State, ...] = ("pending", "running", "done", "failed", "interrupted")
 Phase = Literal["prepare", "train", "evaluate"]
 
-STATUS_FILE = "status.json"
-LOG_FILE = "output.log"
+STATUS_SECONDS = 1.0
+"""At most once in so long a status is written anew."""
 ATTEMPT_VARIABLE = "MMVAE_BENCH_ATTEMPT"
 """Set by a driver for a trial's process: which attempt it means it to be."""
 
@@ -105,3 +106,47 @@ def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
         started=time.time(),
     )
     return write_status(directory, status)
+
+
+class StatusWriter:
+    """Keeps ``status.json`` up to date, at most once in a while."""
+
+    def __init__(self, directory: Path, status: Status) -> None:
+        self.directory, self.status, self.written = directory, status, 0.0
+
+    def training(self, stage: str, step: int, steps: int, rate: float) -> None:
+        """Called at every step of training."""
+        now = time.monotonic()
+        if now - self.written < STATUS_SECONDS:
+            return
+        self.written = now
+        self.status = write_status(
+            self.directory,
+            replace(
+                self.status,
+                phase="train",
+                stage=stage,
+                step=step,
+                steps=steps,
+                steps_per_second=rate or self.status.steps_per_second,
+            ),
+        )
+
+    def beat(self) -> None:
+        """Called when anything else has moved: the time in ``updated`` tells a watcher that the trial does not hang."""
+        now = time.monotonic()
+        if now - self.written >= STATUS_SECONDS:
+            self.written = now
+            self.status = write_status(self.directory, self.status)
+
+    def evaluating(self, steps: int) -> None:
+        """Called when training is done, with all its steps."""
+        self.status = write_status(
+            self.directory, replace(self.status, phase="evaluate", step=steps, steps=steps)
+        )
+
+
+def latest(directory: Path, status: Status) -> Status:
+    """What this process has written last; ``status`` where ``status.json`` is by now another one's."""
+    written = read_status(directory)
+    return written if written.pid == status.pid else status

@@ -12,12 +12,12 @@ import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.files import write_json
-from mmvae_bench.sweep import store as store_module
-from mmvae_bench.sweep.members import read_members
-from mmvae_bench.sweep.status import Status, read_status, write_status
-from mmvae_bench.sweep.store import RunStore, StoreError
+from mmvae_bench.runs import store as store_module
+from mmvae_bench.runs.members import read_members
+from mmvae_bench.runs.status import Status, read_status, write_status
+from mmvae_bench.runs.store import RunStore, StoreError
 
-from .support import StubRun
+from ..sweep.support import StubRun
 
 
 def test_a_key_is_the_hash_of_the_spec_file(stub: StubRun) -> None:

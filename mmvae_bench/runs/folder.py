@@ -1,4 +1,4 @@
-"""One trial's folder: which files it has, and what they say together about how far the trial is."""
+"""One trial's folder: which files it has, the spec in it, and what they say together about how far the trial is."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..base.canonical import canonical_json
+from ..base.errors import ConfigError
 from ..base.files import read_json, write_text
-from .lock import LOCK_FILE, is_locked
+from ..specs.trial import SPEC_VERSION, TrialSpec
+from .lock import is_locked
 from .members import ends_whole, read_members
-from .status import LOG_FILE, STATUS_FILE, Status, read_status
-
-SPEC_FILE = "spec.json"
-EVALUATION_FILE = "evaluation.json"
-RESULT_FILE = "result.json"
+from .names import EVALUATION_FILE, LOCK_FILE, LOG_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE
+from .status import Status, read_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,3 +110,35 @@ class TrialFolder:
         if status.state == "done":
             return replace(status, state="pending", step=0)
         return status
+
+
+def read_trial(directory: Path) -> TrialSpec:
+    """The spec of a trial folder, with the evaluation asked of it.
+
+    Raises:
+        ConfigError: where the folder is no trial's, its files are damaged, or it was made under another version.
+    """
+    path = directory / SPEC_FILE
+    if not path.is_file():
+        raise ConfigError(f"{directory} is not a trial folder: it has no {SPEC_FILE}")
+    plain = read_object(path)
+    if plain.get("version") != SPEC_VERSION:
+        raise ConfigError(
+            f"{directory} was made under spec version {plain.get('version')!r}, this is version {SPEC_VERSION}: "
+            "choose another folder, or use the version of mmvae-bench that made it"
+        )
+    evaluation = directory / EVALUATION_FILE
+    if evaluation.is_file():
+        plain["evaluation"] = read_object(evaluation)
+    return TrialSpec.parse(plain)
+
+
+def read_object(path: Path) -> dict[str, object]:
+    """The JSON object in a file; raises ConfigError where it is damaged."""
+    try:
+        value = read_json(path)
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} is damaged: expected a JSON object")
+    return value

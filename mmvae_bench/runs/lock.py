@@ -10,9 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from ..base.errors import BenchmarkError
+from .names import DRIVERS_FILE, LOCK_FILE
 
-LOCK_FILE = "lock"
-DRIVERS_FILE = "drivers"
 _RETRY_SECONDS = 0.02
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench.sweep.lock import LockHeld, TrialLock, is_locked
-from mmvae_bench.sweep.status import ATTEMPT_VARIABLE, begin, read_status
+from mmvae_bench.runs.lock import LockHeld, TrialLock, is_locked
+from mmvae_bench.runs.status import ATTEMPT_VARIABLE, begin, read_status
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from mmvae_bench.sweep.lock import TrialLock
+from mmvae_bench.runs.lock import TrialLock
 with TrialLock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -20,11 +20,10 @@ from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_text
 from ..specs.trial import SPEC_VERSION
-from .folder import EVALUATION_FILE, SPEC_FILE, TrialFolder
+from .folder import TrialFolder
 from .lock import Drivers, TrialLock
+from .names import EVALUATION_FILE, GRID_FILE, SPEC_FILE, TRIALS_FOLDER
 
-GRID_FILE = "grid.yaml"
-TRIALS_FOLDER = "trials"
 
 
 class StoreError(BenchmarkError):
