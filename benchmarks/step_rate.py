@@ -31,9 +31,8 @@ from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.components import datasets
-from mmvae_bench.specs.grid import load_grid
+from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.sweep.grid import expand
 from mmvae_bench.trial import build_objective
 
 

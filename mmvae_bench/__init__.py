@@ -14,15 +14,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .specs.grid import expand as expand
     from .specs.grid import load_grid as load_grid
-    from .sweep.grid import expand as expand
     from .trial import load as load
     from .trial import run_trial as run_trial
 
     __version__: str
 
 _EXPORTS = {
-    "expand": ".sweep.grid",
+    "expand": ".specs.grid",
     "load": ".trial",
     "load_grid": ".specs.grid",
     "run_trial": ".trial",

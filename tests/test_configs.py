@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -12,14 +13,17 @@ import pytest
 from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.components import ObjectiveSpec, datasets, objectives
-from mmvae_bench.specs.grid import load_grid
+from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.specs.yaml_source import read_yaml
-from mmvae_bench.sweep.grid import expand
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SWEEPS = sorted(CONFIGS.glob("sweep_*.yaml"))
 FILES = sorted(set(CONFIGS.glob("*.yaml")) - set(SWEEPS))
+
+
+KEYS = json.loads((Path(__file__).parent / "specs" / "grid_keys.json").read_text())
+"""The key of every trial of every shipped grid, in order: a finished run is known by them."""
 
 
 def trials(name: str, dataset: str | None = None) -> list[TrialSpec]:
@@ -39,7 +43,7 @@ def test_shipped_sweep(path: Path) -> None:
     """What it optimises is a number that its trials log, of the validation part, and its command is the contract's."""
     import yaml
 
-    from mmvae_bench.specs.sweep_command import TEMPLATE
+    from mmvae_bench.specs.sweeps import TEMPLATE
 
     sweep = yaml.safe_load(path.read_text())
     assert sweep["command"] == list(TEMPLATE)
@@ -48,6 +52,12 @@ def test_shipped_sweep(path: Path) -> None:
     # W&B reads YAML 1.1, this project 1.2: both must see the same.
     assert sweep == read_yaml(path).value
     assert path.read_text().startswith("#"), "a configuration says what it is for"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_keys_of_a_shipped_grid_are_what_they_were(path: Path) -> None:
+    """A changed key would train a finished trial again and orphan its folder: raise SPEC_VERSION where it must be."""
+    assert [trial.key for trial in load_grid(path).trials] == KEYS[path.name]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -9,6 +9,6 @@ import typer
 
 def schema() -> None:
     """Print the JSON schema of the grid file."""
-    from ..specs.json_schema import grid_schema
+    from ..specs.grid import grid_schema
 
     typer.echo(json.dumps(grid_schema(), indent=2))

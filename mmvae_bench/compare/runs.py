@@ -13,8 +13,8 @@ from ..base.errors import BenchmarkError, ConfigError, unknown
 from ..report.facts import origin, questions
 from ..report.grouping import flatten
 from ..report.trials import RunRecord, TrialRecord, read_run
+from ..specs.matching import matching
 from ..specs.trial import TrialSpec
-from ..sweep.grid import matching
 from .numbers import NumberPair, Verdict, number_pairs, scores_by_question
 
 _SHOWN_DIFFERENCES = 6

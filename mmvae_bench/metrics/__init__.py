@@ -5,13 +5,9 @@ The same scores query by query, with their references, are functions in :mod:`mm
 
 from __future__ import annotations
 
-from .compositionality import Compositionality
-from .correctness import Correctness
-from .coverage import Coverage
+from .classes import Compositionality, Correctness, Coverage, JointDivergence, QueryMean
 from .description import DescriptionAccuracy, DescriptionScore
-from .joint_divergence import JointDivergence
 from .likelihood import ELBOTerms, ELBOValues, LogLikelihood, LogLikelihoodValue
-from .query_mean import QueryMean
 
 __all__ = [
     "Compositionality",

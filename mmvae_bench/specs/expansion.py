@@ -10,7 +10,7 @@ from typing import Any
 from ..base.canonical import canonical_json
 from ..base.errors import ConfigError, Location, Problem
 from .base import Spec
-from .conditions import KINDS, Condition, Part, conditions
+from .matching import KINDS, Condition, Part, conditions
 from .trial import EvaluationSpec, TrialSpec
 
 _LIST_OF = {"dataset": "datasets", "backbone": "backbones", "objective": "objectives", "seed": "seeds"}

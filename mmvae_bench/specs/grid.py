@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -10,9 +10,11 @@ from typing import Annotated, Any, Self
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from ..base.errors import ConfigError, Location, Problem
-from .base import Spec, problems_of
-from .components import BackboneField, DatasetField, ObjectiveField
+from .base import ComponentSpec, Spec, problems_of
+from .components import BackboneField, DatasetField, ObjectiveField, backbones, classifiers, datasets, objectives
 from .expansion import Block, expand_blocks
+from .matching import matching
+from .registry import Registry
 from .trial import LARGEST, EvaluationSpec, TrainingSpec, TrialSpec
 from .yaml_source import read_yaml
 
@@ -135,6 +137,21 @@ def load_grid(path: str | Path) -> GridSpec:
     return grid
 
 
+def expand(grid: GridSpec, *, where: Iterable[str] = ()) -> list[TrialSpec]:
+    """The trials of a grid in order: dataset, backbone, objective, training, seed, the last fastest; each once.
+
+    Args:
+        grid: What :func:`mmvae_bench.load_grid` read.
+        where: Conditions such as ``objective=telbo`` or ``dataset.split=comp``. A trial is kept that fulfils all of
+            them; of several for one path, one is enough.
+
+    Raises:
+        ConfigError: where a condition names what the grid does not have, or no trial fulfils them all.
+    """
+    wanted = list(where)
+    return matching(grid.trials, wanted) if wanted else list(grid.trials)
+
+
 def _missing_lists(given: Mapping[str, Any]) -> list[Problem]:
     lacking = [key for key in REQUIRED if given.get(key) is None]
     includes = given.get("include") or ()
@@ -146,3 +163,38 @@ def _missing_lists(given: Mapping[str, Any]) -> list[Problem]:
         for key in lacking
         if isinstance(include, Mapping) and include.get(key) is None
     ]
+
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def grid_schema() -> dict[str, Any]:
+    """What a grid file can say, with everything that is registered now; without parts of a package that is broken."""
+    schema = GridSpec.model_json_schema(by_alias=True)
+    definitions: dict[str, Any] = schema["$defs"]
+    registries: tuple[Registry[Any], ...] = (datasets, backbones, objectives, classifiers)
+    for registry in registries:
+        names, _ = registry.usable()
+        for name in names:
+            definitions |= _component(f"{registry.kind}.{name}", registry.get(name))
+        # A part is written as its bare name, or as a mapping with the name.
+        definitions[registry.base.__name__] = {
+            "anyOf": [{"enum": names}, *({"$ref": f"#/$defs/{registry.kind}.{name}"} for name in names)]
+        }
+    for owner in (schema, definitions["IncludeSpec"]):
+        owner["properties"]["training"] = _one_or_more(owner["properties"]["training"])
+    return {"$schema": DIALECT, **schema}
+
+
+def _component(key: str, spec: type[ComponentSpec]) -> dict[str, Any]:
+    """The definition, under ``key``, of a part's mapping, which must say its name; and those that it refers to."""
+    own = spec.model_json_schema(by_alias=True)
+    definitions: dict[str, Any] = own.pop("$defs", {})
+    own["required"] = sorted({"name", *own.get("required", ())})
+    return {**definitions, key: own}
+
+
+def _one_or_more(training: dict[str, Any]) -> dict[str, Any]:
+    keys = ("default", "description")
+    described: dict[str, Any] = {key: training.pop(key) for key in keys if key in training}
+    return {**described, "anyOf": [{"$ref": "#/$defs/TrainingSpec"}, training]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,8 +10,36 @@ from pydantic import Field, model_validator
 from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem
 from .base import Spec
-from .components import BackboneField, ClassifierField, DatasetField, ObjectiveField
-from .views import view_problems
+from .components import (
+    BackboneField,
+    BackboneSpec,
+    ClassifierField,
+    DatasetField,
+    DatasetSpec,
+    ObjectiveField,
+    ObjectiveSpec,
+    backbones,
+)
+
+COMPOSITIONAL = "comp"
+
+
+def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: ObjectiveSpec) -> Iterator[Problem]:
+    """What stands against learning from a dataset in its view: the networks, the loss, or the split."""
+    captions = dataset.texts()
+    if captions is None:
+        return
+    if "text" not in backbone.views:
+        able = tuple(name for name in backbones.names() if "text" in backbones.get(name).views)
+        message = f"backbone {backbone.name} has no networks of texts, which view text of {dataset.name} needs"
+        yield Problem(message, ("backbone", "name"), repr(backbone.name), able)
+    if objective.text_obstacle is not None:
+        message = f"{objective.name} cannot take y as a text: {objective.text_obstacle}"
+        yield Problem(message, ("dataset", "view"), "text", ("attributes",), "attributes")
+    if dataset.split == COMPOSITIONAL and len(captions.schema) not in captions.levels:
+        message = f"split comp asks for full concepts, and captions of {dataset.name} do not say what is absent"
+        yield Problem(f"{message}: choose another split, or view attributes", ("dataset", "split"), repr(dataset.split))
+
 
 SPEC_VERSION: Final = 1
 """Raised when the meaning of a spec changes; a folder made under another version is refused."""

@@ -14,14 +14,13 @@ from typing import TextIO
 from ..base.errors import ConfigError, Problem, nearest
 from ..runs.lock import Drivers
 from ..runs.store import RunStore
-from ..specs.grid import load_grid
+from ..specs.grid import expand, load_grid
 from ..specs.trial import TrialSpec
 from .console import watcher
 from .driver import Driver, Outcome
 from .events import Event, Observer
 from .executor import Executor
 from .executors import EXECUTORS, make_executor, option_problems
-from .grid import expand
 from .hang import DEFAULT_SECONDS
 from .local import COMMAND
 from .trial import trials_of

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from ..base.errors import ConfigError, Problem
-from ..specs.sweep_file import SweepFile, load_sweep
+from ..specs.sweeps import SweepFile, load_sweep
 from ..specs.trial import TrialSpec
 from .run import Plan, Request
 

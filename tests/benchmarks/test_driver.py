@@ -13,9 +13,8 @@ import driver as benchmark
 import pytest
 
 from mmvae_bench.runs.store import RunStore
-from mmvae_bench.specs.grid import load_grid
+from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.sweep.driver import Driver
-from mmvae_bench.sweep.grid import expand
 from mmvae_bench.sweep.local import LocalExecutor, Slot
 from mmvae_bench.sweep.trial import trials_of
 

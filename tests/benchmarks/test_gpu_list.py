@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from step_rate import parser
 
-from mmvae_bench.specs.grid import load_grid
-from mmvae_bench.sweep.grid import expand
+from mmvae_bench.specs.grid import expand, load_grid
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "benchmarks" / "GPU.md").read_text()

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import step_rate
 
-from mmvae_bench.specs.grid import load_grid
-from mmvae_bench.sweep.grid import expand
+from mmvae_bench.specs.grid import expand, load_grid
 
 PAPER = Path(__file__).parents[2] / "configs" / "paper.yaml"
 

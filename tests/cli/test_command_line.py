@@ -128,7 +128,7 @@ def test_an_interrupt_in_a_command_ends_with_130(monkeypatch: pytest.MonkeyPatch
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mmvae_bench.specs.json_schema.grid_schema", interrupted)
+    monkeypatch.setattr("mmvae_bench.specs.grid.grid_schema", interrupted)
     assert cli.main(["schema"]) == 130
 
 

@@ -12,8 +12,7 @@ import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives
-from mmvae_bench.specs.grid import GridSpec
-from mmvae_bench.specs.json_schema import grid_schema
+from mmvae_bench.specs.grid import GridSpec, grid_schema
 from mmvae_bench.specs.yaml_source import read_yaml
 
 FOLDER = Path(__file__).parents[2] / "configs"

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mmvae_bench.runs.store import RunStore
-from mmvae_bench.specs.grid import GridSpec, load_grid
+from mmvae_bench.specs.grid import GridSpec, expand, load_grid
 from mmvae_bench.sweep.driver import Driver, Outcome
 from mmvae_bench.sweep.events import Event, Progress
-from mmvae_bench.sweep.grid import expand
 from mmvae_bench.sweep.local import LocalExecutor, Slot
 from mmvae_bench.sweep.trial import trials_of
 

@@ -120,8 +120,8 @@ def test_ends_are_described(returncode: int, kind: str) -> None:
 
 
 def test_trials_are_told_their_device(stub: StubRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmvae_bench.specs.grid import expand
     from mmvae_bench.sweep.driver import Driver
-    from mmvae_bench.sweep.grid import expand
     from mmvae_bench.sweep.trial import trials_of
 
     from .support import Recorder

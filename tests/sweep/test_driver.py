@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from mmvae_bench.runs.status import Status, read_status, write_status
+from mmvae_bench.specs.grid import expand
 from mmvae_bench.sweep.driver import Driver
 from mmvae_bench.sweep.executor import ExecutorError, Job
-from mmvae_bench.sweep.grid import expand
 from mmvae_bench.sweep.local import LocalExecutor, Slot
 from mmvae_bench.sweep.trial import trials_of
 

@@ -12,9 +12,9 @@ import pytest
 
 from mmvae_bench.runs import lock
 from mmvae_bench.runs.status import Status, write_status
+from mmvae_bench.specs.grid import expand
 from mmvae_bench.sweep.driver import MAX_LOSSES
 from mmvae_bench.sweep.executor import Ended, Job
-from mmvae_bench.sweep.grid import expand
 from mmvae_bench.sweep.local import LocalExecutor, Slot
 from mmvae_bench.sweep.outcome import settle
 from mmvae_bench.sweep.trial import trials_of

@@ -10,7 +10,7 @@ import pytest
 
 from mmvae_bench.cli import main
 from mmvae_bench.specs.grid import load_grid
-from mmvae_bench.specs.sweep_file import load_sweep
+from mmvae_bench.specs.sweeps import load_sweep
 from mmvae_bench.sweep.run import run
 from mmvae_bench.sweep.wandb_file import SweepRequest
 

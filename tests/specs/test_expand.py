@@ -6,8 +6,7 @@ import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.components import objectives
-from mmvae_bench.specs.grid import GridSpec
-from mmvae_bench.sweep.grid import expand
+from mmvae_bench.specs.grid import GridSpec, expand
 
 
 @pytest.fixture(scope="module")

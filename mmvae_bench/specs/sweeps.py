@@ -1,0 +1,507 @@
+"""The W&B sweep file, read without a server: its command, its parameters, its trials under ``grid`` and ``random``.
+
+A trial is what an agent would train for the same parameters: the settings of ``command``, then the parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from itertools import count as count_from
+from itertools import islice, product
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from ..base.errors import ConfigError, Location, Problem, nearest, unknown
+from ..base.seeds import derive_seed
+from .overrides import Path as Keys
+from .overrides import apply_settings, leaves, parse_assignment
+from .trial import TrialSpec
+from .yaml_source import YamlDocument, read_yaml
+
+TEMPLATE = ("${env}", "mmvae-bench", "train", "--wandb", "--set-json", "${args_json}")
+"""The plain command: a trial whose every setting is a parameter."""
+_STARTS = (("mmvae-bench",), ("${interpreter}", "-m", "mmvae_bench"), ("python", "-m", "mmvae_bench"))
+
+
+@dataclass(frozen=True)
+class SweepCommand:
+    """What a command gives to every trial.
+
+    Attributes:
+        spec: File with the settings that no parameter varies (``--spec``).
+        assignments: Single settings (``--set``).
+    """
+
+    spec: str | None = None
+    assignments: tuple[str, ...] = ()
+
+
+def read_command(given: object) -> SweepCommand:
+    """Reads the list of words that stands under ``command``; None is the plain command.
+
+    Raises:
+        ConfigError: where it is not ``mmvae-bench train`` with ``--set-json ${args_json}``, or has a word whose effect
+            a sweep without a server would not have. Located below ``command``.
+    """
+    if given is None:
+        return SweepCommand()
+    if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
+        raise ConfigError([Problem(f"expected a list of words, such as {_shown(TEMPLATE)}", (), repr(given)[:120])])
+    words = [word for word in given if word not in ("${env}", "/usr/bin/env")]
+    start = next((start for start in _STARTS if tuple(words[: len(start)]) == start), None)
+    if start is None or words[len(start) : len(start) + 1] != ["train"]:
+        raise ConfigError([Problem(f"expected mmvae-bench train, as in {_shown(TEMPLATE)}", (), _shown(given))])
+    rest, spec, assignments, has_parameters = words[len(start) + 1 :], None, [], False
+    problems: list[Problem] = []
+    while rest:
+        word, following, rest = rest[0], rest[1:2], rest[1:]
+        if word == "--wandb":
+            continue
+        if word in ("--set-json", "--spec", "--set") and following:
+            rest = rest[1:]
+            if word == "--set-json":
+                has_parameters |= following == ["${args_json}"]
+            elif word == "--spec":
+                spec = following[0]
+            else:
+                assignments.append(following[0])
+        if word not in ("--set-json", "--spec", "--set") or (word == "--set-json" and following != ["${args_json}"]):
+            message = "without a server only --wandb, --spec FILE, --set KEY=VALUE and --set-json ${args_json} count"
+            problems.append(Problem(message, (given.index(word),), repr(word)))
+    if not has_parameters and not problems:
+        problems.append(
+            Problem("the parameters do not reach the trial: add --set-json ${args_json}", (), _shown(given))
+        )
+    if problems:
+        raise ConfigError(problems)
+    return SweepCommand(spec, tuple(assignments))
+
+
+def _shown(words: Sequence[str]) -> str:
+    return f"[{', '.join(words)}]"
+
+
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "constant": ("value",),
+    "categorical": ("values",),
+    "int_uniform": ("min", "max"),
+    "uniform": ("min", "max"),
+    "q_uniform": ("min", "max", "q"),
+    "log_uniform_values": ("min", "max"),
+}
+"""The distributions that can be drawn here, with their keys; ``q`` is 1 unless given."""
+COUNTABLE = ("constant", "categorical", "int_uniform", "q_uniform")
+"""Those that a grid can go through."""
+ELSEWHERE = "probabilities", "mu", "sigma"
+"""Keys that only distributions of W&B's server have."""
+
+Choice = tuple[Any, Location]
+"""A value, and what stands for it in the file."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter with its distribution.
+
+    Attributes:
+        keys: Its path in a trial's spec.
+        place: Its path in the file, below ``parameters``: the names as they stand there.
+        location: Where in the file it stands.
+        distribution: One of ``ARGUMENTS``.
+        values: Of a constant or a categorical one.
+        low: Smallest value.
+        high: Largest value.
+        q: Step of q_uniform.
+    """
+
+    keys: Keys
+    place: Keys
+    location: Location
+    distribution: str
+    values: tuple[Any, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    q: float = 1.0
+
+    @property
+    def is_countable(self) -> bool:
+        """Whether a grid can go through it."""
+        return self.distribution in COUNTABLE
+
+    def __len__(self) -> int:
+        """How many values a countable one has."""
+        if self.distribution in ("constant", "categorical"):
+            return len(self.values)
+        first, last = self._steps()
+        return last - first + 1
+
+    def every(self, *, at_most: int | None = None) -> list[Choice]:
+        """The values of a countable one, in order: all, or the first ones."""
+        if self.distribution in ("constant", "categorical"):
+            return self.ends()[:at_most]
+        first, last = self._steps()
+        return [(self._step(k), self.location) for k in range(first, last + 1)[:at_most]]
+
+    def ends(self) -> list[Choice]:
+        """The values that tell whether all can be asked for: each of a list, both ends of a range."""
+        if self.distribution == "constant":
+            return [(self.values[0], (*self.location, "value"))]
+        if self.distribution == "categorical":
+            return [(value, (*self.location, "values", index)) for index, value in enumerate(self.values)]
+        low, high = (self._step(k) for k in self._steps()) if self.is_countable else (self.low, self.high)
+        return [(low, (*self.location, "min")), (high, (*self.location, "max"))]
+
+    def draw(self, index: int) -> Choice:
+        """The value of draw ``index`` (from 0): a function of the parameter's path and the index alone.
+
+        So that more draws begin with the same ones, and another parameter changes no value of this one.
+        """
+        u = Random(derive_seed("sweep", parameter=list(self.keys), index=index)).random()
+        if self.distribution in ("constant", "categorical"):
+            choices = self.ends()
+            return choices[int(u * len(choices))]
+        if self.distribution == "int_uniform":
+            return int(self.low) + int(u * (int(self.high) - int(self.low) + 1)), self.location
+        if self.distribution == "log_uniform_values":
+            value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
+            return min(max(value, self.low), self.high), self.location
+        value = self.low + u * (self.high - self.low)
+        if self.distribution == "uniform":
+            return value, self.location
+        first, last = self._steps()
+        k = int((Decimal(repr(value)) / Decimal(repr(self.q))).to_integral_value(ROUND_HALF_EVEN))
+        return self._step(min(max(k, first), last)), self.location
+
+    def _steps(self) -> tuple[int, int]:
+        """The first and the last multiple of the step inside of the range."""
+        if self.distribution == "int_uniform":
+            return int(self.low), int(self.high)
+        # As decimals: 0.3 / 0.1 is 3, which it is not in binary.
+        low, high, q = (Decimal(repr(number)) for number in (self.low, self.high, self.q))
+        return int((low / q).to_integral_value(ROUND_CEILING)), int((high / q).to_integral_value(ROUND_FLOOR))
+
+    def _step(self, k: int) -> float | int:
+        if self.distribution == "int_uniform":
+            return k
+        if isinstance(self.q, int):
+            return k * self.q
+        return float(k * Decimal(repr(self.q)))
+
+
+def read_parameters(given: Mapping[str, Any]) -> tuple[list[Parameter], list[Problem]]:
+    """The parameters of a sweep file, nested ones in place, and everything that is wrong with them."""
+    parameters: list[Parameter] = []
+    problems: list[Problem] = []
+    _read_all(given, (), (), ("parameters",), parameters, problems)
+    taken: set[Keys] = set()
+    for parameter in parameters:
+        if parameter.keys in taken:
+            problems.append(Problem("given twice, nested and with dots", parameter.location))
+        taken.add(parameter.keys)
+    return parameters, problems
+
+
+def _read_all(
+    given: Mapping[str, Any],
+    keys: Keys,
+    place: Keys,
+    location: Location,
+    parameters: list[Parameter],
+    problems: list[Problem],
+) -> None:
+    for name, value in given.items():
+        here, path, where = (*location, name), keys + tuple(name.split(".")), (*place, name)
+        if not all(path):
+            problems.append(Problem("expected keys with dots between, such as training.steps", here, repr(name)))
+        elif not isinstance(value, Mapping) or not value:
+            message = "expected a mapping, such as {value: 1} or {values: [1, 2]}"
+            problems.append(Problem(message, here, repr(value)[:120]))
+        elif "parameters" in value:
+            inner, others = value["parameters"], sorted(set(value) - {"parameters"})
+            problems += [Problem("has no meaning beside nested parameters", (*here, key)) for key in others]
+            if isinstance(inner, Mapping) and inner:
+                _read_all(inner, path, where, (*here, "parameters"), parameters, problems)
+            else:
+                problems.append(Problem("expected a mapping of parameters", (*here, "parameters"), repr(inner)[:120]))
+        else:
+            read = _read(value, path, where, here)
+            if isinstance(read, Parameter):
+                parameters.append(read)
+            else:
+                problems += read
+
+
+def _read(given: Mapping[str, Any], keys: Keys, place: Keys, location: Location) -> Parameter | list[Problem]:
+    distribution = given.get("distribution") or _inferred(given)
+    if distribution is None:
+        message = "says nothing to draw from: give value, values, or min and max"
+        near = nearest(next(iter(given)), ("value", "values", "min", "max", "distribution", "parameters"))
+        return [Problem(message, location, repr(dict(given))[:120], near=near)]
+    if not isinstance(distribution, str) or distribution not in ARGUMENTS:
+        names = tuple(ARGUMENTS)
+        message = f"distribution {distribution!r} is not drawn without W&B's server"
+        return [Problem(message, (*location, "distribution"), choices=names, near=nearest(distribution, names))]
+    allowed = ARGUMENTS[distribution]
+    problems = []
+    for key in given:
+        if key in ELSEWHERE:
+            message = f"{key!r} is not drawn from without W&B's server"
+            problems.append(Problem(message, (*location, key), choices=("distribution", *allowed)))
+        elif key not in (*allowed, "distribution"):
+            message = f"unknown key {key!r} of distribution {distribution}"
+            problems.append(Problem(message, (*location, key), None, ("distribution", *allowed), nearest(key, allowed)))
+    missing = [key for key in allowed if key != "q" and key not in given]
+    problems += [Problem(f"distribution {distribution} needs {key!r}", location) for key in missing]
+    if problems:
+        return problems
+    if distribution == "constant":
+        return Parameter(keys, place, location, distribution, (given["value"],))
+    if distribution == "categorical":
+        values = given["values"]
+        if not isinstance(values, list) or not values:
+            message = "expected a list of at least one value"
+            return [Problem(message, (*location, "values"), repr(values)[:120])]
+        return Parameter(keys, place, location, distribution, tuple(values))
+    return _range(given, Parameter(keys, place, location, distribution))
+
+
+def _range(given: Mapping[str, Any], empty: Parameter) -> Parameter | list[Problem]:
+    whole = empty.distribution == "int_uniform"
+    numbers = {"min": given["min"], "max": given["max"], "q": given.get("q", 1)}
+    wanted = "a whole number" if whole else "a number"
+    problems = [
+        Problem(f"expected {wanted}", (*empty.location, key), repr(value)[:120])
+        for key, value in numbers.items()
+        if isinstance(value, bool)
+        or not isinstance(value, int if whole else int | float)
+        or not math.isfinite(value)
+        or (key == "q" and value <= 0)
+    ]
+    if problems:
+        return problems
+    low, high = numbers["min"], numbers["max"]
+    if low > high:
+        return [Problem("smaller than min", (*empty.location, "max"), f"{high} (min is {low})")]
+    if empty.distribution == "log_uniform_values" and low <= 0:
+        return [Problem("a logarithm needs a number above 0", (*empty.location, "min"), repr(low))]
+    found = Parameter(empty.keys, empty.place, empty.location, empty.distribution, (), low, high, numbers["q"])
+    if found.is_countable and len(found) < 1:
+        return [Problem("no multiple of q lies between min and max", empty.location, repr(dict(given)))]
+    return found
+
+
+def _inferred(given: Mapping[str, Any]) -> str | None:
+    """The distribution that W&B takes where none is named."""
+    if "value" in given:
+        return "constant"
+    if "values" in given:
+        return "categorical"
+    if "min" in given or "max" in given:
+        ends = [given[key] for key in ("min", "max") if key in given]
+        return "int_uniform" if all(isinstance(end, int) for end in ends) else "uniform"
+    return None
+
+
+def size_of(parameters: Sequence[Parameter]) -> int:
+    """How many combinations a grid of countable parameters has."""
+    return math.prod(len(parameter) for parameter in parameters)
+
+
+KEYS = (
+    "program", "entity", "project", "name", "description", "method", "metric", "parameters", "early_terminate",
+    "command", "run_cap",
+)  # fmt: skip
+"""What a sweep file has at its top."""
+METHODS = ("grid", "random")
+"""The methods that need no server."""
+MAX_TRIALS = 100_000
+"""A grid of more trials is refused, unless run_cap or --count take the first ones."""
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """A sweep file, expanded.
+
+    Attributes:
+        text: Of the file.
+        method: grid or random.
+        trials: Each once, in the order of the grid or of the draws.
+        num_drawn: How many combinations were taken; more than there are trials where draws are equal.
+    """
+
+    text: str
+    method: str
+    trials: tuple[TrialSpec, ...]
+    num_drawn: int
+
+
+def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
+    """Reads and checks a sweep file, and gives its trials.
+
+    Draw ``i`` depends on ``i`` and on the parameter alone, so that a larger count begins with the trials of a smaller.
+
+    Args:
+        path: The file.
+        count: At most so many combinations; None: as ``run_cap`` says.
+
+    Raises:
+        ConfigError: with every problem of the file at once, each with its line.
+    """
+    document = read_yaml(path)
+    given = document.value
+    if not isinstance(given, Mapping):
+        message = "expected a sweep: a mapping with method, parameters and command"
+        raise document.error([] if document.problems else [Problem(message, (), repr(given)[:120])])
+    problems = _top_problems(given)
+    parameters, found = _parameters(given)
+    problems += found
+    base = None
+    try:
+        base = _Base.of(read_command(given.get("command")))
+    except ConfigError as error:
+        problems += (replace(problem, location=("command", *problem.location)) for problem in error.problems)
+    method, cap = given.get("method"), count if count is not None else given.get("run_cap")
+    problems += _method_problems(method, parameters, cap)
+    if base is not None and parameters:
+        # A parameter that could not be read is missing to the others: that is the same problem.
+        unread = bool(found)
+        _, found = _trials(base, parameters, _ends(parameters))
+        problems += (each for each in found if not (unread and each.message.startswith("required key")))
+    if problems or document.problems or base is None:
+        raise document.error(list(dict.fromkeys(problems)))
+    combinations = _grid(parameters, cap) if method == "grid" else _draws(parameters)
+    taken = list(islice(combinations, cap))
+    trials, found = _trials(base, parameters, taken)
+    if found:
+        raise document.error(found)
+    return SweepFile(path.read_text(), str(method), trials, len(taken))
+
+
+@dataclass(frozen=True)
+class _Base:
+    """The settings that no parameter varies."""
+
+    document: YamlDocument
+    settings: Sequence[tuple[tuple[str, ...], Any]]
+
+    @classmethod
+    def of(cls, command: SweepCommand) -> _Base:
+        document = YamlDocument({}, "") if command.spec is None else read_yaml(Path(command.spec))
+        if not isinstance(document.value, Mapping) or document.problems:
+            raise document.error([] if document.problems else [Problem("expected a mapping of keys to values")])
+        return cls(document, [parse_assignment(text) for text in command.assignments])
+
+    def trial(self, parameters: Sequence[Parameter], choices: Sequence[Choice]) -> TrialSpec:
+        """What an agent would train: the parameters as ``--set-json``, then ``--set``, then the parameters again."""
+        arguments: dict[str, Any] = {}
+        for parameter, (value, _) in zip(parameters, choices, strict=True):
+            inner = arguments
+            for name in parameter.place[:-1]:
+                inner = inner.setdefault(name, {})
+            inner[parameter.place[-1]] = value
+        said = {tuple(key.split(".")): value for key, value in arguments.items()} | dict(self.settings)
+        return TrialSpec.parse(apply_settings(apply_settings(self.document.value, said.items()), leaves(arguments)))
+
+    def located(
+        self, problems: Iterable[Problem], parameters: Sequence[Parameter], choices: Sequence[Choice]
+    ) -> Iterator[Problem]:
+        """The problems of a trial, each where the sweep file has the parameter that made it."""
+        for problem in problems:
+            keys = problem.location
+            of = [i for i, parameter in enumerate(parameters) if keys[: len(parameter.keys)] == parameter.keys]
+            of += [i for i, parameter in enumerate(parameters) if parameter.keys[: len(keys)] == keys and keys]
+            if of:
+                parameter, (value, location) = parameters[of[0]], choices[of[0]]
+                # That a key is unknown holds for all of its values.
+                is_key = problem.message.startswith(("unknown key", "required key"))
+                shown = problem.value if problem.value is not None or is_key else repr(value)[:120]
+                yield replace(problem, location=parameter.location if is_key else location, value=shown)
+            elif self.document.source:
+                yield replace(problem, message=f"{problem.message} (in {self.document.source})", location=keys)
+            else:
+                yield replace(problem, location=("parameters", *keys))
+
+
+def _trials(
+    base: _Base, parameters: Sequence[Parameter], combinations: Iterable[Sequence[Choice]]
+) -> tuple[tuple[TrialSpec, ...], list[Problem]]:
+    """The trials of combinations, each once, and everything that is wrong with some."""
+    trials: dict[str, TrialSpec] = {}
+    problems: dict[Problem, None] = {}
+    for choices in combinations:
+        try:
+            trial = base.trial(parameters, choices)
+        except ConfigError as error:
+            problems |= dict.fromkeys(base.located(error.problems, parameters, choices))
+        else:
+            trials.setdefault(trial.key, trial)
+    return tuple(trials.values()), list(problems)
+
+
+def _ends(parameters: Sequence[Parameter]) -> Iterator[tuple[Choice, ...]]:
+    """Each value and each end of a range once, beside the first one of the other parameters."""
+    first = tuple(parameter.ends()[0] for parameter in parameters)
+    yield first
+    for index, parameter in enumerate(parameters):
+        for choice in parameter.ends()[1:]:
+            yield (*first[:index], choice, *first[index + 1 :])
+
+
+def _grid(parameters: Sequence[Parameter], cap: int | None) -> Iterator[tuple[Choice, ...]]:
+    """Every combination, in the order of the file, the last parameter fastest; at least the first ``cap`` of them."""
+    return product(*(parameter.every(at_most=cap) for parameter in parameters))
+
+
+def _draws(parameters: Sequence[Parameter]) -> Iterator[tuple[Choice, ...]]:
+    """Combination 0, 1, 2, ... without end."""
+    return (tuple(parameter.draw(index) for parameter in parameters) for index in count_from(0))
+
+
+def _parameters(given: Mapping[str, Any]) -> tuple[list[Parameter], list[Problem]]:
+    if "parameters" not in given:
+        return [], [Problem("required key 'parameters' is missing", ("parameters",))]
+    parameters = given["parameters"]
+    if not isinstance(parameters, Mapping) or not parameters:
+        return [], [Problem("expected a mapping of parameters", ("parameters",), repr(parameters)[:120])]
+    return read_parameters(parameters)
+
+
+def _top_problems(given: Mapping[str, Any]) -> list[Problem]:
+    problems = [
+        Problem(f"unknown key {key!r} of a sweep", (key,), None, KEYS, nearest(key, KEYS))
+        for key in given
+        if key not in KEYS
+    ]
+    if "early_terminate" in given:
+        message = "early_terminate needs W&B's server, which compares running trials: leave it out"
+        problems.append(Problem(message, ("early_terminate",), repr(given["early_terminate"])[:120]))
+    cap = given.get("run_cap")
+    if "run_cap" in given and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
+        problems.append(Problem("expected a whole number above 0", ("run_cap",), repr(cap)[:120]))
+    return problems
+
+
+def _method_problems(method: object, parameters: Sequence[Parameter], cap: object) -> list[Problem]:
+    if method is None:
+        return [Problem("required key 'method' is missing", ("method",), choices=METHODS)]
+    if method == "bayes":
+        message = "method bayes needs W&B's server, which proposes the next trial from the scores so far: "
+        message += "`wandb sweep FILE`, then `wandb agent SWEEP`"
+        return [Problem(message, ("method",), repr(method), METHODS)]
+    if method not in METHODS:
+        return [unknown("method", method, METHODS, ("method",))]
+    if method == "random":
+        message = "method random goes on for ever: say how many trials, with run_cap in the file or --count"
+        return [Problem(message, ("method",), repr(method))] if cap is None else []
+    endless = [parameter for parameter in parameters if not parameter.is_countable]
+    message = "method grid goes through values: list some, or take method random"
+    problems = [Problem(message, (*each.location, "distribution"), each.distribution, COUNTABLE) for each in endless]
+    size = 0 if endless else size_of(parameters)
+    if size > MAX_TRIALS and (not isinstance(cap, int) or cap > MAX_TRIALS):
+        message = f"{size:,} combinations, and more than {MAX_TRIALS:,} are not listed: take fewer values, or --count"
+        problems.append(Problem(message, ("parameters",)))
+    return problems
