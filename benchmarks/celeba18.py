@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from mmvae_bench.data.celeba18 import CelebA18DataModule
-from mmvae_bench.specs.datasets.celeba18 import NAMES, CelebA18Spec
+from mmvae_bench.specs.built_in.datasets import CELEBA18_NAMES, CelebA18Spec
 from mmvae_bench.worlds.faces.recipe import DrawnFaces
 
 FLOORS = {"drawn": 1_000, "celeba": 2_000}
@@ -82,7 +82,7 @@ def read(num_train: int, num_test: int, epochs: int) -> dict[str, object]:
         "mean_accuracy": round(float(accuracy.mean()), 4),
         "attributes": {
             name: {"accuracy": round(float(found), 4), "majority": round(float(most), 4), "ok": bool(found >= floor)}
-            for name, found, most, floor in zip(NAMES, accuracy, majority, needed, strict=True)
+            for name, found, most, floor in zip(CELEBA18_NAMES, accuracy, majority, needed, strict=True)
         },
         "ok": bool(accuracy.mean() >= 0.96 and (accuracy >= needed).all()),
     }
@@ -94,7 +94,7 @@ def small_network() -> nn.Module:
     layers: list[nn.Module] = []
     for channels, wider, stride in ((3, 16, 2), (16, 32, 2), (32, 64, 2), (64, 64, 1)):
         layers += [nn.Conv2d(channels, wider, 3, stride, 1, bias=False), nn.BatchNorm2d(wider), nn.ReLU()]
-    layers += [nn.Flatten(), nn.Dropout(0.1), nn.Linear(64 * 64, 96), nn.ReLU(), nn.Linear(96, len(NAMES))]
+    layers += [nn.Flatten(), nn.Dropout(0.1), nn.Linear(64 * 64, 96), nn.ReLU(), nn.Linear(96, len(CELEBA18_NAMES))]
     return nn.Sequential(*layers)
 
 

@@ -26,9 +26,9 @@ import torch
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.evaluation import classifier_training
 from mmvae_bench.evaluation.classifier import IMAGES_AT_ONCE
-from mmvae_bench.specs.classifiers.conv import TrainedClassifierSpec
+from mmvae_bench.specs.built_in.classifiers import TrainedClassifierSpec
+from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA
 from mmvae_bench.specs.components import classifiers, datasets
-from mmvae_bench.specs.datasets.mnist_a import SCHEMA
 
 
 def classifier_spec(value: object) -> TrainedClassifierSpec:
@@ -53,9 +53,9 @@ def seconds_each(work: Callable[[], object], seconds: float) -> float:
 def speed(name: str, canvas: int, seconds: float) -> dict[str, Any]:
     """Steps as they are trained and images as they are classified, on sparse random images."""
     spec = classifier_spec(name)
-    network = spec.build(schema=SCHEMA, image_shape=(1, canvas, canvas)).to(memory_format=torch.channels_last)
+    network = spec.build(schema=MNIST_A_SCHEMA, image_shape=(1, canvas, canvas)).to(memory_format=torch.channels_last)
     images = (torch.rand(spec.batch_size, 1, canvas, canvas) > 0.95).float()
-    concepts = torch.stack([torch.randint(size, (spec.batch_size,)) for size in SCHEMA.sizes], 1)
+    concepts = torch.stack([torch.randint(size, (spec.batch_size,)) for size in MNIST_A_SCHEMA.sizes], 1)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:

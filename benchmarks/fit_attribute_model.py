@@ -18,7 +18,7 @@ from scipy.optimize import minimize
 
 from mmvae_bench.base.files import write_text
 from mmvae_bench.data.sources.celeba_rows import ATTRIBUTES, read_rows
-from mmvae_bench.specs.datasets.celeba18 import SCHEMA
+from mmvae_bench.specs.built_in.datasets import CELEBA18_SCHEMA
 from mmvae_bench.worlds.attribute_model import PairwiseModel, above_diagonal
 
 DECIMALS = 5
@@ -60,7 +60,7 @@ def distance(model: PairwiseModel, rows: np.ndarray) -> dict[str, float]:
     states = (rows.astype(np.int64) << np.arange(rows.shape[1])).sum(1)
     empirical = np.bincount(states, minlength=2 ** rows.shape[1]) / len(rows)
     seen, probabilities = empirical > 0, model.probabilities()
-    bald, male = SCHEMA.names.index("Bald"), SCHEMA.names.index("Male")
+    bald, male = CELEBA18_SCHEMA.names.index("Bald"), CELEBA18_SCHEMA.names.index("Male")
     off_diagonal = ~np.eye(len(target), dtype=bool)
     independent = PairwiseModel(np.log(target.diagonal() / (1 - target.diagonal())), np.zeros_like(target))
     divergence = [
@@ -88,11 +88,11 @@ def main() -> int:
     training = rows.concepts[rows.partition == 0]
     frequencies = training.T.astype(float) @ training / len(training)
     fitted = fit(frequencies)
-    pairs = np.triu_indices(len(SCHEMA), 1)
+    pairs = np.triu_indices(len(CELEBA18_SCHEMA), 1)
     biases, couplings = fitted.biases.round(DECIMALS), fitted.couplings[pairs].round(DECIMALS)
-    rounded = PairwiseModel(biases, above_diagonal(couplings.tolist(), len(SCHEMA)))
+    rounded = PairwiseModel(biases, above_diagonal(couplings.tolist(), len(CELEBA18_SCHEMA)))
     record = {
-        "attributes": list(SCHEMA.names),
+        "attributes": list(CELEBA18_SCHEMA.names),
         "fitted_to": {"rows": len(training), "partition": "train", "md5": ATTRIBUTES.md5},
         "distance": {key: float(f"{value:.3g}") for key, value in distance(rounded, training).items()},
         "biases": biases.tolist(),

@@ -18,7 +18,7 @@ import torch
 
 from mmvae_bench.data.mnist_a_images import CHUNK, MnistAImages
 from mmvae_bench.data.sources import digit_source
-from mmvae_bench.specs.datasets.mnist_a import MnistASpec
+from mmvae_bench.specs.built_in.datasets import MnistASpec
 
 FLOOR = 3_500
 

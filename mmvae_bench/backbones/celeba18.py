@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..distributions.pixels import IMAGE_LIKELIHOODS
-from ..specs.backbones.celeba18 import CelebA18Spec
+from ..specs.built_in.backbones import CelebA18Spec
 from .base import Backbone
 from .dcgan import PAPER_TRUNK, generator
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp

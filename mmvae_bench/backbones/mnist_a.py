@@ -6,7 +6,7 @@ from torch import nn
 
 from ..concepts import Schema
 from ..distributions.pixels import IMAGE_LIKELIHOODS
-from ..specs.backbones.mnist_a import MnistAPaperSpec, MnistAReleasedSpec, MnistAThinSpec
+from ..specs.built_in.backbones import MnistAPaperSpec, MnistAReleasedSpec, MnistAThinSpec
 from .base import Backbone
 from .dcgan import PAPER_TRUNK, RELEASED_TRUNK, generator
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp

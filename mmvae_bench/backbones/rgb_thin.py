@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..concepts.captions import Captions
-from ..specs.backbones.rgb_thin import RGBThinSpec
+from ..specs.built_in.backbones import RGBThinSpec
 from .layers import JointEncoder, mlp
 from .text import TextDecoder, TextEncoder, TextFeatures, WordPredictor
 from .thin import ThinNetworks

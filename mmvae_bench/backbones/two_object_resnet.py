@@ -6,7 +6,7 @@ from torch import nn
 
 from ..concepts.captions import Captions
 from ..distributions.pixels import IMAGE_LIKELIHOODS
-from ..specs.backbones.two_object_resnet import TwoObjectResNetSpec
+from ..specs.built_in.backbones import TwoObjectResNetSpec
 from .base import Backbone
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp
 from .residual import ResidualLayers, convolution, downsampling, upsampling

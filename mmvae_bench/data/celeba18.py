@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..base.paths import data_root
-from ..specs.datasets.celeba18 import NUM_DRAWN, CelebA18Spec
+from ..specs.built_in.datasets import NUM_DRAWN, CelebA18Spec
 from ..worlds.attribute_model import stored
 from ..worlds.faces.recipe import DrawnFaces
 from ..worlds.recipe import ImageRecipe

@@ -17,7 +17,7 @@ from ..base.errors import BenchmarkError
 from ..base.files import read_json
 from ..base.paths import cache_root
 from ..concepts import compositional_split
-from ..specs.datasets.mnist_a import MnistASpec
+from ..specs.built_in.datasets import MnistASpec
 from .cache import META, build_once, inspect
 from .mnist_a_images import MnistAImages, Progress
 from .partitions import PartitionedDataModule

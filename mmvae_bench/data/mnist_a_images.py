@@ -17,7 +17,7 @@ from torch import Tensor
 from ..base.canonical import content_hash
 from ..base.errors import BenchmarkError
 from ..base.heartbeat import beat
-from ..specs.datasets.mnist_a import MnistASpec
+from ..specs.built_in.datasets import MnistASpec
 from ..worlds.mnist_a import GENERATOR_VERSION, draw_geometry, render
 from .sources import Digits, DigitSource
 from .store import pack_bits

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ..specs.datasets.single_object_clevr import SingleObjectClevrSpec
+from ..specs.built_in.datasets import SingleObjectClevrSpec
 from ..worlds.clevr.recipe import SingleObjectRecipe
 from .sharded import ShardedDataModule
 from .splits import random_partition

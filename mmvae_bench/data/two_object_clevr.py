@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..base.errors import BenchmarkError
 from ..concepts import compositional_split
-from ..specs.datasets.two_object_clevr import OBJECT_SCHEMA, TwoObjectClevrSpec
+from ..specs.built_in.datasets import OBJECT_SCHEMA, TwoObjectClevrSpec
 from ..worlds.clevr.recipe import TwoObjectRecipe
 from .base import PARTITIONS
 from .sharded import ShardedDataModule

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..base.heartbeat import beat
 from ..concepts import Schema
 from ..metrics.functional import NOT_SCORED
-from ..specs.classifiers.conv import ConvPublishedSpec, ConvThinSpec
+from ..specs.built_in.classifiers import ConvPublishedSpec, ConvThinSpec
 
 IMAGES_AT_ONCE = 250
 """Images that :meth:`ObservationClassifier.predict` shows the network at once: their maps fit a CPU's cache, and a

@@ -25,7 +25,7 @@ from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule, ResidentLoader
 from ..data.cache import META, build_once
-from ..specs.classifiers.conv import TrainedClassifierSpec
+from ..specs.built_in.classifiers import TrainedClassifierSpec
 from ..specs.components import ClassifierSpec
 from .classifier import IMAGES_AT_ONCE, HeldOut, ObservationClassifier, logits_of, read_concepts
 

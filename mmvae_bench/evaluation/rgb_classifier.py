@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..concepts import Schema
-from ..specs.classifiers.conv_rgb import ConvRgbSpec
+from ..specs.built_in.classifiers import ConvRgbSpec
 
 
 class RgbNetwork(nn.Module):

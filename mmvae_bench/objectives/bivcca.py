@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from ..data.batch import Batch
-from ..specs.objectives.bivcca import BiVCCASpec
+from ..specs.built_in.objectives import BiVCCASpec
 from .base import Objective, Terms
 from .elbo import elbo
 

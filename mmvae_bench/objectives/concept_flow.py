@@ -9,7 +9,7 @@ from ..backbones.base import Backbone
 from ..backbones.flows import ConditionalFlow, PartialConceptFeatures
 from ..backbones.text import TextFeatures
 from ..data.batch import Batch
-from ..specs.objectives.vlvae import QAggSpec, QTrueSpec
+from ..specs.built_in.objectives import QAggSpec, QTrueSpec
 from .base import Terms
 from .staged import mask_at_random
 from .vlvae import VLVAE

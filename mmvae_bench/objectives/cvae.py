@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..backbones.base import Backbone
 from ..data.batch import Batch
-from ..specs.objectives.cvae import CVAESpec
+from ..specs.built_in.objectives import CVAESpec
 from .base import CapabilityError, Objective, Terms
 from .elbo import elbo
 from .imputation import ConceptMemory

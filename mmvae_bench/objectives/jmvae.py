@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..data.batch import Batch
-from ..specs.objectives.jmvae import JMVAESpec
+from ..specs.built_in.objectives import JMVAESpec
 from .base import Objective, Terms
 from .elbo import elbo
 

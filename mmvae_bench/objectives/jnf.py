@@ -9,7 +9,7 @@ from torch.distributions import Distribution
 from ..backbones.base import Backbone
 from ..backbones.flows import FlowDistribution, FlowPosterior
 from ..data.batch import Batch
-from ..specs.objectives.jnf import JNFSpec
+from ..specs.built_in.objectives import JNFSpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
 from .jvae import joint_terms

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..data.batch import Batch
-from ..specs.objectives.jvae import JVAESpec
+from ..specs.built_in.objectives import JVAESpec
 from .base import Objective, Terms
 from .elbo import elbo
 

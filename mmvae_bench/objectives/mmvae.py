@@ -8,7 +8,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from ..data.batch import Batch
 from ..distributions.latents import log_mean_exp
-from ..specs.objectives.mmvae import MMVAESpec
+from ..specs.built_in.objectives import MMVAESpec
 from .base import Terms
 from .modalities import MultimodalObjective
 from .products import Experts, mixture, products, usable

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..data.batch import Batch
-from ..specs.objectives.mvae import MVAESpec
+from ..specs.built_in.objectives import MVAESpec
 from .base import Terms
 from .elbo import elbo
 from .modalities import MultimodalObjective

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from ..data.batch import Batch
-from ..specs.objectives.mvtcae import MVTCAESpec
+from ..specs.built_in.objectives import MVTCAESpec
 from .base import Terms
 from .elbo import elbo
 from .modalities import MultimodalObjective

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..specs.objectives.vlvae import QAggSpec
+from ..specs.built_in.objectives import QAggSpec
 from .base import Terms
 from .concept_flow import ConceptFlow
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..distributions.latents import diagonal_normal
-from ..specs.objectives.vlvae import QTrueSpec
+from ..specs.built_in.objectives import QTrueSpec
 from .base import Terms
 from .concept_flow import ConceptFlow
 from .frozen import frozen_call

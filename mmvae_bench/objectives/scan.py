@@ -11,7 +11,7 @@ from ..backbones.base import Backbone
 from ..backbones.scan import DenoisingAutoencoder, SymbolEncoder
 from ..data.batch import Batch
 from ..distributions.pixels import GREY_LEVEL, QuantisedNormal
-from ..specs.objectives.scan import SCANSpec
+from ..specs.built_in.objectives import SCANSpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
 from .elbo import elbo

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..data.batch import Batch
-from ..specs.objectives.telbo import TELBOSpec
+from ..specs.built_in.objectives import TELBOSpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
 from .elbo import elbo

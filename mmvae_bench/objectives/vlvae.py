@@ -9,7 +9,7 @@ from torch.distributions import Distribution, kl_divergence
 from ..backbones.base import Backbone
 from ..backbones.flows import UnconditionalFlow
 from ..data.batch import Batch
-from ..specs.objectives.vlvae import QAggSpec, QTrueSpec, VLVAESpec
+from ..specs.built_in.objectives import QAggSpec, QTrueSpec, VLVAESpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
 from .elbo import elbo

@@ -142,16 +142,16 @@ class ClassifierSpec(ComponentSpec):
 
 
 objectives: Registry[ObjectiveSpec] = Registry(
-    "objective", ObjectiveSpec, package="mmvae_bench.specs.objectives", group="mmvae_bench.objectives"
+    "objective", ObjectiveSpec, page="mmvae_bench.specs.built_in.objectives", group="mmvae_bench.objectives"
 )
 datasets: Registry[DatasetSpec] = Registry(
-    "dataset", DatasetSpec, package="mmvae_bench.specs.datasets", group="mmvae_bench.datasets"
+    "dataset", DatasetSpec, page="mmvae_bench.specs.built_in.datasets", group="mmvae_bench.datasets"
 )
 backbones: Registry[BackboneSpec] = Registry(
-    "backbone", BackboneSpec, package="mmvae_bench.specs.backbones", group="mmvae_bench.backbones"
+    "backbone", BackboneSpec, page="mmvae_bench.specs.built_in.backbones", group="mmvae_bench.backbones"
 )
 classifiers: Registry[ClassifierSpec] = Registry(
-    "classifier", ClassifierSpec, package="mmvae_bench.specs.classifiers", group="mmvae_bench.classifiers"
+    "classifier", ClassifierSpec, page="mmvae_bench.specs.built_in.classifiers", group="mmvae_bench.classifiers"
 )
 
 # The annotations of fields that hold a part: its base class to a type checker, the registry's parser to pydantic.

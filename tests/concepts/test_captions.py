@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.concepts.captions import PresenceCaptions
-from mmvae_bench.specs.datasets.celeba18 import SCHEMA, CelebA18Spec
+from mmvae_bench.specs.built_in.datasets import CELEBA18_SCHEMA, CelebA18Spec
 
 CAPTIONS = CelebA18Spec().captions()
-MALE = SCHEMA.names.index("Male")
+MALE = CELEBA18_SCHEMA.names.index("Male")
 
 concepts = st.lists(st.sampled_from((-1, 0, 1)), min_size=18, max_size=18)
 
 
 def words_of(concept: list[int]) -> set[str]:
     """A second opinion: what the paper says, in plain Python."""
-    said = {name for name, value in zip(SCHEMA.names, concept, strict=True) if value == 1}
+    said = {name for name, value in zip(CELEBA18_SCHEMA.names, concept, strict=True) if value == 1}
     return said | ({"Female"} if concept[MALE] == 0 else set())
 
 
@@ -34,7 +34,7 @@ def test_the_vocabulary_is_the_papers() -> None:
     assert len(CAPTIONS.vocabulary) == 20
     assert CAPTIONS.vocabulary[0] == "-"
     assert CAPTIONS.max_words == 9
-    assert set(CAPTIONS.vocabulary[1:]) == {*SCHEMA.names, "Female"}
+    assert set(CAPTIONS.vocabulary[1:]) == {*CELEBA18_SCHEMA.names, "Female"}
 
 
 @given(concepts, st.integers(0, 10**9))
@@ -64,7 +64,7 @@ def test_nothing_said_specifies_nothing() -> None:
 def test_every_order_is_as_likely() -> None:
     concept = [0] * 18
     for name in ("Smiling", "Bald", "Male"):
-        concept[SCHEMA.names.index(name)] = 1
+        concept[CELEBA18_SCHEMA.names.index(name)] = 1
     index = torch.arange(12_000)
     tokens = CAPTIONS.render(torch.tensor([concept]).expand(len(index), -1), index=index, seed=3)
     orders = Counter(map(tuple, tokens[:, :3].tolist()))
@@ -117,7 +117,7 @@ def test_wrong_words_and_lengths() -> None:
     with pytest.raises(ValueError, match="not in the vocabulary: Bold"):
         CAPTIONS.tokens("Bold Male")
     with pytest.raises(ValueError, match="at most 9"):
-        CAPTIONS.tokens(" ".join(SCHEMA.names[:10]))
+        CAPTIONS.tokens(" ".join(CELEBA18_SCHEMA.names[:10]))
     with pytest.raises(ValueError, match=r"Long\[B, 9\]"):
         CAPTIONS.parse(torch.zeros(1, 8, dtype=torch.long))
 
@@ -141,7 +141,7 @@ def test_lenient_reading_passes_over_contradictions() -> None:
     texts = ["Bald Bald Smiling", "Male Female Bangs", "Female"]
     tokens = torch.stack([CAPTIONS.tokens(text) for text in texts])
     read = CAPTIONS.parse_leniently(tokens)
-    assert [SCHEMA.format(row) for row in read.tolist()] == ["Bald=yes, Smiling=yes", "Bangs=yes", "Male=no"]
+    assert [CELEBA18_SCHEMA.format(row) for row in read.tolist()] == ["Bald=yes, Smiling=yes", "Bangs=yes", "Male=no"]
 
 
 @given(concepts, st.integers(0, 10**9))
@@ -152,9 +152,9 @@ def test_lenient_reading_of_a_possible_caption_is_reading(concept: list[int], in
 
 
 def test_what_cannot_be_said_is_named() -> None:
-    CAPTIONS.require_sayable(SCHEMA.parse("Male=no, Bald=yes")[None])
+    CAPTIONS.require_sayable(CELEBA18_SCHEMA.parse("Male=no, Bald=yes")[None])
     with pytest.raises(ConfigError, match="no word for Bald=no: leave Bald unspecified"):
-        CAPTIONS.require_sayable(SCHEMA.parse("Male=yes, Bald=no")[None])
+        CAPTIONS.require_sayable(CELEBA18_SCHEMA.parse("Male=yes, Bald=no")[None])
     with pytest.raises(ConfigError, match="at most 9 words: specify no more attributes, not 18"):
         CAPTIONS.require_sayable(torch.ones(1, 18, dtype=torch.long))
 

@@ -24,7 +24,7 @@ from mmvae_bench.concepts import (
     satisfies,
     specified,
 )
-from mmvae_bench.specs.datasets.mnist_a import SCHEMA
+from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA
 
 WORD = st.text(st.characters(categories=["L", "N", "P", "S"], exclude_characters=",=*"), min_size=1, max_size=6)
 NAMES = st.lists(WORD, min_size=1, max_size=4, unique=True)
@@ -69,12 +69,12 @@ def test_a_schema_is_its_dictionary(schema: Schema) -> None:
 
 
 def test_parse_gives_a_tensor_and_format_takes_one() -> None:
-    concept = SCHEMA.parse("digit=6, scale=small")
+    concept = MNIST_A_SCHEMA.parse("digit=6, scale=small")
     assert concept.dtype == torch.long
     assert concept.tolist() == [6, 1, -1, -1]
-    assert SCHEMA.format(concept) == "digit=6, scale=small"
-    assert SCHEMA.parse("").tolist() == [-1] * 4
-    assert SCHEMA.format([-1] * 4) == ""
+    assert MNIST_A_SCHEMA.format(concept) == "digit=6, scale=small"
+    assert MNIST_A_SCHEMA.parse("").tolist() == [-1] * 4
+    assert MNIST_A_SCHEMA.format([-1] * 4) == ""
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_parse_gives_a_tensor_and_format_takes_one() -> None:
 )
 def test_concepts_that_there_are_not(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        SCHEMA.indices(text)
+        MNIST_A_SCHEMA.indices(text)
     assert str(caught.value).startswith(f"concept {text!r}: {message}")
 
 
 def test_every_problem_of_a_concept_is_named() -> None:
     with pytest.raises(ConfigError) as caught:
-        SCHEMA.indices("digt=6, scale=smal, what, location=top-left")
+        MNIST_A_SCHEMA.indices("digt=6, scale=smal, what, location=top-left")
     assert len(caught.value.problems) == 3
 
 
@@ -120,11 +120,11 @@ def test_a_schema_needs_distinct_attributes() -> None:
 
 def test_format_needs_every_attribute() -> None:
     with pytest.raises(ValueError, match="zip"):
-        SCHEMA.format([1, 1])
+        MNIST_A_SCHEMA.format([1, 1])
 
 
 def test_combinations_are_in_product_order() -> None:
-    combinations = SCHEMA.combinations().tolist()
+    combinations = MNIST_A_SCHEMA.combinations().tolist()
     assert len(combinations) == 240
     assert [tuple(row) for row in combinations] == list(itertools.product(range(10), range(2), range(3), range(4)))
 
@@ -142,13 +142,13 @@ def test_combinations_are_in_product_order() -> None:
 )
 def test_check_refuses_what_is_no_concept(concepts: torch.Tensor, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        SCHEMA.check(concepts)
+        MNIST_A_SCHEMA.check(concepts)
 
 
 @pytest.mark.parametrize("dtype", [torch.long, torch.int32, torch.int8])
 def test_check_takes_concepts_of_any_shape(dtype: torch.dtype) -> None:
-    SCHEMA.check(torch.tensor([[[-1, 1, 2, 3]], [[9, -1, -1, -1]]], dtype=dtype))
-    SCHEMA.check(torch.empty(0, 4, dtype=dtype))
+    MNIST_A_SCHEMA.check(torch.tensor([[[-1, 1, 2, 3]], [[9, -1, -1, -1]]], dtype=dtype))
+    MNIST_A_SCHEMA.check(torch.empty(0, 4, dtype=dtype))
 
 
 # ---------------------------------------------------------------- masks
@@ -169,7 +169,7 @@ def test_masks_keep_every_subset_equally_often(level: int) -> None:
 
 
 def test_masks_are_decided_by_the_generator_alone() -> None:
-    full = SCHEMA.combinations()
+    full = MNIST_A_SCHEMA.combinations()
     first, again = (keep_random(full, 2, generator=torch.Generator().manual_seed(5)) for _ in range(2))
     torch.rand(3)
     other = keep_random(full, 2, generator=torch.Generator().manual_seed(6))
@@ -180,7 +180,7 @@ def test_masks_are_decided_by_the_generator_alone() -> None:
 @pytest.mark.parametrize("level", [-1, 5])
 def test_there_is_no_such_level(level: int) -> None:
     with pytest.raises(ValueError, match="from 0 to 4"):
-        keep_random(SCHEMA.combinations(), level, generator=torch.Generator())
+        keep_random(MNIST_A_SCHEMA.combinations(), level, generator=torch.Generator())
 
 
 @given(st.data())
@@ -216,28 +216,28 @@ def as_tuples(split: dict[str, torch.Tensor]) -> dict[str, list[tuple[int, ...]]
 
 
 def test_the_published_split() -> None:
-    split = as_tuples(compositional_split(SCHEMA))
+    split = as_tuples(compositional_split(MNIST_A_SCHEMA))
     assert {name: len(rows) for name, rows in split.items()} == {"train": 204, "val": 12, "test": 24}
     assert Counter(row for rows in split.values() for row in rows) == Counter(
         itertools.product(range(10), range(2), range(3), range(4))
     )
-    scales = Counter(SCHEMA.attributes[1].values[row[1]] for row in split["test"])
+    scales = Counter(MNIST_A_SCHEMA.attributes[1].values[row[1]] for row in split["test"])
     assert scales == {"big": 17, "small": 7}
 
 
 @pytest.mark.parametrize("seed", [42, 0, 1, 2**40])
 def test_the_rule(seed: int) -> None:
-    assert as_tuples(compositional_split(SCHEMA, seed=seed)) == by_the_rule(SCHEMA, seed=seed)
+    assert as_tuples(compositional_split(MNIST_A_SCHEMA, seed=seed)) == by_the_rule(MNIST_A_SCHEMA, seed=seed)
 
 
 def test_splits_differ_by_seed() -> None:
-    assert set(as_tuples(compositional_split(SCHEMA))["test"]) != set(
-        as_tuples(compositional_split(SCHEMA, seed=0))["test"]
+    assert set(as_tuples(compositional_split(MNIST_A_SCHEMA))["test"]) != set(
+        as_tuples(compositional_split(MNIST_A_SCHEMA, seed=0))["test"]
     )
 
 
 def test_test_concepts_differ_from_every_training_concept() -> None:
-    split = compositional_split(SCHEMA, seed=7)
+    split = compositional_split(MNIST_A_SCHEMA, seed=7)
     assert not satisfies(split["train"], split["test"]).any()
     assert not satisfies(split["train"], split["val"]).any()
 
@@ -263,7 +263,7 @@ def test_other_schemas_are_cut_at_the_nearest_place(sizes: tuple[int, ...]) -> N
 )
 def test_fractions_that_do_not_divide(fractions: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        compositional_split(SCHEMA, fractions=fractions)
+        compositional_split(MNIST_A_SCHEMA, fractions=fractions)
 
 
 def test_concepts_come_without_torch() -> None:

@@ -7,18 +7,18 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import UNSPECIFIED
 from mmvae_bench.concepts.captions import BLANK
 from mmvae_bench.concepts.slot_captions import SlotCaptions
-from mmvae_bench.specs.datasets.two_object_clevr import SCHEMA
+from mmvae_bench.specs.built_in.datasets import TWO_OBJECT_SCHEMA
 
 
 @pytest.fixture
 def captions() -> SlotCaptions:
-    return SlotCaptions(SCHEMA)
+    return SlotCaptions(TWO_OBJECT_SCHEMA)
 
 
 def random_concepts(num: int, *, partial: bool) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    u = torch.rand(num, len(SCHEMA), generator=generator)
-    concepts = (u * torch.tensor(SCHEMA.sizes)).long()
+    u = torch.rand(num, len(TWO_OBJECT_SCHEMA), generator=generator)
+    concepts = (u * torch.tensor(TWO_OBJECT_SCHEMA.sizes)).long()
     if partial:
         concepts[torch.rand(concepts.shape, generator=generator) < 0.4] = UNSPECIFIED
     return concepts
@@ -34,7 +34,7 @@ def test_reading_back_gives_the_concept(captions: SlotCaptions, partial: bool) -
 
 
 def test_the_words_are_those_of_the_concept(captions: SlotCaptions) -> None:
-    concept = SCHEMA.parse(
+    concept = TWO_OBJECT_SCHEMA.parse(
         "size_1=small, colour_1=red, material_1=metal, shape_1=cube, relation=behind, "
         "size_2=large, colour_2=gray, material_2=rubber, shape_2=sphere"
     )
@@ -56,7 +56,8 @@ def test_lenient_reading_passes_over_misplaced_words(captions: SlotCaptions) -> 
     tokens = captions.tokens("red small metal cube behind large gray rubber sphere")
     read = captions.parse_leniently(tokens[None])[0]
     expected = "material_1=metal, shape_1=cube, relation=behind, "
-    assert SCHEMA.format(read.tolist()) == expected + "size_2=large, colour_2=gray, material_2=rubber, shape_2=sphere"
+    expected += "size_2=large, colour_2=gray, material_2=rubber, shape_2=sphere"
+    assert TWO_OBJECT_SCHEMA.format(read.tolist()) == expected
     concepts = random_concepts(500, partial=True)
     tokens = captions.render(concepts, index=torch.arange(500), seed=0)
     assert torch.equal(captions.parse_leniently(tokens), concepts)

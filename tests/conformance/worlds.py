@@ -13,8 +13,8 @@ from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.concepts.captions import Captions
 from mmvae_bench.concepts.slot_captions import SlotCaptions
 from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.specs.built_in.datasets import CaptionedSpec
 from mmvae_bench.specs.components import BackboneSpec, View, backbones
-from mmvae_bench.specs.datasets.captioned import CaptionedSpec
 
 from ..evaluation.fakes import Store
 

@@ -17,8 +17,8 @@ from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.celeba18 import CelebA18DataModule
 from mmvae_bench.data.sources import SourceError
 from mmvae_bench.data.sources.celeba_photos import find_photos
+from mmvae_bench.specs.built_in.datasets import CELEBA18_SCHEMA, NUM_DRAWN, CelebA18Spec
 from mmvae_bench.specs.components import datasets
-from mmvae_bench.specs.datasets.celeba18 import NUM_DRAWN, SCHEMA, CelebA18Spec
 from mmvae_bench.worlds.faces.recipe import DrawnFaces
 
 from .sources.celeba_copy import FakeCelebA
@@ -55,11 +55,11 @@ def test_the_spec() -> None:
     spec = datasets.parse({"name": "celeba18"})
     assert isinstance(spec, CelebA18Spec)
     assert spec.image_shape() == (3, 64, 64)
-    assert len(SCHEMA) == 18
-    assert {attribute.values for attribute in SCHEMA.attributes} == {("no", "yes")}
+    assert len(CELEBA18_SCHEMA) == 18
+    assert {attribute.values for attribute in CELEBA18_SCHEMA.attributes} == {("no", "yes")}
     (query,) = spec.named_queries().values()
-    assert SCHEMA.format(SCHEMA.indices(query)) == "Bald=yes, Male=no"
-    assert set(spec.watched_attributes) <= set(SCHEMA.names)
+    assert CELEBA18_SCHEMA.format(CELEBA18_SCHEMA.indices(query)) == "Bald=yes, Male=no"
+    assert set(spec.watched_attributes) <= set(CELEBA18_SCHEMA.names)
     for wrong in ({"size": 15}, {"size": 129}, {"num_images": 99}, {"source": "photos"}, {"split": "iid_disjoint"}):
         with pytest.raises(ConfigError):
             CelebA18Spec.parse(wrong)
@@ -98,7 +98,7 @@ def test_partitions_are_disjoint_and_together_everything(own_cache: Path, split:
 
 def test_comp_holds_out_bald_and_not_male_and_describes_itself(own_cache: Path) -> None:
     data = drawn(split="comp", num_images=1500)
-    query = SCHEMA.parse("Bald=yes, Male=no")[None]
+    query = CELEBA18_SCHEMA.parse("Bald=yes, Male=no")[None]
     for partition in ("train", "val"):
         assert not satisfies(data.concepts(partition), query).any()
     about = json.loads(json.dumps(data.describe(), allow_nan=False))

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.concepts import Attribute, Schema, satisfies
 from mmvae_bench.data.concept_split import TEST, TRAIN, VAL, combinations_of, observed_partition
-from mmvae_bench.specs.datasets.celeba18 import SCHEMA
+from mmvae_bench.specs.built_in.datasets import CELEBA18_SCHEMA
 from mmvae_bench.worlds.attribute_model import celeba_model
 
-HELD_OUT = SCHEMA.parse("Bald=yes, Male=no")[None]
+HELD_OUT = CELEBA18_SCHEMA.parse("Bald=yes, Male=no")[None]
 
 
 def rows(num: int, seed: int = 0) -> torch.Tensor:
@@ -26,7 +26,7 @@ def rows(num: int, seed: int = 0) -> torch.Tensor:
 @settings(max_examples=15, deadline=None)
 def test_every_promise_holds(seed: int, num: int) -> None:
     concepts = rows(num)
-    partition = observed_partition(SCHEMA, concepts, held_out=HELD_OUT, seed=seed)
+    partition = observed_partition(CELEBA18_SCHEMA, concepts, held_out=HELD_OUT, seed=seed)
     parts = {
         name: {tuple(concept) for concept in found} for name, found in combinations_of(concepts, partition).items()
     }
@@ -48,18 +48,20 @@ def test_every_promise_holds(seed: int, num: int) -> None:
 
 def test_another_seed_is_another_split_and_the_same_seed_the_same() -> None:
     concepts = rows(2000)
-    first, again, other = (observed_partition(SCHEMA, concepts, held_out=HELD_OUT, seed=seed) for seed in (42, 42, 43))
+    first, again, other = (
+        observed_partition(CELEBA18_SCHEMA, concepts, held_out=HELD_OUT, seed=seed) for seed in (42, 42, 43)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_the_order_of_images_does_not_matter_and_more_images_move_few_concepts() -> None:
     concepts = rows(4000)
-    partition = observed_partition(SCHEMA, concepts, held_out=HELD_OUT, seed=42)
+    partition = observed_partition(CELEBA18_SCHEMA, concepts, held_out=HELD_OUT, seed=42)
     order = torch.randperm(len(concepts), generator=torch.Generator().manual_seed(0))
-    shuffled = observed_partition(SCHEMA, concepts[order], held_out=HELD_OUT, seed=42)
+    shuffled = observed_partition(CELEBA18_SCHEMA, concepts[order], held_out=HELD_OUT, seed=42)
     assert torch.equal(shuffled, partition[order])
-    fewer = observed_partition(SCHEMA, concepts[:3000], held_out=HELD_OUT, seed=42)
+    fewer = observed_partition(CELEBA18_SCHEMA, concepts[:3000], held_out=HELD_OUT, seed=42)
     assert (fewer == partition[:3000]).double().mean() > 0.9
 
 
@@ -81,5 +83,5 @@ def test_a_value_that_is_always_held_out_is_an_error() -> None:
 
 
 def test_all_three_parts_are_used() -> None:
-    partition = observed_partition(SCHEMA, rows(3000), held_out=HELD_OUT, seed=42)
+    partition = observed_partition(CELEBA18_SCHEMA, rows(3000), held_out=HELD_OUT, seed=42)
     assert set(partition.tolist()) == {TRAIN, VAL, TEST}

@@ -15,7 +15,7 @@ from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.mnist_a import MnistADataModule
 from mmvae_bench.data.sources import SourceError, digit_source
 from mmvae_bench.data.sources.mnist import FOLDERS, MnistSource
-from mmvae_bench.specs.datasets.mnist_a import SCHEMA, MnistASpec
+from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA, MnistASpec
 from mmvae_bench.worlds.mnist_a import draw_geometry, render
 
 from .sources.idx_files import make_idx_set
@@ -76,7 +76,7 @@ def test_iid_disjoint_puts_no_digit_in_two_partitions_and_iid_does() -> None:
 def test_comp_follows_the_published_rule(seed: int) -> None:
     data = module(split="comp", split_seed=seed)
     combinations = data.describe()["combinations"]
-    expected = compositional_split(SCHEMA, seed=seed)
+    expected = compositional_split(MNIST_A_SCHEMA, seed=seed)
     for partition, size in (("train", 204), ("val", 12), ("test", 24)):
         assert combinations[partition] == expected[partition].tolist()
         assert len(combinations[partition]) == size
@@ -111,14 +111,14 @@ def test_describe_is_json_and_agrees_with_the_images() -> None:
     assert about["name"] == "mnist_a"
     assert about["source"] == "digits"
     assert about["image_shape"] == [1, 16, 16]
-    assert about["schema"] == SCHEMA.to_dict()
+    assert about["schema"] == MNIST_A_SCHEMA.to_dict()
     assert about["num_images"] == 1000
     assert about["fingerprint"] == data.fingerprint
     assert about["storage_bytes"] == sum(
         (data.cache_path / name).stat().st_size for name in ("images.npy", "concepts.npy")
     )
     concepts = data.concepts("train")
-    for index, attribute in enumerate(SCHEMA.attributes):
+    for index, attribute in enumerate(MNIST_A_SCHEMA.attributes):
         for value, fraction in enumerate(about["marginals"][attribute.name]):
             assert fraction == pytest.approx((concepts[:, index] == value).double().mean().item())
     assert module(split="iid").describe()["combinations"] is None

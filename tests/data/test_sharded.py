@@ -14,7 +14,7 @@ from PIL import Image
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data import commands
 from mmvae_bench.data.preview import preview, short_label
-from mmvae_bench.specs.datasets.mnist_a import MnistASpec
+from mmvae_bench.specs.built_in.datasets import MnistASpec
 
 from .shards.spec import SCHEMA, SquaresModule, SquaresSpec
 from .shards.squares import Squares

@@ -5,7 +5,7 @@ import torch
 
 from mmvae_bench.concepts import compositional_split
 from mmvae_bench.data.splits import FRACTIONS, compositional_partition, random_partition
-from mmvae_bench.specs.datasets.mnist_a import SCHEMA
+from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA
 
 SOURCE, REPLICA = torch.arange(70_000).repeat_interleave(10), torch.arange(10).repeat(70_000)
 
@@ -39,9 +39,9 @@ def test_an_image_stays_where_it_is_when_others_are_added() -> None:
 
 
 def test_compositional_partition_is_the_split_of_the_concept() -> None:
-    combinations = SCHEMA.combinations()
-    partition = compositional_partition(SCHEMA, combinations, seed=42)
-    split = compositional_split(SCHEMA, seed=42)
+    combinations = MNIST_A_SCHEMA.combinations()
+    partition = compositional_partition(MNIST_A_SCHEMA, combinations, seed=42)
+    split = compositional_split(MNIST_A_SCHEMA, seed=42)
     for index, (name, size) in enumerate({"train": 204, "val": 12, "test": 24}.items()):
         found = {tuple(concept) for concept in combinations[partition == index].tolist()}
         assert found == {tuple(concept) for concept in split[name].tolist()}

@@ -15,8 +15,8 @@ from mmvae_bench.concepts import compositional_split
 from mmvae_bench.concepts.slot_captions import SlotCaptions
 from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.two_object_clevr import TwoObjectClevrDataModule, held_out_objects, object_partition
+from mmvae_bench.specs.built_in.datasets import OBJECT_SCHEMA, TWO_OBJECT_SCHEMA, TwoObjectClevrSpec
 from mmvae_bench.specs.components import datasets
-from mmvae_bench.specs.datasets.two_object_clevr import OBJECT_SCHEMA, SCHEMA, TwoObjectClevrSpec
 from mmvae_bench.worlds.clevr.recipe import TwoObjectRecipe
 from mmvae_bench.worlds.clevr.variant import Variant
 
@@ -42,12 +42,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TwoObjectClevrDataModule:
 
 
 def test_concepts_are_full_and_do_not_depend_on_the_other_scenes(concepts: Tensor) -> None:
-    SCHEMA.check(concepts)
+    TWO_OBJECT_SCHEMA.check(concepts)
     assert (concepts >= 0).all()
     recipe = TwoObjectRecipe(TwoObjectClevrSpec(num_images=1), variant=Variant("llvm"))
     rows = np.array([1499, 0, 17])
     assert recipe.concepts(recipe.scenes(rows)).tolist() == concepts[rows].tolist()
-    for attribute, values in zip(SCHEMA.attributes, concepts.unbind(1), strict=True):
+    for attribute, values in zip(TWO_OBJECT_SCHEMA.attributes, concepts.unbind(1), strict=True):
         expected = len(concepts) / len(attribute)
         assert (values.bincount(minlength=len(attribute)) - expected).abs().max() < 5 * expected**0.5
 
@@ -68,7 +68,7 @@ def test_comp_holds_out_objects_and_no_value(concepts: Tensor, seed: int) -> Non
         else:
             assert parts == {0}
     training = concepts[partition == 0]
-    for attribute, values in zip(SCHEMA.attributes, training.unbind(1), strict=True):
+    for attribute, values in zip(TWO_OBJECT_SCHEMA.attributes, training.unbind(1), strict=True):
         assert len(values.unique()) == len(attribute)
     # An image is of a partition where neither object is of a later one.
     shares = partition.bincount().double() / len(partition)
@@ -100,7 +100,7 @@ def test_what_is_prepared_is_what_the_recipe_makes(data: TwoObjectClevrDataModul
 def test_describe_says_what_is_held_out(data: TwoObjectClevrDataModule) -> None:
     about = json.loads(json.dumps(data.describe(), allow_nan=False))
     assert about["source"] == "mitsuba"
-    assert about["schema"] == SCHEMA.to_dict()
+    assert about["schema"] == TWO_OBJECT_SCHEMA.to_dict()
     assert about["combinations_of"] == ["size", "colour", "material", "shape"]
     objects = [tuple(each) for part in about["combinations"].values() for each in part]
     assert len(set(objects)) == len(objects) == 96

@@ -6,15 +6,15 @@ from torch import nn
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.evaluation.classifier import PublishedNetwork, ThinNetwork
-from mmvae_bench.specs.classifiers.conv import ConvPublishedSpec, ConvThinSpec
+from mmvae_bench.specs.built_in.classifiers import ConvPublishedSpec, ConvThinSpec
+from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA, MnistASpec
 from mmvae_bench.specs.components import classifiers
-from mmvae_bench.specs.datasets.mnist_a import SCHEMA, MnistASpec
 
 from .fakes import LINES, draw, exact_classifier
 
 
 def published(side: int, **parameters: object) -> PublishedNetwork:
-    return PublishedNetwork(ConvPublishedSpec.parse(parameters), schema=SCHEMA, image_shape=(1, side, side))
+    return PublishedNetwork(ConvPublishedSpec.parse(parameters), schema=MNIST_A_SCHEMA, image_shape=(1, side, side))
 
 
 def test_the_published_network_is_two_convolutions_and_1024_units_an_attribute() -> None:
@@ -25,7 +25,7 @@ def test_the_published_network_is_two_convolutions_and_1024_units_an_attribute()
     ]
     assert sizes["hidden.0.weight"] == (4 * 1024, 64 * 16 * 16)
     assert [shape for name, shape in sizes.items() if name.startswith("heads") and "weight" in name] == [
-        (size, 1024) for size in SCHEMA.sizes
+        (size, 1024) for size in MNIST_A_SCHEMA.sizes
     ]
 
 
@@ -44,9 +44,9 @@ def test_the_hidden_units_of_an_attribute_are_its_own() -> None:
 @pytest.mark.parametrize("name", ["conv_published", "conv_thin"])
 def test_logits_have_a_value_each(name: str, side: int) -> None:
     spec = classifiers.parse({"name": name, "hidden": 8})
-    network: nn.Module = spec.build(schema=SCHEMA, image_shape=(3, side, side))
+    network: nn.Module = spec.build(schema=MNIST_A_SCHEMA, image_shape=(3, side, side))
     logits = network(torch.rand(2, 3, side, side))
-    assert [tuple(part.shape) for part in logits] == [(2, size) for size in SCHEMA.sizes]
+    assert [tuple(part.shape) for part in logits] == [(2, size) for size in MNIST_A_SCHEMA.sizes]
 
 
 def test_the_thin_network_tells_places_apart() -> None:

@@ -11,8 +11,8 @@ from torch import Tensor
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import Attribute, Schema, compositional_split
 from mmvae_bench.evaluation.queries import MAX_COMBINATIONS, fixed_queries, make_queries, named_queries
+from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA
 from mmvae_bench.specs.components import datasets
-from mmvae_bench.specs.datasets.mnist_a import SCHEMA
 from mmvae_bench.specs.trial import EvaluationSpec, TrialSpec
 
 from .fakes import LinesData, LinesSpec
@@ -32,7 +32,7 @@ def no_concepts(partition: str) -> Tensor:
 
 
 def ask(
-    schema: Schema = SCHEMA,
+    schema: Schema = MNIST_A_SCHEMA,
     split: str = "iid",
     split_seed: int = 42,
     partition: str = "test",
@@ -40,8 +40,8 @@ def ask(
     combinations: Tensor | None = None,
     **evaluation: object,
 ) -> dict[int, Tensor]:
-    if split == "comp" and schema is SCHEMA:
-        combinations = compositional_split(SCHEMA, seed=split_seed)[partition]
+    if split == "comp" and schema is MNIST_A_SCHEMA:
+        combinations = compositional_split(MNIST_A_SCHEMA, seed=split_seed)[partition]
     queries = make_queries(
         schema,
         split=split,
@@ -63,20 +63,20 @@ def test_mnist_a_has_480_queries_a_level(split: str) -> None:
         assert concepts.shape == (480, 4)
         assert ((concepts >= 0).sum(1) == level).all()
     full, counts = by_level[4].unique(dim=0, return_counts=True)
-    assert torch.equal(full, SCHEMA.combinations())
+    assert torch.equal(full, MNIST_A_SCHEMA.combinations())
     assert (counts == 2).all()
 
 
 @pytest.mark.parametrize("split", ["iid", "comp"])
 def test_queries_of_one_full_concept_are_one_group(split: str) -> None:
     queries = make_queries(
-        SCHEMA,
+        MNIST_A_SCHEMA,
         split=split,
         split_seed=42,
         partition="test",
         evaluation=EvaluationSpec(query_repeats=3),
         concepts=no_concepts,
-        combinations=compositional_split(SCHEMA)["test"] if split == "comp" else None,
+        combinations=compositional_split(MNIST_A_SCHEMA)["test"] if split == "comp" else None,
     )
     full = queries[0].concepts
     for each in queries:
@@ -108,7 +108,7 @@ def test_comp_asks_the_held_out_combinations_in_full() -> None:
         combinations, counts = by_level[4].unique(dim=0, return_counts=True)
         assert len(combinations) == number
         assert (counts == 2).all()
-        held_out = {tuple(each) for each in compositional_split(SCHEMA)[partition].tolist()}
+        held_out = {tuple(each) for each in compositional_split(MNIST_A_SCHEMA)[partition].tolist()}
         assert {tuple(each) for each in combinations.tolist()} == held_out
 
 
@@ -171,7 +171,7 @@ def test_fewer_concepts_are_a_subset_of_the_combinations() -> None:
     again = ask(num_queries=50)
     assert all(torch.equal(concepts, again[level]) for level, concepts in by_level.items())
     assert torch.equal(ask(num_queries=240)[2], ask()[2])
-    held_out = {tuple(each) for each in compositional_split(SCHEMA)["test"].tolist()}
+    held_out = {tuple(each) for each in compositional_split(MNIST_A_SCHEMA)["test"].tolist()}
     few = ask(split="comp", num_queries=5)[4]
     assert len(few.unique(dim=0)) == 5
     assert {tuple(each) for each in few.tolist()} < held_out

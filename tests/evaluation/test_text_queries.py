@@ -7,10 +7,9 @@ from torch import Tensor
 
 from mmvae_bench.concepts import UNSPECIFIED
 from mmvae_bench.evaluation.queries import make_queries
-from mmvae_bench.specs.datasets.celeba18 import SCHEMA as FACES
-from mmvae_bench.specs.datasets.celeba18 import CelebA18Spec
-from mmvae_bench.specs.datasets.two_object_clevr import SCHEMA as PAIRS
-from mmvae_bench.specs.datasets.two_object_clevr import TwoObjectClevrSpec
+from mmvae_bench.specs.built_in.datasets import CELEBA18_SCHEMA as FACES
+from mmvae_bench.specs.built_in.datasets import TWO_OBJECT_SCHEMA as PAIRS
+from mmvae_bench.specs.built_in.datasets import CelebA18Spec, TwoObjectClevrSpec
 from mmvae_bench.specs.trial import EvaluationSpec
 
 MALE = FACES.names.index("Male")

@@ -19,8 +19,8 @@ from mmvae_bench.evaluation.references import TrainingConcepts
 from mmvae_bench.evaluation.scoring import Intervals, Judge
 from mmvae_bench.evaluation.texts import Wording, prior_scores, text_scores
 from mmvae_bench.objectives.base import CapabilityError, Objective
+from mmvae_bench.specs.built_in.datasets import CaptionedSpec
 from mmvae_bench.specs.components import datasets
-from mmvae_bench.specs.datasets.captioned import CaptionedSpec
 from mmvae_bench.specs.trial import EvaluationSpec
 
 from .fakes import Store

@@ -11,22 +11,24 @@ from hypothesis import strategies as st
 
 from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.specs.datasets.mnist_a import SCHEMA
+from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA
 from mmvae_bench.specs.trial import TrialSpec
 
 from .conftest import Desk, accepted, inputs
 from .strategies import TRIAL, words
 
 Enough = Callable[[str, int], None]
-names = st.sampled_from([*SCHEMA.names, "digits", "scal", "Digit"])
-marks = st.sampled_from([value for attribute in SCHEMA.attributes for value in attribute.values] + ["*", "10", "Big"])
+names = st.sampled_from([*MNIST_A_SCHEMA.names, "digits", "scal", "Digit"])
+marks = st.sampled_from(
+    [value for attribute in MNIST_A_SCHEMA.attributes for value in attribute.values] + ["*", "10", "Big"]
+)
 pairs = st.one_of(
     st.builds("{}={}".format, names, marks),
     st.sampled_from(["digit=6", "scale=small", "orientation=upright", "location=top-left", " digit = 6 ", "digit=*"]),
     st.builds("{}={}".format, st.one_of(names, words), st.one_of(marks, words, st.text(max_size=4))),
     st.text(max_size=10),
 )
-likely = st.builds("{}={}".format, st.sampled_from(SCHEMA.names), marks)
+likely = st.builds("{}={}".format, st.sampled_from(MNIST_A_SCHEMA.names), marks)
 texts = st.one_of(
     st.lists(likely, max_size=2).map(", ".join), st.lists(pairs, max_size=4).map(",".join), st.text(max_size=30)
 )
@@ -50,13 +52,13 @@ def trial(desk: Desk) -> Path:
 @example(text="digit=\u0666")
 def test_concepts(desk: Desk, trial: Path, text: str) -> None:
     try:
-        indices = SCHEMA.indices(text)
+        indices = MNIST_A_SCHEMA.indices(text)
     except ConfigError:
         assert not _imagined(desk, trial, text)
         return
-    assert len(indices) == len(SCHEMA)
-    assert all(-1 <= index < size for index, size in zip(indices, SCHEMA.sizes, strict=True))
-    assert SCHEMA.indices(SCHEMA.format(indices)) == indices
+    assert len(indices) == len(MNIST_A_SCHEMA)
+    assert all(-1 <= index < size for index, size in zip(indices, MNIST_A_SCHEMA.sizes, strict=True))
+    assert MNIST_A_SCHEMA.indices(MNIST_A_SCHEMA.format(indices)) == indices
     assert _imagined(desk, trial, text)
 
 

@@ -26,7 +26,7 @@ def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[PartSpec]
     package.mkdir()
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(str(tmp_path))
-    return Registry("part", PartSpec, package="empty_parts_package", group="mmvae_bench_test.parts")
+    return Registry("part", PartSpec, page="empty_parts_package", group="mmvae_bench_test.parts")
 
 
 class ThirdPartySpec(PartSpec):
@@ -102,7 +102,7 @@ def test_a_name_of_two_packages_is_nobodys(parts: Registry[PartSpec], monkeypatc
     monkeypatch.setattr(module, "entry_points", lambda group: [*same, EntryPoint("third", "elsewhere:Spec", group)])
     with pytest.raises(ConfigError, match=r"'third' of .* and of .*: a name belongs to one"):
         parts.get("third")
-    again = Registry("part", PartSpec, package="empty_parts_package", group=group)
+    again = Registry("part", PartSpec, page="empty_parts_package", group=group)
     monkeypatch.setattr(module, "entry_points", lambda group: same)
     assert again.get("third") is ThirdPartySpec
 
@@ -110,7 +110,7 @@ def test_a_name_of_two_packages_is_nobodys(parts: Registry[PartSpec], monkeypatc
 def test_a_built_in_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = EntryPoint("telbo", "elsewhere:Spec", "mmvae_bench.objectives")
     monkeypatch.setattr(module, "entry_points", lambda group: [theirs])
-    registry = Registry("objective", ObjectiveSpec, package="mmvae_bench.specs.objectives", group=theirs.group)
+    registry = Registry("objective", ObjectiveSpec, page="mmvae_bench.specs.built_in.objectives", group=theirs.group)
     for name in objectives.names():
         registry.register(objectives.get(name))  # the modules are imported once in a process
     usable, (error,) = registry.usable()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mmvae_bench.data.sources.celeba_rows import ATTRIBUTES
-from mmvae_bench.specs.datasets.celeba18 import NAMES
+from mmvae_bench.specs.built_in.datasets import CELEBA18_NAMES
 from mmvae_bench.worlds.attribute_model import PairwiseModel, above_diagonal, celeba_model, stored
 
 from ..data.sources.celeba_copy import real_rows
@@ -36,7 +36,7 @@ def test_probabilities_are_those_of_the_formula() -> None:
 
 
 def test_the_stored_model_has_the_frequencies_it_was_fitted_to() -> None:
-    assert tuple(stored()["attributes"]) == NAMES
+    assert tuple(stored()["attributes"]) == CELEBA18_NAMES
     assert stored()["fitted_to"]["md5"] == ATTRIBUTES.md5
     assert abs(celeba_model().pair_frequencies() - targets()).max() < 1e-5
 
@@ -47,7 +47,7 @@ def test_sampled_rows_have_these_frequencies_too() -> None:
     found, expected = rows.T @ rows / num, targets()
     # Five standard deviations, and three rows for pairs that hardly occur.
     assert (abs(found - expected) <= 5 * np.sqrt(expected * (1 - expected) / num) + 3 / num).all()
-    male, bald = NAMES.index("Male"), NAMES.index("Bald")
+    male, bald = CELEBA18_NAMES.index("Male"), CELEBA18_NAMES.index("Bald")
     bald_women = int(((rows[:, bald] == 1) & (rows[:, male] == 0)).sum())
     # 11 expected: rare, and there.
     assert 1 <= bald_women <= 30
@@ -56,7 +56,7 @@ def test_sampled_rows_have_these_frequencies_too() -> None:
 def test_strong_correlations_hold_in_samples() -> None:
     rows = celeba_model().sample(np.arange(50_000), seed=1).astype(float)
     found = np.corrcoef(rows.T)
-    at = NAMES.index
+    at = CELEBA18_NAMES.index
     assert found[at("Heavy_Makeup"), at("Male")] == pytest.approx(-0.667, abs=0.02)
     assert found[at("Smiling"), at("Mouth_Slightly_Open")] == pytest.approx(0.535, abs=0.02)
 

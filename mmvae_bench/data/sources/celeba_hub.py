@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...base.paths import cache_root
-from ...specs.datasets.celeba18 import SCHEMA
+from ...specs.built_in.datasets import CELEBA18_SCHEMA
 from . import SourceError
 from .celeba_rows import Rows
 
@@ -93,14 +93,14 @@ def _undecoded(path: Path) -> Dataset:
 def _rows(path: Path) -> Rows:
     concepts, partition = [], []
     for number, part in _splits(path):
-        missing = [name for name in (IMAGE, *SCHEMA.names) if name not in part.column_names]
+        missing = [name for name in (IMAGE, *CELEBA18_SCHEMA.names) if name not in part.column_names]
         if missing:
             raise SourceError(
                 f"{path}: no column {', '.join(missing)}; a copy of the hub's CelebA has {IMAGE} and one column an "
                 f"attribute, this one has: {', '.join(part.column_names)}"
             )
-        table = part.select_columns(list(SCHEMA.names)).with_format("numpy")[:]
-        concepts.append(np.stack([np.asarray(table[name]) > 0 for name in SCHEMA.names], 1).astype(np.uint8))
+        table = part.select_columns(list(CELEBA18_SCHEMA.names)).with_format("numpy")[:]
+        concepts.append(np.stack([np.asarray(table[name]) > 0 for name in CELEBA18_SCHEMA.names], 1).astype(np.uint8))
         partition.append(np.full(len(part), number, np.uint8))
     if not concepts:
         raise SourceError(f"{path}: none of the splits {', '.join(names[0] for names in SPLITS)}")

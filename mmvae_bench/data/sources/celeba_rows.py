@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...specs.datasets.celeba18 import SCHEMA
+from ...specs.built_in.datasets import CELEBA18_SCHEMA
 from . import SourceError
 
 NUM_IMAGES = 202_599
@@ -61,7 +61,7 @@ def read_rows(folders: list[Path], *, attributes: TextFile = ATTRIBUTES, partiti
         SourceError: where a file is missing, damaged or not the official one, or the two disagree about the images.
     """
     names, ids, values = _attribute_table(_read(folders, attributes), attributes.name)
-    missing = [name for name in SCHEMA.names if name not in names]
+    missing = [name for name in CELEBA18_SCHEMA.names if name not in names]
     if missing:
         raise SourceError(f"{attributes.name} has no column {', '.join(missing)}; it has: {', '.join(names)}")
     other_ids, parts = _partition_table(_read(folders, partition), partition.name)
@@ -71,7 +71,7 @@ def read_rows(folders: list[Path], *, attributes: TextFile = ATTRIBUTES, partiti
             f"{attributes.name} has {len(ids):,} images and {partition.name} {len(other_ids):,}, and they differ, "
             f"first in {', '.join(image_name(number) for number in different)}; both belong to one download"
         )
-    columns = [names.index(name) for name in SCHEMA.names]
+    columns = [names.index(name) for name in CELEBA18_SCHEMA.names]
     return Rows(ids, (values[:, columns] > 0).astype(np.uint8), parts.astype(np.uint8))
 
 

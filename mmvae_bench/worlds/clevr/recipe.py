@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from ...base.seeds import derive_seed
-from ...specs.datasets.single_object_clevr import COLOURS as SINGLE_COLOURS
-from ...specs.datasets.single_object_clevr import SingleObjectClevrSpec
-from ...specs.datasets.two_object_clevr import COLOURS, ClevrSpec, TwoObjectClevrSpec
+from ...specs.built_in.datasets import COLOURS, ClevrSpec, SingleObjectClevrSpec, TwoObjectClevrSpec
+from ...specs.built_in.datasets import SINGLE_OBJECT_COLOURS as SINGLE_COLOURS
 from ..recipe import ImageRecipe, Images
 from .renderer import Renderer
 from .scene import Scenes, sample_pairs, sample_singles

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ...specs.datasets.two_object_clevr import COLOURS, MATERIALS, SHAPES
+from ...specs.built_in.datasets import COLOURS, MATERIALS, SHAPES
 from .camera import FIELD_OF_VIEW
 from .meshes import faces, unit_mesh
 from .scene import Scenes

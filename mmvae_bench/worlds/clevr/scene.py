@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from ...specs.datasets.two_object_clevr import COLOURS, MATERIALS, SHAPES, SIZES
+from ...specs.built_in.datasets import COLOURS, MATERIALS, SHAPES, SIZES
 from .camera import ground_directions
 from .visibility import Solids, num_visible
 

@@ -19,7 +19,7 @@ from mmvae_bench.data import commands
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.shards.export import export
 from mmvae_bench.data.shards.parquet_form import PASSPORT
-from mmvae_bench.specs.datasets.mnist_a import MnistASpec
+from mmvae_bench.specs.built_in.datasets import MnistASpec
 
 from .spec import SCHEMA, SquaresModule, SquaresSpec
 from .squares import Squares

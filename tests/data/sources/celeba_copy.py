@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from mmvae_bench.data.sources.celeba_rows import Rows, TextFile, image_name, read_rows
-from mmvae_bench.specs.datasets.celeba18 import NAMES
+from mmvae_bench.specs.built_in.datasets import CELEBA18_NAMES
 
-COLUMNS = ("5_o_Clock_Shadow", *NAMES, "Young")
+COLUMNS = ("5_o_Clock_Shadow", *CELEBA18_NAMES, "Young")
 """A few of the 40 columns: the 18 and two others."""
 
 

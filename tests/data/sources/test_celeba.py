@@ -15,7 +15,7 @@ from mmvae_bench.data.sources.celeba_crop import decode_and_crop
 from mmvae_bench.data.sources.celeba_files import find_files
 from mmvae_bench.data.sources.celeba_photos import CroppedPhotos, Photos, find_photos
 from mmvae_bench.data.sources.celeba_rows import ATTRIBUTES, NUM_IMAGES, PARTITION, image_name, read_rows
-from mmvae_bench.specs.datasets.celeba18 import NAMES
+from mmvae_bench.specs.built_in.datasets import CELEBA18_NAMES
 
 from .celeba_copy import FakeCelebA, photo, real_folder, real_rows
 
@@ -251,7 +251,7 @@ def test_real_rows_are_those_of_the_paper() -> None:
     known = {row.tobytes() for row in training}
     assert len(known) == 3690
     assert sum(row.tobytes() not in known for row in test) == 138
-    bald, male = NAMES.index("Bald"), NAMES.index("Male")
+    bald, male = CELEBA18_NAMES.index("Bald"), CELEBA18_NAMES.index("Male")
     assert int(((training[:, bald] == 1) & (training[:, male] == 0)).sum()) == 9
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmvae_bench.specs.datasets.two_object_clevr import COLOURS, MATERIALS
+from mmvae_bench.specs.built_in.datasets import COLOURS, MATERIALS
 from mmvae_bench.worlds.clevr.camera import project
 from mmvae_bench.worlds.clevr.recipe import _renderer
 from mmvae_bench.worlds.clevr.renderer import Renderer, despeckled, frame_width, lamp, squash

@@ -7,7 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from mmvae_bench.specs.datasets.two_object_clevr import COLOURS, RELATIONS, SIZES
+from mmvae_bench.specs.built_in.datasets import COLOURS, RELATIONS, SIZES
 from mmvae_bench.worlds.clevr.scene import Scenes, sample_pairs, sample_singles, visible
 
 NUM = 10_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmvae_bench.specs.datasets.two_object_clevr import SHAPES
+from mmvae_bench.specs.built_in.datasets import SHAPES
 from mmvae_bench.worlds.clevr.camera import axes, project, rays
 from mmvae_bench.worlds.clevr.scene import Scenes, sample_pairs
 from mmvae_bench.worlds.clevr.visibility import CUBE, CYLINDER, SPHERE, Solids, masks, num_visible

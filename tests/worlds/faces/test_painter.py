@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mmvae_bench.specs.datasets.celeba18 import NAMES
+from mmvae_bench.specs.built_in.datasets import CELEBA18_NAMES
 from mmvae_bench.worlds.faces.painter import Painter
 from mmvae_bench.worlds.faces.person import Nuisance, _bounds, draw_nuisance
 from mmvae_bench.worlds.faces.recipe import DrawnFaces
@@ -17,7 +17,7 @@ VISIBLE = 24
 
 
 def row(*present: str) -> np.ndarray:
-    return np.array([name in present for name in NAMES], np.uint8)
+    return np.array([name in present for name in CELEBA18_NAMES], np.uint8)
 
 
 def changed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def test_every_attribute_is_seen_beside_others(context: str) -> None:
     for nuisance in draw_nuisance(np.arange(6), seed=0):
         pictures, _ = Painter(64).paint(np.concatenate([base[None], rows]), [nuisance] * 19)
         seen = changed(pictures[1:], pictures[:1])
-        for name, count in zip(NAMES, seen, strict=True):
+        for name, count in zip(CELEBA18_NAMES, seen, strict=True):
             # A dozen of 4,096 pixels at the least: the lines of a smile on dark skin are no more.
             assert count >= 12, f"{name} beside {context}: {count} pixels"
 

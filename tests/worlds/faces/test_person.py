@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import kstest
 
-from mmvae_bench.specs.datasets.celeba18 import NAMES
+from mmvae_bench.specs.built_in.datasets import CELEBA18_NAMES
 from mmvae_bench.worlds.faces.person import Nuisance, Traits, _bounds, draw_nuisance, traits
 
 
 def test_traits_are_in_the_order_of_the_schema() -> None:
     shortened = {"Mouth_Slightly_Open": "mouth_open"}
-    assert tuple(shortened.get(name, name.lower()) for name in NAMES) == Traits._fields
+    assert tuple(shortened.get(name, name.lower()) for name in CELEBA18_NAMES) == Traits._fields
     for position, name in enumerate(Traits._fields):
         row = [0] * 18
         row[position] = 1

@@ -1,1 +1,0 @@
-"""Specs of the built-in backbones, one a module; the registry finds them here."""

@@ -1,0 +1,193 @@
+"""The built-in backbones: families of networks and their sizes."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from ...base.errors import ConfigError, Problem
+from ..components import BackboneSpec, DatasetSpec, View, backbones
+
+Width = Annotated[int, Field(gt=0, le=4096)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def require(met: bool, backbone: BackboneSpec, dataset: DatasetSpec, wanted: str, *, instead: str = "") -> None:
+    """Raises ConfigError, with the shape of the dataset's images, unless a condition is met.
+
+    Args:
+        met: The condition.
+        backbone: Whose networks set it.
+        dataset: Whose images they would take.
+        wanted: The images that the networks take, as in "64x64 images".
+        instead: What to do about it.
+    """
+    if met:
+        return
+    given = "x".join(map(str, dataset.image_shape()))
+    message = f"backbone {backbone.name} takes {wanted}, not the {given} ones of this {dataset.name}"
+    raise ConfigError([Problem(message + (f": {instead}" if instead else ""), ("backbone", "name"), backbone.name)])
+
+
+def require_texts(backbone: BackboneSpec, dataset: DatasetSpec, *settings: str) -> None:
+    """Raises ConfigError where settings of the networks of texts are given and y is no text.
+
+    Args:
+        backbone: With the settings.
+        dataset: In one of its views.
+        settings: Fields that mean nothing in the attribute view, where they must be at their defaults.
+    """
+    given = [name for name in settings if getattr(backbone, name) != type(backbone).model_fields[name].default]
+    if given and dataset.chosen_view != "text":
+        message = "has no meaning where y is a concept: leave it out, or set dataset.view to text"
+        raise ConfigError([Problem(message, ("backbone", name), str(getattr(backbone, name))) for name in given])
+
+
+def require_shape(backbone: BackboneSpec, dataset: DatasetSpec, shape: tuple[int, int, int]) -> None:
+    """Raises ConfigError unless the images have exactly this shape."""
+    wanted = f"{'x'.join(map(str, shape))} images"
+    instead = "choose a thin backbone or the published canvas"
+    require(dataset.image_shape() == shape, backbone, dataset, wanted, instead=instead)
+
+
+class _PaperSized(BackboneSpec):
+    implementation: ClassVar[str] = "mmvae_bench.backbones.mnist_a:PaperBackbone"
+
+    latent_size: Annotated[int, Field(gt=0)] = 10
+    """Number of latent dimensions."""
+
+    def check(self, dataset: DatasetSpec) -> None:
+        """Needs one channel at 64x64."""
+        require_shape(self, dataset, (1, 64, 64))
+
+
+@backbones.register
+class MnistAPaperSpec(_PaperSized):
+    """The networks as the paper describes them."""
+
+    summary: ClassVar[str] = "MNIST-A networks of the paper: 64x64, DCGAN decoder, latent 10"
+    reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, A.4"
+
+    name: Literal["mnist_a_paper"] = "mnist_a_paper"
+    """The backbone's name."""
+    l2: Annotated[float, Field(ge=0)] = 5e-6
+    """Weight of the sum of squared weights of the concept decoder ("a small amount": the paper gives no number)."""
+
+
+@backbones.register
+class MnistAReleasedSpec(_PaperSized):
+    """The networks as the authors' released code builds them."""
+
+    summary: ClassVar[str] = "MNIST-A networks of the released code: 64x64, four hidden layers, L1 on p(y|z)"
+    reference: ClassVar[str] = "Vedantam et al. 2018, released code (google/joint_vae at 984f456)"
+
+    name: Literal["mnist_a_released"] = "mnist_a_released"
+    """The backbone's name."""
+    l1: Annotated[float, Field(ge=0)] = 5e-6
+    """Weight of the sum of absolute weights of the concept decoder."""
+
+
+@backbones.register
+class MnistAThinSpec(BackboneSpec):
+    """A small convolutional backbone for small canvases, for runs on a CPU; no published number was made with it."""
+
+    implementation: ClassVar[str] = "mmvae_bench.backbones.mnist_a:ThinBackbone"
+    summary: ClassVar[str] = "thin convolutional networks for small canvases on a CPU"
+    reference: ClassVar[str] = "this project"
+
+    name: Literal["mnist_a_thin"] = "mnist_a_thin"
+    """The backbone's name."""
+    latent_size: Annotated[int, Field(gt=0)] = 10
+    """Number of latent dimensions."""
+    width: Width = 16
+    """Channels of the widest feature map (half the canvas); the next, a quarter of the canvas, has twice as many."""
+    hidden: Width = 128
+    """Width of the fully connected layers."""
+
+    def check(self, dataset: DatasetSpec) -> None:
+        """Needs one channel and a canvas that two strides of two divide."""
+        channels, height, width = dataset.image_shape()
+        met = channels == 1 and not height % 4 and not width % 4
+        require(met, self, dataset, "one channel and sides divisible by 4")
+
+
+@backbones.register
+class CelebA18Spec(BackboneSpec):
+    """The networks as the paper describes them."""
+
+    implementation: ClassVar[str] = "mmvae_bench.backbones.celeba18:CelebA18Backbone"
+    summary: ClassVar[str] = "CelebA-18 networks of the paper: 64x64 RGB, DCGAN decoder, quantised normal, latent 18"
+    reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, A.4"
+
+    name: Literal["celeba18"] = "celeba18"
+    """The backbone's name."""
+    latent_size: Annotated[int, Field(gt=0)] = 18
+    """Number of latent dimensions: as many as attributes."""
+    l2: Annotated[float, Field(ge=0)] = 5e-6
+    """Weight of the sum of squared weights of the concept decoder ("a small amount": the paper gives no number)."""
+
+    def check(self, dataset: DatasetSpec) -> None:
+        """Needs three channels at 64x64."""
+        require_shape(self, dataset, (3, 64, 64))
+
+
+@backbones.register
+class RGBThinSpec(BackboneSpec):
+    """A small convolutional backbone for small RGB images, for runs on a CPU; no published number was made with it."""
+
+    implementation: ClassVar[str] = "mmvae_bench.backbones.rgb_thin:RGBThinBackbone"
+    summary: ClassVar[str] = "thin convolutional networks for small RGB images on a CPU"
+    reference: ClassVar[str] = "this project"
+    views: ClassVar[tuple[View, ...]] = ("attributes", "text")
+    later_fields: ClassVar[frozenset[str]] = frozenset({"word_dropout"})
+
+    name: Literal["rgb_thin"] = "rgb_thin"
+    """The backbone's name."""
+    latent_size: Annotated[int, Field(gt=0)] = 18
+    """Number of latent dimensions."""
+    width: Width = 16
+    """Channels of the widest feature map (half the image's side); the next has twice, those after it four times."""
+    hidden: Width = 128
+    """Width of the fully connected layers."""
+    likelihood: Literal["quantised_normal", "beta"] = "quantised_normal"
+    """p(x|z): a Gaussian with a scale a pixel after dequantisation, or the constrained Beta."""
+    word_dropout: Share = 0.5
+    """How often p(y|z) is not shown a word before the one it predicts, in training, so that it asks z; text view."""
+
+    def check(self, dataset: DatasetSpec) -> None:
+        """Needs three channels and sides that two strides of two divide."""
+        channels, height, width = dataset.image_shape()
+        met = channels == 3 and not height % 4 and not width % 4
+        require(met, self, dataset, "three channels and sides divisible by 4")
+        require_texts(self, dataset, "word_dropout")
+
+
+@backbones.register
+class TwoObjectResNetSpec(BackboneSpec):
+    """The networks as the paper and its code describe them; in the attribute view others stand for the text's."""
+
+    implementation: ClassVar[str] = "mmvae_bench.backbones.two_object_resnet:TwoObjectResNetBackbone"
+    summary: ClassVar[str] = "residual networks of Cremer and Kushman: RGB, constrained Beta, latent 50"
+    reference: ClassVar[str] = (
+        "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, 5.1"
+    )
+    views: ClassVar[tuple[View, ...]] = ("attributes", "text")
+    later_fields: ClassVar[frozenset[str]] = frozenset({"word_dropout"})
+
+    name: Literal["two_object_resnet"] = "two_object_resnet"
+    """The backbone's name."""
+    latent_size: Annotated[int, Field(gt=0, le=500)] = 50
+    """Number of latent dimensions, at most the width of the shared layers."""
+    width: Width = 64
+    """Channels of the widest feature map; twice as many at half the image's side, four times at a quarter."""
+    word_dropout: Share = 0.0
+    """How often p(y|z) is not shown a word before the one it predicts, in training; text view. The published decoder
+    has dropout of 0.5 on its hidden states instead, which is always there."""
+
+    def check(self, dataset: DatasetSpec) -> None:
+        """Needs three channels and sides that two strides of two divide; 112x112 and 64x64 in the paper."""
+        channels, height, width = dataset.image_shape()
+        met = channels == 3 and not height % 4 and not width % 4 and min(height, width) >= 16
+        require(met, self, dataset, "three channels and sides divisible by 4, from 16 up")
+        require_texts(self, dataset, "word_dropout")

@@ -1,0 +1,287 @@
+"""The built-in datasets: which images, which concepts, which splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...base.errors import ConfigError, Problem
+from ...concepts import Attribute, Schema
+from ..components import DatasetSpec, View, datasets
+
+if TYPE_CHECKING:
+    from ...concepts.captions import Captions
+
+
+class CaptionedSpec(DatasetSpec):
+    """A dataset with captions. The view decides what y is, and neither the images nor the split."""
+
+    later_fields: ClassVar[frozenset[str]] = frozenset({"view"})
+
+    view: View = "attributes"
+    """attributes: y is the concept; text: y is its caption, a sequence of words that the image's number fixes."""
+
+    @property
+    def chosen_view(self) -> View:
+        """The field."""
+        return self.view
+
+    def texts(self) -> Captions | None:
+        """The captions, in the text view."""
+        return self.captions() if self.view == "text" else None
+
+
+MNIST_A_SCHEMA = Schema(
+    (
+        Attribute("digit", tuple("0123456789")),
+        Attribute("scale", ("big", "small")),
+        Attribute("orientation", ("clockwise", "upright", "counterclockwise")),
+        Attribute("location", ("top-left", "top-right", "bottom-left", "bottom-right")),
+    )
+)
+
+
+SOURCE_SIZES = {"mnist": 70_000, "digits": 1_797}
+
+
+@datasets.register
+class MnistASpec(DatasetSpec):
+    """Handwritten digits, scaled, rotated, placed in a quadrant and binarised once: 240 concepts."""
+
+    implementation: ClassVar[str] = "mmvae_bench.data.mnist_a:MnistADataModule"
+    summary: ClassVar[str] = "handwritten digits with scale, orientation and location: 240 concepts"
+    reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, A.2"
+
+    name: Literal["mnist_a"] = "mnist_a"
+    """The dataset's name."""
+    source: Literal["mnist", "digits"] = "digits"
+    """mnist: the 70,000 MNIST images; digits: scikit-learn's 1,797 real 8x8 digits, a stand-in that needs no file."""
+    canvas: Annotated[int, Field(ge=16, le=256)] = 64
+    """Height and width of an image in pixels; the geometry scales with it. 64 is the paper's."""
+    replicas: Annotated[int, Field(gt=0, le=1000)] = 10
+    """Images made from each source digit."""
+    num_sources: Annotated[int, Field(ge=20)] | None = None
+    """Use only this many source digits, evenly spread over the source; null: all of them."""
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """Seed of the rendering."""
+    split: Literal["iid", "iid_disjoint", "comp"] = "iid"
+    """iid: each image on its own; iid_disjoint: by source digit, so that none is in two parts; comp: by concept."""
+    split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
+    """Seed of the split; 42 is the published compositional split."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        available = SOURCE_SIZES[self.source]
+        if self.num_sources is not None and self.num_sources > available:
+            message = f"source {self.source} has {available:,} digits; use at most that many, or null for all"
+            raise ConfigError([Problem(message, ("num_sources",), str(self.num_sources))])
+        return self
+
+    def schema(self) -> Schema:  # type: ignore[override]
+        """Digit, scale, orientation, location."""
+        return MNIST_A_SCHEMA
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(1, canvas, canvas)."""
+        return (1, self.canvas, self.canvas)
+
+    def default_classifier(self) -> str:
+        """The published network at the published canvas, the thin one elsewhere."""
+        return "conv_published" if self.canvas == 64 else "conv_thin"
+
+
+CELEBA18_NAMES = (
+    "Bald",
+    "Bangs",
+    "Black_Hair",
+    "Blond_Hair",
+    "Brown_Hair",
+    "Bushy_Eyebrows",
+    "Eyeglasses",
+    "Gray_Hair",
+    "Heavy_Makeup",
+    "Male",
+    "Mouth_Slightly_Open",
+    "Mustache",
+    "Pale_Skin",
+    "Receding_Hairline",
+    "Smiling",
+    "Straight_Hair",
+    "Wavy_Hair",
+    "Wearing_Hat",
+)
+CELEBA18_SCHEMA = Schema(tuple(Attribute(name, ("no", "yes")) for name in CELEBA18_NAMES))
+
+NUM_DRAWN = 200_000
+"""Faces drawn where no number is given: about as many as CelebA has."""
+
+
+@datasets.register
+class CelebA18Spec(CaptionedSpec):
+    """Faces with the 18 visible attributes of CelebA that Vedantam et al. chose: photographs, or drawings of them."""
+
+    implementation: ClassVar[str] = "mmvae_bench.data.celeba18:CelebA18DataModule"
+    summary: ClassVar[str] = "faces with 18 binary attributes: CelebA's photographs, or drawn from its statistics"
+    reference: ClassVar[str] = "Vedantam et al. 2018, section 5.3; Liu et al. 2015, Deep Learning Face Attributes"
+    later_fields: ClassVar[frozenset[str]] = CaptionedSpec.later_fields | {"crop"}
+
+    name: Literal["celeba18"] = "celeba18"
+    """The dataset's name."""
+    source: Literal["celeba", "drawn"] = "drawn"
+    """celeba: the aligned photographs under the data root; drawn: a stand-in that needs no file, drawn from attribute
+    rows sampled from a model of CelebA's joint statistics."""
+    size: Annotated[int, Field(ge=16, le=128)] = 64
+    """Height and width of an image in pixels; 64 is the paper's."""
+    crop: Literal[148, 128] = 148
+    """Side of what is kept of a photograph of 178x218, in pixels: 148 as Vedantam et al., 128 as Cremer and Kushman."""
+    num_images: Annotated[int, Field(ge=100, le=10_000_000)] | None = None
+    """How many images; null: 200,000 drawn ones, or all the photographs there are. Fewer photographs than there are
+    means evenly spread ones."""
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """Seed of the attribute rows and of the drawing; photographs have none."""
+    split: Literal["iid", "comp"] = "iid"
+    """iid: the official partition of the photographs, random parts of the drawings; comp: by concept, with every
+    bald-and-not-male concept in the test part."""
+    split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
+    """Seed of the split."""
+
+    watched_attributes: ClassVar[tuple[str, ...]] = ("Eyeglasses",)
+    """Attributes whose frequency, when unspecified, is compared with training (figure 5 of the paper)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.source == "drawn" and self.crop != 148:
+            raise ConfigError([Problem("only photographs are cropped (source: celeba)", ("crop",), str(self.crop))])
+        return self
+
+    def schema(self) -> Schema:  # type: ignore[override]
+        """18 attributes with the values no and yes."""
+        return CELEBA18_SCHEMA
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(3, size, size)."""
+        return (3, self.size, self.size)
+
+    def default_classifier(self) -> str:
+        """A convolutional network for colour images."""
+        return "conv_rgb"
+
+    def named_queries(self) -> Mapping[str, str]:
+        """The concept that the paper asks for and training hardly has: 9 of 162,770 rows."""
+        return {"bald and not male": "Bald=yes, Male=no"}
+
+    def captions(self) -> Captions:
+        """Words of the present attributes with Male or Female: 20 tokens, at most 9 (Cremer and Kushman 2018)."""
+        from ...concepts.captions import PresenceCaptions
+
+        return PresenceCaptions(CELEBA18_SCHEMA, opposites={"Male": "Female"}, max_words=9)
+
+
+SIZES = ("small", "large")
+COLOURS = ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")
+MATERIALS = ("rubber", "metal")
+SHAPES = ("cube", "sphere", "cylinder")
+RELATIONS = ("left", "right", "front", "behind")
+
+OBJECT_SCHEMA = Schema(
+    (
+        Attribute("size", SIZES),
+        Attribute("colour", COLOURS),
+        Attribute("material", MATERIALS),
+        Attribute("shape", SHAPES),
+    )
+)
+"""Of one object: 96 combinations."""
+
+
+def _numbered(number: int) -> tuple[Attribute, ...]:
+    return tuple(Attribute(f"{each.name}_{number}", each.values) for each in OBJECT_SCHEMA.attributes)
+
+
+TWO_OBJECT_SCHEMA = Schema((*_numbered(1), Attribute("relation", RELATIONS), *_numbered(2)), given=("relation",))
+
+
+class ClevrSpec(DatasetSpec):
+    """What every dataset of rendered scenes has."""
+
+    source: Literal["mitsuba"] = "mitsuba"
+    """The scenes are path-traced by Mitsuba 3 (extra clevr)."""
+    canvas: Annotated[int, Field(ge=32, le=224)] = 112
+    """Height and width of an image in pixels, into which the 4:3 frame is squashed. 112 is the paper's."""
+    samples: Literal[16, 64, 256] = 64
+    """Paths traced a pixel: 16 for small sets, 64 for the real one, 256 for pictures to print."""
+    num_images: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """How many scenes; a smaller set is the beginning of a larger one."""
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """Seed of the scenes."""
+    variant: Literal["auto", "cuda", "llvm", "scalar"] = "auto"
+    """What computes: a GPU, LLVM on the CPU, or neither (slow); auto takes the first that works here. The images of two
+    variants differ in their noise, so the one used is part of the fingerprint."""
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(3, canvas, canvas)."""
+        return (3, self.canvas, self.canvas)
+
+    def default_classifier(self) -> str:
+        """A convolutional network for colour images."""
+        return "conv_rgb"
+
+
+@datasets.register
+class TwoObjectClevrSpec(ClevrSpec, CaptionedSpec):
+    """Two objects on a plane, with a caption of nine words: "small red metal cube left large gray rubber sphere"."""
+
+    implementation: ClassVar[str] = "mmvae_bench.data.two_object_clevr:TwoObjectClevrDataModule"
+    summary: ClassVar[str] = "path-traced scenes of two objects, nine words each: 36,864 captions"
+    reference: ClassVar[str] = (
+        "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, section 5; "
+        "Johnson et al. 2017, CLEVR"
+    )
+
+    name: Literal["two_object_clevr"] = "two_object_clevr"
+    """The dataset's name."""
+    split: Literal["iid", "comp"] = "iid"
+    """iid: each image on its own, 0.85 / 0.05 / 0.10; comp: by object. Of the 96 objects (size, colour, material,
+    shape) some are held out: test images show a test object, validation images a validation object and no test one."""
+    split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
+    """Seed of the split."""
+
+    def schema(self) -> Schema:  # type: ignore[override]
+        """Size, colour, material and shape of the first object, its relation to the second, and those of the second."""
+        return TWO_OBJECT_SCHEMA
+
+    def captions(self) -> Captions:
+        """The nine words of the concept, in order."""
+        from ...concepts.slot_captions import SlotCaptions
+
+        return SlotCaptions(TWO_OBJECT_SCHEMA)
+
+
+SINGLE_OBJECT_COLOURS = ("red", "blue")
+SINGLE_OBJECT_SCHEMA = Schema((Attribute("colour", SINGLE_OBJECT_COLOURS), Attribute("size", SIZES)))
+
+
+@datasets.register
+class SingleObjectClevrSpec(ClevrSpec):
+    """A rubber sphere, red or blue, small or large, somewhere on a plane: nothing else varies."""
+
+    implementation: ClassVar[str] = "mmvae_bench.data.single_object_clevr:SingleObjectClevrDataModule"
+    summary: ClassVar[str] = "path-traced scenes of one sphere, red or blue, small or large: 4 concepts"
+    reference: ClassVar[str] = (
+        "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, figure 1"
+    )
+
+    name: Literal["single_object_clevr"] = "single_object_clevr"
+    """The dataset's name."""
+    num_images: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
+    """How many scenes; a smaller set is the beginning of a larger one."""
+    split: Literal["iid"] = "iid"
+    """iid: each image on its own, 0.85 / 0.05 / 0.10."""
+    split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
+    """Seed of the split."""
+
+    def schema(self) -> Schema:  # type: ignore[override]
+        """Colour and size."""
+        return SINGLE_OBJECT_SCHEMA

@@ -1,0 +1,479 @@
+"""The built-in objectives: what each optimises, with its parameters and its paper."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...base.errors import ConfigError, Problem
+from ..components import BackboneSpec, DatasetSpec, Modality, ObjectiveSpec, Posterior, by_setting, objectives
+
+
+@objectives.register
+class JVAESpec(ObjectiveSpec):
+    """The joint ELBO alone. It trains no q(z|y), so it cannot imagine: the base that the others are compared with."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.jvae:JVAE"
+    summary: ClassVar[str] = "joint ELBO of images and concepts; no unimodal posterior"
+    reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, Eq. 1"
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint"})
+    text_obstacle: ClassVar[str | None] = None
+
+    name: Literal["jvae"] = "jvae"
+    """The objective's name."""
+    lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
+    """Weight of log p(y|z)."""
+
+
+@objectives.register
+class TELBOSpec(ObjectiveSpec):
+    """Three ELBOs: of both modalities, of images and of concepts; the last two leave the decoders alone."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.telbo:TELBO"
+    summary: ClassVar[str] = "triple ELBO: joint, image and concept terms, decoders trained by the joint term only"
+    reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, Eq. 5"
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    stage_names: ClassVar[tuple[str, ...]] = ("fit", "unimodal")
+    text_obstacle: ClassVar[str | None] = None
+
+    name: Literal["telbo"] = "telbo"
+    """The objective's name."""
+    lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
+    """Weight of log p(y|z) in the joint term."""
+    gamma: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of log p(y|z) in the concept term. The published table is labelled 50 and was probably run with 1."""
+    schedule: Literal["joint", "two_stage"] = "joint"
+    """joint: all three terms from the first step; two_stage: the joint term first, then the unimodal encoders."""
+    unimodal_steps: Annotated[int, Field(gt=0)] | None = None
+    """Steps of the second stage of two_stage; null: as many as the first."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.unimodal_steps is not None and self.schedule == "joint":
+            raise ConfigError(
+                [Problem("has no meaning with schedule joint", ("unimodal_steps",), str(self.unimodal_steps))]
+            )
+        return self
+
+
+@objectives.register
+class JMVAESpec(ObjectiveSpec):
+    """The joint ELBO, with the unimodal posteriors pulled over the joint one (JMVAE-kl)."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.jmvae:JMVAE"
+    summary: ClassVar[str] = "joint ELBO minus KL from the joint to the unimodal posteriors"
+    reference: ClassVar[str] = "Suzuki et al. 2017, Joint Multimodal Learning with Deep Generative Models, Eq. 5"
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    text_obstacle: ClassVar[str | None] = None
+
+    name: Literal["jmvae"] = "jmvae"
+    """The objective's name."""
+    lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
+    """Weight of log p(y|z)."""
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the two divergences; with 0 it is JVAE."""
+
+
+@objectives.register
+class BiVCCASpec(ObjectiveSpec):
+    """Both modalities decoded from either one's posterior; there is no joint posterior."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.bivcca:BiVCCA"
+    summary: ClassVar[str] = "both modalities from q(z|x) and from q(z|y), weighted mu and 1 - mu"
+    reference: ClassVar[str] = "Wang et al. 2016, Deep Variational Canonical Correlation Analysis, Sec. 3.2 (bi-VCCA)"
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
+    text_obstacle: ClassVar[str | None] = None
+
+    name: Literal["bivcca"] = "bivcca"
+    """The objective's name."""
+    lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
+    """Weight of log p(y|z)."""
+    mu: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Weight of the term under q(z|x); the one under q(z|y) gets 1 - mu."""
+
+
+class ImageVAESpec(ObjectiveSpec):
+    """Images alone: no concept is seen, so none can be imagined or described."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.vae:VAE"
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image"})
+    likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    text_obstacle: ClassVar[str | None] = None
+
+    @property
+    def kl_weight(self) -> float:
+        """The weight of KL(q(z|x) || p(z))."""
+        raise NotImplementedError
+
+
+@objectives.register
+class VAESpec(ImageVAESpec):
+    """The ELBO of images."""
+
+    summary: ClassVar[str] = "ELBO of images alone: cannot imagine or describe"
+    reference: ClassVar[str] = "Kingma and Welling 2014, Auto-Encoding Variational Bayes"
+
+    name: Literal["vae"] = "vae"
+    """The objective's name."""
+
+    @property
+    def kl_weight(self) -> float:
+        """One."""
+        return 1.0
+
+
+@objectives.register
+class BetaVAESpec(ImageVAESpec):
+    """The ELBO of images with a weight on its divergence: the base of SCAN."""
+
+    summary: ClassVar[str] = "ELBO of images alone with a weighted KL: cannot imagine or describe"
+    reference: ClassVar[str] = (
+        "Higgins et al. 2017, beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework"
+    )
+
+    name: Literal["beta_vae"] = "beta_vae"
+    """The objective's name."""
+    beta: Annotated[float, Field(ge=0)] = 4.0
+    """Weight of KL(q(z|x) || p(z)); with 1 it is the VAE."""
+
+    @property
+    def kl_weight(self) -> float:
+        """beta."""
+        return self.beta
+
+
+@objectives.register
+class CVAESpec(ObjectiveSpec):
+    """Images given concepts, p(x|y,z): concepts have no density here, so an image cannot be described."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.cvae:CVAE"
+    summary: ClassVar[str] = (
+        "conditional ELBO of images given concepts, unspecified attributes imputed; cannot describe"
+    )
+    reference: ClassVar[str] = (
+        "Sohn et al. 2015, Learning Structured Output Representation using Deep Conditional Generative Models"
+    )
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
+    likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    text_obstacle: ClassVar[str | None] = "its image decoder is told the value of each attribute"
+    partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.unspecified == "impute")
+
+    name: Literal["cvae"] = "cvae"
+    """The objective's name."""
+    prior: Literal["conditional", "standard"] = "conditional"
+    """p(z|y): conditional, a network's, as in the paper; standard, N(0, I) whatever the concept."""
+    unspecified: Literal["impute", "refuse"] = "impute"
+    """impute: an unspecified attribute takes its value from a training concept that agrees with the specified ones;
+    refuse: fully specified concepts only."""
+
+
+@objectives.register
+class SCANSpec(ObjectiveSpec):
+    """A beta-VAE on images alone, then concepts grounded in its frozen latents; a concept is one symbol, never partial.
+
+    The paper's latent size is 32: a setting of the backbone.
+    """
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.scan:SCAN"
+    summary: ClassVar[str] = "beta-VAE on images (on features of a denoising autoencoder), then a VAE of whole concepts"
+    reference: ClassVar[str] = "Higgins et al. 2017, SCAN: Learning Hierarchical Compositional Visual Concepts"
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
+    text_obstacle: ClassVar[str | None] = "a concept is one k-hot symbol to it"
+    partial_concepts: ClassVar[bool] = False
+    stage_names: ClassVar[tuple[str, ...]] = by_setting(
+        lambda spec: (("denoise",) if spec.dae else ()) + ("image", "concept")
+    )
+
+    name: Literal["scan"] = "scan"
+    """The objective's name."""
+    dae: bool = True
+    """Whether images are compared in the features of a denoising autoencoder, trained first; false: pixel by pixel."""
+    beta_x: Annotated[float, Field(ge=0)] = 53.0
+    """Weight of KL(q(z|x) || p(z)). The published one belongs to larger images and their features: on small binary
+    ones it leaves nothing in z, so choose it on the validation split."""
+    beta_y: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of KL(q(z|y) || p(z))."""
+    alpha: Annotated[float, Field(ge=0)] = 10.0
+    """Weight of KL(q(z|x) || q(z|y)), which grounds the concepts."""
+    denoise_steps: Annotated[int, Field(gt=0)] | None = None
+    """Steps of the denoising autoencoder; null: half as many as the beta-VAE's, which are training.steps."""
+    concept_steps: Annotated[int, Field(gt=0)] | None = None
+    """Steps of the concept network; null: half as many as the beta-VAE's."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.denoise_steps is not None and not self.dae:
+            raise ConfigError([Problem("has no meaning with dae false", ("denoise_steps",), str(self.denoise_steps))])
+        return self
+
+
+PAPER = "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs"
+
+
+def flow_needs_two_dimensions(objective: ObjectiveSpec, backbone: BackboneSpec) -> None:
+    """Raises ConfigError where the latent is too small for a flow: its couplings condition one half on the other."""
+    if backbone.latent_size < 2:
+        raise ConfigError(
+            [
+                Problem(
+                    f"{objective.name} fits a flow, which couples two halves of z: the latent size is 2 or more",
+                    ("backbone", "latent_size"),
+                    str(backbone.latent_size),
+                )
+            ]
+        )
+
+
+class _VLVAEBased(ObjectiveSpec):
+    text_obstacle: ClassVar[str | None] = None
+
+    inference: Literal["image", "joint"] = "image"
+    """image: q(z|x), so that z holds no more of the concept than the image shows; joint: q(z|x,y)."""
+    image_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of log p(x|z). The paper: 0.02 on Two-Object CLEVR, 0.1 on CelebA."""
+    concept_weight: Annotated[float, Field(gt=0)] = 50.0
+    """Weight of log p(y|z), the lambda of the other objectives. The paper: 200 on Two-Object CLEVR, 100 on CelebA."""
+    kl_warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Steps over which the weight of the KL grows from 0 to 1; null: a twentieth of the first stage, as published."""
+    prior_flow: bool = False
+    """Fit a flow to the aggregate of q(z|x) over all images, as a prior to put in place of N(0, I), in a last stage."""
+    flow_steps: Annotated[int, Field(gt=0)] | None = None
+    """Steps of each stage that fits a flow; null: half as many as the first stage."""
+
+
+class _ConceptFlow(_VLVAEBased):
+    posteriors: ClassVar[frozenset[Posterior]] = by_setting(lambda spec: frozenset({spec.inference, "concept"}))
+    stage_names: ClassVar[tuple[str, ...]] = ("fit", "concept", "prior")
+    partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.mask_probability > 0)
+
+    mask_probability: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """How often a training concept is left partly unspecified while q(z|y) is fitted; 0: full concepts only, as in the
+    paper, and the flow cannot be asked a partial one. In the text view it is 0: captions are whole."""
+
+    def check(self, backbone: BackboneSpec) -> None:
+        """Needs a latent size of two or more."""
+        flow_needs_two_dimensions(self, backbone)
+
+    def check_concepts(self, dataset: DatasetSpec) -> None:
+        """Captions are never masked: the setting would be ignored."""
+        if dataset.chosen_view == "text" and self.mask_probability:
+            message = "the flow reads whole captions: in view text nothing of them is left out"
+            where, value = ("objective", "mask_probability"), str(self.mask_probability)
+            raise ConfigError([Problem(message, where, value, ("0",), "0")])
+
+
+@objectives.register
+class VLVAESpec(_VLVAEBased):
+    """Both modalities from z ~ q(z|x). It trains no q(z|y), so it cannot imagine: the base of q_true and q_agg."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.vlvae:VLVAE"
+    summary: ClassVar[str] = "image and concept decoded from q(z|x); no q(z|y)"
+    reference: ClassVar[str] = f"{PAPER}, Eq. 2"
+    posteriors: ClassVar[frozenset[Posterior]] = by_setting(lambda spec: frozenset({spec.inference}))
+    stage_names: ClassVar[tuple[str, ...]] = ("fit", "prior")
+
+    name: Literal["vlvae"] = "vlvae"
+    """The objective's name."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.flow_steps is not None and not self.prior_flow:
+            raise ConfigError([Problem("has no meaning without prior_flow", ("flow_steps",), str(self.flow_steps))])
+        return self
+
+    def check(self, backbone: BackboneSpec) -> None:
+        """A prior flow needs a latent size of two or more."""
+        if self.prior_flow:
+            flow_needs_two_dimensions(self, backbone)
+
+
+@objectives.register
+class QTrueSpec(_ConceptFlow):
+    """VLVAE, then a flow q(z|y) fitted to the true posterior p(z|y) of the fixed model."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.q_true:QTrue"
+    summary: ClassVar[str] = "VLVAE, then a flow q(z|y) fitted to the true posterior p(z|y)"
+    reference: ClassVar[str] = f"{PAPER}, Eq. 3"
+
+    name: Literal["q_true"] = "q_true"
+    """The objective's name."""
+    gamma: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of log p(y|z) while q(z|y) is fitted; the paper's formula has 1, its code keeps concept_weight here."""
+
+
+@objectives.register
+class QAggSpec(_ConceptFlow):
+    """VLVAE, then a flow q(z|y) fitted to the aggregate of q(z|x) over the images of a concept."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.q_agg:QAgg"
+    summary: ClassVar[str] = "VLVAE, then a flow q(z|y) fitted to the aggregate of the posteriors of its images"
+    reference: ClassVar[str] = f"{PAPER}, Eq. 4 and 5"
+
+    name: Literal["q_agg"] = "q_agg"
+    """The objective's name."""
+
+
+@objectives.register
+class JNFSpec(ObjectiveSpec):
+    """The joint ELBO; then, on the frozen model, flows for q(z|x) and q(z|y) fitted to the joint posterior."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.jnf:JNF"
+    summary: ClassVar[str] = "joint ELBO, then flows q(z|x) and q(z|y) fitted to the frozen joint posterior"
+    reference: ClassVar[str] = (
+        "Senellart et al. 2023, Improving Multimodal Joint Variational Autoencoders through Normalizing Flows"
+    )
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    stage_names: ClassVar[tuple[str, ...]] = ("fit", "unimodal")
+    text_obstacle: ClassVar[str | None] = None
+
+    name: Literal["jnf"] = "jnf"
+    """The objective's name."""
+    lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
+    """Weight of log p(y|z)."""
+    unimodal_steps: Annotated[int, Field(gt=0)] | None = None
+    """Steps of the stage that fits the flows; null: as many as the first."""
+
+    def check(self, backbone: BackboneSpec) -> None:
+        """Needs a latent size of two or more."""
+        flow_needs_two_dimensions(self, backbone)
+
+
+class MultimodalSpec(ObjectiveSpec):
+    """The joint posterior follows from the modalities' own experts; no network sees both image and concept.
+
+    The weight of log p(y|z) is 50 as for the objectives of the published table, so that a comparison is not one of
+    weights; the papers of these objectives have weights of their own for each pair of modalities.
+    """
+
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    text_obstacle: ClassVar[str | None] = by_setting(
+        lambda spec: None if spec.modalities == "two" else "words are no modalities: choose modalities two"
+    )
+
+    modalities: Literal["two", "per_attribute"] = "two"
+    """two: the image, and all attributes together; per_attribute: the image, and each attribute by itself."""
+    lambda_image: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of log p(x|z)."""
+    lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
+    """Weight of log p(y|z)."""
+
+    def num_modalities(self, dataset: DatasetSpec) -> int:
+        """M, on the concepts of a dataset."""
+        return 1 + (1 if self.modalities == "two" else len(dataset.schema()))
+
+
+@objectives.register
+class MVAESpec(MultimodalSpec):
+    """ELBOs of all modalities, of each alone, and of random subsets, each under the product of its experts."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.mvae:MVAE"
+    summary: ClassVar[str] = "ELBOs of subsets of modalities under products of experts; the prior is a factor"
+    reference: ClassVar[str] = (
+        "Wu and Goodman 2018, Multimodal Generative Models for Scalable Weakly-Supervised Learning"
+    )
+
+    name: Literal["mvae"] = "mvae"
+    """The objective's name."""
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of each KL(q_S || p(z)); the paper anneals it up to 1."""
+    num_random_subsets: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Subsets of two to M - 1 modalities drawn at each step; null: 1 where M is above 2, else 0."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.modalities == "two" and self.num_random_subsets:
+            message = "two modalities have no subsets besides both and each: choose modalities per_attribute, or 0"
+            raise ConfigError([Problem(message, ("num_random_subsets",), str(self.num_random_subsets))])
+        return self
+
+    def check_concepts(self, dataset: DatasetSpec) -> None:
+        """The image and one attribute are two modalities, which have no other subset to draw."""
+        if self.num_random_subsets and self.num_modalities(dataset) < 3:
+            message = "two modalities have no subsets besides both and each: choose 0"
+            where, value = ("objective", "num_random_subsets"), str(self.num_random_subsets)
+            raise ConfigError([Problem(message, where, value, near="0")])
+
+
+@objectives.register
+class MMVAESpec(MultimodalSpec):
+    """A bound on the joint likelihood under the mixture of the modalities' experts, each sampled in turn."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.mmvae:MMVAE"
+    summary: ClassVar[str] = "importance-weighted bound under a mixture of experts; the prior is no factor"
+    reference: ClassVar[str] = (
+        "Shi et al. 2019, Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models"
+    )
+
+    name: Literal["mmvae"] = "mmvae"
+    """The objective's name."""
+    bound: Literal["iwae", "elbo"] = "iwae"
+    """iwae: the log of the mean importance weight; elbo: the mean of the log weights."""
+    num_samples: Annotated[int, Field(gt=0, le=1000)] = 10
+    """K, samples of z from each modality's expert; every one is decoded."""
+    estimator: Literal["dreg", "plain"] | None = None
+    """Gradient of iwae: dreg, doubly reparameterised, as in their code; plain, the bound's own. null: dreg for iwae."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.bound == "elbo" and self.estimator == "dreg":
+            raise ConfigError([Problem("has no meaning with bound elbo", ("estimator",), "dreg", ("plain",), "plain")])
+        return self
+
+
+MAX_SUBSETS: Final = 2**12
+"""Products that a mixture may have: each is held in memory for every example."""
+
+
+@objectives.register
+class MoPoESpec(MultimodalSpec):
+    """One ELBO under the uniform mixture over subsets of modalities, each subset a product of experts."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.mopoe:MoPoE"
+    summary: ClassVar[str] = "ELBO under a mixture of products over all subsets; the prior is no factor"
+    reference: ClassVar[str] = "Sutter et al. 2021, Generalized Multimodal ELBO (mixture of products of experts)"
+
+    name: Literal["mopoe"] = "mopoe"
+    """The objective's name."""
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the KL's bound."""
+    num_subsets: Annotated[int, Field(gt=0, le=MAX_SUBSETS)] | None = None
+    """Subsets in the mixture: all together, each alone, and random others, fixed by the seed; null: all 2^M - 1."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.modalities == "two" and self.num_subsets is not None:
+            message = "two modalities have three subsets, and all are used: choose modalities per_attribute, or null"
+            raise ConfigError([Problem(message, ("num_subsets",), str(self.num_subsets))])
+        return self
+
+    def check_concepts(self, dataset: DatasetSpec) -> None:
+        """All subsets of many modalities are too many; fewer than each modality alone leave one without a posterior."""
+        num_modalities = self.num_modalities(dataset)
+        every, least = 2**num_modalities - 1, num_modalities + 1
+        if self.num_subsets is None and every > MAX_SUBSETS:
+            message = (
+                f"{num_modalities} modalities have {every:,} subsets, more than {MAX_SUBSETS:,}: "
+                f"choose num_subsets from {least} to {MAX_SUBSETS:,}, or modalities two"
+            )
+            raise ConfigError([Problem(message, ("objective", "num_subsets"), "null", near=str(least))])
+        if self.num_subsets is not None and not least <= self.num_subsets <= every:
+            message = f"{num_modalities} modalities need {least} (all together, each alone) to {every:,} subsets"
+            near = str(min(max(self.num_subsets, least), every))
+            raise ConfigError([Problem(message, ("objective", "num_subsets"), str(self.num_subsets), near=near)])
+
+
+@objectives.register
+class MVTCAESpec(MultimodalSpec):
+    """Total correlation reduced by a representation: the product of experts, held close to each expert."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.mvtcae:MVTCAE"
+    summary: ClassVar[str] = "product of experts held close to each expert; the prior is no factor"
+    reference: ClassVar[str] = "Hwang et al. 2021, Multi-View Representation Learning via Total Correlation Objective"
+
+    name: Literal["mvtcae"] = "mvtcae"
+    """The objective's name."""
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of the divergences from the single experts; the rest is of the divergence from the prior."""
+    beta: Annotated[float, Field(ge=0)] = 2.5
+    """Weight of the divergences."""

@@ -1,1 +1,0 @@
-"""Specs of the built-in classifiers, one a module; the registry finds them here."""

@@ -1,1 +1,0 @@
-"""Specs of the built-in datasets, one a module; the registry finds them here."""
