@@ -10,7 +10,7 @@ from torch.distributions import Distribution, kl_divergence
 from ..data.batch import Batch
 from ..specs.built_in.objectives import BiVCCASpec
 from .base import Objective, Terms
-from .elbo import elbo
+from .common.elbo import elbo
 
 
 def bivcca(terms: Mapping[str, tuple[float, Tensor, Tensor, Tensor]], *, lambda_: float) -> Terms:

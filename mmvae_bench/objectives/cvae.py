@@ -16,8 +16,8 @@ from ..backbones.base import Backbone
 from ..data.batch import Batch
 from ..specs.built_in.objectives import CVAESpec
 from .base import CapabilityError, Objective, Terms
-from .elbo import elbo
-from .imputation import ConceptMemory
+from .common.elbo import elbo
+from .common.imputation import ConceptMemory
 
 NUM_REMEMBERED = 4096
 """Training concepts that unspecified attributes are imputed from."""

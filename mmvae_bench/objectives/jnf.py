@@ -12,8 +12,8 @@ from ..data.batch import Batch
 from ..specs.built_in.objectives import JNFSpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
+from .common.staged import total
 from .jvae import joint_terms
-from .staged import total
 
 UNIMODAL = ("image_encoder", "concept_encoder")
 

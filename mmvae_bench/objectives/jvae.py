@@ -8,7 +8,7 @@ from torch.distributions import kl_divergence
 from ..data.batch import Batch
 from ..specs.built_in.objectives import JVAESpec
 from .base import Objective, Terms
-from .elbo import elbo
+from .common.elbo import elbo
 
 
 def jvae(*, log_px: Tensor, log_py: Tensor, kl: Tensor, lambda_: float) -> Terms:

@@ -10,8 +10,8 @@ from ..data.batch import Batch
 from ..distributions.latents import log_mean_exp
 from ..specs.built_in.objectives import MMVAESpec
 from .base import Terms
-from .modalities import MultimodalObjective
-from .products import Experts, mixture, products, usable
+from .common.modalities import MultimodalObjective
+from .common.products import Experts, mixture, products, usable
 
 
 def importance_bound(log_weights: Tensor, *, bound: str) -> Tensor:

@@ -11,9 +11,9 @@ from ..base.seeds import derive_seed
 from ..data.batch import Batch
 from ..specs.built_in.objectives import MoPoESpec
 from .base import Terms
-from .elbo import elbo
-from .modalities import MultimodalObjective
-from .products import Experts, all_subsets, component, mixture, products, stratified_choice, usable
+from .common.elbo import elbo
+from .common.modalities import MultimodalObjective
+from .common.products import Experts, all_subsets, component, mixture, products, stratified_choice, usable
 
 
 def mopoe(

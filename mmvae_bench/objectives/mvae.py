@@ -11,8 +11,8 @@ from torch.distributions import kl_divergence
 from ..data.batch import Batch
 from ..specs.built_in.objectives import MVAESpec
 from .base import Terms
-from .elbo import elbo
-from .modalities import MultimodalObjective
+from .common.elbo import elbo
+from .common.modalities import MultimodalObjective
 
 Subset = tuple[bool, ...]
 

@@ -9,9 +9,9 @@ from torch.distributions import Independent, Normal, kl_divergence
 from ..data.batch import Batch
 from ..specs.built_in.objectives import MVTCAESpec
 from .base import Terms
-from .elbo import elbo
-from .modalities import MultimodalObjective
-from .products import products
+from .common.elbo import elbo
+from .common.modalities import MultimodalObjective
+from .common.products import products
 
 
 def mvtcae(

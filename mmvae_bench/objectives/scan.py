@@ -14,9 +14,9 @@ from ..distributions.pixels import GREY_LEVEL, QuantisedNormal
 from ..specs.built_in.objectives import SCANSpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
-from .elbo import elbo
-from .frozen import frozen_call
-from .staged import total
+from .common.elbo import elbo
+from .common.frozen import frozen_call
+from .common.staged import total
 from .vae import vae
 
 

@@ -9,8 +9,8 @@ from ..data.batch import Batch
 from ..specs.built_in.objectives import TELBOSpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
-from .elbo import elbo
-from .frozen import frozen_call
+from .common.elbo import elbo
+from .common.frozen import frozen_call
 from .jvae import joint_terms
 
 

@@ -12,8 +12,8 @@ from ..data.batch import Batch
 from ..specs.built_in.objectives import QAggSpec, QTrueSpec, VLVAESpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
-from .elbo import elbo
-from .staged import total
+from .common.elbo import elbo
+from .common.staged import total
 
 WARMUP_SHARE = 20
 """The paper's 20,000 of 400,000 steps, as one part in so many."""

@@ -15,8 +15,8 @@ from mmvae_bench.backbones.flows import ConditionalFlow, PartialConceptFeatures
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective
+from mmvae_bench.objectives.common.staged import mask_at_random
 from mmvae_bench.objectives.q_agg import q_agg
-from mmvae_bench.objectives.staged import mask_at_random
 
 Make = Callable[..., Objective]
 

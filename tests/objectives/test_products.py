@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from mmvae_bench.objectives.products import (
+from mmvae_bench.objectives.common.products import (
     Experts,
     all_subsets,
     component,

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective
+from mmvae_bench.objectives.common.staged import mask_at_random
 from mmvae_bench.objectives.scan import occlude
-from mmvae_bench.objectives.staged import mask_at_random
 
 from .opinions import (
     Gaussian,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..concepts import UNSPECIFIED
-from .base import Terms
+from ...concepts import UNSPECIFIED
+from ..base import Terms
 
 
 def total(*terms: Terms) -> Terms:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..backbones.base import Backbone
-from ..base.errors import BenchmarkError
-from ..specs.built_in.objectives import MultimodalSpec
-from .base import Objective
+from ...backbones.base import Backbone
+from ...base.errors import BenchmarkError
+from ...specs.built_in.objectives import MultimodalSpec
+from ..base import Objective
 from .products import Experts, component, products
 
 

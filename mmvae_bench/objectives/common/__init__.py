@@ -1,0 +1,1 @@
+"""What objectives share: bounds, products of experts, modalities, stages, frozen calls, imputation."""
