@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ..base.errors import ConfigError, unknown
+from ..metrics.protocols import PROTOCOLS
 from ..runs.folder import read_trial
-from ..specs.trial import PROTOCOLS
 
 
 def evaluate(

@@ -10,7 +10,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from ..base.errors import ConfigError, unknown
-from ..evaluation.protocols import PROTOCOL_RULES, ProtocolRule
+from ..metrics.protocols import PROTOCOL_RULES, ProtocolRule
 from ..specs.base import ComponentSpec
 from ..specs.components import (
     BackboneSpec,

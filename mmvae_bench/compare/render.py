@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..report.style import number, style_of, with_bounds
+from ..metrics.catalogue import metric_info
+from ..report.style import number, with_bounds
 from ..report.trials import TrialRecord
 from .numbers import VERDICTS, NumberPair, Verdict
 from .runs import Circumstance, RunComparison
@@ -115,12 +116,12 @@ def _reach(each: NumberPair) -> float:
 
 def _row(each: NumberPair) -> tuple[str, ...]:
     protocol, partition, metric, attribute, level = each.question
-    unit = style_of(metric).unit
+    unit = metric_info(metric).unit
     return (
         f"{each.trial.key} {each.trial.label}",
         protocol or "",
         partition,
-        style_of(metric).label + ("" if unit == "%" else f", {unit}"),
+        metric_info(metric).label + ("" if unit == "%" else f", {unit}"),
         attribute or "",
         "" if level is None else str(level),
         number(each.a, unit),

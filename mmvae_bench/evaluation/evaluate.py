@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..data.base import ConceptDataModule
+from ..metrics.protocols import PROTOCOL_RULES
 from ..objectives.base import Objective
 from ..runs.scores import Score
 from ..specs.components import classifiers
@@ -19,7 +20,6 @@ from .classifier import ObservationClassifier
 from .classifier_training import Progress, observation_classifier
 from .likelihood import likelihood_scores
 from .named import named_query_scores
-from .protocols import PROTOCOL_RULES
 from .queries import Queries, fixed_queries, named_queries
 from .real_images import classifier_scores, description_scores, elbo_score
 from .references import TrainingConcepts

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ..concepts import UNSPECIFIED, satisfies
-from .protocols import SMOOTHING, Target
+from ..metrics.protocols import SMOOTHING, Target
 
 _QUERIES_AT_ONCE = 64
 # Bounds the memory of the comparison of queries with training concepts.

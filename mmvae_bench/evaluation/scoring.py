@@ -24,9 +24,9 @@ from ..metrics.functional import (
     joint_divergence_reference,
     satisfied,
 )
+from ..metrics.protocols import ProtocolRule
 from ..runs.scores import Score
 from .classifier import HeldOut
-from .protocols import ProtocolRule
 from .queries import COMPOSITIONAL, Queries
 from .references import TrainingConcepts
 

@@ -19,13 +19,13 @@ from ..concepts.captions import Captions
 from ..data.base import ConceptDataModule
 from ..metrics.functional import agreement_by_chance, correctness
 from ..metrics.functional.validation import mean_where
+from ..metrics.protocols import PROTOCOL_RULES
 from ..objectives.base import CapabilityError, Objective
 from ..runs.scores import Score
 from ..specs.components import DatasetSpec
 from .classifier import ObservationClassifier
 from .classifier_training import Progress
 from .likelihood import FLOW_PRIOR, PROTOCOL
-from .protocols import PROTOCOL_RULES
 from .queries import Queries
 from .real_images import real_batches
 from .sampling import PIXELS_AT_ONCE, predictions_of

@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..base.seeds import derive_seed
+from ..metrics.catalogue import metric_info
 from .cells import Cell, Row
 from .differences import best_and_differences
 from .grouping import Setting
-from .style import DASH, number, style_of, with_bounds, with_interval
+from .style import DASH, number, with_bounds, with_interval
 from .table import Section
 
 SOURCE = "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs (validation)"
@@ -196,14 +197,14 @@ def _inference(section: Section) -> Iterator[AggregateTable]:
 
 
 def _label(metric: str) -> str:
-    style = style_of(metric.removeprefix("prior_"))
+    style = metric_info(metric.removeprefix("prior_"))
     return style.label + (", %" if style.unit == "%" else f", {style.unit}")
 
 
 def _text(cell: Cell | None, metric: str, decimals: int | None = None) -> str:
     if cell is None:
         return DASH
-    return with_interval(cell.value, cell.low, cell.high, style_of(metric).unit if decimals is None else "nats/dim")
+    return with_interval(cell.value, cell.low, cell.high, metric_info(metric).unit if decimals is None else "nats/dim")
 
 
 def _base_rate(cells: Sequence[Cell | None] | Iterator[Cell | None]) -> str:
@@ -215,7 +216,7 @@ def _difference(first: Cell | None, second: Cell | None, metric: str) -> str:
     """Second minus first with its interval: on the same images, or where each has z of its own from both intervals."""
     if first is None or second is None:
         return DASH
-    unit = style_of(metric).unit
+    unit = metric_info(metric).unit
     if metric.startswith(_OWN_LATENTS):
         value = second.value - first.value
         low = value - math.hypot(second.value - second.low, first.high - first.value)
@@ -250,7 +251,7 @@ def _published(section: Section, metric: str, pair: Sequence[tuple[int, Cell | N
     ]
     if not any(alike):
         return []
-    unit = style_of(metric).unit
+    unit = metric_info(metric).unit
     theirs = [number(value, unit) if same else DASH for value, same in zip(printed, alike, strict=True)]
     away = [
         with_bounds(cell.value - value, cell.low - value, cell.high - value, unit) if same and cell else DASH

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from ..base.seeds import derive_seed
 from ..base.statistics import hierarchical_interval
+from ..metrics.catalogue import metric_info, metric_order
 from .differences import Answer, Difference, best_and_differences
 from .grouping import Group
-from .style import metric_order, style_of
 
 PROTOCOLS = ("paper", "official", "corrected")
 """The protocols in their order on the page; the first one heads it."""
@@ -89,7 +89,7 @@ def rows_of(group: Group) -> tuple[Row, ...]:
         cells = tuple(_cell(answers[question].get(index, ()), question) for index in range(len(group.columns)))
         best, differences = best_and_differences(
             [None if cell is None else (cell.value, cell.answers) for cell in cells],
-            direction=style_of(question[1]).direction,
+            direction=metric_info(question[1]).direction,
             seed=derive_seed("report differences", question=list(question)),
         )
         protocol, metric, attribute, level = question

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ..metrics.catalogue import metric_info
 from ..runs.names import PLANE_FILE
 from .cells import Row
 from .curves import ScoreName, score_curves, validation_curve
-from .style import style_of
 from .table import Section
 from .trials import TrialRecord
 
@@ -80,7 +80,7 @@ def scores_figure(section: Section, colors: Mapping[str, int]) -> str | None:
     for position, (metric, rows) in enumerate(panels):
         axes = _axes(figure.add_subplot(grid[0, position]))
         _panel(axes, rows, [colors[column.label] for column in section.columns])
-        axes.set_title(f"{style_of(metric).label}, %", loc="left", fontsize=10, color=_INK)
+        axes.set_title(f"{metric_info(metric).label}, %", loc="left", fontsize=10, color=_INK)
     return _svg(figure, f"Correctness and coverage by number of specified attributes, {section.title}")
 
 
@@ -120,7 +120,7 @@ def score_curves_figure(section: Section, colors: Mapping[str, int]) -> str | No
         if position == 0:
             axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.2, borderpad=0.1)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        title = f"{attribute}, level {level}, %" if attribute else f"{style_of(metric).label}, level {level}, %"
+        title = f"{attribute}, level {level}, %" if attribute else f"{metric_info(metric).label}, level {level}, %"
         axes.set_title(title, loc="left", fontsize=10, color=_INK)
         if position >= len(names) - num_columns:
             axes.set_xlabel("step")

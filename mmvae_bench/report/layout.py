@@ -6,8 +6,9 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+from ..metrics.catalogue import metric_info
 from .cells import Row
-from .style import DASH, number, style_of, with_bounds, with_interval
+from .style import DASH, number, with_bounds, with_interval
 from .table import Comparison, Section
 from .trials import STATES
 
@@ -64,13 +65,13 @@ class PublishedText:
 
 def text_rows(section: Section, protocol: str | None, *, headline_only: bool = False) -> list[TextRow]:
     """The rows of one protocol; ``headline_only`` leaves out those that do not belong into a short table."""
-    rows = [row for row in section.of(protocol) if style_of(row.metric).headline or not headline_only]
+    rows = [row for row in section.of(protocol) if metric_info(row.metric).headline or not headline_only]
     return [text_row(row) for row in rows]
 
 
 def text_row(row: Row) -> TextRow:
     """One row as text."""
-    style = style_of(row.metric)
+    style = metric_info(row.metric)
     leaders = row.leaders
     cells = []
     for index, cell in enumerate(row.cells):
@@ -94,7 +95,7 @@ def difference_rows(section: Section, protocol: str | None) -> list[DifferenceRo
     """Best minus each other objective, row by row."""
     found = []
     for row in section.of(protocol):
-        unit = style_of(row.metric).unit
+        unit = metric_info(row.metric).unit
         for index, difference in enumerate(row.differences):
             if difference is not None and row.best is not None:
                 found.append(
@@ -149,7 +150,7 @@ def columns_differ_in_steps(section: Section) -> bool:
 
 
 def _label(row: Row) -> str:
-    style = style_of(row.metric)
+    style = metric_info(row.metric)
     label = style.label + (" ↓" if style.direction < 0 else "") + ("" if style.unit == "%" else f", {style.unit}")
     return label if row.attribute is None else f"{label}, {row.attribute}"
 
@@ -178,7 +179,7 @@ def count_states(comparison: Comparison) -> str:
 
 def caption(section: Section, protocol: str | None) -> str:
     """What a table shows, in one line."""
-    rows = (row for row in section.of(protocol) if row.level is not None and not style_of(row.metric).own_rows)
+    rows = (row for row in section.of(protocol) if row.level is not None and not metric_info(row.metric).own_rows)
     asked = dict.fromkeys(map(_asked, rows))
     # Where levels were asked different numbers of queries, no one number stands for all.
     detail = f" (a level: {next(iter(asked))})" if len(asked) == 1 and "" not in asked else ""

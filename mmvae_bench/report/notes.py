@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from .style import DASH, number, style_of
+from ..metrics.catalogue import metric_info
+from .style import DASH, number
 from .table import MANY_ATTRIBUTES, Section
 from .trials import TrialRecord
 
@@ -127,7 +128,7 @@ def _warnings(section: Section, done: list[TrialRecord]) -> Iterator[str]:
     if any(
         _apart(row.reference(name))
         for row in section.rows
-        if not style_of(row.metric).own_floor
+        if not metric_info(row.metric).own_floor
         for name in _REFERENCES
     ):
         yield "Ceilings or floors differ between the objectives; the table shows their range."

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from ..metrics.catalogue import metric_info
 from .cells import PROTOCOLS, Row, rows_of
 from .grouping import Column, Group, Setting, group_trials
 from .published import PublishedRow, published_note, published_rows
-from .style import style_of
 from .trials import RunRecord, TrialRecord
 
 MANY_ATTRIBUTES = 5
@@ -17,7 +17,7 @@ MANY_ATTRIBUTES = 5
 
 
 def _of_one_attribute(row: Row) -> bool:
-    return row.attribute is not None and not style_of(row.metric).own_rows
+    return row.attribute is not None and not metric_info(row.metric).own_rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem
+from ..metrics.protocols import OFFICIAL_SAMPLES, Protocol
 from .base import Spec
 from .components import (
     BackboneField,
@@ -47,14 +48,9 @@ SPEC_VERSION: Final = 1
 LARGEST = 2**53
 """The largest whole number that every reader of JSON and Parquet keeps exactly."""
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
-Protocol = Literal["official", "paper", "corrected", "cremer"]
 Partition = Literal["val", "test"]
-PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected", "cremer")
-"""All of them."""
 DEFAULT_PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected")
 """Those that share the samples of the fixed queries."""
-OFFICIAL_SAMPLES = 10
-"""Samples a query that the official protocol scores: the first ones of those drawn."""
 
 
 class TrainingSpec(Spec):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mmvae_bench.cli import main
+from mmvae_bench.metrics.protocols import PROTOCOLS
 from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives
-from mmvae_bench.specs.trial import PROTOCOLS
 
 NAMES = {
     "objectives": objectives.names(),

@@ -13,13 +13,12 @@ from torch import Tensor
 from mmvae_bench.base.statistics import bootstrap_interval
 from mmvae_bench.concepts import UNSPECIFIED, Schema, keep_random
 from mmvae_bench.evaluation.classifier import HeldOut
-from mmvae_bench.evaluation.protocols import PROTOCOL_RULES, SMOOTHING
 from mmvae_bench.evaluation.queries import Queries
 from mmvae_bench.evaluation.references import TrainingConcepts
 from mmvae_bench.evaluation.scoring import Intervals, Judge, accuracy_on_real_images
 from mmvae_bench.metrics.functional import coverage_reference
+from mmvae_bench.metrics.protocols import PROTOCOL_RULES, SMOOTHING, Protocol
 from mmvae_bench.runs.scores import Score
-from mmvae_bench.specs.trial import Protocol
 
 from .fakes import LINES, LinesData
 

@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..specs.trial import OFFICIAL_SAMPLES, PROTOCOLS, Protocol
-
+Protocol = Literal["official", "paper", "corrected", "cremer"]
+PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected", "cremer")
+"""All of them."""
+OFFICIAL_SAMPLES = 10
+"""Samples a query that the official protocol scores: the first ones of those drawn."""
 Target = Literal["uniform", "marginal", "conditional"]
 
 SMOOTHING = 20.0

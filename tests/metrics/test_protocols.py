@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from mmvae_bench.evaluation.protocols import PROTOCOL_RULES
-from mmvae_bench.specs.trial import PROTOCOLS, Protocol
+from mmvae_bench.metrics.protocols import PROTOCOL_RULES, PROTOCOLS, Protocol
 
 
 @pytest.mark.parametrize(
@@ -24,5 +23,5 @@ def test_every_protocol_of_a_spec_has_a_rule() -> None:
 
 
 def test_listing_the_protocols_needs_no_torch() -> None:
-    code = "import sys, mmvae_bench.evaluation.protocols; sys.exit('torch' in sys.modules)"
+    code = "import sys, mmvae_bench.metrics.protocols; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
