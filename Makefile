@@ -34,6 +34,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --diff . 
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 regress: setup
 	$(BIN)/python -m pytest -q -m "" tests/regression

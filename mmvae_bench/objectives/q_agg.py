@@ -7,7 +7,7 @@ from torch.distributions import Distribution
 
 from ..specs.built_in.objectives import QAggSpec
 from .base import Terms
-from .common.concept_flow import ConceptFlow
+from .concept_flow import ConceptFlow
 
 
 def q_agg(*, log_q: Tensor) -> Terms:

@@ -9,8 +9,8 @@ from torch.distributions import Distribution
 from ..distributions.latents import diagonal_normal
 from ..specs.built_in.objectives import QTrueSpec
 from .base import Terms
-from .common.concept_flow import ConceptFlow
 from .common.frozen import frozen_call
+from .concept_flow import ConceptFlow
 
 
 def q_true(*, log_py: Tensor, log_pz: Tensor, log_q: Tensor, gamma: float) -> Terms:

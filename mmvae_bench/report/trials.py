@@ -18,7 +18,7 @@ from ..runs.scores import Score
 from ..runs.status import Status, read_status
 from ..runs.store import RunStore
 from ..specs.grid import load_grid
-from ..specs.trial import SPEC_VERSION
+from ..specs.trial import SPEC_VERSION, trial_label
 
 STATES = ("done", "running", "pending", "interrupted", "failed", "damaged")
 """What a trial can be; damaged: its files cannot be read or contradict each other."""
@@ -67,11 +67,7 @@ class TrialRecord:
     @cached_property
     def label(self) -> str:
         """A short name for people."""
-        dataset = self.component("dataset")
-        if not dataset:
-            return f"trial {self.key}"
-        place = "/".join(str(dataset.get(key, "?")) for key in ("name", "source", "split"))
-        return f"{self.objective} {place} seed {self.spec.get('seed', '?')}"
+        return trial_label(self.spec) if self.component("dataset") else f"trial {self.key}"
 
     @cached_property
     def log(self) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import ConfigError
+from ..specs.trial import trial_label
 from .status import STATES, Status
 from .store import RunStore
 
@@ -31,9 +32,7 @@ class TrialOverview:
     @property
     def label(self) -> str:
         """A short name for people."""
-        dataset = self.spec["dataset"]
-        place = "/".join(str(dataset[part]) for part in ("name", "source", "split"))
-        return f"{self.spec['objective']['name']} {place} seed {self.spec['seed']}"
+        return trial_label(self.spec)
 
     @property
     def steps(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -166,8 +166,20 @@ class TrialSpec(Spec):
     def label(self) -> str:
         """A short name for people."""
         dataset = self.dataset
-        words = [dataset.name, dataset.source, dataset.split] + (["text"] if dataset.chosen_view == "text" else [])
-        return f"{self.objective.name} {'/'.join(words)} seed {self.seed}"
+        named = {"name": dataset.name, "source": dataset.source, "split": dataset.split, "view": dataset.chosen_view}
+        return trial_label({"objective": {"name": self.objective.name}, "dataset": named, "seed": self.seed})
+
+
+def trial_label(spec: Mapping[str, Any]) -> str:
+    """A short name for people, from a canonical spec, which may be damaged: what is missing is a question mark.
+
+    >>> trial_label({"objective": {"name": "jmvae"}, "dataset": {"name": "celeba18", "view": "text"}, "seed": 0})
+    'jmvae celeba18/?/?/text seed 0'
+    """
+    objective, dataset = spec.get("objective") or {}, spec.get("dataset") or {}
+    words = [str(dataset.get(key, "?")) for key in ("name", "source", "split")]
+    words += ["text"] if dataset.get("view") == "text" else []
+    return f"{objective.get('name', '?')} {'/'.join(words)} seed {spec.get('seed', '?')}"
 
 
 def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ...backbones.base import Backbone
-from ...backbones.flows import ConditionalFlow, PartialConceptFeatures
-from ...backbones.text import TextFeatures
-from ...data.batch import Batch
-from ...specs.built_in.objectives import QAggSpec, QTrueSpec
-from ..base import Terms
-from ..vlvae import VLVAE
-from .staged import mask_at_random
+from ..backbones.base import Backbone
+from ..backbones.flows import ConditionalFlow, PartialConceptFeatures
+from ..backbones.text import TextFeatures
+from ..data.batch import Batch
+from ..specs.built_in.objectives import QAggSpec, QTrueSpec
+from .base import Terms
+from .common.staged import mask_at_random
+from .vlvae import VLVAE
 
 NUM_FEATURES = 200
 """Size of what a coupling is told of the concept: that of the paper's encoder of texts (Sec. 5.1)."""
