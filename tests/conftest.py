@@ -1,7 +1,7 @@
 """What every test may use: a cache of its own, and a small dataset; and what ``make check`` leaves out.
 
-``pytest --check`` skips a test at the moment at which it starts a process or makes an optimiser step: nobody has to keep
-a list of quick tests, and none becomes slow unnoticed. A test marked ``in_check`` may do both.
+``pytest --check`` skips a test at the moment at which it starts a process or makes an optimiser step: there is no list
+of quick tests to maintain, and none becomes slow unnoticed. A test marked ``in_check`` may do both.
 """
 
 from __future__ import annotations
