@@ -1,7 +1,7 @@
-"""The overhead of a sweep: planning, creating folders, driving, resuming and reporting, for any number of trials.
+"""What a sweep costs beside its trials: planning, laying out, driving, going on, reporting, for any number of trials.
 
-The trials are torch-free: in ``loop`` and ``report`` they end as soon as they start and leave the files of a real
-trial; in ``slots`` they are processes that sleep.
+The trials are torch-free: in ``loop`` and ``report`` they end the moment they are started, leaving the files of a real
+one; in ``slots`` they are processes that sleep.
 
     python benchmarks/driver.py plan --trials 100000
     python benchmarks/driver.py loop --trials 10000
@@ -50,7 +50,7 @@ STUB = Path(__file__).parents[1] / "tests" / "sweep" / "stub.py"
 
 
 def write_grid(folder: Path, num_trials: int) -> Path:
-    """Writes a grid of the four objectives with as many seeds as needed."""
+    """A grid of the four objectives and as many seeds as it takes."""
     path = folder / "grid.yaml"
     seeds = list(range(-(-num_trials // len(OBJECTIVES))))
     path.write_text(GRID.format(objectives=", ".join(OBJECTIVES), seeds=seeds))
@@ -58,7 +58,7 @@ def write_grid(folder: Path, num_trials: int) -> Path:
 
 
 def lay_out(store: RunStore, grid: Path, specs: list[TrialSpec]) -> None:
-    """Creates the folders of all trials, as ``mmvae-bench run`` does."""
+    """The folders of all trials, as ``mmvae-bench run`` makes them."""
     store.create(
         ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
         grid_text=grid.read_text(),
@@ -67,13 +67,13 @@ def lay_out(store: RunStore, grid: Path, specs: list[TrialSpec]) -> None:
 
 
 def memory() -> float:
-    """The resident memory of this process, in MiB."""
+    """MiB of this process that are in memory now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
 
 class InstantExecutor:
-    """Ends every job when it is submitted, with the status and result of a trial; measures the time this takes."""
+    """Ends every job when it is submitted, with the status and the result of a trial; counts the time of that."""
 
     def __init__(self, num_slots: int = 4) -> None:
         self.num_slots = num_slots
@@ -82,11 +82,11 @@ class InstantExecutor:
 
     @property
     def num_free(self) -> int:
-        """The number of slots with no job waiting to be collected."""
+        """Slots whose job has been asked for."""
         return self.num_slots - len(self._ended)
 
     def submit(self, job: Job) -> None:
-        """Writes the files that a trial's process would; a preparation writes none."""
+        """Leaves what a process would; a preparation leaves nothing."""
         began = time.perf_counter()
         if job.arguments[0] == "train":
             folder = job.log.parent
@@ -94,34 +94,34 @@ class InstantExecutor:
             training = {"steps": 10, "wall_seconds": 1.0}
             result = {"version": 1, "key": folder.name, "evaluation": evaluation, "training": training,
                       "provenance": {"device_name": "none"}, "scores": []}  # fmt: skip
-            # Not flushed to the disk, although a trial does so: flushing would take most of the time.
+            # Not flushed to the disk, as a trial does it: that would be most of the time.
             (folder / "result.json").write_text(json.dumps(result))
             (folder / "status.json").write_text(json.dumps(asdict(DONE)))
         self._ended.append(Ended(job, 0))
         self.seconds += time.perf_counter() - began
 
     def wait(self, timeout: float) -> list[Ended]:
-        """Returns all jobs submitted since the last call."""
+        """Everything that was submitted."""
         ended, self._ended = self._ended, []
         return ended
 
     def under_way(self) -> Collection[str]:
-        """No job is ever running."""
+        """None: all are over."""
         return ()
 
     def end(self, name: str, *, force: bool) -> bool:
-        """Does nothing: the job has already ended."""
+        """Too late."""
         return True
 
     def terminate(self) -> None:
-        """Does nothing: all jobs have already ended."""
+        """Too late."""
 
     def kill(self) -> None:
-        """Does nothing: all jobs have already ended."""
+        """Too late."""
 
 
 class Witness(PlainConsole):
-    """Prints nothing, and records when trials started and ended and how much memory the process used."""
+    """Prints nowhere, and keeps when trials started and ended, and how large the process was."""
 
     def __init__(self) -> None:
         super().__init__(open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
@@ -130,7 +130,7 @@ class Witness(PlainConsole):
         self.memory: list[float] = []
 
     def event(self, event: Event) -> None:
-        """Records the event."""
+        """Notes it."""
         super().event(event)
         now = time.monotonic()
         if event.event == "running":
@@ -141,7 +141,7 @@ class Witness(PlainConsole):
                 self.memory.append(memory())
 
     def in_use(self, num_slots: int) -> float:
-        """The fraction of the slots' time in use by trials, between the first start and the last end."""
+        """The share of the slots' time in which they had a trial, between the first start and the last end."""
         first, last = min(began for began, _ in self.spans), max(ended for _, ended in self.spans)
         return sum(ended - began for began, ended in self.spans) / (num_slots * (last - first))
 
@@ -156,9 +156,9 @@ def timed(what: str, num_trials: int) -> Iterator[None]:
 
 
 def plan(options: argparse.Namespace, folder: Path) -> None:
-    """Measures ``run --dry-run`` as a user calls it, each time in a process of its own."""
+    """``run --dry-run`` as a user calls it, in processes of their own."""
     grid = write_grid(folder, options.trials)
-    print("| command | wall s | processor s | peak memory, MiB | lines | MB |")
+    print("| command | wall s | processor s | most memory, MiB | lines | MB |")
     print("|---|---|---|---|---|---|")
     for words in ([], ["--json"]):
         command = [sys.executable, "-m", "mmvae_bench", "run", "--grid", str(grid), "--dry-run", *words]
@@ -167,7 +167,7 @@ def plan(options: argparse.Namespace, folder: Path) -> None:
             process = subprocess.Popen([*command, "--out", str(folder / "run")], stdout=file)
             _, status, usage = os.wait4(process.pid, 0)
         if status:
-            raise SystemExit(f"failed with status {status}: {command}")
+            raise SystemExit(f"ended with status {status}: {command}")
         wall, cpu, most = time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
         lines = out.read_bytes().count(b"\n")
         print(f"| --dry-run {' '.join(words)} | {wall:.1f} | {cpu:.1f} | {most:.0f} | {lines} | "
@@ -175,32 +175,32 @@ def plan(options: argparse.Namespace, folder: Path) -> None:
 
 
 def loop(options: argparse.Namespace, folder: Path) -> None:
-    """Measures the driver's own work, from the grid to the last trial, and then on a finished folder."""
+    """The driver's own work, from the grid to the last trial, and then on a folder where all is done."""
     grid, store = write_grid(folder, options.trials), RunStore(folder / "run")
     print("| phase | wall s | processor s | processor ms/trial | memory after, MiB |")
     print("|---|---|---|---|---|")
     with timed("read and expand the grid", options.trials):
         specs = expand(load_grid(grid))
-    with timed("create the folders", len(specs)):
+    with timed("make the folders", len(specs)):
         lay_out(store, grid, specs)
-    with timed("check the folders again", len(specs)):
+    with timed("look at the folders again", len(specs)):
         store.check({spec.key for spec in specs})
-    for what in ("drive", "drive again, all done"):
+    for what in ("drive", "drive again: all done"):
         with timed(what, len(specs)):
             executor, witness, began = InstantExecutor(), Witness(), time.perf_counter()
             outcome = Driver(store, trials_of(specs, store), executor, witness).run()
             seconds = time.perf_counter() - began - executor.seconds
         if outcome.done != len(specs):
             raise SystemExit(f"only {outcome.done} of {len(specs)} are done")
-        print(f"  the driver alone, wall: {seconds:.2f} s, {1000 * seconds / len(specs):.3f} ms per trial")
-        print(f"  memory after each tenth of the trials, MiB: {', '.join(f'{value:.1f}' for value in witness.memory)}")
+        print(f"  the driver alone, wall: {seconds:.2f} s, {1000 * seconds / len(specs):.3f} ms a trial")
+        print(f"  memory at each tenth of the trials, MiB: {', '.join(f'{value:.1f}' for value in witness.memory)}")
     entries = list(store.root.rglob("*"))
     num_bytes = sum(path.lstat().st_blocks * 512 for path in entries)
     print(f"  {len(entries)} files and folders, {num_bytes / 1e6:.1f} MB on disk")
 
 
 def slots(options: argparse.Namespace, folder: Path) -> None:
-    """Measures real processes that sleep: how much of the slots' time is in use by a trial, and how much asleep."""
+    """Real processes that sleep: which share of the slots' time has a trial, and which share one that sleeps."""
     grid, store = write_grid(folder, options.trials), RunStore(folder / "run")
     specs = expand(load_grid(grid))[: options.trials]
     lay_out(store, grid, specs)
@@ -250,7 +250,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, Path], None]] = {
 
 
 def main() -> None:
-    """Runs one of the measurements."""
+    """Measures one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--trials", type=int, default=1000)
