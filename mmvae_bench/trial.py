@@ -79,7 +79,9 @@ def build_objective(spec: TrialSpec) -> Objective:
     """The objective of a trial on its networks, with the initial weights of its seed."""
     captions = spec.dataset.texts()
     texts = {} if captions is None else {"captions": captions}
-    backbone = spec.backbone.build(schema=spec.dataset.schema(), image_shape=spec.dataset.image_shape(), **texts)
+    backbone = spec.backbone.build(
+        schema=spec.dataset.concept_schema(), image_shape=spec.dataset.image_shape(), **texts
+    )
     objective = spec.objective.build(backbone, seed=spec.seed)
     assert isinstance(objective, Objective)
     return objective

@@ -100,7 +100,7 @@ class ConceptDataModule(pl.LightningDataModule):
     def __init__(self, spec: DatasetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.schema: Schema = spec.schema()
+        self.schema: Schema = spec.concept_schema()
         self.image_shape: tuple[int, int, int] = spec.image_shape()
         self.captions = spec.texts()
         """How y is said in words in the text view; None where y is the concept."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
@@ -61,6 +62,17 @@ class ObjectiveSpec(ComponentSpec):
         """Raises ConfigError where the objective cannot be trained on the networks of ``backbone``."""
 
 
+def _renamed(method: Callable[[Any], Schema], owner: str) -> Callable[[Any], Schema]:
+    """``method`` of the class ``owner``, called through ``DatasetSpec.schema`` or defined under that name."""
+
+    def deprecated(self: Any) -> Schema:
+        message = f"{owner}.schema() was renamed: define and call {owner}.concept_schema()"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return method(self)
+
+    return deprecated
+
+
 class DatasetSpec(ComponentSpec):
     """Images with concepts. The implementation is an ``mmvae_bench.data.base.ConceptDataModule``."""
 
@@ -74,7 +86,15 @@ class DatasetSpec(ComponentSpec):
     split_seed: int
     """Seed of the split."""
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        # ``schema`` was this method's name; pydantic has a method called that. A class that defines one has both.
+        super().__pydantic_init_subclass__(**options)
+        for own, other in (("concept_schema", "schema"), ("schema", "concept_schema")):
+            if own in cls.__dict__ and other not in cls.__dict__:
+                setattr(cls, other, _renamed(cls.__dict__[own], cls.__name__))
+
+    def concept_schema(self) -> Schema:
         """The attributes of the concepts."""
         raise NotImplementedError
 
@@ -104,7 +124,7 @@ class DatasetSpec(ComponentSpec):
         captions = self.texts()
         if captions is not None:
             return captions.levels
-        schema = self.schema()
+        schema = self.concept_schema()
         return tuple(range(max(1, len(schema.given)), len(schema) + 1))
 
     def captions(self) -> Captions:

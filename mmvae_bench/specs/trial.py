@@ -183,7 +183,7 @@ def trial_label(spec: Mapping[str, Any]) -> str:
 
 
 def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:
-    schema = dataset.schema()
+    schema = dataset.concept_schema()
     num_attributes, levels = len(schema), dataset.levels()
     always = f", {' and '.join(schema.given)} always specified" if schema.given else ""
     always += ", of which captions say " + " or ".join(map(str, levels)) if dataset.chosen_view == "text" else ""

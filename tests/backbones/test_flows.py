@@ -25,7 +25,7 @@ from mmvae_bench.distributions.latents import diagonal_normal
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.trial import TrialSpec
 
-SCHEMA = datasets.parse("mnist_a").schema()
+SCHEMA = datasets.parse("mnist_a").concept_schema()
 CONCEPTS = torch.tensor([[3, 1, 2, 0], [3, -1, -1, 0]])
 NUM_SAMPLES = 4000
 FULL = torch.tensor([[3, 1, 2, 0], [5, 0, 1, 3]])

@@ -241,7 +241,7 @@ def test_named_queries_are_one_concept_asked_again(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", datasets.names())
 def test_every_dataset_names_concepts_and_attributes_of_its_own(name: str) -> None:
     spec = datasets.parse(name)
-    schema = spec.schema()
+    schema = spec.concept_schema()
     for text in spec.named_queries().values():
         concept = schema.indices(text)
         assert any(value >= 0 for value in concept)

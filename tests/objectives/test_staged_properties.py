@@ -181,7 +181,7 @@ def test_an_image_of_scan_has_no_noise_that_was_never_fitted(dae: bool) -> None:
     """Features say nothing of a pixel's scale: with them, what the decoder gives for it is as it was initialised."""
     dataset = datasets.parse({"name": "celeba18", "source": "drawn", "size": 16})
     backbone = backbones.parse({"name": "rgb_thin", "width": 2, "hidden": 8, "latent_size": 3})
-    built = backbone.build(schema=dataset.schema(), image_shape=dataset.image_shape())
+    built = backbone.build(schema=dataset.concept_schema(), image_shape=dataset.image_shape())
     model = objectives.parse({"name": "scan", "dae": dae}).build(built, seed=0).eval()
     px = model.image_likelihood(torch.randn(2, 3))
     given = model.image_decoder(px.mean.new_zeros(2, 3))

@@ -24,7 +24,7 @@ class _Flags(DatasetSpec):
     split: str = "iid"
     split_seed: int = 0
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         return Schema(tuple(Attribute(f"flag_{number}", ("no", "yes")) for number in range(18)))
 
 

@@ -79,7 +79,7 @@ class MnistASpec(DatasetSpec):
             raise ConfigError([Problem(message, ("num_sources",), str(self.num_sources))])
         return self
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         """Digit, scale, orientation, location."""
         return MNIST_A_SCHEMA
 
@@ -156,7 +156,7 @@ class CelebA18Spec(CaptionedSpec):
             raise ConfigError([Problem("only photographs are cropped (source: celeba)", ("crop",), str(self.crop))])
         return self
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         """18 attributes with the values no and yes."""
         return CELEBA18_SCHEMA
 
@@ -248,7 +248,7 @@ class TwoObjectClevrSpec(ClevrSpec, CaptionedSpec):
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split."""
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         """Size, colour, material and shape of the first object, its relation to the second, and those of the second."""
         return TWO_OBJECT_SCHEMA
 
@@ -282,6 +282,6 @@ class SingleObjectClevrSpec(ClevrSpec):
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split."""
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         """Colour and size."""
         return SINGLE_OBJECT_SCHEMA

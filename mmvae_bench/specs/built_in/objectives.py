@@ -360,7 +360,7 @@ class MultimodalSpec(ObjectiveSpec):
 
     def num_modalities(self, dataset: DatasetSpec) -> int:
         """M, on the concepts of a dataset."""
-        return 1 + (1 if self.modalities == "two" else len(dataset.schema()))
+        return 1 + (1 if self.modalities == "two" else len(dataset.concept_schema()))
 
 
 @objectives.register
