@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.processes import LOCK_HELD
+from mmvae_bench.cli import main
+from mmvae_bench.runs.lock import TrialLock
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import CheckpointError
 from mmvae_bench.trial import TrialResult, evaluate_trial, run_trial_in
@@ -68,6 +72,27 @@ def test_running_again_does_nothing(done: TrialResult) -> None:
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_train_reads_its_spec_once(done: TrialResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    parse = TrialSpec.parse.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[TrialSpec], value: object, **options: Any) -> Any:
+        read.append(value)
+        return parse(cls, value, **options)
+
+    monkeypatch.setattr(TrialSpec, "parse", classmethod(counted))
+    assert main(["train", "--out", str(done.directory)]) == 0
+    assert len(read) == 1
+
+
+def test_train_gives_way_to_a_process_that_holds_the_lock(
+    done: TrialResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with TrialLock(done.directory):
+        assert main(["train", "--out", str(done.directory)]) == LOCK_HELD
+    assert str(done.directory) in capsys.readouterr().err
+
+
 def scores_of(result: TrialResult) -> list[object]:
     return [score for score in result.scores if score["protocol"] != "official"]
 
@@ -95,7 +120,7 @@ def test_a_spec_that_was_changed_is_refused(done: TrialResult) -> None:
     whole = path.read_text()
     try:
         path.write_text(whole.replace('"steps":12', '"steps":13'))
-        with pytest.raises(ConfigError, match=r"result\.json is of trial .* restore the spec"):
+        with pytest.raises(ConfigError, match=r"result\.json belongs to trial .* restore the spec"):
             run_trial_in(done.directory)
     finally:
         path.write_text(whole)

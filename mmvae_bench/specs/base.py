@@ -67,7 +67,9 @@ class ComponentSpec(Spec):
     """The name under which the registry knows the part."""
 
     implementation: ClassVar[str]
-    """Where the code is, as ``package.module:attribute``; imported only when it is needed."""
+    """The class with the code, as ``package.module:attribute``; imported only when it is needed."""
+    interface: ClassVar[str]
+    """The base class that every implementation of this kind of part has, as ``package.module:attribute``."""
     summary: ClassVar[str]
     """One line for ``mmvae-bench list``."""
     reference: ClassVar[str]
@@ -89,9 +91,17 @@ class ComponentSpec(Spec):
         """The canonical form without the name."""
         return {key: value for key, value in self.canonical().items() if key != "name"}
 
-    def build(self, *args: Any, **kwargs: Any) -> Any:
-        """Imports the implementation and calls it with this spec first."""
-        return load_attribute(self.implementation)(self, *args, **kwargs)
+    def implementing_class(self) -> Any:
+        """The class that :attr:`implementation` names; a subclass of :attr:`interface`.
+
+        Raises:
+            ConfigError: where it is not one.
+        """
+        found, interface = load_attribute(self.implementation), load_attribute(self.interface)
+        if not (isinstance(found, type) and issubclass(found, interface)):
+            path = self.interface.replace(":", ".")
+            raise ConfigError(f"{self.name}: its implementation {self.implementation} is not a subclass of {path}")
+        return found
 
 
 def load_attribute(path: str) -> Any:

@@ -11,8 +11,13 @@ from .base import ComponentSpec
 from .registry import Registry
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from ..backbones.base import Backbone
     from ..concepts import Schema
     from ..concepts.captions import Captions
+    from ..data.base import ConceptDataModule
+    from ..objectives.base import Objective
 
 Posterior = Literal["joint", "image", "concept"]
 Modality = Literal["image", "concept"]
@@ -39,6 +44,8 @@ def by_setting(compute: Callable[[Any], Value]) -> Value:
 class ObjectiveSpec(ComponentSpec):
     """What is optimised, with its parameters. The implementation is an ``mmvae_bench.objectives.base.Objective``."""
 
+    interface: ClassVar[str] = "mmvae_bench.objectives.base:Objective"
+
     posteriors: ClassVar[frozenset[Posterior]]
     """Which inference networks training fits: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image", "concept"})
@@ -61,6 +68,19 @@ class ObjectiveSpec(ComponentSpec):
     def check(self, backbone: BackboneSpec) -> None:
         """Raises ConfigError where the objective cannot be trained on the networks of ``backbone``."""
 
+    def build(self, backbone: Backbone, *, seed: int = 0) -> Objective:
+        """The untrained objective.
+
+        Args:
+            backbone: Builds its networks.
+            seed: Training seed, for the initial weights.
+
+        Raises:
+            ConfigError: where the implementation is not an Objective.
+        """
+        objective: Objective = self.implementing_class()(self, backbone, seed=seed)
+        return objective
+
 
 def _renamed(method: Callable[[Any], Schema], owner: str) -> Callable[[Any], Schema]:
     """``method`` of the class ``owner``, called through ``DatasetSpec.schema`` or defined under that name."""
@@ -75,6 +95,8 @@ def _renamed(method: Callable[[Any], Schema], owner: str) -> Callable[[Any], Sch
 
 class DatasetSpec(ComponentSpec):
     """Images with concepts. The implementation is an ``mmvae_bench.data.base.ConceptDataModule``."""
+
+    interface: ClassVar[str] = "mmvae_bench.data.base:ConceptDataModule"
 
     watched_attributes: ClassVar[tuple[str, ...]] = ()
     """Names of attributes whose second value's frequency, where a query leaves them open, is compared with training."""
@@ -140,9 +162,20 @@ class DatasetSpec(ComponentSpec):
         others = ("split", "split_seed", "view")
         return {"name": self.name} | {key: value for key, value in self.parameters().items() if key not in others}
 
+    def build(self) -> ConceptDataModule:
+        """The data module, neither prepared nor set up.
+
+        Raises:
+            ConfigError: where the implementation is not a ConceptDataModule.
+        """
+        data: ConceptDataModule = self.implementing_class()(self)
+        return data
+
 
 class BackboneSpec(ComponentSpec):
     """A family of networks. The implementation is an ``mmvae_bench.backbones.base.Backbone``."""
+
+    interface: ClassVar[str] = "mmvae_bench.backbones.base:Backbone"
 
     views: ClassVar[tuple[View, ...]] = ("attributes",)
     """What y can be: with ``text``, there are encoders and a decoder of captions."""
@@ -153,12 +186,44 @@ class BackboneSpec(ComponentSpec):
     def check(self, dataset: DatasetSpec) -> None:
         """Raises ConfigError where the networks cannot take the images of ``dataset``."""
 
+    def build(self, *, schema: Schema, image_shape: tuple[int, int, int], captions: Captions | None = None) -> Backbone:
+        """The family, ready to build networks.
+
+        Args:
+            schema: The attributes of the concepts.
+            image_shape: (channel, height, width).
+            captions: How concepts are written as captions, in the text view. None in the attribute view, where the
+                implementation is called without this argument.
+
+        Raises:
+            ConfigError: where the implementation is not a Backbone.
+        """
+        texts = {} if captions is None else {"captions": captions}
+        backbone: Backbone = self.implementing_class()(self, schema=schema, image_shape=image_shape, **texts)
+        return backbone
+
 
 class ClassifierSpec(ComponentSpec):
-    """An observation classifier, image to attributes, fixed for all objectives."""
+    """An observation classifier, from images to attributes, the same for all objectives. The implementation is a
+    ``torch.nn.Module``."""
+
+    interface: ClassVar[str] = "torch.nn:Module"
 
     takes_given: ClassVar[bool] = False
     """Whether it can be told the given attributes of a schema, without which others cannot be read off an image."""
+
+    def build(self, *, schema: Schema, image_shape: tuple[int, int, int]) -> nn.Module:
+        """The untrained network, with weights from torch's global generator.
+
+        Args:
+            schema: The attributes of the concepts.
+            image_shape: (channel, height, width).
+
+        Raises:
+            ConfigError: where the implementation is not a Module.
+        """
+        network: nn.Module = self.implementing_class()(self, schema=schema, image_shape=image_shape)
+        return network
 
 
 objectives: Registry[ObjectiveSpec] = Registry(

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..base.errors import BenchmarkError
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED
 from ..runs.names import SAMPLES_FILE
 from ..specs.overrides import leaves
 from ..specs.trial import TrialSpec
@@ -184,5 +185,5 @@ def _plain(trial: TrialSpec) -> dict[str, Any]:
 
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, BenchmarkError):
-        return 2
-    return 130 if isinstance(error, KeyboardInterrupt) else int(getattr(error, "exit_code", 1))
+        return BAD_INPUT
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else int(getattr(error, "exit_code", FAILED))
