@@ -17,8 +17,8 @@ from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD
 from ..runs.folder import read_object, read_trial
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
+from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
-from ..specs.trial_file import load_trial
 
 if TYPE_CHECKING:
     from ..tracking.wandb import WandbRun
@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 def train(
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", help="The trial's folder; default with --wandb: runs/wandb-SWEEP/trials/KEY."
-        ),
+        typer.Option(metavar="FOLDER", help="The trial's folder; default with --wandb: runs/wandb-SWEEP/trials/KEY."),
     ] = None,
     spec: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML or JSON file with the trial's spec.")] = None,
     set_: Annotated[
@@ -46,9 +44,7 @@ def train(
     from ..tracking.wandb import under_agent, wandb_run
 
     if out is None and not wandb:
-        raise ConfigError(
-            "--out FOLDER is missing: the folder for the trial's files (optional only with --wandb)"
-        )
+        raise ConfigError("--out FOLDER is missing: the folder for the trial's files (optional only with --wandb)")
     if wandb and under_agent():
         # The run comes first: its config says what the trial is.
         with wandb_run() as run:

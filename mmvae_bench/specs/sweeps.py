@@ -17,8 +17,7 @@ from typing import Any
 
 from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..base.seeds import derive_seed
-from .overrides import Path as Keys
-from .overrides import apply_settings, leaves, parse_assignment
+from .overrides import Keys, apply_settings, leaves, parse_assignment
 from .trial import TrialSpec
 from .yaml_source import YamlDocument, read_yaml
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.specs.overrides import load_trial
 from mmvae_bench.specs.sweeps import MAX_TRIALS, load_sweep
-from mmvae_bench.specs.trial_file import load_trial
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GOOD = """\

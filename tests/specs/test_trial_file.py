@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.specs.overrides import load_trial
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.specs.trial_file import load_trial
 
 TEXT = """\
 dataset: {name: mnist_a, canvas: 32}
