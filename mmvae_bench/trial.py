@@ -70,6 +70,8 @@ class TrialResult:
 def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) -> TrialResult:
     """Runs one trial under ``out/trials/<key>``, resuming where an earlier run was stopped.
 
+    If the model is trained already and only the evaluation has changed, only the evaluation is run.
+
     Args:
         spec: The trial; its ``evaluation`` says how the trained model is evaluated.
         out: A run folder; created if it does not exist.
@@ -85,15 +87,6 @@ def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) ->
     write_json(directory / EVALUATION_FILE, spec.evaluation.canonical())
     with TrialLock(directory):
         return run_locked(spec, directory, device=device)
-
-
-def run_trial_in(directory: Path, *, device: str | None = None) -> TrialResult:
-    """Runs the trial whose ``spec.json`` is in ``directory``; see :func:`run_trial`.
-
-    If the model is trained already and only the evaluation has changed, only the evaluation is run.
-    """
-    with TrialLock(directory):
-        return run_locked(read_trial(directory), directory, device=device)
 
 
 def run_locked(
