@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Posterior = Literal["joint", "image", "concept"]
 Modality = Literal["image", "concept"]
 View = Literal["attributes", "text"]
-"""What y is: a concept, or a caption of it."""
+"""What y is: a concept, or its caption."""
 Value = TypeVar("Value")
 
 
@@ -37,7 +37,7 @@ class _BySetting:
 
 
 def by_setting(compute: Callable[[Any], Value]) -> Value:
-    """A class variable of a spec that depends on its fields; asked of the class itself, it is that of the defaults."""
+    """A class variable of a spec that depends on its fields; read from the class itself, it is that of the defaults."""
     return cast("Value", _BySetting(compute))
 
 
@@ -47,15 +47,15 @@ class ObjectiveSpec(ComponentSpec):
     interface: ClassVar[str] = "mmvae_bench.objectives.base:Objective"
 
     posteriors: ClassVar[frozenset[Posterior]]
-    """Which inference networks training fits: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
+    """Which inference networks it trains: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image", "concept"})
     """Which decoders it has: p(x|z) image, p(y|z) concept."""
     partial_concepts: ClassVar[bool] = True
     """Whether q(z|y_O) takes concepts with unspecified attributes."""
     stage_names: ClassVar[tuple[str, ...]] = ("fit",)
     """The stages of training that this objective can have, in order."""
-    text_obstacle: ClassVar[str | None] = "its loss was written for attributes"
-    """Why y cannot be a text; None where it can: the loss then reads ``batch.description``, never ``batch.concept``."""
+    text_obstacle: ClassVar[str | None] = "its loss is defined for attributes only"
+    """Why y cannot be a caption; None if it can: the loss then uses ``batch.description``, never ``batch.concept``."""
 
     @classmethod
     def views(cls) -> tuple[View, ...]:
@@ -63,7 +63,7 @@ class ObjectiveSpec(ComponentSpec):
         return ("attributes",) if cls.text_obstacle is not None else ("attributes", "text")
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """Raises ConfigError where the parameters have no meaning on the concepts of ``dataset``."""
+        """Raises ConfigError where the parameters do not apply to the concepts of ``dataset``."""
 
     def check(self, backbone: BackboneSpec) -> None:
         """Raises ConfigError where the objective cannot be trained on the networks of ``backbone``."""
@@ -99,7 +99,7 @@ class DatasetSpec(ComponentSpec):
     interface: ClassVar[str] = "mmvae_bench.data.base:ConceptDataModule"
 
     watched_attributes: ClassVar[tuple[str, ...]] = ()
-    """Names of attributes whose second value's frequency, where a query leaves them open, is compared with training."""
+    """Attributes whose second value's frequency, for queries that leave them unspecified, is compared with training."""
 
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""
@@ -129,7 +129,7 @@ class DatasetSpec(ComponentSpec):
         raise NotImplementedError
 
     def named_queries(self) -> Mapping[str, str]:
-        """Concepts that every trained model is asked besides the fixed queries: a name, and the concept as text."""
+        """Queries that every model is scored on besides the fixed ones: a name, and the concept as text."""
         return {}
 
     @property
@@ -138,11 +138,11 @@ class DatasetSpec(ComponentSpec):
         return "attributes"
 
     def texts(self) -> Captions | None:
-        """How y is said in words; None in the attribute view."""
+        """How y is written as a caption; None in the attribute view."""
         return None
 
     def levels(self) -> tuple[int, ...]:
-        """The numbers of specified attributes that a query may have: those that captions can say, in the text view."""
+        """The possible numbers of specified attributes of a query; in the text view, those that captions express."""
         captions = self.texts()
         if captions is not None:
             return captions.levels
@@ -150,7 +150,7 @@ class DatasetSpec(ComponentSpec):
         return tuple(range(max(1, len(schema.given)), len(schema) + 1))
 
     def captions(self) -> Captions:
-        """How a concept is said in words.
+        """How a concept is written as a caption.
 
         Raises:
             BenchmarkError: where the dataset has no captions.
@@ -158,7 +158,7 @@ class DatasetSpec(ComponentSpec):
         raise BenchmarkError(f"dataset {self.name} has no captions: its concepts are attributes only")
 
     def recipe(self) -> dict[str, object]:
-        """What decides the images: the parameters without split and view. Hashed into the dataset's fingerprint."""
+        """What determines the images: all parameters but split and view. Hashed into the dataset's fingerprint."""
         others = ("split", "split_seed", "view")
         return {"name": self.name} | {key: value for key, value in self.parameters().items() if key not in others}
 
@@ -178,7 +178,7 @@ class BackboneSpec(ComponentSpec):
     interface: ClassVar[str] = "mmvae_bench.backbones.base:Backbone"
 
     views: ClassVar[tuple[View, ...]] = ("attributes",)
-    """What y can be: with ``text``, there are encoders and a decoder of captions."""
+    """What y can be: with ``text``, there are encoders and a decoder for captions."""
 
     latent_size: int
     """Number of latent dimensions."""
@@ -210,7 +210,7 @@ class ClassifierSpec(ComponentSpec):
     interface: ClassVar[str] = "torch.nn:Module"
 
     takes_given: ClassVar[bool] = False
-    """Whether it can be told the given attributes of a schema, without which others cannot be read off an image."""
+    """Whether it takes the given attributes of a schema as input; without them the others are ambiguous in an image."""
 
     def build(self, *, schema: Schema, image_shape: tuple[int, int, int]) -> nn.Module:
         """The untrained network, with weights from torch's global generator.

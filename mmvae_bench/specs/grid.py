@@ -38,7 +38,7 @@ Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...], OneOrMore
 
 
 class IncludeSpec(Spec):
-    """A further product. A list that it leaves out is the grid's; one that it gives replaces the grid's whole."""
+    """An additional product. A list that it omits is the grid's; a list that it gives replaces the grid's entirely."""
 
     datasets: Datasets | None = None
     """Names, or mappings with a name and parameters."""
@@ -51,20 +51,20 @@ class IncludeSpec(Spec):
     seeds: Seeds | None = None
     """Training seeds."""
     evaluation: EvaluationSpec | None = None
-    """What these trials are asked; null: as the grid says."""
+    """How these trials are evaluated; null: as the grid says."""
 
 
 class GridSpec(Spec):
     """The trials of a run: dataset x backbone x objective x training x seed.
 
-    The product of the top level is taken where it has datasets, backbones and objectives; otherwise its lists are only
-    what the products under ``include`` leave out.
+    The top level is a product of its own if it has datasets, backbones and objectives; otherwise its lists only fill in
+    what the products under ``include`` omit.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    """The run's name: its folder is ``runs/NAME`` unless told otherwise. Letters, digits, dot, dash, underscore."""
+    """The run's name; its folder is ``runs/NAME`` by default. Letters, digits, dot, dash, underscore."""
     summary: str = ""
-    """One line for people."""
+    """A one-line description."""
     datasets: Datasets | None = None
     """Names, or mappings with a name and parameters."""
     backbones: Backbones | None = None
@@ -76,16 +76,16 @@ class GridSpec(Spec):
     seeds: Seeds = (0,)
     """Training seeds."""
     evaluation: EvaluationSpec = EvaluationSpec()
-    """What every trained model is asked."""
+    """How every trained model is evaluated."""
     include: tuple[IncludeSpec, ...] = ()
-    """Further products."""
+    """Additional products."""
     exclude: tuple[Annotated[dict[str, Any], OneOrMore], ...] = ()
-    """Trials to leave out: those that fulfil every condition (``objective: telbo``, ``dataset.split: comp``) of one."""
+    """Trials to exclude: those that meet all conditions of an entry (``objective: telbo``, ``dataset.split: comp``)."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _complete(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        # Before the fields are known to be right, so that one reading of the file names every problem.
+        # Checked before the fields, so that one reading of the file reports every problem.
         missing = _missing_lists(value) if isinstance(value, Mapping) else []
         try:
             grid = handler(value)
@@ -100,8 +100,8 @@ class GridSpec(Spec):
         """Every trial once, in the order of expansion.
 
         Raises:
-            ConfigError: where parts do not go together, ``exclude`` names what the grid does not have, or nothing is
-                left.
+            ConfigError: where parts are incompatible, ``exclude`` names something that is not in the grid, or excludes
+                everything.
         """
         return expand_blocks(self._blocks(), self.exclude)
 
@@ -120,7 +120,7 @@ class GridSpec(Spec):
 
 
 def load_grid(path: str | Path) -> GridSpec:
-    """Reads and checks a grid file, with everything that its trials need to go together.
+    """Reads and checks a grid file, including whether the parts of its trials are compatible.
 
     Raises:
         ConfigError: with every problem of the file at once, each with its line.
@@ -144,11 +144,11 @@ def expand(grid: GridSpec, *, where: Iterable[str] = ()) -> list[TrialSpec]:
 
     Args:
         grid: What :func:`mmvae_bench.load_grid` read.
-        where: Conditions such as ``objective=telbo`` or ``dataset.split=comp``. A trial is kept that fulfils all of
-            them; of several for one path, one is enough.
+        where: Conditions such as ``objective=telbo`` or ``dataset.split=comp``. A trial has to meet all of them, but
+            only one of several conditions on the same path.
 
     Raises:
-        ConfigError: where a condition names what the grid does not have, or no trial fulfils them all.
+        ConfigError: where a condition names something that the grid does not have, or no trial meets them all.
     """
     wanted = list(where)
     return matching(grid.trials, wanted) if wanted else list(grid.trials)
@@ -172,7 +172,7 @@ _LIST_OF = {"dataset": "datasets", "backbone": "backbones", "objective": "object
 
 @dataclass(frozen=True)
 class Block:
-    """One product: for each list of a grid, where in it that stands and its parts; and what its trials are asked."""
+    """One product: for each list, its location in the grid and its parts; and how the trials are evaluated."""
 
     lists: Mapping[str, tuple[Location, Sequence[Part]]]
     evaluation: EvaluationSpec
@@ -183,16 +183,16 @@ class Block:
         return self.lists[_LIST_OF.get(kind, kind)][1]
 
     def location(self, kind: str, index: int) -> Location:
-        """Where in the grid a part stands."""
+        """The location of a part in the grid."""
         return (*self.lists[_LIST_OF.get(kind, kind)][0], index)
 
 
 def expand_blocks(blocks: Sequence[Block], exclude: Sequence[Mapping[str, object]]) -> tuple[TrialSpec, ...]:
-    """The trials of all blocks, each once, in order; without those that fulfil every condition of an ``exclude``.
+    """The trials of all blocks, each once, in order; without those that meet all conditions of an ``exclude``.
 
-    A trial that two blocks have is asked what the first of them asks.
+    A trial that is in two blocks is evaluated as the first of them says.
 
-    The parts are validated already. That they go together is checked once for each combination without its seed, so
+    The parts are validated already. Whether they are compatible is checked once per combination without its seed, so
     that 100,000 trials take seconds.
 
     Raises:
@@ -232,7 +232,7 @@ def expand_blocks(blocks: Sequence[Block], exclude: Sequence[Mapping[str, object
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
     if not trials:
-        message = f"the grid expands to nothing: exclude leaves out all of its {num_combinations} trials"
+        message = f"the grid has no trials: exclude leaves out all {num_combinations} of them"
         raise ConfigError([Problem(message, ("exclude",))])
     return tuple(trials.values())
 
@@ -243,7 +243,7 @@ def _trial(block: Block, chosen: Mapping[str, int]) -> TrialSpec:
 
 
 def _mask(part: Part, kind: str, rules: Iterable[Sequence[Condition]]) -> int:
-    """Bit i is set where ``part`` fulfils what rule i says about its kind; bits in common leave a trial out."""
+    """Bit i is set if ``part`` meets rule i for its kind; a bit that all parts have in common leaves the trial out."""
     bits = (all(item.holds(part) for item in rule if item.kind == kind) << i for i, rule in enumerate(rules))
     return sum(bits)
 
@@ -253,7 +253,7 @@ def _text(part: Part) -> object:
 
 
 def _relocated(problem: Problem, block: Block, chosen: Mapping[str, int]) -> Problem:
-    """A problem of a trial, located in the grid that the trial came from."""
+    """A problem of a trial, located in the grid."""
     head, *rest = problem.location or ("backbone",)
     if head == "evaluation":
         return replace(problem, location=(*block.evaluation_location, *rest))
@@ -266,7 +266,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def grid_schema() -> dict[str, Any]:
-    """What a grid file can say, with everything that is registered now; without parts of a package that is broken."""
+    """The JSON schema of a grid file, with all registered parts except those of broken packages."""
     schema = GridSpec.model_json_schema(by_alias=True)
     definitions: dict[str, Any] = schema["$defs"]
     registries: tuple[Registry[Any], ...] = (datasets, backbones, objectives, classifiers)
@@ -284,7 +284,7 @@ def grid_schema() -> dict[str, Any]:
 
 
 def _component(key: str, spec: type[ComponentSpec]) -> dict[str, Any]:
-    """The definition, under ``key``, of a part's mapping, which must say its name; and those that it refers to."""
+    """The definition, under ``key``, of a part's mapping, which must have its name; and those that it refers to."""
     own = spec.model_json_schema(by_alias=True)
     definitions: dict[str, Any] = own.pop("$defs", {})
     own["required"] = sorted({"name", *own.get("required", ())})

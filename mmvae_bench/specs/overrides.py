@@ -20,7 +20,7 @@ Keys = tuple[str, ...]
 COMMAND_LINE = "command line"
 AGENT = "W&B config"
 MAX_KEYS = 16
-"""Of one path: more than any setting has, and few enough to walk through one within the other."""
+"""The most keys in one path: more than any setting has, and few enough to recurse into."""
 
 
 def load_trial(
@@ -31,14 +31,14 @@ def load_trial(
     evaluation: Mapping[str, Any] | None = None,
     agent: Mapping[str, Any] | None = None,
 ) -> TrialSpec:
-    """Reads a trial's spec, puts settings in, and checks it.
+    """Reads a trial's spec, applies settings, and validates it.
 
     Args:
         path: YAML or JSON file with a spec; None: everything comes from the settings.
         json_settings: A JSON object whose keys are dotted paths (``--set-json``).
-        assignments: ``key.key=value`` each (``--set``); they win over ``json_settings``.
-        evaluation: What is asked where neither file nor settings say.
-        agent: What a sweep agent has chosen, keys dotted or nested: it wins over all others, value by value.
+        assignments: ``key.key=value`` each (``--set``); they override ``json_settings``.
+        evaluation: Used if neither file nor settings have any evaluation settings.
+        agent: The choices of a sweep agent, keys dotted or nested; they override all others, value by value.
 
     Raises:
         ConfigError: with every problem; those of the file with their line.
@@ -76,7 +76,7 @@ def parse_assignment(text: str) -> tuple[Keys, Any]:
         raise ConfigError([Problem("expected key=value, such as training.steps=1000", value=repr(text))])
     path = _path(name)
     if not written.strip():
-        raise ConfigError([Problem("no value after the equals sign; write null for none, '' for an empty text", path)])
+        raise ConfigError([Problem("no value after the equals sign; write null for none, '' for empty text", path)])
     try:
         document = parse_yaml(written.strip(), source=name)
     except ConfigError as error:
@@ -93,7 +93,7 @@ def parse_json(text: str, *, source: str = "--set-json") -> list[tuple[Keys, Any
     [(('objective',), 'jmvae'), (('objective', 'alpha'), 0.5)]
 
     Raises:
-        ConfigError: where the text is not JSON, not an object, or has a key twice.
+        ConfigError: where the text is not JSON, not an object, or has a duplicate key.
     """
     try:
         pairs = json.loads(text, object_pairs_hook=_Pairs)
@@ -110,13 +110,13 @@ def parse_json(text: str, *, source: str = "--set-json") -> list[tuple[Keys, Any
 
 
 def apply_assignments(mapping: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
-    """A copy of a nested mapping with settings put in; a part given by its bare name becomes a mapping with that name.
+    """A copy of a nested mapping with settings applied; a part given by its bare name becomes a mapping with that name.
 
     >>> apply_assignments({"objective": "jmvae", "seed": 0}, ["objective.alpha=0.5"])
     {'objective': {'name': 'jmvae', 'alpha': 0.5}, 'seed': 0}
 
     Raises:
-        ConfigError: with every assignment that cannot be read, goes through a value without keys, or is given twice.
+        ConfigError: with every assignment that cannot be parsed, goes through a value without keys, or is given twice.
     """
     settings: list[tuple[Keys, Any]] = []
     problems: list[Problem] = []
@@ -137,10 +137,10 @@ def apply_assignments(mapping: Mapping[str, Any], assignments: Iterable[str]) ->
 def apply_settings(mapping: Mapping[str, Any], settings: Iterable[tuple[Keys, Any]]) -> dict[str, Any]:
     """:func:`apply_assignments` for settings that are parsed already.
 
-    A whole part is put in before its keys, whatever the order in which they are given.
+    A whole part is set before its keys, whatever the order in which they are given.
 
     Raises:
-        ConfigError: with every setting that goes through a value without keys, lies too deep, or is given twice.
+        ConfigError: with every setting that goes through a value without keys, is too deep, or is given twice.
     """
     result: dict[str, Any] = _copy(mapping)
     problems: list[Problem] = []
@@ -148,7 +148,7 @@ def apply_settings(mapping: Mapping[str, Any], settings: Iterable[tuple[Keys, An
     for path, value in sorted(settings, key=lambda setting: len(setting[0])):
         if len(path) > MAX_KEYS:
             problems.append(
-                Problem(f"no setting lies deeper than {MAX_KEYS} keys", path[:MAX_KEYS], f"{len(path)} keys")
+                Problem(f"no setting is more than {MAX_KEYS} keys deep", path[:MAX_KEYS], f"{len(path)} keys")
             )
         elif path in seen:
             problems.append(Problem("set twice; one of the two would be ignored", path, repr(value)))
@@ -175,7 +175,7 @@ def leaves(settings: Mapping[str, Any], above: Keys = ()) -> Iterator[tuple[Keys
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """A JSON object, before it is known that no key stands in it twice."""
+    """A JSON object before it is checked for duplicate keys."""
 
 
 def _plain(value: Any) -> Any:
@@ -183,7 +183,7 @@ def _plain(value: Any) -> Any:
         keys = [key for key, _ in value]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
-            raise ConfigError([Problem("key given twice", (key,)) for key in twice])
+            raise ConfigError([Problem("duplicate key", (key,)) for key in twice])
         return {key: _plain(item) for key, item in value}
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
@@ -191,7 +191,7 @@ def _plain(value: Any) -> Any:
 def _path(name: str) -> Keys:
     path = tuple(part.strip() for part in name.split("."))
     if not all(path):
-        raise ConfigError([Problem("expected keys with dots between, such as training.steps", value=repr(name))])
+        raise ConfigError([Problem("expected dotted keys, such as training.steps", value=repr(name))])
     return path
 
 
@@ -205,7 +205,7 @@ def _put(target: dict[str, Any], path: Keys, value: Any) -> Problem | None:
         if inner is None or isinstance(inner, str):
             inner = target[key] = {} if inner is None else {"name": inner}
         if not isinstance(inner, dict):
-            return Problem(f"{format_location(path[:depth])} is a plain value without keys", path, repr(inner))
+            return Problem(f"{format_location(path[:depth])} is a plain value and has no keys", path, repr(inner))
         target = inner
     target[path[-1]] = _copy(value)
     return None
@@ -232,7 +232,7 @@ def _settings(json_settings: str | None, assignments: Iterable[str]) -> list[tup
 def _explained(
     error: ConfigError, document: YamlDocument, givers: Mapping[Keys, str], under_agent: bool
 ) -> ConfigError:
-    """The problems with their lines in the file, or saying who has set the value."""
+    """The problems with their lines in the file, or with a note on who set the value."""
     without_file = document.source == COMMAND_LINE
     source = AGENT if without_file and under_agent else document.source
     located = []

@@ -260,6 +260,6 @@ def test_official_needs_its_ten_samples() -> None:
 def test_comp_without_the_full_level_is_refused() -> None:
     dataset = {"name": "mnist_a", "split": "comp", "canvas": 32}
     trial = {"dataset": dataset, "backbone": "mnist_a_thin", "objective": "jmvae"}
-    with pytest.raises(ConfigError, match="split comp asks for full concepts only: add level 4"):
+    with pytest.raises(ConfigError, match="split comp is scored on full concepts only: add level 4"):
         TrialSpec.parse({**trial, "evaluation": {"levels": [1, 2]}})
     TrialSpec.parse({**trial, "evaluation": {"levels": [1, 4]}})

@@ -80,8 +80,8 @@ def test_conditions(grid: GridSpec, where: list[str], kept: dict[str, int]) -> N
         (["objective="], "--where: objective=: no value after the equals sign"),
         (
             ["objective=telbo", "objective.lambda=10"],
-            "--where: none of the grid's 12 trials has objective=telbo and objective.lambda=10 "
-            "(objective: telbo, jmvae, bivcca; objective.lambda: 50.0, 10.0)",
+            "--where: none of the 12 trials of the grid has objective=telbo and objective.lambda=10 "
+            "(existing values: objective: telbo, jmvae, bivcca; objective.lambda: 50.0, 10.0)",
         ),
     ],
 )

@@ -95,7 +95,7 @@ BAD_VALUES = [
     ),
     pytest.param(
         "evaluation: {levels: [4, 5]}\n",
-        "11: evaluation.levels[1]: mnist_a has concepts of 4 attributes: no level 5\n  given: 5\n"
+        "11: evaluation.levels[1]: no level 5: mnist_a has concepts of 4 attributes\n  given: 5\n"
         "  choices: 1, 2, 3, 4\n  nearest: 4",
         id="unknown level",
     ),
@@ -149,11 +149,11 @@ BAD_VALUES = [
     pytest.param("seeds: []\n", "11: seeds: needs at least one entry\n  given: []", id="no seeds"),
     pytest.param("seeds: [0, -1]\n", "11: seeds[1]: input should be greater than or equal to 0", id="negative seed"),
     pytest.param("seeds: [true]\n", "11: seeds[0]: expected a whole number\n  given: 'true'", id="a boolean seed"),
-    pytest.param("seeds: [0]\nseeds: [1]\n", "12: seeds: key given twice, first on line 11", id="key given twice"),
-    pytest.param("seeds: !!set {0}\n", "11: seeds: YAML tags are not used here", id="a tag"),
+    pytest.param("seeds: [0]\nseeds: [1]\n", "12: seeds: duplicate key, first given on line 11", id="duplicate key"),
+    pytest.param("seeds: !!set {0}\n", "11: seeds: YAML tags are not supported", id="a tag"),
     pytest.param(
         ("[mnist_a_thin]", "[mnist_a_paper]"),
-        "4: backbones[0]: backbone mnist_a_paper takes 1x64x64 images, not the 1x32x32 ones",
+        "4: backbones[0]: backbone mnist_a_paper takes 1x64x64 images, but the images of this mnist_a are 1x32x32",
         id="parts that do not go together",
     ),
     pytest.param(
@@ -198,8 +198,8 @@ BAD_VALUES = [
     ),
     pytest.param(
         "exclude:\n  - {dataset: mnist_a}\n",
-        "11: exclude: the grid expands to nothing: exclude leaves out all of its 2 trials",
-        id="a grid that expands to nothing",
+        "11: exclude: the grid has no trials: exclude leaves out all 2 of them",
+        id="a grid without trials",
     ),
 ]
 
@@ -223,7 +223,14 @@ def test_problems_of_every_sort_are_named_at_once(path: Path) -> None:
         + "seeds: [0]\nseeds: [1]\nevaluation: {num_samples: 0}\nexclude: [{}]\nkind: 3\n"
     )
     found = errors(path, text.replace("backbones: [mnist_a_thin]\n", ""))
-    words = ["datasets[0].canvas", "teblo", "'name' is missing", "'backbones' is missing", "given twice", "num_samples"]
+    words = [
+        "datasets[0].canvas",
+        "teblo",
+        "'name' is missing",
+        "'backbones' is missing",
+        "duplicate key",
+        "num_samples",
+    ]
     words += ["exclude[0]", "'kind'"]
     assert len(found) == len(words)
     assert all(any(word in text for text in found) for word in words)

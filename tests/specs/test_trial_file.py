@@ -89,7 +89,7 @@ def test_a_file_of_something_else(path: Path, text: str) -> None:
 
 def test_a_problem_of_the_yaml_itself(path: Path) -> None:
     path.write_text(TEXT + "seed: 1\nseed: 2\n")
-    with pytest.raises(ConfigError, match=f"{path}:7: seed: key given twice, first on line 6"):
+    with pytest.raises(ConfigError, match=f"{path}:7: seed: duplicate key, first given on line 6"):
         load_trial(path)
 
 
