@@ -97,7 +97,7 @@ def parse_json(text: str, *, source: str = "--set-json") -> list[tuple[Keys, Any
     """
     try:
         pairs = json.loads(text, object_pairs_hook=_Pairs)
-    except ValueError as error:  # Among them a whole number of more digits than Python reads.
+    except ValueError as error:  # Including whole numbers with more digits than Python reads.
         raise ConfigError(f"not valid JSON: {error}; given: {text[:120]!r}", source) from None
     except RecursionError:
         raise ConfigError("not usable JSON: nested too deeply", source) from None

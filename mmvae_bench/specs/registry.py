@@ -139,7 +139,7 @@ class Registry(Generic[S]):
             self._entry_points = {}
             for point in entry_points(group=self.group):
                 found = self._entry_points.setdefault(point.name, [])
-                # One package may be found twice, as by an editable installation beside a copy on the path.
+                # One package may be found twice: an editable installation, and a copy on the path.
                 if point.value not in (other.value for other in found):
                     found.append(point)
         return self._entry_points

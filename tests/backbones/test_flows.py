@@ -213,6 +213,6 @@ def test_one_latent_dimension_is_refused_with_the_configuration(objective: objec
         "backbone": {"name": "mnist_a_thin", "latent_size": 1},
         "objective": objective,
     }
-    with pytest.raises(ConfigError, match=r"backbone\.latent_size: .* fits a flow.*2 or more\n  given: 1"):
+    with pytest.raises(ConfigError, match=r"backbone\.latent_size: .* fits a flow.*must be at least 2\n  given: 1"):
         TrialSpec.parse(values)
     TrialSpec.parse(values | {"objective": "vlvae"})
