@@ -30,7 +30,7 @@ def imagine(
     dataset = read_trial(trial_dir).dataset
     captions = dataset.texts()
     is_caption = captions is not None and "=" not in concept
-    _ = captions.indices(concept) if captions is not None and is_caption else dataset.schema().indices(concept)
+    _ = captions.indices(concept) if captions is not None and is_caption else dataset.concept_schema().indices(concept)
 
     import torch
     from torchvision.transforms.functional import to_pil_image

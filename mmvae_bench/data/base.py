@@ -5,7 +5,7 @@ Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -100,11 +100,13 @@ class ConceptDataModule(pl.LightningDataModule):
     def __init__(self, spec: DatasetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.schema: Schema = spec.schema()
+        self.schema: Schema = spec.concept_schema()
         self.image_shape: tuple[int, int, int] = spec.image_shape()
         self.captions = spec.texts()
         """How y is said in words in the text view; None where y is the concept."""
         self._store: ImageStore | None = None
+        self.progress: Callable[[int, int], None] | None = None
+        """Called while images are made, with the numbers done and in all."""
         self.workers: int | None = None
         """Processes that make images where :attr:`parallel`: None for one a CPU core, 0 for this process itself."""
 

@@ -85,7 +85,8 @@ def _ready(spec: DatasetSpec, progress: Progress | None, workers: int | None) ->
 
 
 def _module(spec: DatasetSpec, progress: Progress | None, workers: int | None) -> ConceptDataModule:
-    data: ConceptDataModule = spec.build(progress=progress)
+    data = spec.build()
+    data.progress = progress
     if workers is not None and not data.parallel:
         raise BenchmarkError(f"{spec.name} is made by one process: leave --workers out")
     data.workers = workers

@@ -10,8 +10,6 @@ from typing import Protocol
 
 from ..base.errors import BenchmarkError
 
-LOCK_HELD = 75
-"""Exit code of a trial's process that found another one at work on the trial."""
 INTERRUPTED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM})
 """Exit codes of a process that was asked to stop."""
 

@@ -6,9 +6,10 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
+from ..base.processes import LOCK_HELD
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.status import State, Status, read_status, write_status
-from .executor import INTERRUPTED, LOCK_HELD, Ended
+from .executor import INTERRUPTED, Ended
 from .trial import Trial
 
 OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError", "SIGKILL"})

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.errors import ConfigError
+from ..base.processes import handlers_kept
 from .executor import Ended, Job
 from .local import COMMAND
 from .remote import Origin, Runner, look_afresh
-from .signals import handlers_kept
 
 INSTALL = "pip install 'mmvae-bench[ray]'"
 ADDRESS_VARIABLE = "RAY_ADDRESS"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..base.errors import ConfigError, Problem, nearest
+from ..base.processes import INTERRUPTED
 from ..runs.lock import Drivers
 from ..runs.store import RunStore
 from ..specs.grid import expand, load_grid
@@ -27,7 +28,6 @@ from .trial import trials_of
 
 RETRY = ("failed",)
 """What ``--retry`` can name."""
-INTERRUPTED = 130
 
 Report = Callable[[RunStore, Outcome], tuple[str | None, str]]
 """Writes what a run leaves behind; gives the path of the page, if one was made, and the text to print."""

@@ -39,7 +39,7 @@ class BandsSpec(CaptionedSpec):
     shape: tuple[int, int, int] = (3, 16, 16)
     num_images: int = 96
 
-    def schema(self) -> Schema:
+    def concept_schema(self) -> Schema:
         return BANDS
 
     def image_shape(self) -> tuple[int, int, int]:

@@ -138,7 +138,7 @@ def test_single_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_specs_say_what_can_be_asked() -> None:
     spec = datasets.parse("two_object_clevr")
     assert spec.image_shape() == (3, 112, 112)
-    assert spec.schema().given == ("relation",)
+    assert spec.concept_schema().given == ("relation",)
     assert isinstance(spec.captions(), SlotCaptions)
     for wrong in ({"samples": 32}, {"canvas": 31}, {"variant": "gpu"}, {"split": "iid_disjoint"}):
         with pytest.raises(ConfigError):

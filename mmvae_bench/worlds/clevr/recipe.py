@@ -39,7 +39,7 @@ class ClevrRecipe(ImageRecipe):
     def __init__(self, spec: ClevrSpec, *, variant: Variant | None = None) -> None:
         self.spec, self.variant, self.mitsuba = spec, variant or resolve(spec.variant), mitsuba_version()
         self.num_images, self.image_shape = spec.num_images, spec.image_shape()
-        self.num_attributes, self.num_masks = len(spec.schema()), self.num_objects
+        self.num_attributes, self.num_masks = len(spec.concept_schema()), self.num_objects
 
     def describe(self) -> dict[str, Any]:
         """See :meth:`ImageRecipe.describe`. The variant is the one found, whatever the spec calls it."""

@@ -36,7 +36,7 @@ class SquaresSpec(DatasetSpec):
     split: Literal["iid", "halves"] = "iid"
     split_seed: int = 42
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         return SCHEMA
 
     def image_shape(self) -> tuple[int, int, int]:
