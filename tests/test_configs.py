@@ -10,8 +10,8 @@ from typing import get_args
 
 import pytest
 
-from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.hashing import canonical_json
 from mmvae_bench.specs.components import ObjectiveSpec, datasets, objectives
 from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.specs.trial import TrialSpec

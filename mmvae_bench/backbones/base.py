@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..base.hashing import derive_seed
 from ..base.randomness import own_randomness
-from ..base.seeds import derive_seed
 from ..concepts import Schema
 from ..concepts.captions import Captions
 from ..specs.components import BackboneSpec

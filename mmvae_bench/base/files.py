@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written beside, flushed to the disk, then renamed."""
+"""Reading and writing files, and the folders of the user's data and of the cache.
+
+A file is either complete or absent: it is written under a temporary name, flushed to disk, then renamed.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+CACHE_VARIABLE = "MMVAE_BENCH_CACHE"
+DATA_VARIABLE = "MMVAE_BENCH_DATA"
+
+
+def cache_root() -> Path:
+    """Folder of everything that can be made again: ``$MMVAE_BENCH_CACHE``, else ``~/.cache/mmvae-bench``."""
+    given = os.environ.get(CACHE_VARIABLE)
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "mmvae-bench"
+
+
+def data_root() -> Path:
+    """Folder of the user's data files: ``$MMVAE_BENCH_DATA``, else ``data`` under the cache root."""
+    given = os.environ.get(DATA_VARIABLE)
+    return Path(given).expanduser() if given else cache_root() / "data"
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_json, write_text
+from ..base.hashing import canonical_json
 from ..runs.folder import read_object, read_trial
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, SPEC_FILE

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..base.statistics import paired_difference
 from ..report.trials import TrialRecord
 from ..runs.scores import Score

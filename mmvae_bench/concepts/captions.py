@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..base.errors import ConfigError, Problem, nearest
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from .concepts import UNSPECIFIED, Schema, specified
 
 if TYPE_CHECKING:
@@ -152,9 +152,9 @@ def caption_uniforms(index: Tensor, num: int, *, seed: int) -> Tensor:
         num: Numbers a caption.
         seed: Of the captions.
     """
-    from ..base import counter
+    from ..base import randomness
 
-    return counter.uniform(counter.keys(derive_seed("captions", seed=seed), index), num)
+    return randomness.uniform(randomness.keys(derive_seed("captions", seed=seed), index), num)
 
 
 class PresenceCaptions(Captions):

@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..concepts import Schema
 from ..specs.components import DatasetSpec
 from .batch import Batch, CaptionedStore, ImageStore

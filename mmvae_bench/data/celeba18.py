@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..base.paths import data_root
+from ..base.files import data_root
 from ..specs.built_in.datasets import NUM_DRAWN, CelebA18Spec
 from ..worlds.attribute_model import stored
 from ..worlds.faces.recipe import DrawnFaces

@@ -10,9 +10,9 @@ import math
 import torch
 from torch import Tensor
 
-from ..base import counter
+from ..base import randomness
 from ..base.errors import BenchmarkError
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..concepts import Schema, satisfies
 from .base import PARTITIONS
 from .splits import FRACTIONS
@@ -40,9 +40,9 @@ def observed_partition(schema: Schema, concepts: Tensor, *, held_out: Tensor, se
         BenchmarkError: where every concept with some value is held out.
     """
     distinct, of_image = torch.unique(concepts.cpu(), dim=0, return_inverse=True)
-    key = counter.keys(derive_seed("split of observed concepts", seed=seed), *distinct.unbind(1))
+    key = randomness.keys(derive_seed("split of observed concepts", seed=seed), *distinct.unbind(1))
     held = satisfies(distinct, held_out).any(0)
-    order = counter.uniform(key, 1)[:, 0].masked_fill(held, 2.0).argsort()
+    order = randomness.uniform(key, 1)[:, 0].masked_fill(held, 2.0).argsort()
     cuts = [math.floor(total * len(distinct)) for total in (FRACTIONS[0], FRACTIONS[0] + FRACTIONS[1])]
     partition = torch.full((len(distinct),), TEST, dtype=torch.uint8)
     partition[order[: cuts[0]]] = TRAIN

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from ..base.errors import BenchmarkError
-from ..base.files import read_json
-from ..base.paths import cache_root
+from ..base.files import cache_root, read_json
 from ..concepts import compositional_split
 from ..specs.built_in.datasets import MnistASpec
 from .cache import META, build_once, inspect

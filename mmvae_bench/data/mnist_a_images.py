@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..base.canonical import content_hash
 from ..base.errors import BenchmarkError
+from ..base.hashing import content_hash
 from ..base.heartbeat import beat
 from ..specs.built_in.datasets import MnistASpec
 from ..worlds.mnist_a import GENERATOR_VERSION, draw_geometry, render

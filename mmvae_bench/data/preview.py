@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from ..base.errors import BenchmarkError
 from ..base.files import atomic_path
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..concepts import Schema
 from ..concepts.captions import CAPTION_SEED
 from .base import ConceptDataModule

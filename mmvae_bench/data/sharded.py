@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..base.errors import BenchmarkError
-from ..base.paths import cache_root
+from ..base.files import cache_root
 from ..specs.components import DatasetSpec
 from ..worlds.recipe import ImageRecipe
 from .mnist_a_images import Progress

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..base import counter
-from ..base.seeds import derive_seed
+from ..base import randomness
+from ..base.hashing import derive_seed
 from ..concepts import Schema, compositional_split
 from .base import PARTITIONS
 
@@ -31,7 +31,7 @@ def random_partition(*counters: Tensor, seed: int, fractions: tuple[float, float
     >>> random_partition(torch.arange(20_000), seed=42).bincount().tolist()
     [16964, 1027, 2009]
     """
-    u = counter.uniform(counter.keys(derive_seed("split", seed=seed), *counters), 1)[:, 0]
+    u = randomness.uniform(randomness.keys(derive_seed("split", seed=seed), *counters), 1)[:, 0]
     return ((u >= fractions[0]).byte() + (u >= fractions[0] + fractions[1]).byte()).to(torch.uint8)
 
 

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..backbones.base import seeded
-from ..base.canonical import content_hash
-from ..base.paths import cache_root
+from ..base.files import cache_root
+from ..base.hashing import content_hash, derive_seed
 from ..base.randomness import own_randomness
-from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule, ResidentLoader
 from ..data.cache import META, build_once
 from ..specs.built_in.classifiers import TrainedClassifierSpec

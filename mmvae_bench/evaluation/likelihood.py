@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+from ..base.hashing import derive_seed
 from ..base.randomness import own_randomness
-from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
 from ..distributions.latents import FactorisedCategorical, diagonal_normal

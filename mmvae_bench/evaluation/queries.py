@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..base.errors import ConfigError, Problem
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..concepts import UNSPECIFIED, Schema, keep_random, specified
 from ..concepts.captions import Captions
 from ..data.base import ConceptDataModule

@@ -13,8 +13,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..base.hashing import derive_seed
 from ..base.randomness import own_randomness
-from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
 from ..objectives.base import Objective

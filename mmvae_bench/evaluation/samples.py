@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.v2.functional import to_pil_image
 
 from ..base.files import atomic_path
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..concepts import UNSPECIFIED, Schema
 from ..data.base import ConceptDataModule
 from ..metrics.functional import NOT_SCORED

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..data.base import ConceptDataModule
 from ..objectives.base import Objective
 from .classifier import ObservationClassifier

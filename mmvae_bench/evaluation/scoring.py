@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..base.statistics import bootstrap_interval
 from ..concepts import Schema, satisfies, specified
 from ..metrics.functional import (

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..base.errors import BenchmarkError
+from ..base.hashing import derive_seed
 from ..base.randomness import own_randomness
-from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED
 from ..concepts.captions import Captions
 from ..data.base import ConceptDataModule

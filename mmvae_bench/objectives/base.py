@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones.base import Backbone, seeded
+from ..base.hashing import derive_seed
 from ..base.randomness import seed_generators
-from ..base.seeds import derive_seed
 from ..data.batch import Batch
 from ..specs.components import ObjectiveSpec
 from ..specs.trial import TrainingSpec

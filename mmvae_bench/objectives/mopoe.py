@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from ..backbones.base import Backbone
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..data.batch import Batch
 from ..specs.built_in.objectives import MoPoESpec
 from .base import Terms

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..metrics.catalogue import metric_info
 from .cells import Cell, Row
 from .differences import best_and_differences

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from ..base.statistics import hierarchical_interval
 from ..metrics.catalogue import metric_info, metric_order
 from .differences import Answer, Difference, best_and_differences

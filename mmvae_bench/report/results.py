@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError
 from ..base.files import atomic_path
+from ..base.hashing import canonical_json
 from ..runs.scores import Score
 from .trials import TrialRecord, read_run
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..base.canonical import canonical_json
+from ..base.hashing import canonical_json
 from ..base.errors import ConfigError
 from ..base.files import read_json, write_text
 from ..specs.trial import SPEC_VERSION, TrialSpec

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..base.canonical import canonical_json
+from ..base.hashing import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_text
 from ..specs.trial import SPEC_VERSION

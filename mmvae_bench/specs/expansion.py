@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from ..base.canonical import canonical_json
 from ..base.errors import ConfigError, Location, Problem
+from ..base.hashing import canonical_json
 from .base import Spec
 from .matching import KINDS, Condition, Part, conditions
 from .trial import EvaluationSpec, TrialSpec

@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from ..base.errors import ConfigError, Location, Problem, nearest, unknown
-from ..base.seeds import derive_seed
+from ..base.hashing import derive_seed
 from .overrides import Path as Keys
 from .overrides import apply_settings, leaves, parse_assignment
 from .trial import TrialSpec

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem
+from ..base.hashing import content_hash
 from ..metrics.protocols import OFFICIAL_SAMPLES, Protocol
 from .base import Spec
 from .components import (

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from ..base.environment import num_cpus
 from ..base.errors import ConfigError, Problem
-from ..base.machine import num_cpus
 from .local import Slot
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"

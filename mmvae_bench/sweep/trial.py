@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..base.canonical import content_hash
+from ..base.hashing import content_hash
 from ..runs.folder import TrialFolder
 from ..runs.status import ATTEMPT_VARIABLE
 from ..runs.store import RunStore

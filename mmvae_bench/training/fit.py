@@ -22,10 +22,10 @@ import torch
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.distributions import Distribution
 
+from ..base.environment import provenance
 from ..base.errors import BenchmarkError
-from ..base.provenance import provenance
+from ..base.hashing import derive_seed
 from ..base.randomness import own_randomness
-from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..objectives.base import Objective, Stage, Terms
 from ..specs.trial import TrainingSpec

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..base import counter
-from ..base.seeds import derive_seed
+from ..base import randomness
+from ..base.hashing import derive_seed
 
 FILE = "attribute_model.json"
 
@@ -69,8 +69,8 @@ class PairwiseModel:
         Returns:
             Byte[N, A].
         """
-        key = counter.keys(derive_seed("attribute rows", seed=seed), torch.from_numpy(index.astype(np.int64)))
-        u = counter.uniform(key, 1)[:, 0].numpy()
+        key = randomness.keys(derive_seed("attribute rows", seed=seed), torch.from_numpy(index.astype(np.int64)))
+        u = randomness.uniform(key, 1)[:, 0].numpy()
         # Rounding may leave the last step a little below one: it is not looked at.
         states = np.searchsorted(self._cumulative[:-1], u, side="right")
         return attribute_bits(states, len(self.biases))

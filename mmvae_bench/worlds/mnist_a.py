@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
-from ..base import counter
-from ..base.seeds import derive_seed
+from ..base import randomness
+from ..base.hashing import derive_seed
 
 GENERATOR_VERSION = 1
 """Raised when the pictures change: it is part of the fingerprint."""
@@ -79,8 +79,8 @@ def draw_geometry(source: Tensor, replica: Tensor, *, seed: int) -> Geometry:
         replica: Long[B].
         seed: Seed of the rendering.
     """
-    key = counter.keys(derive_seed("mnist_a geometry", seed=seed), source, replica)
-    u = counter.uniform(key, 7)
+    key = randomness.keys(derive_seed("mnist_a geometry", seed=seed), source, replica)
+    u = randomness.uniform(key, 7)
     concept = torch.stack([(u[:, 0] * 2).long(), (u[:, 1] * 3).long(), (u[:, 2] * 4).long()], 1)
 
     scale_mean = torch.tensor(SCALE_MEANS, dtype=torch.float64)[concept[:, 0]]
@@ -98,7 +98,7 @@ def draw_geometry(source: Tensor, replica: Tensor, *, seed: int) -> Geometry:
     mean = torch.stack([torch.where(concept[:, 2] % 2 == 0, NEAR, FAR), torch.where(concept[:, 2] < 2, NEAR, FAR)], 1)
     drawn = truncated_normal(u[:, 5:7], mean.double(), LOCATION_STD, low.double()[:, None], high.double()[:, None] + 1)
     center = drawn.long().clamp(low[:, None], high[:, None])
-    pixels = counter.keys(derive_seed("mnist_a pixels", seed=seed), source, replica)
+    pixels = randomness.keys(derive_seed("mnist_a pixels", seed=seed), source, replica)
     return Geometry(concept, scale, rotation, full_side, side, center, pixels)
 
 
@@ -196,5 +196,5 @@ def render(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) -> Tensor
     """
     window = render_window(digits, geometry, canvas=canvas)
     grey = window.grey
-    draws = counter.uniform16(geometry.key.to(grey.device), grey[0].numel()).view(grey.shape)
+    draws = randomness.uniform16(geometry.key.to(grey.device), grey[0].numel()).view(grey.shape)
     return window.paste(draws < (grey * 2**16).round() - 2**15, canvas)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..base.canonical import content_hash
+from ..base.hashing import content_hash
 
 
 @dataclass(frozen=True)

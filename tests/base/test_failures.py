@@ -8,8 +8,7 @@ import os
 import pytest
 import torch
 
-from mmvae_bench.base.errors import BenchmarkError
-from mmvae_bench.base.failures import explain
+from mmvae_bench.base.errors import BenchmarkError, explain
 from mmvae_bench.sweep.outcome import OUT_OF_MEMORY
 
 

@@ -121,7 +121,7 @@ def test_nobody_hears_outside_of_the_block_and_no_more_often_than_asked() -> Non
 
 
 def test_a_pulse_of_a_preparation(spec: TrialSpec, tmp_path: Path) -> None:
-    from mmvae_bench.base.canonical import canonical_json
+    from mmvae_bench.base.hashing import canonical_json
     from mmvae_bench.cli.train import prepare
 
     (tmp_path / "spec.json").write_text(canonical_json(spec.canonical()))

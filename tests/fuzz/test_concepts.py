@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.hashing import canonical_json
 from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA
 from mmvae_bench.specs.trial import TrialSpec
 

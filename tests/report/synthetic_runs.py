@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.files import write_json, write_text
+from mmvae_bench.base.hashing import canonical_json
 from mmvae_bench.base.statistics import bootstrap_interval
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.trial import TrialSpec

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import pytest
 from pydantic import Field
 
-from mmvae_bench.base.canonical import canonical_json, content_hash
 from mmvae_bench.base.errors import ConfigError, Problem
+from mmvae_bench.base.hashing import canonical_json, content_hash
 from mmvae_bench.specs.base import ComponentSpec, Spec
 
 

@@ -56,7 +56,7 @@ def test_evaluation_is_a_default(path: Path) -> None:
 
 
 def test_a_spec_written_by_a_run_reads_back(path: Path, tmp_path: Path) -> None:
-    from mmvae_bench.base.canonical import canonical_json
+    from mmvae_bench.base.hashing import canonical_json
 
     spec = load_trial(path)
     (tmp_path / "spec.json").write_text(canonical_json(spec.canonical()))

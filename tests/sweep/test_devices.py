@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.environment import num_cpus
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.base.machine import num_cpus
 from mmvae_bench.sweep import devices
 from mmvae_bench.sweep.devices import crowding, local_slots, visible_gpus
 from mmvae_bench.sweep.executor import Ended, ExecutorError, Job

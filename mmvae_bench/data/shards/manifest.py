@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...base.canonical import content_hash
 from ...base.files import read_json, write_json
+from ...base.hashing import content_hash
 from .hashing import add_hashes
 
 MANIFEST = "manifest.json"

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ...base.environment import num_cpus
 from ...base.errors import BenchmarkError
 from ...base.heartbeat import beat, patiently
-from ...base.machine import num_cpus
 from ...worlds.recipe import ImageRecipe
 from .arrow import FORMAT
 from .manifest import SHARD_SIZE, Manifest, ShardEntry, ShardRange, plan_shards

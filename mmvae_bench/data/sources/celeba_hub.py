@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...base.paths import cache_root
+from ...base.files import cache_root
 from ...specs.built_in.datasets import CELEBA18_SCHEMA
 from . import SourceError
 from .celeba_rows import Rows

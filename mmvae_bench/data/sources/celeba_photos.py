@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...base.paths import DATA_VARIABLE
+from ...base.files import DATA_VARIABLE
 from ...worlds.recipe import ImageRecipe, Images
 from . import SourceError
 from .celeba_crop import DEFAULT_SIDE, HEIGHT, WIDTH, crop_box, decode_and_crop, has_aspect, image_size

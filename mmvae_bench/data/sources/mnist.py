@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...base.files import DATA_VARIABLE, data_root
 from ...base.heartbeat import patiently
-from ...base.paths import DATA_VARIABLE, data_root
 from . import Digits, SourceError
 
 

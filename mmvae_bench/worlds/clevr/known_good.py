@@ -11,9 +11,8 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
-from ...base.canonical import content_hash
-from ...base.files import read_json, write_json
-from ...base.paths import cache_root
+from ...base.files import cache_root, read_json, write_json
+from ...base.hashing import content_hash
 
 
 def contains(name: str, library: str | None, version: str) -> bool:

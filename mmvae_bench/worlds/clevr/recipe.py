@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base.seeds import derive_seed
+from ...base.hashing import derive_seed
 from ...specs.built_in.datasets import COLOURS, ClevrSpec, SingleObjectClevrSpec, TwoObjectClevrSpec
 from ...specs.built_in.datasets import SINGLE_OBJECT_COLOURS as SINGLE_COLOURS
 from ..recipe import ImageRecipe, Images

@@ -13,8 +13,8 @@ from typing import Annotated, NamedTuple, get_args, get_type_hints
 import numpy as np
 import torch
 
-from ...base import counter
-from ...base.seeds import derive_seed
+from ...base import randomness
+from ...base.hashing import derive_seed
 
 
 class Traits(NamedTuple):
@@ -117,9 +117,9 @@ def draw_nuisance(index: np.ndarray, *, seed: int) -> list[Nuisance]:
         index: Integer[N].
         seed: Of the dataset.
     """
-    key = counter.keys(derive_seed("drawn faces", seed=seed), torch.from_numpy(index.astype(np.int64)))
+    key = randomness.keys(derive_seed("drawn faces", seed=seed), torch.from_numpy(index.astype(np.int64)))
     low, high = _bounds()
-    factors = low + (high - low) * counter.uniform(key, len(low)).numpy()
+    factors = low + (high - low) * randomness.uniform(key, len(low)).numpy()
     return [Nuisance(*row) for row in factors.tolist()]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...base.canonical import content_hash
 from ...base.errors import BenchmarkError
+from ...base.hashing import content_hash
 from ..attribute_model import celeba_model, stored
 from ..recipe import ImageRecipe, Images
 from .painter import Painter

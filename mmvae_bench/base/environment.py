@@ -1,7 +1,9 @@
-"""Where a number came from: versions, commit, machine."""
+"""Where a number came from: machine, versions, commit."""
 
 from __future__ import annotations
 
+import math
+import os
 import platform
 import subprocess
 import sys
@@ -9,6 +11,19 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+
+def num_cpus() -> int:
+    """CPU cores that this process may use: its affinity, and the quota of its container."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):
+        pass  # No quota, or another way of setting one.
+    return max(1, count)
+
 
 _PROCESSOR_FACTS = ("model name", "cpu family", "model")
 
@@ -26,7 +41,7 @@ def commit() -> tuple[str | None, bool | None]:
 
     A new file of the package that nobody has committed is a difference too; one beside the package (a run) is none.
     """
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str | None:
         try:
