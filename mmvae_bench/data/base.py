@@ -5,7 +5,7 @@ Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,9 @@ from ..specs.components import DatasetSpec
 from .batch import Batch, CaptionedStore, ImageStore
 
 PARTITIONS = ("train", "val", "test")
+
+Progress = Callable[[int, int], None]
+"""Called while images are made, with the numbers done and in all."""
 
 
 class ResidentLoader:

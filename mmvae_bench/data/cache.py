@@ -43,7 +43,7 @@ def inspect(folder: Path) -> list[FileState]:
         expected: dict[str, str] = {name: entry["sha256"] for name, entry in read_json(folder / META)["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [FileState(META, None, None)]
-    states = [FileState(name, digest, _sha256(folder / name)) for name, digest in sorted(expected.items())]
+    states = [FileState(name, digest, file_sha256(folder / name)) for name, digest in sorted(expected.items())]
     return states or [FileState(META, None, None)]
 
 
@@ -78,7 +78,7 @@ def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
             for path in sorted(unfinished.iterdir()):
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
-                files[path.name] = {"sha256": _sha256(path), "bytes": path.stat().st_size}
+                files[path.name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
             write_json(unfinished / META, {**meta, "files": files}, indent=2)
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(unfinished, folder)
@@ -88,7 +88,8 @@ def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
     return True
 
 
-def _sha256(path: Path) -> str | None:
+def file_sha256(path: Path) -> str | None:
+    """The sha256 of a file; None if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,12 +16,10 @@ from ..specs.built_in.datasets import NUM_DRAWN, CelebA18Spec
 from ..worlds.attribute_model import stored
 from ..worlds.faces.recipe import DrawnFaces
 from ..worlds.recipe import ImageRecipe
-from .base import PARTITIONS
-from .concept_split import combinations_of, observed_partition
-from .mnist_a_images import Progress
+from .base import PARTITIONS, Progress
 from .sharded import ShardedDataModule
 from .sources.celeba_photos import CroppedPhotos, Photos, find_photos
-from .splits import random_partition
+from .splits import combinations_of, observed_partition, random_partition
 
 FRACTIONS = (0.8, 0.1, 0.1)
 """Of train, val and test where the official partition does not serve: about those of the official one."""

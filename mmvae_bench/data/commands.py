@@ -8,8 +8,7 @@ from typing import Any
 
 from ..base.errors import BenchmarkError
 from ..specs.components import DatasetSpec
-from .base import ConceptDataModule
-from .mnist_a_images import Progress
+from .base import ConceptDataModule, Progress
 
 
 def prepare(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:

@@ -6,23 +6,41 @@ Shapes: N image.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from ..base.errors import BenchmarkError
 from ..base.files import cache_root
 from ..specs.components import DatasetSpec
 from ..worlds.recipe import ImageRecipe
-from .mnist_a_images import Progress
-from .partitions import PartitionedDataModule
+from .base import Progress
 from .shards.importing import import_store
-from .shards.load import Loaded, load_all
-from .shards.manifest import MANIFEST
+from .shards.manifest import MANIFEST, Manifest, open_manifest
 from .shards.prepare import prepare_store
+from .shards.shard import decode
 from .shards.verify import verify_store
+from .splits import PartitionedDataModule
+from .store import ByteStore
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A store in memory.
+
+    Attributes:
+        manifest: What it says of itself.
+        store: The images, mapped from their files.
+        columns: The scalars of each image by name, [N] each.
+    """
+
+    manifest: Manifest
+    store: ByteStore
+    columns: Mapping[str, np.ndarray]
 
 
 class ShardedDataModule(PartitionedDataModule):
@@ -155,3 +173,31 @@ class ShardedDataModule(PartitionedDataModule):
         if self._loaded is None:
             raise RuntimeError("call prepare_data() and setup() first")
         return self._loaded
+
+
+def load_all(folder: Path) -> Loaded:
+    """The images of a finished store, mapped into memory, which the processes of one machine share.
+
+    Of the checksums only the cheap ones are checked: the manifest's own, and the size of every file.
+
+    Raises:
+        BenchmarkError: the store is not prepared or of another version, or files are missing or of another size.
+    """
+    manifest = open_manifest(folder)
+    for shard in manifest.shards:
+        path = folder / shard.file
+        if not path.is_file() or path.stat().st_size != shard.num_bytes:
+            raise BenchmarkError(
+                f"{path} is damaged or missing: `mmvae-bench data prepare {manifest.name}`, with the same settings, "
+                "makes it again"
+            )
+    parts = [decode(folder / shard.file)[0] for shard in manifest.shards]
+    masks = [part.masks for part in parts if part.masks is not None]
+    store = ByteStore(
+        [part.pixels for part in parts],
+        torch.from_numpy(np.concatenate([part.concepts for part in parts])),
+        image_shape=manifest.image_shape,
+        masks=masks or None,
+    )
+    names = parts[0].columns
+    return Loaded(manifest, store, {name: np.concatenate([part.columns[name] for part in parts]) for name in names})

@@ -5,8 +5,7 @@ import torch
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import UNSPECIFIED
-from mmvae_bench.concepts.captions import BLANK
-from mmvae_bench.concepts.slot_captions import SlotCaptions
+from mmvae_bench.concepts.captions import BLANK, SlotCaptions
 from mmvae_bench.specs.built_in.datasets import TWO_OBJECT_SCHEMA
 
 

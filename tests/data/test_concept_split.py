@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.concepts import Attribute, Schema, satisfies
-from mmvae_bench.data.concept_split import TEST, TRAIN, VAL, combinations_of, observed_partition
+from mmvae_bench.data.splits import TEST, TRAIN, VAL, combinations_of, observed_partition
 from mmvae_bench.specs.built_in.datasets import CELEBA18_SCHEMA
 from mmvae_bench.worlds.attribute_model import celeba_model
 

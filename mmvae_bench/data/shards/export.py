@@ -12,7 +12,6 @@ import numpy as np
 from ...base.errors import BenchmarkError
 from ..base import PARTITIONS, ConceptDataModule
 from ..batch import Batch
-from .hashing import add_hashes, label_digests, pixel_digests
 from .parquet_form import (
     FOLDER,
     FORMAT,
@@ -24,7 +23,7 @@ from .parquet_form import (
     to_png,
     value_type,
 )
-from .planes import Planes
+from .shard import Planes, add_hashes, label_digests, pixel_digests
 
 _ROWS_OF_GROUP = 1000
 

@@ -15,10 +15,9 @@ import numpy as np
 
 from ...base.errors import BenchmarkError
 from ...worlds.recipe import ImageRecipe, Images
-from .load import open_manifest
+from .manifest import is_whole, open_manifest
 from .parquet_form import FOLDER, PASSPORT, ExportPassport, features, from_png, mask_names
 from .prepare import prepare_store, store_lock
-from .survey import is_whole
 
 
 @dataclass

@@ -17,10 +17,20 @@ from ...base.environment import num_cpus
 from ...base.errors import BenchmarkError
 from ...base.heartbeat import beat, patiently
 from ...worlds.recipe import ImageRecipe
-from .arrow import FORMAT
-from .manifest import SHARD_SIZE, Manifest, ShardEntry, ShardRange, plan_shards
+from .manifest import (
+    SHARD_SIZE,
+    Manifest,
+    ShardEntry,
+    ShardRange,
+    ShardState,
+    check_listed,
+    check_unlisted,
+    is_whole,
+    plan_shards,
+    usable_manifest,
+)
 from .processes import Answer, Job, Processes, Tell, WorkerError
-from .survey import ShardState, check_listed, check_unlisted, is_whole, usable_manifest
+from .shard import FORMAT
 from .worker import work
 
 _log = logging.getLogger(__name__)

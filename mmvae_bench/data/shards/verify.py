@@ -8,13 +8,10 @@ from typing import Any
 
 from ...base.errors import BenchmarkError
 from ...worlds.recipe import ImageRecipe
-from .arrow import decode
-from .hashing import add_hashes, label_digests, pixel_digests
-from .load import open_manifest
-from .making import ImageDigest
-from .manifest import Manifest
+from .manifest import Manifest, check_listed, open_manifest
 from .prepare import run_jobs
-from .survey import check_listed
+from .shard import add_hashes, decode, label_digests, pixel_digests
+from .worker import ImageDigest
 
 _ROWS_OF_JOB = 4
 

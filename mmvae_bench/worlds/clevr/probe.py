@@ -11,10 +11,9 @@ from typing import cast
 
 import numpy as np
 
-from .libraries import LLVM_VARIABLE
 from .renderer import Renderer
 from .scene import sample_pairs
-from .variant import Kind, Variant
+from .variant import LLVM_VARIABLE, Kind, Variant
 
 
 def main(kind: Kind) -> None:

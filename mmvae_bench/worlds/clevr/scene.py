@@ -18,8 +18,7 @@ from typing import Self
 import numpy as np
 
 from ...specs.built_in.datasets import COLOURS, MATERIALS, SHAPES, SIZES
-from .camera import ground_directions
-from .visibility import Solids, num_visible
+from .camera import Solids, ground_directions, num_visible
 
 HALF_EXTENTS = (0.35, 0.7)
 """Of each size, whatever the shape; in scene units."""

@@ -1,22 +1,117 @@
-"""Which of Mitsuba's variants computes: found by trying, in a process of its own, because an LLVM can abort a process.
+"""Which of Mitsuba's variants to render with: each is tried in a subprocess, because an LLVM can abort a process.
 
-A variant is part of a dataset's fingerprint: images of one differ from those of another in the noise.
+A variant is part of a dataset's fingerprint: images rendered by one differ from those of another in the noise. Variants
+that worked are remembered for one machine, processor, library file and version of Mitsuba, so that they are not tried
+again by every process; a cache shared by several machines does not pass the result of one on to another.
 """
 
 from __future__ import annotations
 
+import ctypes.util
 import logging
 import os
+import platform
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 from ...base.errors import BenchmarkError
-from . import known_good
-from .libraries import LLVM_VARIABLE, has_cuda, llvm_candidates
+from ...base.files import cache_root, read_json, write_json
+from ...base.hashing import content_hash
+
+LLVM_VARIABLE = "DRJIT_LIBLLVM_PATH"
+"""Names the LLVM library that Dr.Jit, Mitsuba's compiler, loads."""
+MAX_CANDIDATES = 3
+
+_FOLDERS = (
+    "/usr/lib/*-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib", "/usr/lib/llvm-*/lib", "/usr/lib64/llvm*/lib*",
+    "/opt/homebrew/opt/llvm*/lib", "/usr/local/opt/llvm*/lib",
+)  # fmt: skip
+
+
+def llvm_candidates(given: str | None) -> list[str]:
+    """LLVM libraries worth trying.
+
+    Args:
+        given: What ``DRJIT_LIBLLVM_PATH`` says. Where it is set, nothing else is tried: it is the user's word.
+    """
+    if given:
+        return [given]
+    root = Path("/")
+    found = [path for folder in _FOLDERS for path in root.glob(folder.removeprefix("/") + "/libLLVM*")]
+    found += Path(sys.prefix, "lib").glob("libLLVM*")
+    return newest_first(found)[:MAX_CANDIDATES]
+
+
+def newest_first(paths: Iterable[Path]) -> list[str]:
+    """Shared libraries of LLVM by version, newest first, one path for each file; others are left out.
+
+    >>> newest_first([Path("/l/libLLVM-14.so.1"), Path("/l/libLLVM.so.19.1"), Path("/l/libLLVMCore.a")])
+    ['/l/libLLVM.so.19.1', '/l/libLLVM-14.so.1']
+    """
+    versions: dict[str, tuple[int, ...]] = {}
+    for path in paths:
+        name = re.fullmatch(r"libLLVM(?:-(\d+(?:\.\d+)*))?(?:\.so|\.dylib)(?:\.(\d+(?:\.\d+)*))?", path.name)
+        if name:
+            # libLLVM-14.so.1 is version 14; libLLVM.so.19.1 is version 19.1; libLLVM.dylib does not say.
+            numbers = name[1] or name[2] or "0"
+            real = os.path.realpath(path)
+            versions[real] = max(versions.get(real, ()), tuple(map(int, numbers.split("."))))
+    return sorted(versions, key=lambda path: (versions[path], path), reverse=True)
+
+
+def has_cuda() -> bool:
+    """Whether a CUDA driver is installed. It may still not work."""
+    return ctypes.util.find_library("cuda") is not None or Path("/dev/nvidia0").exists()
+
+
+def worked_here(name: str, library: str | None, version: str) -> bool:
+    """Whether the variant worked here before. A record that cannot be read counts as none."""
+    try:
+        return bool(read_json(_path(name, library, version))["works"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def remember(name: str, library: str | None, version: str) -> None:
+    """Notes that the variant works. Where the cache cannot be written, it is tried again next time."""
+    with suppress(OSError):
+        write_json(_path(name, library, version), {"works": True, "variant": name, "library": library})
+
+
+def _path(name: str, library: str | None, version: str) -> Path:
+    conditions = {
+        "variant": name,
+        "library": library and [os.path.realpath(library), *_stamp(library)],
+        "mitsuba": version,
+        "machine": [platform.node(), platform.machine(), _processor()],
+    }
+    return cache_root() / "probes" / f"{content_hash(conditions)}.json"
+
+
+def _stamp(library: str) -> list[int]:
+    try:
+        stat = os.stat(library)
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _processor() -> str:
+    """Model and instruction sets, which decide what LLVM compiles to."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        wanted = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
+        return content_hash(sorted(set(wanted)))
+    return platform.processor()
+
 
 Kind = Literal["cuda", "llvm", "scalar"]
 Wanted = Literal["auto", "cuda", "llvm", "scalar"]
@@ -130,7 +225,7 @@ def probe(variant: Variant) -> str | None:
 
     A library can load and still abort while it compiles a kernel for this processor, so nothing less tells.
     """
-    if known_good.contains(variant.name, variant.library, mitsuba_version()):
+    if worked_here(variant.name, variant.library, mitsuba_version()):
         return None
     environment = {**os.environ, **variant.environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
@@ -148,7 +243,7 @@ def probe(variant: Variant) -> str | None:
         return f"killed by signal {-done.returncode}{_last_line(done.stderr)}"
     if done.returncode or not done.stdout.startswith("ok"):
         return f"exit code {done.returncode}{_last_line(done.stderr)}"
-    known_good.add(variant.name, variant.library, mitsuba_version())
+    remember(variant.name, variant.library, mitsuba_version())
     return None
 
 

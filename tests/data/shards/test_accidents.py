@@ -186,7 +186,7 @@ def test_a_full_disk_after_some_shards(
             raise OSError(28, "No space left on device")
         write(path, content)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("mmvae_bench.data.shards.making.write_atomic", full)
+    monkeypatch.setattr("mmvae_bench.data.shards.worker.write_atomic", full)
     with pytest.raises(NoSpaceError, match=r"No space left on device(.|\n)*what is made is kept"):
         prepare_store(folder, SLOW, name="squares", shard_size=4, workers=0)
     assert set(contents(folder)) == set(SHARDS[:3])

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mmvae_bench.base.errors import BenchmarkError
-from mmvae_bench.data.shards.load import load, load_all
+from mmvae_bench.data.sharded import load_all
 from mmvae_bench.data.shards.manifest import MANIFEST, Manifest
 from mmvae_bench.data.shards.prepare import SLACK_BYTES, NoSpaceError, prepare_store
 from mmvae_bench.data.shards.processes import WorkerError
@@ -134,7 +134,7 @@ def test_damage_is_found_and_that_shard_alone_made_again(
 def test_a_damaged_manifest_is_written_again(store: Path, reference: dict[str, bytes]) -> None:
     flip(store / MANIFEST, len(reference[MANIFEST]) // 2)
     with pytest.raises(BenchmarkError, match="damaged, or of another version"):
-        load(store)
+        load_all(store)
     assert make(store)
     assert contents(store) == reference
 
@@ -142,7 +142,7 @@ def test_a_damaged_manifest_is_written_again(store: Path, reference: dict[str, b
 def test_loading_notices_a_file_that_is_missing_or_short(store: Path) -> None:
     (store / SHARDS[0]).write_bytes((store / SHARDS[0]).read_bytes()[:-1])
     with pytest.raises(BenchmarkError, match=r"shard-00000-of-00006.arrow is damaged or missing: `mmvae-bench"):
-        load(store)
+        load_all(store)
 
 
 def test_shards_of_another_recipe_are_named_and_made_again(
@@ -165,10 +165,10 @@ def test_shards_of_another_recipe_are_named_and_made_again(
 def test_a_store_of_another_version_of_the_files(
     store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for module in ("arrow", "survey", "prepare", "load"):
+    for module in ("shard", "manifest", "prepare"):
         monkeypatch.setattr(f"mmvae_bench.data.shards.{module}.FORMAT", 2)
     with pytest.raises(BenchmarkError, match="of another version"):
-        load(store)
+        load_all(store)
     with caplog.at_level(logging.WARNING):
         assert make(store)
     assert caplog.text.count("format 1, not 2; it is made again") == 6

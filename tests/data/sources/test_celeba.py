@@ -11,9 +11,8 @@ import torchvision
 from PIL import Image
 
 from mmvae_bench.data.sources import SourceError
-from mmvae_bench.data.sources.celeba_crop import decode_and_crop
 from mmvae_bench.data.sources.celeba_files import find_files
-from mmvae_bench.data.sources.celeba_photos import CroppedPhotos, Photos, find_photos
+from mmvae_bench.data.sources.celeba_photos import CroppedPhotos, Photos, decode_and_crop, find_photos
 from mmvae_bench.data.sources.celeba_rows import ATTRIBUTES, NUM_IMAGES, PARTITION, image_name, read_rows
 from mmvae_bench.specs.built_in.datasets import CELEBA18_NAMES
 

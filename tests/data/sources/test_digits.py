@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmvae_bench.data.sources import Digits, SourceError, digit_source
+from mmvae_bench.data.sources import SourceError
 from mmvae_bench.data.sources import digits as module
-from mmvae_bench.data.sources.digits import ScikitDigitsSource, enlarge
-from mmvae_bench.data.sources.mnist import MnistSource
+from mmvae_bench.data.sources.digits import Digits, MnistSource, ScikitDigitsSource, digit_source, enlarge
 
 
 @pytest.fixture(scope="module")

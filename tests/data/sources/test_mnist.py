@@ -14,7 +14,7 @@ import torch
 import torchvision.datasets
 
 from mmvae_bench.data.sources import SourceError
-from mmvae_bench.data.sources.mnist import FILES, FOLDERS, MnistSource, parse_idx
+from mmvae_bench.data.sources.digits import FILES, FOLDERS, MnistSource, parse_idx
 
 from .idx_files import IdxSet, idx, make_idx_set, md5
 

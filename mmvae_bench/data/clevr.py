@@ -1,4 +1,7 @@
-"""Two-Object CLEVR: two objects on a plane and nine words about them (Cremer and Kushman 2018, section 5).
+"""Single-Object and Two-Object CLEVR: path-traced objects on a plane.
+
+Single-Object: a sphere that is red or blue, small or large. Two-Object: two objects and nine words about them (Cremer
+and Kushman 2018, section 5).
 
 Shapes: N image, A attribute.
 """
@@ -12,11 +15,29 @@ from torch import Tensor
 
 from ..base.errors import BenchmarkError
 from ..concepts import compositional_split
-from ..specs.built_in.datasets import OBJECT_SCHEMA, TwoObjectClevrSpec
-from ..worlds.clevr.recipe import TwoObjectRecipe
+from ..specs.built_in.datasets import OBJECT_SCHEMA, SingleObjectClevrSpec, TwoObjectClevrSpec
+from ..worlds.clevr.recipe import SingleObjectRecipe, TwoObjectRecipe
 from .base import PARTITIONS
 from .sharded import ShardedDataModule
 from .splits import FRACTIONS, compositional_partition, random_partition
+
+
+class SingleObjectClevrDataModule(ShardedDataModule):
+    """Single spheres, path-traced, for pictures of a two-dimensional latent space."""
+
+    spec: SingleObjectClevrSpec
+    too_small: ClassVar[str] = "raise num_images"
+
+    def recipe(self) -> SingleObjectRecipe:
+        """See :meth:`ShardedDataModule.recipe`."""
+        return SingleObjectRecipe(self.spec)
+
+    def assign(self, split: str, seed: int) -> Tensor:
+        """See :meth:`PartitionedDataModule.assign`."""
+        if split == "iid":
+            return random_partition(torch.arange(len(self.store)), seed=seed)
+        raise ValueError(f"no split is called {split!r}: iid")
+
 
 FIRST, SECOND = slice(0, 4), slice(5, 9)
 """Where the concept of a pair speaks of each object."""

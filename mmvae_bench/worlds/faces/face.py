@@ -1,14 +1,62 @@
-"""Eyes, eyebrows, nose, mouth and moustache."""
+"""Shoulders, neck and face; eyes, eyebrows, nose, mouth and moustache; hats and eyeglasses."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from .canvas import WHITE, Colour, curve, darker, ellipse, fill, mix, outline, stroke
-from .sitter import Sitter
+from .canvas import WHITE, Colour, curve, darker, ellipse, fill, lighter, linear, mix, outline, radial, rounded, stroke
+from .person import Sitter
 
 if TYPE_CHECKING:
     import skia
+
+BLUSH: Colour = (228, 72, 96)
+
+
+def draw_shoulders(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """Clothes: broad square shoulders for men, narrow sloping ones with an open neck for women."""
+    nuisance = sitter.nuisance
+    clothes = (20 + 215 * nuisance.clothes_red, 20 + 215 * nuisance.clothes_green, 20 + 215 * nuisance.clothes_blue)
+    height, reach = (24.0, 34.0) if sitter.traits.male else (27.0, 27.0)
+    body = outline(
+        (-reach, 48), [(-reach + 1, height + 2, -9, height), (9, height), (reach - 1, height + 2, reach, 48)]
+    )
+    canvas.drawPath(body, linear((0, height), (0, 36), (lighter(clothes, 0.08), darker(clothes, 0.25))))
+
+
+def draw_neck(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """The neck, shaded under the chin, and the opening of the clothes."""
+    palette, male = sitter.palette, sitter.traits.male
+    width = 8.6 if male else 6.2
+    depth = (29.0 if male else 33.0) + 3 * sitter.nuisance.collar
+    neck = outline(
+        (-width, 8), [(-width, 25), (-width * 0.4, depth, 0, depth), (width * 0.4, depth, width, 25), (width, 8)]
+    )
+    canvas.drawPath(neck, linear((0, 14), (0, 27), (palette.shade, mix(palette.skin, palette.shade, 0.25))))
+
+
+def draw_face(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """Ears and face, lit from the side that the light comes from; blush under make-up, stubble on men."""
+    palette, shape, nuisance, traits = sitter.palette, sitter.geometry, sitter.nuisance, sitter.traits
+    for side in (-1, 1):
+        ear = ellipse(side * shape.width + 0.3 * shape.yaw, 0.5, 2.3, 4.0)
+        canvas.drawOval(ear, fill(mix(palette.skin, palette.shade, 0.35)))
+    angle = math.radians(nuisance.light_angle)
+    lit = (8 * math.cos(angle), -4 + 5 * math.sin(angle))
+    face = shape.face()
+    canvas.drawPath(face, radial(lit, 38, lighter(palette.skin, 0.08), palette.shade))
+    if traits.heavy_makeup:
+        for side in (-1, 1):
+            x = side * 9.2 + shape.yaw
+            canvas.drawOval(ellipse(x, 6.4, 4.4, 3.4), radial((x, 6.4), 4.6, BLUSH, BLUSH, opacities=(0.62, 0.0)))
+    if traits.male:
+        canvas.save()
+        canvas.clipPath(face, True)
+        opacity = 0.08 + 0.2 * nuisance.stubble
+        canvas.drawOval(ellipse(0, 19, 13, 10), fill(mix(palette.brow, (70, 66, 64), 0.5), opacity))
+        canvas.restore()
+
 
 IRISES: tuple[Colour, ...] = ((78, 48, 28), (58, 92, 134), (74, 112, 80), (40, 28, 20))
 EYESHADOWS: tuple[Colour, ...] = ((112, 62, 134), (66, 70, 112), (40, 104, 112))
@@ -116,3 +164,56 @@ def draw_mustache(canvas: skia.Canvas, sitter: Sitter) -> None:
     colour = mix(sitter.palette.brow, BRISTLE, 0.55)
     canvas.drawPath(bristles, fill(colour))
     canvas.drawPath(bristles, stroke(darker(colour, 0.5), 0.6))
+
+
+FRAMES: tuple[Colour, ...] = ((14, 14, 18), (88, 34, 22), (30, 34, 78))
+HAT_EDGE = -14.0
+"""Height of the hat's lower edge at the sides: what is below stays visible."""
+
+
+def draw_hat(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """A woollen cap with a cuff, a baseball cap, or a hat with a wide brim."""
+    nuisance, width = sitter.nuisance, sitter.geometry.width + 2.6
+    hat: Colour = (20 + 215 * nuisance.hat_red, 20 + 215 * nuisance.hat_green, 20 + 215 * nuisance.hat_blue)
+    crown = outline(
+        (-width, HAT_EDGE + 1),
+        [(-width + 1, -33, 0, -33), (width - 1, -33, width, HAT_EDGE + 1), (0, HAT_EDGE - 4, -width, HAT_EDGE + 1)],
+    )
+    canvas.drawPath(crown, linear((0, -31), (0, -13), (lighter(hat, 0.2), darker(hat, 0.25))))
+    kind = int(3 * nuisance.hat_kind)
+    edge = darker(hat, 0.45)
+    if kind == 0:
+        cuff = curve((-width + 0.4, HAT_EDGE), (0, HAT_EDGE - 5, width - 0.4, HAT_EDGE))
+        canvas.drawPath(cuff, stroke(edge, 4.2))
+    elif kind == 1:
+        side = 1 if nuisance.hair_side > 0 else -1
+        visor = outline(
+            (-side * 0.75 * width, HAT_EDGE - 1.5),
+            [
+                (0, HAT_EDGE - 5.5, side * 0.85 * width, HAT_EDGE - 1),
+                (side * (width + 8), HAT_EDGE + 2.5, side * 0.85 * width, HAT_EDGE + 2.6),
+                (0, HAT_EDGE - 0.6, -side * 0.75 * width, HAT_EDGE - 1.5),
+            ],
+        )
+        canvas.drawPath(visor, fill(edge))
+    else:
+        canvas.drawOval(ellipse(0, HAT_EDGE - 0.5, width + 7, 2.6), fill(edge))
+        band = curve((-width + 0.6, HAT_EDGE - 4), (0, HAT_EDGE - 7.5, width - 0.6, HAT_EDGE - 4))
+        canvas.drawPath(band, stroke(darker(hat, 0.7), 1.6))
+
+
+def draw_eyeglasses(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """A dark frame, round or square, before clear or tinted glass."""
+    shape, nuisance = sitter.geometry, sitter.nuisance
+    y, distance = shape.eye_y + 0.4, 1.03 * shape.eye_x
+    frame = FRAMES[int(3 * nuisance.glasses_colour)]
+    tinted = nuisance.glasses_tint > 0.75
+    glass = fill((24, 22, 34), 0.8) if tinted else fill((222, 234, 246), 0.18)
+    corner = 1 + 2.5 * nuisance.glasses_roundness
+    for side in (-1, 1):
+        x = side * distance + shape.yaw
+        lens = rounded(ellipse(x, y, 5.0, 3.9), corner)
+        canvas.drawRRect(lens, glass)
+        canvas.drawRRect(lens, stroke(frame, 1.25))
+        canvas.drawLine(x + side * 5.0, y - 0.8, side * shape.width, y - 1.0, stroke(frame, 1.0))
+    canvas.drawLine(shape.yaw - 1.8, y - 0.6, shape.yaw + 1.8, y - 0.6, stroke(frame, 1.1))
