@@ -33,18 +33,22 @@ def imagine(
     _ = captions.indices(concept) if captions is not None and is_caption else dataset.schema().indices(concept)
 
     import torch
-    from torchvision.transforms.functional import to_pil_image
-    from torchvision.utils import make_grid
 
-    from ..base.files import atomic_path
+    from ..data.sheets import draw_sheet, save_picture
     from ..trial import load
 
     model = load(trial_dir)
     generator = torch.Generator().manual_seed(seed)
     asked = concept if is_caption else model.schema.parse(concept)
     images = model.imagine(asked, num_samples=num_samples, mean=mean, generator=generator)
-    size = max(1, 96 // images.shape[-1])
-    images = images.repeat_interleave(size, -1).repeat_interleave(size, -2)
-    with atomic_path(out) as temporary:
-        to_pil_image(make_grid(images, nrow=min(10, num_samples), pad_value=0.5)).save(temporary, format="PNG")
+    gap = 2 if num_samples > 1 else 0
+    sheet, _ = draw_sheet(
+        images,
+        num_columns=min(10, num_samples),
+        scale=max(1, 96 // images.shape[-1]),
+        gap=gap,
+        margins=(gap, gap, 0, 0),
+        paper=(127, 127, 127),
+    )
+    save_picture(sheet, out)
     typer.echo(str(out))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -106,11 +106,6 @@ class Schema:
         """Plain JSON form: attribute name to value names, in order. Which are given it does not say."""
         return {attribute.name: list(attribute.values) for attribute in self.attributes}
 
-    @classmethod
-    def from_dict(cls, attributes: Mapping[str, Sequence[str]], *, given: Sequence[str] = ()) -> Schema:
-        """The inverse of :meth:`to_dict`."""
-        return cls(tuple(Attribute(name, tuple(values)) for name, values in attributes.items()), tuple(given))
-
     def indices(self, text: str) -> tuple[int, ...]:
         """Value indices of a concept written as ``attribute=value`` pairs with commas between; the rest unspecified.
 
@@ -153,6 +148,37 @@ class Schema:
         """The text of a concept, Long[attribute] or a sequence: the inverse of :meth:`parse`."""
         pairs = zip(self.attributes, (int(index) for index in concept), strict=True)
         return ", ".join(f"{attribute.name}={attribute.values[index]}" for attribute, index in pairs if index >= 0)
+
+    def words(self, concept: Iterable[int], *, brief: bool = False) -> list[str]:
+        """A concept for a label, one text per specified attribute: ``name=value``.
+
+        For an attribute with the values ``no`` and ``yes`` the text is its name, or ``no`` and its name. In a fully
+        specified concept "no other" sums up all that are absent.
+
+        Args:
+            concept: Long[attribute] or a sequence.
+            brief: Give values without names, and leave out attributes that are absent.
+
+        >>> schema = Schema(tuple(Attribute(name, ("no", "yes")) for name in ("Bald", "Male", "Smiling")))
+        >>> schema.words([1, 0, -1]), schema.words([0, 1, 0]), schema.words([0, 1, 0], brief=True)
+        (['Bald', 'no Male'], ['Male', 'no other'], ['Male'])
+        """
+        words: list[str] = []
+        absent: list[str] = []
+        for attribute, index in zip(self.attributes, map(int, concept), strict=True):
+            if index == UNSPECIFIED:
+                continue
+            value = attribute.values[index]
+            if attribute.values != ("no", "yes"):
+                words.append(value if brief else f"{attribute.name}={value}")
+            elif value == "yes":
+                words.append(attribute.name)
+            elif not brief:
+                absent.append(f"no {attribute.name}")
+                words.append(absent[-1])
+        if absent and len(words) == len(self):
+            words = [*(word for word in words if word not in absent), "no other"]
+        return words
 
     def combinations(self) -> torch.Tensor:
         """Every fully specified concept: Long[combination, attribute], in product order, last attribute fastest."""

@@ -41,8 +41,8 @@ def preview(
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Writes a labelled contact sheet; makes the dataset where needed."""
-    from .preview import check_picture_name
     from .preview import preview as write
+    from .sheets import check_picture_name
 
     check_picture_name(out)
     return write(_ready(spec, progress, workers), out, num_images=num_images, partition=partition, masks=masks)

@@ -183,12 +183,6 @@ def render_window(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) ->
     return Window(grey[:, 0].clamp(0, 1), corner.to(device))
 
 
-def render_grey(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) -> Tensor:
-    """The pictures before binarisation: Float[B, S, S] in [0, 1]. Arguments as :func:`render_window`."""
-    window = render_window(digits, geometry, canvas=canvas)
-    return window.paste(window.grey, canvas)
-
-
 def render(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) -> Tensor:
     """The pictures: Bool[B, S, S], each pixel drawn once as Bernoulli of its grey, in steps of 2^-16.
 

@@ -65,7 +65,18 @@ def test_order_spaces_and_stars_do_not_matter(given_: tuple[Schema, tuple[int, .
 
 @given(schemas())
 def test_a_schema_is_its_dictionary(schema: Schema) -> None:
-    assert Schema.from_dict(schema.to_dict()) == schema
+    attributes = tuple(Attribute(name, tuple(values)) for name, values in schema.to_dict().items())
+    assert Schema(attributes) == schema
+
+
+def test_words_are_of_what_is_specified() -> None:
+    schema = Schema((Attribute("colour", ("red", "green", "blue")), Attribute("large", ("no", "yes"))))
+    assert schema.words([2, 1], brief=True) == ["blue", "large"]
+    assert schema.words(torch.tensor([0, 0]), brief=True) == ["red"]
+    assert schema.words([2, -1], brief=True) == ["blue"]
+    assert schema.words([-1, -1]) == []
+    assert schema.words([-1, 0]) == ["no large"]
+    assert schema.words([1, 0]) == ["colour=green", "no other"]
 
 
 def test_parse_gives_a_tensor_and_format_takes_one() -> None:
@@ -292,7 +303,6 @@ def test_given_and_scored_positions_are_all_positions() -> None:
     schema = flags(5, 3, 1)
     assert schema.given_positions == (1, 3)
     assert schema.scored_positions == (0, 2, 4)
-    assert Schema.from_dict(schema.to_dict(), given=schema.given) == schema
     assert schema.to_dict() == flags(5).to_dict()
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data import commands
-from mmvae_bench.data.preview import preview, short_label
+from mmvae_bench.data.preview import preview
 from mmvae_bench.specs.built_in.datasets import MnistASpec
 
 from .shards.spec import SCHEMA, SquaresModule, SquaresSpec
@@ -106,7 +106,7 @@ def test_a_preview_is_what_its_name_says(tmp_path: Path, suffix: str, format: st
 
 
 def test_another_ending_is_an_error_before_anything_is_made(tmp_path: Path, own_cache: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"sheet.tiff: a contact sheet is a picture; end its name in .png, .jpg"):
+    with pytest.raises(BenchmarkError, match=r"sheet.tiff: the file name of a picture must end in .png, .jpg"):
         commands.preview(SquaresSpec(), out=tmp_path / "sheet.tiff", num_images=3)
     assert not own_cache.exists()
 
@@ -128,8 +128,3 @@ def test_masks_are_tinted_beside_the_image(tmp_path: Path) -> None:
     assert tinted.sum() == int(mask.sum()) * (448 // 12) ** 2
     with pytest.raises(BenchmarkError, match="has no masks: leave --masks out"):
         preview(ready(num_masks=0), tmp_path / "a.png", num_images=1, masks=True)
-
-
-def test_a_label_lists_what_is_present() -> None:
-    assert short_label(SCHEMA, [2, 1]) == "blue, large"
-    assert short_label(SCHEMA, [0, 0]) == "red"

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mmvae_bench.data.sources.digits import ScikitDigitsSource
-from mmvae_bench.worlds.mnist_a import Geometry, draw_geometry, render, render_grey, render_window
+from mmvae_bench.worlds.mnist_a import UNITS, Geometry, draw_geometry, render, render_window
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,12 @@ def two_threads() -> Iterator[None]:
 
 def geometry_of(num: int, *, seed: int = 0) -> Geometry:
     return draw_geometry(torch.arange(num), torch.zeros(num, dtype=torch.long), seed=seed)
+
+
+def render_grey(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) -> Tensor:
+    """The pictures before binarisation: Float[picture, canvas, canvas] in [0, 1]."""
+    window = render_window(digits, geometry, canvas=canvas)
+    return window.paste(window.grey, canvas)
 
 
 def with_pillow(digit: Tensor, geometry: Geometry, index: int) -> tuple[np.ndarray, tuple[int, int]]:
