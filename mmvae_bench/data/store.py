@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import embedding, pad
 
@@ -83,7 +84,7 @@ def pack_bits(pixels: Tensor) -> Tensor:
     [[128, 128]]
     """
     padded = pad(pixels.to(torch.uint8), (0, -pixels.shape[1] % 8))
-    shifted = padded.view(len(pixels), padded.shape[1] // 8, 8) << _shifts(pixels.device)
+    shifted = rearrange(padded, "n (k bit) -> n k bit", bit=8) << _shifts(pixels.device)
     return shifted.sum(-1, dtype=torch.uint8)
 
 
@@ -93,7 +94,8 @@ def unpack_bits(packed: Tensor, num_pixels: int) -> Tensor:
     >>> unpack_bits(torch.tensor([[128, 128]], dtype=torch.uint8), 9).int().tolist()
     [[1, 0, 0, 0, 0, 0, 0, 0, 1]]
     """
-    return ((packed[..., None] >> _shifts(packed.device)) & 1).flatten(1)[:, :num_pixels].bool()
+    bits = (packed[..., None] >> _shifts(packed.device)) & 1
+    return rearrange(bits, "n k bit -> n (k bit)")[:, :num_pixels].bool()
 
 
 class BitStore:
@@ -222,7 +224,7 @@ class ByteStore:
             bits = torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=num_bits)).view(torch.bool)
         else:
             bits = unpack_bits(packed, num_bits)
-        return bits.view(len(rows), self.num_masks, height, width)
+        return rearrange(bits, "b (m h w) -> b m h w", m=self.num_masks, h=height, w=width)
 
 
 def _shifts(device: torch.device) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 
 from ...base.errors import BenchmarkError
 from ..base import PARTITIONS, ConceptDataModule
@@ -117,8 +118,8 @@ def _planes(data: ConceptDataModule, batch: Batch) -> Planes:
     """The images of a batch in the form that is hashed."""
     batch = batch.to("cpu")
     numbers = batch.index.numpy()
-    masks = None if batch.mask is None else np.packbits(batch.mask.flatten(1).numpy(), axis=1)
-    pixels = (batch.image * 255).round().byte().flatten(1).numpy()
+    masks = None if batch.mask is None else np.packbits(rearrange(batch.mask, "b m h w -> b (m h w)").numpy(), axis=1)
+    pixels = rearrange((batch.image * 255).round().byte(), "b c h w -> b (c h w)").numpy()
     columns = {name: values[numbers] for name, values in data.columns.items()}
     return Planes(pixels, batch.concept.numpy().astype(np.int16), masks, columns)
 
@@ -128,14 +129,15 @@ def _table(
 ) -> dict[str, Any]:
     """The columns of a row group, as lists."""
     _, height, width = data.image_shape
+    sides = {"h": height, "w": width}
     table: dict[str, Any] = {
         "index": numbers,
-        "image": list(_pictures(planes.pixels.reshape(-1, *data.image_shape))),
+        "image": list(_pictures(rearrange(planes.pixels, "n (c h w) -> n c h w", **sides))),
         **{name: planes.concepts[:, position].tolist() for position, name in enumerate(data.schema.names)},
     }
     if planes.masks is not None:
         bits = np.unpackbits(planes.masks, axis=1, count=num_masks * height * width).astype(bool)
-        masks = bits.reshape(-1, num_masks, height, width)
+        masks = rearrange(bits, "n (m h w) -> n m h w", **sides)
         table |= {name: list(_pictures(masks[:, number])) for number, name in enumerate(mask_names(num_masks))}
     return table | {names[name]: values.tolist() for name, values in planes.columns.items()}
 

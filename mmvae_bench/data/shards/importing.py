@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 
 from ...base.errors import BenchmarkError
 from ...worlds.recipe import ImageRecipe, Images
@@ -72,7 +73,7 @@ class ParquetImages(ImageRecipe):
             ) from error
         concepts = [table.column(name).to_numpy() for name in self.passport.schema]
         columns = {name: _scalars(table, **about) for name, about in self.passport.columns.items()}
-        pixels = np.stack(pictures).transpose(0, 2, 3, 1)
+        pixels = rearrange(pictures, "n c h w -> n h w c")
         return Images(pixels, np.stack(concepts, 1), np.stack(masks, 1) if masks else None, columns)
 
 

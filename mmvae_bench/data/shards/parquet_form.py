@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange
 from PIL import Image
 
 from ...base.errors import BenchmarkError
@@ -129,7 +130,7 @@ def to_png(pixels: np.ndarray) -> bytes:
     if pixels.dtype == bool:
         pixels = pixels[None].astype(np.uint8) * np.uint8(255)
     file = io.BytesIO()
-    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, format="PNG")
+    Image.fromarray(pixels[0] if len(pixels) == 1 else rearrange(pixels, "c h w -> h w c")).save(file, format="PNG")
     return file.getvalue()
 
 
@@ -139,7 +140,7 @@ def from_png(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
         pixels = np.asarray(Image.open(io.BytesIO(content)))
     except OSError as error:
         raise ValueError(f"no picture ({error})") from error
-    planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    planes = pixels[None] if pixels.ndim == 2 else rearrange(pixels, "h w c -> c h w")
     if planes.shape != shape or planes.dtype != np.uint8:
         raise ValueError(f"a picture of shape {planes.shape} and type {planes.dtype}, not {shape} of bytes")
     return planes

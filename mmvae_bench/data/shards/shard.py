@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from einops import rearrange
 
 from ...base.errors import BenchmarkError
 from ...worlds.recipe import ImageRecipe, Images
@@ -63,16 +64,15 @@ def make_planes(recipe: ImageRecipe, start: int, stop: int) -> Planes:
         BenchmarkError: where the recipe gives something else: its author's mistake.
     """
     images = recipe.make(start, stop)
-    num, (channels, height, width) = stop - start, recipe.image_shape
-    wrong = _wrong(images, recipe, num)
+    wrong = _wrong(images, recipe, stop - start)
     if wrong:
         call = f"{type(recipe).__name__}.make({start}, {stop})"
         raise BenchmarkError(f"{call} does not keep its word: {'; '.join(wrong)}")
     masks = None
     if images.masks is not None:
-        masks = np.packbits(images.masks.reshape(num, recipe.num_masks * height * width), axis=1)
+        masks = np.packbits(rearrange(images.masks, "n m h w -> n (m h w)"), axis=1)
     return Planes(
-        np.ascontiguousarray(images.pixels.transpose(0, 3, 1, 2)).reshape(num, channels * height * width),
+        np.ascontiguousarray(rearrange(images.pixels, "n h w c -> n (c h w)")),
         images.concepts.astype(np.int16),
         masks,
         {name: np.asarray(values) for name, values in images.columns.items()},

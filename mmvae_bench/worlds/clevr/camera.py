@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from einops import reduce
 
 FIELD_OF_VIEW = 49.134
 """Horizontal, in degrees."""
@@ -133,7 +134,7 @@ def masks(solids: Solids, canvas: int, *, aspect: float) -> np.ndarray:
     out = np.zeros((len(solids.shape), fine, fine), bool)
     for mask, (box, part) in zip(out, _seen(solids, fine, fine, aspect=aspect), strict=True):
         mask[box.top : box.bottom, box.left : box.right] = part
-    counts = out.reshape(-1, canvas, SUBSAMPLES, canvas, SUBSAMPLES).sum((2, 4))
+    counts = reduce(out, "o (h a) (w b) -> o h w", "sum", a=SUBSAMPLES, b=SUBSAMPLES)
     return np.asarray(2 * counts > SUBSAMPLES**2)
 
 

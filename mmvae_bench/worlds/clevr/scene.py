@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
+from einops import rearrange
 
 from ...specs.built_in.datasets import COLOURS, MATERIALS, SHAPES, SIZES
 from .camera import Solids, ground_directions, num_visible
@@ -115,7 +116,7 @@ def sample_pairs(seed: int, indices: np.ndarray) -> Scenes:
         place=np.zeros((len(indices), 2, 2)),
         turn=np.zeros((len(indices), 2)),
         camera=np.asarray(CAMERA) + CAMERA_JITTER * (2 * u[:, 8:11] - 1),
-        lamps=np.asarray(LAMPS) + LAMP_JITTER * (2 * u[:, 11:20].reshape(-1, 3, 3) - 1),
+        lamps=np.asarray(LAMPS) + LAMP_JITTER * (2 * rearrange(u[:, 11:20], "n (lamp xyz) -> n lamp xyz", xyz=3) - 1),
         first=_choice(u[:, 20], range(2)),
         relation=np.zeros(len(indices), int),
         sampler_seed=_choice(u[:, 21], range(2**32)),
@@ -191,7 +192,7 @@ def _place(scenes: Scenes, seed: int, indices: np.ndarray, *, turned: bool = Tru
         if not len(pending):
             return
         u = _uniforms(seed, indices[pending], num=3 * num_objects, attempt=attempt)
-        places = u[:, : 2 * num_objects].reshape(-1, num_objects, 2)
+        places = rearrange(u[:, : 2 * num_objects], "n (o xy) -> n o xy", xy=2)
         scenes.place[pending] = PLACES[0] + (PLACES[1] - PLACES[0]) * places
         scenes.turn[pending] = 2 * np.pi * u[:, 2 * num_objects :] * turned
         drawn = scenes[pending]
