@@ -39,7 +39,7 @@ def package_version(name: str = "mmvae-bench") -> str:
 def commit() -> tuple[str | None, bool | None]:
     """The commit that this code was checked out from, and whether files differ from it; (None, None) when installed.
 
-    A new file of the package that nobody has committed is a difference too; one beside the package (a run) is none.
+    An uncommitted new file of the package counts as a difference; a new file outside it (a run) does not.
     """
     package = Path(__file__).resolve().parents[1]
 
@@ -51,7 +51,7 @@ def commit() -> tuple[str | None, bool | None]:
             return None
         return done.stdout.strip()
 
-    # A package inside somebody else's repository (a virtual environment, say) has no commit of its own.
+    # An installed package inside another repository (a virtual environment, say) has no commit.
     top = git("rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != package.parent:
         return None, None
@@ -61,7 +61,7 @@ def commit() -> tuple[str | None, bool | None]:
 
 
 def processor_name() -> str:
-    """The processor as its maker calls it, with family and model where the system tells them; else ``cpu``."""
+    """The processor's model name, with family and model number if the system reports them; else ``cpu``."""
     try:
         first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
     except OSError:
@@ -71,14 +71,14 @@ def processor_name() -> str:
 
 
 def provenance(*, device: str, precision: str, threads: int) -> dict[str, Any]:
-    """What a result says about its origin; plain JSON.
+    """Where a result came from, as plain JSON.
 
     ``deterministic``: whether the same spec gives the same bits again on this machine. It does on a CPU; on a GPU only
-    where torch was told to use deterministic algorithms. What a device does not have is null.
+    if torch is set to use deterministic algorithms. Values that the device does not have are null.
 
     Args:
         device: ``cpu`` or ``cuda``.
-        precision: Of the networks.
+        precision: Precision of the networks.
         threads: CPU threads.
     """
     import torch

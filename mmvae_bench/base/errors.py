@@ -16,7 +16,7 @@ class BenchmarkError(Exception):
 
 
 def nearest(value: object, choices: Iterable[str]) -> str | None:
-    """The choice that looks most like ``value``, or None where nothing does.
+    """The choice that is most like ``value``, or None if none is similar.
 
     >>> nearest("teblo", ["jmvae", "telbo"])
     'telbo'
@@ -79,20 +79,20 @@ class ConfigError(BenchmarkError, ValueError):
 
 
 def unknown(kind: str, value: object, choices: Iterable[str], location: Location = ()) -> Problem:
-    """The problem of a name that is not among its choices."""
+    """The problem for a name that is not one of the choices."""
     names = tuple(choices)
     return Problem(f"unknown {kind} {value!r}", location, choices=names, near=nearest(value, names))
 
 
 OUT_OF_MEMORY = "OutOfMemoryError"
-"""The kind of every failure for want of memory that torch reports."""
+"""The kind of every out-of-memory error that torch reports."""
 _SAID_BY_TORCH = ("can't allocate memory", "not enough memory", "out of memory")
 
 
 def explain(error: BaseException) -> tuple[str, str]:
     """(kind, message) of the exception that ended a trial. The kind is the class's name.
 
-    torch has a class of its own for a GPU's memory only; a CPU's is an enforcement that fails.
+    torch has an exception class for a GPU out of memory only; on a CPU an allocation check fails with RuntimeError.
 
     >>> explain(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))[0]
     'OutOfMemoryError'

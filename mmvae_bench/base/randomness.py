@@ -85,10 +85,10 @@ def _shift(value: Tensor, bits: int) -> Tensor:
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seeds the CPU's generator, and the one of ``device`` where that is a GPU.
+    """Seeds the CPU's generator, and that of ``device`` if it is a GPU.
 
     ``torch.manual_seed`` also queues a call, with the stack as text, for every backend that is not initialised: half
-    a millisecond and some kilobytes a step.
+    a millisecond and some kilobytes per step.
     """
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
@@ -99,7 +99,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 def own_randomness(seed: int | None, device: torch.device) -> Iterator[None]:
     """Inside the block the generators are seeded with ``seed``; afterwards they are as they were.
 
-    With ``seed`` None nothing is done: draws come from the generators as they are.
+    If ``seed`` is None, nothing is done: draws come from the generators as they are.
     """
     if seed is None:
         yield

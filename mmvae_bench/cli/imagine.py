@@ -1,4 +1,4 @@
-"""``mmvae-bench imagine``: pictures of a concept, drawn by a trained model."""
+"""``mmvae-bench imagine``: images of a concept, drawn by a trained model."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from ..runs.folder import read_trial
 
 
 def imagine(
-    trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="The trial's folder.")],
+    trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="Folder of the trial.")],
     concept: Annotated[
-        str, typer.Argument(metavar="CONCEPT", help='Such as "digit=6, scale=small"; or a caption (view text).')
+        str,
+        typer.Argument(metavar="CONCEPT", help='For example "digit=6, scale=small"; in the text view also a caption.'),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write, a PNG file.")],
-    num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="How many images.")] = 10,
-    mean: Annotated[bool, typer.Option(help="Draw the mean of p(x|z) (--no-mean: a sample of it).")] = True,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="PNG file to write.")],
+    num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="Number of images.")] = 10,
+    mean: Annotated[bool, typer.Option(help="Draw the mean of p(x|z); --no-mean draws a sample.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
 ) -> None:
     """Draw images of a concept from a trained model."""
     if out.suffix.lower() != ".png":
         near = str(out.with_suffix(".png"))
-        raise ConfigError([Problem("the picture is a PNG file", ("--out",), str(out), near=near)])
+        raise ConfigError([Problem("the picture must be a PNG file", ("--out",), str(out), near=near)])
 
     # The concept is checked before anything heavy is imported.
     dataset = read_trial(trial_dir).dataset

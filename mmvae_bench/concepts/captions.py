@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLANK = 0
-"""The index of the blank word, with which captions are filled up at their end."""
+"""The index of the blank word, with which captions are padded at their end."""
 CAPTION_SEED = 0
-"""Seed of the captions of a dataset's images: one caption an image, fixed by its number."""
+"""Seed of the captions of a dataset's images: one caption per image, fixed by its number."""
 
 
 class Captions(ABC):
-    """How the concepts of a schema are said in words.
+    """How the concepts of a schema are rendered as words.
 
     Attributes:
-        schema: Of the concepts.
+        schema: Schema of the concepts.
         vocabulary: The words; the first is the blank word.
         max_words: W, the length of every caption, blanks included.
-        levels: The numbers of specified attributes, from 1 up, that concepts may have to be said in full.
+        levels: The numbers of specified attributes for which a caption says the whole concept.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Captions(ABC):
         if len(set(vocabulary)) != len(vocabulary):
             raise ValueError(f"the words of a vocabulary must differ, got {vocabulary}")
         if max_words < 1:
-            raise ValueError(f"a caption has one or more words, got max_words={max_words}")
+            raise ValueError(f"max_words must be at least 1, got {max_words}")
         self.schema, self.vocabulary, self.max_words = schema, tuple(vocabulary), max_words
         self.levels = tuple(range(1, min(max_words, len(schema)) + 1) if levels is None else levels)
         self.token_of = {word: token for token, word in enumerate(self.vocabulary)}
@@ -53,8 +53,8 @@ class Captions(ABC):
 
         Args:
             concepts: Long[B, A], value indices.
-            index: Long[B], the number of each example; what a caption leaves to chance is fixed by it and ``seed``.
-            seed: Of the captions.
+            index: Long[B], the number of each example; the random part of a caption is fixed by it and ``seed``.
+            seed: Seed of the captions.
         """
 
     @abstractmethod
@@ -76,15 +76,15 @@ class Captions(ABC):
 
     @property
     def word_names(self) -> tuple[str, ...]:
-        """What the word in each place is called: its number, unless the place has a meaning."""
+        """The name of the word in each place: its number, unless the place has a meaning."""
         return tuple(f"word {number}" for number in range(1, self.max_words + 1))
 
     def sayable(self, concepts: Tensor) -> Tensor:
-        """Which of the specified values there are words for: Long[B, A] to Bool[B, A]."""
+        """Which of the specified values have a word: Long[B, A] to Bool[B, A]."""
         return specified(concepts)
 
     def require_sayable(self, concepts: Tensor) -> None:
-        """Raises ConfigError, naming what is missing or has no word, unless captions say all of the concepts.
+        """Raises ConfigError, naming what is missing or has no word, unless captions can say all of the concepts.
 
         Args:
             concepts: Long[B, A], -1 where unspecified.
@@ -102,7 +102,7 @@ class Captions(ABC):
         return " ".join(self.vocabulary[token] for token in self._row(tokens) if token != BLANK)
 
     def indices(self, text: str) -> list[int]:
-        """The inverse of :meth:`text`: words with spaces between to W tokens, filled up with blanks.
+        """The inverse of :meth:`text`: words separated by spaces to W tokens, padded with blanks.
 
         Raises:
             ConfigError: for words outside the vocabulary, or more words than a caption has.
@@ -129,7 +129,7 @@ class Captions(ABC):
     def check(self, tokens: Tensor) -> None:
         """Raises ValueError unless ``tokens`` is Long[B, W] with every token in the vocabulary."""
         if tokens.ndim != 2 or tokens.shape[1] != self.max_words or tokens.is_floating_point():
-            raise ValueError(f"captions are Long[B, {self.max_words}], got {tokens.dtype} {list(tokens.shape)}")
+            raise ValueError(f"captions must be Long[B, {self.max_words}], got {tokens.dtype} {list(tokens.shape)}")
         outside = (tokens < 0) | (tokens >= len(self.vocabulary))
         if outside.any():
             row, last = int(outside.nonzero()[0, 0]), len(self.vocabulary) - 1
@@ -145,12 +145,12 @@ class Captions(ABC):
 
 
 def caption_uniforms(index: Tensor, num: int, *, seed: int) -> Tensor:
-    """Uniform numbers in (0, 1) for what captions leave to chance: Double[B, num], a function of (seed, index) alone.
+    """Uniform numbers in (0, 1) for the random part of captions: Double[B, num], a function of (seed, index) alone.
 
     Args:
         index: Long[B].
-        num: Numbers a caption.
-        seed: Of the captions.
+        num: Numbers per caption.
+        seed: Seed of the captions.
     """
     from ..base import randomness
 
@@ -160,7 +160,7 @@ def caption_uniforms(index: Tensor, num: int, *, seed: int) -> Tensor:
 class PresenceCaptions(Captions):
     """The names of the binary attributes that are present, in random order (Cremer and Kushman 2018, section 5.2).
 
-    Absence is not said: an absent attribute leaves no word, and its reader counts it as unspecified. Only the
+    Absence is not mentioned: an absent attribute gets no word, and counts as unspecified to a reader. Only the
     attributes of ``opposites`` have a word for their absence. Where there are more words than ``max_words``, those
     that come last in the random order are left out.
 
@@ -202,7 +202,7 @@ class PresenceCaptions(Captions):
         return torch.tensor([value for _, value in self._said])
 
     def render(self, concepts: Tensor, *, index: Tensor, seed: int) -> Tensor:
-        """See :meth:`Captions.render`. Unspecified attributes leave no word either."""
+        """See :meth:`Captions.render`. Unspecified attributes get no word either."""
         import torch
 
         self.schema.check(concepts)
@@ -222,12 +222,12 @@ class PresenceCaptions(Captions):
         gap = (blank[:, :-1] & ~blank[:, 1:]).any(1)
         repeated = (self._num_saying(words).sum(-1) > 1).any(1)
         for row in (gap | repeated).nonzero()[:, 0].tolist():
-            reason = "a word stands after a blank" if gap[row] else "two words speak of one attribute"
+            reason = "a word follows a blank" if gap[row] else "two words are about one attribute"
             raise ValueError(f"caption {row} is impossible, {reason}: {[self.vocabulary[t] for t in words[row]]}")
         return self.parse_leniently(tokens)
 
     def parse_leniently(self, tokens: Tensor) -> Tensor:
-        """See :meth:`Captions.parse_leniently`. Wherever it stands, a word counts, unless its opposite does."""
+        """See :meth:`Captions.parse_leniently`. A word counts in any place, unless its opposite occurs too."""
         import torch
 
         self.check(tokens)
@@ -250,7 +250,9 @@ class PresenceCaptions(Captions):
         super().require_sayable(concepts)
         most = int(specified(concepts).sum(-1).max()) if len(concepts) else 0
         if most > self.max_words:
-            raise ConfigError(f"a caption has at most {self.max_words} words: specify no more attributes, not {most}")
+            raise ConfigError(
+                f"a caption has at most {self.max_words} words: specify at most that many attributes, not {most}"
+            )
 
     def _num_saying(self, words: Tensor) -> Tensor:
         """How many words say each value of each attribute: Long[B, W] to Long[B, A, 2], on the CPU."""
@@ -266,9 +268,8 @@ class PresenceCaptions(Captions):
 class SlotCaptions(Captions):
     """The name of each attribute's value, in the order of the schema; the blank word where it is unspecified.
 
-    A concept has one caption, so nothing is left to chance. The same word may name the values of several attributes:
-    its place tells of which. Only whole concepts are said in full: a blank is no word that a model of whole captions
-    has read.
+    A concept has one caption, so nothing is random. The same word may name the values of several attributes:
+    its place says of which. Only whole concepts have a full caption: a model of whole captions has never read a blank.
 
     >>> from mmvae_bench.concepts import Attribute
     >>> import torch
@@ -286,7 +287,7 @@ class SlotCaptions(Captions):
 
     @property
     def word_names(self) -> tuple[str, ...]:
-        """The attribute that each place speaks of."""
+        """The attribute that each place is about."""
         return self.schema.names
 
     @cached_property
@@ -333,7 +334,7 @@ class SlotCaptions(Captions):
         return concepts
 
     def parse_leniently(self, tokens: Tensor) -> Tensor:
-        """See :meth:`Captions.parse_leniently`. A word in a place where it names nothing is passed over."""
+        """See :meth:`Captions.parse_leniently`. A word in a place where it has no meaning is ignored."""
         return self._read(tokens).clamp_min(UNSPECIFIED)
 
     def require_sayable(self, concepts: Tensor) -> None:
@@ -343,7 +344,7 @@ class SlotCaptions(Captions):
         names = [name for name, absent in zip(self.schema.names, missing, strict=True) if absent]
         if names:
             raise ConfigError(
-                f"a caption names every attribute, and this concept leaves some open: give {', '.join(names)}"
+                f"a caption names every attribute, but this concept leaves some unspecified: specify {', '.join(names)}"
             )
 
     def text(self, tokens: Iterable[int] | Tensor) -> str:

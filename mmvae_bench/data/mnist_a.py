@@ -32,13 +32,13 @@ CHUNK = 256
 
 
 class MnistAImages:
-    """The images that a spec asks for. Row ``i * replicas + r`` is replica r of the i-th source digit used.
+    """The images that a spec describes. Row ``i * replicas + r`` is replica r of the i-th source digit used.
 
     A picture depends on the seed, on the digit's index in its source and on r alone.
 
     Args:
         spec: What to make.
-        source: Where the digits come from; read when images are made, and not kept.
+        source: Where the digits come from; read when images are made, not kept in memory.
     """
 
     def __init__(self, spec: MnistASpec, source: DigitSource) -> None:
@@ -62,10 +62,10 @@ class MnistAImages:
         return rows // self.spec.replicas * num_digits // used, rows % self.spec.replicas
 
     def num_used(self, num_digits: int) -> int:
-        """How many of the source's digits are used; raises BenchmarkError where there are too few."""
+        """How many of the source's digits are used; raises BenchmarkError if there are too few."""
         wanted = num_digits if self.spec.num_sources is None else self.spec.num_sources
         if wanted > num_digits:
-            raise BenchmarkError(f"num_sources is {wanted}, and source {self.source.name} has {num_digits} digits")
+            raise BenchmarkError(f"num_sources is {wanted}, but source {self.source.name} has only {num_digits} digits")
         return wanted
 
     def make(self, rows: Tensor, *, digits: Digits) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +79,7 @@ class MnistAImages:
     def chunks(
         self, rows: Tensor, *, digits: Digits, progress: Progress | None = None
     ) -> Iterator[tuple[Tensor, np.ndarray, np.ndarray]]:
-        """Makes many rows a chunk at a time: the rows, their packed images and their concepts."""
+        """Makes rows in chunks: yields the rows, their packed images and their concepts."""
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
             yield chunk, *self.make(chunk, digits=digits)
@@ -91,7 +91,7 @@ class MnistAImages:
         """Writes images.npy (Byte[N, K]) and concepts.npy (Byte[N, A]) by chunks; returns what describes them.
 
         Raises:
-            SourceError: where the digits are missing or damaged.
+            SourceError: if the digits are missing or damaged.
         """
         digits = self.source.load()
         num_images = self.num_used(len(digits)) * self.spec.replicas
@@ -161,10 +161,10 @@ class MnistADataModule(PartitionedDataModule):
         return cache_root() / "datasets" / f"{self.spec.name}-{self.fingerprint}"
 
     def prepare_data(self) -> None:
-        """Renders the images where they are not in the cache, or not intact there; one process does it for all.
+        """Renders the images that are missing from the cache or damaged there; one process does it for all.
 
         Raises:
-            SourceError: where the digits are missing or damaged.
+            SourceError: if the digits are missing or damaged.
         """
         build_once(self.cache_path, lambda folder: self.images.write(folder, self.progress))
 
@@ -190,15 +190,17 @@ class MnistADataModule(PartitionedDataModule):
     def verify(self) -> dict[str, Any]:
         """Checks the sha256 of the files and of the pixels, and makes images again: all of them, or evenly spread ones.
 
-        Differences under right checksums point to another processor or library version, or to a change of the generator
-        without a new version.
+        Differences despite correct checksums point to another processor or library version, or to a change of the
+        generator without a new version.
 
         Raises:
-            BenchmarkError: where the dataset is not prepared, or its source cannot be read.
+            BenchmarkError: if the dataset is not prepared, or its source cannot be read.
         """
         folder = self.cache_path
         if not folder.is_dir():
-            raise BenchmarkError(f"{self.spec.name} with fingerprint {self.fingerprint} is not prepared: no {folder}")
+            raise BenchmarkError(
+                f"{self.spec.name} with fingerprint {self.fingerprint} is not prepared: {folder} does not exist"
+            )
         files = inspect(folder)
         report: dict[str, Any] = {
             "name": self.spec.name,
@@ -236,10 +238,10 @@ class MnistADataModule(PartitionedDataModule):
             return random_partition(source, seed=seed)
         if split == "comp":
             return compositional_partition(self.schema, self.store.concepts, seed=seed)
-        raise ValueError(f"no split is called {split!r}: iid, iid_disjoint, comp")
+        raise ValueError(f"unknown split {split!r}; choices: iid, iid_disjoint, comp")
 
     def combinations(self) -> dict[str, list[list[int]]] | None:
-        """The compositional split, in its own order; None for the other splits."""
+        """The compositional split, in its own order; None for other splits."""
         if self.spec.split != "comp":
             return None
         parts = compositional_split(self.schema, seed=self.spec.split_seed, fractions=FRACTIONS)
@@ -247,6 +249,6 @@ class MnistADataModule(PartitionedDataModule):
 
 
 def _arrays(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images and concepts, mapped from their files: written to by nobody, but writable because torch wants that."""
+    """Images and concepts, mapped from their files. Nothing writes to them; torch requires them to be writable."""
     images, concepts = (np.load(folder / name, mmap_mode="c") for name in ("images.npy", "concepts.npy"))
     return images, concepts

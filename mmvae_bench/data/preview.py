@@ -20,7 +20,7 @@ from .sheets import INK, check_picture_name, draw_sheet, save_picture
 CELL, COLOUR_CELL, GAP, LINE, FONT = 128, 224, 8, 1, 12
 FRAME = (200, 200, 200)
 MASK_COLOURS = ((1.0, 0.1, 0.1), (0.1, 0.4, 1.0), (0.1, 0.8, 0.2), (1.0, 0.8, 0.1))
-"""Of the first mask, the second, ...; again from the first where there are more."""
+"""Colours of the first mask, the second, ...; repeated if there are more."""
 
 
 def contact_sheet(
@@ -30,16 +30,16 @@ def contact_sheet(
 
     Args:
         images: Float[B, C, H, W] in [0, 1], with one or three channels.
-        labels: One an image; long lines are broken.
-        title: Stands above the grid.
-        num_columns: Images a row.
+        labels: One per image; long lines are broken.
+        title: Text above the grid.
+        num_columns: Images per row.
         cell: Width of an image on the sheet in pixels.
 
     Raises:
-        ValueError: where there are no images, or not one label an image.
+        ValueError: if there are no images, or not one label per image.
     """
     if not len(images) or len(images) != len(labels):
-        raise ValueError(f"a contact sheet needs one label an image, got {len(labels)} for {len(images)} images")
+        raise ValueError(f"a contact sheet needs one label per image, got {len(labels)} for {len(images)} images")
     font = ImageFont.load_default(FONT)
     num_columns = min(num_columns, len(images))
     scale = max(1, cell // images.shape[-1])
@@ -75,13 +75,13 @@ def preview(
         path: PNG, JPEG or WebP file, by its ending; replaced atomically.
         num_images: At most the size of the partition.
         partition: train, val or test.
-        masks: Show each image with its foreground masks beside it.
+        masks: Show each image next to its foreground masks.
 
     Returns:
-        Plain JSON: the file, the rows shown and their concepts; captions where the dataset has any.
+        Plain JSON: the file, the rows shown and their concepts; captions if the dataset has any.
 
     Raises:
-        BenchmarkError: for another ending, or where masks are asked for and there are none.
+        BenchmarkError: for another ending, or if masks are requested but there are none.
     """
     check_picture_name(path)
     rows = data.rows(partition).cpu()
@@ -99,7 +99,7 @@ def preview(
     images, cell = batch.image, CELL if data.image_shape[0] == 1 else COLOUR_CELL
     if masks:
         if batch.mask is None:
-            raise BenchmarkError(f"{data.spec.name} from source {data.spec.source} has no masks: leave --masks out")
+            raise BenchmarkError(f"{data.spec.name} from source {data.spec.source} has no masks: leave out --masks")
         images, cell = torch.cat([images.expand(-1, 3, -1, -1), _tinted(images, batch.mask)], -1), 2 * cell
     sheet = contact_sheet(images, labels, title=title, cell=cell, num_columns=4 if masks else 8)
     save_picture(sheet, path)
@@ -108,7 +108,7 @@ def preview(
 
 
 def _captions(data: ConceptDataModule, batch: Batch) -> list[str] | None:
-    """A caption of each image; None where the dataset has none."""
+    """A caption for each image; None if the dataset has none."""
     try:
         captions = data.spec.captions()
     except BenchmarkError:

@@ -19,16 +19,16 @@ from ..specs.components import DatasetSpec
 from .base import PARTITIONS, ConceptDataModule
 
 FRACTIONS = (0.85, 0.05, 0.10)
-"""Of train, val and test (Vedantam et al. 2018, released code)."""
+"""Fractions of train, val and test (Vedantam et al. 2018, released code)."""
 
 
 def random_partition(*counters: Tensor, seed: int, fractions: tuple[float, float, float] = FRACTIONS) -> Tensor:
-    """Each item to train, val or test with probability 0.85, 0.05, 0.10 or as told, independently.
+    """Assigns each item independently to train, val or test, with probabilities ``fractions``.
 
     Args:
         *counters: Long[N] each; items with equal counters share a partition.
         seed: Seed of the split.
-        fractions: Of train, val and test.
+        fractions: Fractions of train, val and test.
 
     Returns:
         Byte[N], index into ``PARTITIONS``.
@@ -41,10 +41,10 @@ def random_partition(*counters: Tensor, seed: int, fractions: tuple[float, float
 
 
 def compositional_partition(schema: Schema, concepts: Tensor, *, seed: int) -> Tensor:
-    """Each image to the partition that :func:`mmvae_bench.concepts.compositional_split` gives its concept.
+    """Assigns each image to the partition that :func:`mmvae_bench.concepts.compositional_split` gives its concept.
 
     Args:
-        schema: Of the concepts.
+        schema: Schema of the concepts.
         concepts: Long[N, A], fully specified.
         seed: Seed of the split.
 
@@ -62,14 +62,14 @@ TRAIN, VAL, TEST = range(3)
 
 
 def observed_partition(schema: Schema, concepts: Tensor, *, held_out: Tensor, seed: int) -> Tensor:
-    """Each image to a partition by its concept: whole concepts go to train, val and test.
+    """Assigns each image to a partition by its concept: whole concepts go to train, val and test.
 
-    The distinct concepts are ordered by a hash of what they say, so that another source or a larger copy orders them
-    alike, and cut at 0.85, 0.05 and 0.10 of their number. Concepts that satisfy a query of ``held_out`` always go to
-    test. Where a value of an attribute would not be seen in training, the first concept that has it is moved there.
+    The distinct concepts are ordered by a hash of their values, so that another source or a larger copy has the same
+    order, and cut at 0.85, 0.05 and 0.10 of their number. Concepts that satisfy a query of ``held_out`` always go to
+    test. If a value of an attribute would not occur in training, the first concept that has it is moved there.
 
     Args:
-        schema: Of the concepts.
+        schema: Schema of the concepts.
         concepts: Long[N, A], fully specified.
         held_out: Long[Q, A], -1 where unspecified.
         seed: Seed of the split.
@@ -78,7 +78,7 @@ def observed_partition(schema: Schema, concepts: Tensor, *, held_out: Tensor, se
         Byte[N], index into ``PARTITIONS``.
 
     Raises:
-        BenchmarkError: where every concept with some value is held out.
+        BenchmarkError: if every concept with some value is held out.
     """
     distinct, of_image = torch.unique(concepts.cpu(), dim=0, return_inverse=True)
     key = randomness.keys(derive_seed("split of observed concepts", seed=seed), *distinct.unbind(1))
@@ -97,7 +97,7 @@ def observed_partition(schema: Schema, concepts: Tensor, *, held_out: Tensor, se
                 continue
             if held[candidates].all():
                 raise BenchmarkError(
-                    f"every concept with {attribute.name}={attribute.values[value]} is held out for the test part; "
+                    f"every concept with {attribute.name}={attribute.values[value]} is held out for testing; "
                     "use more images"
                 )
             partition[candidates[0]] = TRAIN
@@ -119,10 +119,10 @@ OTHER_SPLIT_SEED = 42
 
 
 class PartitionedDataModule(ConceptDataModule):
-    """A data module that answers :meth:`rows` from the partition of every image; a subclass answers :meth:`assign`."""
+    """A data module whose :meth:`rows` come from the partition of each image; a subclass implements :meth:`assign`."""
 
     too_small: ClassVar[str] = "use more images"
-    """What to do where nothing falls into a partition."""
+    """Advice for the error about an empty partition."""
 
     def __init__(self, spec: DatasetSpec) -> None:
         super().__init__(spec)
@@ -132,7 +132,7 @@ class PartitionedDataModule(ConceptDataModule):
         """Byte[N]: the index into ``PARTITIONS`` of every image, under a split that the spec may name, with a seed.
 
         Called after :meth:`setup`. Must depend on the arguments and on the dataset's fingerprint only, not on the
-        split of the spec. Raises ValueError for a split that there is not.
+        spec's split. Raises ValueError for an unknown split.
         """
         raise NotImplementedError
 
@@ -146,19 +146,19 @@ class PartitionedDataModule(ConceptDataModule):
         Args:
             partition: train, val or test.
             split: None for the spec's split under the spec's split seed; a name for that split under seed 42 whatever
-                the spec says, so that what is trained on it (the classifier) depends on the fingerprint only.
+                the spec says, so that a classifier trained on it depends on the fingerprint only.
 
         Raises:
-            BenchmarkError: where the dataset is so small that nothing falls into the partition.
+            BenchmarkError: if the dataset is so small that the partition is empty.
         """
         if partition not in PARTITIONS:
-            raise ValueError(f"no partition is called {partition!r}: {', '.join(PARTITIONS)}")
+            raise ValueError(f"unknown partition {partition!r}; choices: {', '.join(PARTITIONS)}")
         name, seed = (self.spec.split, self.spec.split_seed) if split is None else (split, OTHER_SPLIT_SEED)
         rows = (self._partition(name, seed) == PARTITIONS.index(partition)).nonzero()[:, 0]
         if not len(rows):
             raise BenchmarkError(
                 f"{self.spec.name}: split {name} with seed {seed} leaves no image for {partition} among the "
-                f"{len(self.store):,} of source {self.spec.source}; {self.too_small}"
+                f"{len(self.store):,} images of source {self.spec.source}; {self.too_small}"
             )
         return rows
 

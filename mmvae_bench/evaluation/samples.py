@@ -1,4 +1,4 @@
-"""The picture of a trained model: what it imagines at each level, and where the judge disagrees.
+"""The picture of a trained model: what it imagines at each level, and where the classifier disagrees.
 
 Shapes: Q query, S sample, C channel, H height, W width, A attribute.
 """
@@ -28,24 +28,24 @@ from .queries import Queries, fixed_queries, named_queries
 ROWS_A_LEVEL, IMAGES_A_ROW = 2, 10
 CELL, GAP, BORDER, FONT, LABEL_WIDTH = 72, 6, 3, 14, 210
 MAX_NAMED, LONG, LINE = 4, 4, 26
-"""Named queries shown; specified attributes above which a label is running text; characters of its lines."""
+"""Named queries shown; number of specified attributes above which a label is running text; its line length."""
 RIGHT, WRONG = (205, 205, 205), (214, 39, 40)
 
 
 def write_samples(
     model: Objective, data: ConceptDataModule, classifier: ObservationClassifier, path: Path, *, seed: int = 0
 ) -> None:
-    """Writes a PNG with two queries a level and the named ones in rows, ten images of each, the same for every model.
+    """Writes a PNG with one row of ten images per query: two queries per level and the named ones, equal for all models.
 
-    Shown is the mean of p(x|z); a red border says that the classifier, fed a sample of p(x|z) at the same z as in the
-    evaluation, reads a specified attribute otherwise. A model without q(z|y) shows images of z ~ p(z) instead.
+    The images are means of p(x|z). A red border means that the classifier, given a sample of p(x|z) at the same z as in
+    the evaluation, reads some specified attribute differently. For a model without q(z|y) they are images of z ~ p(z).
 
     Args:
         model: Trained.
         data: After ``setup()``.
         classifier: On the model's device.
         path: The file, replaced atomically.
-        seed: Of the queries and the images.
+        seed: Seed of the queries and the images.
     """
     title = f"{model.spec.name} on {data.spec.name}, source {data.spec.source}, split {data.spec.split}"
     title += ", texts" if data.spec.chosen_view == "text" else ""
@@ -67,14 +67,14 @@ def write_samples(
 def imagine_and_judge(
     model: Objective, classifier: ObservationClassifier, queries: Tensor, *, num_samples: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean images of queries, and where the classifier reads a sample at the same z otherwise.
+    """Mean images of queries, and where the classifier reads a sample at the same z differently.
 
     Args:
         model: With q(z|y).
         classifier: On the model's device.
         queries: Long[Q, A], -1 where unspecified.
         num_samples: S.
-        seed: Of the images.
+        seed: Seed of the images.
 
     Returns:
         (Float[Q, S, C, H, W], Bool[Q, S]), on the CPU.
@@ -106,13 +106,13 @@ def prior_images(model: Objective, *, num_rows: int, num_samples: int, seed: int
 
 
 def draw_grid(images: Tensor, wrong: Tensor, labels: list[str], *, title: str) -> Image.Image:
-    """Rows of images with a label at their left and a border each: red where ``wrong``, grey elsewhere.
+    """Rows of images with a label on their left and a border around each image: red if ``wrong``, else grey.
 
     Args:
         images: Float[Q, S, C, H, W] in [0, 1], with one or three channels.
         wrong: Bool[Q, S].
-        labels: One a row; line breaks are kept.
-        title: Stands above.
+        labels: One per row; line breaks are kept.
+        title: Text above the rows.
     """
     num_columns = images.shape[1]
     scale = max(1, round(CELL / images.shape[-1]))
@@ -140,7 +140,7 @@ def _text_height(text: str) -> int:
 
 
 def _shown(model: Objective, data: ConceptDataModule, *, seed: int) -> list[Queries]:
-    """Two of the fixed test queries of each level that the model can answer, spread over the values; named queries."""
+    """Two fixed test queries of each level that the model can condition on, spread over values; and named queries."""
     shown, evaluation = [], EvaluationSpec(seed=seed)
     asked = [*fixed_queries(data, evaluation, "test"), *named_queries(data, evaluation, "test")[:MAX_NAMED]]
     for queries in asked:

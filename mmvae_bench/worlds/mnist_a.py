@@ -1,9 +1,9 @@
-"""MNIST-A as batched tensor operations: turn, shrink, place, binarise.
+"""MNIST-A as batched tensor operations: rotate, shrink, place, binarise.
 
 The recipe is that of Vedantam et al. (2018), Appendix A.2, and of their released code (google/joint_vae,
-datasets/mnist_attributes): rotate with a box that expands, shrink, paste where the box lies inside the canvas, draw
+datasets/mnist_attributes): rotate with a box that expands, shrink, paste where the box is inside the canvas, draw
 each pixel once as Bernoulli of its grey. They draw a location until it fits, 240 times on average; here the truncated
-distribution is drawn directly.
+distribution is sampled directly.
 
 Every picture is decided by (seed, source index, replica) alone. Vectorised kernels may differ from their scalar tails
 in the last bit, so what depends on a transcendental function is computed in float64 on the CPU and rounded to a fixed
@@ -72,7 +72,7 @@ def draw_geometry(source: Tensor, replica: Tensor, *, seed: int) -> Geometry:
 
     Scale, orientation and location are uniform. Given them, the shrink factor is N(0.9, 0.1) or N(0.6, 0.1) truncated
     to [0.4, 1], the rotation is 0 or N(-+45, 10) truncated to [-90, 90], and each coordinate of the location is
-    N(12, 4) or N(52, 4), truncated to a whole number and to where the box lies inside the canvas.
+    N(12, 4) or N(52, 4), truncated to a whole number and to where the box is inside the canvas.
 
     Args:
         source: Long[B], index of the source digit.
@@ -127,7 +127,7 @@ def truncated_normal(u: Tensor, mean: Tensor, std: float, low: Tensor | float, h
 
 
 def snap(value: Tensor, bits: int = 16) -> Tensor:
-    """Rounds to a multiple of 2^-bits, so that a difference in the last bit of a float64 is lost."""
+    """Rounds to a multiple of 2^-bits, so that a difference in the last bit of a float64 disappears."""
     return (value * 2.0**bits).round() * 2.0**-bits
 
 
@@ -160,7 +160,7 @@ def render_window(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) ->
 
     Args:
         digits: Byte[B, 28, 28], on the device to draw on.
-        geometry: Of the B pictures.
+        geometry: Geometry of the B pictures.
         canvas: S.
     """
     device, per_pixel = digits.device, math.ceil(2 * UNITS / canvas)

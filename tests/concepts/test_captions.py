@@ -103,7 +103,7 @@ def test_impossible_texts(text: str, message: str) -> None:
 
 
 def test_a_word_after_a_blank_is_impossible() -> None:
-    with pytest.raises(ValueError, match="caption 1 is impossible, a word stands after a blank"):
+    with pytest.raises(ValueError, match="caption 1 is impossible, a word follows a blank"):
         CAPTIONS.parse(torch.tensor([[1] + [0] * 8, [0, 1] + [0] * 7]))
 
 
@@ -155,7 +155,7 @@ def test_what_cannot_be_said_is_named() -> None:
     CAPTIONS.require_sayable(CELEBA18_SCHEMA.parse("Male=no, Bald=yes")[None])
     with pytest.raises(ConfigError, match="no word for Bald=no: leave Bald unspecified"):
         CAPTIONS.require_sayable(CELEBA18_SCHEMA.parse("Male=yes, Bald=no")[None])
-    with pytest.raises(ConfigError, match="at most 9 words: specify no more attributes, not 18"):
+    with pytest.raises(ConfigError, match="at most 9 words: specify at most that many attributes, not 18"):
         CAPTIONS.require_sayable(torch.ones(1, 18, dtype=torch.long))
 
 

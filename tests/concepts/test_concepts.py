@@ -118,7 +118,7 @@ def test_every_problem_of_a_concept_is_named() -> None:
 
 @pytest.mark.parametrize("values", [(), ("a",), ("a", "a")])
 def test_an_attribute_needs_distinct_values(values: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="two or more distinct values"):
+    with pytest.raises(ValueError, match="at least two distinct values"):
         Attribute("x", values)
 
 
@@ -143,8 +143,8 @@ def test_combinations_are_in_product_order() -> None:
 @pytest.mark.parametrize(
     ("concepts", "words"),
     [
-        (torch.zeros(2, 4), "holds integers"),
-        (torch.zeros(2, 4, dtype=torch.bool), "holds integers"),
+        (torch.zeros(2, 4), "must hold integers"),
+        (torch.zeros(2, 4, dtype=torch.bool), "must hold integers"),
         (torch.zeros(2, 3, dtype=torch.long), "4 attributes"),
         (torch.tensor(3), "4 attributes"),
         (torch.tensor([0, 2, 0, 0]), "'scale' takes 0..1 or -1"),
@@ -295,7 +295,7 @@ def flags(number: int, *given: int) -> Schema:
 @pytest.mark.parametrize("given", [("a", "a"), ("missing",), ("a", "b")])
 def test_given_names_are_some_of_the_attributes(given: tuple[str, ...]) -> None:
     attributes = (Attribute("a", ("x", "y")), Attribute("b", ("x", "y")))
-    with pytest.raises(ValueError, match="given attributes are some of"):
+    with pytest.raises(ValueError, match="given attributes must be a part of"):
         Schema(attributes, given)
 
 

@@ -66,5 +66,5 @@ def test_a_concept_that_is_not_whole_cannot_be_said(captions: SlotCaptions) -> N
     concept = random_concepts(1, partial=False)
     captions.require_sayable(concept)
     concept[0, [1, 8]] = UNSPECIFIED
-    with pytest.raises(ConfigError, match=r"names every attribute.*: give colour_1, shape_2"):
+    with pytest.raises(ConfigError, match=r"names every attribute.*: specify colour_1, shape_2"):
         captions.require_sayable(concept)

@@ -30,21 +30,21 @@ _ROWS_OF_GROUP = 1000
 
 
 def export(data: ConceptDataModule, out: Path, *, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Writes a Parquet file a partition, in the order of the images, and a passport; whole, or not at all.
+    """Writes one Parquet file per partition, in the order of the images, and a passport; completely or not at all.
 
     Args:
         data: After ``setup()``.
-        out: Folder that is not there yet, or empty.
+        out: Folder that does not exist yet, or is empty.
         progress: Called with the numbers of images written and in all.
 
     Returns:
         Plain JSON: folder, files, sizes of the partitions, fingerprint, pixel hash.
 
     Raises:
-        BenchmarkError: where the folder holds something.
+        BenchmarkError: if the folder is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BenchmarkError(f"{out} is not an empty folder: name a new one with --out")
+        raise BenchmarkError(f"{out} is not an empty folder: choose a new one with --out")
     unfinished = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / FOLDER).mkdir(parents=True)
@@ -115,7 +115,7 @@ def _write(
 
 
 def _planes(data: ConceptDataModule, batch: Batch) -> Planes:
-    """The images of a batch in the form that is hashed."""
+    """The images of a batch in the form in which they are hashed."""
     batch = batch.to("cpu")
     numbers = batch.index.numpy()
     masks = None if batch.mask is None else np.packbits(rearrange(batch.mask, "b m h w -> b (m h w)").numpy(), axis=1)
@@ -143,5 +143,5 @@ def _table(
 
 
 def _pictures(images: np.ndarray) -> Iterator[dict[str, bytes | None]]:
-    """What the Image feature stores."""
+    """The value of an Image feature for each image."""
     return ({"bytes": to_png(image), "path": None} for image in images)

@@ -39,12 +39,12 @@ RESERVED = ("index", "image", "mask", "concept")
 
 @dataclass(frozen=True)
 class Planes:
-    """Consecutive images of a set in the form of the store.
+    """Consecutive images of a set, as they are stored.
 
     Attributes:
         pixels: Byte[n, K], flattened in the order channel, row, column.
         concepts: Short[n, A].
-        masks: Byte[n, L], as numpy.packbits; None where the set has none.
+        masks: Byte[n, L], as numpy.packbits; None if the set has none.
         columns: Scalars of each image by name, [n] each.
     """
 
@@ -61,13 +61,13 @@ def make_planes(recipe: ImageRecipe, start: int, stop: int) -> Planes:
     """Makes images ``start`` to ``stop``, and checks that they are what the recipe says.
 
     Raises:
-        BenchmarkError: where the recipe gives something else: its author's mistake.
+        BenchmarkError: if the recipe returns something else, which is a mistake in the recipe.
     """
     images = recipe.make(start, stop)
     wrong = _wrong(images, recipe, stop - start)
     if wrong:
         call = f"{type(recipe).__name__}.make({start}, {stop})"
-        raise BenchmarkError(f"{call} does not keep its word: {'; '.join(wrong)}")
+        raise BenchmarkError(f"{call} does not return what the recipe declares: {'; '.join(wrong)}")
     masks = None
     if images.masks is not None:
         masks = np.packbits(rearrange(images.masks, "n m h w -> n (m h w)"), axis=1)
@@ -124,7 +124,7 @@ def add_hashes(parts: Iterable[str]) -> str:
 
 
 def pixel_digests(planes: Planes, numbers: Sequence[int]) -> list[str]:
-    """The sha256 of each image's number, of which there are ``numbers``, and of its pixels."""
+    """The sha256 of each image's number (one of ``numbers``) and pixels."""
     rows = np.ascontiguousarray(planes.pixels)
     return [_digest(number, pixels.data) for number, pixels in zip(numbers, rows, strict=True)]
 
@@ -157,11 +157,11 @@ _OFFSET_LIMIT = 2**31 - 1  # offsets of a binary column are 32-bit
 
 @dataclass(frozen=True)
 class Passport:
-    """What a shard says of itself, in its metadata.
+    """The metadata of a shard.
 
     Attributes:
         format: Version of the file format.
-        fingerprint: Of the recipe.
+        fingerprint: Fingerprint of the recipe.
         start: Number of the first image.
         stop: Number after the last.
         pixel_hash: See :mod:`mmvae_bench.data.shards.shard`.
@@ -187,7 +187,7 @@ def encode(planes: Planes, passport: Passport) -> bytes:
     """The content of a shard's file: equal images give equal bytes.
 
     Raises:
-        ValueError: where the images take 2 GiB or more.
+        ValueError: if the images take 2 GiB or more.
     """
     columns: dict[str, pa.Array] = {
         "index": pa.array(np.arange(passport.start, passport.stop)),
@@ -208,7 +208,7 @@ def encode(planes: Planes, passport: Passport) -> bytes:
 
 
 def is_sealed(content: bytes) -> bool:
-    """Whether a shard's content ends with its own sha256: whether it is what was written, whatever it is."""
+    """Whether a shard's content ends with its own sha256: whether it is unchanged since it was written."""
     size = len(content) - hashlib.sha256().digest_size
     return size > 0 and hashlib.sha256(memoryview(content)[:size]).digest() == content[size:]
 
@@ -217,8 +217,8 @@ def decode(source: Path | bytes) -> tuple[Planes, Passport]:
     """Images and passport of a shard: of a file, mapped into memory, or of its bytes.
 
     Raises:
-        ValueError: where it is no shard, or of another format.
-        OSError: where the file cannot be read.
+        ValueError: if it is not a shard, or of another format.
+        OSError: if the file cannot be read.
     """
     try:
         stream = pa.memory_map(str(source)) if isinstance(source, Path) else pa.BufferReader(source)
@@ -227,7 +227,7 @@ def decode(source: Path | bytes) -> tuple[Planes, Passport]:
         if passport.format != FORMAT:
             raise ValueError(f"format {passport.format}, not {FORMAT}")
         if table.num_rows != passport.stop - passport.start or table.column("image").num_chunks != 1:
-            raise ValueError("its rows are not those it names")
+            raise ValueError("its rows do not match its passport")
         names = table.column_names
         concept = table.column("concept").chunk(0)
         return Planes(
@@ -241,7 +241,7 @@ def decode(source: Path | bytes) -> tuple[Planes, Passport]:
 
 
 def scalars(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of scalars as numpy: text as text, not as objects."""
+    """A column of scalars as a numpy array: text as text, not as objects."""
     values: np.ndarray = column.to_numpy()
     return values.astype(str) if values.dtype == object else values
 

@@ -28,7 +28,7 @@ from .manifest import ShardEntry, ShardRange
 from .shard import encode, join_planes, label_digests, make_passport, make_planes, pixel_digests
 
 CHUNK = 32
-"""Images asked of a recipe at a time: often enough for a bar that moves."""
+"""Images made per call of a recipe: few enough that a progress bar moves."""
 
 ImageDigest = tuple[str, str]
 """The digests of an image's pixels and of its labels."""
@@ -37,18 +37,18 @@ ImageDigest = tuple[str, str]
 def make_shard(
     recipe: ImageRecipe, shard: ShardRange, *, folder: Path, fingerprint: str, done: Callable[[int], object]
 ) -> ShardEntry:
-    """Makes the images of a shard and writes its file: whole, or not at all.
+    """Makes the images of a shard and writes its file, completely or not at all.
 
     Args:
         recipe: Makes the images.
-        shard: Which.
-        folder: Of the store.
-        fingerprint: Of the recipe.
+        shard: Which shard.
+        folder: Folder of the store.
+        fingerprint: Fingerprint of the recipe.
         done: Called with the number of images made so far.
 
     Raises:
-        BenchmarkError: where the recipe cannot make them.
-        OSError: where the file cannot be written.
+        BenchmarkError: if the recipe cannot make them.
+        OSError: if the file cannot be written.
     """
     parts = []
     for start in range(shard.start, shard.stop, CHUNK):
@@ -81,24 +81,24 @@ def digest_images(recipe: ImageRecipe, rows: Sequence[int], *, done: Callable[[i
 
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What a write fails with where there is no room: on the disk, in the quota, under the limit."""
+"""Error numbers of a write without space: on the disk, in the quota, under the file size limit."""
 
 
 def work(
     recipe: ImageRecipe, job: dict[str, Any], *, folder: Path, fingerprint: str, tell: Callable[[int], object]
 ) -> dict[str, Any]:
-    """Does one job; its answer is plain JSON.
+    """Does one job; the answer is plain JSON.
 
     Args:
         recipe: Makes the images.
         job: ``file``, ``start``, ``stop`` of a shard to write, or ``rows`` to make again.
-        folder: Of the store.
-        fingerprint: Of the recipe.
+        folder: Folder of the store.
+        fingerprint: Fingerprint of the recipe.
         tell: Called with the number of images made so far.
 
     Returns:
-        ``entry`` of the shard, or ``digests`` of the images, or else what went wrong: ``error`` (for the user to
-        mend), ``full`` (no room), ``failure`` (a traceback).
+        ``entry`` of the shard, or ``digests`` of the images, or else what went wrong: ``error`` (for the
+        user to fix), ``full`` (no space left), ``failure`` (a traceback).
     """
     try:
         if "rows" in job:
@@ -118,7 +118,7 @@ def work(
 def main() -> None:
     """Reads (recipe, folder, fingerprint) as a pickle from standard input, then jobs."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print goes where errors go
+    os.dup2(2, 1)  # what libraries print goes to standard error
     source = sys.stdin.buffer
     recipe, folder, fingerprint = pickle.load(source)
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -136,7 +136,7 @@ def main() -> None:
 def _read(source: BinaryIO, jobs: queue.SimpleQueue[bytes]) -> None:
     for line in source:
         jobs.put(line)
-    # The caller has no more work, or is no more: nothing half-made is worth finishing.
+    # The caller has no more work, or is gone: an unfinished image is not worth finishing.
     os._exit(0)
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"(?:^|/)(\d{6})\.jpe?g$", re.IGNORECASE)
 FOLDERS = ("celeba", ".", "CelebA")
-"""Where the files may lie under the data root; the first is torchvision's."""
+"""Folders to look in under the data root; the first is torchvision's."""
 IMAGES = "img_align_celeba"
 """How the name of the folder or archive begins."""
 
@@ -72,7 +72,7 @@ class FolderFiles(PhotoFiles):
 
 
 class TarFiles(PhotoFiles):
-    """An uncompressed tar archive: where each image lies in it is read once."""
+    """An uncompressed tar archive: the place of each image in it is read once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,7 +80,7 @@ class TarFiles(PhotoFiles):
             with tarfile.open(path, "r:") as archive:
                 members = {member.name: member for member in archive if member.isfile()}
         except (tarfile.TarError, OSError) as error:
-            raise SourceError(f"{path}: not a whole, uncompressed tar archive ({error}): copy it again") from error
+            raise SourceError(f"{path}: not a complete, uncompressed tar archive ({error}): copy it again") from error
         names = _by_id(members)
         self.ids = np.array(list(names), np.int64)
         self._places = np.array([(members[name].offset_data, members[name].size) for name in names.values()], np.int64)
@@ -101,7 +101,7 @@ class ZipFiles(PhotoFiles):
         try:
             self._names = _by_id(_zip(path).namelist())
         except (zipfile.BadZipFile, OSError) as error:
-            raise SourceError(f"{path}: not a whole zip archive ({error}): copy it again") from error
+            raise SourceError(f"{path}: not a complete zip archive ({error}): copy it again") from error
         self.ids = np.array(list(self._names), np.int64)
 
     def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
@@ -116,7 +116,7 @@ class ZipFiles(PhotoFiles):
 
 
 def find_files(root: Path) -> PhotoFiles | None:
-    """The images under a data root, None where there are none.
+    """The images under a data root; None if there are none.
 
     The first of: the folder of torchvision's name, a zip, a tar, another folder whose name begins with that name.
     """
@@ -172,7 +172,7 @@ class HubFiles:
 
 
 def find_hub_copy(folders: list[Path]) -> tuple[HubFiles, Rows] | None:
-    """The first copy in ``folders`` or one level below them, None where there is none."""
+    """The first copy in ``folders`` or one level below them; None if there is none."""
     candidates = [path for folder in folders if folder.is_dir() for path in [folder, *sorted(folder.iterdir())]]
     for path in candidates:
         if path.is_dir() and (_is_saved(path) or _parquet(path)):
@@ -194,7 +194,7 @@ def _parquet(path: Path) -> dict[str, list[str]]:
 
 
 def _splits(path: Path) -> list[tuple[int, Dataset]]:
-    """The splits that are there, each with its number in the official partition."""
+    """The splits that exist, each with its number in the official partition."""
     import datasets
 
     if _is_saved(path):
@@ -221,7 +221,7 @@ def _rows(path: Path) -> Rows:
         missing = [name for name in (IMAGE, *CELEBA18_SCHEMA.names) if name not in part.column_names]
         if missing:
             raise SourceError(
-                f"{path}: no column {', '.join(missing)}; a copy of the hub's CelebA has {IMAGE} and one column an "
+                f"{path}: no column {', '.join(missing)}; a copy of the hub's CelebA has {IMAGE} and one column per "
                 f"attribute, this one has: {', '.join(part.column_names)}"
             )
         table = part.select_columns(list(CELEBA18_SCHEMA.names)).with_format("numpy")[:]

@@ -53,7 +53,7 @@ def has_aspect(width: int, height: int) -> bool:
 
 
 def image_size(content: bytes) -> tuple[int, int]:
-    """Width and height of an image file; raises OSError where it is none."""
+    """Width and height of an image file; raises OSError if it is none."""
     with _opened(content) as image:
         return image.size
 
@@ -62,13 +62,13 @@ def decode_and_crop(content: bytes, *, photo_size: tuple[int, int], size: int, s
     """One image file, decoded, cropped and resized: Byte[size, size, 3].
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         photo_size: The width and height it must have.
         size: Side of the result in pixels.
-        side: Of the crop, in pixels of a whole photograph.
+        side: Side of the crop, in pixels of a whole photograph.
 
     Raises:
-        OSError: where the file is no image, truncated, or of another size.
+        OSError: if the file is not an image, truncated, or of another size.
     """
     with _opened(content) as image:
         if image.size != photo_size:
@@ -86,8 +86,8 @@ def _opened(content: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
-        # Pillow's own words name an object in memory.
-        raise OSError(f"no image ({len(content):,} bytes)" if content else "an empty file") from None
+        # Pillow's own message names an object in memory.
+        raise OSError(f"not an image ({len(content):,} bytes)" if content else "an empty file") from None
 
 
 PREPARATION_VERSION = 1
@@ -95,7 +95,7 @@ PREPARATION_VERSION = 1
 
 
 class PhotoReader(Protocol):
-    """Gives the content of images."""
+    """Reads the content of images."""
 
     path: Path
 
@@ -105,12 +105,12 @@ class PhotoReader(Protocol):
 
 @dataclass(frozen=True)
 class Photos:
-    """Photographs that are there.
+    """The photographs that were found.
 
     Attributes:
         files: Where they are read from.
         rows: Their ids, concepts and official partition, N of each.
-        annotated: How many images the annotations speak of.
+        annotated: Number of images in the annotations.
         photo_size: Width and height of every photograph.
     """
 
@@ -128,7 +128,7 @@ class Photos:
         if not has_aspect(*size) or not size[0]:
             raise SourceError(
                 f"{self.files.path}: {image_name(self.rows.ids[0])} is {size[0]}x{size[1]}; the crop is defined on the "
-                f"aligned images, {WIDTH}x{HEIGHT} or scaled copies of them (0x0: it cannot be read)"
+                f"aligned images, {WIDTH}x{HEIGHT} or scaled copies (0x0: the file cannot be read)"
             )
         object.__setattr__(self, "photo_size", size)
 
@@ -137,7 +137,7 @@ class Photos:
 
     @property
     def checksum(self) -> str:
-        """md5 of which photographs there are, how large, and what is annotated of them."""
+        """md5 of the ids, size and annotations of the photographs."""
         digest = hashlib.md5(repr(self.photo_size).encode(), usedforsecurity=False)
         for array, dtype in ((self.rows.ids, "<i8"), (self.rows.concepts, "u1"), (self.rows.partition, "u1")):
             digest.update(np.ascontiguousarray(array, dtype).tobytes())
@@ -164,7 +164,7 @@ def find_photos(root: Path, *, attributes: TextFile = ATTRIBUTES, partition: Tex
         partition: The file of the official partition and its md5.
 
     Raises:
-        SourceError: where there are no images or annotations, or they do not belong together.
+        SourceError: if there are no images or annotations, or they do not match.
     """
     files = find_files(root)
     if files is None:
@@ -191,13 +191,13 @@ class CroppedPhotos(ImageRecipe):
     """The crops of photographs.
 
     Args:
-        photos: What there is.
+        photos: The photographs.
         size: S, side of a crop in pixels.
         num_images: Use only this many of them, evenly spread; None for all.
-        side: Of what is cut out of a whole photograph, in its pixels.
+        side: Side of the crop, in pixels of a whole photograph.
 
     Raises:
-        SourceError: where there are fewer than ``num_images``.
+        SourceError: if there are fewer than ``num_images``.
     """
 
     def __init__(self, photos: Photos, *, size: int, num_images: int | None = None, side: int = DEFAULT_SIDE) -> None:
@@ -205,7 +205,7 @@ class CroppedPhotos(ImageRecipe):
         self.num_images = len(photos) if num_images is None else num_images
         if self.num_images > len(photos):
             raise SourceError(
-                f"num_images is {self.num_images:,}, and {photos.files.path} has {len(photos):,} photographs of "
+                f"num_images is {self.num_images:,}, but {photos.files.path} has only {len(photos):,} photographs of "
                 f"{photos.annotated:,}; use at most that many, or null for all"
             )
         self.image_shape = (3, size, size)
@@ -251,7 +251,7 @@ class CroppedPhotos(ImageRecipe):
                 yield error
 
     def _unusable(self) -> str:
-        """Says which of all the photographs cannot be used: whoever mends them wants to do so once."""
+        """Names all photographs that cannot be used, so that they can be fixed in one go."""
         numbers = self.photos.rows.ids[self.positions]
         crops = zip(numbers, self._crops(self.positions), strict=True)
         problems = [f"  {image_name(number)}: {crop}" for number, crop in crops if isinstance(crop, Exception)]
@@ -259,7 +259,7 @@ class CroppedPhotos(ImageRecipe):
             [f"{self.photos.files.path}: {len(problems):,} of {self.num_images:,} images cannot be used"]
             + problems[:10]
             + (["  ..."] if len(problems) > 10 else [])
-            + ["what to do: copy them again, or delete them: the others can be used without them"]
+            + ["what to do: copy them again or delete them; the other images can be used without them"]
         )
 
 
@@ -271,6 +271,6 @@ def _advice(root: Path) -> str:
         *(f"  {file.name}, plain or with .gz, md5 of the plain file {file.md5}" for file in (ATTRIBUTES, PARTITION)),
         "or a copy of the Hugging Face hub's dataset: saved with save_to_disk, or its parquet files",
         f"what to do: set {DATA_VARIABLE} to the folder that holds celeba/ (or give --data-root),",
-        "  or use source=drawn, which needs no file. CelebA is for non-commercial research; its authors hand it out.",
+        "  or use source=drawn, which needs no file. CelebA is for non-commercial research; its authors distribute it.",
     ]
     return "\n".join(lines)

@@ -40,15 +40,15 @@ class Digits:
 
 
 class DigitSource(Protocol):
-    """Knows what its images must be before it reads them."""
+    """A source of digits that knows the checksum of its images before it reads them."""
 
     @property
     def name(self) -> str:
-        """The name in a spec; a stand-in has a name of its own."""
+        """The name in a spec; a stand-in has its own name."""
 
     @property
     def checksum(self) -> str:
-        """Of the raw content that :meth:`load` accepts; part of a dataset's fingerprint."""
+        """Checksum of the raw content that :meth:`load` accepts; part of a dataset's fingerprint."""
 
     def load(self) -> Digits:
         """Reads and checks the images; raises SourceError."""
@@ -60,11 +60,11 @@ def digit_source(name: str) -> DigitSource:
         return MnistSource()
     if name == "digits":
         return ScikitDigitsSource()
-    raise ValueError(f"no source of digits is called {name!r}: mnist or digits")
+    raise ValueError(f"unknown source of digits {name!r}; choices: mnist or digits")
 
 
 MD5 = "7696c07daa6d85010f8268703ab8b067"
-"""Of the 1,797 images and labels as bytes."""
+"""md5 of the 1,797 images and labels as bytes."""
 
 # The edge of a stroke is where half of a pixel is covered. A third of the ink then is grey, against half of MNIST's,
 # and the mean grey is 0.158 against 0.131, for the pens were thicker.
@@ -83,7 +83,7 @@ class ScikitDigitsSource:
     checksum: ClassVar[str] = MD5
 
     def load(self) -> Digits:
-        """Reads the digits; raises SourceError where this scikit-learn has others."""
+        """Reads the digits; raises SourceError if this version of scikit-learn has different ones."""
         from sklearn.datasets import load_digits
 
         bunch = load_digits()
@@ -111,8 +111,8 @@ class IdxFile:
 
     Attributes:
         name: Without ``.gz``.
-        packed_md5: Of the gzip file.
-        md5: Of the content.
+        packed_md5: md5 of the gzip file.
+        md5: md5 of the content.
     """
 
     name: str
@@ -129,7 +129,7 @@ FILES = (
 """Images and labels of the 60,000 training digits, then of the 10,000 test digits."""
 
 FOLDERS = (".", "mnist", "MNIST/raw")
-"""Where the files may lie under the data root; the last is torchvision's."""
+"""Folders to look in under the data root; the last is torchvision's."""
 
 
 class MnistSource:
@@ -148,11 +148,11 @@ class MnistSource:
 
     @property
     def checksum(self) -> str:
-        """Of the md5s of the four contents."""
+        """md5 of the md5s of the four contents."""
         return hashlib.md5("".join(file.md5 for file in self.files).encode(), usedforsecurity=False).hexdigest()
 
     def load(self) -> Digits:
-        """Reads the files; raises SourceError where they are not found and not fetched, or not what they must be."""
+        """Reads the files; raises SourceError if they are neither found nor fetched, or wrong."""
         root = data_root() if self.root is None else self.root
         contents, problems, missing = self._read(root)
         if missing and not problems and self.download:
@@ -165,7 +165,9 @@ class MnistSource:
         arrays = [parse_idx(content) for content in contents]
         images, labels = torch.cat(arrays[::2]), torch.cat(arrays[1::2]).long()
         if images.ndim != 3 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
-            raise SourceError(f"MNIST images and labels of shape {tuple(images.shape)} and {tuple(labels.shape)}")
+            raise SourceError(
+                f"MNIST images and labels have unexpected shapes: {tuple(images.shape)} and {tuple(labels.shape)}"
+            )
         return Digits(images, labels)
 
     def _read(self, root: Path) -> tuple[list[bytes], list[str], list[str]]:
@@ -209,7 +211,7 @@ def parse_idx(content: bytes) -> Tensor:
     [7, 8, 9]
 
     Raises:
-        SourceError: where the header and the length do not agree.
+        SourceError: if the header and the length disagree.
     """
     num_dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
     start = 4 + 4 * num_dimensions
@@ -236,7 +238,7 @@ def _read_checked(path: Path, file: IdxFile) -> tuple[bytes | None, str]:
     if found == expected:
         return (gzip.decompress(content) if path.suffix == ".gz" else content), ""
     if path.suffix == ".gz":
-        # Packed again by somebody else: what counts is the content.
+        # Compressed again by somebody else: what counts is the content.
         try:
             content = gzip.decompress(content)
         except (EOFError, OSError, zlib.error):
@@ -256,6 +258,6 @@ def _download(root: Path) -> str:
         # torchvision prints its progress to stdout, which is for results.
         with patiently(FileLock(root / ".mnist-download.lock")), redirect_stdout(sys.stderr):
             MNIST(str(root), download=True)
-    except Exception as error:  # Whatever ends a download, the user needs to hear it together with the rest.
+    except Exception as error:  # Whatever made the download fail, the user needs to see it with the rest.
         return " ".join(f"{type(error).__name__}: {error}".split())
     return ""

@@ -83,7 +83,7 @@ _CORNERS = np.array([(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1
 
 @dataclass(frozen=True)
 class Solids:
-    """What decides the silhouettes of one scene.
+    """Everything that determines the silhouettes of one scene.
 
     Attributes:
         shape: Integer[O], CUBE, SPHERE or CYLINDER.
@@ -167,7 +167,7 @@ def _seen(solids: Solids, width: int, height: int, *, aspect: float) -> list[tup
 
 
 def _pixel_range(coordinates: np.ndarray, size: int) -> tuple[int, int]:
-    """Pixels, from and to, that hold frame coordinates and all between them; none outside of the frame."""
+    """Range of pixels that contains frame coordinates and all between them, cut at the frame."""
     low, high = np.floor(coordinates.min() * size), np.ceil(coordinates.max() * size)
     return int(np.clip(low, 0, size)), int(np.clip(high, 0, size))
 
@@ -202,7 +202,7 @@ def _ball(o: np.ndarray, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _slab(o: float, d: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where rays enter and leave -1 <= coordinate <= 1. A ray along the slab is moved by less than it matters."""
+    """Where rays enter and leave -1 <= coordinate <= 1. A ray parallel to the slab is tilted by a negligible amount."""
     d = np.where(np.abs(d) < 1e-12, 1e-12, d)
     ends = (-1 - o) / d, (1 - o) / d
     return np.minimum(*ends), np.maximum(*ends)

@@ -43,7 +43,7 @@ def faces() -> np.ndarray:
     for number in range(6):
         corner = np.arange(side * side).reshape(side, side) + number * side * side
         quad = np.stack([corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]], -1).reshape(-1, 4)
-        # Even faces lie at +1 on their axis: the two other axes, in cyclic order, make a right-handed frame with it.
+        # Even faces are at +1 on their axis: the two other axes, in cyclic order, make a right-handed frame with it.
         quads.append(quad if number % 2 == 0 else quad[:, ::-1])
     quad = np.concatenate(quads)
     return np.concatenate([quad[:, [0, 1, 2]], quad[:, [0, 2, 3]]]).astype(np.uint32)
@@ -61,7 +61,7 @@ def unit_mesh(shape: str) -> tuple[np.ndarray, np.ndarray]:
         return rounded, normals
     if shape == "cylinder":
         return _cylinder(_grid(_edge()))
-    raise ValueError(f"no shape is called {shape!r}: cube, sphere, cylinder")
+    raise ValueError(f"unknown shape {shape!r}; choices: cube, sphere, cylinder")
 
 
 def _edge() -> np.ndarray:
@@ -115,7 +115,7 @@ REFLECTANCES = {
     "cyan": (41, 208, 208),
     "yellow": (255, 238, 51),
 }
-"""Of the objects: linear reflectance times 255, by name (CLEVR's ``properties.json``)."""
+"""Linear reflectance of the objects times 255, by name (CLEVR's ``properties.json``)."""
 LAMPS = (
     ("key", 0.5, 78.54, (1.0, 0.932, 0.817)),
     ("fill", 0.5, 23.56, (0.762, 0.818, 1.0)),
@@ -145,13 +145,13 @@ def frame_width(canvas: int) -> int:
 
 
 class Renderer:
-    """Draws scenes of a fixed number of objects. One a process: Mitsuba's variant is the process's.
+    """Draws scenes of a fixed number of objects. One per process: Mitsuba's variant belongs to the process.
 
     Args:
-        variant: What computes.
+        variant: The variant to render with.
         num_objects: O.
         canvas: Height and width of an image in pixels.
-        samples: Paths a pixel of the frame; a power of four.
+        samples: Paths per pixel of the frame; a power of four.
     """
 
     def __init__(self, variant: Variant, *, num_objects: int, canvas: int, samples: int) -> None:
@@ -207,7 +207,7 @@ class Renderer:
         for name, side, power, colour in LAMPS:
             radiance = {"type": "rgb", "value": [power / (math.pi * side**2) * channel for channel in colour]}
             emitter = {"type": "area", "radiance": radiance, "sampling_weight": SAMPLING_WEIGHTS[name]}
-            # A place of its own until the first scene: meshes without extent are refused.
+            # A place of its own until the first scene: Mitsuba rejects meshes without extent.
             description[name] = self._mesh(name, lamp(np.array([1.0, 0.0, 5.0]), side), _SQUARE, emitter=emitter)
         for number in range(self.num_objects):
             material = {

@@ -40,7 +40,7 @@ def llvm_candidates(given: str | None) -> list[str]:
     """LLVM libraries worth trying.
 
     Args:
-        given: What ``DRJIT_LIBLLVM_PATH`` says. Where it is set, nothing else is tried: it is the user's word.
+        given: What ``DRJIT_LIBLLVM_PATH`` says. If it is set, nothing else is tried: the user chose it.
     """
     if given:
         return [given]
@@ -60,7 +60,7 @@ def newest_first(paths: Iterable[Path]) -> list[str]:
     for path in paths:
         name = re.fullmatch(r"libLLVM(?:-(\d+(?:\.\d+)*))?(?:\.so|\.dylib)(?:\.(\d+(?:\.\d+)*))?", path.name)
         if name:
-            # libLLVM-14.so.1 is version 14; libLLVM.so.19.1 is version 19.1; libLLVM.dylib does not say.
+            # libLLVM-14.so.1 is version 14; libLLVM.so.19.1 is version 19.1; libLLVM.dylib has no version.
             numbers = name[1] or name[2] or "0"
             real = os.path.realpath(path)
             versions[real] = max(versions.get(real, ()), tuple(map(int, numbers.split("."))))
@@ -68,12 +68,12 @@ def newest_first(paths: Iterable[Path]) -> list[str]:
 
 
 def has_cuda() -> bool:
-    """Whether a CUDA driver is installed. It may still not work."""
+    """Whether a CUDA driver is installed. It may not work all the same."""
     return ctypes.util.find_library("cuda") is not None or Path("/dev/nvidia0").exists()
 
 
 def worked_here(name: str, library: str | None, version: str) -> bool:
-    """Whether the variant worked here before. A record that cannot be read counts as none."""
+    """Whether the variant worked here before. A record that cannot be read is ignored."""
     try:
         return bool(read_json(_path(name, library, version))["works"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -81,7 +81,7 @@ def worked_here(name: str, library: str | None, version: str) -> bool:
 
 
 def remember(name: str, library: str | None, version: str) -> None:
-    """Notes that the variant works. Where the cache cannot be written, it is tried again next time."""
+    """Remembers that the variant works. If the cache cannot be written, it is tried again next time."""
     with suppress(OSError):
         write_json(_path(name, library, version), {"works": True, "variant": name, "library": library})
 
@@ -118,7 +118,7 @@ Wanted = Literal["auto", "cuda", "llvm", "scalar"]
 
 INSTALL = "pip install 'mmvae-bench[clevr]'"
 PROBE = (sys.executable, "-m", "mmvae_bench.worlds.clevr.probe")
-"""Says "ok" for the kind of variant that it is given."""
+"""Prints "ok" if the given kind of variant works."""
 PROBE_SECONDS = 120
 """After which a probe counts as failed."""
 
@@ -131,7 +131,7 @@ class Variant:
 
     Attributes:
         kind: cuda, llvm or scalar.
-        library: Of LLVM; None where the kind is another.
+        library: Path of LLVM's library; None for other kinds.
     """
 
     kind: Kind
@@ -139,18 +139,18 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """Mitsuba's name for it."""
+        """Mitsuba's name for the variant."""
         return "scalar_rgb" if self.kind == "scalar" else f"{self.kind}_ad_rgb"
 
     def environment(self) -> dict[str, str]:
-        """What the environment must say before Mitsuba starts."""
+        """Environment variables to set before Mitsuba starts."""
         return {} if self.library is None else {LLVM_VARIABLE: self.library}
 
     def activate(self) -> Any:
         """Makes it this process's variant, computing with one thread, and returns the module ``mitsuba``.
 
         Raises:
-            BenchmarkError: where Mitsuba is not installed, or does not import.
+            BenchmarkError: if Mitsuba is not installed, or does not import.
         """
         installed = mitsuba_version()
         os.environ.update(self.environment())
@@ -159,12 +159,12 @@ class Variant:
             import mitsuba
         except ImportError as error:
             raise BenchmarkError(
-                f"Mitsuba {installed} is installed and does not import here ({error}); install it again with: "
+                f"Mitsuba {installed} is installed but does not import here ({error}); install it again with: "
                 f"{INSTALL.replace('install', 'install --force-reinstall', 1)}"
             ) from error
 
         mitsuba.set_variant(self.name)
-        # The processes are what runs in parallel.
+        # Parallelism comes from several processes.
         drjit.set_thread_count(1)
         return mitsuba
 
@@ -180,13 +180,13 @@ def mitsuba_version() -> str:
 
 
 def resolve(wanted: Wanted) -> Variant:
-    """The variant to render with, tried in a subprocess; the answer is kept for the process.
+    """The variant to render with, tried in a subprocess; the result is kept for this process.
 
     Args:
         wanted: cuda, llvm or scalar; auto takes the first of them that works.
 
     Raises:
-        BenchmarkError: where Mitsuba is not installed, or the one variant wanted does not work, with what was tried.
+        BenchmarkError: if Mitsuba is not installed, or the one variant wanted does not work, with what was tried.
     """
     mitsuba_version()
     return _resolve(wanted, os.environ.get(LLVM_VARIABLE))
@@ -206,7 +206,7 @@ def _resolve(wanted: Wanted, given: str | None) -> Variant:
     if wanted == "scalar":
         return Variant("scalar")
     if wanted == "auto":
-        # Slower by a factor, but right: worth a word where a library was named or found and did not work.
+        # Slower, but correct: worth a warning if a library was named or found and did not work.
         level = logging.WARNING if tried else logging.INFO
         _logger.log(
             level, "%s", "; ".join(["rendering with Mitsuba's scalar variant, about five times slower", *tried])
@@ -221,9 +221,9 @@ def _resolve(wanted: Wanted, given: str | None) -> Variant:
 
 
 def probe(variant: Variant) -> str | None:
-    """Renders a small scene in a process of its own. None where that works, else why not; successes are remembered.
+    """Renders a small scene in a subprocess. None if that works, else why not; successes are remembered.
 
-    A library can load and still abort while it compiles a kernel for this processor, so nothing less tells.
+    A library can load and still abort while it compiles a kernel for this processor, so no simpler test is enough.
     """
     if worked_here(variant.name, variant.library, mitsuba_version()):
         return None

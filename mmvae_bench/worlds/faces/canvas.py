@@ -1,6 +1,6 @@
 """Paints and outlines: skia's drawing in the few forms that a face is made of.
 
-skia is imported by the functions that use it, so that the package can be read where its libraries are missing.
+skia is imported by the functions that use it, so that the package can be imported where its libraries are missing.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def draw_eyes(canvas: skia.Canvas, sitter: Sitter) -> None:
 
 
 def draw_eyebrows(canvas: skia.Canvas, sitter: Sitter) -> None:
-    """Bushy ones are thick and lie low; others are a thin line."""
+    """Bushy ones are thick and low; others are a thin line."""
     shape, bushy = sitter.geometry, sitter.traits.bushy_eyebrows
     width = 2.4 if bushy else 0.8
     arch = 0.8 + 0.8 * sitter.nuisance.brow_shape

@@ -43,7 +43,7 @@ class Shades(NamedTuple):
 
 
 def shades(palette: Palette) -> Shades:
-    """Of the first of the hair's colours, that of its roots; with light strands in the second where it has two."""
+    """Shades of the hair's first colour, that of its roots; light strands have the second colour if there is one."""
     roots = palette.hair[0]
     light = palette.hair[1] if len(palette.hair) > 1 else lighter(roots, 0.28)
     return Shades(roots, light, darker(roots, 0.38))
@@ -64,7 +64,7 @@ def strand(start: Point, stop: Point, *, wavy: bool, swing: float = 1.7) -> skia
         start: Upper end.
         stop: Lower end.
         wavy: Whether it swings to both sides in turn, else it is straight.
-        swing: How far a wave's control points lie beside the line; the wave itself goes half as far.
+        swing: Distance of a wave's control points from the line; the wave itself goes half as far.
     """
     return curve(start, *(_waves(start, stop, swing) if wavy else [stop]))
 
@@ -124,8 +124,8 @@ def draw_bangs(canvas: skia.Canvas, sitter: Sitter) -> None:
 def draw_bald_head(canvas: skia.Canvas, sitter: Sitter) -> None:
     """A shining crown, and a fringe above the ears that shows the hair's colour and texture.
 
-    Where no colour is named the head is shaven: the fringe is a shadow. Where the hairline is also called receding, the
-    fringe reaches round the temples and thin hair is combed over the crown.
+    If no colour is named the head is shaven: the fringe is a shadow. If the hairline is also receding, the fringe
+    reaches round the temples and thin hair is combed over the crown.
     """
     traits, tones, face = sitter.traits, shades(sitter.palette), sitter.geometry.width
     opacity = 0.95 if named_colours(traits) or traits.straight_hair or traits.wavy_hair else 0.3
@@ -154,7 +154,7 @@ SIDES = (-1, 1)
 
 
 def draw_hair_behind(canvas: skia.Canvas, sitter: Sitter) -> None:
-    """What hangs or stands behind a woman's head; nothing where the hair is short."""
+    """What hangs or sticks out behind a woman's head; nothing if the hair is short."""
     if sitter.traits.male or sitter.traits.bald:
         return
     if not (sitter.traits.straight_hair or sitter.traits.wavy_hair):
@@ -185,7 +185,7 @@ def wavy_on(sitter: Sitter, side: int) -> bool:
 
 
 def _draw_long_side(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
-    """One half of long hair: blunt below and flat outside where it is straight, else in waves that stand off."""
+    """One half of long hair: blunt below and flat outside if it is straight, else in waves that stick out."""
     wavy = wavy_on(sitter, side)
     width = sitter.geometry.width + (2.2 if wavy else 3.4)
     bottom = 17 + 9 * sitter.nuisance.hair_length
@@ -207,7 +207,7 @@ def _draw_long_side(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
 
 
 def _draw_knot(canvas: skia.Canvas, sitter: Sitter) -> None:
-    """Hair tied back: a knot on the crown, or in the neck where a hat is worn."""
+    """Hair tied back: a knot on the crown, or in the neck if a hat is worn."""
     place, tones = sitter.nuisance.hair_side, shades(sitter.palette)
     if sitter.traits.wearing_hat:
         x, y = math.copysign(sitter.geometry.width + 1.5, place), 9.0

@@ -31,7 +31,7 @@ class Painter:
         size: S, height and width of the pictures in pixels.
 
     Raises:
-        ImportError: where skia, or a library that it needs, is missing.
+        ImportError: if skia, or a library that it needs, is missing.
     """
 
     def __init__(self, size: int) -> None:
@@ -46,7 +46,7 @@ class Painter:
 
         Args:
             rows: Byte[n, 18], attributes in the schema's order.
-            nuisance: Of each face.
+            nuisance: Nuisance factors of each face.
 
         Returns:
             Byte[n, S, S, 3] and Bool[n, S, S].

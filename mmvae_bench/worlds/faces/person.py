@@ -57,9 +57,11 @@ Sign = Annotated[float, Range(-1, 1)]
 
 
 class Nuisance(NamedTuple):
-    """What no attribute speaks of, each uniform in its range; lengths in 64ths of the canvas, angles in degrees.
+    """Everything that no attribute is about, each factor uniform in its range.
 
-    The order is that of the random stream: new factors go to the end.
+    Lengths are in 64ths of the canvas, angles in degrees.
+
+    The order is that of the random stream: add new factors at the end.
     """
 
     background_red: Unit
@@ -119,7 +121,7 @@ def draw_nuisance(index: np.ndarray, *, seed: int) -> list[Nuisance]:
 
     Args:
         index: Integer[N].
-        seed: Of the dataset.
+        seed: Seed of the dataset.
     """
     key = randomness.keys(derive_seed("drawn faces", seed=seed), torch.from_numpy(index.astype(np.int64)))
     low, high = _bounds()
@@ -145,7 +147,7 @@ BROWN_HAIR: Colour = (98, 60, 32)
 GRAY_HAIR: Colour = (172, 174, 180)
 AUBURN: Colour = (168, 40, 22)
 COPPER: Colour = (216, 98, 34)
-"""Hair for which no colour is named lies between auburn and copper: far from the four that have a name."""
+"""Hair without a named colour is between auburn and copper: far from the four named colours."""
 
 PALEST: Colour = (255, 243, 238)
 PALE: Colour = (250, 228, 220)
@@ -188,7 +190,7 @@ def palette(traits: Traits, nuisance: Nuisance) -> Palette:
 
 
 def named_colours(traits: Traits) -> list[Colour]:
-    """The hair colours that the attributes name; real rows name none, one, seldom two or three."""
+    """The hair colours that the attributes name; real rows name none, one, rarely two or three."""
     named = {
         BLACK_HAIR: traits.black_hair,
         BLOND_HAIR: traits.blond_hair,
@@ -222,7 +224,7 @@ class Geometry(NamedTuple):
         width: Half the width of the face at the eyes.
         jaw: Half the width of the jaw.
         chin: Height of the chin's lower end.
-        yaw: How far the features are pushed to the side by turning the head.
+        yaw: How far turning the head moves the features to the side.
         eye_x: Distance of an eye from the middle of the face.
         eye_y: Height of the eyes.
         eye_height: Half the opening of an eye.
