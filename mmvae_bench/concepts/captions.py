@@ -67,8 +67,10 @@ class Captions(ABC):
 
     @abstractmethod
     def parse_leniently(self, tokens: Tensor) -> Tensor:
-        """:meth:`parse` for texts that a model wrote: where one contradicts itself about an attribute, or has a word in
-        a place where it means nothing, it says nothing of that attribute. What :meth:`parse` reads, this reads alike.
+        """:meth:`parse` for captions that a model wrote.
+
+        An attribute about which a caption contradicts itself, or has a word without meaning in its place, is
+        unspecified. For what :meth:`parse` accepts the result is the same.
 
         Raises:
             ValueError: for a token outside the vocabulary.

@@ -47,8 +47,8 @@ class Schema:
 
     Attributes:
         attributes: In the order of a concept's indices.
-        given: Names of attributes that every query specifies and no score counts: what an image shows of the others
-            depends on them, as the caption's order on the relation of two objects.
+        given: Names of attributes that every query specifies and no score counts: what the others describe depends on
+            them, as the order of two objects in a caption depends on their relation.
 
     >>> schema = Schema((Attribute("digit", tuple("0123456789")), Attribute("scale", ("big", "small"))))
     >>> schema.parse("scale=small").tolist()

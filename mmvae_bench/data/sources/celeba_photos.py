@@ -53,7 +53,7 @@ def has_aspect(width: int, height: int) -> bool:
 
 
 def image_size(content: bytes) -> tuple[int, int]:
-    """Width and height of an image file; raises OSError if it is none."""
+    """Width and height of an image file; raises OSError if it is not an image."""
     with _opened(content) as image:
         return image.size
 
