@@ -153,7 +153,7 @@ class Schema:
         """A concept for a label, one text per specified attribute: ``name=value``.
 
         For an attribute with the values ``no`` and ``yes`` the text is its name, or ``no`` and its name. In a fully
-        specified concept "no other" sums up all that are absent.
+        specified concept "no other" stands for all that are absent.
 
         Args:
             concept: Long[attribute] or a sequence.

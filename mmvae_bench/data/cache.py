@@ -48,7 +48,7 @@ def inspect(folder: Path) -> list[FileState]:
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether the folder is complete and every checksum is right."""
+    """Whether the folder is complete and every checksum is correct."""
     return all(state.ok for state in inspect(folder))
 
 

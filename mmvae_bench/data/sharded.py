@@ -183,7 +183,7 @@ def load_all(folder: Path) -> Loaded:
     Of the checksums only the cheap ones are checked: the manifest's own, and the size of every file.
 
     Raises:
-        BenchmarkError: the store is not prepared or of another version, or files are missing or of another size.
+        BenchmarkError: if the store is not prepared or of another version, or files are missing or of another size.
     """
     manifest = open_manifest(folder)
     for shard in manifest.shards:

@@ -173,7 +173,7 @@ def _pixel_range(coordinates: np.ndarray, size: int) -> tuple[int, int]:
 
 
 def rotation(turn: float) -> np.ndarray:
-    """About the vertical, counter-clockwise seen from above: [3, 3]."""
+    """The matrix of a rotation about the vertical, counter-clockwise seen from above: [3, 3]."""
     cos, sin = np.cos(turn), np.sin(turn)
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 

@@ -65,7 +65,7 @@ class ClevrRecipe(ImageRecipe):
 
     @abstractmethod
     def concepts(self, scenes: Scenes) -> np.ndarray:
-        """Integer[n, A]."""
+        """Integer[n, A]: the concepts of scenes."""
 
     @abstractmethod
     def order(self, scenes: Scenes) -> np.ndarray:
@@ -120,7 +120,7 @@ def _renderer(variant: Variant, num_objects: int, canvas: int, samples: int) -> 
 
 
 def _columns(scenes: Scenes, order: np.ndarray) -> dict[str, np.ndarray]:
-    """Where the camera and the objects are, the objects numbered from 1 in the order of the concept."""
+    """Positions of the camera and the objects, the objects numbered from 1 in the order of the concept."""
     place = np.take_along_axis(scenes.place, order[..., None], 1)
     turn = np.take_along_axis(scenes.turn, order, 1)
     columns = {f"camera_{axis}": scenes.camera[:, number] for number, axis in enumerate("xyz")}

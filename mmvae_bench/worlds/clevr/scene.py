@@ -75,12 +75,12 @@ class Scenes:
 
     @property
     def num_objects(self) -> int:
-        """O."""
+        """O, the number of objects per scene."""
         return int(self.size.shape[1])
 
     @property
     def half_extent(self) -> np.ndarray:
-        """[N, O], in scene units."""
+        """[N, O]: half the extent of each object, in scene units."""
         return np.take(HALF_EXTENTS, self.size)
 
     @property

@@ -68,7 +68,7 @@ def newest_first(paths: Iterable[Path]) -> list[str]:
 
 
 def has_cuda() -> bool:
-    """Whether a CUDA driver is installed. It may not work all the same."""
+    """Whether a CUDA driver is installed. It may still not work."""
     return ctypes.util.find_library("cuda") is not None or Path("/dev/nvidia0").exists()
 
 

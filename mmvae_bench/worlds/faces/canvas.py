@@ -36,12 +36,12 @@ def mix(first: Colour, second: Colour, amount: float) -> Colour:
 
 
 def lighter(colour: Colour, amount: float) -> Colour:
-    """Towards white."""
+    """The colour mixed with white."""
     return mix(colour, WHITE, amount)
 
 
 def darker(colour: Colour, amount: float) -> Colour:
-    """Towards black."""
+    """The colour mixed with black."""
     return mix(colour, BLACK, amount)
 
 

@@ -68,7 +68,7 @@ BRISTLE: Colour = (36, 20, 12)
 
 
 def draw_eyes(canvas: skia.Canvas, sitter: Sitter) -> None:
-    """Under make-up with coloured lids and heavy lashes."""
+    """Eyes; under make-up with coloured lids and heavy lashes."""
     shape, nuisance = sitter.geometry, sitter.nuisance
     made_up, y, height = sitter.traits.heavy_makeup, sitter.geometry.eye_y, sitter.geometry.eye_height
     iris = IRISES[int(4 * nuisance.iris)]
@@ -88,7 +88,7 @@ def draw_eyes(canvas: skia.Canvas, sitter: Sitter) -> None:
 
 
 def draw_eyebrows(canvas: skia.Canvas, sitter: Sitter) -> None:
-    """Bushy ones are thick and low; others are a thin line."""
+    """Eyebrows; bushy ones are thick and low, others are a thin line."""
     shape, bushy = sitter.geometry, sitter.traits.bushy_eyebrows
     width = 2.4 if bushy else 0.8
     arch = 0.8 + 0.8 * sitter.nuisance.brow_shape
@@ -148,7 +148,7 @@ def draw_mouth(canvas: skia.Canvas, sitter: Sitter) -> None:
 
 
 def draw_mustache(canvas: skia.Canvas, sitter: Sitter) -> None:
-    """Between nose and mouth, in the colour of bushy eyebrows."""
+    """A moustache between nose and mouth, in the colour of bushy eyebrows."""
     shape = sitter.geometry
     x, top = 1.1 * shape.yaw, shape.nose_y + 1.5
     low, wide = shape.mouth_y - 0.7, 5.6 + 1.6 * sitter.nuisance.mustache_width
