@@ -13,12 +13,11 @@ from typing import Any
 import torch
 
 from .base.canonical import canonical_json
-from .base.errors import ConfigError
-from .base.failures import explain
+from .base.errors import ConfigError, explain
 from .base.files import read_json, remove_leftovers, write_json, write_text
 from .base.heartbeat import heard
+from .base.machine import provenance
 from .base.processes import StopSignals
-from .base.provenance import provenance
 from .data.base import ConceptDataModule
 from .evaluation.during import ScoreCurve
 from .evaluation.evaluate import Evaluation, evaluate, judge_of

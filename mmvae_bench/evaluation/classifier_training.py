@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..backbones.base import seeded
 from ..base.canonical import content_hash
-from ..base.paths import cache_root
+from ..base.files import cache_root
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule, ResidentLoader

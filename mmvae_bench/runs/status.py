@@ -141,9 +141,7 @@ class StatusWriter:
 
     def evaluating(self, steps: int) -> None:
         """Called when training is done, with all its steps."""
-        self.status = write_status(
-            self.directory, replace(self.status, phase="evaluate", step=steps, steps=steps)
-        )
+        self.status = write_status(self.directory, replace(self.status, phase="evaluate", step=steps, steps=steps))
 
 
 def latest(directory: Path, status: Status) -> Status:

@@ -25,7 +25,6 @@ from .lock import Drivers, TrialLock
 from .names import EVALUATION_FILE, GRID_FILE, SPEC_FILE, TRIALS_FOLDER
 
 
-
 class StoreError(BenchmarkError):
     """The disk does not take what is to be written."""
 

@@ -98,6 +98,23 @@ def test_write_samples(digits: ConceptDataModule, tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["samples.png"]
 
 
+def test_a_failing_decoder_leaves_the_mode_of_training(
+    digits: ConceptDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = untrained(digits, "jvae").train()
+    modes = []
+
+    def fail(z: torch.Tensor) -> None:
+        modes.append(model.training)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model, "image_likelihood", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        samples.prior_images(model, num_rows=1, num_samples=1, seed=0)
+    assert modes == [False]
+    assert model.training
+
+
 def test_comp_shows_full_concepts(lines: Callable[..., LinesData], tmp_path: Path) -> None:
     model = Oracle([torch.ones(size) for size in LINES.sizes])
     data = lines(split="comp")

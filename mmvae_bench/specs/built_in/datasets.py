@@ -233,7 +233,7 @@ class ClevrSpec(DatasetSpec):
 class TwoObjectClevrSpec(ClevrSpec, CaptionedSpec):
     """Two objects on a plane, with a caption of nine words: "small red metal cube left large gray rubber sphere"."""
 
-    implementation: ClassVar[str] = "mmvae_bench.data.two_object_clevr:TwoObjectClevrDataModule"
+    implementation: ClassVar[str] = "mmvae_bench.data.clevr:TwoObjectClevrDataModule"
     summary: ClassVar[str] = "path-traced scenes of two objects, nine words each: 36,864 captions"
     reference: ClassVar[str] = (
         "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, section 5; "
@@ -254,7 +254,7 @@ class TwoObjectClevrSpec(ClevrSpec, CaptionedSpec):
 
     def captions(self) -> Captions:
         """The nine words of the concept, in order."""
-        from ...concepts.slot_captions import SlotCaptions
+        from ...concepts.captions import SlotCaptions
 
         return SlotCaptions(TWO_OBJECT_SCHEMA)
 
@@ -267,7 +267,7 @@ SINGLE_OBJECT_SCHEMA = Schema((Attribute("colour", SINGLE_OBJECT_COLOURS), Attri
 class SingleObjectClevrSpec(ClevrSpec):
     """A rubber sphere, red or blue, small or large, somewhere on a plane: nothing else varies."""
 
-    implementation: ClassVar[str] = "mmvae_bench.data.single_object_clevr:SingleObjectClevrDataModule"
+    implementation: ClassVar[str] = "mmvae_bench.data.clevr:SingleObjectClevrDataModule"
     summary: ClassVar[str] = "path-traced scenes of one sphere, red or blue, small or large: 4 concepts"
     reference: ClassVar[str] = (
         "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, figure 1"
