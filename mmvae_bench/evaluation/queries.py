@@ -24,13 +24,13 @@ from ..concepts import UNSPECIFIED, Schema, keep_random, specified
 from ..concepts.captions import Captions
 from ..data.base import ConceptDataModule
 from ..metrics.functional import satisfied
-from ..specs.trial import EvaluationSpec
+from ..objectives.base import Objective
+from ..specs.trial import COMPOSITIONAL, EvaluationSpec
 
 MAX_COMBINATIONS = 4096
 """A schema with more combinations of values than this is asked about concepts of real images."""
 NUM_SAMPLED = 240
 """How many such concepts, before repeats: as many as MNIST-A has combinations."""
-COMPOSITIONAL = "comp"
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,14 @@ def make_queries(
         if len(kept):
             queries.append(Queries(partition, level, kept, groups[enough]))
     return queries
+
+
+def answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
+    """Those of the queries that the model can be asked: none without q(z|y), and full concepts alone where q(z|y)
+    takes no partial ones."""
+    if not model.can_imagine:
+        return []
+    return [each for each in queries if model.takes_partial_concepts or each.level == len(model.schema)]
 
 
 def is_listed(schema: Schema) -> bool:

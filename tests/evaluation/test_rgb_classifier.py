@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from mmvae_bench.concepts import Attribute, Schema
-from mmvae_bench.evaluation.classifier import ObservationClassifier
+from mmvae_bench.evaluation.classifier import ObservationClassifier, RgbNetwork, coordinates, shifted
 from mmvae_bench.evaluation.classifier_training import train
-from mmvae_bench.evaluation.rgb_classifier import RgbNetwork, coordinates, shifted
 from mmvae_bench.specs.built_in.classifiers import ConvRgbSpec
 
 from .squares import RELATIONS, SQUARES, SquaresData, SquaresSpec, draw_squares

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...concepts import UNSPECIFIED
-from .divergence import js_terms
+from .coverage import js_terms
 from .validation import as_indices, as_reference, as_scored, check_base, check_values, mean_where
 
 if TYPE_CHECKING:

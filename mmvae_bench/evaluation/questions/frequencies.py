@@ -1,4 +1,4 @@
-"""How often a watched attribute appears where a query leaves it open, beside how often it does in training.
+"""How often a watched attribute appears where a query leaves it open, compared with how often it does in training.
 
 Shapes: Q query, S sample, A attribute, N held-out image.
 """
@@ -10,25 +10,56 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..concepts import UNSPECIFIED
-from ..runs.scores import Score
-from .queries import Queries
-from .scoring import Judge, make_score
+from ...concepts import UNSPECIFIED
+from ...data.base import ConceptDataModule
+from ...objectives.base import Objective
+from ...runs.scores import Score
+from ..queries import Queries
+from ..scoring import Judge, make_score
+from .base import Context, Question
 
 PRESENT = 1
 """The value that is counted: ``yes`` of an attribute with the values ``no`` and ``yes``."""
+
+
+class Frequencies(Question):
+    """The watched attributes of the dataset, in the images of the fixed queries."""
+
+    records_reason = False
+
+    def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
+        """There is no q(z|y)."""
+        return None if model.can_imagine else "there is no q(z|y): the model cannot imagine a concept"
+
+    def ask(self, context: Context) -> list[Score]:
+        """One score per attribute, over all levels."""
+        watched = context.data.spec.watched_attributes
+        if not watched:
+            return []
+        seen = [(queries, context.predictions(queries)) for queries in context.queries]
+        return watched_scores(context.judge, watched, seen, num_samples=context.evaluation.num_samples)
+
+
+class RealFrequencies(Question):
+    """The watched attributes of the dataset, in real images."""
+
+    per_partition = False
+
+    def ask(self, context: Context) -> list[Score]:
+        """One score per attribute."""
+        return real_frequency_scores(context.judge, context.data.spec.watched_attributes)
 
 
 def watched_scores(
     judge: Judge, attributes: Sequence[str], asked: Sequence[tuple[Queries, Tensor]], *, num_samples: int
 ) -> list[Score]:
     """``frequency_unspecified`` of each watched attribute: the fraction of images that show it, over all queries that
-    leave it open, of all levels; under every protocol the same.
+    leave it open, of all levels; the same under every protocol.
 
     Neither high nor low is good. The ceiling is the frequency in training, which a perfect generator has on average:
     which attributes a query keeps is drawn without regard to their values. There is no floor. Images are seen through
-    the classifier, whose own errors shift a frequency: what it says of real images stands in ``frequency_real``, see
-    :func:`real_frequency_scores`.
+    the classifier, whose own errors shift a frequency: how often it sees the attribute in real images is
+    ``frequency_real``, see :func:`real_frequency_scores`.
 
     Args:
         judge: With the schema and the training concepts.
@@ -37,7 +68,7 @@ def watched_scores(
         num_samples: S.
 
     Returns:
-        A score an attribute; none where no query leaves it open.
+        One score per attribute; none where no query leaves it open.
     """
     scores = []
     for name in attributes if asked else ():

@@ -1,0 +1,24 @@
+"""The questions that a trained model is asked, one file each."""
+
+from __future__ import annotations
+
+from ...specs.base import load_attribute
+from ...specs.components import QuestionSpec, questions
+from ...specs.trial import EvaluationSpec
+from .base import Context, Point, Question
+
+__all__ = ["Context", "Point", "Question", "build_question", "questions_of"]
+
+
+def questions_of(evaluation: EvaluationSpec) -> list[Question]:
+    """The questions of an evaluation: the built-in ones that it wants in their order, then those of other packages."""
+    built_in = [build_question(questions.parse(name)) for name in questions.built_in()]
+    return [*(each for each in built_in if each.wanted(evaluation)), *map(build_question, evaluation.questions)]
+
+
+def build_question(spec: QuestionSpec) -> Question:
+    """Imports the implementation of a question; raises TypeError where it is none."""
+    question = load_attribute(spec.implementation)(spec)
+    if not isinstance(question, Question):
+        raise TypeError(f"{spec.implementation} of question {spec.name!r} is not a Question")
+    return question
