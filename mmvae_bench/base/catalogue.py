@@ -122,7 +122,7 @@ class Catalogue(Generic[T]):
         except Exception as error:  # whatever another package's import raises, its user needs the name of the part
             raise ConfigError(
                 f"{where}: importing {point.value}, which it registers in {self.group}, raised "
-                f"{type(error).__name__}: {error}; mend it, or uninstall it"
+                f"{type(error).__name__}: {error}; fix it, or uninstall it"
             ) from error
         if not self._is_part(part):
             raise ConfigError(
@@ -132,7 +132,7 @@ class Catalogue(Generic[T]):
         if own != name:
             raise ConfigError(
                 f"{where}: its entry point in {self.group} is called {name!r}, and the name of {point.value} is "
-                f"{own!r}: they are to be the same"
+                f"{own!r}: they must be the same"
             )
         return part
 

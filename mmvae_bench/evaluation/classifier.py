@@ -25,7 +25,7 @@ thousand at once took a third longer."""
 
 
 class PublishedNetwork(nn.Module):
-    """Two 5x5 convolutions, each with ReLU and 2x2 max-pooling, then a hidden layer and a linear head an attribute.
+    """Two 5x5 convolutions, each with ReLU and 2x2 max-pooling, then a hidden layer and a linear head per attribute.
 
     The observation classifier of the released code of Vedantam et al. (2018). The hidden layers of all attributes are
     one matrix product here.
@@ -62,8 +62,8 @@ class PublishedNetwork(nn.Module):
 class ThinNetwork(nn.Module):
     """Four 3x3 convolutions with batch norm and ReLU, pooled over the canvas, a hidden layer, a linear head for each.
 
-    Attributes that do not depend on the place are learned in all places at once from the maximum and the mean of each
-    map; the means over the four quarters keep the place.
+    Attributes that do not depend on the place are learned from all places together, through the maximum and the mean of
+    each map; the means over the four quarters keep the place.
 
     Args:
         spec: Widths.
@@ -97,13 +97,13 @@ class RgbNetwork(nn.Module):
 
     The weights of the places are a softmax over scores that are linear in the features and in the coordinates of a
     place, so an attribute can look at, say, the leftmost place with an object: the extreme one wins the softmax. Given
-    attributes choose between scores: what "the first object" is, depends on the relation. Beside what stands at the
-    places an attribute sees the means and the maxima of all maps.
+    attributes choose between scores: what "the first object" is depends on the relation. Apart from what it finds at
+    the places, an attribute uses the means and the maxima of all maps.
 
     Args:
         spec: Widths.
         schema: The attributes; there are logits for those that are not given.
-        image_shape: (C, H, W); H and W of 16 or more.
+        image_shape: (C, H, W); H and W are at least 16.
     """
 
     def __init__(self, spec: ConvRgbSpec, *, schema: Schema, image_shape: tuple[int, int, int]) -> None:
@@ -230,8 +230,8 @@ class ObservationClassifier:
 
         Args:
             images: Float[B, C, H, W], on the network's device.
-            given: Long[B, A], the concepts that the images are of, of which the network is told the given attributes;
-                needed where the schema has any.
+            given: Long[B, A], the concepts of the images, whose given attributes the network gets; needed where the
+                schema has any.
 
         Returns:
             Long[B, A].
@@ -267,7 +267,7 @@ class ObservationClassifier:
         return digest.hexdigest()[:12]
 
     def to_json(self) -> dict[str, object]:
-        """What a result says about its judge."""
+        """The judge as it is stored in a result."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
@@ -281,7 +281,7 @@ def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schem
     """The logits of each scored attribute, Float[B, V], in the order of the schema.
 
     Args:
-        network: Called with the images; with the given attributes, Long[B, G], beside them where the schema has any.
+        network: Called with the images, and with the given attributes, Long[B, G], where the schema has any.
         images: Float[B, C, H, W].
         concepts: Long[B, A], of which only the given attributes are looked at; None where there are none.
         schema: The attributes.
@@ -289,12 +289,12 @@ def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schem
     Raises:
         ValueError: where the schema has given attributes and ``concepts`` leaves one out.
     """
-    told: tuple[Tensor, ...] = ()
+    given: tuple[Tensor, ...] = ()
     if schema.given:
         if concepts is None or bool((concepts[:, list(schema.given_positions)] < 0).any()):
-            raise ValueError(f"the classifier must be told {', '.join(schema.given)} with every image")
-        told = (concepts[:, list(schema.given_positions)].to(images.device),)
-    logits: list[Tensor] = network(images, *told)
+            raise ValueError(f"the classifier needs {', '.join(schema.given)} with every image")
+        given = (concepts[:, list(schema.given_positions)].to(images.device),)
+    logits: list[Tensor] = network(images, *given)
     return logits
 
 

@@ -25,7 +25,7 @@ from .sampling import evaluating, real_batches
 
 NUM_POINTS = 101
 MAX_CONCEPTS = 12
-"""Schemas with more concepts have no picture: nobody could tell them apart."""
+"""Schemas with more concepts have no picture: it would not be readable."""
 SMALLEST_RANGE = 3.0
 """The picture reaches at least as far from the origin as the prior does, in its standard deviations."""
 

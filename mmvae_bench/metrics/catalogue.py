@@ -27,8 +27,8 @@ class MetricInfo:
         unit: ``%`` for fractions, else the unit of the value.
         direction: 1 where higher is better, -1 where lower is, 0 where neither is.
         order: Its place in a report: metrics are sorted by it, then by name.
-        needs: The distributions that an objective must have to be scored, such as ``q(z|y)``. A posterior in
-            parentheses with others is one of them: ``q(z|x) or q(z|x,y)``.
+        needs: The distributions that an objective must have to be scored, such as ``q(z|y)``; ``q(z|x) or q(z|x,y)``
+            where either is enough.
         headline: Whether it is shown in the short table on the terminal.
         own_rows: Whether its attribute names a question, such as a named query: its rows are then shown with the scores
             over all attributes, and not in the table by attribute.

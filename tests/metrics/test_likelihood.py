@@ -110,7 +110,7 @@ def test_impossible_samples_count_as_nothing_and_not_as_nan() -> None:
     ("values", "message"),
     [
         (torch.zeros(3), r"\[sample, image\]"),
-        (torch.zeros(0, 3), "one sample or more"),
+        (torch.zeros(0, 3), "at least one sample"),
         (torch.zeros(2, 3, dtype=torch.long), "floating-point"),
         (torch.full((2, 3), math.nan), "not a number"),
     ],
@@ -127,7 +127,7 @@ def test_bad_shapes_and_dimensions_are_named() -> None:
         )
     with pytest.raises(ValueError, match=r"kl is \[image\]"):
         elbo_terms(log_px=torch.zeros(2, 3), log_py=torch.zeros(2, 3), kl=torch.zeros(2))
-    with pytest.raises(ValueError, match="num_dimensions must be 1 or more"):
+    with pytest.raises(ValueError, match="num_dimensions must be at least 1"):
         nats_per_dimension(torch.zeros(1), 0)
 
 

@@ -22,6 +22,8 @@ from ..queries import Queries, answerable, fixed_queries
 from ..sampling import predictions_of
 from ..scoring import Judge, make_score
 
+NO_IMAGINATION = "there is no q(z|y): the model cannot imagine a concept"
+"""Why a question is not asked that needs imagined images."""
 Point = dict[str, Any]
 """A number measured during training: ``metric``, ``attribute``, ``level`` and ``value``, as in a score."""
 

@@ -16,7 +16,7 @@ from ...objectives.base import Objective
 from ...runs.scores import Score
 from ..queries import Queries
 from ..scoring import Judge, make_score
-from .base import Context, Question
+from .base import NO_IMAGINATION, Context, Question
 
 PRESENT = 1
 """The value that is counted: ``yes`` of an attribute with the values ``no`` and ``yes``."""
@@ -29,7 +29,7 @@ class Frequencies(Question):
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
         """There is no q(z|y)."""
-        return None if model.can_imagine else "there is no q(z|y): the model cannot imagine a concept"
+        return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
         """One score per attribute, over all levels."""
@@ -51,7 +51,7 @@ class RealFrequencies(Question):
 
 
 def watched_scores(
-    judge: Judge, attributes: Sequence[str], asked: Sequence[tuple[Queries, Tensor]], *, num_samples: int
+    judge: Judge, attributes: Sequence[str], seen: Sequence[tuple[Queries, Tensor]], *, num_samples: int
 ) -> list[Score]:
     """``frequency_unspecified`` of each watched attribute: the fraction of images that show it, over all queries that
     leave it open, of all levels; the same under every protocol.
@@ -64,27 +64,27 @@ def watched_scores(
     Args:
         judge: With the schema and the training concepts.
         attributes: Their names.
-        asked: The fixed queries of a partition, by level, and Long[Q, S, A] of what the images show.
+        seen: The fixed queries of a partition, by level, and Long[Q, S, A] of what the images show.
         num_samples: S.
 
     Returns:
         One score per attribute; none where no query leaves it open.
     """
     scores = []
-    for name in attributes if asked else ():
+    for name in attributes if seen else ():
         k = judge.schema.names.index(name)
-        values = torch.cat([_frequency(queries.concepts[:, k], predictions[..., k]) for queries, predictions in asked])
+        values = torch.cat([_frequency(queries.concepts[:, k], predictions[..., k]) for queries, predictions in seen])
         if bool(values.isnan().all()):
             continue
-        groups = [queries.groups for queries, _ in asked if queries.groups is not None]
+        groups = [queries.groups for queries, _ in seen if queries.groups is not None]
         scores.append(
             make_score(
                 "frequency_unspecified",
                 values,
                 judge.intervals,
-                partition=asked[0][0].partition,
-                # All levels ask about the same full concepts, by number.
-                groups=torch.cat(groups) if len(groups) == len(asked) else None,
+                partition=seen[0][0].partition,
+                # The queries of all levels are made from the same full concepts, by number.
+                groups=torch.cat(groups) if len(groups) == len(seen) else None,
                 ceiling=float(judge.training.marginal()[k][PRESENT]),
                 attribute=name,
                 num_samples=num_samples,

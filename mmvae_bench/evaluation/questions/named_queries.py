@@ -19,7 +19,7 @@ from ...objectives.base import Objective
 from ...runs.scores import Score
 from ..queries import Queries, answerable, named_queries
 from ..scoring import Judge, accuracy_on_real_images, make_score
-from .base import Context, Question
+from .base import NO_IMAGINATION, Context, Question
 
 
 class NamedQueries(Question):
@@ -29,7 +29,7 @@ class NamedQueries(Question):
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
         """There is no q(z|y)."""
-        return None if model.can_imagine else "there is no q(z|y): the model cannot imagine a concept"
+        return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
         """Two scores per query."""

@@ -24,7 +24,7 @@ from ...specs.trial import EvaluationSpec
 from ..queries import Queries
 from ..sampling import real_batches
 from ..scoring import accuracy_on_real_images
-from .base import Context, Question
+from .base import NO_IMAGINATION, Context, Question
 
 WORDS = "_words"
 """Ends the name of a correctness that counts only the words of a text, and not what it leaves unsaid."""
@@ -93,7 +93,7 @@ class Texts(Question):
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
         """There is no q(z|y)."""
-        return None if model.can_imagine else "there is no q(z|y): the model cannot imagine a concept"
+        return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
         """Under each protocol that scores texts."""
@@ -128,7 +128,7 @@ def text_scores(
     schema, judge = context.data.schema, context.judge
     predictions = context.predictions(queries, num_samples=rule.num_samples, mean=rule.image == "mean")
     real = accuracy_on_real_images(judge.held_out, concepts)
-    chance = judge.training.unheard(rule.target)
+    chance = judge.training.unconditional(rule.target)
     base = torch.stack([table[concepts[:, k]] for k, table in enumerate(chance)], 1)
 
     def score(metric: str, text: Tensor, attribute: str | None = None) -> Score:

@@ -27,7 +27,7 @@ from ...runs.scores import Score
 from ...specs.trial import COMPOSITIONAL
 from ..queries import Queries
 from ..scoring import Judge, accuracy_on_real_images, make_score, mean_of
-from .base import Context, Point, Question
+from .base import NO_IMAGINATION, Context, Point, Question
 
 
 class ThreeCs(Question):
@@ -37,7 +37,7 @@ class ThreeCs(Question):
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
         """There is no q(z|y)."""
-        return None if model.can_imagine else "there is no q(z|y): the model cannot imagine a concept"
+        return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
         """At each level, under each protocol."""
@@ -120,7 +120,7 @@ def three_cs(judge: Judge, rule: ProtocolRule, queries: Queries, predictions: Te
     scores.append(score("coverage", covered, ceiling=perfect, floor=collapsed))
     divergence = joint_divergence(predictions, concepts, target, rule.base)
     perfect, collapsed = joint_divergence_reference(
-        concepts, target, num_samples, rule.base, drawn=training.unheard(rule.target), scored=scored
+        concepts, target, num_samples, rule.base, drawn=training.unconditional(rule.target), scored=scored
     )
     scores.append(score("joint_divergence", divergence, ceiling=perfect, floor=collapsed))
 

@@ -31,7 +31,7 @@ def correctness(
         concepts: the value each query specifies; -1 where an attribute is unspecified.
 
     Returns:
-        A fraction a query; nan where nothing is specified, or nothing that is specified is scored.
+        A fraction per query; nan where nothing is specified, or nothing that is specified is scored.
 
     Raises:
         ValueError: the shapes disagree, or the values are not indices.
@@ -59,7 +59,7 @@ def correctness_chance(
         scored: the attributes that are scored, where not all are.
 
     Returns:
-        A fraction a query; nan where nothing that is scored is specified.
+        A fraction per query; nan where nothing that is scored is specified.
 
     Raises:
         ValueError: a concept has another number of attributes than ``num_values``, or a value beyond them.
@@ -132,14 +132,14 @@ def agreement_by_chance(
 
     For text i the mean over the attributes k that it specifies of the fraction, among the images j other than i whose
     attribute k is scored, of [predicted_jk = y_ik]. Where most attributes are absent from most images this is high, as
-    on CelebA, and a correctness says something only beside it.
+    on CelebA, and a correctness means something only compared with it.
 
     Args:
         predictions: the classifier's value of each attribute in the image of each text; -1 where it is not scored.
         concepts: the value each text gives; -1 where an attribute is not mentioned.
 
     Returns:
-        A fraction a text; nan where nothing that is mentioned is scored in another image.
+        A fraction per text; nan where nothing that is mentioned is scored in another image.
 
     Raises:
         ValueError: the shapes disagree, or the values are not indices.
@@ -157,13 +157,13 @@ def agreement_by_chance(
     fractions = torch.zeros(concepts.shape, dtype=torch.float64, device=concepts.device)
     counted = torch.zeros_like(fractions, dtype=torch.bool)
     for k in range(concepts.shape[1] if len(concepts) else 0):
-        shown, told = predictions[:, k], concepts[:, k]
+        shown, said = predictions[:, k], concepts[:, k]
         scored = shown != NOT_SCORED
-        counts = torch.bincount(shown[scored], minlength=1 + int(told.max().clamp(min=0)))
+        counts = torch.bincount(shown[scored], minlength=1 + int(said.max().clamp(min=0)))
         others = scored.sum() - scored.long()
-        matching = counts[told.clamp(min=0)] - (scored & (shown == told)).long()
+        matching = counts[said.clamp(min=0)] - (scored & (shown == said)).long()
         fractions[:, k] = matching / others.clamp(min=1)
-        counted[:, k] = (told != UNSPECIFIED) & (others > 0)
+        counted[:, k] = (said != UNSPECIFIED) & (others > 0)
     return mean_where(fractions, counted)
 
 

@@ -100,7 +100,7 @@ def coverage(
         base: of the logarithm: 2 for bits, ``math.e`` for nats, in which a score is at least 1 - log 2 = 0.31.
 
     Returns:
-        A score a query. Samples at -1 are left out of the histogram and an attribute without a scored sample out of
+        A score per query. Samples at -1 are left out of the histogram and an attribute without a scored sample out of
         the mean; nan where that leaves nothing, as where everything is specified.
 
     Raises:
@@ -133,7 +133,7 @@ def joint_divergence(
         base: of the logarithm: 2 for bits, ``math.e`` for nats.
 
     Returns:
-        A divergence a query, in [0, log_base 2]. Samples at -1 and attributes without a scored sample are left out;
+        A divergence per query, in [0, log_base 2]. Samples at -1 and attributes without a scored sample are left out;
         nan where that leaves nothing.
 
     Raises:
