@@ -72,7 +72,7 @@ def evaluate(
         with evaluating(model), torch.no_grad():
             asked = [question for question in chosen if can_be_asked(question, context)]
             for partition in evaluation.partitions:
-                here = replace(context, partition=partition, _predictions={})
+                here = replace(context, partition=partition)
                 for question in asked:
                     if question.per_partition:
                         scores += question.ask(here)

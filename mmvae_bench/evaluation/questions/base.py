@@ -42,6 +42,7 @@ class Context:
         device: Where networks run.
         progress: Called with what is being done, how much of it is done, and how much there is.
         left_out: Filled by questions: for each metric that the model's mathematics does not give, why.
+        drawn: Predictions that were needed already, kept by :meth:`predictions`.
     """
 
     model: Objective
@@ -53,7 +54,7 @@ class Context:
     device: torch.device
     progress: Progress | None = None
     left_out: dict[str, str] = field(default_factory=dict)
-    _predictions: dict[tuple[Any, ...], Tensor] = field(default_factory=dict, repr=False)
+    drawn: dict[tuple[Any, ...], Tensor] = field(default_factory=dict, repr=False)
 
     @cached_property
     def queries(self) -> list[Queries]:
@@ -74,12 +75,12 @@ class Context:
         number = num_samples or self.evaluation.num_samples
         concepts = queries.concepts.numpy().tobytes()
         key = (queries.partition, queries.level, queries.name, concepts, number, mean)
-        if key not in self._predictions:
-            self._predictions[key] = predictions_of(
+        if key not in self.drawn:
+            self.drawn[key] = predictions_of(
                 self.model, self.classifier, self.data, queries,
                 num_samples=number, seed=self.evaluation.seed, mean=mean, progress=self.progress,
             )  # fmt: skip
-        return self._predictions[key]
+        return self.drawn[key]
 
     def protocols(self, question: str) -> list[ProtocolRule]:
         """The protocols of the evaluation that score this question."""
