@@ -97,7 +97,11 @@ class Catalogue(Generic[T]):
                 errors.append(error)
             if name in self._built_in and name in self._third_party():
                 owner = _owner(self._third_party()[name][0])
-                errors.append(ConfigError(f"{self.kind} {name!r} of {owner} is not used: a built-in one has that name"))
+                errors.append(
+                    ConfigError(
+                        f"{self.kind} {name!r} of {owner} is not used: there is a built-in {self.kind} of that name"
+                    )
+                )
         return found, errors
 
     def _load_built_in(self) -> None:
@@ -116,13 +120,13 @@ class Catalogue(Generic[T]):
         point, *others = self._third_party()[name]
         where = f"{self.kind} {name!r} of {' and of '.join(map(_owner, (point, *others)))} cannot be used"
         if others:
-            raise ConfigError(f"{where}: a name belongs to one; uninstall the other")
+            raise ConfigError(f"{where}: a name can only belong to one package; uninstall the other")
         try:
             part: T = point.load()
-        except Exception as error:  # whatever another package's import raises, its user needs the name of the part
+        except Exception as error:  # whatever the import of another package raises, its user needs the name of the part
             raise ConfigError(
                 f"{where}: importing {point.value}, which it registers in {self.group}, raised "
-                f"{type(error).__name__}: {error}; fix it, or uninstall it"
+                f"{type(error).__name__}: {error}; fix or uninstall it"
             ) from error
         if not self._is_part(part):
             raise ConfigError(
@@ -131,7 +135,7 @@ class Catalogue(Generic[T]):
         own = self._name_of(part)
         if own != name:
             raise ConfigError(
-                f"{where}: its entry point in {self.group} is called {name!r}, and the name of {point.value} is "
+                f"{where}: its entry point in {self.group} is called {name!r}, but the name of {point.value} is "
                 f"{own!r}: they must be the same"
             )
         return part
@@ -141,14 +145,14 @@ class Catalogue(Generic[T]):
             self._entry_points = {}
             for point in entry_points(group=self.group):
                 found = self._entry_points.setdefault(point.name, [])
-                # One package may be found twice, as by an editable installation beside a copy on the path.
+                # One package may be found twice: an editable installation, and a copy on the path.
                 if point.value not in (other.value for other in found):
                     found.append(point)
         return self._entry_points
 
 
 def _owner(point: EntryPoint) -> str:
-    """The package that registers an entry point, in words."""
+    """The package of an entry point, in words."""
     return f"package {point.dist.name} {point.dist.version}" if point.dist else "an installed package"
 
 

@@ -33,8 +33,8 @@ class Spec(BaseModel):
     )
 
     later_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came when there were trials already. At their defaults the canonical form leaves them out, so that
-    those trials keep their keys, and their results their evaluation."""
+    """Fields added when trials had already been stored. At their defaults the canonical form leaves them out, so that
+    those trials keep their keys, and their results stay valid."""
 
     @model_validator(mode="before")
     @classmethod
@@ -58,7 +58,7 @@ class Spec(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
     def every_field(self) -> dict[str, Any]:
-        """The canonical form with what it leaves out: see :attr:`later_fields`."""
+        """The canonical form including the fields that it leaves out: see :attr:`later_fields`."""
         return self.model_dump(mode="json", by_alias=True, context={"every_field": True})
 
     @classmethod

@@ -144,6 +144,8 @@ class ClassifierSpec(ComponentSpec):
 class QuestionSpec(ComponentSpec):
     """What a trained model is asked. The implementation is an ``mmvae_bench.evaluation.questions.base.Question``."""
 
+    interface: ClassVar[str] = "mmvae_bench.evaluation.questions.base:Question"
+
     metrics: ClassVar[tuple[str, ...]] = ()
     """The metrics that its scores may have, as the catalogue of metrics names them."""
 

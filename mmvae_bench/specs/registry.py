@@ -1,8 +1,8 @@
 """The open registry: names to spec classes, from this package and from entry points alike.
 
-The built-ins of a kind stand on one page of ``mmvae_bench.specs.built_in``, which is imported when the first name is
-asked for. A third party's part is an entry point whose value is the spec class, and imported only when that part is
-asked for: a broken package costs its own parts and nothing else. Implementations are imported when they are built.
+The built-ins of a kind are on one page of ``mmvae_bench.specs.built_in``, which is imported when the first name is
+looked up. A third-party part is an entry point whose value is the spec class; it is imported only when that part is
+looked up, so that a broken package affects nothing but its own parts. Implementations are imported when they are built.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Registry(Catalogue[type[S]]):
 
     Args:
         kind: What the parts are called in messages, such as ``objective``.
-        base: The class that every spec of this kind derives from.
+        base: The base class of every spec of this kind.
         page: The module that registers the built-ins: ``mmvae_bench.specs.built_in.objectives``, say.
-        group: The entry-point group for parts of other distributions.
+        group: The entry-point group for parts of other packages.
     """
 
     base: type[S]
@@ -38,7 +38,7 @@ class Registry(Catalogue[type[S]]):
         self._built_in_loaded = False
 
     def register(self, spec: type[S]) -> type[S]:
-        """Class decorator: makes a spec known under its ``name``."""
+        """Class decorator: registers a spec under its ``name``."""
         if not isinstance(self._name_of(spec), str):
             raise TypeError(f"{spec.__name__}.name needs a default: the name of the {self.kind}")
         self.add(spec)

@@ -49,7 +49,7 @@ def test_a_broken_package_costs_its_own_parts_alone(monkeypatch: pytest.MonkeyPa
     ]
     assert "No module named 'no_such_module'" in str(errors[0])
     assert "is not a Thing" in str(errors[1])
-    assert "is called 'third', and the name of" in str(errors[2])
+    assert "is called 'third', but the name of" in str(errors[2])
     assert found.find("broken") is None
     assert found.find("alpha") == Thing("alpha")
 
@@ -58,7 +58,7 @@ def test_a_built_in_part_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None
     found = things(monkeypatch, alpha=f"{__name__}:THEIRS")
     names, (error,) = found.usable()
     assert names == ["zeta", "alpha"]
-    assert "thing 'alpha' of an installed package is not used: a built-in one has that name" in str(error)
+    assert "thing 'alpha' of an installed package is not used: there is a built-in thing of that name" in str(error)
     assert found.get("alpha") == Thing("alpha")
 
 

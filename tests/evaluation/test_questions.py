@@ -294,5 +294,5 @@ def test_an_implementation_that_is_no_question_is_refused() -> None:
     class NoneSpec(InkSpec):
         implementation: ClassVar[str] = "types:SimpleNamespace"
 
-    with pytest.raises(TypeError):
+    with pytest.raises(ConfigError, match=r"ink: its implementation .* is not a subclass of mmvae_bench\..*\.Question"):
         build_question(NoneSpec())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...base.errors import ConfigError
 from ...specs.base import load_attribute
 from ...specs.components import QuestionSpec, questions
 from ...specs.trial import EvaluationSpec
@@ -17,8 +18,13 @@ def questions_of(evaluation: EvaluationSpec) -> list[Question]:
 
 
 def build_question(spec: QuestionSpec) -> Question:
-    """Imports the implementation of a question; raises TypeError where it is none."""
-    question = load_attribute(spec.implementation)(spec)
-    if not isinstance(question, Question):
-        raise TypeError(f"{spec.implementation} of question {spec.name!r} is not a Question")
-    return question
+    """Imports the implementation of a question.
+
+    Raises:
+        ConfigError: where it is not a Question.
+    """
+    found = load_attribute(spec.implementation)
+    if not (isinstance(found, type) and issubclass(found, Question)):
+        path = spec.interface.replace(":", ".")
+        raise ConfigError(f"{spec.name}: its implementation {spec.implementation} is not a subclass of {path}")
+    return found(spec)
