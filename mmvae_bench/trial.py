@@ -22,7 +22,9 @@ from .data.base import ConceptDataModule
 from .evaluation.during import ScoreCurve
 from .evaluation.evaluate import Evaluation, evaluate, judge_of
 from .evaluation.latent_plane import write_latent_plane
+from .evaluation.questions import questions_of
 from .evaluation.samples import write_samples
+from .metrics.protocols import PROTOCOL_RULES
 from .objectives.base import Objective
 from .runs.folder import read_trial
 from .runs.lock import TrialLock
@@ -38,7 +40,7 @@ from .runs.names import (
     TRAINING_LOG,
 )
 from .runs.status import Status, StatusWriter, begin, latest, write_status
-from .specs.trial import SPEC_VERSION, EvaluationSpec, TrialSpec
+from .specs.trial import SPEC_VERSION, TrialSpec
 from .training.checkpoint import Checkpoint, CheckpointError
 from .training.convergence import convergence
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
@@ -170,20 +172,21 @@ def load(directory: str | Path, *, device: str = "cpu") -> Objective:
 
 
 def evaluate_trial(directory: str | Path, *, protocol: str | None = None, device: str | None = None) -> TrialResult:
-    """Asks a trained model again, and replaces ``result.json``; training is left as it is.
+    """Evaluates a trained model again; its weights are left as they are.
 
     Args:
         directory: A trial folder.
-        protocol: Asked in addition to the protocols of the folder's evaluation; None: only those.
+        protocol: Evaluate under this protocol alone and change nothing in the folder; None: evaluate everything that
+            ``evaluation.json`` asks for, and replace ``result.json``.
         device: ``cpu`` or ``cuda``; None: a GPU where there is one.
+
+    Returns:
+        The result; with a protocol its scores are those of the protocol.
     """
     directory, device = Path(directory), device or default_device()
     spec = read_trial(directory)
-    if protocol is not None and protocol not in spec.evaluation.protocols:
-        plain = spec.evaluation.canonical()
-        spec = spec.model_copy(
-            update={"evaluation": EvaluationSpec.parse(plain | {"protocols": [*plain["protocols"], protocol]})}
-        )
+    if protocol is not None:
+        return _evaluate_protocol(spec, directory, protocol, device)
     with TrialLock(directory):
         objective, fitted = _trained(spec, directory)
         write_json(directory / EVALUATION_FILE, spec.evaluation.canonical())
@@ -230,6 +233,18 @@ def _finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
             f"{spec.key!r}: restore the spec, or choose another folder"
         )
     return result if result.get("evaluation") == spec.evaluation.canonical() else None
+
+
+def _evaluate_protocol(spec: TrialSpec, directory: Path, protocol: str, device: str) -> TrialResult:
+    spec = spec.model_copy(update={"evaluation": spec.evaluation.of_protocol(protocol)})
+    objective, fitted = _trained(spec, directory)
+    torch.set_num_threads(spec.training.num_threads)
+    data, start = _ready_data(spec, device), time.monotonic()
+    asked = [question for question in questions_of(spec.evaluation) if question.name == PROTOCOL_RULES[protocol].asks]
+    evaluation = evaluate(objective.to(device).eval(), data, spec.evaluation, questions=asked, device=device)
+    return TrialResult(
+        directory, _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
+    )
 
 
 def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:

@@ -100,18 +100,43 @@ def test_train_gives_way_to_a_process_that_holds_the_lock(
     assert str(done.directory) in capsys.readouterr().err
 
 
-def scores_of(result: TrialResult) -> list[object]:
-    return [score for score in result.scores if score["protocol"] != "official"]
-
-
-def test_another_evaluation_asks_the_same_weights(done: TrialResult) -> None:
+def test_evaluating_again_leaves_the_weights_and_gives_the_same_scores(done: TrialResult) -> None:
     weights = (done.directory / "last.ckpt").read_bytes()
-    again = evaluate_trial(done.directory, protocol="official")
+    result = done.directory / "result.json"
+    before = result.stat().st_mtime_ns
+    again = evaluate_trial(done.directory)
     assert (done.directory / "last.ckpt").read_bytes() == weights
-    assert scores_of(again) == scores_of(done)
-    assert {score["protocol"] for score in again.scores} == {"paper", "official", None}
+    assert again.scores == done.scores
     assert again.result["provenance"] == done.result["provenance"]
+    assert result.stat().st_mtime_ns > before
+    assert json.loads(result.read_text()) == again.result
+
+
+def test_another_evaluation_is_answered_by_the_same_weights(done: TrialResult) -> None:
+    evaluation = done.directory / "evaluation.json"
+    whole = evaluation.read_text()
+    weights = (done.directory / "last.ckpt").read_bytes()
+    try:
+        evaluation.write_text(whole.replace('"paper"', '"paper", "official"'))
+        both = evaluate_trial(done.directory)
+        assert (done.directory / "last.ckpt").read_bytes() == weights
+        assert [score for score in both.scores if score["protocol"] != "official"] == done.scores
+        assert {score["protocol"] for score in both.scores} == {"paper", "official", None}
+        alone = evaluate_trial(done.directory, protocol="official")
+        assert alone.scores == [score for score in both.scores if score["protocol"] == "official"]
+    finally:
+        evaluation.write_text(whole)
     assert mb.run_trial(TrialSpec.parse(SPEC), out=done.directory.parents[1]).scores == done.scores
+
+
+@pytest.mark.parametrize("protocol", ["paper", "official", "cremer"])
+def test_one_protocol_alone_leaves_the_folder_as_it_is(protocol: str, done: TrialResult) -> None:
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in done.directory.iterdir()}
+    alone = evaluate_trial(done.directory, protocol=protocol)
+    assert {score["protocol"] for score in alone.scores} == {protocol}
+    if protocol == "paper":
+        assert alone.scores == [score for score in done.scores if score["protocol"] == "paper"]
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in done.directory.iterdir()} == before
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"evaluation": {}, "sco', None], ids=["empty", "list", "cut", "half"])

@@ -1,4 +1,4 @@
-"""``mmvae-bench list``: everything that the registries know, with its parameters and what they mean."""
+"""``mmvae-bench list``: everything that the registries and catalogues know, with its settings and what they mean."""
 
 from __future__ import annotations
 
@@ -9,34 +9,40 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
+from ..base.catalogue import Catalogue
 from ..base.errors import ConfigError, unknown
+from ..metrics.catalogue import METRICS, MetricInfo
 from ..metrics.protocols import PROTOCOL_RULES, ProtocolRule
 from ..specs.base import ComponentSpec
 from ..specs.components import (
     BackboneSpec,
     DatasetSpec,
     ObjectiveSpec,
+    QuestionSpec,
     backbones,
     classifiers,
     datasets,
     objectives,
+    questions,
 )
-from ..specs.registry import Registry
 
-REGISTRIES: Mapping[str, Registry[Any]] = {
+CATALOGUES: Mapping[str, Catalogue[Any]] = {
     "objectives": objectives,
     "datasets": datasets,
     "backbones": backbones,
     "classifiers": classifiers,
+    "protocols": PROTOCOL_RULES,
+    "metrics": METRICS,
+    "questions": questions,
 }
-KINDS = (*REGISTRIES, "protocols")
+KINDS = tuple(CATALOGUES)
 
 
 def list_parts(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """List what a grid file can name, with defaults."""
+    """List what a grid file can name, with defaults, and what is measured."""
     entries = describe_kind(kind)
     for error in unusable(kind):
         typer.echo(f"warning: {error}", err=True)
@@ -44,21 +50,26 @@ def list_parts(
 
 
 def describe_kind(kind: str) -> list[dict[str, Any]]:
-    """Plain JSON about every part of a kind, sorted by name; protocols in the order of the table they make.
+    """Plain JSON about every part of a kind: sorted by name; protocols and metrics in the order of a report.
 
     Raises:
-        ConfigError: for a kind that there is not.
+        ConfigError: for an unknown kind.
     """
-    if kind == "protocols":
-        return [_protocol(rule) for rule in PROTOCOL_RULES.values()]
-    if kind not in REGISTRIES:
+    if kind not in CATALOGUES:
         raise ConfigError([unknown("kind of part", kind, KINDS)])
-    return [_component(REGISTRIES[kind].get(name)) for name in REGISTRIES[kind].usable()[0]]
+    catalogue = CATALOGUES[kind]
+    return [_described(catalogue.get(name)) for name in catalogue.usable()[0]]
 
 
 def unusable(kind: str) -> list[ConfigError]:
     """Why parts that other packages register cannot be listed."""
-    return REGISTRIES[kind].usable()[1] if kind in REGISTRIES else []
+    return CATALOGUES[kind].usable()[1]
+
+
+def _described(part: type[ComponentSpec] | ProtocolRule | MetricInfo) -> dict[str, Any]:
+    if isinstance(part, ProtocolRule):
+        return _protocol(part)
+    return _metric(part) if isinstance(part, MetricInfo) else _component(part)
 
 
 def _component(spec: type[ComponentSpec]) -> dict[str, Any]:
@@ -69,18 +80,20 @@ def _component(spec: type[ComponentSpec]) -> dict[str, Any]:
         entry["stages"] = list(spec.stage_names)
         entry["partial_concepts"] = spec.partial_concepts
         entry["likelihoods"] = sorted(spec.likelihoods)
-        entry["can"] = list(_answers(spec))
+        entry["can"] = list(_abilities(spec))
         entry["views"] = list(spec.views())
     if issubclass(spec, BackboneSpec):
         entry["views"] = list(spec.views)
+    if issubclass(spec, QuestionSpec):
+        entry["metrics"] = list(spec.metrics)
     if issubclass(spec, DatasetSpec) and not any(field.is_required() for field in fields.values()):
         entry["attributes"] = spec.parse({}).concept_schema().to_dict()
     entry["parameters"] = [_parameter(key, field) for key, field in fields.items() if key != "name"]
     return entry
 
 
-def _answers(spec: type[ObjectiveSpec]) -> Iterator[str]:
-    """What a model can be asked, in the words of ``Objective``."""
+def _abilities(spec: type[ObjectiveSpec]) -> Iterator[str]:
+    """What a model can do, in the words of ``Objective``."""
     if "concept" in spec.posteriors:
         yield "imagine concepts" if spec.partial_concepts else "imagine fully specified concepts"
     if "image" in spec.posteriors and "concept" in spec.likelihoods:
@@ -101,22 +114,39 @@ def _parameter(key: str, field: FieldInfo) -> dict[str, Any]:
 
 def _protocol(rule: ProtocolRule) -> dict[str, Any]:
     meanings = {
-        "num_samples": "Samples of a query that are scored, the first ones; null: all that were drawn.",
-        "target": "The distribution that the values of an unspecified attribute are held against.",
+        "num_samples": "Samples per query that are scored, the first ones; null: all that were drawn.",
+        "target": "The distribution with which the values of an unspecified attribute are compared.",
         "base": "Base of the logarithm of the divergences.",
     }
     parameters = [{"name": key, "default": getattr(rule, key), "meaning": text} for key, text in meanings.items()]
     return {"name": rule.name, "summary": rule.summary, "reference": rule.reference, "parameters": parameters}
 
 
+def _metric(metric: MetricInfo) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "summary": metric.summary or metric.label,
+        "reference": metric.reference,
+        "label": metric.label,
+        "unit": metric.unit,
+        "better": {1: "higher", -1: "lower", 0: "neither"}[metric.direction],
+        "needs": list(metric.needs),
+        "explanation": metric.explanation,
+        "parameters": [],
+    }
+
+
 def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
-    """Plain text for people: the name, what it is, then a line a parameter."""
+    """Plain text for people: the name, what it is, then one line per setting."""
     yield entry["name"]
     yield f"    {entry['summary']}"
     yield f"    {entry['reference']}"
-    for key in ("posteriors", "likelihoods", "stages", "can", "views"):
+    for key in ("posteriors", "likelihoods", "stages", "can", "views", "metrics", "needs"):
         if key in entry:
             yield f"    {key}: {', '.join(entry[key])}"
+    for key in ("unit", "better"):
+        if key in entry:
+            yield f"    {key}: {entry[key]}"
     for name, values in entry.get("attributes", {}).items():
         yield f"    attribute {name}: {', '.join(values)}"
     for parameter in entry["parameters"]:

@@ -1,6 +1,7 @@
-"""The observation classifier: the fixed judge that reads attributes off images, real or imagined.
+"""The observation classifier: the fixed judge that reads attributes off images, real or imagined; and its networks.
 
-Shapes: B batch, C channel, H height, W width, A attribute, V value.
+Shapes: B batch, C channel, H height, W width, F feature, P place, A attribute, G given attribute, V value,
+R combination of given values.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from ..base.heartbeat import beat
 from ..concepts import Schema
 from ..metrics.functional import NOT_SCORED
-from ..specs.built_in.classifiers import ConvPublishedSpec, ConvThinSpec
+from ..specs.built_in.classifiers import ConvPublishedSpec, ConvRgbSpec, ConvThinSpec
 
 IMAGES_AT_ONCE = 250
 """Images that :meth:`ObservationClassifier.predict` shows the network at once: their maps fit a CPU's cache, and a
@@ -24,7 +25,7 @@ thousand at once took a third longer."""
 
 
 class PublishedNetwork(nn.Module):
-    """Two 5x5 convolutions, each with ReLU and 2x2 max-pooling, then a hidden layer and a linear head an attribute.
+    """Two 5x5 convolutions, each with ReLU and 2x2 max-pooling, then a hidden layer and a linear head per attribute.
 
     The observation classifier of the released code of Vedantam et al. (2018). The hidden layers of all attributes are
     one matrix product here.
@@ -61,8 +62,8 @@ class PublishedNetwork(nn.Module):
 class ThinNetwork(nn.Module):
     """Four 3x3 convolutions with batch norm and ReLU, pooled over the canvas, a hidden layer, a linear head for each.
 
-    Attributes that do not depend on the place are learned in all places at once from the maximum and the mean of each
-    map; the means over the four quarters keep the place.
+    Attributes that do not depend on the place are learned from all places together, through the maximum and the mean of
+    each map; the means over the four quarters keep the place.
 
     Args:
         spec: Widths.
@@ -89,6 +90,101 @@ class ThinNetwork(nn.Module):
         quarters = F.adaptive_avg_pool2d(maps, 2).flatten(1)
         features = self.trunk(torch.cat([maps.amax((2, 3)), maps.mean((2, 3)), quarters], dim=1))
         return [head(features) for head in self.heads]
+
+
+class RgbNetwork(nn.Module):
+    """Convolutions to an eighth of the canvas, then for each attribute a weighted mean over places and a small network.
+
+    The weights of the places are a softmax over scores that are linear in the features and in the coordinates of a
+    place, so an attribute can look at, say, the leftmost place with an object: the extreme one wins the softmax. Given
+    attributes choose between scores: what "the first object" is depends on the relation. Apart from what it finds at
+    the places, an attribute uses the means and the maxima of all maps.
+
+    Args:
+        spec: Widths.
+        schema: The attributes; there are logits for those that are not given.
+        image_shape: (C, H, W); H and W are at least 16.
+    """
+
+    def __init__(self, spec: ConvRgbSpec, *, schema: Schema, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shift = spec.shift
+        layers: list[nn.Module] = []
+        channels, width = image_shape[0], spec.width
+        for features, kernel, stride in (
+            (width, 5, 2), (2 * width, 3, 2), (2 * width, 3, 1), (4 * width, 3, 2), (4 * width, 3, 1), (4 * width, 3, 1)
+        ):  # fmt: skip
+            layers += [
+                nn.Conv2d(channels, features, kernel, stride, padding=kernel // 2, bias=False),
+                nn.BatchNorm2d(features),
+                nn.ReLU(),
+            ]
+            channels = features
+        self.features = nn.Sequential(*layers)
+        self.sizes = [schema.sizes[k] for k in schema.scored_positions]
+        self.given_sizes = [schema.sizes[k] for k in schema.given_positions]
+        # A score of every place for each attribute and each combination of given values; the last two are coordinates.
+        self.scores = nn.Conv1d(channels + 2, len(self.sizes) * math.prod(self.given_sizes), 1)
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(3 * channels, spec.hidden), nn.ReLU(), nn.Linear(spec.hidden, size))
+            for size in self.sizes
+        )
+
+    def forward(self, image: Tensor, given: Tensor | None = None) -> list[Tensor]:
+        """The logits of each scored attribute, Float[B, V].
+
+        Args:
+            image: Float[B, C, H, W] in [0, 1].
+            given: Long[B, G], the values of the given attributes; needed where the schema has any.
+        """
+        if self.training and self.shift:
+            image = shifted(image, fraction=self.shift)
+        maps = self.features(image - 0.5)
+        features = maps.flatten(2)
+        scores = self.scores(torch.cat([features, coordinates(maps)], dim=1)).unflatten(1, (len(self.sizes), -1))
+        if self.given_sizes:
+            assert given is not None
+            scores = scores[torch.arange(len(image), device=image.device), :, self._combination(given)]
+        else:
+            scores = scores[:, :, 0]
+        seen = torch.einsum("bap,bfp->abf", scores.softmax(-1), features)
+        overall = torch.cat([features.mean(2), features.amax(2)], dim=1)
+        return [head(torch.cat([part, overall], dim=1)) for head, part in zip(self.heads, seen, strict=True)]
+
+    def _combination(self, given: Tensor) -> Tensor:
+        """The number of the combination of given values: Long[B, G] to Long[B] below R."""
+        number = torch.zeros(len(given), dtype=torch.long, device=given.device)
+        for values, size in zip(given.unbind(1), self.given_sizes, strict=True):
+            number = number * size + values
+        return number
+
+
+def shifted(image: Tensor, *, fraction: float) -> Tensor:
+    """Each image moved by whole pixels, uniform up to ``fraction`` of its sides each way; its edges are repeated.
+
+    Args:
+        image: Float[B, C, H, W].
+        fraction: Of the height and of the width.
+
+    Returns:
+        Float[B, C, H, W].
+    """
+    places = []
+    for size in image.shape[2:]:
+        most = int(fraction * size)
+        moves = torch.randint(-most, most + 1, (len(image), 1), device=image.device)
+        places.append((torch.arange(size, device=image.device) + moves).clamp(0, size - 1))
+    rows, columns = places
+    example = torch.arange(len(image), device=image.device)[:, None, None]
+    return image[example, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def coordinates(maps: Tensor) -> Tensor:
+    """x and y of every place, from -1 to 1: Float[B, F, H, W] to Float[B, 2, P]."""
+    height, width = maps.shape[2:]
+    rows, columns = (torch.linspace(-1, 1, size, device=maps.device, dtype=maps.dtype) for size in (height, width))
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return torch.stack([x, y]).flatten(1).expand(len(maps), -1, -1)
 
 
 @dataclass(frozen=True)
@@ -134,8 +230,8 @@ class ObservationClassifier:
 
         Args:
             images: Float[B, C, H, W], on the network's device.
-            given: Long[B, A], the concepts that the images are of, of which the network is told the given attributes;
-                needed where the schema has any.
+            given: Long[B, A], the concepts of the images, whose given attributes the network gets; needed where the
+                schema has any.
 
         Returns:
             Long[B, A].
@@ -171,7 +267,7 @@ class ObservationClassifier:
         return digest.hexdigest()[:12]
 
     def to_json(self) -> dict[str, object]:
-        """What a result says about its judge."""
+        """The judge as it is stored in a result."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
@@ -185,7 +281,7 @@ def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schem
     """The logits of each scored attribute, Float[B, V], in the order of the schema.
 
     Args:
-        network: Called with the images; with the given attributes, Long[B, G], beside them where the schema has any.
+        network: Called with the images, and with the given attributes, Long[B, G], where the schema has any.
         images: Float[B, C, H, W].
         concepts: Long[B, A], of which only the given attributes are looked at; None where there are none.
         schema: The attributes.
@@ -193,12 +289,12 @@ def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schem
     Raises:
         ValueError: where the schema has given attributes and ``concepts`` leaves one out.
     """
-    told: tuple[Tensor, ...] = ()
+    given: tuple[Tensor, ...] = ()
     if schema.given:
         if concepts is None or bool((concepts[:, list(schema.given_positions)] < 0).any()):
-            raise ValueError(f"the classifier must be told {', '.join(schema.given)} with every image")
-        told = (concepts[:, list(schema.given_positions)].to(images.device),)
-    logits: list[Tensor] = network(images, *told)
+            raise ValueError(f"the classifier needs {', '.join(schema.given)} with every image")
+        given = (concepts[:, list(schema.given_positions)].to(images.device),)
+    logits: list[Tensor] = network(images, *given)
     return logits
 
 

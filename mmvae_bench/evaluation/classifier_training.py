@@ -1,8 +1,8 @@
-"""Fits the observation classifier once for each dataset and classifier spec, and keeps it in the cache.
+"""Trains the observation classifier once per dataset and classifier spec, and keeps it in the cache.
 
-It is trained on the training part of the ``iid`` split under the published seed, whatever the split of the trial: one
-judge for all of them. In one thread and from derived seeds, so that one machine always makes the same one; another kind
-of processor or a GPU may end with other bits, so a hash of the weights stands in every result.
+It is trained on the training part of the ``iid`` split under the published seed, whatever the trial's split: all trials
+share one judge. Training uses one thread and derived seeds, so that one machine always gives the same classifier;
+another kind of processor or a GPU may give other bits, so every result holds a hash of the weights.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from ..specs.components import ClassifierSpec
 from .classifier import IMAGES_AT_ONCE, HeldOut, ObservationClassifier, logits_of, read_concepts
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+"""Called with what is being done, how much of it is done, and how much there is."""
 
 CLASSIFIER_VERSION = 1
-"""Raised when the training below changes: it is part of the fingerprint."""
+"""Increased when the training below changes: it is part of the fingerprint."""
 
 SPLIT = "iid"
 MAX_HELD_OUT = 20_000
@@ -55,7 +55,7 @@ def observation_classifier(
 ) -> ObservationClassifier:
     """The classifier of a dataset from ``classifiers/<fingerprint>`` in the cache, trained first where it is not there.
 
-    A damaged one is trained again; processes that want the same one wait for the first.
+    A damaged one is trained again; processes that need the same one wait for the first.
 
     Args:
         spec: What to train and how.
@@ -64,7 +64,7 @@ def observation_classifier(
         progress: Called with ``"classifier"``, the steps done and in all.
 
     Raises:
-        TypeError: where the spec says nothing of training.
+        TypeError: where the spec has no training settings.
     """
     if not isinstance(spec, TrainedClassifierSpec):
         raise TypeError(f"{type(spec).__name__} is not a TrainedClassifierSpec: it does not say how it is trained")
@@ -82,7 +82,7 @@ def observation_classifier(
     try:
         return _load(folder, spec, data, device=device)
     except (RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError):
-        # Whole by its checksum, yet not what this version writes: make it anew.
+        # Its checksum is right, but this version writes something else: train again.
         (folder / META).unlink(missing_ok=True)
         build_once(folder, build)
         return _load(folder, spec, data, device=device)

@@ -1,32 +1,25 @@
-"""The whole evaluation of a trained objective: the same questions for all, and the scores of the answers."""
+"""The whole evaluation of a trained objective: the same questions for all, and their scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
 from torch.distributions import Distribution
 
 from ..data.base import ConceptDataModule
-from ..metrics.protocols import PROTOCOL_RULES
 from ..objectives.base import Objective
 from ..runs.scores import Score
 from ..specs.components import classifiers
 from ..specs.trial import EvaluationSpec
 from .classifier import ObservationClassifier
 from .classifier_training import Progress, observation_classifier
-from .likelihood import likelihood_scores
-from .named import named_query_scores
-from .queries import Queries, fixed_queries, named_queries
-from .real_images import classifier_scores, description_scores, elbo_score
+from .questions import Context, Question, questions_of
 from .references import TrainingConcepts
-from .sampling import predictions_of
+from .sampling import evaluating
 from .scoring import Intervals, Judge, num_unmatched
-from .texts import prior_scores, text_scores
-from .watched import real_frequency_scores, watched_scores
 
 
 @dataclass(frozen=True)
@@ -36,10 +29,9 @@ class Evaluation:
     Attributes:
         scores: Every number with its interval and references.
         classifier: The judge.
-        unmatched: Queries that no held-out real image satisfies, by ``partition/level``: left out of the ceiling of
-            correctness, not of correctness itself.
-        left_out: Likelihoods and comparisons that were asked and that the objective's mathematics does not give, with
-            the reason.
+        unmatched: The number of queries that no held-out real image satisfies, by ``partition/level``: they are left
+            out of the ceiling of correctness, not of correctness itself.
+        left_out: For each wanted metric or question that the objective's mathematics does not give, the reason.
     """
 
     scores: list[Score]
@@ -53,79 +45,58 @@ def evaluate(
     data: ConceptDataModule,
     evaluation: EvaluationSpec,
     *,
+    questions: Sequence[Question] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Asks a trained model everything that its mathematics can answer.
-
-    Images are drawn once for each query and shared by the protocols. A model without q(z|y) has no 3 C's, one without
-    q(z|x) no description accuracy, and one that takes full concepts only is asked at the highest level only.
-    Likelihoods and images from the prior are asked where the evaluation wants any, each where the model has it.
-    The queries and the attributes that a dataset names (``named_queries``, ``watched_attributes``) have scores of their
-    own.
+    """Asks a trained model every question that its mathematics can answer, partition by partition.
 
     Args:
         model: Moved to ``device`` and left there; its mode is as it was.
         data: After ``setup()``; the trial's own, whose training partition gives the references.
-        evaluation: What to ask.
+        evaluation: The settings.
+        questions: What to ask; None: everything that ``evaluation`` wants.
         device: Where networks run.
         progress: Called with ``"classifier"``, ``"imagine"``, ``"likelihood"`` or ``"prior"``, how much of it is
             done and in all.
     """
     device = torch.device(device)
     model.to(device)
-    intervals = Intervals(evaluation.num_resamples, evaluation.seed)
-
-    def ask(queries: Queries) -> Tensor:
-        return predictions_of(
-            model, classifier, data, queries,
-            num_samples=evaluation.num_samples, seed=evaluation.seed, progress=progress,
-        )  # fmt: skip
-
     with validated_distributions():
         classifier = judge_of(data, evaluation, device=device, progress=progress)
-        training = TrainingConcepts(data.concepts("train"), sizes=data.schema.sizes)
-        judge = Judge(data.schema, data.spec.split, training, classifier.held_out, intervals)
-        watched = data.spec.watched_attributes
+        judge = references_of(data, evaluation, classifier)
+        context = Context(model, data, classifier, judge, evaluation, "test", device, progress)
+        chosen = questions_of(evaluation) if questions is None else questions
         scores: list[Score] = []
         unmatched: dict[str, int] = {}
-        left_out: dict[str, str] = {}
-        rules = [PROTOCOL_RULES[protocol] for protocol in evaluation.protocols]
-        for partition in evaluation.partitions:
-            asked = []
-            for queries in answerable(model, fixed_queries(data, evaluation, partition)):
-                predictions = ask(queries)
-                asked.append((queries, predictions))
-                for rule in rules:
-                    if rule.asks == "queries":
-                        scores += judge.scores(rule, queries, predictions)
-                unmatched[f"{partition}/{queries.level}"] = num_unmatched(classifier.held_out, queries.concepts)
-            scores += watched_scores(judge, watched, asked, num_samples=evaluation.num_samples)
-            for queries in answerable(model, named_queries(data, evaluation, partition)):
-                scores += named_query_scores(judge, queries, ask(queries))
-            if model.can_imagine and any(rule.asks == "texts" for rule in rules):
-                scores += text_scores(
-                    model, classifier, data, judge, partition, seed=evaluation.seed, progress=progress
-                )
-            if model.can_describe:
-                scores += description_scores(model, data, partition, intervals, device=device)
-            scores.append(elbo_score(model, data, partition, intervals, device=device))
-            if evaluation.likelihood_images:
-                bounded = likelihood_scores(
-                    model, data, evaluation, partition, intervals, device=device, progress=progress
-                )
-                scores += bounded.scores
-                left_out |= bounded.left_out
-            if evaluation.prior_images:
-                found, reasons = prior_scores(
-                    model, classifier, data, judge, partition, num_images=evaluation.prior_images,
-                    seed=evaluation.seed, device=device, progress=progress,
-                )  # fmt: skip
-                scores += found
-                left_out |= reasons
-        scores += classifier_scores(classifier, data, intervals)
-        scores += real_frequency_scores(judge, watched)
-    return Evaluation(scores, classifier, unmatched, left_out)
+        with evaluating(model), torch.no_grad():
+            asked = [question for question in chosen if can_be_asked(question, context)]
+            for partition in evaluation.partitions:
+                here = replace(context, partition=partition)
+                for question in asked:
+                    if question.per_partition:
+                        scores += question.ask(here)
+                for queries in here.queries:
+                    unmatched[f"{partition}/{queries.level}"] = num_unmatched(classifier.held_out, queries.concepts)
+            for question in asked:
+                if not question.per_partition:
+                    scores += question.ask(context)
+    return Evaluation(scores, classifier, unmatched, context.left_out)
+
+
+def references_of(data: ConceptDataModule, evaluation: EvaluationSpec, classifier: ObservationClassifier) -> Judge:
+    """What the predictions of a trial's model are scored against."""
+    training = TrainingConcepts(data.concepts("train"), sizes=data.schema.sizes)
+    intervals = Intervals(evaluation.num_resamples, evaluation.seed)
+    return Judge(data.schema, data.spec.split, training, classifier.held_out, intervals)
+
+
+def can_be_asked(question: Question, context: Context) -> bool:
+    """Whether the model can be asked; where it cannot, ``context.left_out`` says why, if that is worth recording."""
+    reason = question.reason_not(context.model, context.data)
+    if reason is not None and question.records_reason:
+        context.left_out[question.name] = reason
+    return reason is None
 
 
 def judge_of(
@@ -142,7 +113,7 @@ def judge_of(
 
 @contextmanager
 def validated_distributions() -> Iterator[None]:
-    """torch Distributions check their arguments inside the block, which a training step cannot afford."""
+    """torch Distributions check their arguments inside the block, which would be too slow in a training step."""
     # There is no public way to read the setting.
     before = Distribution._validate_args
     Distribution.set_default_validate_args(True)
@@ -150,10 +121,3 @@ def validated_distributions() -> Iterator[None]:
         yield
     finally:
         Distribution.set_default_validate_args(before)
-
-
-def answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
-    """Those of the queries that the model's mathematics can answer."""
-    if not model.can_imagine:
-        return []
-    return [each for each in queries if model.takes_partial_concepts or each.level == len(model.schema)]

@@ -20,12 +20,12 @@ from ..data.base import ConceptDataModule
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal
 from ..objectives.base import Objective
-from .real_images import real_batches
 from .samples import label_of
+from .sampling import evaluating, real_batches
 
 NUM_POINTS = 101
 MAX_CONCEPTS = 12
-"""Schemas with more concepts have no picture: nobody could tell them apart."""
+"""Schemas with more concepts have no picture: it would not be readable."""
 SMALLEST_RANGE = 3.0
 """The picture reaches at least as far from the origin as the prior does, in its standard deviations."""
 
@@ -87,9 +87,7 @@ def latent_plane(
     as_texts = data.captions is not None
     if model.latent_size != 2 or not few or as_texts or "concept" not in model.spec.likelihoods:
         return None
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         batches = list(real_batches(data, "train", seed=seed, device=torch.device(device)))
         truth = torch.cat([batch.concept for batch in batches])
         posteriors = _normal_posteriors(model, batches)
@@ -116,8 +114,6 @@ def latent_plane(
             found["aggregate"].append(aggregate_log_density(images, grid))
             if model.can_imagine:
                 found["fitted"].append(model.posterior(concept=repeated).log_prob(grid))
-    finally:
-        model.train(training)
     axis = np.linspace(-reach, reach, NUM_POINTS)
     plane = {
         name: on_grid(torch.stack(parts), reach).reshape(len(shown), NUM_POINTS, NUM_POINTS).cpu().numpy()

@@ -5,8 +5,6 @@ Shapes: B batch, S sample, D latent dimension, A attribute.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -15,38 +13,29 @@ from torch.distributions import Distribution, kl_divergence
 
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
-from ..data.base import ConceptDataModule
 from ..data.batch import Batch
 from ..distributions.latents import FactorisedCategorical, diagonal_normal
 from ..distributions.texts import AutoregressiveText
-from ..metrics.functional import elbo_terms, importance_log_weights, log_likelihood_bound, nats_per_dimension
+from ..metrics.functional import elbo_terms, importance_log_weights, log_likelihood_bound
 from ..objectives.base import CapabilityError, Objective
 from ..objectives.questions import POSTERIOR_NAMES
-from ..runs.scores import Score
 from ..specs.components import Posterior
-from ..specs.trial import EvaluationSpec
-from .classifier_training import Progress
-from .real_images import real_batches
-from .sampling import PIXELS_AT_ONCE
-from .scoring import Intervals, make_score
 
 PROTOCOL = "likelihood"
 FLOW_PRIOR = "_flow_prior"
-"""Ends the name of a metric with the flow q(z) in the place of p(z)."""
-PER_DIM = "_per_dim"
-"""Ends the name of a metric in nats a dimension: a pixel's channel, an attribute or a word."""
+"""Ends the name of a metric with the flow q(z) in place of p(z)."""
 ENTROPY = "description_entropy"
 
 
 @dataclass(frozen=True)
 class Bound:
-    """One number an image.
+    """One number per image.
 
     Attributes:
         values: Float64[B], nats; of :data:`ENTROPY` Float64[B, A], or of words.
         proposal: What z was drawn from.
-        num_samples: z an image.
-        num_dimensions: Of the modality that is observed; None where there is no such number.
+        num_samples: Samples of z per image.
+        num_dimensions: Those of the observed modality; None where there is no such number.
     """
 
     values: Tensor
@@ -69,15 +58,15 @@ class Bounds:
     """The bounds of one batch. What an objective has no networks for raises CapabilityError, which says why.
 
     - ``log_px_given_y``: log p(x|z) + log q(z|y) - log q(z|x), one z ~ q(z|x) (Cremer and Kushman 2018, Eq. 6).
-    - ``log_px``: importance weights p(x|z) p(z) / q(z|x), or q(z) in the place of p(z); k samples.
-    - ``log_py``: importance weights p(y|z) p(z) / q(z|y), or q(z) in the place of p(z); k samples.
+    - ``log_px``: importance weights p(x|z) p(z) / q(z|x), or q(z) in place of p(z); k samples.
+    - ``log_py``: importance weights p(y|z) p(z) / q(z|y), or q(z) in place of p(z); k samples.
     - ``elbo`` and its terms: E_q[log p(x|z) + log p(y|z)] - KL(q || p), q = q(z|x,y), or q(z|x) where there is no
       other; the mean over k samples. Where the KL has no closed form it is the mean of log q(z) - log p(z).
-    - ``description_entropy``: of p(y_k|z), z as for the ELBO: what an objective is unsure of when it says what it sees.
-      In the text view of the next word, p(y_t|z, y_1 .. y_(t-1)), in a text y ~ p(y|z): their mean is that of p(y|z) a
-      word.
+    - ``description_entropy``: of p(y_k|z), z as for the ELBO: how unsure an objective is of what it describes.
+      In the text view of the next word, p(y_t|z, y_1 .. y_(t-1)), in a text y ~ p(y|z): their mean is that of p(y|z)
+      per word.
 
-    Objectives without q(z|x) take q(z|x,y) in its place: a bound holds for any proposal. No training weight enters.
+    Objectives without q(z|x) take q(z|x,y) instead: a bound holds for any proposal. No training weight counts.
 
     Args:
         model: In eval mode.
@@ -94,10 +83,10 @@ class Bounds:
     def log_px_given_y(self) -> Bound:
         """Eq. 6: one sample."""
         drawn = self._first_of("image", "joint")
-        z, told = drawn.z[:1], self.batch.description
-        q_concept = self.model.posterior(concept=told)
+        z, described = drawn.z[:1], self.batch.description
+        q_concept = self.model.posterior(concept=described)
         weights = importance_log_weights(
-            log_likelihood=self._pixels(z, told), log_prior=q_concept.log_prob(z), log_proposal=drawn.log_q[:1]
+            log_likelihood=self._pixels(z, described), log_prior=q_concept.log_prob(z), log_proposal=drawn.log_q[:1]
         )
         return Bound(log_likelihood_bound(weights), POSTERIOR_NAMES[drawn.kind], 1, self.batch.image[0].numel())
 
@@ -128,7 +117,7 @@ class Bounds:
         }
 
     def description_entropy(self) -> Bound:
-        """In nats an attribute or word, the mean over z."""
+        """In nats per attribute or word, the mean over z."""
         drawn = self._first_of("joint", "image")
         found = []
         for number, z in enumerate(drawn.z):
@@ -151,7 +140,7 @@ class Bounds:
         return Bound(log_likelihood_bound(weights), POSTERIOR_NAMES[drawn.kind], self.num_samples, num_dimensions)
 
     def _first_of(self, *kinds: Posterior) -> _Drawn:
-        """z from the first of these posteriors that the objective has; asked once."""
+        """z from the first of these posteriors that the objective has; drawn once."""
         kind = next((kind for kind in kinds if kind in self.model.spec.posteriors), kinds[0])
         if kind not in self._draws:
             batch = self.batch
@@ -168,11 +157,11 @@ class Bounds:
             self._log_px[drawn.kind] = self._pixels(drawn.z, None)
         return self._log_px[drawn.kind]
 
-    def _pixels(self, z: Tensor, told: Tensor | None) -> Tensor:
-        """log p(x|z), or log p(x|y,z) of an objective whose decoder is told y: Float64[S, B]; one z at a time."""
+    def _pixels(self, z: Tensor, described: Tensor | None) -> Tensor:
+        """log p(x|z), or log p(x|y,z) of an objective whose decoder takes y: Float64[S, B]; one z at a time."""
         rows = []
         for each in z:
-            px = self.model.image_likelihood(each, told)
+            px = self.model.image_likelihood(each, described)
             # A quantised likelihood adds noise to the pixels: one image is one noisy image, for every z.
             with own_randomness(derive_seed("likelihood noise", seed=self.seed), z.device):
                 rows.append(px.log_prob(self.batch.image).double())
@@ -180,120 +169,10 @@ class Bounds:
 
     def _concept_likelihood(self, drawn: _Drawn) -> Tensor:
         """log p(y|z), Float64[S, B]."""
-        told = self.batch.description
-        return torch.stack([self.model.concept_likelihood(z).log_prob(told).double() for z in drawn.z])
+        described = self.batch.description
+        return torch.stack([self.model.concept_likelihood(z).log_prob(described).double() for z in drawn.z])
 
     def _prior(self, z: Tensor) -> Distribution:
         """p(z) = N(0, I) over z's last dimension, one for each example."""
         zeros = torch.zeros_like(z)
         return diagonal_normal(zeros, zeros)
-
-
-@dataclass(frozen=True)
-class Likelihoods:
-    """What could be said of a partition, and of what could not, why.
-
-    Attributes:
-        left_out: The reason, by metric.
-    """
-
-    scores: list[Score]
-    left_out: dict[str, str]
-
-
-@torch.no_grad()
-def likelihood_scores(
-    model: Objective,
-    data: ConceptDataModule,
-    evaluation: EvaluationSpec,
-    partition: str,
-    intervals: Intervals,
-    *,
-    device: torch.device,
-    progress: Progress | None = None,
-) -> Likelihoods:
-    """The bounds of :class:`Bounds` on images of a partition, in nats an image and a dimension, with intervals over
-    images. Images, latents and noise are the same for every objective with the same posteriors.
-
-    Args:
-        model: Moved to ``device``; its mode is as it was.
-        data: After ``setup()``.
-        evaluation: ``likelihood_images`` and ``likelihood_samples``.
-        partition: val or test.
-        intervals: How intervals are made.
-        device: Where networks run.
-        progress: Called with ``"likelihood"``, the images done and in all.
-    """
-    num_samples = evaluation.likelihood_samples
-    total = min(evaluation.likelihood_images, len(data.rows(partition)))
-    at_once = max(1, PIXELS_AT_ONCE // math.prod(data.image_shape))
-    found: dict[str, list[Bound]] = {}
-    left_out: dict[str, str] = {}
-    done = 0
-    training = model.training
-    model.eval()
-    try:
-        batches = real_batches(data, partition, seed=intervals.seed, device=device, limit=total, batch_size=at_once)
-        for batch in batches:
-            seed = derive_seed("likelihood", seed=intervals.seed, partition=partition, start=done)
-            _ask(Bounds(model, batch, num_samples=num_samples, seed=seed), found, left_out)
-            done += len(batch)
-            if progress is not None:
-                progress("likelihood", done, total)
-    finally:
-        model.train(training)
-    scores = [
-        score for metric, bounds in found.items() for score in _scores(metric, bounds, data, partition, intervals)
-    ]
-    return Likelihoods(scores, left_out)
-
-
-def _ask(bounds: Bounds, found: dict[str, list[Bound]], left_out: dict[str, str]) -> None:
-    """Adds a batch's bounds to ``found``; once an objective has said that it has none, it is not asked again."""
-    asked: dict[str, Callable[[], Bound | dict[str, Bound]]] = {
-        "log_px_given_y": bounds.log_px_given_y,
-        "log_px": bounds.log_px,
-        f"log_px{FLOW_PRIOR}": lambda: bounds.log_px(flow_prior=True),
-        "log_py": bounds.log_py,
-        f"log_py{FLOW_PRIOR}": lambda: bounds.log_py(flow_prior=True),
-        "elbo": bounds.elbo,
-        ENTROPY: bounds.description_entropy,
-    }
-    for metric, compute in asked.items():
-        if metric in left_out:
-            continue
-        try:
-            answer = compute()
-        except CapabilityError as error:
-            left_out[metric] = str(error)
-            continue
-        for name, bound in (answer if isinstance(answer, dict) else {metric: answer}).items():
-            found.setdefault(name, []).append(bound)
-
-
-def _scores(
-    metric: str, bounds: list[Bound], data: ConceptDataModule, partition: str, intervals: Intervals
-) -> list[Score]:
-    values, first = torch.cat([bound.values.cpu() for bound in bounds]), bounds[0]
-
-    def score(name: str, values: Tensor, attribute: str | None = None) -> Score:
-        return make_score(
-            name,
-            values,
-            intervals,
-            partition=partition,
-            keep_values=attribute is None,
-            protocol=PROTOCOL,
-            attribute=attribute,
-            num_samples=first.num_samples,
-            proposal=first.proposal,
-        )
-
-    if metric == ENTROPY:
-        names = data.schema.names if data.captions is None else data.captions.word_names
-        each = [score(metric, values[:, k], name) for k, name in enumerate(names)]
-        return [score(metric, values.mean(1)), *each]
-    scores = [score(metric, values)]
-    if first.num_dimensions is not None:
-        scores.append(score(metric + PER_DIM, nats_per_dimension(values, first.num_dimensions)))
-    return scores

@@ -1,10 +1,10 @@
-"""The fixed questions that every model trained on the same dataset and split is asked.
+"""The queries: concepts that every model trained on the same dataset and split imagines.
 
 On ``iid`` splits: every combination of values, several times, at each level; a level is a number of specified
-attributes, and which ones stay is drawn uniformly for each query, but for the given ones (``Schema.given``), which
-always do. On ``comp``: the combinations held out, in full. Datasets name further queries of their own. In the text
-view only what captions can say is asked: of a concept as many attributes as the level, among those that have words.
-Nothing here depends on the objective, so scores can be compared query by query.
+attributes, and which ones are kept is drawn uniformly for each query, but for the given ones (``Schema.given``), which
+always are. On ``comp``: the combinations held out, in full. Datasets name further queries. In the text view queries
+hold only what captions can say: as many attributes of a concept as the level, among those that have words. Nothing
+here depends on the objective, so scores can be compared query by query.
 
 Shapes: Q query, A attribute, N image.
 """
@@ -24,13 +24,13 @@ from ..concepts import UNSPECIFIED, Schema, keep_random, specified
 from ..concepts.captions import Captions
 from ..data.base import ConceptDataModule
 from ..metrics.functional import satisfied
-from ..specs.trial import EvaluationSpec
+from ..objectives.base import Objective
+from ..specs.trial import COMPOSITIONAL, EvaluationSpec
 
 MAX_COMBINATIONS = 4096
-"""A schema with more combinations of values than this is asked about concepts of real images."""
+"""Of a schema with more combinations of values than this, the concepts of real images are queried."""
 NUM_SAMPLED = 240
 """How many such concepts, before repeats: as many as MNIST-A has combinations."""
-COMPOSITIONAL = "comp"
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Queries:
         partition: val or test.
         level: Number of specified attributes.
         concepts: Long[Q, A], -1 where unspecified.
-        groups: Long[Q], the number of the full concept that each was made from. Queries of one group are one question
-            asked again, and an interval resamples groups. None: each is one of its own.
-        name: Of a query that the dataset names; None: one of the fixed ones.
+        groups: Long[Q], the number of the full concept that each was made from. Queries of one group repeat it, and an
+            interval resamples groups. None: each is a group of its own.
+        name: The name of a named query; None: fixed queries.
     """
 
     partition: str
@@ -85,23 +85,23 @@ def make_queries(
 ) -> list[Queries]:
     """The queries of a partition, from the highest level down.
 
-    The full concepts behind them are, each asked ``query_repeats`` times,
+    The full concepts behind them are, each repeated ``query_repeats`` times,
 
     - on ``iid`` splits, all combinations of the schema; of a schema with more than 4,096 the concepts of images of the
-      partition, drawn without replacement: 240 times the repeats, each asked once, as far as there are any;
+      partition, drawn without replacement: 240 times the repeats, each used once, as far as there are any;
     - on ``comp``, the combinations that the split gives the partition; where it does not divide combinations (it may
       hold out objects, say), the distinct concepts of the partition's images that no training image has.
 
     Args:
-        schema: Of the concepts.
-        split: ``comp`` asks full concepts only.
+        schema: The attributes.
+        split: ``comp`` has queries of full concepts only.
         split_seed: Seed of the split.
         partition: val or test.
         evaluation: Levels, repeats, the largest number of concepts, and seed.
         concepts: Gives the concepts of the images of a partition, Long[N, A]; called where they are needed.
         combinations: Long[C, A], those that the split gives the partition; None where it does not divide them.
-        captions: That must be able to say a query; None: anything can be asked. A concept with fewer words than a level
-            has attributes gives it no query, and a level without queries is left out.
+        captions: They must be able to say a query; None: there is no such limit. A concept with fewer words than a
+            level has attributes gives no query, and a level without queries is left out.
     """
     identity = {
         "names": list(schema.names),
@@ -147,13 +147,21 @@ def make_queries(
     return queries
 
 
+def answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
+    """Those of the queries that the model can be asked: none without q(z|y), and full concepts alone where q(z|y)
+    takes no partial ones."""
+    if not model.can_imagine:
+        return []
+    return [each for each in queries if model.takes_partial_concepts or each.level == len(model.schema)]
+
+
 def is_listed(schema: Schema) -> bool:
-    """Whether the schema has few enough combinations of values to ask about all of them."""
+    """Whether the schema has few enough combinations of values to query all of them."""
     return math.prod(schema.sizes) <= MAX_COMBINATIONS
 
 
 def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition: str) -> list[Queries]:
-    """The queries that the dataset names, each asked ``query_repeats`` times, as one concept in several rows; in the
+    """The queries that the dataset names, each repeated ``query_repeats`` times, as one concept in several rows; in the
     text view those that captions can say.
 
     Raises:
@@ -167,9 +175,9 @@ def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition
         lacking = [data.schema.names[k] for k in data.schema.given_positions if concept[k] < 0]
         if lacking:
             raise ConfigError([Problem(f"query {name!r} must specify {', '.join(lacking)}", value=repr(text))])
-        asked = concept.repeat(evaluation.query_repeats, 1)
-        groups = torch.zeros(len(asked), dtype=torch.long)
-        found.append(Queries(partition, int(specified(concept).sum()), asked, groups, name))
+        repeated = concept.repeat(evaluation.query_repeats, 1)
+        groups = torch.zeros(len(repeated), dtype=torch.long)
+        found.append(Queries(partition, int(specified(concept).sum()), repeated, groups, name))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The distributions that imagined values are held against: uniform, the training marginal, and p(y_k | y_O).
+"""The distributions with which imagined values are compared: uniform, the training marginal, and p(y_k | y_O).
 
 Shapes: N image, U distinct concept, Q query, A attribute, V value.
 """
@@ -14,8 +14,8 @@ from torch.nn.functional import one_hot
 from ..concepts import UNSPECIFIED, satisfies
 from ..metrics.protocols import SMOOTHING, Target
 
-_QUERIES_AT_ONCE = 64
 # Bounds the memory of the comparison of queries with training concepts.
+_QUERIES_AT_ONCE = 64
 
 
 class TrainingConcepts:
@@ -62,7 +62,7 @@ class TrainingConcepts:
             ValueError: ``smoothing`` is not positive: a query that no training row matches has no reference then.
         """
         if not smoothing > 0:
-            raise ValueError(f"smoothing is a positive number of training rows, got {smoothing}")
+            raise ValueError(f"smoothing must be a positive number of training rows, got {smoothing}")
         queries = queries.cpu()
         parts = [satisfies(self.combinations, part) * self.counts for part in queries.split(_QUERIES_AT_ONCE)]
         matching = torch.cat([torch.zeros(0, len(self.counts), dtype=torch.float64), *parts])
@@ -70,8 +70,8 @@ class TrainingConcepts:
         tables = []
         for k, (values, marginal) in enumerate(zip(self._one_hot(), self.marginal(), strict=True)):
             smoothed = (matching @ values + smoothing * marginal) / total
-            told = one_hot(queries[:, k].clamp(min=0), self.sizes[k]).double()
-            tables.append(torch.where(queries[:, k, None] == UNSPECIFIED, smoothed, told))
+            given = one_hot(queries[:, k].clamp(min=0), self.sizes[k]).double()
+            tables.append(torch.where(queries[:, k, None] == UNSPECIFIED, smoothed, given))
         return tables
 
     def target(self, kind: Target, queries: Tensor) -> list[Tensor]:
@@ -80,8 +80,8 @@ class TrainingConcepts:
             return self.uniform()
         return self.marginal() if kind == "marginal" else self.conditional(queries)
 
-    def unheard(self, kind: Target) -> list[Tensor]:
-        """What a generator that does not hear the query draws each value from, under a protocol: Double[V] each.
+    def unconditional(self, kind: Target) -> list[Tensor]:
+        """What a generator that ignores the query draws each value from, under a protocol: Double[V] each.
 
         The uniform distribution where that is the target, else the training marginal, also where the target is
         conditioned on the query.

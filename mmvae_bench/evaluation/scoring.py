@@ -1,6 +1,6 @@
-"""The 3 C's of one set of samples under one protocol, each beside its references.
+"""Scores, with their intervals and what they are compared with.
 
-Shapes: Q query, S sample, A attribute, N held-out image.
+Shapes: Q query, A attribute, N held-out image.
 """
 
 from __future__ import annotations
@@ -15,19 +15,8 @@ from torch import Tensor
 from ..base.seeds import derive_seed
 from ..base.statistics import bootstrap_interval
 from ..concepts import Schema, satisfies, specified
-from ..metrics.functional import (
-    correctness,
-    correctness_chance,
-    coverage,
-    coverage_reference_per_query,
-    joint_divergence,
-    joint_divergence_reference,
-    satisfied,
-)
-from ..metrics.protocols import ProtocolRule
 from ..runs.scores import Score
 from .classifier import HeldOut
-from .queries import COMPOSITIONAL, Queries
 from .references import TrainingConcepts
 
 _QUERIES_AT_ONCE = 64
@@ -35,20 +24,20 @@ _QUERIES_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Intervals:
-    """How the intervals of an evaluation are made.
+    """How the intervals of an evaluation are computed.
 
     Attributes:
         num_resamples: Bootstrap resamples.
-        seed: Of the evaluation.
+        seed: The evaluation's.
     """
 
     num_resamples: int
     seed: int
 
     def __call__(self, values: Sequence[float], groups: Sequence[int] | None = None) -> tuple[float, float]:
-        """The 95 % interval of the mean of ``values``, nan left out; groups of them are resampled as a whole."""
+        """The 95 % interval of the mean of ``values``, nan left out; each group of them is resampled as a whole."""
         if sum(not math.isnan(value) for value in values) < 2:
-            return math.nan, math.nan  # One value says nothing of its spread.
+            return math.nan, math.nan  # One value says nothing about its spread.
         # One seed for all: scores of the same queries are resampled alike.
         seed = derive_seed("bootstrap", seed=self.seed)
         return bootstrap_interval(values, groups=groups, num_resamples=self.num_resamples, seed=seed)
@@ -60,6 +49,7 @@ def make_score(
     intervals: Intervals,
     *,
     partition: str,
+    value: float | None = None,
     keep_values: bool = True,
     groups: Tensor | None = None,
     ceiling: float = math.nan,
@@ -70,14 +60,31 @@ def make_score(
     num_samples: int | None = None,
     proposal: str | None = None,
 ) -> Score:
-    """The mean of ``values`` (Float[Q], nan where a query has none) with its interval; see :class:`Score`."""
+    """A score with its interval; see :class:`Score`.
+
+    Args:
+        metric: Its name.
+        values: Float[Q], nan where a query has none.
+        intervals: How the interval is computed.
+        partition: val or test.
+        value: Their mean, where that is computed elsewhere; None: it is computed here.
+        keep_values: Whether the score holds ``values``, so that differences can be paired.
+        groups: Long[Q]: the values of a group are resampled together.
+        ceiling: What a perfect generator would be expected to score.
+        floor: What chance would be expected to score.
+        protocol: None where the metric is the same under every protocol.
+        attribute: None: all attributes.
+        level: Number of specified attributes.
+        num_samples: Images per query.
+        proposal: What the z of a likelihood were drawn from.
+    """
     per_query = values.double().tolist()
     members = None if groups is None else groups.tolist()
     low, high = intervals(per_query, members)
     return Score(
         metric=metric,
         partition=partition,
-        value=_mean(values),
+        value=mean_of(values) if value is None else value,
         protocol=protocol,
         attribute=attribute,
         level=level,
@@ -99,10 +106,10 @@ class Judge:
 
     Attributes:
         schema: The attributes.
-        split: Of the trial.
+        split: The trial's.
         training: Concepts of the trial's own training partition.
         held_out: Real images as the classifier reads them.
-        intervals: How intervals are made.
+        intervals: How intervals are computed.
     """
 
     schema: Schema
@@ -115,68 +122,6 @@ class Judge:
     def scored(self) -> Tensor:
         """Bool[A]: all attributes but the given ones."""
         return torch.tensor([k in self.schema.scored_positions for k in range(len(self.schema))])
-
-    def scores(self, rule: ProtocolRule, queries: Queries, predictions: Tensor) -> list[Score]:
-        """Correctness (also by attribute), coverage and joint divergence, and on ``comp`` compositionality.
-
-        Correctness stands between the classifier's accuracy on held-out real images of the same concepts and chance.
-        Coverage and joint divergence stand between the expected scores of a perfect generator and of a collapsed one;
-        as many samples, no classifier. For coverage the collapsed one shows one value, drawn from the reference; for
-        joint divergence one concept, drawn without hearing the query. Given attributes count in nothing. A metric that
-        no query defines (the coverage of full concepts) has no row.
-
-        Args:
-            rule: The protocol.
-            queries: Q concepts.
-            predictions: Long[Q, S, A], from all samples drawn; -1 where an attribute is not scored.
-        """
-        concepts, predictions = queries.concepts, predictions[:, : rule.num_samples]
-        num_samples = predictions.shape[1]
-
-        def score(
-            metric: str, values: Tensor, *, ceiling: Tensor, floor: Tensor, attribute: str | None = None
-        ) -> Score:
-            return make_score(
-                metric,
-                values,
-                self.intervals,
-                partition=queries.partition,
-                keep_values=attribute is None,
-                groups=queries.groups,
-                ceiling=_mean(ceiling),
-                floor=_mean(floor),
-                protocol=rule.name,
-                attribute=attribute,
-                level=queries.level,
-                num_samples=num_samples,
-            )
-
-        scored = self.scored
-        right = correctness(predictions, concepts)
-        chance = correctness_chance(concepts, self.schema.sizes, scored=scored)
-        real = accuracy_on_real_images(self.held_out, concepts)
-        scores = [score("correctness", right, ceiling=real.nanmean(1), floor=chance)]
-        for k in self.schema.scored_positions:
-            of_one = correctness(predictions[..., k : k + 1], concepts[:, k : k + 1])
-            floor, name = torch.tensor(1 / self.schema.sizes[k]), self.schema.names[k]
-            scores.append(score("correctness", of_one, ceiling=real[:, k], floor=floor, attribute=name))
-
-        target = self.training.target(rule.target, concepts)
-        covered = coverage(predictions, concepts, target, rule.base)
-        perfect, collapsed = coverage_reference_per_query(concepts, target, num_samples, rule.base, scored=scored)
-        scores.append(score("coverage", covered, ceiling=perfect, floor=collapsed))
-        divergence = joint_divergence(predictions, concepts, target, rule.base)
-        perfect, collapsed = joint_divergence_reference(
-            concepts, target, num_samples, rule.base, drawn=self.training.unheard(rule.target), scored=scored
-        )
-        scores.append(score("joint_divergence", divergence, ceiling=perfect, floor=collapsed))
-
-        if self.split == COMPOSITIONAL:
-            seen = satisfied(concepts, self.training.combinations)
-            novel = (part.masked_fill(seen, math.nan) for part in (right, real.nanmean(1), chance))
-            values, ceiling, floor = novel
-            scores.append(score("compositionality", values, ceiling=ceiling, floor=floor))
-        return [each for each in scores if each.num_queries]
 
 
 def accuracy_on_real_images(held_out: HeldOut, concepts: Tensor) -> Tensor:
@@ -203,6 +148,6 @@ def num_unmatched(held_out: HeldOut, concepts: Tensor) -> int:
     return sum(int((~satisfies(held_out.concepts, part).any(1)).sum()) for part in parts)
 
 
-def _mean(values: Tensor) -> float:
-    """Over queries, nan left out; nan where nothing is left."""
+def mean_of(values: Tensor) -> float:
+    """The mean over queries, nan left out; nan where nothing is left."""
     return float(values.double().nanmean())

@@ -1,13 +1,12 @@
 """The metrics as torchmetrics classes: update with queries, compute the mean over them, exact over processes.
 
-The same scores query by query, with their references, are functions in :mod:`mmvae_bench.metrics.functional`. What
-there is to be measured, and under which protocols, is said without torch in :mod:`mmvae_bench.metrics.catalogue` and
-:mod:`mmvae_bench.metrics.protocols`; so the names below are imported when they are first used.
+The same scores query by query, with their references, are functions in :mod:`mmvae_bench.metrics.functional`. Which
+metrics and protocols there are is listed without torch in :mod:`mmvae_bench.metrics.catalogue` and
+:mod:`mmvae_bench.metrics.protocols`, so the classes below are imported when they are first used.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,43 +15,13 @@ if TYPE_CHECKING:
     from .classes import Coverage as Coverage
     from .classes import JointDivergence as JointDivergence
     from .classes import QueryMean as QueryMean
-    from .description import DescriptionAccuracy as DescriptionAccuracy
-    from .description import DescriptionScore as DescriptionScore
-    from .likelihood import ELBOTerms as ELBOTerms
-    from .likelihood import ELBOValues as ELBOValues
-    from .likelihood import LogLikelihood as LogLikelihood
-    from .likelihood import LogLikelihoodValue as LogLikelihoodValue
 
-_EXPORTS = {
-    "Compositionality": ".classes",
-    "Correctness": ".classes",
-    "Coverage": ".classes",
-    "DescriptionAccuracy": ".description",
-    "DescriptionScore": ".description",
-    "ELBOTerms": ".likelihood",
-    "ELBOValues": ".likelihood",
-    "JointDivergence": ".classes",
-    "LogLikelihood": ".likelihood",
-    "LogLikelihoodValue": ".likelihood",
-    "QueryMean": ".classes",
-}
-
-__all__ = [
-    "Compositionality",
-    "Correctness",
-    "Coverage",
-    "DescriptionAccuracy",
-    "DescriptionScore",
-    "ELBOTerms",
-    "ELBOValues",
-    "JointDivergence",
-    "LogLikelihood",
-    "LogLikelihoodValue",
-    "QueryMean",
-]
+__all__ = ["Compositionality", "Correctness", "Coverage", "JointDivergence", "QueryMean"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name], __name__), name)
+    if name in __all__:
+        from . import classes
+
+        return getattr(classes, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

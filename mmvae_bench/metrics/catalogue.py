@@ -1,44 +1,69 @@
-"""The catalogue of metrics: what each is called, its unit, which way is better, and what it means. Free of torch.
+"""The catalogue of metrics: what each is called, its unit, which way is better, and what it means. Imports no torch.
 
-Evaluation, report and listing read it; a metric that is not in it is shown under its own name.
+Evaluation, report and listing read it. Other packages add metrics through entry points; a metric that is not in the
+catalogue is shown under its own name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+from ..base.catalogue import Catalogue
+
+LAST = 1000
+"""The order of metrics that have no place of their own: after the others, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MetricInfo:
-    """What is known of a metric besides its values.
+    """What is known about a metric besides its values.
 
     Attributes:
         name: As in ``results.parquet``.
-        label: What its rows are called.
+        label: The label of its rows in a report.
+        summary: One line.
+        reference: Where it is defined.
         unit: ``%`` for fractions, else the unit of the value.
         direction: 1 where higher is better, -1 where lower is, 0 where neither is.
-        headline: Whether it belongs into the short table on the terminal.
-        own_rows: Whether its attribute names a question of its own, such as a named query: its rows then stand among
-            the scores of all attributes, and not in the table by attribute.
-        own_floor: Whether the floor depends on the model, so that objectives may differ in it.
+        order: Its place in a report: metrics are sorted by it, then by name.
+        needs: The distributions that an objective must have to be scored, such as ``q(z|y)``; ``q(z|x) or q(z|x,y)``
+            where either is enough.
+        headline: Whether it is shown in the short table on the terminal.
+        own_rows: Whether its attribute names a question, such as a named query: its rows are then shown with the scores
+            over all attributes, and not in the table by attribute.
+        own_floor: Whether the floor depends on the model, so that it differs between objectives.
         explanation: A paragraph for readers of a report; empty: none.
     """
 
     name: str
     label: str
+    summary: str = ""
+    reference: str = ""
     unit: str = "%"
     direction: int = 1
+    order: int = LAST
+    needs: tuple[str, ...] = ()
     headline: bool = False
     own_rows: bool = False
     own_floor: bool = False
     explanation: str = ""
 
 
-_BUILT_IN = (
+_VEDANTAM = "Vedantam et al. 2018, section 3"
+_CREMER = "Cremer and Kushman 2018"
+_BURDA = "Burda et al. 2016, equation 8"
+_PROJECT = "this project"
+_ENCODER = "q(z|x) or q(z|x,y)"
+_FLOW = "a flow q(z)"
+
+_PLACED = (
     MetricInfo(
         name="correctness",
         label="correctness",
+        summary="share of the specified attributes that imagined images show",
+        reference=_VEDANTAM,
+        needs=("q(z|y)", "p(x|z)"),
         headline=True,
         explanation=(
             "The share of specified attributes that the observation classifier finds in the imagined images. The "
@@ -49,6 +74,9 @@ _BUILT_IN = (
     MetricInfo(
         name="coverage",
         label="coverage",
+        summary="how widely unspecified attributes vary in imagined images",
+        reference=_VEDANTAM,
+        needs=("q(z|y)", "p(x|z)"),
         headline=True,
         explanation=(
             "How widely the attributes that were left unspecified vary: one minus the Jensen–Shannon divergence "
@@ -61,6 +89,9 @@ _BUILT_IN = (
     MetricInfo(
         name="compositionality",
         label="compositionality",
+        summary="correctness on the concepts that training never showed",
+        reference=_VEDANTAM,
+        needs=("q(z|y)", "p(x|z)"),
         headline=True,
         explanation=(
             "Correctness on the concepts that differ from every concept seen in training: whether known attributes can "
@@ -70,7 +101,10 @@ _BUILT_IN = (
     MetricInfo(
         name="joint_divergence",
         label="joint divergence",
+        summary="correctness and coverage in one number: a divergence over all attributes",
+        reference=_VEDANTAM,
         direction=-1,
+        needs=("q(z|y)", "p(x|z)"),
         explanation=(
             "The Jensen–Shannon divergence over all attributes, where the target of a specified one is that value "
             "alone: correctness and coverage in one number, in hundredths of a bit (of a nat under official). Lower is "
@@ -80,46 +114,60 @@ _BUILT_IN = (
     MetricInfo(
         name="description_accuracy",
         label="description",
+        summary="share of the attributes of held-out real images that the model names correctly",
+        reference=_PROJECT,
+        needs=("q(z|x)", "p(y|z)"),
         headline=True,
         explanation=(
-            "The way back: how often the model names the attributes of a held-out real image rightly. No classifier "
-            "takes part in it. The floor is to name each attribute's most frequent value always. An objective without "
-            "a posterior given the image alone has no such score."
+            "The way back: how often the model names the attributes of a held-out real image correctly. The classifier "
+            "is not involved. The floor is the score of always naming each attribute's most frequent value. An "
+            "objective without a posterior given the image alone has no such score."
         ),
     ),
     MetricInfo(
         name="named_query",
         label="named query",
+        summary="correctness on one concept that the dataset names",
+        reference=_PROJECT,
+        needs=("q(z|y)", "p(x|z)"),
         headline=True,
         own_rows=True,
         explanation=(
             "One concept that the dataset names, such as a rare combination: the share of its specified attributes "
             "that the classifier finds in the images imagined for it. The interval is over those images, as there is "
-            "one concept: it says nothing of other concepts. The ceiling is the classifier's on held-out real images "
-            "of the concept, where there are any; the floor is chance."
+            "one concept: it says nothing about other concepts. The ceiling is the classifier's on held-out real "
+            "images of the concept, where there are any; the floor is chance."
         ),
     ),
     MetricInfo(
         name="named_query_all",
         label="named query, all of it",
+        summary="share of the images of a named query that show all of it",
+        reference=_PROJECT,
+        needs=("q(z|y)", "p(x|z)"),
         own_rows=True,
         explanation="Of the same images, the share in which every specified attribute is found.",
     ),
     MetricInfo(
         name="frequency_unspecified",
         label="frequency when open",
+        summary="how often an attribute appears in images of queries that leave it open",
+        reference=_PROJECT,
         direction=0,
+        needs=("q(z|y)", "p(x|z)"),
         headline=True,
         own_rows=True,
         explanation=(
             "How often an attribute appears in the images of all queries that leave it open. Neither high nor low is "
             "good: the ceiling is its frequency in training, which a perfect generator has too, as far as the "
-            "classifier reads it rightly. There is no floor, and the objectives are not ranked."
+            "classifier reads it correctly. There is no floor, and the objectives are not ranked."
         ),
     ),
     MetricInfo(
         name="frequency_real",
         label="frequency read in real images",
+        summary="how often the classifier sees an attribute in held-out real images",
+        reference=_PROJECT,
         direction=0,
         own_rows=True,
         explanation=(
@@ -130,6 +178,9 @@ _BUILT_IN = (
     MetricInfo(
         name="correctness_words",
         label="correctness, words said",
+        summary="correctness of what a caption says, without what it leaves unsaid",
+        reference=f"{_CREMER}, table 1",
+        needs=("q(z|y)", "p(x|z)"),
         explanation=(
             "Correctness of what a caption says alone: on CelebA the attributes that are present, and Male or Female. "
             "Absences, of which most of a concept consists, do not count."
@@ -138,57 +189,81 @@ _BUILT_IN = (
     MetricInfo(
         name="prior_correctness",
         label="prior: image against text",
+        summary="agreement of the image and the text generated from one z of the prior",
+        reference=f"{_CREMER}, table 2",
+        needs=("p(x|z)", "p(y|z)"),
         own_floor=True,
         explanation=(
             "One z from the prior, or from the flow q(z) in its place: the share of the attributes of a text sampled "
             "from p(y|z) that the classifier finds in the mean of p(x|z). The floor is the base rate, each text with "
-            "the images of the other z: it is each model's own."
+            "the images of the other z: it differs between models."
         ),
     ),
     MetricInfo(
         name="prior_correctness_flow_prior",
         label="q(z) flow: image against text",
+        summary="the same with one z of the flow q(z)",
+        reference=f"{_CREMER}, table 2",
+        needs=("p(x|z)", "p(y|z)", _FLOW),
         own_floor=True,
     ),
     MetricInfo(
         name="prior_correctness_words",
         label="prior: image against words said",
+        summary="prior_correctness of what the text says, without what it leaves unsaid",
+        reference=f"{_CREMER}, table 2",
+        needs=("p(x|z)", "p(y|z)"),
         own_floor=True,
     ),
     MetricInfo(
         name="prior_correctness_words_flow_prior",
         label="q(z) flow: image against words said",
+        summary="the same with one z of the flow q(z)",
+        reference=f"{_CREMER}, table 2",
+        needs=("p(x|z)", "p(y|z)", _FLOW),
         own_floor=True,
     ),
     MetricInfo(
         name="log_px_given_y",
         label="log p(x|y)",
+        summary="lower bound of log p(x|y), one z from q(z|x)",
+        reference=f"{_CREMER}, equation 6",
         unit="nats",
+        needs=("q(z|y)", _ENCODER, "p(x|z)"),
         explanation=(
             "A lower bound of log p(x|y) on held-out images, in nats, with one z from q(z|x) (Cremer and Kushman 2018, "
             "Eq. 6): a q(z|y) that leaves out a part of the images of a text pays for it here. No training weight "
-            "counts in any of the likelihoods. The bounds of different objectives differ in how tight they are, too."
+            "counts in any of the likelihoods. The bounds of different objectives also differ in how tight they are."
         ),
     ),
     MetricInfo(
         name="log_px",
         label="log p(x)",
+        summary="importance-weighted lower bound of log p(x)",
+        reference=_BURDA,
         unit="nats",
+        needs=(_ENCODER, "p(x|z)"),
         explanation=(
             "An importance-weighted lower bound of log p(x), z from q(z|x); with the flow, q(z) takes the place of "
-            "p(z). The proposals and the number of samples stand in result.json. Densities of pixels in [0, 1] may be "
+            "p(z). The proposals and the number of samples are in result.json. Densities of pixels in [0, 1] may be "
             "above one."
         ),
     ),
     MetricInfo(
         name="log_px_flow_prior",
         label="log p(x), q(z) flow",
+        summary="importance-weighted lower bound of log p(x), with the flow q(z) as prior",
+        reference=_BURDA,
         unit="nats",
+        needs=(_ENCODER, "p(x|z)", _FLOW),
     ),
     MetricInfo(
         name="log_py",
         label="log p(y)",
+        summary="importance-weighted lower bound of log p(y)",
+        reference=_BURDA,
         unit="nats",
+        needs=("q(z|y)", "p(y|z)"),
         explanation=(
             "An importance-weighted lower bound of log p(y), z from q(z|y), so looser where q(z|y) is far from p(z|y)."
         ),
@@ -196,13 +271,19 @@ _BUILT_IN = (
     MetricInfo(
         name="log_py_flow_prior",
         label="log p(y), q(z) flow",
+        summary="importance-weighted lower bound of log p(y), with the flow q(z) as prior",
+        reference=_BURDA,
         unit="nats",
+        needs=("q(z|y)", "p(y|z)", _FLOW),
     ),
     MetricInfo(
         name="description_entropy",
         label="entropy of p(y_k|z)",
+        summary="uncertainty of p(y_k|z) about an attribute, at the z that training infers",
+        reference=_PROJECT,
         unit="nats",
         direction=0,
+        needs=(_ENCODER, "p(y|z)"),
         explanation=(
             "How uncertain p(y_k|z) leaves an attribute, in nats, at the z that training infers: near zero where the "
             "latent holds the text itself, as with inference from image and text together."
@@ -211,6 +292,8 @@ _BUILT_IN = (
     MetricInfo(
         name="elbo",
         label="ELBO",
+        summary="minus the objective's own training loss on held-out images",
+        reference=_PROJECT,
         unit="nats",
         direction=0,
         explanation=(
@@ -220,21 +303,55 @@ _BUILT_IN = (
         ),
     ),
 )
-METRICS: Mapping[str, MetricInfo] = {metric.name: metric for metric in _BUILT_IN}
-"""Every metric of this package by name, in their order on the page."""
+_UNPLACED = (
+    MetricInfo(
+        name="classifier_accuracy",
+        label="classifier accuracy",
+        summary="accuracy of the observation classifier on held-out real images",
+        reference=_PROJECT,
+    ),
+    *(
+        MetricInfo(
+            name=f"elbo_{term}",
+            label=f"elbo {term}".replace("_", " "),
+            summary=f"the term {formula} of the ELBO, without training weights",
+            reference=_PROJECT,
+            unit="nats",
+            direction=0,
+            needs=(_ENCODER, "p(x|z)", "p(y|z)"),
+        )
+        for term, formula in (("log_px", "E[log p(x|z)]"), ("log_py", "E[log p(y|z)]"), ("kl", "KL(q || p)"))
+    ),
+)
 
-_PER_DIM = "_per_dim"
+PER_DIM = "_per_dim"
+"""Ends the name of a likelihood in nats per dimension: a pixel's channel, an attribute or a word."""
+
+
+def _built_in() -> Iterator[MetricInfo]:
+    for order, metric in enumerate(_PLACED):
+        yield replace(metric, order=order)
+    yield from _UNPLACED
+    for metric in _PLACED:
+        if metric.name.startswith("log_"):
+            summary = f"{metric.summary}, per dimension"
+            yield replace(metric, name=metric.name + PER_DIM, unit="nats/dim", summary=summary, explanation="")
+
+
+METRICS: Catalogue[MetricInfo] = Catalogue(
+    "metric", MetricInfo, group="mmvae_bench.metrics", built_in=sorted(_built_in(), key=lambda each: each.order)
+)
+"""Every metric by name."""
 
 
 def metric_info(name: str) -> MetricInfo:
-    """What is known of a metric, in the catalogue or not: likelihoods and bounds are in nats, all else is a fraction.
+    """What is known about a metric, in the catalogue or not: likelihoods and ELBOs are in nats, all else is a fraction.
 
     An ELBO has no better or worse between objectives: they bound and weight different things.
     """
-    if name in METRICS:
-        return METRICS[name]
-    if name.endswith(_PER_DIM):
-        return replace(metric_info(name.removesuffix(_PER_DIM)), name=name, unit="nats/dim", explanation="")
+    known = METRICS.find(name)
+    if known is not None:
+        return known
     label = name.replace("_", " ")
     if name.startswith("log_") or "elbo" in name:
         return MetricInfo(name=name, label=label, unit="nats", direction=0 if "elbo" in name else 1)
@@ -242,6 +359,5 @@ def metric_info(name: str) -> MetricInfo:
 
 
 def metric_order(name: str) -> tuple[int, str]:
-    """The key that sorts metrics into their order on the page."""
-    names = list(METRICS)
-    return (names.index(name) if name in names else len(names)), name
+    """The key that sorts metrics into the order of a report."""
+    return metric_info(name).order, name

@@ -28,8 +28,8 @@ class QueryMean(Metric, ABC):
 
     def __init__(self, *settings: Tensor | float) -> None:
         super().__init__()
-        told = repr([setting.tolist() if isinstance(setting, Tensor) else setting for setting in settings])
-        name = f"{type(self).__name__}_{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+        values = repr([setting.tolist() if isinstance(setting, Tensor) else setting for setting in settings])
+        name = f"{type(self).__name__}_{hashlib.sha256(values.encode()).hexdigest()[:12]}"
         self._sum, self._count = f"{name}_sum", f"{name}_count"
         for state in (self._sum, self._count):
             self.add_state(state, torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")

@@ -1,54 +1,54 @@
-"""The protocols: how one set of samples becomes scores. Free of torch: the command line lists them.
+"""The protocols: how one set of samples becomes scores. Imports no torch, so that the command line can list them.
 
 ``official`` is what the released code of Vedantam et al. (2018) computes, ``paper`` what the paper writes, and
 ``corrected`` what is right where attributes depend on each other. ``cremer`` is what Cremer and Kushman (2018) compute.
+Other packages add protocols through entry points.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Protocol = Literal["official", "paper", "corrected", "cremer"]
-PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected", "cremer")
-"""All of them."""
+from ..base.catalogue import Catalogue
+
 OFFICIAL_SAMPLES = 10
-"""Samples a query that the official protocol scores: the first ones of those drawn."""
+"""Samples per query that the official protocol scores: the first ones of those drawn."""
 Target = Literal["uniform", "marginal", "conditional"]
 
 SMOOTHING = 20.0
-"""Training rows that the marginal counts for in p(y_k|y_O): with n matching rows it has weight 20 / (n + 20)."""
+"""How many training rows the marginal counts for in p(y_k|y_O): with n matching rows it has weight 20 / (n + 20)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProtocolRule:
-    """A way from samples to scores.
+    """How samples become scores.
 
     Attributes:
         name: As in an evaluation spec.
         summary: One line.
-        reference: Where it is written.
-        num_samples: The first so many samples of each query count; None: all that were drawn.
-        target: The distribution that the values of an unspecified attribute are held against: uniform, the training
+        reference: The paper or code that defines it.
+        num_samples: How many samples of each query are scored, the first ones; None: all that were drawn.
+        target: The distribution with which the values of an unspecified attribute are compared: uniform, the training
             marginal p(y_k), or p(y_k|y_O) in training, smoothed towards the marginal.
-        base: Of the logarithm in the Jensen-Shannon divergence.
-        asks: What is imagined: the fixed queries, shared by the protocols that ask them, or the texts of real images.
+        base: Base of the logarithm in the Jensen-Shannon divergence.
+        asks: The question that is scored by this protocol: ``three_cs``, about the fixed queries, whose samples all
+            protocols share; or ``texts``, about the texts of real images.
         image: What the classifier is shown: a sample of p(x|z), or its mean.
     """
 
-    name: Protocol
+    name: str
     summary: str
     reference: str
     num_samples: int | None
     target: Target
     base: float
-    asks: Literal["queries", "texts"] = "queries"
+    asks: str = "three_cs"
     image: Literal["sample", "mean"] = "sample"
 
 
-_RULES = (
+_BUILT_IN = (
     ProtocolRule(
         name="official",
         summary="10 samples, uniform reference, nats: comparable with the published table",
@@ -75,7 +75,7 @@ _RULES = (
     ),
     ProtocolRule(
         name="cremer",
-        summary="the texts of real images in full, one z a text, the mean image: correctness alone",
+        summary="full texts of real images, one z per text, the mean image: correctness alone",
         reference="Cremer and Kushman 2018, table 1 and section 5.4",
         num_samples=1,
         target="marginal",
@@ -84,5 +84,9 @@ _RULES = (
         image="mean",
     ),
 )
-PROTOCOL_RULES: Mapping[Protocol, ProtocolRule] = {rule.name: rule for rule in _RULES}
-assert tuple(PROTOCOL_RULES) == PROTOCOLS
+PROTOCOLS = tuple(rule.name for rule in _BUILT_IN)
+"""Those of this package. All of them, with those of other packages: ``list(PROTOCOL_RULES)``."""
+PROTOCOL_RULES: Catalogue[ProtocolRule] = Catalogue(
+    "protocol", ProtocolRule, group="mmvae_bench.protocols", built_in=_BUILT_IN
+)
+"""Every protocol by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ..metrics.catalogue import metric_info, metric_order
-from ..metrics.protocols import PROTOCOL_RULES, PROTOCOLS
+from ..metrics.protocols import PROTOCOL_RULES
 
 
 def explain_metrics(metrics: Collection[str]) -> list[tuple[str, str]]:
@@ -16,5 +16,5 @@ def explain_metrics(metrics: Collection[str]) -> list[tuple[str, str]]:
 
 def explain_protocols(protocols: Collection[str]) -> list[tuple[str, str]]:
     """(name, sentence) of each of the protocols that has one."""
-    rules = [PROTOCOL_RULES[name] for name in PROTOCOLS if name in protocols]
+    rules = [rule for name in PROTOCOL_RULES if name in protocols and (rule := PROTOCOL_RULES.find(name)) is not None]
     return [(rule.name, f"{rule.summary[:1].upper()}{rule.summary[1:]} ({rule.reference}).") for rule in rules]

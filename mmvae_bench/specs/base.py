@@ -32,6 +32,10 @@ class Spec(BaseModel):
         use_attribute_docstrings=True,
     )
 
+    later_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields added when trials had already been stored. At their defaults the canonical form leaves them out, so that
+    those trials keep their keys, and their results stay valid."""
+
     @model_validator(mode="before")
     @classmethod
     def _booleans_are_no_numbers(cls, value: Any) -> Any:
@@ -40,12 +44,21 @@ class Spec(BaseModel):
             return value
         return {key: _without_booleans(item) if key in _numeric_keys(cls) else item for key, item in value.items()}
 
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        plain: dict[str, Any] = handler(self)
+        if not (info.context or {}).get("every_field"):
+            for name in self.later_fields:
+                if getattr(self, name) == type(self).model_fields[name].default:
+                    plain.pop(name)
+        return plain
+
     def canonical(self) -> dict[str, Any]:
         """The spec as plain JSON types, every default written out."""
         return self.model_dump(mode="json", by_alias=True)
 
     def every_field(self) -> dict[str, Any]:
-        """The canonical form including the fields that it leaves out: see :attr:`ComponentSpec.later_fields`."""
+        """The canonical form including the fields that it leaves out: see :attr:`later_fields`."""
         return self.model_dump(mode="json", by_alias=True, context={"every_field": True})
 
     @classmethod
@@ -75,18 +88,6 @@ class ComponentSpec(Spec):
     """One line for ``mmvae-bench list``."""
     reference: ClassVar[str]
     """The paper, with its equation or section."""
-    later_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields added when trials had already been stored. At their defaults the canonical form leaves them out, so that
-    those trials keep their keys."""
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        plain: dict[str, Any] = handler(self)
-        if not (info.context or {}).get("every_field"):
-            for name in self.later_fields:
-                if getattr(self, name) == type(self).model_fields[name].default:
-                    plain.pop(name)
-        return plain
 
     def parameters(self) -> dict[str, Any]:
         """The canonical form without the name."""

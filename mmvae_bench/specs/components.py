@@ -226,6 +226,15 @@ class ClassifierSpec(ComponentSpec):
         return network
 
 
+class QuestionSpec(ComponentSpec):
+    """What a trained model is asked. The implementation is an ``mmvae_bench.evaluation.questions.base.Question``."""
+
+    interface: ClassVar[str] = "mmvae_bench.evaluation.questions.base:Question"
+
+    metrics: ClassVar[tuple[str, ...]] = ()
+    """The metrics that its scores may have, as the catalogue of metrics names them."""
+
+
 objectives: Registry[ObjectiveSpec] = Registry(
     "objective", ObjectiveSpec, page="mmvae_bench.specs.built_in.objectives", group="mmvae_bench.objectives"
 )
@@ -237,6 +246,9 @@ backbones: Registry[BackboneSpec] = Registry(
 )
 classifiers: Registry[ClassifierSpec] = Registry(
     "classifier", ClassifierSpec, page="mmvae_bench.specs.built_in.classifiers", group="mmvae_bench.classifiers"
+)
+questions: Registry[QuestionSpec] = Registry(
+    "question", QuestionSpec, page="mmvae_bench.specs.built_in.questions", group="mmvae_bench.questions"
 )
 
 # The annotations of fields that hold a part: its base class to a type checker, the registry's parser to pydantic.

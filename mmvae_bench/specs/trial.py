@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_serializer, model_validator
+from pydantic_core import CoreSchema
 
 from ..base.canonical import content_hash
-from ..base.errors import ConfigError, Problem
-from ..metrics.protocols import OFFICIAL_SAMPLES, Protocol
+from ..base.errors import ConfigError, Problem, nearest, unknown
+from ..metrics.protocols import PROTOCOL_RULES
 from .base import Spec
 from .components import (
     BackboneField,
@@ -19,7 +21,9 @@ from .components import (
     DatasetSpec,
     ObjectiveField,
     ObjectiveSpec,
+    QuestionSpec,
     backbones,
+    questions,
 )
 
 COMPOSITIONAL = "comp"
@@ -49,7 +53,7 @@ LARGEST = 2**53
 """The largest whole number that every reader of JSON and Parquet represents exactly."""
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 Partition = Literal["val", "test"]
-DEFAULT_PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected")
+DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 """Those that share the samples of the fixed queries."""
 
 
@@ -72,40 +76,106 @@ class TrainingSpec(Spec):
     """Compile the networks (torch.compile)."""
 
 
-class EvaluationSpec(Spec):
-    """What a trained model is asked. Outside the key: evaluating again never retrains."""
+def _known_protocol(value: object) -> str:
+    if not isinstance(value, str) or value not in PROTOCOL_RULES:
+        choices = tuple(PROTOCOL_RULES)
+        raise ConfigError([Problem("not one of the choices", (), repr(value), choices, nearest(value, choices))])
+    return PROTOCOL_RULES.get(value, ()).name
 
-    protocols: tuple[Protocol, ...] = DEFAULT_PROTOCOLS
-    """How samples become scores; official, paper and corrected share the same samples of the fixed queries. cremer asks
-    the texts of real images instead: one z a text, and the mean image."""
+
+def _known_questions(value: object) -> tuple[QuestionSpec, ...]:
+    """Specs of questions from a mapping of their names to their settings."""
+    if isinstance(value, tuple):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError([Problem("expected a mapping of keys to values", (), repr(value))])
+    found, problems = [], []
+    for name, settings in value.items():
+        try:
+            found.append(_question(str(name), settings))
+        except ConfigError as error:
+            problems += [replace(problem, location=(str(name), *problem.location)) for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(found)
+
+
+def _question(name: str, settings: object) -> QuestionSpec:
+    if name in questions.built_in():
+        message = f"question {name!r} is built in: its settings are keys of evaluation itself"
+        raise ConfigError([Problem(message, (), choices=tuple(_added_questions()))])
+    if name not in questions:
+        raise ConfigError([unknown("question", name, _added_questions())])
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError([Problem(f"expected the settings of {name}, key by key", (), repr(settings))])
+    return questions.get(name, ()).parse({"name": name, **(settings or {})})
+
+
+def _added_questions() -> list[str]:
+    """The questions of other packages."""
+    return [name for name in questions if name not in questions.built_in()]
+
+
+class _ProtocolNames:
+    """Lists the protocols in the JSON schema, with those of other packages."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), "enum": list(PROTOCOL_RULES)}
+
+
+class _QuestionNames:
+    """Lists the questions of other packages in the JSON schema."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        properties = {name: {"type": ["object", "null"]} for name in _added_questions()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+class EvaluationSpec(Spec):
+    """How a trained model is evaluated. It is not part of the key: evaluating again never retrains."""
+
+    later_fields: ClassVar[frozenset[str]] = frozenset({"questions"})
+
+    protocols: tuple[Annotated[str, BeforeValidator(_known_protocol), _ProtocolNames()], ...] = DEFAULT_PROTOCOLS
+    """How samples become scores. official, paper and corrected share the samples of the fixed queries; cremer uses the
+    texts of real images instead, with one z per text, and the mean image."""
     levels: tuple[PositiveInt, ...] | None = None
-    """Numbers of specified attributes to ask for; null: all of them up to five, else 1, 2, 3, half and all."""
+    """Numbers of specified attributes in the fixed queries; null: all of them up to five, else 1, 2, 3, half and
+    all."""
     partitions: tuple[Partition, ...] = ("test",)
-    """The partitions asked: val for choosing settings, test for reporting."""
+    """The partitions evaluated: val for choosing settings, test for reporting."""
     num_samples: PositiveInt = 100
-    """Images drawn a query."""
+    """Images drawn per query."""
     query_repeats: PositiveInt = 2
-    """How often each combination of values is asked at a level."""
+    """How often each combination of values is queried at a level."""
     num_queries: PositiveInt | None = None
-    """At most so many full concepts are behind the queries of a level, before repeats; null: all combinations of
+    """The largest number of full concepts behind the queries of a level, before repeats; null: all combinations of
     values, or 240 concepts of real images where there are more than 4,096."""
     classifier: ClassifierField | None = None
     """The observation classifier; null: the dataset's own."""
     curve_points: Annotated[int, Field(ge=0, le=1000)] = 0
-    """How often correctness and coverage are also asked while training, evenly spaced, for the curve of each score
-    against steps; 0: only at the end. A trial that is trained already is not trained again for it."""
+    """How often correctness and coverage are also measured during training, evenly spaced, for the curve of each score
+    against steps; 0: only at the end. A trial that is already trained is not trained again for it."""
     likelihood_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
-    """At most so many images of a partition have their log likelihoods bounded: log p(x|y), log p(x), log p(y), and the
-    terms of the unweighted ELBO; 0: none."""
+    """The largest number of images per partition whose log likelihoods are bounded: log p(x|y), log p(x), log p(y), and
+    the terms of the unweighted ELBO; 0: none."""
     likelihood_samples: PositiveInt = 10
     """Importance samples behind each bound of log p(x) and log p(y); Cremer and Kushman take 10."""
     prior_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
-    """How many z are drawn from the prior, and from the flow in its place, whose image and text are compared; 0:
-    none."""
+    """How many z are drawn from the prior, and from the flow in its place, to compare the image and the text of each;
+    0: none."""
     num_resamples: PositiveInt = 2000
     """Bootstrap resamples behind each interval."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Seed of the queries and of the samples."""
+    questions: Annotated[tuple[QuestionSpec, ...], BeforeValidator(_known_questions), _QuestionNames()] = Field(
+        default=(), json_schema_extra={"default": {}}
+    )
+    """Questions of other packages: a mapping of their names to their settings."""
+
+    @field_serializer("questions")
+    def _by_name(self, chosen: tuple[QuestionSpec, ...]) -> dict[str, Any]:
+        return {question.name: question.parameters() for question in chosen}
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -113,10 +183,16 @@ class EvaluationSpec(Spec):
             value = getattr(self, key)
             if value is not None and (not value or len(set(value)) != len(value)):
                 raise ConfigError([Problem("needs at least one entry, each once", (key,), repr(list(value)))])
-        if "official" in self.protocols and self.num_samples < OFFICIAL_SAMPLES:
-            message = f"protocol official scores {OFFICIAL_SAMPLES} samples: draw as many, or leave it out of protocols"
-            raise ConfigError([Problem(message, ("num_samples",), str(self.num_samples))])
+        for name in self.protocols:
+            needed = PROTOCOL_RULES[name].num_samples
+            if needed is not None and self.num_samples < needed:
+                message = f"protocol {name} scores {needed} samples: draw as many, or leave it out of protocols"
+                raise ConfigError([Problem(message, ("num_samples",), str(self.num_samples))])
         return self
+
+    def of_protocol(self, name: str) -> Self:
+        """The same evaluation with this protocol alone."""
+        return type(self).parse(self.canonical() | {"protocols": [name]})
 
 
 class TrialSpec(Spec):

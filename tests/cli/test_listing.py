@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from mmvae_bench.cli import main
+from mmvae_bench.metrics.catalogue import METRICS
 from mmvae_bench.metrics.protocols import PROTOCOLS
-from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives
+from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives, questions
 
 NAMES = {
     "objectives": objectives.names(),
@@ -17,6 +18,8 @@ NAMES = {
     "backbones": backbones.names(),
     "classifiers": classifiers.names(),
     "protocols": list(PROTOCOLS),
+    "metrics": METRICS.built_in(),
+    "questions": sorted(questions.built_in()),
 }
 
 
@@ -70,6 +73,24 @@ def test_a_dataset_says_what_its_concepts_are(capsys: pytest.CaptureFixture[str]
     assert entry["attributes"]["scale"] == ["big", "small"]
 
 
+def test_a_metric_says_its_unit_which_way_is_better_and_what_it_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    entries = {entry["name"]: entry for entry in listed("metrics", capsys)}
+    assert (entries["coverage"]["unit"], entries["coverage"]["better"]) == ("%", "higher")
+    assert entries["joint_divergence"]["better"] == "lower"
+    assert entries["elbo"]["better"] == "neither"
+    assert entries["log_px_given_y"]["unit"] == "nats"
+    assert entries["description_accuracy"]["needs"] == ["q(z|x)", "p(y|z)"]
+    assert entries["correctness"]["explanation"].startswith("The share of specified attributes")
+    assert main(["list", "metrics"]) == 0
+    assert "    unit: nats\n    better: neither\n" in capsys.readouterr().out
+
+
+def test_a_question_says_which_metrics_it_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    entries = {entry["name"]: entry for entry in listed("questions", capsys)}
+    assert entries["three_cs"]["metrics"] == ["correctness", "coverage", "joint_divergence", "compositionality"]
+    assert entries["texts"]["metrics"] == ["correctness", "correctness_words"]
+
+
 @pytest.mark.parametrize("kind", NAMES)
 def test_people_read_the_same(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     entries = listed(kind, capsys)
@@ -80,7 +101,7 @@ def test_people_read_the_same(kind: str, capsys: pytest.CaptureFixture[str]) -> 
         for parameter in entry["parameters"]:
             assert f"    {parameter['name']} = " in text
             assert f": {parameter['meaning']}\n" in f"{text}\n"
-        for key in ("posteriors", "likelihoods", "stages", "can", "views"):
+        for key in ("posteriors", "likelihoods", "stages", "can", "views", "metrics", "needs"):
             assert key not in entry or f"    {key}: {', '.join(entry[key])}\n" in text
     assert all(line.startswith("    ") or line in ("", *NAMES[kind]) for line in text.splitlines())
 
@@ -91,7 +112,7 @@ def test_an_unknown_kind_is_answered_with_the_choices(flags: list[str], capsys: 
     printed = capsys.readouterr()
     assert printed.err == (
         "error: unknown kind of part 'objektives'\n"
-        "  choices: objectives, datasets, backbones, classifiers, protocols\n"
+        "  choices: objectives, datasets, backbones, classifiers, protocols, metrics, questions\n"
         "  nearest: objectives\n"
     )
     assert not printed.out

@@ -52,7 +52,14 @@ def run(*arguments: str, folder: Path) -> Finished:
 
 
 HELP = [["--help"], ["run", "--help"], ["train", "--help"], ["imagine", "--help"], ["data", "preview", "--help"]]
-LISTS = [["list", "objectives"], ["list", "protocols", "--json"], ["schema"], ["--version"]]
+LISTS = [
+    ["list", "objectives"],
+    ["list", "protocols", "--json"],
+    ["list", "metrics"],
+    ["list", "questions"],
+    ["schema"],
+    ["--version"],
+]
 DRY = [["run", "--grid", "good.yaml", "--dry-run", "--json"], ["run", "--grid", "good.yaml", "--dry-run"]]
 BAD = [
     (["run", "--grid", "bad.yaml"], "bad.yaml:4: objectives[0]: unknown objective 'teblo'"),

@@ -15,8 +15,11 @@ from mmvae_bench.concepts import UNSPECIFIED, Attribute, Schema, compositional_s
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
+from mmvae_bench.evaluation.evaluate import references_of
+from mmvae_bench.evaluation.questions import Context, Question, build_question
 from mmvae_bench.objectives.base import Terms
-from mmvae_bench.specs.components import DatasetSpec
+from mmvae_bench.specs.components import DatasetSpec, questions
+from mmvae_bench.specs.trial import EvaluationSpec
 
 LINES = Schema(
     (
@@ -188,3 +191,16 @@ def exact_classifier(data: ConceptDataModule) -> ObservationClassifier:
     """A classifier that needs no training."""
     concepts = data.concepts("test", split="iid")
     return ObservationClassifier("exact", "0" * 12, ExactReader(), LINES, HeldOut(concepts, concepts.clone()))
+
+
+def question(name: str) -> Question:
+    """A built-in question."""
+    return build_question(questions.parse(name))
+
+
+def context(
+    model: Any, data: ConceptDataModule, classifier: Any, partition: str = "test", **evaluation: object
+) -> Context:
+    """What a question is asked with, on the CPU."""
+    spec = EvaluationSpec.parse({"num_resamples": 50, **evaluation})
+    return Context(model, data, classifier, references_of(data, spec, classifier), spec, partition, torch.device("cpu"))

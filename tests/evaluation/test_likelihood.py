@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,13 +14,12 @@ from torch.distributions import Distribution, Independent, Normal
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.distributions.latents import FactorisedCategorical
 from mmvae_bench.distributions.pixels import QuantisedNormal
-from mmvae_bench.evaluation.likelihood import ENTROPY, Bounds, likelihood_scores
-from mmvae_bench.evaluation.scoring import Intervals
+from mmvae_bench.evaluation.likelihood import ENTROPY, Bounds
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import objectives
-from mmvae_bench.specs.trial import EvaluationSpec
 
 from ..conformance.worlds import small, world
+from .fakes import context, question
 
 DIRECTION = torch.tensor([1.0, -0.5, 2.0]).reshape(1, 3, 1, 1)
 NOISE, WIDE = 0.5, 1.3
@@ -148,6 +148,11 @@ def test_every_z_of_an_image_meets_the_same_noise() -> None:
     assert len(set(log_px[0].tolist())) == 3
 
 
+def unjudged() -> Any:
+    """In the place of a classifier: likelihoods need none."""
+    return SimpleNamespace(held_out=None)
+
+
 ABLE = {
     "log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior", "elbo", ENTROPY,
 }  # fmt: skip
@@ -158,20 +163,20 @@ def test_every_objective_is_asked_what_it_has_and_says_what_it_lacks(name: str) 
     data = world("rgb_thin")
     backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
     model = cast(Objective, objectives.parse(name).build(backbone, seed=0)).eval()
-    asked = EvaluationSpec(likelihood_images=9, likelihood_samples=3)
+    settings = {"likelihood_images": 9, "likelihood_samples": 3}
     states = {key: value.clone() for key, value in model.state_dict().items()}
     if (memory := getattr(model, "memory", None)) is not None:
         memory.remember(data.concepts("train"))
         states = {key: value.clone() for key, value in model.state_dict().items()}
-    found = [
-        likelihood_scores(model, data, asked, "test", Intervals(50, 0), device=torch.device("cpu")) for _ in range(2)
-    ]
-    scores = {(score.metric, score.attribute): score for score in found[0].scores}
-    assert found[0].scores == found[1].scores
+    asked, again = (context(model, data, unjudged(), **settings) for _ in range(2))
+    with torch.no_grad():
+        found, found_again = (question("likelihoods").ask(each) for each in (asked, again))
+    scores = {(score.metric, score.attribute): score for score in found}
+    assert found == found_again
     answered = {metric for metric, _ in scores} & ABLE
-    assert answered | found[0].left_out.keys() == ABLE
-    assert not answered & found[0].left_out.keys()
-    assert all(found[0].left_out.values())
+    assert answered | asked.left_out.keys() == ABLE
+    assert not answered & asked.left_out.keys()
+    assert all(asked.left_out.values())
     spec = model.spec
     assert ("log_py" in answered) == ("concept" in spec.posteriors and "concept" in spec.likelihoods)
     assert ("log_px_given_y" in answered) == ("concept" in spec.posteriors)
@@ -195,10 +200,11 @@ def test_the_flow_prior_is_another_number_than_the_prior() -> None:
     with torch.no_grad():
         for parameter in cast(nn.Module, model.prior_flow).parameters():
             parameter.add_(0.3)
-    asked = EvaluationSpec(likelihood_images=4, likelihood_samples=2)
-    found = likelihood_scores(model, data, asked, "test", Intervals(50, 0), device=torch.device("cpu"))
-    values = {score.metric: score.value for score in found.scores if score.attribute is None}
-    assert not found.left_out
+    asked = context(model, data, unjudged(), likelihood_images=4, likelihood_samples=2)
+    with torch.no_grad():
+        found = question("likelihoods").ask(asked)
+    values = {score.metric: score.value for score in found if score.attribute is None}
+    assert not asked.left_out
     assert values["log_px"] != values["log_px_flow_prior"]
     assert values["log_py"] != values["log_py_flow_prior"]
 
@@ -228,6 +234,8 @@ def test_texts_are_unsure_word_by_word() -> None:
     # A second opinion: - log p(y|z) of sampled texts.
     error = 5 * float(log_prob.std()) / 200**0.5
     torch.testing.assert_close(found.values.sum(1), -log_prob.double().mean(0), atol=error, rtol=0)
-    evaluation = EvaluationSpec(likelihood_images=20, likelihood_samples=2)
-    told = likelihood_scores(model, data, evaluation, "test", Intervals(50, 0), device=torch.device("cpu"))
-    assert [score.attribute for score in told.scores if score.metric == ENTROPY] == [None, "top", "middle", "hue"]
+    with torch.no_grad():
+        scores = question("likelihoods").ask(
+            context(model, data, unjudged(), likelihood_images=20, likelihood_samples=2)
+        )
+    assert [score.attribute for score in scores if score.metric == ENTROPY] == [None, "top", "middle", "hue"]

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.evaluation.classifier import HeldOut
-from mmvae_bench.evaluation.named import named_query_scores
 from mmvae_bench.evaluation.queries import Queries
+from mmvae_bench.evaluation.questions.frequencies import real_frequency_scores, watched_scores
+from mmvae_bench.evaluation.questions.named_queries import named_query_scores
 from mmvae_bench.evaluation.references import TrainingConcepts
 from mmvae_bench.evaluation.scoring import Intervals, Judge
-from mmvae_bench.evaluation.watched import real_frequency_scores, watched_scores
 
 FACES = Schema(
     (Attribute("Bald", ("no", "yes")), Attribute("Male", ("no", "yes")), Attribute("Hair", ("black", "grey", "red"))),

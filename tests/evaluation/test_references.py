@@ -72,7 +72,7 @@ def test_who_does_not_hear_the_query_draws_from_no_conditional(concepts: Tensor)
     for kind, tables in (
         ("uniform", training.uniform()), ("marginal", training.marginal()), ("conditional", training.marginal())
     ):  # fmt: skip
-        for one, other in zip(training.unheard(kind), tables, strict=True):  # type: ignore[arg-type]
+        for one, other in zip(training.unconditional(kind), tables, strict=True):  # type: ignore[arg-type]
             assert torch.equal(one, other)
 
 

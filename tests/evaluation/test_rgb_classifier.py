@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from mmvae_bench.concepts import Attribute, Schema
-from mmvae_bench.evaluation.classifier import ObservationClassifier
+from mmvae_bench.evaluation.classifier import ObservationClassifier, RgbNetwork, coordinates, shifted
 from mmvae_bench.evaluation.classifier_training import train
-from mmvae_bench.evaluation.rgb_classifier import RgbNetwork, coordinates, shifted
 from mmvae_bench.specs.built_in.classifiers import ConvRgbSpec
 
 from .squares import RELATIONS, SQUARES, SquaresData, SquaresSpec, draw_squares
@@ -47,10 +46,10 @@ def test_the_relation_tells_which_object_comes_first(classifier: ObservationClas
 
 def test_it_must_be_told(classifier: ObservationClassifier) -> None:
     images, concepts = draw_squares(5, seed=1)
-    with pytest.raises(ValueError, match="must be told relation with every image"):
+    with pytest.raises(ValueError, match="classifier needs relation with every image"):
         classifier.predict(images)
     concepts[0, 1] = -1
-    with pytest.raises(ValueError, match="must be told relation with every image"):
+    with pytest.raises(ValueError, match="classifier needs relation with every image"):
         classifier.predict(images, given=concepts)
     # Only the given attributes are looked at.
     concepts[0, 1] = 0

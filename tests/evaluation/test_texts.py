@@ -15,18 +15,16 @@ from mmvae_bench.concepts.captions import Captions, PresenceCaptions
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
 from mmvae_bench.evaluation.evaluate import evaluate
-from mmvae_bench.evaluation.references import TrainingConcepts
-from mmvae_bench.evaluation.scoring import Intervals, Judge
-from mmvae_bench.evaluation.texts import Wording, prior_scores, text_scores
+from mmvae_bench.evaluation.questions.texts import Wording
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.built_in.datasets import CaptionedSpec
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.trial import EvaluationSpec
 
-from .fakes import Store
+from .fakes import Store, context, question
 from .squares import SquaresData, SquaresOracle, SquaresSpec, exact_order
 
-CPU = torch.device("cpu")
+CREMER = {"protocols": ["cremer"]}
 
 
 @pytest.fixture(scope="module")
@@ -34,11 +32,6 @@ def squares() -> SquaresData:
     data = SquaresData(SquaresSpec())
     data.setup()
     return data
-
-
-def judge_of(data: ConceptDataModule, classifier: ObservationClassifier) -> Judge:
-    training = TrainingConcepts(data.concepts("train"), sizes=data.schema.sizes)
-    return Judge(data.schema, "iid", training, classifier.held_out, Intervals(50, 0))
 
 
 class Generator(SquaresOracle):
@@ -71,8 +64,7 @@ class Generator(SquaresOracle):
 
 def test_an_oracle_shows_every_text_and_the_relation_is_not_scored(squares: SquaresData) -> None:
     classifier = exact_order(squares)
-    model = cast(Objective, SquaresOracle())
-    scores = text_scores(model, classifier, squares, judge_of(squares, classifier), "val", seed=0)
+    scores = question("texts").ask(context(SquaresOracle(), squares, classifier, "val", **CREMER))
     found = {score.attribute: score for score in scores}
     assert found.keys() == {None, "colour_1", "colour_2"}
     assert all(score.protocol == "cremer" and score.metric == "correctness" for score in scores)
@@ -99,7 +91,7 @@ def test_the_mean_image_is_shown(squares: SquaresData) -> None:
             return super().imagine(concept, num_samples=num_samples, mean=mean, generator=generator)
 
     classifier = exact_order(squares)
-    text_scores(cast(Objective, Asked()), classifier, squares, judge_of(squares, classifier), "val", seed=0)
+    question("texts").ask(context(Asked(), squares, classifier, "val", **CREMER))
     assert Asked.means == {True}
 
 
@@ -107,11 +99,9 @@ def test_the_mean_image_is_shown(squares: SquaresData) -> None:
 def test_images_agree_with_texts_of_the_same_z(squares: SquaresData, wrong: float) -> None:
     """One of two scored attributes is named wrongly with the given probability."""
     classifier = exact_order(squares)
-    scores, left_out = prior_scores(
-        cast(Objective, Generator(wrong=wrong)), classifier, squares, judge_of(squares, classifier), "test",
-        num_images=400, seed=0, device=CPU,
-    )  # fmt: skip
-    assert not left_out
+    asked = context(Generator(wrong=wrong), squares, classifier, prior_images=400)
+    scores = question("prior").ask(asked)
+    assert not asked.left_out
     assert [score.metric for score in scores] == ["prior_correctness", "prior_correctness_flow_prior"]
     assert [score.proposal for score in scores] == ["p(z)", "q(z)"]
     for score in scores:
@@ -126,13 +116,10 @@ def test_a_model_that_shows_one_image_is_at_its_base_rate(squares: SquaresData) 
             return Independent(Normal(self.images[:1].expand(len(z), -1, -1, -1), 1e-9), 3)
 
     classifier = exact_order(squares)
-    model = cast(Objective, Collapsed(wrong=0.0, flow=False))
-    scores, left_out = prior_scores(
-        model, classifier, squares, judge_of(squares, classifier), "test", num_images=400, seed=0, device=CPU
-    )
-    (score,) = scores
+    asked = context(Collapsed(wrong=0.0, flow=False), squares, classifier, prior_images=400)
+    (score,) = question("prior").ask(asked)
     assert score.value == pytest.approx(score.floor, abs=0.06)
-    assert left_out == {"prior_correctness_flow_prior": "has no flow"}
+    assert asked.left_out == {"prior_correctness_flow_prior": "has no flow"}
 
 
 def test_what_captions_leave_unsaid() -> None:
@@ -228,7 +215,7 @@ def test_each_view_is_asked_what_its_descriptions_say(view: str) -> None:
         "exact", "0" * 12, FlagsReader(), FLAGS, HeldOut(data.concepts("test"), data.concepts("test").clone())
     )
     model = FlagsOracle(data.captions)
-    scores = text_scores(cast(Objective, model), classifier, data, judge_of(data, classifier), "val", seed=0)
+    scores = question("texts").ask(context(model, data, classifier, "val", **CREMER))
     found = {score.metric: score for score in scores if score.attribute is None}
     told, silent = found["correctness_words"], (model.asked == -1).sum(1)
     assert told.value == 1.0

@@ -21,7 +21,7 @@ def enumerate_satisfied(concepts: list[list[int]], training: list[list[int]]) ->
 
 @pytest.mark.parametrize("seed", range(5))
 def test_equals_enumeration_over_every_partial_concept(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("mmvae_bench.metrics.functional.compositionality")
+    module = importlib.import_module("mmvae_bench.metrics.functional.correctness")
     monkeypatch.setattr(module, "_QUERIES_AT_ONCE", 7)
     every = [list(concept) for concept in itertools.product(range(-1, 4), range(-1, 2), range(-1, 3))]
     generator = torch.Generator().manual_seed(seed)

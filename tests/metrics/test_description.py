@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from mmvae_bench.metrics import DescriptionAccuracy
-from mmvae_bench.metrics.functional import description_accuracy
+from mmvae_bench.metrics.functional import description_accuracy, description_values
 
 
 def enumerate_accuracy(predictions: list[list[int]], truth: list[list[int]]) -> list[float]:
@@ -25,25 +24,34 @@ def test_equals_enumeration_in_uneven_batches(seed: int) -> None:
     truth[:, 2] = -1
     expected = torch.tensor(enumerate_accuracy(predictions.tolist(), truth.tolist()), dtype=torch.float64)
     torch.testing.assert_close(description_accuracy(predictions, truth), expected, equal_nan=True)
-    metric = DescriptionAccuracy(4)
-    for rows in torch.arange(40).split([1, 25, 14]):
-        metric.update(predictions[rows], truth[rows])
-    score = metric.compute()
-    torch.testing.assert_close(score.per_attribute, expected, equal_nan=True)
-    assert float(score.mean) == pytest.approx(float(expected[[0, 1, 3]].mean()))
-    assert score.per_attribute.dtype == score.mean.dtype == torch.float64
+    assert description_accuracy(predictions, truth).dtype == torch.float64
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_values_of_images_say_what_is_right_and_what_counts(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    predictions = torch.randint(-1, 3, (40, 4), generator=generator)
+    truth = torch.randint(-1, 3, (40, 4), generator=generator)
+    values = description_values(predictions, truth)
+    for row, (described, true) in enumerate(zip(predictions.tolist(), truth.tolist(), strict=True)):
+        for k in range(4):
+            counts = described[k] != -1 and true[k] != -1
+            assert values[row, k].isnan() if not counts else float(values[row, k]) == (described[k] == true[k])
+    # Over uneven batches the accuracy is that of all images: the mean of their values.
+    parts = torch.cat(
+        [description_values(predictions[rows], truth[rows]) for rows in torch.arange(40).split([1, 25, 14])]
+    )
+    torch.testing.assert_close(parts.nanmean(0), description_accuracy(predictions, truth), rtol=0, atol=0)
 
 
 def test_attributes_weigh_the_same_however_often_they_are_known() -> None:
-    metric = DescriptionAccuracy(2)
-    metric.update(torch.tensor([[0, 0], [0, 0], [0, 0]]), torch.tensor([[0, 1], [0, -1], [0, -1]]))
-    assert float(metric.compute().mean) == 0.5
+    accuracy = description_accuracy(torch.tensor([[0, 0], [0, 0], [0, 0]]), torch.tensor([[0, 1], [0, -1], [0, -1]]))
+    assert accuracy.tolist() == [1.0, 0.0]
 
 
 def test_nothing_known_is_nan() -> None:
-    metric = DescriptionAccuracy(2)
-    metric.update(torch.tensor([[0, 0]]), torch.tensor([[-1, -1]]))
-    assert math.isnan(float(metric.compute().mean))
+    accuracy = description_accuracy(torch.tensor([[0, 0]]), torch.tensor([[-1, -1]]))
+    assert all(math.isnan(value) for value in accuracy.tolist())
 
 
 def test_bad_input_is_refused() -> None:
@@ -51,7 +59,3 @@ def test_bad_input_is_refused() -> None:
         description_accuracy(torch.tensor([[0, 0]]), torch.tensor([[0]]))
     with pytest.raises(ValueError, match=r"predictions must have the shape \[batch, attribute\]"):
         description_accuracy(torch.tensor([0, 0]), torch.tensor([0, 0]))
-    with pytest.raises(ValueError, match="predictions have 2 attributes, the metric has 3"):
-        DescriptionAccuracy(3).update(torch.tensor([[0, 0]]), torch.tensor([[0, 0]]))
-    with pytest.raises(ValueError, match="num_attributes must be 1 or more"):
-        DescriptionAccuracy(0)

@@ -11,7 +11,7 @@ from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
 from mmvae_bench.metrics.functional import js_divergence
-from mmvae_bench.metrics.functional.divergence import js_terms
+from mmvae_bench.metrics.functional.coverage import js_terms
 
 
 @st.composite

@@ -216,7 +216,7 @@ def test_two_thousand_queries_with_tables_of_their_own() -> None:
 
 def test_bad_input_is_refused() -> None:
     half = table([0.5, 0.5])
-    with pytest.raises(ValueError, match="num_samples must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="num_samples must be at least 1, got 0"):
         coverage_reference([half], 0)
     with pytest.raises(ValueError, match="reference of attribute 0 is not normalised"):
         coverage_reference([2 * half], 10)

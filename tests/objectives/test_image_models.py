@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from mmvae_bench.data.batch import Batch
-from mmvae_bench.evaluation.evaluate import answerable
-from mmvae_bench.evaluation.queries import Queries
+from mmvae_bench.evaluation.queries import Queries, answerable
 from mmvae_bench.evaluation.samples import prior_images
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.objectives.cvae import CVAE

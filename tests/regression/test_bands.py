@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from mmvae_bench.evaluation import scoring
+from mmvae_bench.evaluation.questions import three_cs
 from mmvae_bench.objectives import jmvae
 from mmvae_bench.specs.components import objectives
 
@@ -76,12 +76,12 @@ def test_a_sign_error_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.slow
 def test_an_error_in_a_metric_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss is as it was, so no trace moves; but the score of the complement leaves its band."""
-    right = scoring.correctness
+    right = three_cs.correctness
 
     def wrong(predictions: Tensor, concepts: Tensor) -> Tensor:
         return 1 - right(predictions, concepts)
 
-    monkeypatch.setattr(scoring, "correctness", wrong)
+    monkeypatch.setattr(three_cs, "correctness", wrong)
     with pytest.raises(AssertionError, match=r"bivcca lies outside its bands: correctness level \d"):
         check_bands(QUICK)
 

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 import pytest
 
+from mmvae_bench.base import catalogue as module
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.specs import registry as module
 from mmvae_bench.specs.base import ComponentSpec
 from mmvae_bench.specs.components import BackboneSpec, ObjectiveSpec, backbones, classifiers, datasets, objectives
 from mmvae_bench.specs.registry import Registry

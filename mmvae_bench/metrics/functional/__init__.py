@@ -1,13 +1,17 @@
-"""The metrics as functions: tensors in, tensors out, one score a query, in float64."""
+"""The metrics as functions: tensors in, tensors out, one score per query, in float64."""
 
 from __future__ import annotations
 
-from .agreement import agreement_by_chance
-from .compositionality import compositionality, satisfied
-from .correctness import correctness, correctness_chance
-from .coverage import coverage, joint_divergence, value_frequencies
-from .description import description_accuracy
-from .divergence import js_divergence
+from .correctness import (
+    agreement_by_chance,
+    compositionality,
+    correctness,
+    correctness_chance,
+    description_accuracy,
+    description_values,
+    satisfied,
+)
+from .coverage import coverage, joint_divergence, js_divergence, value_frequencies
 from .likelihood import elbo_terms, importance_log_weights, log_likelihood_bound, nats_per_dimension
 from .reference import References, coverage_reference, coverage_reference_per_query, joint_divergence_reference
 from .validation import NOT_SCORED
@@ -23,6 +27,7 @@ __all__ = [
     "coverage_reference",
     "coverage_reference_per_query",
     "description_accuracy",
+    "description_values",
     "elbo_terms",
     "importance_log_weights",
     "joint_divergence",

@@ -1,4 +1,4 @@
-"""Log likelihoods from importance weights: one bound an image, in nats."""
+"""Log likelihoods from importance weights: one bound per image, in nats."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def importance_log_weights(
 ) -> Float64[Tensor, "sample image"]:
     """``log w = log p(v|z) + log p(z) - log q(z)``, with z drawn from the proposal q(z).
 
-    The mean of ``w`` over z is ``p(v) = integral p(v|z) p(z) dz``, whatever the proposal is, so long as it is nowhere
-    zero where the integrand is not.
+    The mean of ``w`` over z is ``p(v) = integral p(v|z) p(z) dz``, whatever the proposal is, so long as it is
+    nowhere zero where the integrand is not.
 
     Args:
         log_likelihood: log p(v|z) of the observed modality v, without any training weight.
@@ -64,7 +64,7 @@ def log_likelihood_bound(log_weights: Float[Tensor, "sample image"]) -> Float64[
 
 
 def nats_per_dimension(nats: Float[Tensor, " image"], num_dimensions: int) -> Float64[Tensor, " image"]:
-    """Nats an image to nats a dimension: a pixel's channel, or an attribute or word. Bits are these over ln 2.
+    """Nats per image to nats per dimension: a pixel's channel, or an attribute or word. Bits are these over ln 2.
 
     Pixels have a density over [0, 1] under the quantised normal and the constrained Beta, so the value may be positive;
     ``- log 256`` turns the former's into a log probability of grey levels.
@@ -76,7 +76,7 @@ def nats_per_dimension(nats: Float[Tensor, " image"], num_dimensions: int) -> Fl
     tensor([-1.5000], dtype=torch.float64)
     """
     if num_dimensions < 1:
-        raise ValueError(f"num_dimensions must be 1 or more, got {num_dimensions}")
+        raise ValueError(f"num_dimensions must be at least 1, got {num_dimensions}")
     return nats.double() / num_dimensions
 
 
@@ -113,10 +113,12 @@ def elbo_terms(
 
 
 def _as_samples(values: Tensor, name: str) -> Tensor:
-    """Float64[sample, image]. Minus infinity is a value: what the model holds for impossible."""
+    """Float64[sample, image]. Minus infinity is a value: what the model holds to be impossible."""
     if not isinstance(values, Tensor) or not values.is_floating_point() or values.ndim != 2 or not len(values):
         given = f"{values.dtype}{list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
-        raise ValueError(f"{name} must be a floating-point tensor [sample, image] with one sample or more, got {given}")
+        raise ValueError(
+            f"{name} must be a floating-point tensor [sample, image] with at least one sample, got {given}"
+        )
     if bool(torch.isnan(values).any()):
         raise ValueError(f"{name} holds a value that is not a number")
     return values.double()

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from ...concepts import UNSPECIFIED
-from .divergence import js_terms
+from .coverage import js_terms
 from .validation import as_indices, as_reference, as_scored, check_base, check_values, mean_where
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
 
-# Bounds the memory of the expectation: so many (probability, count) pairs are held at once.
+# Bounds the memory of the expectation: at most this many (probability, count) pairs are held at once.
 _PAIRS_AT_ONCE = 2**20
 
 
@@ -72,7 +72,7 @@ def coverage_reference(
     True
     """
     if num_samples < 1:
-        raise ValueError(f"num_samples must be 1 or more, got {num_samples}")
+        raise ValueError(f"num_samples must be at least 1, got {num_samples}")
     tables = as_reference(reference)
     sources = tables if drawn is None else as_reference(drawn)
     _check_sources(tables, sources)
@@ -143,12 +143,12 @@ def joint_divergence_reference(
     """The joint divergence expected of a perfect and of a collapsed generator, exactly, for each query.
 
     The perfect generator shows every specified value, at divergence 0, and draws the others from the reference. The
-    collapsed one draws a single concept from d, without hearing the query, and shows nothing else: on a specified
+    collapsed one draws a single concept from d, independently of the query, and shows nothing else: on a specified
     attribute with target y it is right with probability d(y), and otherwise as far off as can be, so
     E JS = (1 - d(y)) log_base 2. On an unspecified one E JS = E_{v ~ d} JS(p, delta_v), 1 minus
     :func:`coverage_reference`. The mean over attributes is the same however d couples them, so their marginals are
     enough. d is the reference unless ``drawn`` says otherwise, as it must where the reference is conditioned on the
-    query: a generator that draws from p(y_k | y_O) hears it.
+    query: a generator that draws from p(y_k | y_O) depends on it.
 
     Args:
         concepts: the value each query specifies; -1 where an attribute is unspecified.

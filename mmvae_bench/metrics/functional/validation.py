@@ -1,4 +1,4 @@
-"""What the metrics accept: one place that checks shapes, value ranges and distributions, and says what is wrong."""
+"""Checks of the metrics' inputs: shapes, value ranges and distributions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_SCORED = -1
 """A prediction that no score counts, such as the relation of a Two-Object caption."""
 
 SUM_TOLERANCE = 1e-5
-"""How far from 1 a distribution may sum: room for tables made in single precision, not for counts."""
+"""How far from 1 the sum of a distribution may be: room for tables in single precision, not for counts."""
 
 
 def as_indices(values: Tensor, name: str, shape: str) -> Tensor:
@@ -32,7 +32,7 @@ def as_indices(values: Tensor, name: str, shape: str) -> Tensor:
 
 
 def as_queries(predictions: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
-    """Predictions Long[query, sample, attribute] and the concepts Long[query, attribute] they answer."""
+    """Predictions Long[query, sample, attribute] and the concepts Long[query, attribute] that they are of."""
     predictions = as_indices(predictions, "predictions", "[query, sample, attribute]")
     concepts = as_indices(concepts, "concepts", "[query, attribute]")
     if predictions.shape[::2] != concepts.shape:
@@ -89,7 +89,7 @@ def check_values(name: str, indices: Tensor, num_values: Sequence[int]) -> None:
 
 
 def check_base(base: float) -> float:
-    """The natural logarithm of the base: dividing by it turns nats into the unit asked for."""
+    """The natural logarithm of the base: dividing by it turns nats into the wanted unit."""
     if not (math.isfinite(base) and base > 1):
         raise ValueError(f"base must be a number above 1 (2 for bits, math.e for nats), got {base}")
     return math.log(base)

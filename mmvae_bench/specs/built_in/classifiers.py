@@ -88,7 +88,7 @@ class ConvRgbSpec(TrainedClassifierSpec):
     objects, they choose the places.
     """
 
-    implementation: ClassVar[str] = "mmvae_bench.evaluation.rgb_classifier:RgbNetwork"
+    implementation: ClassVar[str] = "mmvae_bench.evaluation.classifier:RgbNetwork"
     summary: ClassVar[str] = "six convolutions and spatial attention for each attribute: for colour images"
     reference: ClassVar[str] = "this project"
     takes_given: ClassVar[bool] = True

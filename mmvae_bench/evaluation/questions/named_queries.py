@@ -1,4 +1,4 @@
-"""The scores of a query that the dataset names: rare or telling concepts, such as "bald and not male".
+"""Queries that the dataset names: rare or telling concepts, such as "bald and not male".
 
 Shapes: R repeat, S sample, A attribute, N held-out image.
 """
@@ -9,23 +9,46 @@ import math
 from dataclasses import replace
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
-from ..concepts import satisfies, specified
-from ..metrics.functional import NOT_SCORED, correctness, correctness_chance
-from ..runs.scores import Score
-from .queries import Queries
-from .scoring import Judge, accuracy_on_real_images, make_score
+from ...concepts import satisfies, specified
+from ...data.base import ConceptDataModule
+from ...metrics.functional import NOT_SCORED, correctness, correctness_chance
+from ...objectives.base import Objective
+from ...runs.scores import Score
+from ..queries import Queries, answerable, named_queries
+from ..scoring import Judge, accuracy_on_real_images, make_score
+from .base import NO_IMAGINATION, Context, Question
+
+
+class NamedQueries(Question):
+    """The concepts that the dataset names; their images are drawn apart from those of the fixed queries."""
+
+    records_reason = False
+
+    def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
+        """There is no q(z|y)."""
+        return None if model.can_imagine else NO_IMAGINATION
+
+    def ask(self, context: Context) -> list[Score]:
+        """Two scores per query."""
+        named = named_queries(context.data, context.evaluation, context.partition)
+        return [
+            score
+            for queries in answerable(context.model, named)
+            for score in named_query_scores(context.judge, queries, context.predictions(queries))
+        ]
 
 
 def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> list[Score]:
     """``named_query``: the fraction of its specified attributes that the images of the query show; and
     ``named_query_all``: the fraction of the images that show all of them.
 
-    The same under every protocol; their attribute is the name of the query. One concept is asked, so a value stands
-    for an image and the interval is over images: it says how well these images measure the model on this concept, and
-    nothing of other concepts. Ceilings are the classifier's on held-out real images that satisfy the concept, nan where
-    there are none; floors are what values drawn uniformly would score.
+    The same under every protocol; their attribute is the name of the query. There is one concept, so a value belongs
+    to an image and the interval is over images: it says how well these images measure the model on this concept, and
+    nothing about other concepts. Ceilings are the classifier's on held-out real images that satisfy the concept, nan
+    where there are none; floors are what values drawn uniformly would score.
 
     Args:
         judge: With the schema and the held-out images.
@@ -36,12 +59,12 @@ def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> l
         Two scores, or none where the concept specifies nothing that is scored.
     """
     concept = queries.concepts[:1]
-    images = predictions.flatten(0, 1)
+    images = rearrange(predictions, "repeat sample attribute -> (repeat sample) attribute")
     values = correctness(images[:, None], concept.expand(len(images), -1))
     if bool(values.isnan().all()):
         return []
-    told = specified(concept)[0] & judge.scored
-    chance = torch.tensor(judge.schema.sizes, dtype=torch.float64).reciprocal()[told]
+    counted = specified(concept)[0] & judge.scored
+    chance = torch.tensor(judge.schema.sizes, dtype=torch.float64).reciprocal()[counted]
     real = accuracy_on_real_images(judge.held_out, concept).nanmean()
     matching = judge.held_out.predictions[satisfies(judge.held_out.concepts, concept)[0]]
     real_all = shows_all(matching, concept).mean() if len(matching) else math.nan

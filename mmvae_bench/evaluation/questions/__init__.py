@@ -1,0 +1,30 @@
+"""The questions that a trained model is asked, one file each."""
+
+from __future__ import annotations
+
+from ...base.errors import ConfigError
+from ...specs.base import load_attribute
+from ...specs.components import QuestionSpec, questions
+from ...specs.trial import EvaluationSpec
+from .base import Context, Point, Question
+
+__all__ = ["Context", "Point", "Question", "build_question", "questions_of"]
+
+
+def questions_of(evaluation: EvaluationSpec) -> list[Question]:
+    """The questions of an evaluation: the built-in ones that it wants in their order, then those of other packages."""
+    built_in = [build_question(questions.parse(name)) for name in questions.built_in()]
+    return [*(each for each in built_in if each.wanted(evaluation)), *map(build_question, evaluation.questions)]
+
+
+def build_question(spec: QuestionSpec) -> Question:
+    """Imports the implementation of a question.
+
+    Raises:
+        ConfigError: where it is not a Question.
+    """
+    found = load_attribute(spec.implementation)
+    if not (isinstance(found, type) and issubclass(found, Question)):
+        path = spec.interface.replace(":", ".")
+        raise ConfigError(f"{spec.name}: its implementation {spec.implementation} is not a subclass of {path}")
+    return found(spec)

@@ -1,0 +1,95 @@
+"""Log likelihoods of held-out images and their descriptions, with intervals over images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...base.seeds import derive_seed
+from ...metrics.catalogue import PER_DIM
+from ...metrics.functional import nats_per_dimension
+from ...objectives.base import CapabilityError
+from ...runs.scores import Score
+from ...specs.trial import EvaluationSpec
+from ..likelihood import ENTROPY, FLOW_PRIOR, PROTOCOL, Bound, Bounds
+from ..sampling import images_at_once, real_batches
+from .base import Context, Question
+
+
+class Likelihoods(Question):
+    """The bounds of :class:`~mmvae_bench.evaluation.likelihood.Bounds`, in nats per image and per dimension.
+
+    Images, latents and noise are the same for every objective with the same posteriors.
+    """
+
+    def wanted(self, evaluation: EvaluationSpec) -> bool:
+        """``likelihood_images`` is positive."""
+        return evaluation.likelihood_images > 0
+
+    def ask(self, context: Context) -> list[Score]:
+        """On at most ``likelihood_images`` images of the partition, with ``likelihood_samples`` samples each."""
+        data, partition, evaluation = context.data, context.partition, context.evaluation
+        total = min(evaluation.likelihood_images, len(data.rows(partition)))
+        batches = real_batches(
+            data, partition, seed=evaluation.seed, device=context.device,
+            limit=total, batch_size=images_at_once(data.image_shape),
+        )  # fmt: skip
+        found: dict[str, list[Bound]] = {}
+        done = 0
+        for batch in batches:
+            seed = derive_seed("likelihood", seed=evaluation.seed, partition=partition, start=done)
+            bounds = Bounds(context.model, batch, num_samples=evaluation.likelihood_samples, seed=seed)
+            _add_bounds(bounds, found, context.left_out)
+            done += len(batch)
+            context.report("likelihood", done, total)
+        return [score for metric, parts in found.items() for score in _scores(context, metric, parts)]
+
+
+def _add_bounds(bounds: Bounds, found: dict[str, list[Bound]], left_out: dict[str, str]) -> None:
+    """Adds a batch's bounds to ``found``; one that the objective does not have is tried once."""
+    known: dict[str, Callable[[], Bound | dict[str, Bound]]] = {
+        "log_px_given_y": bounds.log_px_given_y,
+        "log_px": bounds.log_px,
+        f"log_px{FLOW_PRIOR}": lambda: bounds.log_px(flow_prior=True),
+        "log_py": bounds.log_py,
+        f"log_py{FLOW_PRIOR}": lambda: bounds.log_py(flow_prior=True),
+        "elbo": bounds.elbo,
+        ENTROPY: bounds.description_entropy,
+    }
+    for metric, compute in known.items():
+        if metric in left_out:
+            continue
+        try:
+            computed = compute()
+        except CapabilityError as error:
+            left_out[metric] = str(error)
+            continue
+        for name, bound in (computed if isinstance(computed, dict) else {metric: computed}).items():
+            found.setdefault(name, []).append(bound)
+
+
+def _scores(context: Context, metric: str, bounds: list[Bound]) -> list[Score]:
+    values, first = torch.cat([bound.values.cpu() for bound in bounds]), bounds[0]
+
+    def score(name: str, values: Tensor, attribute: str | None = None) -> Score:
+        return context.score(
+            name,
+            values,
+            keep_values=attribute is None,
+            protocol=PROTOCOL,
+            attribute=attribute,
+            num_samples=first.num_samples,
+            proposal=first.proposal,
+        )
+
+    if metric == ENTROPY:
+        data = context.data
+        names = data.schema.names if data.captions is None else data.captions.word_names
+        each = [score(metric, values[:, k], name) for k, name in enumerate(names)]
+        return [score(metric, values.mean(1)), *each]
+    scores = [score(metric, values)]
+    if first.num_dimensions is not None:
+        scores.append(score(metric + PER_DIM, nats_per_dimension(values, first.num_dimensions)))
+    return scores

@@ -1,0 +1,147 @@
+"""The built-in questions, in the order in which a trained model is asked them. Their settings are in EvaluationSpec."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from ..components import QuestionSpec, questions
+
+_ROOM = "mmvae_bench.evaluation.questions"
+_LIKELIHOODS = ("log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior")
+
+
+@questions.register
+class ThreeCsSpec(QuestionSpec):
+    """Correctness, coverage, joint divergence and compositionality."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.three_cs:ThreeCs"
+    summary: ClassVar[str] = "imagines the fixed queries: the 3 C's at each level, under each protocol"
+    reference: ClassVar[str] = "Vedantam et al. 2018, section 3"
+    metrics: ClassVar[tuple[str, ...]] = ("correctness", "coverage", "joint_divergence", "compositionality")
+
+    name: Literal["three_cs"] = "three_cs"
+    """The question's name."""
+
+
+@questions.register
+class FrequenciesSpec(QuestionSpec):
+    """How often watched attributes appear where a query leaves them open."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.frequencies:Frequencies"
+    summary: ClassVar[str] = "counts the dataset's watched attributes in images of queries that leave them open"
+    reference: ClassVar[str] = "this project"
+    metrics: ClassVar[tuple[str, ...]] = ("frequency_unspecified",)
+
+    name: Literal["frequencies"] = "frequencies"
+    """The question's name."""
+
+
+@questions.register
+class NamedQueriesSpec(QuestionSpec):
+    """Concepts that a dataset names."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.named_queries:NamedQueries"
+    summary: ClassVar[str] = "imagines the concepts that the dataset names, such as rare combinations"
+    reference: ClassVar[str] = "this project"
+    metrics: ClassVar[tuple[str, ...]] = ("named_query", "named_query_all")
+
+    name: Literal["named_queries"] = "named_queries"
+    """The question's name."""
+
+
+@questions.register
+class TextsSpec(QuestionSpec):
+    """Protocol cremer."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.texts:Texts"
+    summary: ClassVar[str] = "imagines the texts of real images: their correctness, where protocol cremer is wanted"
+    reference: ClassVar[str] = "Cremer and Kushman 2018, table 1 and section 5.4"
+    metrics: ClassVar[tuple[str, ...]] = ("correctness", "correctness_words")
+
+    name: Literal["texts"] = "texts"
+    """The question's name."""
+
+
+@questions.register
+class DescriptionSpec(QuestionSpec):
+    """Image to concept."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.description:Description"
+    summary: ClassVar[str] = "describes held-out real images"
+    reference: ClassVar[str] = "this project"
+    metrics: ClassVar[tuple[str, ...]] = ("description_accuracy",)
+
+    name: Literal["description"] = "description"
+    """The question's name."""
+
+
+@questions.register
+class TrainingLossSpec(QuestionSpec):
+    """The objective's own loss."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.training_loss:TrainingLoss"
+    summary: ClassVar[str] = "measures the objective's own training loss on held-out images"
+    reference: ClassVar[str] = "this project"
+    metrics: ClassVar[tuple[str, ...]] = ("elbo",)
+
+    name: Literal["training_loss"] = "training_loss"
+    """The question's name."""
+
+
+@questions.register
+class LikelihoodsSpec(QuestionSpec):
+    """Bounds of log likelihoods."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.likelihoods:Likelihoods"
+    summary: ClassVar[str] = "bounds the log likelihoods of held-out images and texts, where likelihood_images says so"
+    reference: ClassVar[str] = "Cremer and Kushman 2018, equation 6; Burda et al. 2016, equation 8"
+    metrics: ClassVar[tuple[str, ...]] = (
+        *_LIKELIHOODS,
+        *(f"{metric}_per_dim" for metric in _LIKELIHOODS),
+        *("elbo", "elbo_log_px", "elbo_log_py", "elbo_kl"),
+        "description_entropy",
+    )
+
+    name: Literal["likelihoods"] = "likelihoods"
+    """The question's name."""
+
+
+@questions.register
+class PriorSpec(QuestionSpec):
+    """Images and texts of one z."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.prior:Prior"
+    summary: ClassVar[str] = "compares the image and the text generated from one z, where prior_images says so"
+    reference: ClassVar[str] = "Cremer and Kushman 2018, table 2 and section 5.4"
+    metrics: ClassVar[tuple[str, ...]] = tuple(
+        f"prior_correctness{words}{flow}" for words in ("", "_words") for flow in ("", "_flow_prior")
+    )
+
+    name: Literal["prior"] = "prior"
+    """The question's name."""
+
+
+@questions.register
+class ClassifierAccuracySpec(QuestionSpec):
+    """How good the judge is."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.description:ClassifierAccuracy"
+    summary: ClassVar[str] = "measures the observation classifier on held-out real images, once"
+    reference: ClassVar[str] = "this project"
+    metrics: ClassVar[tuple[str, ...]] = ("classifier_accuracy",)
+
+    name: Literal["classifier"] = "classifier"
+    """The question's name."""
+
+
+@questions.register
+class RealFrequenciesSpec(QuestionSpec):
+    """What the judge sees in real images."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.frequencies:RealFrequencies"
+    summary: ClassVar[str] = "counts the dataset's watched attributes in real images, as the classifier sees them"
+    reference: ClassVar[str] = "this project"
+    metrics: ClassVar[tuple[str, ...]] = ("frequency_real",)
+
+    name: Literal["real_frequencies"] = "real_frequencies"
+    """The question's name."""

@@ -1,0 +1,298 @@
+"""The list of questions: which are asked, in which order their scores come, and what is recorded of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any, ClassVar, Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
+from mmvae_bench.evaluation.during import ScoreCurve
+from mmvae_bench.evaluation.evaluate import Evaluation, evaluate
+from mmvae_bench.evaluation.questions import Context, Point, Question, build_question, questions_of
+from mmvae_bench.evaluation.references import TrainingConcepts
+from mmvae_bench.metrics.catalogue import METRICS
+from mmvae_bench.metrics.functional import compositionality, description_accuracy
+from mmvae_bench.objectives.base import Objective
+from mmvae_bench.runs.scores import Score
+from mmvae_bench.specs.components import ObjectiveSpec, QuestionSpec, objectives, questions
+from mmvae_bench.specs.trial import EvaluationSpec
+
+from ..conformance.worlds import BANDS, BandsSpec, small, world
+from .fakes import LINES, LinesData, LinesSpec, Oracle, exact_classifier
+from .fakes import context as context_of
+
+SMALL = {"num_resamples": 20, "num_samples": 10, "query_repeats": 1}
+EVERYTHING = SMALL | {
+    "protocols": ["official", "paper", "corrected", "cremer"],
+    "partitions": ["val", "test"],
+    "levels": [3, 1],
+    "likelihood_images": 4,
+    "likelihood_samples": 2,
+    "prior_images": 4,
+}
+QUERIES = [
+    (metric, protocol, level)
+    for level in (3, 1)
+    for protocol in ("official", "paper", "corrected")
+    for metric in ("correctness", "coverage", "joint_divergence")
+]
+LIKELIHOODS = ["log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior"]
+FLOW = ("", "_flow_prior")
+OF_A_PARTITION = [
+    *QUERIES,
+    ("frequency_unspecified", None, None),
+    ("named_query", None, 2),
+    ("named_query_all", None, 2),
+    ("correctness", "cremer", 3),
+    ("description_accuracy", None, None),
+    ("elbo", None, None),
+    *((metric + ending, "likelihood", None) for metric in LIKELIHOODS for ending in ("", "_per_dim")),
+    *((metric, "likelihood", None) for metric in ("elbo", "elbo_log_px", "elbo_log_py", "elbo_kl")),
+    ("description_entropy", "likelihood", None),
+    *((f"prior_correctness{flow}", "likelihood", None) for flow in FLOW),
+]
+ORDER = [
+    *((partition, *block) for partition in ("val", "test") for block in OF_A_PARTITION),
+    ("test", "classifier_accuracy", None, None),
+    ("test", "frequency_real", None, None),
+]
+"""Of every score that there can be in that world: its partition, metric, protocol and level."""
+
+
+class Reader(nn.Module):
+    """Reads something off an image of bands, whatever it is."""
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return [images.flatten(1)[:, 7 * k : 7 * k + size] for k, size in enumerate(BANDS.sizes)]
+
+
+def reader(data: ConceptDataModule) -> ObservationClassifier:
+    concepts = data.concepts("test")
+    return ObservationClassifier("reader", "0" * 12, Reader(), BANDS, HeldOut(concepts, concepts.clone()))
+
+
+def has(spec: ObjectiveSpec, need: str) -> bool:
+    """Whether an objective has a distribution, from what its spec declares."""
+    if need == "a flow q(z)":
+        return bool(getattr(spec, "prior_flow", False))
+    posteriors = {"q(z|x,y)": "joint", "q(z|x)": "image", "q(z|y)": "concept"}
+    likelihoods = {"p(x|z)": "image", "p(y|z)": "concept"}
+    return any(
+        posteriors.get(one) in spec.posteriors or likelihoods.get(one) in spec.likelihoods for one in need.split(" or ")
+    )
+
+
+@pytest.mark.parametrize("name", objectives.names())
+def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = world("rgb_thin")
+    monkeypatch.setattr(BandsSpec, "named_queries", lambda self: {"odd": "top=dark, middle=grey"})
+    monkeypatch.setattr(BandsSpec, "watched_attributes", ("hue",))
+    monkeypatch.setattr("mmvae_bench.evaluation.evaluate.judge_of", lambda data, *_, **__: reader(data))
+    backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
+    model: Objective = objectives.parse(name).build(backbone, seed=0).eval()
+    if (memory := getattr(model, "memory", None)) is not None:
+        memory.remember(data.concepts("train"))
+    result = evaluate(model, data, EvaluationSpec.parse(EVERYTHING))
+
+    found = [(score.partition, score.metric, score.protocol, score.level) for score in result.scores]
+    blocks = [block for block, _ in groupby(found)]
+    assert blocks == [block for block in ORDER if block in blocks]
+    can = {metric for metric in METRICS if all(has(model.spec, need) for need in METRICS[metric].needs)}
+    can -= {"compositionality", *(metric for metric in METRICS if "_words" in metric)}  # not of this world
+    if name == "cvae":
+        can -= {"log_px", "log_px_per_dim"}  # its decoder always takes y: it has p(x|y,z), and no p(x|z)
+    if not model.takes_partial_concepts:
+        can -= {"coverage", "frequency_unspecified", "named_query", "named_query_all"}
+    assert {metric for _, metric, _, _ in blocks} == can
+    assert set(result.left_out) == {
+        metric
+        for metric in (*LIKELIHOODS, "elbo", "description_entropy", *(f"prior_correctness{flow}" for flow in FLOW))
+        if metric not in can or (metric == "elbo" and "elbo_kl" not in can)
+    }
+    assert all(result.left_out.values())
+
+
+@pytest.fixture
+def marginal(lines: Callable[..., LinesData]) -> Oracle:
+    return Oracle(TrainingConcepts(lines().concepts("train"), sizes=LINES.sizes).marginal())
+
+
+def ask(model: Any, data: ConceptDataModule, **evaluation: object) -> Evaluation:
+    return evaluate(model, data, EvaluationSpec.parse(SMALL | evaluation))
+
+
+def test_only_wanted_questions_are_asked() -> None:
+    plain = [question.name for question in questions_of(EvaluationSpec())]
+    always = ["three_cs", "frequencies", "named_queries", "description", "training_loss", "classifier"]
+    assert plain == [*always, "real_frequencies"]
+    every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
+    assert every == questions.built_in()
+    assert set(every) - set(plain) == {"texts", "likelihoods", "prior"}
+
+
+@pytest.mark.usefixtures("exact")
+def test_images_are_drawn_once_whoever_asks_for_them(
+    lines: Callable[..., LinesData], marginal: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = ask(marginal, lines(), levels=[2])
+    num_calls = len(marginal.asked)
+    monkeypatch.setattr(LinesSpec, "watched_attributes", ("direction",))
+    watched = ask(marginal, lines(), levels=[2])
+    assert len(marginal.asked) == 2 * num_calls
+    extra = ("frequency_unspecified", "frequency_real")
+    assert [score for score in watched.scores if score.metric not in extra] == plain.scores
+    assert {score.metric for score in watched.scores} >= set(extra)
+
+
+def test_the_tested_functions_are_what_is_published(lines: Callable[..., LinesData], marginal: Oracle) -> None:
+    data = lines(split="comp")
+    classifier = exact_classifier(data)
+    context = context_of(marginal, data, classifier, **SMALL, protocols=["paper"])
+    named = {question.name: question for question in questions_of(context.evaluation)}
+    (queries,) = context.queries
+    (novel,) = (score for score in named["three_cs"].ask(context) if score.metric == "compositionality")
+    expected = compositionality(context.predictions(queries), queries.concepts, context.judge.training.combinations)
+    assert novel.per_query == expected.tolist()
+    assert novel.value == float(expected.nanmean())
+
+    truth = data.concepts("test", split="iid")
+    wrong = torch.where(torch.rand(truth.shape, generator=torch.Generator().manual_seed(1)) < 0.3, 0, truth)
+    judged = context_of(marginal, data, exact_classifier(data), **SMALL)
+    object.__setattr__(judged.classifier, "held_out", HeldOut(truth, wrong))
+    _, *by_attribute = named["classifier"].ask(judged)
+    assert [score.value for score in by_attribute] == description_accuracy(wrong, truth).tolist()
+
+
+class InkSpec(QuestionSpec):
+    """How much ink imagined images have."""
+
+    implementation: ClassVar[str] = f"{__name__}:Ink"
+    summary: ClassVar[str] = "ink"
+    reference: ClassVar[str] = "none"
+    metrics: ClassVar[tuple[str, ...]] = ("ink",)
+
+    name: Literal["ink"] = "ink"
+    """The question's name."""
+    num_images: int = 4
+    """Images drawn."""
+
+
+class Ink(Question):
+    spec: InkSpec
+
+    def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
+        return None if model.can_imagine else "it draws nothing"
+
+    def ask(self, context: Context) -> list[Score]:
+        assert not context.model.training
+        assert not torch.is_grad_enabled()
+        images = context.model.imagine(
+            context.queries[0].concepts[:1], num_samples=self.spec.num_images, generator=torch.Generator()
+        )
+        return [context.score("ink", images.flatten(0, 1).mean((1, 2, 3)), num_samples=self.spec.num_images)]
+
+    def points(self, context: Context) -> list[Point]:
+        (score,) = self.ask(context)
+        return [{"metric": "ink", "attribute": None, "level": None, "value": score.value}]
+
+
+@pytest.fixture
+def ink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question of another package."""
+    questions.names()
+    monkeypatch.setitem(questions._parts, "ink", InkSpec)
+
+
+@pytest.mark.usefixtures("exact", "ink")
+def test_a_question_of_another_package_is_asked_where_it_is_named(
+    lines: Callable[..., LinesData], marginal: Oracle
+) -> None:
+    data = lines()
+    plain = ask(marginal, data, levels=[3])
+    asked = ask(marginal, data, levels=[3], partitions=["val", "test"], questions={"ink": {"num_images": 6}})
+    ours = [score for score in asked.scores if score.metric == "ink"]
+    assert [(score.partition, score.num_queries, score.num_samples) for score in ours] == [
+        ("val", 6, 6),
+        ("test", 6, 6),
+    ]
+    assert [s for s in asked.scores if s.metric != "ink" and s.partition == "test"] == plain.scores
+    marginal.can_imagine = False
+    assert ask(marginal, data, questions={"ink": None}).left_out == {"ink": "it draws nothing"}
+    # What an objective's posteriors say already is not said again.
+    assert ask(marginal, data).left_out == {}
+
+
+@pytest.mark.usefixtures("ink")
+def test_a_question_can_have_points_on_the_curves(
+    lines: Callable[..., LinesData], marginal: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmvae_bench.evaluation.during.judge_of", lambda data, *_, **__: exact_classifier(data))
+    plain, more = (
+        ScoreCurve(lines(), EvaluationSpec.parse(SMALL | {"levels": [3, 1], "questions": asked}), device="cpu")
+        for asked in ({}, {"ink": None})
+    )
+    marginal.train()
+    points = more(marginal)  # type: ignore[arg-type]
+    assert marginal.training
+    assert points[:-1] == plain(marginal)  # type: ignore[arg-type]
+    assert points[-1]["metric"] == "ink"
+    assert [(point["metric"], point["attribute"], point["level"]) for point in points[:-1]] == [
+        ("correctness", None, 3),
+        *(("correctness", name, 3) for name in LINES.names),
+        ("correctness", None, 1),
+        ("coverage", None, 1),
+    ]
+
+
+@pytest.mark.usefixtures("ink")
+def test_questions_are_in_the_canonical_form_only_where_there_are_any() -> None:
+    assert "questions" not in EvaluationSpec().canonical()
+    spec = EvaluationSpec.parse({"questions": {"ink": {"num_images": 6}}})
+    assert spec.canonical()["questions"] == {"ink": {"num_images": 6}}
+    assert EvaluationSpec.parse(spec.canonical()) == spec
+    assert EvaluationSpec.parse({"questions": {"ink": None}}).canonical()["questions"] == {"ink": {"num_images": 4}}
+    assert hash(spec) != hash(EvaluationSpec())
+
+
+@pytest.mark.usefixtures("ink")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"inc": {}}, "questions.inc: unknown question 'inc'\n  choices: ink\n  nearest: ink"),
+        (
+            {"ink": {"num_image": 3}},
+            "questions.ink.num_image: unknown key 'num_image' of ink\n  choices: name, num_images",
+        ),
+        ({"ink": {"num_images": "many"}}, "questions.ink.num_images: expected a whole number\n  given: 'many'"),
+        ({"ink": 3}, "questions.ink: expected the settings of ink, key by key\n  given: 3"),
+        ({"prior": {}}, "questions.prior: question 'prior' is built in: its settings are keys of evaluation itself"),
+        (["ink"], "questions: expected a mapping of keys to values\n  given: ['ink']"),
+    ],
+)
+def test_what_is_wrong_with_questions_is_named(given: object, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        EvaluationSpec.parse({"questions": given})
+    assert str(caught.value).startswith(message)
+
+
+def test_every_problem_of_questions_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        EvaluationSpec.parse({"questions": {"one": {}, "two": {}}, "num_samples": 0})
+    assert len(caught.value.problems) == 3
+
+
+def test_an_implementation_that_is_no_question_is_refused() -> None:
+    class NoneSpec(InkSpec):
+        implementation: ClassVar[str] = "types:SimpleNamespace"
+
+    with pytest.raises(ConfigError, match=r"ink: its implementation .* is not a subclass of mmvae_bench\..*\.Question"):
+        build_question(NoneSpec())
