@@ -29,12 +29,11 @@ from mmvae_bench.runs.status import Status
 from mmvae_bench.runs.store import RunStore
 from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.sweep.console import PlainConsole
 from mmvae_bench.sweep.driver import Driver
-from mmvae_bench.sweep.events import Event
+from mmvae_bench.sweep.events import Event, PlainConsole
 from mmvae_bench.sweep.executor import Ended, Job
 from mmvae_bench.sweep.local import LocalExecutor, Slot
-from mmvae_bench.sweep.trial import trials_of
+from mmvae_bench.sweep.schedule import trials_of
 
 OBJECTIVES = ("jvae", "telbo", "jmvae", "bivcca")
 GRID = """\

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 
 class StopSignals:
-    """Context manager: in its block SIGINT, SIGTERM and SIGHUP only count up ``requests``.
+    """Context manager: within its block SIGINT, SIGTERM and SIGHUP only increase ``requests``.
 
-    SIGHUP stays ignored where it is (nohup). Outside of the main thread nothing is changed.
+    SIGHUP stays ignored if it is (nohup). Outside the main thread nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -38,14 +36,3 @@ class StopSignals:
 
     def _count(self, number: int, frame: FrameType | None) -> None:
         self.requests += 1
-
-
-@contextmanager
-def handlers_kept() -> Iterator[None]:
-    """What a library does in the block leaves nobody else's answer to SIGTERM behind (Ray's ends the process)."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)

@@ -70,7 +70,7 @@ def test_a_run_prints_the_table_on_stdout_and_talks_on_stderr(stub: StubRun) -> 
     assert done.returncode == 0
     assert done.stdout == "a table\n"
     assert "[3/3] done jvae mnist_a/digits/iid seed" in done.stderr
-    assert "go on with" not in done.stderr
+    assert "resume with" not in done.stderr
 
 
 def test_json_events_one_a_line(stub: StubRun) -> None:
@@ -125,9 +125,9 @@ def test_more_slots_than_cores_run_with_a_remark(stub: StubRun) -> None:
     [
         (["--executor", "rya"], ["--executor", "'rya'", "choices: local, ray, slurm"]),
         (["--executor", "slrum", "--retry", "all"], ["'slrum'", "'all'", "choices: failed"]),
-        (["--workers", "0"], ["--workers", "0", "1 or more"]),
-        (["--per-device", "0"], ["--per-device", "0", "1 or more"]),
-        (["--hang-seconds", "-1"], ["--hang-seconds", "-1", "for ever"]),
+        (["--workers", "0"], ["--workers", "0", "at least 1"]),
+        (["--per-device", "0"], ["--per-device", "0", "at least 1"]),
+        (["--hang-seconds", "-1"], ["--hang-seconds", "-1", "no limit"]),
         (["--where", "seed=7"], ["seed", "7"]),
         (["--where", "objective=teblo"], ["teblo", "telbo"]),
         (["--grid", "missing.yaml"], ["missing.yaml"]),

@@ -12,8 +12,7 @@ import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
-from mmvae_bench.sweep.slurm_executor import SubmititExecutor
-from mmvae_bench.sweep.slurm_options import parse_parameters, slurm_executor
+from mmvae_bench.sweep.slurm import SubmititExecutor, parse_parameters, slurm_executor
 
 from .cluster import drive_with, interrupt, meanwhile, most_at_once
 from .slurm import install
@@ -240,7 +239,7 @@ def test_a_list_of_the_queue_that_cannot_be_written_stops_the_run_and_takes_the_
     submitit.SlurmJob.watcher._delay_s = 1
     outcome, recorder = drive_with(stub, executor)
     assert outcome.exit_code == 1
-    assert "jobs.jsonl: cannot write down what lies in SLURM's queue" in str(outcome.error)
+    assert "jobs.jsonl: cannot record the submitted SLURM jobs" in str(outcome.error)
     assert len(recorder.of("stopping")) == 1
     assert {path.read_text() for path in slurm.glob("*.state")} == {"CANCELLED by 0"}
     assert set(stub.states().values()) == {"none"}
