@@ -100,7 +100,10 @@ def verify(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Check a prepared dataset against its checksums and against newly made images. Exit code 1: it differs."""
+    """Check the files of a prepared dataset, and compare images with newly made ones.
+
+    Exit code 1 if anything differs.
+    """
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
@@ -123,7 +126,10 @@ def export(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Export a dataset as Parquet files with PNG images, for `datasets.load_dataset`."""
+    """Export a dataset as Parquet files with PNG images.
+
+    `datasets.load_dataset` reads them.
+    """
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
@@ -140,7 +146,7 @@ def import_(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Read an export of the named dataset into the cache, instead of making the images."""
+    """Import an exported dataset into the cache, instead of making it."""
     spec = _spec(name, settings, data_root)
     from ..data import commands
 

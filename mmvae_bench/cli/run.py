@@ -42,7 +42,7 @@ def run(
         typer.Option("--slurm", metavar="NAME=VALUE", help="An option of sbatch, such as partition=gpu; repeatable."),
     ] = None,
 ) -> None:
-    """Run every trial of a grid that is not done yet, and print the table.
+    """Run the trials of a grid, skip finished ones, and print the table.
 
     The same command resumes a run that was stopped. A grid may grow: a run folder accepts any grid that contains all
     trials in the folder.

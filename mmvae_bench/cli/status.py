@@ -18,7 +18,7 @@ def status(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Show the state and the steps of every trial of a run, and why it failed."""
+    """Show every trial of a run: state, steps, and why it failed."""
     from ..runs.store import overview
 
     trials = overview(run_dir)

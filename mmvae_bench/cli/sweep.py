@@ -30,9 +30,10 @@ def sweep(
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Retry = None,
 ) -> None:
-    """Run the trials of a W&B sweep file on this machine that are not done yet, and print the table.
+    """Run the trials of a W&B sweep file on this machine.
 
-    The same command resumes a run that was stopped. With a larger --count, the same trials come first.
+    Finished trials are skipped, and the table is printed at the end. The same command resumes a run that was stopped.
+    With a larger --count, the same trials come first.
     """
     if not local:
         raise ConfigError(

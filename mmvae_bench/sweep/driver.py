@@ -1,4 +1,4 @@
-"""The loop of a run: starts trials, longest first, follows them to their end, and stops cleanly when asked to."""
+"""The loop of a run: starts trials, longest first, follows them to their end, and stops cleanly on request."""
 
 from __future__ import annotations
 

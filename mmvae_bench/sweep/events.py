@@ -1,4 +1,4 @@
-"""What happens in a run, and who is told: a live table on a terminal, plain lines elsewhere, JSON for programs.
+"""The events of a run, and how they are shown: a live table on a terminal, plain lines elsewhere, JSON for programs.
 
 rich is imported only for the live table.
 """
@@ -141,7 +141,7 @@ _WORDS = {
     "hung": "hung:",
 }
 _AT_REST = {"pending": "starting", "done": "done", "failed": "failed", "interrupted": "saved"}
-"""What is shown for a trial whose process runs but whose state is another one."""
+"""What the table shows for a trial whose process is running but whose state is not ``running``."""
 
 
 def duration(seconds: float) -> str:

@@ -250,7 +250,7 @@ class SubmititExecutor:
 
     def _terminate(self, jobs: Sequence[_Submitted]) -> None:
         if self.arrays:
-            # Not a cancellation of what runs: that would give it half a minute, where SLURM is not told otherwise.
+            # A plain scancel would by default leave running jobs half a minute to save.
             _cancel(jobs, "--state=PENDING")
             _cancel(jobs, "--state=RUNNING", "--signal=TERM")
         else:

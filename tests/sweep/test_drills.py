@@ -88,7 +88,7 @@ def test_a_killed_driver_leaves_its_trials_to_end_and_the_next_one_waits(stub: S
     second = stub.start("--workers", "2")
     assert second.stderr is not None
     for _ in range(2):
-        while "another driver's" not in second.stderr.readline():
+        while "waiting for another driver" not in second.stderr.readline():
             assert second.poll() is None
     gate.touch()
     second.communicate(timeout=120)
@@ -208,7 +208,7 @@ def test_two_drivers_with_different_evaluations_on_one_folder(stub: StubRun) -> 
     first.communicate()
     again = stub.start("--workers", "4")  # Two trials of the first one run still; they are waited for.
     assert again.stderr is not None
-    while "another driver's" not in again.stderr.readline():
+    while "waiting for another driver" not in again.stderr.readline():
         assert again.poll() is None
     gate.touch()
     _, stderr = again.communicate(timeout=240)

@@ -152,7 +152,7 @@ def test_a_driver_that_comes_back_finds_what_lies_in_the_queue(stub: StubRun, sl
     (stub.root / "slurm" / "hold").touch()  # One runs, two wait.
     second = stub.start("--executor", "slurm", "--workers", "1", "--slurm", "partition=gpu")
     assert second.stderr is not None
-    while "another driver's" not in second.stderr.readline():
+    while "waiting for another driver" not in second.stderr.readline():
         assert second.poll() is None
     gate.touch()
     until(lambda: sum(stub.counts("finish").values()) == 1, seconds=60)
