@@ -99,10 +99,10 @@ class TrialFolder:
             if scores and whole:
                 with suppress(ValueError):
                     return dict(json.loads(head + b"}"))
-            value = read_json(self.result_path)
+            result = read_json(self.result_path)
         except (FileNotFoundError, ValueError):
             return None
-        return value if isinstance(value, dict) else None
+        return {name: value for name, value in result.items() if name != "scores"} if isinstance(result, dict) else None
 
     def is_done(self, evaluation: Mapping[str, Any] | None) -> bool:
         """Whether there is a result with these evaluation settings."""
