@@ -7,7 +7,7 @@ RUN ?= runs/quick
 # requirements.lock: the versions that were tried; requirements-oldest.txt, requirements-newest.txt: both ends.
 CONSTRAINT ?= requirements.lock
 
-.PHONY: setup test drills benchmark paper lint regress report clean
+.PHONY: setup check test drills benchmark paper lint regress report clean
 
 setup: $(READY)
 
@@ -16,6 +16,12 @@ $(READY): pyproject.toml $(CONSTRAINT)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINT) --editable '.[dev,clevr,faces]'
 	touch $@
+
+# Under two minutes: all that needs no process of its own and no training, and the traces of every loss.
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -q --check
 
 test: setup
 	$(BIN)/python -m pytest -q

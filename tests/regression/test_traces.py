@@ -23,6 +23,7 @@ def test_every_objective_has_a_trace() -> None:
     check_complete(STORED, cases(), COMMAND)
 
 
+@pytest.mark.in_check
 @pytest.mark.parametrize("name", cases())
 def test_trace(name: str) -> None:
     check_trace(name)
