@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ..base.errors import BenchmarkError
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED
 from ..specs.base import load_attribute
 
 TRACEBACK_VARIABLE = "MMVAE_BENCH_TRACEBACK"
@@ -82,14 +83,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except (BenchmarkError, OSError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         if isinstance(error, BenchmarkError):
             typer.echo(f"error: {error}", err=True)
-            return 2
+            return BAD_INPUT
         typer.echo(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", err=True)
         # A path that does not exist or is of the wrong kind is invalid input; a full disk is not.
-        return 2 if isinstance(error, _BAD_PATH) else 1
+        return BAD_INPUT if isinstance(error, _BAD_PATH) else FAILED
     return 0

@@ -15,6 +15,7 @@ import typer
 
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.paths import DATA_VARIABLE, program
+from ..base.processes import FAILED
 from ..specs.components import DatasetSpec, datasets
 from ..specs.overrides import apply_assignments
 
@@ -114,7 +115,7 @@ def verify(
         for file in (entry["file"] for entry in report["files"] if not entry["ok"]):
             typer.echo(f"damaged or missing: {file}", err=True)
         typer.echo("the dataset is damaged or differs; `mmvae-bench data prepare` replaces damaged files", err=True)
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 @app.command()

@@ -12,8 +12,6 @@ from typing import Self
 from ..base.errors import BenchmarkError
 from .names import DRIVERS_FILE, LOCK_FILE
 
-LOCK_HELD = 75
-"""Exit code of a process that found another one at work on the trial (EX_TEMPFAIL)."""
 _RETRY_SECONDS = 0.02
 
 

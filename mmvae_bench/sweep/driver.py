@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..base.errors import BenchmarkError
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.status import Status, read_status, write_status
 from ..runs.store import RunStore, writing
@@ -17,7 +18,6 @@ from .executor import Ended, Executor, ExecutorError, Job
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
 from .outcome import OUT_OF_MEMORY, settle, settle_orphan, tail
 from .schedule import CostModel, Group, Schedule, Trial
-from .signals import StopSignals
 
 _TICK_SECONDS = 0.2
 _LOOK_ELSEWHERE_SECONDS = 0.5
@@ -49,10 +49,10 @@ class Outcome:
     def exit_code(self) -> int:
         """0: all done, 1: some not, 2: nothing could be started, 130: interrupted."""
         if self.stopped:
-            return 130
+            return INTERRUPTED
         if self.refused:
-            return 2
-        return 0 if self.done == self.total else 1
+            return BAD_INPUT
+        return 0 if self.done == self.total else FAILED
 
 
 @dataclass(frozen=True, slots=True)

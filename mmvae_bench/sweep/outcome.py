@@ -6,7 +6,8 @@ import socket
 from dataclasses import replace
 from pathlib import Path
 
-from ..runs.lock import LOCK_HELD, LockHeld, TrialLock
+from ..base.processes import LOCK_HELD
+from ..runs.lock import LockHeld, TrialLock
 from ..runs.status import State, Status, read_status, write_status
 from .executor import INTERRUPTED, Ended
 from .schedule import Trial

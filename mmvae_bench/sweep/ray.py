@@ -11,14 +11,14 @@ import math
 import os
 import signal
 import socket
-import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ..base.errors import ConfigError
+from ..base.processes import handlers_kept
 from .executor import Ended, Job
 from .local import COMMAND
 from .remote import Origin, Runner, look_afresh
@@ -31,17 +31,6 @@ _KILL_SECONDS = 5.0
 _CAPACITY_SECONDS = 2.0
 _PRECISION = 10_000
 """Ray counts GPUs in fractions of one over this."""
-
-
-@contextmanager
-def handlers_kept() -> Iterator[None]:
-    """Restores the handler of SIGTERM after the block: Ray installs one that ends the process."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
 
 
 def connect(address: str | None = None) -> Any:

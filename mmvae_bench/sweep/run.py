@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.paths import program
+from ..base.processes import FAILED, INTERRUPTED
 from ..runs.lock import Drivers
 from ..runs.store import RunStore
 from ..specs.grid import expand, load_grid
@@ -28,7 +29,6 @@ EXECUTORS = ("local", "ray", "slurm")
 """The values of ``--executor``."""
 RETRY = ("failed",)
 """The values of ``--retry``."""
-INTERRUPTED = 130
 
 Report = Callable[[RunStore, Outcome], tuple[str | None, str]]
 """Writes the report at the end of a run; returns the path of the page, if one was made, and the text to print."""
@@ -252,7 +252,7 @@ def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outc
             sys.stdout.flush()
     except Exception as error:  # Whatever it is, it must not hide that the trials are done.
         _say(f"the report could not be written: {type(error).__name__}: {error}\nThe results are kept in {store.root}.")
-        code = code or 1
+        code = code or FAILED
         resume = resume or shlex.join([*program(), "report", str(store.root)])
     finished = outcome.done + outcome.failed
     observer.event(

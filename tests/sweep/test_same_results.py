@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from mmvae_bench.base.processes import handlers_kept
 from mmvae_bench.sweep.executor import Executor
 from mmvae_bench.sweep.local import COMMAND, LocalExecutor, Slot
-from mmvae_bench.sweep.ray import handlers_kept
 from mmvae_bench.sweep.slurm import SubmititExecutor
 
 from .cluster import drive_with

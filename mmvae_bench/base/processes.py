@@ -1,0 +1,68 @@
+"""How a process of this package is asked to stop, and the codes with which it exits."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+FAILED: Final = 1
+"""Exit code: some of the work failed."""
+BAD_INPUT: Final = 2
+"""Exit code: the input cannot be used; nothing was started."""
+LOCK_HELD: Final = 75
+"""Exit code of ``train`` where another process is working on the trial (EX_TEMPFAIL of sysexits.h)."""
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""Exit code: stopped on request, and can be resumed."""
+
+
+class StopSignals:
+    """Context manager: inside its block the given signals only count up ``requests``; then the handlers are restored.
+
+    SIGHUP stays ignored where it already is (nohup). Outside the main thread nothing is changed.
+
+    Args:
+        numbers: The signals; without any: SIGINT, SIGTERM and SIGHUP.
+    """
+
+    def __init__(self, *numbers: signal.Signals) -> None:
+        self.requests = 0
+        self._numbers = numbers or (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        self._before: dict[signal.Signals, Any] = {}
+
+    def requested(self) -> bool:
+        """Whether any of the signals has arrived."""
+        return self.requests > 0
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in self._numbers:
+                before = signal.getsignal(number)
+                if number != signal.SIGHUP or before is not signal.SIG_IGN:
+                    self._before[number] = before
+                    signal.signal(number, self._count)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        self._before.clear()
+
+    def _count(self, number: int, frame: FrameType | None) -> None:
+        self.requests += 1
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Restores the handler of SIGTERM after the block, whatever a library installs in it (Ray's ends the process)."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
