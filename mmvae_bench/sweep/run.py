@@ -83,7 +83,7 @@ class Request:
                 ("--slurm", ("slurm",), " ".join(self.slurm) or None),
             ):
                 if given is not None and self.executor not in takers:
-                    message = f"is for --executor {' and '.join(takers)}, not for {self.executor!r}"
+                    message = f"only valid with --executor {' or '.join(takers)}, not with {self.executor!r}"
                     problems.append(Problem(message, (option,), repr(given)))
         if self.workers is not None and self.workers < 1:
             problems.append(Problem("must be at least 1", ("--workers",), str(self.workers)))

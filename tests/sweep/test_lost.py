@@ -1,4 +1,4 @@
-"""Jobs whose machine goes away before they begin, and locks that are held by those who only look."""
+"""Jobs whose machine is lost before they begin, and locks held by processes that only check them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``mmvae-bench run`` and ``status`` as their users call them."""
+"""``mmvae-bench run`` and ``status`` as users call them."""
 
 from __future__ import annotations
 

@@ -70,9 +70,9 @@ def test_parameters_have_their_kinds() -> None:
     [
         (["--executor", "slurm", "--slurm", "partion=gpu"], "nearest: partition"),
         (["--executor", "slurm"], "no SLURM on this machine: sbatch"),
-        (["--executor", "local", "--slurm", "partition=gpu"], "is for --executor slurm, not for 'local'"),
-        (["--executor", "slurm", "--ray-address", "a:1"], "is for --executor ray, not for 'slurm'"),
-        (["--executor", "slurm", "--per-device", "2"], "is for --executor local and ray, not for 'slurm'"),
+        (["--executor", "local", "--slurm", "partition=gpu"], "only valid with --executor slurm, not with 'local'"),
+        (["--executor", "slurm", "--ray-address", "a:1"], "only valid with --executor ray, not with 'slurm'"),
+        (["--executor", "slurm", "--per-device", "2"], "only valid with --executor local or ray, not with 'slurm'"),
         (["--executor", "slrum"], "nearest: slurm"),
     ],
 )
