@@ -1,23 +1,23 @@
-# Every target makes what it needs. On a fresh machine with Python 3.11 or newer: make benchmark, make test.
+# Every target sets up what it needs. On a fresh machine with Python 3.11 or newer: make benchmark, make test.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/quick
-# requirements.lock: the versions that were tried; requirements-oldest.txt, requirements-newest.txt: both ends.
+# requirements.lock: the tested versions; requirements-oldest.txt, requirements-newest.txt: both ends of the range.
 CONSTRAINT ?= requirements.lock
 
 .PHONY: setup check test drills benchmark paper lint regress report clean
 
 setup: $(READY)
 
-# torch and torchvision come from the same resolve: a CPU-only torch beside the default torchvision does not import.
+# torch and torchvision must be resolved together: the default torchvision does not import with a CPU-only torch.
 $(READY): pyproject.toml $(CONSTRAINT)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINT) --editable '.[dev,clevr,faces]'
 	touch $@
 
-# Under two minutes: all that needs no process of its own and no training, and the traces of every loss.
+# Under two minutes: every test that starts no process and does no training, and the loss traces.
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
@@ -26,7 +26,7 @@ check: setup
 test: setup
 	$(BIN)/python -m pytest -q
 
-# At other random points each time; the seed is printed.
+# At different random points each time; the seed is printed.
 drills: setup
 	MMVAE_BENCH_DRILL_SEED=$${MMVAE_BENCH_DRILL_SEED:-$$(date +%s)} $(BIN)/python -m pytest -q -m "" tests/drills tests/data/shards/test_accidents.py
 

@@ -1,11 +1,11 @@
-"""CelebA-18: images a second that one core makes, and how well a small network reads the attributes of drawn faces.
+"""CelebA-18: images per second on one core, and how well a small network reads the attributes of drawn faces.
 
     python benchmarks/celeba18.py speed [--source drawn|celeba] [--seconds 5] [--size 64]
     python benchmarks/celeba18.py read [--train 10000] [--test 3000] [--epochs 8]
 
-Processor time is measured, so that neighbours on the machine do not count. Photographs are looked for under
-``$MMVAE_BENCH_DATA``. The floors: 1,000 faces and 2,000 photographs a second; 96 % of the attributes read, and none
-below its majority rate plus 8 points (98 % where the majority is above 90 %).
+Measured in processor time, so that other processes on the machine do not count. Photographs are read from
+``$MMVAE_BENCH_DATA``. Required: 1,000 faces and 2,000 photographs per second; a mean accuracy of 96 % over the
+attributes, each at least 8 points above its majority rate (at least 98 % if that rate is above 90 %).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHUNK = 200
 
 
 def speed(source: str, size: int, seconds: float) -> dict[str, object]:
-    """Median over chunks of consecutive images, made as the dataset makes them."""
+    """The median rate over chunks of consecutive images, made in the same way as by the dataset."""
     recipe = CelebA18DataModule(CelebA18Spec.parse({"source": source, "size": size})).images
     chunk, start, rates = min(CHUNK, recipe.num_images), 0, []
     recipe.make(0, chunk)
@@ -53,7 +53,7 @@ def speed(source: str, size: int, seconds: float) -> dict[str, object]:
 
 
 def read(num_train: int, num_test: int, epochs: int) -> dict[str, object]:
-    """Trains a small network on some faces and asks it about others."""
+    """Trains a small network on some faces and tests it on others."""
     made = DrawnFaces(num_images=num_train + num_test, size=64, seed=0).make(0, num_train + num_test)
     images = torch.from_numpy(made.pixels).permute(0, 3, 1, 2)
     present = torch.from_numpy(made.concepts).float()
@@ -104,7 +104,7 @@ def centred(images: Tensor) -> Tensor:
 
 
 def main() -> int:
-    """Prints one JSON document; exit code 1 where a floor is missed."""
+    """Prints one JSON document; exits with 1 if a requirement is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     measured = commands.add_parser("speed")

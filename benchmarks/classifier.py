@@ -1,11 +1,11 @@
-"""Training steps and classified images a second of the observation classifiers, on one CPU thread.
+"""Training steps and classified images per second of the observation classifiers, on one CPU thread.
 
     python benchmarks/classifier.py [--canvas 32 40 64] [--seconds 5]
     python benchmarks/classifier.py --train '{"canvas": 40, "replicas": 20}' [--classifier '{"name": "conv_thin"}']
 
-Processor time is measured, so that neighbours on the machine count for little. ``--train`` fits a classifier to MNIST-A
-and gives its accuracy on held-out images of ``iid``, the split it is always judged on, and of ``iid_disjoint``, where
-no source digit is in both parts.
+Measured in processor time, so that other processes on the machine matter little. ``--train`` fits a classifier to
+MNIST-A and reports its accuracy on held-out images of ``iid``, the split on which it is always evaluated, and of
+``iid_disjoint``, in which no source digit occurs in both training and held-out images.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from mmvae_bench.specs.components import classifiers, datasets
 
 
 def classifier_spec(value: object) -> TrainedClassifierSpec:
-    """The spec of a trained classifier."""
+    """Parses the spec of a classifier that is trained."""
     spec = classifiers.parse(value)
     assert isinstance(spec, TrainedClassifierSpec)
     return spec
 
 
 def seconds_each(work: Callable[[], object], seconds: float) -> float:
-    """Median processor time of a call, over at least three calls after a first one."""
+    """The median processor time of a call, over at least three calls after a warm-up call."""
     work()
     times: list[float] = []
     ends = time.process_time() + seconds
@@ -51,7 +51,7 @@ def seconds_each(work: Callable[[], object], seconds: float) -> float:
 
 
 def speed(name: str, canvas: int, seconds: float) -> dict[str, Any]:
-    """Steps as they are trained and images as they are classified, on sparse random images."""
+    """Rates of training steps and of classification, on sparse random images."""
     spec = classifier_spec(name)
     network = spec.build(schema=MNIST_A_SCHEMA, image_shape=(1, canvas, canvas)).to(memory_format=torch.channels_last)
     images = (torch.rand(spec.batch_size, 1, canvas, canvas) > 0.95).float()
@@ -82,7 +82,7 @@ def speed(name: str, canvas: int, seconds: float) -> dict[str, Any]:
 
 
 def accuracy(dataset: dict[str, Any], classifier: dict[str, Any]) -> list[dict[str, Any]]:
-    """Accuracy by attribute on held-out images, with and without other images of the same source digits in training."""
+    """Accuracy per attribute on held-out images, with and without images of the same source digits in training."""
     data: ConceptDataModule = datasets.parse({"name": "mnist_a"} | dataset).build()
     data.prepare_data()
     data.setup()

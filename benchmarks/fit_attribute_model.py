@@ -1,9 +1,9 @@
-"""Fits the stored model of CelebA's attribute rows, and says how far it is off.
+"""Fits the stored model of CelebA's attribute rows and prints how far it is from the data.
 
     python benchmarks/fit_attribute_model.py FOLDER [--out mmvae_bench/worlds/attribute_model.json]
 
 FOLDER holds list_attr_celeba.txt and list_eval_partition.txt, plain or with .gz. The negative log-likelihood of a
-pairwise model is convex; it is minimised by L-BFGS over the 2^18 states, about half a minute of one core.
+pairwise model is convex; it is minimised with L-BFGS over the 2^18 states, which takes about half a minute on one core.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DECIMALS = 5
 
 
 def fit(frequencies: np.ndarray) -> PairwiseModel:
-    """The pairwise model with the given frequencies of pairs, and of each attribute on the diagonal: Double[A, A]."""
+    """The pairwise model with the given frequencies, Double[A, A]: of pairs, and on the diagonal of each attribute."""
     num = len(frequencies)
     pairs = np.triu_indices(num, 1)
 
@@ -47,14 +47,14 @@ def fit(frequencies: np.ndarray) -> PairwiseModel:
 
 
 def correlations(frequencies: np.ndarray) -> np.ndarray:
-    """Pearson's correlation of every pair: Double[A, A]."""
+    """Pearson's correlation of every pair of attributes: Double[A, A]."""
     mean = frequencies.diagonal()
     deviation = np.sqrt(mean * (1 - mean))
     return (frequencies - np.outer(mean, mean)) / np.outer(deviation, deviation)
 
 
 def distance(model: PairwiseModel, rows: np.ndarray) -> dict[str, float]:
-    """How far a model is from rows, Byte[N, A]."""
+    """Measures of how far a model is from the data; ``rows``: Byte[N, A]."""
     target = rows.T.astype(float) @ rows / len(rows)
     found = model.pair_frequencies()
     states = (rows.astype(np.int64) << np.arange(rows.shape[1])).sum(1)

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# One piece of work on a machine that is lent for some minutes at a time and reaches no registry (see GPU.md).
+# One piece of work on a machine that is available for minutes at a time and reaches no registry (see GPU.md).
 #
 #   OUT=results bash benchmarks/gpu_session.sh rates   [STEP_RATE OPTIONS]   step rates in each precision, and compiled
-#   OUT=results bash benchmarks/gpu_session.sh profile [STEP_RATE OPTIONS]   where a step's time goes
+#   OUT=results bash benchmarks/gpu_session.sh profile [STEP_RATE OPTIONS]   where the time of a step goes
 #   OUT=results bash benchmarks/gpu_session.sh trial   [RUN OPTIONS]         trials of a grid, resumed by the same command
 #
-# What comes back lies in $OUT: machine.txt, Markdown, and for trials a tar of the small files, in at most five parts.
-# Variables: LIMIT (seconds in all, 540), GRID (configs/paper.yaml), RUN (the run's folder, runs/gpu), CARRIED (a folder
-# with wheels/ and MNIST's files, runs/carried), SITE (where the wheels are unpacked), PART (size of a part of the tar,
-# 15M), COMMIT (written down in machine.txt), PYTHON, and the project's own.
-# Exit code: the command's; 124 where it was stopped at the limit: the same command goes on from there.
+# The results are in $OUT: machine.txt, Markdown, and for trials an archive of the small files, in at most five parts.
+# Variables: LIMIT (seconds in total, 540), GRID (configs/paper.yaml), RUN (the run folder, runs/gpu), CARRIED (a folder
+# with wheels/ and MNIST's files, runs/carried), SITE (where the wheels are unpacked), PART (size of a part of the
+# archive, 15M), COMMIT (recorded in machine.txt), PYTHON, and those of the project itself.
+# Exit code: that of the command; 124 if it was stopped at the limit, and the same command then continues from there.
 set -euo pipefail
-OUT=$(realpath --canonicalize-missing "${OUT:?a folder for what comes back}")
+OUT=$(realpath --canonicalize-missing "${OUT:?a folder for the results}")
 cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3}
@@ -43,7 +43,7 @@ setup() {
     } >"$OUT/machine.txt" 2>&1
 }
 
-# Runs a command with what is left of the time: SIGTERM, on which trials save and stop, then SIGKILL.
+# Runs a command in the remaining time: then SIGTERM, on which trials save and stop, then SIGKILL.
 timed() {
     local left=$((LIMIT - SECONDS - RESERVE))
     if [ "$left" -lt 10 ]; then
@@ -58,7 +58,7 @@ rates() {
     : >"$file"
     for settings in "--precision float32 --rounds 3" "--precision tf32 --rounds 3" "--precision bfloat16 --rounds 3" \
         "--precision tf32 --compile" "--precision bfloat16 --compile"; do
-        # shellcheck disable=SC2086 # the settings are several words
+        # shellcheck disable=SC2086 # the settings must split into words
         timed "$PYTHON" benchmarks/step_rate.py --grid "$GRID" --source digits $settings \
             --warm-up 20 --steps 200 "$@" >>"$file" || code=$?
         echo >>"$file"
@@ -105,7 +105,7 @@ shift
 case $piece in
     rates | profile | trial) ;;
     *)
-        echo "no piece is called '$piece': rates, profile or trial" >&2
+        echo "unknown piece '$piece': choose rates, profile or trial" >&2
         exit 2
         ;;
 esac

@@ -1,7 +1,7 @@
-"""Two loops that do the same work on the same tensors: the plainest one of PyTorch, and the project's ``fit``.
+"""Two loops that do the same work on the same tensors: a minimal PyTorch loop, and the project's ``fit``.
 
-Both gather a batch, compute ``terms()``, go backward and take a step of fused Adam, stage by stage. The bare loop has
-no seeding, no watch on the loss, no log, no checkpoint, no Lightning.
+Both gather a batch, compute ``terms()``, backpropagate and take a step of fused Adam, stage by stage. The bare loop has
+no seeding, no check of the loss, no log, no checkpoint, no Lightning.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from mmvae_bench.training.fit import Control, TrainingInterrupted, fit
 
 
 class StepClock:
-    """Seconds a step between two moments of a loop.
+    """Seconds per step between two points of a loop.
 
-    On a CPU processor time is read, so that neighbours on the machine count for little; on a GPU wall time, at the two
-    moments only, since each of them waits for the device.
+    On a CPU this is processor time, so that other processes on the machine matter little; on a GPU it is wall time,
+    read at the two points only, because each reading waits for the device.
 
     Args:
         device: Where the steps run.
-        warm_up: Steps before the first moment.
-        num_steps: Steps in all, when the second one is.
+        warm_up: The number of steps before the first point.
+        num_steps: The number of steps before the second point, warm-up included.
     """
 
     def __init__(self, device: torch.device, *, warm_up: int, num_steps: int) -> None:
         if not 0 <= warm_up < num_steps:
-            raise ValueError(f"{num_steps} steps leave nothing to time after {warm_up} of warm-up")
+            raise ValueError(f"no steps left to time: {num_steps} steps, of which {warm_up} are warm-up")
         self.device, self.warm_up, self.num_steps = device, warm_up, num_steps
         self._begun: float | None = None
         self._ended: float | None = None
 
     def tick(self, step: int) -> None:
-        """Told after each step; 0 is the start."""
+        """To be called after each step, and with 0 at the start."""
         if step == self.warm_up:
             self._begun = self._now()
         elif step == self.num_steps:
@@ -48,7 +48,11 @@ class StepClock:
 
     @property
     def seconds_a_step(self) -> float:
-        """The mean over the timed steps; RuntimeError where the loop ended before the last of them."""
+        """The mean over the timed steps.
+
+        Raises:
+            RuntimeError: If the loop ended before the last of them.
+        """
         if self._begun is None or self._ended is None:
             raise RuntimeError(f"the loop ended before step {self.num_steps}")
         return (self._ended - self._begun) / (self.num_steps - self.warm_up)
@@ -68,9 +72,9 @@ def bare_steps(
     num_steps: int | None = None,
     part: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[int]:
-    """The bare loop: yields the number of steps done after each, at most ``num_steps``.
+    """The bare loop: yields the number of completed steps after each step, at most ``num_steps``.
 
-    ``part`` is entered around each part of a step with its name, for a profiler.
+    Each part of a step runs inside the context manager ``part(name)``, for a profiler.
     """
     rows, size, done = data.rows("train"), training.batch_size, 0
     objective.training_spec = training
@@ -114,7 +118,7 @@ def time_bare(
     warm_up: int = 0,
     num_steps: int | None = None,
 ) -> float:
-    """Seconds a step of the bare loop, after ``warm_up`` steps; the objective's device is used."""
+    """Seconds per step of the bare loop, after ``warm_up`` steps, on the objective's device."""
     clock = StepClock(objective.device, warm_up=warm_up, num_steps=num_steps or _total(objective, training))
     with as_in_training(training):
         clock.tick(0)
@@ -132,12 +136,12 @@ def time_fit(
     num_steps: int | None = None,
     folder: Path | None = None,
 ) -> float:
-    """Seconds a step of ``fit``, after ``warm_up`` steps, with checkpoints and a log where there is a folder.
+    """Seconds per step of ``fit``, after ``warm_up`` steps, with checkpoints and a log if a folder is given.
 
-    With ``num_steps`` training is stopped there, from outside: it logs and validates as often as a whole run does.
+    With ``num_steps``, training is stopped there from outside, so it logs and validates as often as a whole run does.
     """
     if warm_up < 1:
-        raise ValueError("the first step of fit also sets Lightning up: it is no step to time")
+        raise ValueError("warm_up must be at least 1: the first step of fit also sets up Lightning")
     clock = StepClock(objective.device, warm_up=warm_up, num_steps=num_steps or _total(objective, training))
     done = 0
 
@@ -172,7 +176,7 @@ def as_in_training(training: TrainingSpec) -> Iterator[None]:
 
 
 def _autocast(training: TrainingSpec, device: torch.device) -> torch.autocast:
-    # Without the cache of casts, as Lightning does it.
+    # Without the cache of casts, as in Lightning.
     enabled = training.precision == "bfloat16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
 

@@ -1,7 +1,7 @@
-"""What the training loop costs: steps a second through ``fit`` against a bare PyTorch loop.
+"""The overhead of the training loop: steps per second of ``fit`` compared with a bare PyTorch loop.
 
-Both do the same work on the same tensors (see ``loops.py``). They take turns, and the median of the ratios is printed,
-in processor time, because a shared machine's speed drifts.
+Both do the same work on the same tensors (see ``loops.py``). They run alternately, and the median ratio of their
+processor times is printed, because the speed of a shared machine drifts.
 
     python benchmarks/overhead.py [--steps 600] [--rounds 7] [--width 1] [--profile]
 """
@@ -23,7 +23,7 @@ from mmvae_bench.specs.trial import TrainingSpec
 
 
 def build(data: ConceptDataModule, name: str, width: int, hidden: int) -> Objective:
-    """A fresh objective on a backbone thin enough for a step of some milliseconds."""
+    """A new objective on a backbone thin enough for steps of a few milliseconds."""
     backbone = backbones.parse({"name": "mnist_a_thin", "width": width, "hidden": hidden, "latent_size": 4})
     built = backbone.build(schema=data.schema, image_shape=data.image_shape)
     objective: Objective = objectives.parse(name).build(built)
@@ -31,20 +31,20 @@ def build(data: ConceptDataModule, name: str, width: int, hidden: int) -> Object
 
 
 def main() -> None:
-    """Prints a table row an objective."""
+    """Prints a table with one row per objective."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--width", type=int, default=1)
     parser.add_argument("--hidden", type=int, default=32)
     parser.add_argument("--objectives", nargs="+", default=["jvae", "bivcca"])
-    parser.add_argument("--profile", action="store_true", help="print where the loop's time goes, for the first one")
+    parser.add_argument("--profile", action="store_true", help="profile the training loop of the first objective")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data: ConceptDataModule = datasets.parse({"name": "mnist_a", "canvas": 16, "replicas": 3}).build()
     data.prepare_data()
     data.setup()
-    # One validation, at the end: how often to validate is the user's choice, not the loop's cost.
+    # One validation, at the end: the user chooses how often to validate, so it is not part of the loop's overhead.
     training = TrainingSpec(steps=options.steps, validations=1)
     if options.profile:
         profile(data, training, options)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def profile(data: ConceptDataModule, training: TrainingSpec, options: argparse.Namespace) -> None:
-    """Prints cProfile's view of one fit."""
+    """Prints a cProfile profile of one fit."""
     import cProfile
     import pstats
 

@@ -1,7 +1,7 @@
-"""Where the time of a training step goes: a share for each network, forward and backward.
+"""Where the time of a training step goes: the share of each network, forward and backward.
 
-The backward pass runs outside the code that names its parts. Each of its events carries the sequence number of the
-operation that it differentiates, so it is counted for the part in which that operation ran.
+The backward pass runs outside the code that names the parts. Each of its events carries the sequence number of the
+operation that it differentiates, so it is attributed to the part in which that operation ran.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ OTHER = "the rest"
 
 @dataclass
 class Shares:
-    """Time by part, in milliseconds a step.
+    """Time per part, in milliseconds per step.
 
     Attributes:
-        forward: In the part itself.
-        backward: In the gradient of what the part computed.
-        kernels: Kernels started a step; 0 on a CPU.
+        forward: Time in the part itself.
+        backward: Time in the gradient of what the part computed.
+        kernels: Kernels launched per step; 0 on a CPU.
     """
 
     forward: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -38,22 +38,22 @@ class Shares:
 
     @property
     def total(self) -> float:
-        """Of all parts."""
+        """The time of all parts together."""
         return sum(self.forward.values()) + sum(self.backward.values())
 
     def parts(self) -> list[str]:
-        """The names of the parts, the longest first."""
+        """The names of the parts, the slowest first."""
         return sorted({*self.forward, *self.backward}, key=lambda name: -self.forward[name] - self.backward[name])
 
 
 def part(name: str) -> record_function:
-    """Names what runs inside the block for :func:`shares`."""
+    """Attributes what runs inside the block to a named part of :func:`shares`."""
     return record_function(PREFIX + name)
 
 
 @contextmanager
 def named(networks: Mapping[str, nn.Module]) -> Iterator[None]:
-    """Inside the block every call of a network is a part, also one through ``functional_call``."""
+    """Inside the block, every call of a network is a part, including calls through ``functional_call``."""
     with ExitStack() as handles:
         for name, network in networks.items():
             for handle in _hooks(name, network):
@@ -82,9 +82,9 @@ def shares(step: Callable[[], object], *, num_steps: int, device: torch.device) 
 
 
 def _part_of_operations(events: list[FunctionEvent]) -> dict[int, str]:
-    """The part of the forward operation with each sequence number.
+    """The part of the forward operation for each sequence number.
 
-    An operation without a gradient carries the number of the next one that has one, so the last to start counts.
+    An operation without a gradient carries the number of the next operation that has one, so the last to start counts.
     """
     found: dict[int, tuple[float, str]] = {}
     for event in events:
@@ -104,7 +104,7 @@ def _part_of(event: FunctionEvent, parts: Mapping[int, str]) -> tuple[str, bool]
 
 
 def _backward_event(event: FunctionEvent) -> FunctionEvent | None:
-    """The node of the backward pass that the event belongs to."""
+    """The node of the backward pass that the event belongs to, if any."""
     return next((item for item in _ancestors(event) if item.name.startswith(BACKWARD)), None)
 
 

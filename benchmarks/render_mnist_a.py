@@ -1,8 +1,8 @@
-"""Images a second that the MNIST-A renderer makes on one CPU thread: antialiased, binarised, packed.
+"""Images per second of the MNIST-A renderer on one CPU thread: antialiased, binarised, packed.
 
     python benchmarks/render_mnist_a.py [--canvas 64] [--seconds 5] [--source digits]
 
-Processor time is measured, so that neighbours on the machine do not count. The floor at canvas 64 is 3,500 images/s.
+Measured in processor time, so that other processes on the machine do not count. Required at canvas 64: 3,500 images/s.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLOOR = 3_500
 
 
 def measure(canvas: int, source: str, seconds: float) -> dict[str, object]:
-    """Median over chunks of rows, made as the dataset makes them."""
+    """The median rate over chunks of rows, made in the same way as by the dataset."""
     images = MnistAImages(MnistASpec.parse({"canvas": canvas, "source": source}), digit_source(source))
     digits = images.source.load()
     num_images, start, rates = len(digits) * images.spec.replicas, 0, []
@@ -50,7 +50,7 @@ def measure(canvas: int, source: str, seconds: float) -> dict[str, object]:
 
 
 def main() -> int:
-    """Prints one JSON document; exit code 1 where the floor is missed."""
+    """Prints one JSON document; exits with 1 if the required rate is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--canvas", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=5)

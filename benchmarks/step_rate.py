@@ -1,14 +1,14 @@
-"""Step rates of a grid's trials, and where the time of a step goes.
+"""Step rates of the trials of a grid, and where the time of a step goes.
 
-For each distinct objective and backbone of the grid, some steps are timed through ``fit`` and through a bare PyTorch
-loop over the same terms on the same tensors (``loops.py``). The last columns say how long the steps of the grid's
-trials take at that rate, without validation and evaluation, and what a step needs of the machine.
+For each distinct objective and backbone of the grid, some steps are timed with ``fit`` and with a bare PyTorch loop
+over the same terms on the same tensors (``loops.py``). The last columns show how long the steps of the grid's trials
+take at that rate, without validation and evaluation, and the operations and memory that a step needs.
 
     python benchmarks/step_rate.py --grid configs/paper.yaml --steps 8                                  # a CPU
     python benchmarks/step_rate.py --grid configs/paper.yaml --device cuda --steps 300 --precision tf32 --compile
-    python benchmarks/step_rate.py --grid configs/paper.yaml --profile                                  # a step's parts
+    python benchmarks/step_rate.py --grid configs/paper.yaml --profile                                  # step parts
 
-The images are few: a batch is gathered from resident bits, whatever the number of images.
+Few images are used: a batch is gathered from bits in memory, so their number does not matter.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from mmvae_bench.trial import build_objective
 
 @dataclasses.dataclass(frozen=True)
 class Rate:
-    """What was measured of one kind of step.
+    """The measurements of one kind of step.
 
     Attributes:
         label: Objective and backbone.
-        bare, fit: Seconds a step, a value a round.
-        steps: Numbers of steps of the grid's trials of this kind.
-        gigaflops: Floating-point operations a step in matrix products and convolutions, in 10^9.
-        megabytes: Most memory in use on the GPU during ``fit``; None on a CPU.
+        bare, fit: Seconds per step, one value per round.
+        steps: The numbers of steps of the grid's trials of this kind.
+        gigaflops: Floating-point operations per step in matrix products and convolutions, in 10^9.
+        megabytes: Peak memory in use on the GPU during ``fit``; None on a CPU.
     """
 
     label: str
@@ -56,7 +56,7 @@ class Rate:
     megabytes: float | None
 
     def row(self) -> str:
-        """A row of the table."""
+        """The row of the table, in Markdown."""
         bare, fit = statistics.median(self.bare), statistics.median(self.fit)
         ratio = statistics.median(first / second for first, second in zip(self.bare, self.fit, strict=True))
         hours = ", ".join(f"{steps:,}: {steps * fit / 3600:.1f}" for steps in self.steps)
@@ -72,7 +72,7 @@ HEADER = (
 
 
 def kinds(trials: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
-    """The trials whose steps do the same work: one objective, backbone, image shape, batch size, precision, compile."""
+    """Groups trials whose steps do the same work: objective, backbone, image shape, batch size, precision, compile."""
     found: dict[object, list[TrialSpec]] = {}
     for trial in trials:
         training = trial.training
@@ -82,7 +82,7 @@ def kinds(trials: Sequence[TrialSpec]) -> list[list[TrialSpec]]:
 
 
 def label(trial: TrialSpec) -> str:
-    """Objective with the parameters that are not the default, and backbone; of the text view also whose texts."""
+    """The objective with its non-default parameters, and the backbone; in the text view also the texts' dataset."""
     spec = trial.objective
     defaults = type(spec).parse({"name": spec.name}).parameters()
     changed = [f"{name} {_brief(value)}" for name, value in spec.parameters().items() if value != defaults[name]]
@@ -91,13 +91,13 @@ def label(trial: TrialSpec) -> str:
 
 
 def _brief(value: object) -> str:
-    """50 and not 50.0; booleans and names as a grid file writes them."""
+    """The value as in a grid file: 50 rather than 50.0, and lower-case booleans."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return f"{value:g}" if is_number else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def small(trial: TrialSpec, *, num_images: int, source: str | None) -> ConceptDataModule:
-    """The trial's dataset, prepared, of only some ``num_images``; from ``source`` where it has that one."""
+    """The trial's dataset, prepared, with only about ``num_images`` images; from ``source`` if the dataset has it."""
     plain = trial.dataset.canonical()
     if "num_sources" in plain:
         plain["num_sources"] = max(20, -(-num_images // plain["replicas"]))
@@ -113,22 +113,22 @@ def small(trial: TrialSpec, *, num_images: int, source: str | None) -> ConceptDa
 
 
 def with_settings(trial: TrialSpec, options: argparse.Namespace) -> TrialSpec:
-    """The trial with the precision and compilation that were asked for."""
+    """The trial with the precision, threads and compilation given on the command line."""
     asked = {"precision": options.precision, "num_threads": options.threads, "compile": options.compile or None}
     changed = {name: value for name, value in asked.items() if value is not None}
     return trial.model_copy(update={"training": trial.training.model_copy(update=changed)})
 
 
 def objective_of(trial: TrialSpec, device: torch.device) -> Objective:
-    """A fresh objective on the device, with no network compiled yet."""
+    """A new objective on the device, with no network compiled yet."""
     if trial.training.compile:
-        # What was compiled for an earlier one counts towards the number of versions that are kept.
+        # Code compiled for an earlier objective counts towards the limit on recompilations.
         torch.compiler.reset()
     return build_objective(trial).to(device)
 
 
 def measure(trials: Sequence[TrialSpec], options: argparse.Namespace) -> Rate:
-    """Times both loops in turn."""
+    """Times both loops alternately."""
     trial, device = trials[0], torch.device(options.device)
     data = small(trial, num_images=options.num_images, source=options.source)
     data.to(device)
@@ -145,7 +145,7 @@ def measure(trials: Sequence[TrialSpec], options: argparse.Namespace) -> Rate:
 
 
 def count_flops(trial: TrialSpec, data: ConceptDataModule, device: torch.device) -> int:
-    """Operations of one step, forward and backward, in matrix products and convolutions."""
+    """The operations of one step, forward and backward, in matrix products and convolutions."""
     training = trial.training.model_copy(update={"compile": False})
     with as_in_training(training), FlopCounterMode(display=False) as counter:
         for _ in bare_steps(objective_of(trial, device), data, training, num_steps=1):
@@ -154,7 +154,7 @@ def count_flops(trial: TrialSpec, data: ConceptDataModule, device: torch.device)
 
 
 def profile_step(trial: TrialSpec, options: argparse.Namespace) -> Shares:
-    """Where the bare loop's time goes."""
+    """Profiles the steps of the bare loop."""
     device = torch.device(options.device)
     data = small(trial, num_images=options.num_images, source=options.source)
     data.to(device)
@@ -168,19 +168,19 @@ def profile_step(trial: TrialSpec, options: argparse.Namespace) -> Shares:
 
 
 def profile_table(found: Shares, title: str) -> str:
-    """Shares of a step's time by part, forward and backward."""
-    lines = [f"| {title} | forward | backward | together |", "|---|---|---|---|"]
+    """A Markdown table of each part's share of the step time, forward and backward."""
+    lines = [f"| {title} | forward | backward | total |", "|---|---|---|---|"]
     for name in found.parts():
         forward, backward = found.forward[name], found.backward[name]
         cells = [f"{100 * value / found.total:.1f} %" for value in (forward, backward, forward + backward)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     kernels = f", {found.kernels:.0f} kernels" if found.kernels else ""
-    lines.append(f"\n{found.total:.1f} ms a step{kernels}.")
+    lines.append(f"\n{found.total:.1f} ms per step{kernels}.")
     return "\n".join(lines)
 
 
 def machine(options: argparse.Namespace) -> str:
-    """What the numbers were measured on."""
+    """A line describing what the numbers were measured on."""
     device = torch.device(options.device)
     if device.type == "cuda":
         name = f"{torch.cuda.get_device_name(device)}, {'time in kernels' if options.profile else 'wall time'}"
@@ -191,38 +191,38 @@ def machine(options: argparse.Namespace) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """The parser of the command line."""
     result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--grid", type=Path, default=Path("configs/paper.yaml"))
-    result.add_argument("--where", action="append", default=[], metavar="PATH=VALUE", help="only these trials")
+    result.add_argument("--where", action="append", default=[], metavar="PATH=VALUE", help="measure only these trials")
     result.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    result.add_argument("--precision", choices=("float32", "tf32", "bfloat16"), help="in place of the grid's")
-    result.add_argument("--threads", type=int, help="CPU threads, in place of the grid's")
+    result.add_argument("--precision", choices=("float32", "tf32", "bfloat16"), help="overrides the grid's precision")
+    result.add_argument("--threads", type=int, help="CPU threads; overrides the grid's number")
     result.add_argument("--compile", action="store_true", help="compile the networks")
     result.add_argument("--steps", type=int, default=8, help="timed steps (default 8)")
-    result.add_argument("--warm-up", type=int, default=2, help="steps before them, at least 1 (default 2)")
-    result.add_argument("--rounds", type=int, default=1, help="how often the two loops take turns (default 1)")
-    result.add_argument("--num-images", type=int, default=2000, help="images of the dataset (default 2000)")
+    result.add_argument("--warm-up", type=int, default=2, help="untimed steps first, at least 1 (default 2)")
+    result.add_argument("--rounds", type=int, default=1, help="how often each of the two loops runs (default 1)")
+    result.add_argument("--num-images", type=int, default=2000, help="images in the dataset (default 2000)")
     result.add_argument("--source", choices=("mnist", "digits", "celeba", "drawn"),
-                        help="in place of the grid's; digits and drawn need no file")  # fmt: skip
-    result.add_argument("--profile", action="store_true", help="print the parts of a step in place of the rates")
+                        help="overrides the grid's source; digits and drawn need no files")  # fmt: skip
+    result.add_argument("--profile", action="store_true", help="print where a step's time goes instead of the rates")
     return result
 
 
 def main() -> None:
-    """Prints Markdown, a row as soon as it is measured."""
+    """Prints Markdown, each row as soon as it is measured."""
     options = parser().parse_args()
     if options.profile and options.compile:
-        raise SystemExit("error: a profile cannot see into compiled networks; leave out --compile or --profile")
+        raise SystemExit("error: compiled networks cannot be profiled; use either --compile or --profile")
     if options.device.startswith("cuda") and not torch.cuda.is_available():
-        raise SystemExit("error: torch sees no GPU here; use --device cpu")
+        raise SystemExit("error: torch finds no GPU; use --device cpu")
     try:
         trials = [with_settings(trial, options) for trial in expand(load_grid(options.grid), where=options.where)]
     except BenchmarkError as error:
         raise SystemExit(f"error: {error}") from None
     training, wanted = trials[0].training, options.warm_up + options.steps
     if wanted > (fewest := min(trial.training.steps for trial in trials)):
-        raise SystemExit(f"error: --warm-up and --steps ask for {wanted} steps, a trial has {fewest}")
+        raise SystemExit(f"error: --warm-up and --steps need {wanted} steps, but a trial has only {fewest}")
     settings = f"{training.precision}, {training.num_threads} threads, compile {str(training.compile).lower()}"
     print(f"{machine(options)}; {settings}\n", flush=True)
     if not options.profile:

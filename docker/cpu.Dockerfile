@@ -1,4 +1,4 @@
-# mmvae-bench on a CPU. From the repository's root: docker build --file docker/cpu.Dockerfile --tag mmvae-bench:cpu .
+# mmvae-bench on a CPU. From the repository root: docker build --file docker/cpu.Dockerfile --tag mmvae-bench:cpu .
 
 FROM python:3.11.13-slim-bookworm AS wheel
 WORKDIR /source
@@ -7,7 +7,7 @@ COPY mmvae_bench mmvae_bench
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .
 
 FROM python:3.11.13-slim-bookworm
-# An index with CPU builds of torch and torchvision, which are far smaller; empty: the default builds.
+# A package index with CPU builds of torch and torchvision, which are much smaller. Empty: the default builds.
 ARG CPU_WHEEL_INDEX=
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -17,18 +17,18 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     MMVAE_BENCH_DATA=/data \
     MPLCONFIGDIR=/tmp/matplotlib
 
-# libEGL and libGL: drawn faces. LLVM: scenes are rendered several times faster with it than without.
+# libEGL and libGL are for drawn faces; with LLVM, scenes are rendered several times faster than without.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         "libegl1=1.6.0-1" "libgl1=1.6.0-1" "libllvm19=1:19.1.7-3~deb12u1" \
     && rm -rf /var/lib/apt/lists/*
 
-# Any user may write here, so that `--user` works too.
+# Writable by any user, so that `--user` works too.
 RUN useradd --create-home --uid 1000 bench \
     && install --directory --mode 1777 /cache /data /bench/runs
 
-# The dependencies and the renderers, in a layer that only they change. torch and torchvision come from one resolve: a
-# CPU build of the one beside a default build of the other does not import.
+# The dependencies and the renderers, in a layer that changes only when they do. torch and torchvision must be resolved
+# together: a CPU build of one does not import with a default build of the other.
 RUN --mount=type=bind,source=pyproject.toml,target=/build/pyproject.toml \
     --mount=type=bind,source=requirements.lock,target=/build/requirements.lock \
     python -c "import tomllib; project = tomllib.load(open('/build/pyproject.toml', 'rb'))['project']; \
@@ -52,7 +52,7 @@ USER 1000
 ENTRYPOINT ["mmvae-bench"]
 CMD ["--help"]
 
-# The commit that the image is built from, for its label.
+# The commit the image is built from, for its label.
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mmvae-bench" \
       org.opencontainers.image.licenses="MIT" \

@@ -1,7 +1,7 @@
-# mmvae-bench on an NVIDIA GPU. From the repository's root: docker build --file docker/cuda.Dockerfile --tag mmvae-bench:cuda .
+# mmvae-bench on an NVIDIA GPU. From the repository root: docker build --file docker/cuda.Dockerfile --tag mmvae-bench:cuda .
 #
-# The default build of torch brings CUDA with it, so the base needs none; the driver is the host's, through the NVIDIA
-# container toolkit.
+# The default build of torch includes CUDA, so the base image needs none; the driver comes from the host, through the
+# NVIDIA container toolkit.
 
 FROM python:3.11.13-slim-bookworm AS wheel
 WORKDIR /source
@@ -19,18 +19,18 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,graphics,utility
 
-# The compiler: `training: {compile: true}` builds its kernels with it. libEGL and libGL: drawn faces. LLVM: scenes are
-# rendered with it where the GPU cannot be used for that (OptiX, for which `graphics` stands among the capabilities).
+# The compiler builds the kernels of `training: {compile: true}`. libEGL and libGL are for drawn faces. LLVM renders
+# scenes when the GPU cannot (that takes OptiX, hence `graphics` among the capabilities above).
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends \
         "g++=4:12.2.0-3" "libegl1=1.6.0-1" "libgl1=1.6.0-1" "libllvm19=1:19.1.7-3~deb12u1" \
     && rm -rf /var/lib/apt/lists/*
 
-# Any user may write here, so that `--user` works too.
+# Writable by any user, so that `--user` works too.
 RUN useradd --create-home --uid 1000 bench \
     && install --directory --mode 1777 /cache /data /bench/runs
 
-# The dependencies and the renderers, in a layer that only they change.
+# The dependencies and the renderers, in a layer that changes only when they do.
 RUN --mount=type=bind,source=pyproject.toml,target=/build/pyproject.toml \
     --mount=type=bind,source=requirements.lock,target=/build/requirements.lock \
     python -c "import tomllib; project = tomllib.load(open('/build/pyproject.toml', 'rb'))['project']; \
@@ -52,7 +52,7 @@ USER 1000
 ENTRYPOINT ["mmvae-bench"]
 CMD ["--help"]
 
-# The commit that the image is built from, for its label.
+# The commit the image is built from, for its label.
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mmvae-bench" \
       org.opencontainers.image.licenses="MIT" \

@@ -110,5 +110,5 @@ def test_nothing_is_run_without_the_wheels(session: Path) -> None:
 def test_an_unknown_piece_is_refused(session: Path) -> None:
     done = piece(session, "tabel")
     assert done.returncode == 2
-    assert "no piece is called 'tabel'" in done.stderr
+    assert "unknown piece 'tabel': choose rates, profile or trial" in done.stderr
     assert not (session / "calls.txt").exists()

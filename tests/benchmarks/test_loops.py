@@ -34,9 +34,9 @@ def test_the_clock_leaves_the_warm_up_out(monkeypatch: pytest.MonkeyPatch) -> No
 def test_nothing_to_time_is_an_error(digits: ConceptDataModule) -> None:
     with pytest.raises(RuntimeError, match="ended before step 9"):
         time_bare(build(digits), digits, TrainingSpec(steps=3, batch_size=32), num_steps=9)
-    with pytest.raises(ValueError, match="nothing to time"):
+    with pytest.raises(ValueError, match="no steps left to time: 3 steps, of which 3 are warm-up"):
         StepClock(torch.device("cpu"), warm_up=3, num_steps=3)
-    with pytest.raises(ValueError, match="no step to time"):
+    with pytest.raises(ValueError, match="warm_up must be at least 1"):
         time_fit(build(digits), digits, TrainingSpec(steps=5), warm_up=0)
 
 

@@ -94,10 +94,10 @@ def test_the_table_has_a_row_for_each_kind(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--profile", "--compile"], "cannot see into compiled networks"),
+        (["--profile", "--compile"], "compiled networks cannot be profiled"),
         (["--where", "objective=jvea"], "jvae"),
         (["--grid", "nowhere.yaml"], "no such file"),
-        (["--warm-up", "7000", "--steps", "201"], "ask for 7201 steps, a trial has 7200"),
+        (["--warm-up", "7000", "--steps", "201"], "need 7201 steps, but a trial has only 7200"),
     ],
 )
 def test_what_cannot_be_measured_is_said(
