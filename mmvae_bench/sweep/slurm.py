@@ -244,7 +244,7 @@ class SubmititExecutor:
         self._kill(list(self._running.values()))
 
     def _ask(self) -> None:
-        """Has SLURM tell the state of every job. submitit goes by the clock on the wall, which may stand anywhere."""
+        """Makes SLURM report the state of every job. submitit itself goes by the wall clock, which may jump."""
         self._asked = time.monotonic()
         self.executor.job_class.watcher.update()
 
