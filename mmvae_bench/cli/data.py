@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from ..base.errors import ConfigError, Problem, nearest
-from ..base.paths import DATA_VARIABLE, program
-from ..base.processes import FAILED
+from ..base.paths import DATA_VARIABLE
+from ..base.processes import FAILED, program
 from ..specs.components import DatasetSpec, datasets
 from ..specs.overrides import apply_assignments
 

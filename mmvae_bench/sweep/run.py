@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.errors import ConfigError, Problem, nearest
-from ..base.paths import program
-from ..base.processes import FAILED, INTERRUPTED
+from ..base.processes import FAILED, INTERRUPTED, program
 from ..runs.lock import Drivers
 from ..runs.store import RunStore
 from ..specs.grid import expand, load_grid
