@@ -16,8 +16,8 @@ import time
 
 import torch
 
-from mmvae_bench.data.mnist_a_images import CHUNK, MnistAImages
-from mmvae_bench.data.sources import digit_source
+from mmvae_bench.data.mnist_a import CHUNK, MnistAImages
+from mmvae_bench.data.sources.digits import digit_source
 from mmvae_bench.specs.built_in.datasets import MnistASpec
 
 FLOOR = 3_500

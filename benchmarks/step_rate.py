@@ -106,7 +106,6 @@ def small(trial: TrialSpec, *, num_images: int, source: str | None) -> ConceptDa
     if source in get_args(type(trial.dataset).model_fields["source"].annotation):
         plain["source"] = source
     data = datasets.parse(plain).build()
-    assert isinstance(data, ConceptDataModule)
     data.prepare_data()
     data.setup()
     return data

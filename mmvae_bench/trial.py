@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,11 @@ from typing import Any
 import torch
 
 from .base.canonical import canonical_json
-from .base.errors import ConfigError
-from .base.failures import explain
+from .base.errors import ConfigError, explain
 from .base.files import read_json, remove_leftovers, write_json, write_text
 from .base.heartbeat import heard
-from .base.provenance import provenance
+from .base.machine import provenance
+from .base.processes import StopSignals
 from .data.base import ConceptDataModule
 from .evaluation.during import ScoreCurve
 from .evaluation.evaluate import Evaluation, evaluate, judge_of
@@ -54,8 +52,8 @@ class TrialResult:
 
     Attributes:
         directory: The trial's folder.
-        scores: What ``result.json`` holds under ``scores``.
-        result: All of ``result.json``.
+        result: The contents of ``result.json``.
+        scores: Its ``scores``.
     """
 
     directory: Path
@@ -63,65 +61,44 @@ class TrialResult:
 
     @property
     def scores(self) -> list[dict[str, Any]]:
-        """Every number, as plain dicts."""
+        """All scores, as plain dicts."""
         scores: list[dict[str, Any]] = self.result["scores"]
         return scores
 
 
-def build_data(spec: TrialSpec) -> ConceptDataModule:
-    """The data module of a trial, neither prepared nor set up."""
-    data = spec.dataset.build()
-    assert isinstance(data, ConceptDataModule)
-    return data
-
-
-def build_objective(spec: TrialSpec) -> Objective:
-    """The objective of a trial on its networks, with the initial weights of its seed."""
-    captions = spec.dataset.texts()
-    texts = {} if captions is None else {"captions": captions}
-    backbone = spec.backbone.build(schema=spec.dataset.schema(), image_shape=spec.dataset.image_shape(), **texts)
-    objective = spec.objective.build(backbone, seed=spec.seed)
-    assert isinstance(objective, Objective)
-    return objective
-
-
 def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) -> TrialResult:
-    """Runs one trial under ``out/trials/<key>``, going on where an earlier run was stopped.
+    """Runs one trial under ``out/trials/<key>``, resuming where an earlier run was stopped.
+
+    If the model is trained already and only the evaluation has changed, only the evaluation is run.
 
     Args:
-        spec: The trial; its ``evaluation`` says what the trained model is asked.
-        out: A run folder; made where it is missing.
-        device: ``cpu`` or ``cuda``; None: a GPU where there is one.
+        spec: The trial; its ``evaluation`` says how the trained model is evaluated.
+        out: A run folder; created if it does not exist.
+        device: ``cpu`` or ``cuda``; None: a GPU if there is one.
 
     Raises:
-        BenchmarkError: where the trial fails in a way that its user can act on.
-        LockHeld: where another process is at work on it.
+        BenchmarkError: where the trial fails in a way that the user can do something about.
+        LockHeld: where another process is working on it.
     """
     directory = Path(out) / "trials" / spec.key
     directory.mkdir(parents=True, exist_ok=True)
     write_text(directory / SPEC_FILE, canonical_json(spec.canonical()))
     write_json(directory / EVALUATION_FILE, spec.evaluation.canonical())
-    return run_trial_in(directory, device=device)
-
-
-def run_trial_in(directory: Path, *, device: str | None = None) -> TrialResult:
-    """Runs the trial whose ``spec.json`` lies in ``directory``; see :func:`run_trial`.
-
-    Where the weights are there and only the evaluation asked is another one, only that is done.
-    """
     with TrialLock(directory):
-        return run_locked(directory, device=device)
+        return run_locked(spec, directory, device=device)
 
 
-def run_locked(directory: Path, *, device: str | None = None, record: Record = lambda record: None) -> TrialResult:
-    """:func:`run_trial_in` for a caller that holds the folder's lock.
+def run_locked(
+    spec: TrialSpec, directory: Path, *, device: str | None = None, record: Record = lambda record: None
+) -> TrialResult:
+    """:func:`run_trial` in a folder that has the spec, for a caller that holds the folder's lock.
 
     Args:
-        directory: The trial's folder.
-        device: ``cpu`` or ``cuda``; None: a GPU where there is one.
-        record: Given every record of the training as it is made, for a tracker.
+        spec: The trial.
+        directory: Its folder.
+        device: ``cpu`` or ``cuda``; None: a GPU if there is one.
+        record: Called with every record of the training as it is made, for a tracker.
     """
-    spec = read_trial(directory)
     result = _finished(directory, spec)
     if result is not None:
         return TrialResult(directory, result)
@@ -129,8 +106,8 @@ def run_locked(directory: Path, *, device: str | None = None, record: Record = l
     for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, PLANE_FILE, STATUS_FILE):
         remove_leftovers(directory / name)
     try:
-        with _stop_requests() as stop:
-            return _run(spec, directory, device or default_device(), status, stop, record)
+        with StopSignals(signal.SIGTERM, signal.SIGINT) as signals:
+            return _train_and_evaluate(spec, directory, device or default_device(), status, signals.requested, record)
     except TrainingInterrupted as interrupted:
         write_status(directory, replace(latest(directory, status), state="interrupted", error=str(interrupted)))
         raise
@@ -139,46 +116,52 @@ def run_locked(directory: Path, *, device: str | None = None, record: Record = l
         write_status(directory, replace(latest(directory, status), state="failed", error=text, error_type=kind))
         log = directory / LOG_FILE
         if not log.exists():
-            # Under the sweep the process's output is kept there; alone, this is all there is.
+            # In a sweep the process's output is stored there; outside of one, this is all there is.
             log.write_text("".join(traceback.format_exception(error)))
         raise
 
 
-def _finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
-    """The trial's result, where it is whole and answers the evaluation asked; else None, and it is made anew.
-
-    Raises:
-        ConfigError: where the result is of another trial: ``spec.json`` was changed after it was made.
-    """
-    try:
-        result = read_json(directory / RESULT_FILE)
-    except (FileNotFoundError, ValueError):
-        return None
-    if not isinstance(result, dict) or not isinstance(result.get("scores"), list):
-        return None
-    if result.get("key") != spec.key:
-        raise ConfigError(
-            f"{directory / RESULT_FILE} is of trial {result.get('key')!r}, {SPEC_FILE} beside it of {spec.key!r}: "
-            "restore the spec, or choose another folder"
+def _train_and_evaluate(
+    spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool], record: Record
+) -> TrialResult:
+    torch.set_num_threads(spec.training.num_threads)
+    report = StatusWriter(directory, status)
+    with heard(report.beat):
+        data = _ready_data(spec, device)
+        objective = build_objective(spec).to(device)
+        fitted = fit(
+            objective,
+            data,
+            spec.training,
+            key=spec.key,
+            seed=spec.seed,
+            device=device,
+            control=Control(
+                checkpoint=directory / CHECKPOINT_FILE,
+                log=directory / TRAINING_LOG,
+                stop=stop,
+                progress=report.training,
+                score=_score_curve(spec, data, device),
+                num_scores=spec.evaluation.curve_points,
+                record=record,
+            ),
         )
-    return result if result.get("evaluation") == spec.evaluation.canonical() else None
-
-
-def default_device() -> str:
-    """``cuda`` where there is a GPU, else ``cpu``."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+        report.evaluating(fitted.steps)
+        result = _evaluate(spec, directory, data, objective, fitted, device, stop=stop)
+        write_status(directory, replace(report.status, state="done", phase=None))
+        return result
 
 
 def load(directory: str | Path, *, device: str = "cpu") -> Objective:
-    """A trained objective, ready to ask.
+    """A trained objective, in eval mode.
 
     Args:
         directory: A trial folder.
         device: Where its networks go.
 
     Raises:
-        ConfigError: where the folder is no trial's.
-        CheckpointError: where it has no checkpoint, an unusable one, or one from the middle of training.
+        ConfigError: where the folder is not a trial folder.
+        CheckpointError: where its checkpoint is missing, unusable, or from the middle of training.
     """
     directory = Path(directory)
     spec = read_trial(directory)
@@ -207,8 +190,50 @@ def evaluate_trial(directory: str | Path, *, protocol: str | None = None, device
         return _evaluate(spec, directory, _ready_data(spec, device), objective, fitted, device)
 
 
+def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: None) -> None:
+    """Makes what several trials share: the cached dataset and its observation classifier, trained."""
+    progress(f"preparing {spec.dataset.name}/{spec.dataset.source}")
+    data = _ready_data(spec, default_device())
+    progress(f"training the observation classifier of {spec.dataset.name}/{spec.dataset.source}")
+    judge_of(data, spec.evaluation, device=default_device())
+
+
+def build_objective(spec: TrialSpec) -> Objective:
+    """The objective of a trial on its networks, with the initial weights of its seed."""
+    dataset = spec.dataset
+    backbone = spec.backbone.build(
+        schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
+    )
+    return spec.objective.build(backbone, seed=spec.seed)
+
+
+def default_device() -> str:
+    """``cuda`` if there is a GPU, else ``cpu``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
+    """The stored result, if it is complete and belongs to the evaluation asked for; None if it has to be computed.
+
+    Raises:
+        ConfigError: where the result belongs to another trial: ``spec.json`` was changed after it was written.
+    """
+    try:
+        result = read_json(directory / RESULT_FILE)
+    except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(result, dict) or not isinstance(result.get("scores"), list):
+        return None
+    if result.get("key") != spec.key:
+        raise ConfigError(
+            f"{directory / RESULT_FILE} belongs to trial {result.get('key')!r}, but {SPEC_FILE} next to it describes "
+            f"{spec.key!r}: restore the spec, or choose another folder"
+        )
+    return result if result.get("evaluation") == spec.evaluation.canonical() else None
+
+
 def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
-    """The objective of a trial whose training is finished, and what the training left."""
+    """The objective of a trial whose training is finished, and what is known of the training."""
     path = directory / CHECKPOINT_FILE
     if not path.exists():
         raise CheckpointError(f"{directory} has no {CHECKPOINT_FILE}: the trial has not been trained yet")
@@ -226,60 +251,15 @@ def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
 
 def _ready_data(spec: TrialSpec, device: str) -> ConceptDataModule:
     """The data module of a trial, prepared and on its device."""
-    data = build_data(spec)
+    data = spec.dataset.build()
     data.prepare_data()
     data.setup()
     data.to(device)
     return data
 
 
-def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: None) -> None:
-    """Makes what several trials share: the cached dataset and its observation classifier."""
-    progress(f"preparing {spec.dataset.name}/{spec.dataset.source}")
-    data = _ready_data(spec, default_device())
-    progress(f"training the observation classifier of {spec.dataset.name}/{spec.dataset.source}")
-    judge_of(data, spec.evaluation, device=default_device())
-
-
-def _run(
-    spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool], record: Record
-) -> TrialResult:
-    torch.set_num_threads(spec.training.num_threads)
-    report = StatusWriter(directory, status)
-    with heard(report.beat):
-        return _run_watched(spec, directory, device, report, stop, record)
-
-
-def _run_watched(
-    spec: TrialSpec, directory: Path, device: str, report: StatusWriter, stop: Callable[[], bool], record: Record
-) -> TrialResult:
-    data = _ready_data(spec, device)
-    objective = build_objective(spec).to(device)
-    fitted = fit(
-        objective,
-        data,
-        spec.training,
-        key=spec.key,
-        seed=spec.seed,
-        device=device,
-        control=Control(
-            checkpoint=directory / CHECKPOINT_FILE,
-            log=directory / TRAINING_LOG,
-            stop=stop,
-            progress=report.training,
-            score=_score_curve(spec, data, device),
-            num_scores=spec.evaluation.curve_points,
-            record=record,
-        ),
-    )
-    report.evaluating(fitted.steps)
-    result = _evaluate(spec, directory, data, objective, fitted, device, stop=stop)
-    write_status(directory, replace(report.status, state="done", phase=None))
-    return result
-
-
 def _score_curve(spec: TrialSpec, data: ConceptDataModule, device: str) -> ScoreCurve | None:
-    """Asks the model in mid-training; None where the evaluation wants no curve, or the objective cannot be asked."""
+    """Scores the model during training; None if the evaluation has no curve, or the objective no q(z|y)."""
     if not spec.evaluation.curve_points or "concept" not in spec.objective.posteriors:
         return None
     return ScoreCurve(data, spec.evaluation, device=device)
@@ -297,7 +277,7 @@ def _evaluate(
 ) -> TrialResult:
     def go_on(what: str, done: int, total: int) -> None:
         if stop():
-            raise TrainingInterrupted(f"stopped in the evaluation ({what}, {done} of {total}); training is done")
+            raise TrainingInterrupted(f"stopped during the evaluation ({what}, {done} of {total}); training is done")
 
     torch.set_num_threads(spec.training.num_threads)
     start = time.monotonic()
@@ -320,7 +300,7 @@ def _result(
     *,
     seconds: float,
 ) -> dict[str, Any]:
-    # A stage has a loss of its own: only the last one's curve tells how far the run was from its end.
+    # Each stage has its own loss, so only the curve of the last one says whether the run has converged.
     stage = fitted.history[-1]["stage"]
     last = [record for record in fitted.history if record["stage"] == stage]
     trend = convergence([record["step"] for record in last], [record["elbo"] for record in last], stage=stage)
@@ -339,7 +319,7 @@ def _result(
             "num_parameters": sum(parameter.numel() for parameter in objective.parameters()),
             "convergence": trend.to_json(),
         },
-        # Of the training: where the numbers were read off the weights may be another machine.
+        # Of the training; the evaluation may have run on another machine.
         "provenance": fitted.origin,
         "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads())
         | {"wall_seconds": round(seconds, 3)},
@@ -351,19 +331,3 @@ def _result(
         "left_out": evaluation.left_out,
         "scores": [score.to_json() for score in evaluation.scores],
     }
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turns SIGTERM and SIGINT into a request to save and stop, while the block runs in the main thread."""
-    requested = threading.Event()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread():
-        yield requested.is_set
-        return
-    earlier = {number: signal.signal(number, lambda *_: requested.set()) for number in signals}
-    try:
-        yield requested.is_set
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)

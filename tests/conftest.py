@@ -82,7 +82,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def digits() -> ConceptDataModule:
     """MNIST-A from 100 real 8x8 digits at canvas 16: 300 images."""
     data = datasets.parse({"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3}).build()
-    assert isinstance(data, ConceptDataModule)
     data.prepare_data()
     data.setup()
     return data

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.processes import LOCK_HELD
+from mmvae_bench.cli import main
+from mmvae_bench.runs.folder import read_trial
+from mmvae_bench.runs.lock import TrialLock
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import CheckpointError
-from mmvae_bench.trial import TrialResult, evaluate_trial, run_trial_in
+from mmvae_bench.trial import TrialResult, evaluate_trial, run_locked
 
 SPEC = {
     "dataset": {"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3},
@@ -34,6 +39,12 @@ SPEC = {
 def done(tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
     """A finished trial; the tests that spoil it put it right again."""
     return mb.run_trial(TrialSpec.parse(SPEC), out=tmp_path_factory.mktemp("run"))
+
+
+def run_again(directory: Path) -> TrialResult:
+    """As ``train --out FOLDER`` does, without writing the spec or the evaluation."""
+    with TrialLock(directory):
+        return run_locked(read_trial(directory), directory)
 
 
 def test_the_folder_and_the_result(done: TrialResult) -> None:
@@ -64,8 +75,29 @@ def test_the_model_can_be_asked(done: TrialResult) -> None:
 
 def test_running_again_does_nothing(done: TrialResult) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.directory.iterdir() if path.name != "lock"}
-    assert run_trial_in(done.directory).result == done.result
+    assert run_again(done.directory).result == done.result
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_train_reads_its_spec_once(done: TrialResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    parse = TrialSpec.parse.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[TrialSpec], value: object, **options: Any) -> Any:
+        read.append(value)
+        return parse(cls, value, **options)
+
+    monkeypatch.setattr(TrialSpec, "parse", classmethod(counted))
+    assert main(["train", "--out", str(done.directory)]) == 0
+    assert len(read) == 1
+
+
+def test_train_gives_way_to_a_process_that_holds_the_lock(
+    done: TrialResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with TrialLock(done.directory):
+        assert main(["train", "--out", str(done.directory)]) == LOCK_HELD
+    assert str(done.directory) in capsys.readouterr().err
 
 
 def scores_of(result: TrialResult) -> list[object]:
@@ -87,7 +119,7 @@ def test_a_damaged_result_is_made_again(text: str | None, done: TrialResult) -> 
     path = done.directory / "result.json"
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2] if text is None else text)
-    assert run_trial_in(done.directory).scores == done.scores
+    assert run_again(done.directory).scores == done.scores
 
 
 def test_a_spec_that_was_changed_is_refused(done: TrialResult) -> None:
@@ -95,8 +127,8 @@ def test_a_spec_that_was_changed_is_refused(done: TrialResult) -> None:
     whole = path.read_text()
     try:
         path.write_text(whole.replace('"steps":12', '"steps":13'))
-        with pytest.raises(ConfigError, match=r"result\.json is of trial .* restore the spec"):
-            run_trial_in(done.directory)
+        with pytest.raises(ConfigError, match=r"result\.json belongs to trial .* restore the spec"):
+            run_again(done.directory)
     finally:
         path.write_text(whole)
 

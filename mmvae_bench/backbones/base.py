@@ -49,10 +49,7 @@ class Backbone(ABC):
     def with_latent_size(self, latent_size: int) -> Backbone:
         """The same family over another number of latent dimensions: for a decoder that is told more than z."""
         spec = self.spec.model_copy(update={"latent_size": latent_size})
-        texts = {} if self.captions is None else {"captions": self.captions}
-        backbone = spec.build(schema=self.schema, image_shape=self.image_shape, **texts)
-        assert isinstance(backbone, Backbone)
-        return backbone
+        return spec.build(schema=self.schema, image_shape=self.image_shape, captions=self.captions)
 
     @abstractmethod
     def image_encoder(self) -> nn.Module:

@@ -1,1 +1,1 @@
-"""The ground floor: errors, seeds, files, statistics, facts about the machine. Imports nothing else of the package."""
+"""The ground floor: errors, hashes, seeds, files, statistics, the environment. Imports nothing else of the package."""

@@ -1,4 +1,4 @@
-"""Canonical JSON, and the hashes that are made of it."""
+"""Canonical JSON and its hash: what keys and fingerprints are made of."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Errors that teach: what was given, where, what could have been given, and what is nearest to it."""
+"""Errors that teach: what was given, where, the choices and the nearest of them; and how a failure is reported."""
 
 from __future__ import annotations
 
 import difflib
+import errno
+import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,7 @@ class BenchmarkError(Exception):
 
 
 def nearest(value: object, choices: Iterable[str]) -> str | None:
-    """The choice that looks most like ``value``, or None where nothing does.
+    """The choice that is most like ``value``, or None if none is similar.
 
     >>> nearest("teblo", ["jmvae", "telbo"])
     'telbo'
@@ -77,6 +79,32 @@ class ConfigError(BenchmarkError, ValueError):
 
 
 def unknown(kind: str, value: object, choices: Iterable[str], location: Location = ()) -> Problem:
-    """The problem of a name that is not among its choices."""
+    """The problem for a name that is not one of the choices."""
     names = tuple(choices)
     return Problem(f"unknown {kind} {value!r}", location, choices=names, near=nearest(value, names))
+
+
+OUT_OF_MEMORY = "OutOfMemoryError"
+"""The kind of every out-of-memory error that torch reports."""
+_SAID_BY_TORCH = ("can't allocate memory", "not enough memory", "out of memory")
+
+
+def explain(error: BaseException) -> tuple[str, str]:
+    """(kind, message) of the exception that ended a trial. The kind is the class's name.
+
+    torch has an exception class for a GPU out of memory only; on a CPU an allocation check fails with RuntimeError.
+
+    >>> explain(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))[0]
+    'OutOfMemoryError'
+    >>> explain(ZeroDivisionError("division by zero"))
+    ('ZeroDivisionError', 'ZeroDivisionError: division by zero')
+    """
+    kind = type(error).__name__
+    if isinstance(error, BenchmarkError):
+        return kind, str(error)
+    message = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID_BY_TORCH):
+        return OUT_OF_MEMORY, message
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        message += "\n  Free some space (`df -h` and `df -i` say where), then run the trial again."
+    return kind, message

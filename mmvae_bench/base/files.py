@@ -1,4 +1,7 @@
-"""Files that are whole or not there: written beside, flushed to the disk, then renamed."""
+"""Reading and writing files, and the folders of the user's data and of the cache.
+
+A file is either complete or absent: it is written under a temporary name, flushed to disk, then renamed.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,27 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+CACHE_VARIABLE = "MMVAE_BENCH_CACHE"
+DATA_VARIABLE = "MMVAE_BENCH_DATA"
+
+
+def cache_root() -> Path:
+    """Folder of everything that can be recreated: ``$MMVAE_BENCH_CACHE``, else ``~/.cache/mmvae-bench``."""
+    given = os.environ.get(CACHE_VARIABLE)
+    return Path(given).expanduser() if given else Path.home() / ".cache" / "mmvae-bench"
+
+
+def data_root() -> Path:
+    """Folder of the user's data files: ``$MMVAE_BENCH_DATA``, else ``data`` under the cache root."""
+    given = os.environ.get(DATA_VARIABLE)
+    return Path(given).expanduser() if given else cache_root() / "data"
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` to write to, and renames it over ``path`` when the block ends well.
+    """Yields a temporary path next to ``path``, and renames it to ``path`` if the block succeeds.
 
-    Where the block raises (no space left, say), the temporary file is removed and ``path`` is as it was.
+    If the block raises (no space left, say), the temporary file is removed and ``path`` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
@@ -37,24 +55,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Removes what writers of ``path`` left behind that were killed before they had done. None may be at work now."""
+    """Removes temporary files left by writers of ``path`` that were killed. No writer may be running."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         leftover.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Replaces ``path`` by what ``write`` puts into the file it is given."""
+    """Replaces ``path`` with what ``write`` writes to the file it is given."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         write(file)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces ``path`` by ``text``, atomically."""
+    """Replaces ``path`` with ``text``, atomically."""
     write_atomic(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
-    """Replaces ``path`` by ``value`` as JSON, atomically. Not-a-number is refused: write null."""
+    """Replaces ``path`` with ``value`` as JSON, atomically. Not-a-number is refused: write null."""
     write_text(path, json.dumps(value, indent=indent, allow_nan=False) + "\n")
 
 

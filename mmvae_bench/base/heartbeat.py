@@ -1,8 +1,8 @@
-"""Signs of progress from the depths of long work, for whoever watches the process.
+"""Signs of progress from inside long work, for whoever watches the process.
 
-A loop that may run for minutes calls :func:`beat` at every turn; a process that somebody watches listens with
-:func:`heard`. Where nobody listens, a beat costs one look-up. A beat means that something has moved, never only that
-the process lives: a thread that beats by itself would hide a hang.
+A loop that may run for minutes calls :func:`beat` in every iteration; a process that is watched listens with
+:func:`heard`. If nobody listens, a beat costs one look-up. A beat means that work has progressed, not just that the
+process is alive: a thread that beats by itself would hide a hang.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from filelock import BaseFileLock, Timeout
 
 BEAT_SECONDS = 1.0
-"""A listener is told at most this often."""
+"""A listener is called at most this often."""
 
 
 def _nobody() -> None:
@@ -26,13 +26,13 @@ _listener: ContextVar[Callable[[], object]] = ContextVar("heartbeat", default=_n
 
 
 def beat() -> None:
-    """Says that the work has moved on."""
+    """Reports that the work has progressed."""
     _listener.get()()
 
 
 @contextmanager
 def heard(listener: Callable[[], object]) -> Iterator[None]:
-    """``listener`` is called at the beats of this thread inside the block, at most about once a second.
+    """Calls ``listener`` at the beats of this thread inside the block, at most about once per second.
 
     >>> with heard(lambda: print("alive")):
     ...     beat()
@@ -56,9 +56,9 @@ def heard(listener: Callable[[], object]) -> Iterator[None]:
 
 
 def patiently(lock: BaseFileLock) -> AbstractContextManager[object]:
-    """Takes a lock, however long another process has it, and beats while it waits.
+    """Acquires a lock, however long another process holds it, and beats while waiting.
 
-    Who holds the lock is watched for itself; to wait for it is no hang.
+    The holder of the lock is watched separately; waiting for it is not a hang.
     """
     while True:
         try:

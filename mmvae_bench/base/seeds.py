@@ -1,6 +1,6 @@
-"""Seeds are derived, never drawn: a hash of a purpose and of the named components it may depend on.
+"""Seeds are derived, never drawn: a hash of a purpose and of the named components that it may depend on.
 
-Two draws with different purposes are independent, and adding an objective to a comparison changes no other number.
+Two seeds with different purposes are independent, and adding an objective to a comparison changes no other number.
 """
 
 from __future__ import annotations

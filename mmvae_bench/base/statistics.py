@@ -1,11 +1,11 @@
 """Bootstrap intervals, paired differences and slopes: how far a number can be trusted. numpy only.
 
-Scores are one number a query, nan where the query has no score; queries without a score are left out before anything
-is drawn. Intervals are percentile bootstraps (Efron 1979): resample with replacement, take the statistic of each
+Scores are one number per query, nan where a query has no score; queries without a score are left out before anything is
+drawn. Intervals are percentile bootstraps (Efron 1979): resample with replacement, take the statistic of each
 resample, cut its distribution at (1 - confidence) / 2 on both sides. The same seed gives the same interval.
 
-What is asked several times is not several questions: repeats of one concept fail together. ``groups`` says which
-queries belong together, and whole groups are resampled; without it every query stands for itself.
+Repeats of one concept are not independent queries: they fail together. ``groups`` says which queries belong together,
+and whole groups are resampled; without it every query is its own group.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Scores = NDArray[np.float64]
 
-# Bounds the memory of a resample: so many indices are drawn at once.
+# Bounds the memory of a resample: at most this many indices are drawn at once.
 _INDICES_AT_ONCE = 2**22
 
 
@@ -33,17 +33,17 @@ def bootstrap_interval(
     """The interval of the mean over queries, resampling queries, or groups of them.
 
     Args:
-        values: a score a query; nan is left out.
-        groups: for each query the number of its group; None: each is one of its own.
-        num_resamples: how many resamples.
-        confidence: the probability inside the interval, between 0 and 1.
-        seed: of the resamples.
+        values: One score per query; nan is left out.
+        groups: The group number of each query; None: each query is its own group.
+        num_resamples: Number of resamples.
+        confidence: Probability inside the interval, between 0 and 1.
+        seed: Seed of the resamples.
 
     Returns:
-        (low, high); (nan, nan) where no query has a score.
+        (low, high); (nan, nan) if no query has a score.
 
     Raises:
-        ValueError: the values or the groups are not a flat list, or ``num_resamples`` or ``confidence`` is out of
+        ValueError: if the values or the groups are not a flat list, or ``num_resamples`` or ``confidence`` is out of
             range.
 
     >>> bootstrap_interval([1.0, 1.0, float("nan")], seed=0)
@@ -64,7 +64,7 @@ def hierarchical_interval(
     confidence: float = 0.95,
     seed: int,
 ) -> tuple[float, float]:
-    """The interval of the mean over training seeds that all answered the same queries, resampling seeds and queries.
+    """The interval of the mean over training seeds scored on the same queries, resampling seeds and queries.
 
     The statistic is the mean over seeds of the mean over queries. The two are crossed: a query that is hard is hard
     for every seed. So one resample of the queries is shared by all the seeds of a resample; drawing queries anew for
@@ -72,18 +72,18 @@ def hierarchical_interval(
     resample of n seeds underestimates their variance by (n - 1) / n.
 
     Args:
-        values_per_seed: for each training seed a score a query, the same queries in the same order; nan is left out,
-            and so is a seed without any score.
-        groups: for each query the number of its group; None: each is one of its own.
-        num_resamples: how many resamples.
-        confidence: the probability inside the interval, between 0 and 1.
-        seed: of the resamples.
+        values_per_seed: For each training seed one score per query, the same queries in the same order; nan is left
+            out, and so is a seed without any score.
+        groups: The group number of each query; None: each query is its own group.
+        num_resamples: Number of resamples.
+        confidence: Probability inside the interval, between 0 and 1.
+        seed: Seed of the resamples.
 
     Returns:
-        (low, high); (nan, nan) where no query of any seed has a score.
+        (low, high); (nan, nan) if no query of any seed has a score.
 
     Raises:
-        ValueError: a seed's values are not a flat list, the seeds differ in their number of queries, or
+        ValueError: if a seed's values are not a flat list, the seeds differ in their number of queries, or
             ``num_resamples`` or ``confidence`` is out of range.
 
     >>> hierarchical_interval([[0.0, 0.0], [1.0, 1.0]], seed=0)
@@ -92,7 +92,7 @@ def hierarchical_interval(
     generator = _generator(num_resamples, confidence, seed)
     scores = [_flat(values, f"values_per_seed[{index}]") for index, values in enumerate(values_per_seed)]
     if len({len(each) for each in scores}) > 1:
-        raise ValueError(f"seeds answer the same queries, got {[len(each) for each in scores]} of them")
+        raise ValueError(f"all seeds need the same queries, got {[len(each) for each in scores]} scores")
     scores = [each for each in scores if not np.isnan(each).all()]
     if not scores:
         return float("nan"), float("nan")
@@ -113,30 +113,30 @@ def paired_difference(
     confidence: float = 0.95,
     seed: int,
 ) -> tuple[float, float, float]:
-    """The mean difference a - b over queries that both answered, and its interval, resampling queries in pairs.
+    """The mean difference a - b over queries that are scored in both, and its interval, resampling queries in pairs.
 
     What makes a query hard is common to both and cancels, so the interval is narrower than two separate ones suggest.
 
     Args:
-        a: a score a query; nan where it has none.
-        b: the other's scores of the same queries, in the same order.
-        groups: for each query the number of its group; None: each is one of its own.
-        num_resamples: how many resamples.
-        confidence: the probability inside the interval, between 0 and 1.
-        seed: of the resamples.
+        a: One score per query; nan where there is none.
+        b: The other scores of the same queries, in the same order.
+        groups: The group number of each query; None: each query is its own group.
+        num_resamples: Number of resamples.
+        confidence: Probability inside the interval, between 0 and 1.
+        seed: Seed of the resamples.
 
     Returns:
-        (difference, low, high); all nan where no query is scored in both.
+        (difference, low, high); all nan if no query is scored in both.
 
     Raises:
-        ValueError: the two are not flat lists of one length, or ``num_resamples`` or ``confidence`` is out of range.
+        ValueError: if the two are not flat lists of one length, or ``num_resamples`` or ``confidence`` is out of range.
 
     >>> paired_difference([0.5, 0.75], [0.25, 0.5], seed=0)
     (0.25, 0.25, 0.25)
     """
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if first.shape != second.shape:
-        raise ValueError(f"a pair needs the same queries on both sides, got shapes {first.shape} and {second.shape}")
+        raise ValueError(f"both sides of a pair need the same queries, got shapes {first.shape} and {second.shape}")
     difference = first - second
     low, high = bootstrap_interval(
         difference, groups=groups, num_resamples=num_resamples, confidence=confidence, seed=seed
@@ -152,15 +152,15 @@ def slope(steps: ArrayLike, values: ArrayLike) -> tuple[float, float]:
     sqrt(sum of squared residuals / (n - 2) / sum (t - mean t)^2).
 
     Args:
-        steps: training steps.
-        values: what was measured at each, such as the validation ELBO in nats; a point with nan is left out.
+        steps: Training steps.
+        values: What was measured at each, such as the validation ELBO in nats; a point with nan is left out.
 
     Returns:
-        (slope in units of the values a step, its standard error); nan where there are too few points: two distinct
+        (slope in units of the values per step, its standard error); nan if there are too few points: two distinct
         steps for the slope, three points for the error.
 
     Raises:
-        ValueError: the two are not flat lists of one length.
+        ValueError: if the two are not flat lists of one length.
 
     >>> slope([0, 100, 200], [1.0, 2.0, 3.0])
     (0.01, 0.0)
@@ -184,7 +184,7 @@ def slope(steps: ArrayLike, values: ArrayLike) -> tuple[float, float]:
 def _flat(values: ArrayLike, name: str) -> Scores:
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1:
-        raise ValueError(f"{name} must be a flat list with a score a query, got shape {scores.shape}")
+        raise ValueError(f"{name} must be a flat list with one score per query, got shape {scores.shape}")
     return scores
 
 
@@ -197,7 +197,9 @@ def _grouped(scores: Sequence[Scores], groups: ArrayLike | None) -> tuple[Scores
     else:
         members = np.asarray(groups)
         if members.shape != values.shape[1:]:
-            raise ValueError(f"groups has one number a query, got shape {members.shape} for {values.shape[1]} queries")
+            raise ValueError(
+                f"groups must have one number per query, got shape {members.shape} for {values.shape[1]} queries"
+            )
         members = np.unique(members, return_inverse=True)[1]
     num_groups = int(members.max(initial=-1)) + 1
     sums, counts = np.zeros((2, len(values), num_groups))
@@ -210,9 +212,9 @@ def _grouped(scores: Sequence[Scores], groups: ArrayLike | None) -> tuple[Scores
 
 def _generator(num_resamples: int, confidence: float, seed: int) -> np.random.Generator:
     if num_resamples < 1:
-        raise ValueError(f"num_resamples must be 1 or more, got {num_resamples}")
+        raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
     return np.random.default_rng(seed)
 
 
@@ -229,7 +231,7 @@ def _resampled_means(sums: Scores, counts: Scores, num_resamples: int, generator
     chances = np.full(num_groups, 1 / num_groups)
     for start in range(0, num_resamples, rows):
         stop = min(start + rows, num_resamples)
-        # How often each group was drawn says all: the order of the draws does not matter to a mean.
+        # How often each group was drawn is enough: the order of the draws does not change a mean.
         times = generator.multinomial(num_groups, chances, size=stop - start).astype(np.float64)
         with np.errstate(invalid="ignore"):
             means[start:stop] = (times @ sums.T) / (times @ counts.T)

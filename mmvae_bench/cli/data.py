@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from ..base.errors import ConfigError, Problem, nearest
-from ..base.paths import DATA_VARIABLE
+from ..base.files import DATA_VARIABLE
 from ..base.processes import FAILED, program
 from ..specs.components import DatasetSpec, datasets
 from ..specs.overrides import apply_assignments

@@ -1,4 +1,4 @@
-"""``mmvae-bench imagine``: pictures of a concept, drawn by a trained model."""
+"""``mmvae-bench imagine``: images of a concept, drawn by a trained model."""
 
 from __future__ import annotations
 
@@ -12,39 +12,44 @@ from ..runs.folder import read_trial
 
 
 def imagine(
-    trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="The trial's folder.")],
+    trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="Folder of the trial.")],
     concept: Annotated[
-        str, typer.Argument(metavar="CONCEPT", help='Such as "digit=6, scale=small"; or a caption (view text).')
+        str,
+        typer.Argument(metavar="CONCEPT", help='For example "digit=6, scale=small"; in the text view also a caption.'),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE.png", help="The picture to write, a PNG file.")],
-    num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="How many images.")] = 10,
-    mean: Annotated[bool, typer.Option(help="Draw the mean of p(x|z) (--no-mean: a sample of it).")] = True,
+    out: Annotated[Path, typer.Option(metavar="FILE.png", help="PNG file to write.")],
+    num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="Number of images.")] = 10,
+    mean: Annotated[bool, typer.Option(help="Draw the mean of p(x|z); --no-mean draws a sample.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
 ) -> None:
     """Draw images of a concept from a trained model."""
     if out.suffix.lower() != ".png":
         near = str(out.with_suffix(".png"))
-        raise ConfigError([Problem("the picture is a PNG file", ("--out",), str(out), near=near)])
+        raise ConfigError([Problem("the picture must be a PNG file", ("--out",), str(out), near=near)])
 
     # The concept is checked before anything heavy is imported.
     dataset = read_trial(trial_dir).dataset
     captions = dataset.texts()
     is_caption = captions is not None and "=" not in concept
-    _ = captions.indices(concept) if captions is not None and is_caption else dataset.schema().indices(concept)
+    _ = captions.indices(concept) if captions is not None and is_caption else dataset.concept_schema().indices(concept)
 
     import torch
-    from torchvision.transforms.functional import to_pil_image
-    from torchvision.utils import make_grid
 
-    from ..base.files import atomic_path
+    from ..data.sheets import draw_sheet, save_picture
     from ..trial import load
 
     model = load(trial_dir)
     generator = torch.Generator().manual_seed(seed)
     asked = concept if is_caption else model.schema.parse(concept)
     images = model.imagine(asked, num_samples=num_samples, mean=mean, generator=generator)
-    size = max(1, 96 // images.shape[-1])
-    images = images.repeat_interleave(size, -1).repeat_interleave(size, -2)
-    with atomic_path(out) as temporary:
-        to_pil_image(make_grid(images, nrow=min(10, num_samples), pad_value=0.5)).save(temporary, format="PNG")
+    gap = 2 if num_samples > 1 else 0
+    sheet, _ = draw_sheet(
+        images,
+        num_columns=min(10, num_samples),
+        scale=max(1, 96 // images.shape[-1]),
+        gap=gap,
+        margins=(gap, gap, 0, 0),
+        paper=(127, 127, 127),
+    )
+    save_picture(sheet, out)
     typer.echo(str(out))

@@ -74,7 +74,7 @@ def _component(spec: type[ComponentSpec]) -> dict[str, Any]:
     if issubclass(spec, BackboneSpec):
         entry["views"] = list(spec.views)
     if issubclass(spec, DatasetSpec) and not any(field.is_required() for field in fields.values()):
-        entry["attributes"] = spec.parse({}).schema().to_dict()
+        entry["attributes"] = spec.parse({}).concept_schema().to_dict()
     entry["parameters"] = [_parameter(key, field) for key, field in fields.items() if key != "name"]
     return entry
 

@@ -1,4 +1,4 @@
-"""``mmvae-bench train``: one trial in one folder; and the hidden command that makes what trials share."""
+"""``mmvae-bench train``: one trial in one folder; and the hidden command that prepares what trials share."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ import typer
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_json, write_text
+from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD
 from ..runs.folder import read_object, read_trial
 from ..runs.lock import LockHeld, TrialLock
-from ..runs.names import EVALUATION_FILE, SPEC_FILE
+from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
+from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
-from ..specs.trial_file import load_trial
 
 if TYPE_CHECKING:
     from ..tracking.wandb import WandbRun
-
-LOCK_HELD = 75
-"""Exit code where another process is at work on the trial (EX_TEMPFAIL)."""
 
 
 def train(
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The trial's folder; --wandb has a default, runs/wandb-SWEEP/trials/KEY."),
+        typer.Option(metavar="FOLDER", help="The trial's folder; default with --wandb: runs/wandb-SWEEP/trials/KEY."),
     ] = None,
     spec: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML or JSON file with the trial's spec.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one value; may be repeated.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one setting; repeatable.")
     ] = None,
-    set_json: Annotated[str | None, typer.Option(metavar="JSON", help="Values as a JSON object, keys dotted.")] = None,
+    set_json: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Settings as a JSON object with dotted keys.")
+    ] = None,
     wandb: Annotated[
-        bool, typer.Option("--wandb", help="Record the trial as a W&B run; a sweep agent's choice wins over the rest.")
+        bool, typer.Option("--wandb", help="Log the trial as a W&B run; values from a sweep agent override all others.")
     ] = False,
 ) -> None:
-    """Run one trial, or go on with it where it was stopped."""
+    """Run one trial, or resume it where it was stopped."""
     from ..tracking.wandb import under_agent, wandb_run
 
     if out is None and not wandb:
-        raise ConfigError("--out FOLDER is missing: where the trial's files go (only with --wandb is there a default)")
+        raise ConfigError("--out FOLDER is missing: the folder for the trial's files (optional only with --wandb)")
     if wandb and under_agent():
         # The run comes first: its config says what the trial is.
         with wandb_run() as run:
@@ -58,49 +58,47 @@ def train(
 def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun | None]) -> None:
     _lay_out(out, trial)
     try:
-        # Taken before anything heavy is imported, so that a second process gives way at once.
+        # Taken before anything heavy is imported, so that a second process gives up at once.
         with TrialLock(out):
             write_json(out / EVALUATION_FILE, trial.evaluation.canonical())
             with tracked as run:
                 if run is not None:
                     run.describe(trial)
-                _run(out, run)
+                _run(out, trial, run)
     except LockHeld as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(LOCK_HELD) from None
 
 
-def _run(out: Path, tracker: WandbRun | None) -> None:
+def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None) -> None:
     from ..training.fit import TrainingInterrupted
     from ..trial import run_locked
 
     try:
-        result = run_locked(out) if tracker is None else run_locked(out, record=tracker.record)
-    except LockHeld:
+        result = run_locked(trial, out) if tracker is None else run_locked(trial, out, record=tracker.record)
+    except (LockHeld, ConfigError):
         raise
     except TrainingInterrupted as interrupted:
-        typer.echo(f"{interrupted}; the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
-    except ConfigError:
-        raise
+        typer.echo(f"{interrupted}; run the same command again to resume", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     except BenchmarkError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(FAILED) from None
     except Exception:
         import traceback
 
         traceback.print_exc(file=sys.stderr)
-        raise typer.Exit(1) from None
+        raise typer.Exit(FAILED) from None
     if tracker is not None:
         tracker.result(result.result, result.directory)
-    typer.echo(str(result.directory / "result.json"))
+    typer.echo(str(result.directory / RESULT_FILE))
 
 
 def prepare(
     spec: Annotated[Path, typer.Option(help="A trial's spec.json.")],
-    pulse: Annotated[Path | None, typer.Option(help="File to touch as long as the work moves on.")] = None,
+    pulse: Annotated[Path | None, typer.Option(help="File to touch as long as there is progress.")] = None,
 ) -> None:
-    """Make the dataset and the observation classifier of a trial, which other trials share."""
+    """Prepare the dataset and the observation classifier of a trial, which other trials share."""
     trial = read_trial(spec.parent)
 
     from ..base.heartbeat import heard
@@ -118,27 +116,27 @@ def _trial_spec(
     *,
     agent: Mapping[str, Any] | None = None,
 ) -> TrialSpec:
-    """The spec from a file (or the folder's own), then the JSON values, then the single ones, then the agent's."""
+    """The spec from a file (or the folder's own), changed by the JSON values, the single ones, and the agent's."""
     if file is None and not assignments and set_json is None and not agent:
         if out is None:
-            raise ConfigError("nothing says what to train: give --out FOLDER of a trial, --spec FILE or --set")
+            raise ConfigError("nothing to train: give --out FOLDER of a trial, --spec FILE or --set KEY=VALUE")
         file = out / SPEC_FILE
         if not file.exists():
-            raise ConfigError(f"{out} holds no spec.json: give --spec FILE, --set or --set-json")
+            raise ConfigError(f"{out} has no {SPEC_FILE}: give --spec FILE, --set or --set-json")
     beside = file.parent / EVALUATION_FILE if file is not None and file.name == SPEC_FILE else None
     evaluation = read_object(beside) if beside is not None and beside.exists() else None
     return load_trial(file, json_settings=set_json, assignments=assignments, evaluation=evaluation, agent=agent)
 
 
 def _folder(trial: TrialSpec, sweep: str | None) -> Path:
-    """Where a tracked trial goes unless told: the trials of a sweep make up a run folder."""
+    """The default folder of a tracked trial: the trials of a sweep make up a run folder."""
     return Path("runs") / (f"wandb-{sweep}" if sweep else "wandb") / "trials" / trial.key
 
 
 def _lay_out(out: Path, trial: TrialSpec) -> None:
-    """Writes the spec into the folder, unless the folder is another trial's."""
+    """Writes the spec into the folder, unless the folder belongs to another trial."""
     path, text = out / SPEC_FILE, canonical_json(trial.canonical())
     if path.exists() and path.read_text() != text:
-        raise ConfigError(f"{out} holds another trial ({path} differs): choose another --out")
+        raise ConfigError(f"{out} belongs to another trial ({path} differs): choose another --out")
     if not path.exists():
         write_text(path, text)

@@ -1,4 +1,4 @@
-"""Attributes, schemas, partial concepts, and how they are said in words. Free of torch until a tensor is asked for."""
+"""Attributes, schemas, partial concepts, and captions. Free of torch until a tensor is needed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Captions: concepts rendered as sequences of words, and read back.
 
-A caption says what a concept says, or less: an attribute that no word speaks of is unspecified to its reader. Texts are
+A caption says what a concept says, or less: an attribute that no word mentions is unspecified to its reader. Texts are
 checked where configurations are, so torch is imported only inside the functions that take or return tensors.
 
 Shapes: B caption, A attribute, W word.
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLANK = 0
-"""The index of the blank word, with which captions are filled up at their end."""
+"""The index of the blank word, with which captions are padded at their end."""
 CAPTION_SEED = 0
-"""Seed of the captions of a dataset's images: one caption an image, fixed by its number."""
+"""Seed of the captions of a dataset's images: one caption per image, fixed by its number."""
 
 
 class Captions(ABC):
-    """How the concepts of a schema are said in words.
+    """How the concepts of a schema are rendered as words.
 
     Attributes:
-        schema: Of the concepts.
+        schema: Schema of the concepts.
         vocabulary: The words; the first is the blank word.
         max_words: W, the length of every caption, blanks included.
-        levels: The numbers of specified attributes, from 1 up, that concepts may have to be said in full.
+        levels: The numbers of specified attributes for which a caption says the whole concept.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Captions(ABC):
         if len(set(vocabulary)) != len(vocabulary):
             raise ValueError(f"the words of a vocabulary must differ, got {vocabulary}")
         if max_words < 1:
-            raise ValueError(f"a caption has one or more words, got max_words={max_words}")
+            raise ValueError(f"max_words must be at least 1, got {max_words}")
         self.schema, self.vocabulary, self.max_words = schema, tuple(vocabulary), max_words
         self.levels = tuple(range(1, min(max_words, len(schema)) + 1) if levels is None else levels)
         self.token_of = {word: token for token, word in enumerate(self.vocabulary)}
@@ -53,8 +53,8 @@ class Captions(ABC):
 
         Args:
             concepts: Long[B, A], value indices.
-            index: Long[B], the number of each example; what a caption leaves to chance is fixed by it and ``seed``.
-            seed: Of the captions.
+            index: Long[B], the number of each example; the random part of a caption is fixed by it and ``seed``.
+            seed: Seed of the captions.
         """
 
     @abstractmethod
@@ -67,8 +67,10 @@ class Captions(ABC):
 
     @abstractmethod
     def parse_leniently(self, tokens: Tensor) -> Tensor:
-        """:meth:`parse` for texts that a model wrote: where one contradicts itself about an attribute, or has a word in
-        a place where it means nothing, it says nothing of that attribute. What :meth:`parse` reads, this reads alike.
+        """:meth:`parse` for captions that a model wrote.
+
+        An attribute about which a caption contradicts itself, or has a word without meaning in its place, is
+        unspecified. For what :meth:`parse` accepts the result is the same.
 
         Raises:
             ValueError: for a token outside the vocabulary.
@@ -76,15 +78,15 @@ class Captions(ABC):
 
     @property
     def word_names(self) -> tuple[str, ...]:
-        """What the word in each place is called: its number, unless the place has a meaning."""
+        """The name of the word in each place: its number, unless the place has a meaning."""
         return tuple(f"word {number}" for number in range(1, self.max_words + 1))
 
     def sayable(self, concepts: Tensor) -> Tensor:
-        """Which of the specified values there are words for: Long[B, A] to Bool[B, A]."""
+        """Which of the specified values have a word: Long[B, A] to Bool[B, A]."""
         return specified(concepts)
 
     def require_sayable(self, concepts: Tensor) -> None:
-        """Raises ConfigError, naming what is missing or has no word, unless captions say all of the concepts.
+        """Raises ConfigError, naming what is missing or has no word, unless captions can say all of the concepts.
 
         Args:
             concepts: Long[B, A], -1 where unspecified.
@@ -102,7 +104,7 @@ class Captions(ABC):
         return " ".join(self.vocabulary[token] for token in self._row(tokens) if token != BLANK)
 
     def indices(self, text: str) -> list[int]:
-        """The inverse of :meth:`text`: words with spaces between to W tokens, filled up with blanks.
+        """The inverse of :meth:`text`: words separated by spaces to W tokens, padded with blanks.
 
         Raises:
             ConfigError: for words outside the vocabulary, or more words than a caption has.
@@ -129,7 +131,7 @@ class Captions(ABC):
     def check(self, tokens: Tensor) -> None:
         """Raises ValueError unless ``tokens`` is Long[B, W] with every token in the vocabulary."""
         if tokens.ndim != 2 or tokens.shape[1] != self.max_words or tokens.is_floating_point():
-            raise ValueError(f"captions are Long[B, {self.max_words}], got {tokens.dtype} {list(tokens.shape)}")
+            raise ValueError(f"captions must be Long[B, {self.max_words}], got {tokens.dtype} {list(tokens.shape)}")
         outside = (tokens < 0) | (tokens >= len(self.vocabulary))
         if outside.any():
             row, last = int(outside.nonzero()[0, 0]), len(self.vocabulary) - 1
@@ -145,22 +147,22 @@ class Captions(ABC):
 
 
 def caption_uniforms(index: Tensor, num: int, *, seed: int) -> Tensor:
-    """Uniform numbers in (0, 1) for what captions leave to chance: Double[B, num], a function of (seed, index) alone.
+    """Uniform numbers in (0, 1) for the random part of captions: Double[B, num], a function of (seed, index) alone.
 
     Args:
         index: Long[B].
-        num: Numbers a caption.
-        seed: Of the captions.
+        num: Numbers per caption.
+        seed: Seed of the captions.
     """
-    from ..base import counter
+    from ..base import randomness
 
-    return counter.uniform(counter.keys(derive_seed("captions", seed=seed), index), num)
+    return randomness.uniform(randomness.keys(derive_seed("captions", seed=seed), index), num)
 
 
 class PresenceCaptions(Captions):
     """The names of the binary attributes that are present, in random order (Cremer and Kushman 2018, section 5.2).
 
-    Absence is not said: an absent attribute leaves no word, and its reader counts it as unspecified. Only the
+    Absence is not mentioned: an absent attribute gets no word, and counts as unspecified to a reader. Only the
     attributes of ``opposites`` have a word for their absence. Where there are more words than ``max_words``, those
     that come last in the random order are left out.
 
@@ -202,7 +204,7 @@ class PresenceCaptions(Captions):
         return torch.tensor([value for _, value in self._said])
 
     def render(self, concepts: Tensor, *, index: Tensor, seed: int) -> Tensor:
-        """See :meth:`Captions.render`. Unspecified attributes leave no word either."""
+        """See :meth:`Captions.render`. Unspecified attributes get no word either."""
         import torch
 
         self.schema.check(concepts)
@@ -222,12 +224,12 @@ class PresenceCaptions(Captions):
         gap = (blank[:, :-1] & ~blank[:, 1:]).any(1)
         repeated = (self._num_saying(words).sum(-1) > 1).any(1)
         for row in (gap | repeated).nonzero()[:, 0].tolist():
-            reason = "a word stands after a blank" if gap[row] else "two words speak of one attribute"
+            reason = "a word follows a blank" if gap[row] else "two words are about one attribute"
             raise ValueError(f"caption {row} is impossible, {reason}: {[self.vocabulary[t] for t in words[row]]}")
         return self.parse_leniently(tokens)
 
     def parse_leniently(self, tokens: Tensor) -> Tensor:
-        """See :meth:`Captions.parse_leniently`. Wherever it stands, a word counts, unless its opposite does."""
+        """See :meth:`Captions.parse_leniently`. A word counts in any place, unless its opposite occurs too."""
         import torch
 
         self.check(tokens)
@@ -250,7 +252,9 @@ class PresenceCaptions(Captions):
         super().require_sayable(concepts)
         most = int(specified(concepts).sum(-1).max()) if len(concepts) else 0
         if most > self.max_words:
-            raise ConfigError(f"a caption has at most {self.max_words} words: specify no more attributes, not {most}")
+            raise ConfigError(
+                f"a caption has at most {self.max_words} words: specify at most that many attributes, not {most}"
+            )
 
     def _num_saying(self, words: Tensor) -> Tensor:
         """How many words say each value of each attribute: Long[B, W] to Long[B, A, 2], on the CPU."""
@@ -261,3 +265,96 @@ class PresenceCaptions(Captions):
         saying = torch.zeros(len(words), len(self.schema), 2, dtype=torch.long)
         saying[:, self._attribute, self._value] = counts[:, 1:]
         return saying
+
+
+class SlotCaptions(Captions):
+    """The name of each attribute's value, in the order of the schema; the blank word where it is unspecified.
+
+    A concept has one caption, so nothing is random. The same word may name the values of several attributes:
+    its place says of which. Only whole concepts have a full caption: a model of whole captions has never read a blank.
+
+    >>> from mmvae_bench.concepts import Attribute
+    >>> import torch
+    >>> sizes = ("small", "large")
+    >>> captions = SlotCaptions(Schema((Attribute("size_1", sizes), Attribute("size_2", sizes))))
+    >>> captions.vocabulary
+    ('<blank>', 'small', 'large')
+    >>> captions.text(captions.render(torch.tensor([[-1, 1]]), index=torch.tensor([0]), seed=0)[0])
+    '<blank> large'
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        words = dict.fromkeys(value for attribute in schema.attributes for value in attribute.values)
+        super().__init__(schema, vocabulary=("<blank>", *words), max_words=len(schema), levels=(len(schema),))
+
+    @property
+    def word_names(self) -> tuple[str, ...]:
+        """The attribute that each place is about."""
+        return self.schema.names
+
+    @cached_property
+    def _token(self) -> Tensor:
+        """The token of each value of each attribute, after that of its being unspecified."""
+        import torch
+
+        table = torch.full((len(self.schema), max(self.schema.sizes) + 1), BLANK)
+        for position, attribute in enumerate(self.schema.attributes):
+            tokens = torch.tensor([self.token_of[value] for value in attribute.values])
+            table[position, 1 : len(tokens) + 1] = tokens
+        return table
+
+    @cached_property
+    def _value(self) -> Tensor:
+        """The value of each attribute that each token names; -2: none."""
+        import torch
+
+        table = torch.full((len(self.schema), len(self.vocabulary)), -2)
+        table[:, BLANK] = UNSPECIFIED
+        for position, attribute in enumerate(self.schema.attributes):
+            tokens = torch.tensor([self.token_of[value] for value in attribute.values])
+            table[position, tokens] = torch.arange(len(tokens))
+        return table
+
+    def render(self, concepts: Tensor, *, index: Tensor, seed: int) -> Tensor:
+        """See :meth:`Captions.render`."""
+        import torch
+
+        self.schema.check(concepts)
+        return self._token[torch.arange(len(self.schema)), concepts.cpu() + 1].to(concepts.device)
+
+    def parse(self, tokens: Tensor) -> Tensor:
+        """See :meth:`Captions.parse`. Impossible: a word in the place of an attribute that has no such value."""
+        concepts = self._read(tokens)
+        misplaced = (concepts < UNSPECIFIED).nonzero()
+        if len(misplaced):
+            row, position = misplaced[0].tolist()
+            attribute, word = self.schema.attributes[position], self.vocabulary[int(tokens[row, position])]
+            raise ValueError(
+                f"caption {row} is impossible, word {position + 1} is {word!r} and names {attribute.name}: "
+                f"{', '.join(attribute.values)}"
+            )
+        return concepts
+
+    def parse_leniently(self, tokens: Tensor) -> Tensor:
+        """See :meth:`Captions.parse_leniently`. A word in a place where it has no meaning is ignored."""
+        return self._read(tokens).clamp_min(UNSPECIFIED)
+
+    def require_sayable(self, concepts: Tensor) -> None:
+        """See :meth:`Captions.require_sayable`: a caption names every attribute."""
+        super().require_sayable(concepts)
+        missing = (~specified(concepts)).any(0).tolist()
+        names = [name for name, absent in zip(self.schema.names, missing, strict=True) if absent]
+        if names:
+            raise ConfigError(
+                f"a caption names every attribute, but this concept leaves some unspecified: specify {', '.join(names)}"
+            )
+
+    def text(self, tokens: Iterable[int] | Tensor) -> str:
+        """The words of one caption, Long[W], its blanks included: a word's place has a meaning."""
+        return " ".join(self.vocabulary[token] for token in self._row(tokens))
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        import torch
+
+        self.check(tokens)
+        return self._value[torch.arange(len(self.schema)), tokens.cpu()].to(tokens.device)

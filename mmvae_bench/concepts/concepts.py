@@ -1,6 +1,6 @@
 """Concepts: which attributes there are, what values they take, and which of them are specified.
 
-A concept is one integer a attribute: the index of its value, or -1 where the attribute is unspecified. This module is
+A concept is one integer per attribute: the index of its value, or -1 if the attribute is unspecified. This module is
 imported where configurations are checked, so it imports torch only inside the functions that return tensors.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -25,14 +25,14 @@ UNSPECIFIED = -1
 
 @dataclass(frozen=True)
 class Attribute:
-    """A named property with two or more named values."""
+    """A named property with at least two named values."""
 
     name: str
     values: tuple[str, ...]
 
     def __post_init__(self) -> None:
         if len(self.values) < 2 or len(set(self.values)) != len(self.values):
-            raise ValueError(f"attribute {self.name!r} needs two or more distinct values, got {self.values}")
+            raise ValueError(f"attribute {self.name!r} needs at least two distinct values, got {self.values}")
         for text in (self.name, *self.values):
             if not text or text != text.strip() or set(text) & set(",=*"):
                 raise ValueError(f"attribute {self.name!r}: {text!r} cannot be written in a concept (',', '=', '*')")
@@ -47,8 +47,8 @@ class Schema:
 
     Attributes:
         attributes: In the order of a concept's indices.
-        given: Names of attributes that every query specifies and no score counts: what an image shows of the others
-            depends on them, as the caption's order on the relation of two objects.
+        given: Names of attributes that every query specifies and no score counts: what the others describe depends on
+            them, as the order of two objects in a caption depends on their relation.
 
     >>> schema = Schema((Attribute("digit", tuple("0123456789")), Attribute("scale", ("big", "small"))))
     >>> schema.parse("scale=small").tolist()
@@ -62,9 +62,9 @@ class Schema:
 
     def __post_init__(self) -> None:
         if not self.attributes or len(set(self.names)) != len(self.attributes):
-            raise ValueError(f"a schema needs one or more attributes with distinct names, got {self.names}")
+            raise ValueError(f"a schema needs at least one attribute, and distinct names, got {self.names}")
         if len(set(self.given)) != len(self.given) or not set(self.given) < set(self.names):
-            raise ValueError(f"given attributes are some of {self.names}, each once and not all, got {self.given}")
+            raise ValueError(f"given attributes must be a part of {self.names}, each named once, got {self.given}")
 
     def __len__(self) -> int:
         return len(self.attributes)
@@ -81,18 +81,18 @@ class Schema:
 
     @cached_property
     def given_positions(self) -> tuple[int, ...]:
-        """Where the given attributes stand in a concept, in order."""
+        """Positions of the given attributes in a concept, in order."""
         return tuple(position for position, name in enumerate(self.names) if name in self.given)
 
     @cached_property
     def scored_positions(self) -> tuple[int, ...]:
-        """Where the other attributes stand: those that a score counts."""
+        """Positions of the other attributes: those that a score counts."""
         return tuple(position for position, name in enumerate(self.names) if name not in self.given)
 
     @cached_property
     def default_levels(self) -> tuple[int, ...]:
-        """The numbers of specified attributes that are asked unless an evaluation says which: all of 1..A up to five
-        attributes, else 1, 2, 3, half and all; none that has no room for the given attributes.
+        """The numbers of specified attributes that queries have by default: all of 1..A for up to five attributes, else
+        1, 2, 3, half and all; none that is smaller than the number of given attributes.
 
         >>> flags = tuple(Attribute(f"flag_{number}", ("no", "yes")) for number in range(18))
         >>> Schema(flags).default_levels, Schema(flags[:4]).default_levels
@@ -103,21 +103,16 @@ class Schema:
         return tuple(level for level in sorted(set(levels)) if level >= len(self.given))
 
     def to_dict(self) -> dict[str, list[str]]:
-        """Plain JSON form: attribute name to value names, in order. Which are given it does not say."""
+        """Plain JSON form: attribute name to value names, in order. It does not say which are given."""
         return {attribute.name: list(attribute.values) for attribute in self.attributes}
-
-    @classmethod
-    def from_dict(cls, attributes: Mapping[str, Sequence[str]], *, given: Sequence[str] = ()) -> Schema:
-        """The inverse of :meth:`to_dict`."""
-        return cls(tuple(Attribute(name, tuple(values)) for name, values in attributes.items()), tuple(given))
 
     def indices(self, text: str) -> tuple[int, ...]:
         """Value indices of a concept written as ``attribute=value`` pairs with commas between; the rest unspecified.
 
-        An empty text specifies nothing. ``attribute=*`` says in words that it is left unspecified.
+        An empty text specifies nothing. ``attribute=*`` leaves the attribute unspecified.
 
         Raises:
-            ConfigError: with every unknown attribute, unknown value and repeated attribute, and what was meant.
+            ConfigError: with every unknown attribute, unknown value and repeated attribute, and the nearest valid name.
         """
         concept = [UNSPECIFIED] * len(self)
         problems: list[Problem] = []
@@ -154,6 +149,37 @@ class Schema:
         pairs = zip(self.attributes, (int(index) for index in concept), strict=True)
         return ", ".join(f"{attribute.name}={attribute.values[index]}" for attribute, index in pairs if index >= 0)
 
+    def words(self, concept: Iterable[int], *, brief: bool = False) -> list[str]:
+        """A concept for a label, one text per specified attribute: ``name=value``.
+
+        For an attribute with the values ``no`` and ``yes`` the text is its name, or ``no`` and its name. In a fully
+        specified concept "no other" stands for all that are absent.
+
+        Args:
+            concept: Long[attribute] or a sequence.
+            brief: Give values without names, and leave out attributes that are absent.
+
+        >>> schema = Schema(tuple(Attribute(name, ("no", "yes")) for name in ("Bald", "Male", "Smiling")))
+        >>> schema.words([1, 0, -1]), schema.words([0, 1, 0]), schema.words([0, 1, 0], brief=True)
+        (['Bald', 'no Male'], ['Male', 'no other'], ['Male'])
+        """
+        words: list[str] = []
+        absent: list[str] = []
+        for attribute, index in zip(self.attributes, map(int, concept), strict=True):
+            if index == UNSPECIFIED:
+                continue
+            value = attribute.values[index]
+            if attribute.values != ("no", "yes"):
+                words.append(value if brief else f"{attribute.name}={value}")
+            elif value == "yes":
+                words.append(attribute.name)
+            elif not brief:
+                absent.append(f"no {attribute.name}")
+                words.append(absent[-1])
+        if absent and len(words) == len(self):
+            words = [*(word for word in words if word not in absent), "no other"]
+        return words
+
     def combinations(self) -> torch.Tensor:
         """Every fully specified concept: Long[combination, attribute], in product order, last attribute fastest."""
         import torch
@@ -165,7 +191,7 @@ class Schema:
         import torch
 
         if concepts.is_floating_point() or concepts.is_complex() or concepts.dtype == torch.bool:
-            raise ValueError(f"a concept holds integers, got {concepts.dtype}")
+            raise ValueError(f"a concept must hold integers, got {concepts.dtype}")
         if concepts.ndim == 0 or concepts.shape[-1] != len(self):
             raise ValueError(f"a concept has {len(self)} attributes {self.names}, got shape {tuple(concepts.shape)}")
         bad = (concepts < UNSPECIFIED) | (concepts >= torch.tensor(self.sizes, device=concepts.device))
@@ -188,16 +214,16 @@ def keep_random(
     """Keeps ``level`` attributes of each concept, and leaves the others unspecified.
 
     Args:
-        concepts: Long[concept, attribute], with ``level`` or more attributes specified, the given ones among them.
+        concepts: Long[concept, attribute], with at least ``level`` attributes specified, the given ones among them.
         level: Number of attributes that stay specified, the given ones included: from their number to that of all.
         generator: Source of the subsets.
-        given: Positions of attributes that always stay; which others do is a uniformly random subset.
+        given: Positions of attributes that always stay; the others are a uniformly random subset.
     """
     import torch
 
     num_attributes = concepts.shape[-1]
     if not len(given) <= level <= num_attributes:
-        raise ValueError(f"level is a number of attributes from {len(given)} to {num_attributes}, got {level}")
+        raise ValueError(f"level must be a number of attributes from {len(given)} to {num_attributes}, got {level}")
     lots = torch.rand(concepts.shape, generator=generator, dtype=torch.float64)
     lots[(concepts == UNSPECIFIED).to(lots.device)] = 2.0  # Above every lot drawn: last in rank.
     lots[..., list(given)] = -1.0  # Below every lot drawn: first in rank.
@@ -234,15 +260,15 @@ def compositional_split(
     the default fractions is the published split of MNIST-A (204 / 12 / 24).
 
     Args:
-        schema: Whose combinations are divided.
+        schema: The schema whose combinations are divided.
         seed: Seed of Python's Mersenne twister.
-        fractions: Of train, val and test; must sum to one.
+        fractions: Fractions of train, val and test; must sum to one.
 
     Returns:
         ``{"train" | "val" | "test": Long[combination, attribute]}``, disjoint, together every combination.
 
     Raises:
-        ValueError: where a fraction is negative, they do not sum to one, or a part would be empty.
+        ValueError: if a fraction is negative, they do not sum to one, or a part would be empty.
     """
     import torch
 

@@ -1,11 +1,11 @@
-"""What every dataset gives: images that stay on the device, the rows of each partition, and a fingerprint.
+"""What every dataset provides: images that stay on the device, the rows of each partition, and a fingerprint.
 
 Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T word of a caption.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,9 @@ from .batch import Batch, CaptionedStore, ImageStore
 
 PARTITIONS = ("train", "val", "test")
 
+Progress = Callable[[int, int], None]
+"""Called while images are made, with the numbers done and in all."""
+
 
 class ResidentLoader:
     """Yields the batches of one training stage, from any step on.
@@ -32,7 +35,7 @@ class ResidentLoader:
     Args:
         store: The images.
         rows: Long[n], the rows of the partition.
-        batch_size: Images a batch.
+        batch_size: Images per batch.
         seed: Training seed.
         stage: Name of the training stage.
         start: Steps already done.
@@ -68,12 +71,12 @@ class ResidentLoader:
 
 
 class OrderedBatches:
-    """The images of some rows, in order; made as they are asked for, and again each time.
+    """The images of some rows, in order; each batch is made when it is needed, each time anew.
 
     Args:
         store: The images.
         rows: Long[n].
-        batch_size: Images a batch; the last one may be smaller.
+        batch_size: Images per batch; the last one may be smaller.
     """
 
     def __init__(self, store: ImageStore, rows: Tensor, *, batch_size: int) -> None:
@@ -90,7 +93,7 @@ class OrderedBatches:
 class ConceptDataModule(pl.LightningDataModule):
     """A LightningDataModule of images with concepts.
 
-    A subclass fills ``store`` in :meth:`setup` and answers :meth:`rows`. Datasets are cached on disk by
+    A subclass fills ``store`` in :meth:`setup` and implements :meth:`rows`. Datasets are cached on disk by
     :meth:`prepare_data`, once per fingerprint, safely from several processes.
     """
 
@@ -100,17 +103,19 @@ class ConceptDataModule(pl.LightningDataModule):
     def __init__(self, spec: DatasetSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.schema: Schema = spec.schema()
+        self.schema: Schema = spec.concept_schema()
         self.image_shape: tuple[int, int, int] = spec.image_shape()
         self.captions = spec.texts()
-        """How y is said in words in the text view; None where y is the concept."""
+        """How y is rendered as words in the text view; None if y is the concept."""
         self._store: ImageStore | None = None
+        self.progress: Callable[[int, int], None] | None = None
+        """Called while images are made, with the numbers done and in all."""
         self.workers: int | None = None
-        """Processes that make images where :attr:`parallel`: None for one a CPU core, 0 for this process itself."""
+        """Processes that make images if :attr:`parallel`: None for one per CPU core, 0 for this process itself."""
 
     @property
     def columns(self) -> Mapping[str, np.ndarray]:
-        """Scalars of each image by name, [N] each, where the dataset has any; needs :meth:`setup`."""
+        """Scalars of each image by name, [N] each, if the dataset has any; needs :meth:`setup`."""
         return {}
 
     @property
@@ -137,7 +142,7 @@ class ConceptDataModule(pl.LightningDataModule):
 
     @property
     def cache_path(self) -> Path:
-        """Where the prepared dataset lies."""
+        """Folder of the prepared dataset."""
         raise NotImplementedError
 
     def rows(self, partition: str, *, split: str | None = None) -> Tensor:
@@ -146,7 +151,7 @@ class ConceptDataModule(pl.LightningDataModule):
 
     def combinations(self) -> dict[str, list[list[int]]] | None:
         """What the spec's split divides between the partitions: full concepts of a schema whose combinations can be
-        listed; of a larger one also parts of concepts, such as objects. None where it divides images."""
+        listed; of a larger one also parts of concepts, such as objects. None if it divides images."""
         return None
 
     def concepts(self, partition: str, *, split: str | None = None) -> Tensor:
@@ -154,8 +159,8 @@ class ConceptDataModule(pl.LightningDataModule):
         return self.store.concepts[self.rows(partition, split=split)]
 
     def said(self, partition: str) -> Tensor:
-        """Long[n, A]: what y says of the images of a partition. Their concepts; in the text view what their captions
-        tell of them, -1 where nothing."""
+        """Long[n, A]: what y specifies for the images of a partition: their concepts; in the text view what their
+        captions say, -1 for the rest."""
         store, rows = self.store, self.rows(partition)
         if not isinstance(store, CaptionedStore):
             return store.concepts[rows]
@@ -166,9 +171,9 @@ class ConceptDataModule(pl.LightningDataModule):
         raise NotImplementedError
 
     def verify(self) -> dict[str, Any]:
-        """Compares the prepared dataset with its checksums and with images made again: plain JSON, ``ok`` sums it up.
+        """Compares the prepared dataset with its checksums and with images made again: plain JSON with ``ok``.
 
-        Never repairs anything; raises BenchmarkError where the dataset is not prepared.
+        Never repairs anything; raises BenchmarkError if the dataset is not prepared.
         """
         raise NotImplementedError
 

@@ -22,8 +22,8 @@ class Batch:
         image: Float[B, C, H, W] in [0, 1].
         concept: Long[B, A], value indices.
         index: Long[B], row in the dataset.
-        mask: Bool[B, M, H, W], foreground masks; None where the dataset has none.
-        tokens: Long[B, T], captions; None outside of the text view.
+        mask: Bool[B, M, H, W], foreground masks; None if the dataset has none.
+        tokens: Long[B, T], captions; None outside the text view.
     """
 
     image: Tensor
@@ -64,12 +64,12 @@ class ImageStore(Protocol):
 
 
 class CaptionedStore:
-    """A store whose batches hold the captions of their images: one an image, fixed by its number.
+    """A store whose batches hold the captions of their images: one per image, fixed by its number.
 
     Args:
         store: The images and their concepts.
-        captions: How a concept is said.
-        tokens: Long[N, T], where they were rendered already.
+        captions: How a concept is rendered.
+        tokens: Long[N, T], if they are already rendered.
     """
 
     def __init__(self, store: ImageStore, captions: Captions, *, tokens: Tensor | None = None) -> None:
@@ -88,6 +88,6 @@ class CaptionedStore:
         return replace(self.store.batch(rows), tokens=self.tokens[rows.to(self.tokens.device)])
 
     def to(self, device: torch.device | str) -> CaptionedStore:
-        """The store on another device; itself where it is there already."""
+        """The store on another device; itself if it is already there."""
         store = self.store.to(device)
         return self if store is self.store else CaptionedStore(store, self.captions, tokens=self.tokens.to(device))

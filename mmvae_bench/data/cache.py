@@ -1,8 +1,8 @@
-"""Folders that are built once, whole or not there, and checked by checksum.
+"""Folders that are built once, either complete or absent, and verified by checksum.
 
-A folder holds the builder's files and ``meta.json``, whose ``files`` give the sha256 of each. It is built beside its
-place under a lock and renamed into it, so a process that is killed leaves nothing that looks finished, and two
-processes that want the same folder build it once.
+A folder holds the builder's files and ``meta.json``, whose ``files`` give the sha256 of each. It is built under a
+temporary name and a lock, then renamed, so a process that is killed leaves nothing that looks finished, and two
+processes that need the same folder build it once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ META = "meta.json"
 
 @dataclass(frozen=True)
 class FileState:
-    """A file of a folder: what its checksum is and should be; None where it is missing or unknown."""
+    """A file of a folder: its checksum and the expected one; None if it is missing or unknown."""
 
     name: str
     expected: str | None
@@ -38,26 +38,26 @@ class FileState:
 
 
 def inspect(folder: Path) -> list[FileState]:
-    """The state of every file that ``meta.json`` names; of ``meta.json`` alone where it names none or is no JSON."""
+    """The state of every file that ``meta.json`` names; of ``meta.json`` alone if it names none or is not JSON."""
     try:
         expected: dict[str, str] = {name: entry["sha256"] for name, entry in read_json(folder / META)["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [FileState(META, None, None)]
-    states = [FileState(name, digest, _sha256(folder / name)) for name, digest in sorted(expected.items())]
+    states = [FileState(name, digest, file_sha256(folder / name)) for name, digest in sorted(expected.items())]
     return states or [FileState(META, None, None)]
 
 
 def is_intact(folder: Path) -> bool:
-    """Whether the folder is complete and every checksum is right."""
+    """Whether the folder is complete and every checksum is correct."""
     return all(state.ok for state in inspect(folder))
 
 
 def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
-    """Makes sure that ``folder`` is there and intact, building it where it is missing or damaged.
+    """Makes sure that ``folder`` exists and is intact: builds it if it is missing or damaged.
 
     Args:
-        folder: Where the result lies. Its parent is made where needed.
-        build: Writes its files into the folder it is given, which is empty, and returns what ``meta.json`` shall say.
+        folder: Folder of the result. Its parent is created if needed.
+        build: Writes its files into the folder it is given, which is empty, and returns the content of ``meta.json``.
 
     Returns:
         Whether this call built it.
@@ -68,7 +68,7 @@ def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
     with patiently(FileLock(folder.with_name(folder.name + ".lock"))):
         if is_intact(folder):
             return False
-        # One name under the lock: what a killed process left is cleared by the next.
+        # The same name each time, under the lock: what a killed process left is cleared by the next.
         unfinished = folder.with_name(f".{folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
@@ -78,7 +78,7 @@ def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
             for path in sorted(unfinished.iterdir()):
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
-                files[path.name] = {"sha256": _sha256(path), "bytes": path.stat().st_size}
+                files[path.name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
             write_json(unfinished / META, {**meta, "files": files}, indent=2)
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(unfinished, folder)
@@ -88,7 +88,8 @@ def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
     return True
 
 
-def _sha256(path: Path) -> str | None:
+def file_sha256(path: Path) -> str | None:
+    """The sha256 of a file; None if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,20 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..base.paths import data_root
+from ..base.files import data_root
 from ..specs.built_in.datasets import NUM_DRAWN, CelebA18Spec
 from ..worlds.attribute_model import stored
 from ..worlds.faces.recipe import DrawnFaces
 from ..worlds.recipe import ImageRecipe
-from .base import PARTITIONS
-from .concept_split import combinations_of, observed_partition
-from .mnist_a_images import Progress
+from .base import PARTITIONS, Progress
 from .sharded import ShardedDataModule
 from .sources.celeba_photos import CroppedPhotos, Photos, find_photos
-from .splits import random_partition
+from .splits import combinations_of, observed_partition, random_partition
 
 FRACTIONS = (0.8, 0.1, 0.1)
-"""Of train, val and test where the official partition does not serve: about those of the official one."""
+"""Fractions of train, val and test if the official partition cannot be used: about those of the official one."""
 
 
 class CelebA18DataModule(ShardedDataModule):
@@ -35,7 +33,7 @@ class CelebA18DataModule(ShardedDataModule):
 
     Args:
         spec: What to make and how to split it.
-        photos: The photographs; by default those under the data root, looked for when they are first needed.
+        photos: The photographs; by default those under the data root, searched for when they are first needed.
         progress: Called while images are made, with the numbers done and in all.
     """
 
@@ -47,7 +45,7 @@ class CelebA18DataModule(ShardedDataModule):
         self.photos = photos
 
     def recipe(self) -> ImageRecipe:
-        """See :meth:`ShardedDataModule.recipe`; raises SourceError where photographs are asked for and not found."""
+        """See :meth:`ShardedDataModule.recipe`; raises SourceError if photographs are requested but not found."""
         spec = self.spec
         if spec.source == "drawn":
             return DrawnFaces(num_images=spec.num_images or NUM_DRAWN, size=spec.size, seed=spec.seed)
@@ -60,7 +58,7 @@ class CelebA18DataModule(ShardedDataModule):
             held_out = torch.stack([self.schema.parse(query) for query in self.spec.named_queries().values()])
             return observed_partition(self.schema, self.store.concepts, held_out=held_out, seed=seed)
         if split != "iid":
-            raise ValueError(f"no split is called {split!r}: iid, comp")
+            raise ValueError(f"unknown split {split!r}; choices: iid, comp")
         if self.is_official:
             return torch.from_numpy(np.array(self.columns["official_partition"], np.uint8))
         ids = np.arange(len(self.store)) if self.spec.source == "drawn" else self.columns["id"]
@@ -79,7 +77,7 @@ class CelebA18DataModule(ShardedDataModule):
         return combinations_of(self.store.concepts, partition)
 
     def extras(self) -> dict[str, Any]:
-        """What was found, or how far the model of the attribute rows is off; what the split ``iid`` is."""
+        """What was found, or the error of the model of the attribute rows; and what the split ``iid`` is."""
         rule = "official" if self.is_official else f"{' / '.join(map(str, FRACTIONS))} by hash of the number"
         about: dict[str, Any] = {"iid": rule, "distinct_concepts": len(self.store.concepts.unique(dim=0))}
         if isinstance(self.images, CroppedPhotos):

@@ -8,12 +8,11 @@ from typing import Any
 
 from ..base.errors import BenchmarkError
 from ..specs.components import DatasetSpec
-from .base import ConceptDataModule
-from .mnist_a_images import Progress
+from .base import ConceptDataModule, Progress
 
 
 def prepare(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
-    """Makes the dataset, or finds it made already."""
+    """Makes the dataset, unless it is already there."""
     started = time.perf_counter()
     data = _ready(spec, progress, workers)
     return {
@@ -27,7 +26,7 @@ def prepare(spec: DatasetSpec, *, workers: int | None = None, progress: Progress
 
 
 def describe(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
-    """What is in the dataset; makes it where needed."""
+    """What is in the dataset; makes it if needed."""
     return _ready(spec, progress, workers).describe()
 
 
@@ -41,16 +40,16 @@ def preview(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Writes a labelled contact sheet; makes the dataset where needed."""
-    from .preview import check_picture_name
+    """Writes a labelled contact sheet; makes the dataset if needed."""
     from .preview import preview as write
+    from .sheets import check_picture_name
 
     check_picture_name(out)
     return write(_ready(spec, progress, workers), out, num_images=num_images, partition=partition, masks=masks)
 
 
 def verify(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
-    """Compares the prepared dataset with its checksums and with images made again; ``ok`` sums it up."""
+    """Compares the prepared dataset with its checksums and with images made again; ``ok`` says whether all is well."""
     report: dict[str, Any] = _module(spec, progress, workers).verify()
     return report
 
@@ -58,7 +57,7 @@ def verify(spec: DatasetSpec, *, workers: int | None = None, progress: Progress 
 def export(
     spec: DatasetSpec, *, out: Path, workers: int | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Writes the dataset as Parquet files; makes it where needed."""
+    """Writes the dataset as Parquet files; makes it if needed."""
     from .shards.export import export as write
 
     return write(_ready(spec, progress, workers), out, progress=progress)
@@ -85,8 +84,9 @@ def _ready(spec: DatasetSpec, progress: Progress | None, workers: int | None) ->
 
 
 def _module(spec: DatasetSpec, progress: Progress | None, workers: int | None) -> ConceptDataModule:
-    data: ConceptDataModule = spec.build(progress=progress)
+    data = spec.build()
+    data.progress = progress
     if workers is not None and not data.parallel:
-        raise BenchmarkError(f"{spec.name} is made by one process: leave --workers out")
+        raise BenchmarkError(f"{spec.name} is always made by a single process: leave out --workers")
     data.workers = workers
     return data

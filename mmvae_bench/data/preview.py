@@ -9,24 +9,18 @@ from typing import Any
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torch.nn.functional import interpolate
-from torchvision.transforms.v2.functional import to_pil_image
 
 from ..base.errors import BenchmarkError
-from ..base.files import atomic_path
 from ..base.seeds import derive_seed
-from ..concepts import Schema
 from ..concepts.captions import CAPTION_SEED
 from .base import ConceptDataModule
 from .batch import Batch
+from .sheets import INK, check_picture_name, draw_sheet, save_picture
 
-CELL, COLOUR_CELL, GAP, FONT = 128, 224, 8, 12
-INK, PAPER, FRAME = (30, 30, 30), (255, 255, 255), (200, 200, 200)
+CELL, COLOUR_CELL, GAP, LINE, FONT = 128, 224, 8, 1, 12
+FRAME = (200, 200, 200)
 MASK_COLOURS = ((1.0, 0.1, 0.1), (0.1, 0.4, 1.0), (0.1, 0.8, 0.2), (1.0, 0.8, 0.1))
-"""Of the first mask, the second, ...; again from the first where there are more."""
-
-PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-"""File name endings, and the format that each stands for."""
+"""Colours of the first mask, the second, ...; repeated if there are more."""
 
 
 def contact_sheet(
@@ -36,33 +30,37 @@ def contact_sheet(
 
     Args:
         images: Float[B, C, H, W] in [0, 1], with one or three channels.
-        labels: One an image; long lines are broken.
-        title: Stands above the grid.
-        num_columns: Images a row.
+        labels: One per image; long lines are broken.
+        title: Text above the grid.
+        num_columns: Images per row.
         cell: Width of an image on the sheet in pixels.
 
     Raises:
-        ValueError: where there are no images, or not one label an image.
+        ValueError: if there are no images, or not one label per image.
     """
     if not len(images) or len(images) != len(labels):
-        raise ValueError(f"a contact sheet needs one label an image, got {len(labels)} for {len(images)} images")
+        raise ValueError(f"a contact sheet needs one label per image, got {len(labels)} for {len(images)} images")
     font = ImageFont.load_default(FONT)
     num_columns = min(num_columns, len(images))
     scale = max(1, cell // images.shape[-1])
-    enlarged = interpolate(images.expand(-1, 3, -1, -1).float().cpu(), scale_factor=scale, mode="nearest")
-    height, width = enlarged.shape[-2:]
+    height, width = scale * images.shape[-2], scale * images.shape[-1]
     wrapped = [_wrap(label, font, width) for label in labels]
-    step_x, step_y = width + GAP, height + GAP + _height(max(wrapped, key=lambda text: text.count("\n")), font)
-    heading = _wrap(title, font, num_columns * step_x - GAP)
+    label_height = _height(max(wrapped, key=lambda text: text.count("\n")), font)
+    heading = _wrap(title, font, num_columns * (width + GAP) - GAP)
     top = 2 * GAP + _height(heading, font)
-    num_rows = -(-len(images) // num_columns)
-    sheet = Image.new("RGB", (num_columns * step_x + GAP, top + num_rows * step_y + GAP), PAPER)
+    sheet, places = draw_sheet(
+        images.clamp(0, 1),
+        num_columns=num_columns,
+        scale=scale,
+        gap=GAP - 2 * LINE,
+        margins=(GAP - LINE, top - LINE, LINE, GAP + LINE),
+        border=LINE,
+        colours=[FRAME] * len(images),
+        row_heights=[height + GAP + label_height] * -(-len(images) // num_columns),
+    )
     draw = ImageDraw.Draw(sheet)
     draw.multiline_text((GAP, GAP), heading, INK, font)
-    for index, (image, label) in enumerate(zip(enlarged, wrapped, strict=True)):
-        x, y = GAP + index % num_columns * step_x, top + index // num_columns * step_y
-        sheet.paste(to_pil_image(image.clamp(0, 1)), (x, y))
-        draw.rectangle((x - 1, y - 1, x + width, y + height), outline=FRAME)
+    for (x, y), label in zip(places, wrapped, strict=True):
         draw.multiline_text((x, y + height + 2), label, INK, font)
     return sheet
 
@@ -77,20 +75,20 @@ def preview(
         path: PNG, JPEG or WebP file, by its ending; replaced atomically.
         num_images: At most the size of the partition.
         partition: train, val or test.
-        masks: Show each image with its foreground masks beside it.
+        masks: Show each image next to its foreground masks.
 
     Returns:
-        Plain JSON: the file, the rows shown and their concepts; captions where the dataset has any.
+        Plain JSON: the file, the rows shown and their concepts; captions if the dataset has any.
 
     Raises:
-        BenchmarkError: for another ending, or where masks are asked for and there are none.
+        BenchmarkError: for another ending, or if masks are requested but there are none.
     """
     check_picture_name(path)
     rows = data.rows(partition).cpu()
     generator = torch.Generator().manual_seed(derive_seed("preview", fingerprint=data.fingerprint))
     batch = data.store.batch(rows[torch.randperm(len(rows), generator=generator)[:num_images]]).to("cpu")
     concepts = [data.schema.format(concept) for concept in batch.concept.tolist()]
-    labels = [short_label(data.schema, concept) for concept in batch.concept.tolist()]
+    labels = [", ".join(data.schema.words(concept, brief=True)) or "(none)" for concept in batch.concept.tolist()]
     captions = _captions(data, batch)
     if captions is not None:
         labels = [f"{label}\n“{caption}”" for label, caption in zip(labels, captions, strict=True)]
@@ -101,40 +99,16 @@ def preview(
     images, cell = batch.image, CELL if data.image_shape[0] == 1 else COLOUR_CELL
     if masks:
         if batch.mask is None:
-            raise BenchmarkError(f"{data.spec.name} from source {data.spec.source} has no masks: leave --masks out")
+            raise BenchmarkError(f"{data.spec.name} from source {data.spec.source} has no masks: leave out --masks")
         images, cell = torch.cat([images.expand(-1, 3, -1, -1), _tinted(images, batch.mask)], -1), 2 * cell
     sheet = contact_sheet(images, labels, title=title, cell=cell, num_columns=4 if masks else 8)
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format=PICTURES[path.suffix.lower()], quality=95)
+    save_picture(sheet, path)
     shown = {"file": str(path), "rows": batch.index.tolist(), "concepts": concepts}
     return shown if captions is None else {**shown, "captions": captions}
 
 
-def check_picture_name(path: Path) -> None:
-    """Raises BenchmarkError unless the name ends as that of a picture that can be written."""
-    if path.suffix.lower() not in PICTURES:
-        raise BenchmarkError(f"--out {path}: a contact sheet is a picture; end its name in {', '.join(PICTURES)}")
-
-
-def short_label(schema: Schema, concept: Sequence[int]) -> str:
-    """A fully specified concept in few words: of an attribute with the values no and yes its name, where it is yes.
-
-    >>> from mmvae_bench.concepts import Attribute
-    >>> flags = Schema((Attribute("Bald", ("no", "yes")), Attribute("Male", ("no", "yes"))))
-    >>> short_label(flags, [0, 1]), short_label(flags, [0, 0])
-    ('Male', '(none)')
-    """
-    words = []
-    for attribute, value in zip(schema.attributes, concept, strict=True):
-        if attribute.values != ("no", "yes"):
-            words.append(attribute.values[value])
-        elif value:
-            words.append(attribute.name)
-    return ", ".join(words) or "(none)"
-
-
 def _captions(data: ConceptDataModule, batch: Batch) -> list[str] | None:
-    """A caption of each image; None where the dataset has none."""
+    """A caption for each image; None if the dataset has none."""
     try:
         captions = data.spec.captions()
     except BenchmarkError:

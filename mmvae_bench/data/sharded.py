@@ -1,4 +1,4 @@
-"""Datasets whose images are made once from a recipe and kept in shards: a subclass names the recipe and the splits.
+"""Datasets whose images are made once from a recipe and stored in shards: a subclass gives the recipe and the splits.
 
 Shapes: N image.
 """
@@ -6,27 +6,45 @@ Shapes: N image.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from ..base.errors import BenchmarkError
-from ..base.paths import cache_root
+from ..base.files import cache_root
 from ..specs.components import DatasetSpec
 from ..worlds.recipe import ImageRecipe
-from .mnist_a_images import Progress
-from .partitions import PartitionedDataModule
+from .base import Progress
 from .shards.importing import import_store
-from .shards.load import Loaded, load_all
-from .shards.manifest import MANIFEST
+from .shards.manifest import MANIFEST, Manifest, open_manifest
 from .shards.prepare import prepare_store
+from .shards.shard import decode
 from .shards.verify import verify_store
+from .splits import PartitionedDataModule
+from .store import ByteStore
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A store in memory.
+
+    Attributes:
+        manifest: Manifest of the store.
+        store: The images, mapped from their files.
+        columns: The scalars of each image by name, [N] each.
+    """
+
+    manifest: Manifest
+    store: ByteStore
+    columns: Mapping[str, np.ndarray]
 
 
 class ShardedDataModule(PartitionedDataModule):
-    """A data module over a shard store. A subclass answers :meth:`recipe` and :meth:`assign`.
+    """A data module over a shard store. A subclass implements :meth:`recipe` and :meth:`assign`.
 
     Args:
         spec: What to make and how to split it.
@@ -42,14 +60,14 @@ class ShardedDataModule(PartitionedDataModule):
         self.progress = progress
         self._loaded: Loaded | None = None
 
-    # ---- what a subclass answers (and assign(), combinations(), too_small of PartitionedDataModule)
+    # ---- what a subclass implements (and assign(), combinations(), too_small of PartitionedDataModule)
 
     def recipe(self) -> ImageRecipe:
-        """The images. Asked once, when they are first needed; raises BenchmarkError where they cannot be made."""
+        """The recipe of the images; called once, when needed. Raises BenchmarkError if they cannot be made."""
         raise NotImplementedError
 
     def extras(self) -> dict[str, Any]:
-        """More of what :meth:`describe` says: plain JSON. Called after :meth:`setup`."""
+        """More for :meth:`describe`: plain JSON. Called after :meth:`setup`."""
         return {}
 
     # ---- what a subclass may use
@@ -75,10 +93,10 @@ class ShardedDataModule(PartitionedDataModule):
         return cache_root() / "datasets" / f"{self.spec.name}-{self.fingerprint}"
 
     def prepare_data(self) -> None:
-        """Makes the images that are not in the cache, or not intact there; one process does it for all.
+        """Makes the images that are missing from the cache or damaged there; one process does it for all.
 
         Raises:
-            BenchmarkError: where they cannot be made, or there is no room for them.
+            BenchmarkError: if they cannot be made, or the disk is full.
         """
         prepare_store(
             self.cache_path,
@@ -113,15 +131,17 @@ class ShardedDataModule(PartitionedDataModule):
     def verify(self) -> dict[str, Any]:
         """Checks every shard against its checksums, and makes evenly spread images again.
 
-        Differences under right checksums point to another processor or library version, or to a change of the renderer
-        without a new version.
+        Differences despite correct checksums point to another processor or library version, or to a change of the
+        renderer without a new version.
 
         Raises:
-            BenchmarkError: where the dataset is not prepared, or its images cannot be made.
+            BenchmarkError: if the dataset is not prepared, or its images cannot be made.
         """
         folder = self.cache_path
         if not folder.is_dir():
-            raise BenchmarkError(f"{self.spec.name} with fingerprint {self.fingerprint} is not prepared: no {folder}")
+            raise BenchmarkError(
+                f"{self.spec.name} with fingerprint {self.fingerprint} is not prepared: {folder} does not exist"
+            )
         report = verify_store(
             folder,
             self.images,
@@ -137,7 +157,7 @@ class ShardedDataModule(PartitionedDataModule):
         """Reads an export of these images into the cache instead of making them.
 
         Raises:
-            BenchmarkError: where it is of another dataset, incomplete or damaged.
+            BenchmarkError: if it is an export of another dataset, incomplete or damaged.
         """
         return import_store(
             folder,
@@ -155,3 +175,31 @@ class ShardedDataModule(PartitionedDataModule):
         if self._loaded is None:
             raise RuntimeError("call prepare_data() and setup() first")
         return self._loaded
+
+
+def load_all(folder: Path) -> Loaded:
+    """The images of a finished store, mapped into memory, which the processes of one machine share.
+
+    Of the checksums only the cheap ones are checked: the manifest's own, and the size of every file.
+
+    Raises:
+        BenchmarkError: if the store is not prepared or of another version, or files are missing or of another size.
+    """
+    manifest = open_manifest(folder)
+    for shard in manifest.shards:
+        path = folder / shard.file
+        if not path.is_file() or path.stat().st_size != shard.num_bytes:
+            raise BenchmarkError(
+                f"{path} is damaged or missing: run `mmvae-bench data prepare {manifest.name}` with the same "
+                "settings to make it again"
+            )
+    parts = [decode(folder / shard.file)[0] for shard in manifest.shards]
+    masks = [part.masks for part in parts if part.masks is not None]
+    store = ByteStore(
+        [part.pixels for part in parts],
+        torch.from_numpy(np.concatenate([part.concepts for part in parts])),
+        image_shape=manifest.image_shape,
+        masks=masks or None,
+    )
+    names = parts[0].columns
+    return Loaded(manifest, store, {name: np.concatenate([part.columns[name] for part in parts]) for name in names})

@@ -1,27 +1,78 @@
-"""Images resident on one device, a batch of them at a time as floats: binary ones as bits, others as bytes.
+"""Images resident on one device, served in batches as floats: binary ones stored as bits, others as bytes.
 
-The 700,000 images of MNIST-A take 358 MB as bits, against 2.9 GB as bytes.
+The 700,000 images of MNIST-A take 358 MB as bits, compared with 2.9 GB as bytes.
 
-Shapes: N image, B batch, C channel, H height, W width, A attribute, P pixel (C x H x W), K byte (P / 8, rounded up),
-M mask, L mask byte (M x H x W / 8, rounded up), n image of a part.
+Shapes: N image, n image of a part, B batch, C channel, H height, W width, A attribute, P pixel (C x H x W), K byte of a
+row (of packed pixels P / 8, rounded up), M mask, L mask byte (M x H x W / 8, rounded up).
 """
 
 from __future__ import annotations
 
+import itertools
+from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import embedding, pad
 
 from ..base.heartbeat import beat
 from .batch import Batch
-from .byte_rows import ByteRows
+
+
+class ByteRows:
+    """Rows of equally many bytes: consecutive parts on the CPU, possibly mapped from files, or one tensor.
+
+    Args:
+        parts: Byte[n, K] each, or one Byte[N, K].
+
+    Raises:
+        ValueError: if the rows are not bytes, or not equally many.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray] | Tensor) -> None:
+        arrays = [parts] if isinstance(parts, Tensor) else list(parts)
+        shapes: set[tuple[int, ...]] = {tuple(array.shape[1:]) for array in arrays}
+        if len(shapes) != 1 or any(array.dtype not in (torch.uint8, np.uint8) for array in arrays):
+            raise ValueError(f"rows must be bytes, equally many in every part, got {[array.shape for array in arrays]}")
+        (self.num_bytes,) = shapes.pop()
+        *self._starts, self._num = itertools.accumulate((len(array) for array in arrays), initial=0)
+        self._parts = parts
+        self._views = [] if isinstance(parts, Tensor) else [part.reshape(-1).data for part in parts]
+
+    def __len__(self) -> int:
+        return self._num
+
+    def take(self, rows: Tensor) -> Tensor:
+        """Byte[B, K], a copy, of Long[B] on the device of the rows; raises IndexError for a row that does not exist."""
+        if isinstance(self._parts, Tensor):
+            return self._parts[rows]
+        width, pieces = self.num_bytes, []
+        for row in rows.tolist():
+            if not 0 <= row < self._num:
+                raise IndexError(f"row {row} of {self._num}")
+            part = bisect_right(self._starts, row) - 1
+            start = (row - self._starts[part]) * width
+            pieces.append(self._views[part][start : start + width])
+        if not pieces:
+            return torch.empty(0, width, dtype=torch.uint8)
+        # Joining slices is several times as fast as indexing one large tensor.
+        return torch.frombuffer(bytearray().join(pieces), dtype=torch.uint8).view(len(pieces), width)
+
+    def whole(self, device: torch.device | str) -> Tensor:
+        """All rows as one tensor on a device, copied part by part."""
+        if isinstance(self._parts, Tensor):
+            return self._parts.to(device)
+        whole = torch.empty(self._num, self.num_bytes, dtype=torch.uint8, device=device)
+        for start, part in zip(self._starts, self._parts, strict=True):
+            whole[start : start + len(part)] = torch.from_numpy(np.array(part)).to(device)
+        return whole
 
 
 def pack_bits(pixels: Tensor) -> Tensor:
-    """Packs eight pixels a byte, the first in the highest bit, the last byte filled up with zeros; as numpy.packbits.
+    """Packs eight pixels per byte, the first in the highest bit, the last byte padded with zeros; as numpy.packbits.
 
     Args:
         pixels: Bool[N, P].
@@ -33,7 +84,7 @@ def pack_bits(pixels: Tensor) -> Tensor:
     [[128, 128]]
     """
     padded = pad(pixels.to(torch.uint8), (0, -pixels.shape[1] % 8))
-    shifted = padded.view(len(pixels), padded.shape[1] // 8, 8) << _shifts(pixels.device)
+    shifted = rearrange(padded, "n (k bit) -> n k bit", bit=8) << _shifts(pixels.device)
     return shifted.sum(-1, dtype=torch.uint8)
 
 
@@ -43,7 +94,8 @@ def unpack_bits(packed: Tensor, num_pixels: int) -> Tensor:
     >>> unpack_bits(torch.tensor([[128, 128]], dtype=torch.uint8), 9).int().tolist()
     [[1, 0, 0, 0, 0, 0, 0, 0, 1]]
     """
-    return ((packed[..., None] >> _shifts(packed.device)) & 1).flatten(1)[:, :num_pixels].bool()
+    bits = (packed[..., None] >> _shifts(packed.device)) & 1
+    return rearrange(bits, "n k bit -> n (k bit)")[:, :num_pixels].bool()
 
 
 class BitStore:
@@ -55,7 +107,7 @@ class BitStore:
         image_shape: (C, H, W).
 
     Raises:
-        ValueError: where the shapes do not fit together.
+        ValueError: if the shapes do not match.
     """
 
     def __init__(self, packed: Tensor, concepts: Tensor, *, image_shape: tuple[int, int, int]) -> None:
@@ -64,7 +116,8 @@ class BitStore:
         expected = (len(concepts), (self.num_pixels + 7) // 8)
         if tuple(packed.shape) != expected or packed.dtype != torch.uint8:
             raise ValueError(
-                f"packed images of {image_shape} are Byte{list(expected)}, got {packed.dtype} {list(packed.shape)}"
+                f"packed images of shape {image_shape} must be Byte{list(expected)}, "
+                f"got {packed.dtype} {list(packed.shape)}"
             )
         self.packed, self.image_shape = packed, image_shape
         self.concepts = concepts.long()
@@ -88,7 +141,7 @@ class BitStore:
         return Batch(pixels.reshape(len(rows), *self.image_shape), self.concepts[rows], rows)
 
     def to(self, device: torch.device | str) -> BitStore:
-        """The store on another device; itself where it is there already."""
+        """The store on another device; itself if it is already there."""
         if self.packed.device == torch.device(device):
             return self
         return BitStore(self.packed.to(device), self.concepts.to(device), image_shape=self.image_shape)
@@ -97,7 +150,7 @@ class BitStore:
 class ByteStore:
     """A fixed set of images of 256 shades with their concepts, resident on one device.
 
-    On the CPU the images may lie in several parts, files mapped into memory that the processes of one machine share;
+    On the CPU the images may be in several parts, files mapped into memory that the processes of one machine share;
     they are read, not copied. On a GPU they are one tensor.
 
     Args:
@@ -105,10 +158,10 @@ class ByteStore:
             tensor.
         concepts: Integer[N, A], value indices.
         image_shape: (C, H, W).
-        masks: Byte[n, L] each, foreground masks as :func:`pack_bits` of Bool[M, H, W]; None where there are none.
+        masks: Byte[n, L] each, foreground masks as :func:`pack_bits` of Bool[M, H, W]; None if there are none.
 
     Raises:
-        ValueError: where the shapes do not fit together.
+        ValueError: if the shapes do not match.
 
     >>> store = ByteStore([np.array([[0, 51, 255]], np.uint8)], torch.tensor([[1]]), image_shape=(3, 1, 1))
     >>> store.batch(torch.tensor([0])).image.flatten().tolist() == [0.0, torch.tensor(0.2).item(), 1.0]
@@ -127,11 +180,14 @@ class ByteStore:
         self.image_shape, self.concepts = image_shape, concepts.long()
         self._images = ByteRows(images)
         self._masks = None if masks is None else ByteRows(masks)
-        # The bits that fill up the last byte of the masks are fewer than those of one mask.
+        # The padding of the last byte of the masks has fewer bits than one mask.
         self.num_masks = 0 if self._masks is None else self._masks.num_bytes * 8 // (height * width)
         expected, found = (len(concepts), channels * height * width), (len(self._images), self._images.num_bytes)
         if found != expected or (self._masks is not None and len(self._masks) != len(concepts)):
-            raise ValueError(f"images of {image_shape} are Byte{list(expected)}, and so many masks, got {list(found)}")
+            raise ValueError(
+                f"images of shape {image_shape} must be Byte{list(expected)}, with one set of masks each, "
+                f"got {list(found)}"
+            )
 
     def __len__(self) -> int:
         return len(self.concepts)
@@ -148,7 +204,7 @@ class ByteStore:
         return row * len(self) + int(self.concepts.nbytes)
 
     def batch(self, rows: Tensor) -> Batch:
-        """The images of ``rows`` (Long[B]), as floats, multiples of 1/255; with their masks where there are any."""
+        """The images of ``rows`` (Long[B]), as floats, multiples of 1/255; with their masks if there are any."""
         beat()
         rows = rows.to(self.device)
         pixels = self._images.take(rows).view(len(rows), *self.image_shape)
@@ -156,7 +212,7 @@ class ByteStore:
         return Batch(image, self.concepts[rows], rows, mask=self._mask(rows))
 
     def to(self, device: torch.device | str) -> ByteStore:
-        """The store on another device; itself where it is there already."""
+        """The store on another device; itself if it is already there."""
         if self.device == torch.device(device):
             return self
         masks = None if self._masks is None else self._masks.whole(device)
@@ -168,11 +224,11 @@ class ByteStore:
             return None
         _, height, width = self.image_shape
         packed, num_bits = self._masks.take(rows), self.num_masks * height * width
-        if packed.device.type == "cpu":  # numpy has a loop of its own for it, many times as fast
+        if packed.device.type == "cpu":  # numpy has a dedicated loop, many times as fast
             bits = torch.from_numpy(np.unpackbits(packed.numpy(), axis=1, count=num_bits)).view(torch.bool)
         else:
             bits = unpack_bits(packed, num_bits)
-        return bits.view(len(rows), self.num_masks, height, width)
+        return rearrange(bits, "b (m h w) -> b m h w", m=self.num_masks, h=height, w=width)
 
 
 def _shifts(device: torch.device) -> Tensor:

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..backbones.base import seeded
 from ..base.canonical import content_hash
-from ..base.paths import cache_root
+from ..base.files import cache_root
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule, ResidentLoader
@@ -176,8 +176,7 @@ def _read_held_out(network: nn.Module, data: ConceptDataModule, *, device: torch
 
 def _network(spec: TrainedClassifierSpec, data: ConceptDataModule) -> nn.Module:
     def build() -> nn.Module:
-        network: nn.Module = spec.build(schema=data.schema, image_shape=data.image_shape)
-        return network
+        return spec.build(schema=data.schema, image_shape=data.image_shape)
 
     network = seeded(build, seed=spec.seed, name="classifier")
     return network.to(memory_format=torch.channels_last)

@@ -1,24 +1,24 @@
-"""The picture of a trained model: what it imagines at each level, and where the judge disagrees.
+"""The picture of a trained model: what it imagines at each level, and where the classifier disagrees.
 
 Shapes: Q query, S sample, C channel, H height, W width, A attribute.
 """
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
-from torch.nn.functional import interpolate
-from torchvision.transforms.v2.functional import to_pil_image
 
-from ..base.files import atomic_path
 from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED, Schema
 from ..data.base import ConceptDataModule
+from ..data.sheets import INK, draw_sheet, save_picture
 from ..metrics.functional import NOT_SCORED
 from ..objectives.base import Objective
 from ..specs.trial import EvaluationSpec
@@ -28,25 +28,24 @@ from .queries import Queries, fixed_queries, named_queries
 ROWS_A_LEVEL, IMAGES_A_ROW = 2, 10
 CELL, GAP, BORDER, FONT, LABEL_WIDTH = 72, 6, 3, 14, 210
 MAX_NAMED, LONG, LINE = 4, 4, 26
-"""Named queries shown; specified attributes above which a label is running text; characters of its lines."""
-PAPER, INK = (255, 255, 255), (30, 30, 30)
+"""Named queries shown; number of specified attributes above which a label is running text; its line length."""
 RIGHT, WRONG = (205, 205, 205), (214, 39, 40)
 
 
 def write_samples(
     model: Objective, data: ConceptDataModule, classifier: ObservationClassifier, path: Path, *, seed: int = 0
 ) -> None:
-    """Writes a PNG with two queries a level and the named ones in rows, ten images of each, the same for every model.
+    """Writes a PNG with a row of ten images per query: two queries per level and the named ones, for all models alike.
 
-    Shown is the mean of p(x|z); a red border says that the classifier, fed a sample of p(x|z) at the same z as in the
-    evaluation, reads a specified attribute otherwise. A model without q(z|y) shows images of z ~ p(z) instead.
+    The images are means of p(x|z). A red border means that the classifier, given a sample of p(x|z) at the same z as in
+    the evaluation, reads some specified attribute differently. For a model without q(z|y) they are images of z ~ p(z).
 
     Args:
         model: Trained.
         data: After ``setup()``.
         classifier: On the model's device.
         path: The file, replaced atomically.
-        seed: Of the queries and the images.
+        seed: Seed of the queries and the images.
     """
     title = f"{model.spec.name} on {data.spec.name}, source {data.spec.source}, split {data.spec.split}"
     title += ", texts" if data.spec.chosen_view == "text" else ""
@@ -62,21 +61,20 @@ def write_samples(
         labels = ["z ~ p(z)"] * len(means)
         title += "\nno q(z|y): means of p(x|z) for z from the prior"
     sheet = draw_grid(means, wrong, labels, title=title)
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
+    save_picture(sheet, path)
 
 
 def imagine_and_judge(
     model: Objective, classifier: ObservationClassifier, queries: Tensor, *, num_samples: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Mean images of queries, and where the classifier reads a sample at the same z otherwise.
+    """Mean images of queries, and where the classifier reads a sample at the same z differently.
 
     Args:
         model: With q(z|y).
         classifier: On the model's device.
         queries: Long[Q, A], -1 where unspecified.
         num_samples: S.
-        seed: Of the images.
+        seed: Seed of the images.
 
     Returns:
         (Float[Q, S, C, H, W], Bool[Q, S]), on the CPU.
@@ -98,46 +96,51 @@ def prior_images(model: Objective, *, num_rows: int, num_samples: int, seed: int
     generator = torch.Generator().manual_seed(derive_seed("sample grid", seed=seed))
     z = torch.randn(num_rows * num_samples, model.latent_size, generator=generator)
     training = model.training
-    model.eval()
-    px = model.image_likelihood(z.to(model.device))
-    model.train(training)
+    try:
+        model.eval()
+        px = model.image_likelihood(z.to(model.device))
+    finally:
+        model.train(training)
     means: Tensor = px.mean.clamp(0, 1).cpu()
-    return means.reshape(num_rows, num_samples, *model.image_shape)
+    return rearrange(means, "(row s) c h w -> row s c h w", row=num_rows)
 
 
 def draw_grid(images: Tensor, wrong: Tensor, labels: list[str], *, title: str) -> Image.Image:
-    """Rows of images with a label at their left and a border each: red where ``wrong``, grey elsewhere.
+    """Rows of images with a label on their left and a border around each image: red if ``wrong``, else grey.
 
     Args:
         images: Float[Q, S, C, H, W] in [0, 1], with one or three channels.
         wrong: Bool[Q, S].
-        labels: One a row; line breaks are kept.
-        title: Stands above.
+        labels: One per row; line breaks are kept.
+        title: Text above the rows.
     """
-    num_rows, num_columns = images.shape[:2]
+    num_columns = images.shape[1]
     scale = max(1, round(CELL / images.shape[-1]))
-    cells = interpolate(images.flatten(0, 1).expand(-1, 3, -1, -1).float(), scale_factor=scale, mode="nearest")
-    height, width = cells.shape[-2] + 2 * BORDER, cells.shape[-1] + 2 * BORDER
     font = ImageFont.load_default(FONT)
-    top = GAP * 2 + (FONT + 4) * (title.count("\n") + 1)
-    heights = [max(height, (FONT + 4) * (label.count("\n") + 1)) + GAP for label in labels]
-    size = (LABEL_WIDTH + num_columns * (width + GAP) + GAP, top + sum(heights) + GAP)
-    sheet = Image.new("RGB", size, PAPER)
+    height = scale * images.shape[-2] + 2 * BORDER
+    sheet, places = draw_sheet(
+        images.flatten(0, 1),
+        num_columns=num_columns,
+        scale=scale,
+        gap=GAP,
+        margins=(LABEL_WIDTH, GAP * 2 + _text_height(title), GAP, GAP),
+        border=BORDER,
+        colours=[WRONG if each else RIGHT for each in wrong.flatten().tolist()],
+        row_heights=[max(height, _text_height(label)) + GAP for label in labels],
+    )
     draw = ImageDraw.Draw(sheet)
     draw.multiline_text((GAP, GAP), title, INK, font)
-    for row in range(num_rows):
-        y = top + sum(heights[:row])
-        draw.multiline_text((GAP, y), labels[row], INK, font)
-        for column in range(num_columns):
-            x = LABEL_WIDTH + column * (width + GAP)
-            border = WRONG if wrong[row, column] else RIGHT
-            draw.rectangle((x, y, x + width - 1, y + height - 1), fill=border)
-            sheet.paste(to_pil_image(cells[row * num_columns + column]), (x + BORDER, y + BORDER))
+    for (_, y), label in zip(places[::num_columns], labels, strict=True):
+        draw.multiline_text((GAP, y - BORDER), label, INK, font)
     return sheet
 
 
+def _text_height(text: str) -> int:
+    return (FONT + 4) * (text.count("\n") + 1)
+
+
 def _shown(model: Objective, data: ConceptDataModule, *, seed: int) -> list[Queries]:
-    """Two of the fixed test queries of each level that the model can answer, spread over the values; named queries."""
+    """Two fixed test queries of each level that the model can condition on, spread over values; and named queries."""
     shown, evaluation = [], EvaluationSpec(seed=seed)
     asked = [*fixed_queries(data, evaluation, "test"), *named_queries(data, evaluation, "test")[:MAX_NAMED]]
     for queries in asked:
@@ -150,31 +153,16 @@ def _shown(model: Objective, data: ConceptDataModule, *, seed: int) -> list[Quer
 
 
 def label_of(schema: Schema, concept: Sequence[int]) -> str:
-    """What a concept specifies, in lines: one a value up to four, running text beyond that.
-
-    Of an attribute with the values ``no`` and ``yes`` only its name is written, after ``no`` where it is absent; where
-    nothing is left open, "no other" stands for all that are absent.
+    """What a concept specifies: one line per attribute for up to four attributes, else running text.
 
     >>> from mmvae_bench.concepts import Attribute
     >>> schema = Schema(tuple(Attribute(name, ("no", "yes")) for name in ("Bald", "Male", "Smiling")))
     >>> label_of(schema, [1, 0, -1]), label_of(schema, [0, 1, 0])
     ('Bald\\nno Male', 'Male\\nno other')
     """
-    words: list[str] = []
-    absent: list[str] = []
-    for attribute, index in zip(schema.attributes, concept, strict=True):
-        if index == UNSPECIFIED:
-            continue
-        if attribute.values != ("no", "yes"):
-            words.append(f"{attribute.name}={attribute.values[index]}")
-        elif index:
-            words.append(attribute.name)
-        else:
-            # Not broken between lines.
-            absent.append(f"no\u00a0{attribute.name}")
-            words.append(absent[-1])
-    if absent and len(words) == len(schema):
-        words = [*(word for word in words if word not in absent), "no\u00a0other"]
-    short = len(words) <= LONG
-    text = "\n".join(words) if short else textwrap.fill(", ".join(words), LINE, break_long_words=False)
-    return text.replace("\u00a0", " ")
+    words = schema.words(concept)
+    if len(words) <= LONG:
+        return "\n".join(words)
+    # No line is broken after a "no".
+    unbroken = [re.sub("^no ", "no\u00a0", word) for word in words]
+    return textwrap.fill(", ".join(unbroken), LINE, break_long_words=False).replace("\u00a0", " ")

@@ -1,1 +1,1 @@
-"""Torch-free specs: what can be asked, with every default and its meaning, and the errors that teach it."""
+"""Torch-free specs: everything that can be configured, with its defaults, meaning and errors."""

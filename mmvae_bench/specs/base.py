@@ -1,4 +1,4 @@
-"""What every spec shares: frozen, closed to unknown keys, written as canonical JSON."""
+"""What all specs share: immutable, strict about unknown keys, written as canonical JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Spec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _booleans_are_no_numbers(cls, value: Any) -> Any:
-        # Python counts True as 1; as text it fails, with every other problem, where a number is wanted.
+        # Python counts True as 1. Turned into text, it is reported together with every other problem.
         if not isinstance(value, Mapping) or not _numeric_keys(cls) & value.keys():
             return value
         return {key: _without_booleans(item) if key in _numeric_keys(cls) else item for key, item in value.items()}
@@ -45,7 +45,7 @@ class Spec(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
     def every_field(self) -> dict[str, Any]:
-        """The canonical form with what it leaves out: see :attr:`ComponentSpec.later_fields`."""
+        """The canonical form including the fields that it leaves out: see :attr:`ComponentSpec.later_fields`."""
         return self.model_dump(mode="json", by_alias=True, context={"every_field": True})
 
     @classmethod
@@ -60,20 +60,23 @@ class Spec(BaseModel):
 class ComponentSpec(Spec):
     """A part that can be named in a configuration: an objective, a dataset, a backbone, a classifier.
 
-    A subclass fixes ``name`` (a Literal with itself as default), the class variables below, and its parameters.
+    A subclass defines ``name`` (a Literal whose default is its only value), the class variables below, and its
+    parameters.
     """
 
     name: str
-    """The name under which the registry knows the part."""
+    """The part's name in the registry."""
 
     implementation: ClassVar[str]
-    """Where the code is, as ``package.module:attribute``; imported only when it is needed."""
+    """The class with the code, as ``package.module:attribute``; imported only when it is needed."""
+    interface: ClassVar[str]
+    """The base class that every implementation of this kind of part has, as ``package.module:attribute``."""
     summary: ClassVar[str]
     """One line for ``mmvae-bench list``."""
     reference: ClassVar[str]
     """The paper, with its equation or section."""
     later_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields that came when there were trials already. At their defaults the canonical form leaves them out, so that
+    """Fields added when trials had already been stored. At their defaults the canonical form leaves them out, so that
     those trials keep their keys."""
 
     @model_serializer(mode="wrap")
@@ -89,9 +92,17 @@ class ComponentSpec(Spec):
         """The canonical form without the name."""
         return {key: value for key, value in self.canonical().items() if key != "name"}
 
-    def build(self, *args: Any, **kwargs: Any) -> Any:
-        """Imports the implementation and calls it with this spec first."""
-        return load_attribute(self.implementation)(self, *args, **kwargs)
+    def implementing_class(self) -> Any:
+        """The class that :attr:`implementation` names; a subclass of :attr:`interface`.
+
+        Raises:
+            ConfigError: where it is not one.
+        """
+        found, interface = load_attribute(self.implementation), load_attribute(self.interface)
+        if not (isinstance(found, type) and issubclass(found, interface)):
+            path = self.interface.replace(":", ".")
+            raise ConfigError(f"{self.name}: its implementation {self.implementation} is not a subclass of {path}")
+        return found
 
 
 def load_attribute(path: str) -> Any:
@@ -103,12 +114,12 @@ def load_attribute(path: str) -> Any:
 
 
 def problems_of(error: ValidationError, prefix: Location = (), *, spec: type[Spec] | None = None) -> list[Problem]:
-    """Flattens a pydantic error; one raised inside a validator (a component's own) is unfolded in place.
+    """Flattens a pydantic error; an error raised inside a validator (a component's own) is expanded in place.
 
     Args:
         error: What pydantic raised.
-        prefix: Where the value stands that was validated.
-        spec: The class it was validated as, so that an unknown key is answered with the known ones.
+        prefix: The location of the validated value.
+        spec: The class it was validated against, so that an unknown key is reported with the known ones.
     """
     found: list[Problem] = []
     for item in error.errors(include_url=False):
@@ -166,7 +177,7 @@ def _shown(value: object) -> str:
 
 
 def _keys_of(spec: type[Spec] | None, location: Location) -> tuple[str, tuple[str, ...]]:
-    """The spec at ``location`` inside of ``spec``: its name for users, and its keys."""
+    """The spec at ``location`` inside ``spec``: its name for users, and its keys."""
     for part in location:
         if spec is not None and isinstance(part, str) and not part.startswith("function-"):
             annotations = [field.annotation for name, field in spec.model_fields.items() if part in (name, field.alias)]
@@ -182,7 +193,7 @@ def _keys_of(spec: type[Spec] | None, location: Location) -> tuple[str, tuple[st
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation is made of."""
+    """The types in an annotation."""
     arguments = get_args(annotation)
     if not arguments:
         yield annotation
@@ -192,7 +203,7 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 
 @cache
 def _numeric_keys(spec: type[Spec]) -> frozenset[str]:
-    """The keys of fields that take numbers, alone or in lists, and neither booleans nor text."""
+    """The keys of fields that take numbers, alone or in lists, but neither booleans nor text."""
     keys = set()
     for name, field in spec.model_fields.items():
         leaves = list(_leaves(field.annotation))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
@@ -10,13 +11,18 @@ from .base import ComponentSpec
 from .registry import Registry
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from ..backbones.base import Backbone
     from ..concepts import Schema
     from ..concepts.captions import Captions
+    from ..data.base import ConceptDataModule
+    from ..objectives.base import Objective
 
 Posterior = Literal["joint", "image", "concept"]
 Modality = Literal["image", "concept"]
 View = Literal["attributes", "text"]
-"""What y is: a concept, or a caption of it."""
+"""What y is: a concept, or its caption."""
 Value = TypeVar("Value")
 
 
@@ -31,23 +37,25 @@ class _BySetting:
 
 
 def by_setting(compute: Callable[[Any], Value]) -> Value:
-    """A class variable of a spec that depends on its fields; asked of the class itself, it is that of the defaults."""
+    """A class variable of a spec that depends on its fields; read from the class itself, it is that of the defaults."""
     return cast("Value", _BySetting(compute))
 
 
 class ObjectiveSpec(ComponentSpec):
     """What is optimised, with its parameters. The implementation is an ``mmvae_bench.objectives.base.Objective``."""
 
+    interface: ClassVar[str] = "mmvae_bench.objectives.base:Objective"
+
     posteriors: ClassVar[frozenset[Posterior]]
-    """Which inference networks training fits: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
+    """Which inference networks it trains: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image", "concept"})
     """Which decoders it has: p(x|z) image, p(y|z) concept."""
     partial_concepts: ClassVar[bool] = True
     """Whether q(z|y_O) takes concepts with unspecified attributes."""
     stage_names: ClassVar[tuple[str, ...]] = ("fit",)
     """The stages of training that this objective can have, in order."""
-    text_obstacle: ClassVar[str | None] = "its loss was written for attributes"
-    """Why y cannot be a text; None where it can: the loss then reads ``batch.description``, never ``batch.concept``."""
+    text_obstacle: ClassVar[str | None] = "its loss is defined for attributes only"
+    """Why y cannot be a caption; None if it can: the loss then uses ``batch.description``, never ``batch.concept``."""
 
     @classmethod
     def views(cls) -> tuple[View, ...]:
@@ -55,17 +63,43 @@ class ObjectiveSpec(ComponentSpec):
         return ("attributes",) if cls.text_obstacle is not None else ("attributes", "text")
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """Raises ConfigError where the parameters have no meaning on the concepts of ``dataset``."""
+        """Raises ConfigError where the parameters do not apply to the concepts of ``dataset``."""
 
     def check(self, backbone: BackboneSpec) -> None:
         """Raises ConfigError where the objective cannot be trained on the networks of ``backbone``."""
+
+    def build(self, backbone: Backbone, *, seed: int = 0) -> Objective:
+        """The untrained objective.
+
+        Args:
+            backbone: Builds its networks.
+            seed: Training seed, for the initial weights.
+
+        Raises:
+            ConfigError: where the implementation is not an Objective.
+        """
+        objective: Objective = self.implementing_class()(self, backbone, seed=seed)
+        return objective
+
+
+def _renamed(method: Callable[[Any], Schema], owner: str) -> Callable[[Any], Schema]:
+    """``method`` of the class ``owner``, called through ``DatasetSpec.schema`` or defined under that name."""
+
+    def deprecated(self: Any) -> Schema:
+        message = f"{owner}.schema() was renamed: define and call {owner}.concept_schema()"
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return method(self)
+
+    return deprecated
 
 
 class DatasetSpec(ComponentSpec):
     """Images with concepts. The implementation is an ``mmvae_bench.data.base.ConceptDataModule``."""
 
+    interface: ClassVar[str] = "mmvae_bench.data.base:ConceptDataModule"
+
     watched_attributes: ClassVar[tuple[str, ...]] = ()
-    """Names of attributes whose second value's frequency, where a query leaves them open, is compared with training."""
+    """Attributes whose second value's frequency, for queries that leave them unspecified, is compared with training."""
 
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""
@@ -74,7 +108,15 @@ class DatasetSpec(ComponentSpec):
     split_seed: int
     """Seed of the split."""
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        # ``schema`` was this method's name; pydantic has a method called that. A class that defines one has both.
+        super().__pydantic_init_subclass__(**options)
+        for own, other in (("concept_schema", "schema"), ("schema", "concept_schema")):
+            if own in cls.__dict__ and other not in cls.__dict__:
+                setattr(cls, other, _renamed(cls.__dict__[own], cls.__name__))
+
+    def concept_schema(self) -> Schema:
         """The attributes of the concepts."""
         raise NotImplementedError
 
@@ -87,7 +129,7 @@ class DatasetSpec(ComponentSpec):
         raise NotImplementedError
 
     def named_queries(self) -> Mapping[str, str]:
-        """Concepts that every trained model is asked besides the fixed queries: a name, and the concept as text."""
+        """Queries that every model is scored on besides the fixed ones: a name, and the concept as text."""
         return {}
 
     @property
@@ -96,19 +138,19 @@ class DatasetSpec(ComponentSpec):
         return "attributes"
 
     def texts(self) -> Captions | None:
-        """How y is said in words; None in the attribute view."""
+        """How y is written as a caption; None in the attribute view."""
         return None
 
     def levels(self) -> tuple[int, ...]:
-        """The numbers of specified attributes that a query may have: those that captions can say, in the text view."""
+        """The possible numbers of specified attributes of a query; in the text view, those that captions express."""
         captions = self.texts()
         if captions is not None:
             return captions.levels
-        schema = self.schema()
+        schema = self.concept_schema()
         return tuple(range(max(1, len(schema.given)), len(schema) + 1))
 
     def captions(self) -> Captions:
-        """How a concept is said in words.
+        """How a concept is written as a caption.
 
         Raises:
             BenchmarkError: where the dataset has no captions.
@@ -116,16 +158,27 @@ class DatasetSpec(ComponentSpec):
         raise BenchmarkError(f"dataset {self.name} has no captions: its concepts are attributes only")
 
     def recipe(self) -> dict[str, object]:
-        """What decides the images: the parameters without split and view. Hashed into the dataset's fingerprint."""
+        """What determines the images: all parameters but split and view. Hashed into the dataset's fingerprint."""
         others = ("split", "split_seed", "view")
         return {"name": self.name} | {key: value for key, value in self.parameters().items() if key not in others}
+
+    def build(self) -> ConceptDataModule:
+        """The data module, neither prepared nor set up.
+
+        Raises:
+            ConfigError: where the implementation is not a ConceptDataModule.
+        """
+        data: ConceptDataModule = self.implementing_class()(self)
+        return data
 
 
 class BackboneSpec(ComponentSpec):
     """A family of networks. The implementation is an ``mmvae_bench.backbones.base.Backbone``."""
 
+    interface: ClassVar[str] = "mmvae_bench.backbones.base:Backbone"
+
     views: ClassVar[tuple[View, ...]] = ("attributes",)
-    """What y can be: with ``text``, there are encoders and a decoder of captions."""
+    """What y can be: with ``text``, there are encoders and a decoder for captions."""
 
     latent_size: int
     """Number of latent dimensions."""
@@ -133,12 +186,44 @@ class BackboneSpec(ComponentSpec):
     def check(self, dataset: DatasetSpec) -> None:
         """Raises ConfigError where the networks cannot take the images of ``dataset``."""
 
+    def build(self, *, schema: Schema, image_shape: tuple[int, int, int], captions: Captions | None = None) -> Backbone:
+        """The family, ready to build networks.
+
+        Args:
+            schema: The attributes of the concepts.
+            image_shape: (channel, height, width).
+            captions: How concepts are written as captions, in the text view. None in the attribute view, where the
+                implementation is called without this argument.
+
+        Raises:
+            ConfigError: where the implementation is not a Backbone.
+        """
+        texts = {} if captions is None else {"captions": captions}
+        backbone: Backbone = self.implementing_class()(self, schema=schema, image_shape=image_shape, **texts)
+        return backbone
+
 
 class ClassifierSpec(ComponentSpec):
-    """An observation classifier, image to attributes, fixed for all objectives."""
+    """An observation classifier, from images to attributes, the same for all objectives. The implementation is a
+    ``torch.nn.Module``."""
+
+    interface: ClassVar[str] = "torch.nn:Module"
 
     takes_given: ClassVar[bool] = False
-    """Whether it can be told the given attributes of a schema, without which others cannot be read off an image."""
+    """Whether it takes the given attributes of a schema as input; without them the others are ambiguous in an image."""
+
+    def build(self, *, schema: Schema, image_shape: tuple[int, int, int]) -> nn.Module:
+        """The untrained network, with weights from torch's global generator.
+
+        Args:
+            schema: The attributes of the concepts.
+            image_shape: (channel, height, width).
+
+        Raises:
+            ConfigError: where the implementation is not a Module.
+        """
+        network: nn.Module = self.implementing_class()(self, schema=schema, image_shape=image_shape)
+        return network
 
 
 objectives: Registry[ObjectiveSpec] = Registry(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from ..base.canonical import canonical_json
 from ..base.errors import ConfigError, Location, Problem
 from .base import ComponentSpec, Spec, problems_of
 from .components import BackboneField, DatasetField, ObjectiveField, backbones, classifiers, datasets, objectives
-from .expansion import Block, expand_blocks
-from .matching import matching
+from .matching import KINDS, Condition, Part, conditions, matching
 from .registry import Registry
 from .trial import LARGEST, EvaluationSpec, TrainingSpec, TrialSpec
 from .yaml_source import read_yaml
@@ -36,7 +38,7 @@ Seeds = Annotated[tuple[Annotated[int, Field(ge=0, le=LARGEST)], ...], OneOrMore
 
 
 class IncludeSpec(Spec):
-    """A further product. A list that it leaves out is the grid's; one that it gives replaces the grid's whole."""
+    """An additional product. A list that it omits is the grid's; a list that it gives replaces the grid's entirely."""
 
     datasets: Datasets | None = None
     """Names, or mappings with a name and parameters."""
@@ -49,20 +51,20 @@ class IncludeSpec(Spec):
     seeds: Seeds | None = None
     """Training seeds."""
     evaluation: EvaluationSpec | None = None
-    """What these trials are asked; null: as the grid says."""
+    """How these trials are evaluated; null: as the grid says."""
 
 
 class GridSpec(Spec):
     """The trials of a run: dataset x backbone x objective x training x seed.
 
-    The product of the top level is taken where it has datasets, backbones and objectives; otherwise its lists are only
-    what the products under ``include`` leave out.
+    The top level is a product of its own if it has datasets, backbones and objectives; otherwise its lists only fill in
+    what the products under ``include`` omit.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
-    """The run's name: its folder is ``runs/NAME`` unless told otherwise. Letters, digits, dot, dash, underscore."""
+    """The run's name; its folder is ``runs/NAME`` by default. Letters, digits, dot, dash, underscore."""
     summary: str = ""
-    """One line for people."""
+    """A one-line description."""
     datasets: Datasets | None = None
     """Names, or mappings with a name and parameters."""
     backbones: Backbones | None = None
@@ -74,16 +76,16 @@ class GridSpec(Spec):
     seeds: Seeds = (0,)
     """Training seeds."""
     evaluation: EvaluationSpec = EvaluationSpec()
-    """What every trained model is asked."""
+    """How every trained model is evaluated."""
     include: tuple[IncludeSpec, ...] = ()
-    """Further products."""
+    """Additional products."""
     exclude: tuple[Annotated[dict[str, Any], OneOrMore], ...] = ()
-    """Trials to leave out: those that fulfil every condition (``objective: telbo``, ``dataset.split: comp``) of one."""
+    """Trials to exclude: those that meet all conditions of an entry (``objective: telbo``, ``dataset.split: comp``)."""
 
     @model_validator(mode="wrap")
     @classmethod
     def _complete(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        # Before the fields are known to be right, so that one reading of the file names every problem.
+        # Checked before the fields, so that one reading of the file reports every problem.
         missing = _missing_lists(value) if isinstance(value, Mapping) else []
         try:
             grid = handler(value)
@@ -98,8 +100,8 @@ class GridSpec(Spec):
         """Every trial once, in the order of expansion.
 
         Raises:
-            ConfigError: where parts do not go together, ``exclude`` names what the grid does not have, or nothing is
-                left.
+            ConfigError: where parts are incompatible, ``exclude`` names something that is not in the grid, or excludes
+                everything.
         """
         return expand_blocks(self._blocks(), self.exclude)
 
@@ -118,7 +120,7 @@ class GridSpec(Spec):
 
 
 def load_grid(path: str | Path) -> GridSpec:
-    """Reads and checks a grid file, with everything that its trials need to go together.
+    """Reads and checks a grid file, including whether the parts of its trials are compatible.
 
     Raises:
         ConfigError: with every problem of the file at once, each with its line.
@@ -142,11 +144,11 @@ def expand(grid: GridSpec, *, where: Iterable[str] = ()) -> list[TrialSpec]:
 
     Args:
         grid: What :func:`mmvae_bench.load_grid` read.
-        where: Conditions such as ``objective=telbo`` or ``dataset.split=comp``. A trial is kept that fulfils all of
-            them; of several for one path, one is enough.
+        where: Conditions such as ``objective=telbo`` or ``dataset.split=comp``. A trial has to meet all of them, but
+            only one of several conditions on the same path.
 
     Raises:
-        ConfigError: where a condition names what the grid does not have, or no trial fulfils them all.
+        ConfigError: where a condition names something that the grid does not have, or no trial meets them all.
     """
     wanted = list(where)
     return matching(grid.trials, wanted) if wanted else list(grid.trials)
@@ -165,11 +167,106 @@ def _missing_lists(given: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
+_LIST_OF = {"dataset": "datasets", "backbone": "backbones", "objective": "objectives", "seed": "seeds"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One product: for each list, its location in the grid and its parts; and how the trials are evaluated."""
+
+    lists: Mapping[str, tuple[Location, Sequence[Part]]]
+    evaluation: EvaluationSpec
+    evaluation_location: Location = ("evaluation",)
+
+    def parts(self, kind: str) -> Sequence[Part]:
+        """The parts of a kind (``dataset``, ``seed``, ...)."""
+        return self.lists[_LIST_OF.get(kind, kind)][1]
+
+    def location(self, kind: str, index: int) -> Location:
+        """The location of a part in the grid."""
+        return (*self.lists[_LIST_OF.get(kind, kind)][0], index)
+
+
+def expand_blocks(blocks: Sequence[Block], exclude: Sequence[Mapping[str, object]]) -> tuple[TrialSpec, ...]:
+    """The trials of all blocks, each once, in order; without those that meet all conditions of an ``exclude``.
+
+    A trial that is in two blocks is evaluated as the first of them says.
+
+    The parts are validated already. Whether they are compatible is checked once per combination without its seed, so
+    that 100,000 trials take seconds.
+
+    Raises:
+        ConfigError: with every problem, located in the grid.
+    """
+    everything = {kind: [part for block in blocks for part in block.parts(kind)] for kind in KINDS}
+    rules: list[tuple[Condition, ...]] = []
+    problems: list[Problem] = []
+    for index, rule in enumerate(exclude):
+        try:
+            rules.append(conditions(rule, everything, location=("exclude", index)))
+        except ConfigError as error:
+            problems += error.problems
+    trials: dict[tuple[object, ...], TrialSpec] = {}
+    num_combinations = 0
+    for block in blocks:
+        masks = {kind: [_mask(part, kind, rules) for part in block.parts(kind)] for kind in KINDS}
+        texts = {kind: [_text(part) for part in block.parts(kind)] for kind in KINDS}
+        for indices in product(*(range(len(block.parts(kind))) for kind in KINDS[:-1])):
+            chosen = dict(zip(KINDS, indices, strict=False))
+            left_out = -1
+            for kind, index in chosen.items():
+                left_out &= masks[kind][index]
+            kept = [seed for seed, mask in zip(block.parts("seed"), masks["seed"], strict=True) if not left_out & mask]
+            num_combinations += len(masks["seed"])
+            if not kept:
+                continue
+            try:
+                first = _trial(block, chosen)
+            except ConfigError as error:
+                problems += (_relocated(problem, block, chosen) for problem in error.problems)
+                continue
+            key = tuple(texts[kind][index] for kind, index in chosen.items())
+            for seed in kept:
+                if (*key, seed) not in trials:
+                    trials[(*key, seed)] = first.model_copy(update={"seed": seed})
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    if not trials:
+        message = f"the grid has no trials: exclude leaves out all {num_combinations} of them"
+        raise ConfigError([Problem(message, ("exclude",))])
+    return tuple(trials.values())
+
+
+def _trial(block: Block, chosen: Mapping[str, int]) -> TrialSpec:
+    parts: dict[str, Any] = {kind: block.parts(kind)[index] for kind, index in chosen.items()}
+    return TrialSpec.parse({**parts, "evaluation": block.evaluation})
+
+
+def _mask(part: Part, kind: str, rules: Iterable[Sequence[Condition]]) -> int:
+    """Bit i is set if ``part`` meets rule i for its kind; a bit that all parts have in common leaves the trial out."""
+    bits = (all(item.holds(part) for item in rule if item.kind == kind) << i for i, rule in enumerate(rules))
+    return sum(bits)
+
+
+def _text(part: Part) -> object:
+    return canonical_json(part.canonical()) if isinstance(part, Spec) else part
+
+
+def _relocated(problem: Problem, block: Block, chosen: Mapping[str, int]) -> Problem:
+    """A problem of a trial, located in the grid."""
+    head, *rest = problem.location or ("backbone",)
+    if head == "evaluation":
+        return replace(problem, location=(*block.evaluation_location, *rest))
+    if isinstance(head, str) and head in chosen:
+        return replace(problem, location=(*block.location(head, chosen[head]), *rest))
+    return problem
+
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def grid_schema() -> dict[str, Any]:
-    """What a grid file can say, with everything that is registered now; without parts of a package that is broken."""
+    """The JSON schema of a grid file, with all registered parts except those of broken packages."""
     schema = GridSpec.model_json_schema(by_alias=True)
     definitions: dict[str, Any] = schema["$defs"]
     registries: tuple[Registry[Any], ...] = (datasets, backbones, objectives, classifiers)
@@ -187,7 +284,7 @@ def grid_schema() -> dict[str, Any]:
 
 
 def _component(key: str, spec: type[ComponentSpec]) -> dict[str, Any]:
-    """The definition, under ``key``, of a part's mapping, which must say its name; and those that it refers to."""
+    """The definition, under ``key``, of a part's mapping, which must have its name; and those that it refers to."""
     own = spec.model_json_schema(by_alias=True)
     definitions: dict[str, Any] = own.pop("$defs", {})
     own["required"] = sorted({"name", *own.get("required", ())})

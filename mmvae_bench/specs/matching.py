@@ -1,7 +1,7 @@
-"""Conditions on trials, which ``exclude`` and ``--where`` share: ``objective: telbo``, ``dataset.split: comp``.
+"""Conditions on trials, used by ``exclude`` and ``--where``: ``objective: telbo``, ``dataset.split: comp``.
 
-A path is the kind of a part, alone for its name, or followed by one of its keys. Anything misspelt is an error: a
-condition that can never hold would be ignored in silence.
+A path is the kind of a part, which means its name, or the kind followed by one of its keys. Anything misspelt is an
+error: a condition that can never hold would be ignored silently.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KINDS = ("dataset", "backbone", "objective", "training", "seed")
 
 Part = Spec | int
 Parts = Mapping[str, Sequence[Part]]
-"""The parts of each kind that a grid is made of."""
+"""The parts of a grid, by kind."""
 
 _ABSENT = object()
 _REGISTRIES: Mapping[str, Registry[Any]] = {"dataset": datasets, "backbone": backbones, "objective": objectives}
@@ -32,14 +32,14 @@ _REGISTRIES: Mapping[str, Registry[Any]] = {"dataset": datasets, "backbone": bac
 
 @dataclass(frozen=True)
 class Condition:
-    """One path with the value it must have, checked against the parts of a grid."""
+    """A path and the value that it must have, checked against the parts of a grid."""
 
     path: str
     value: Any
 
     @property
     def kind(self) -> str:
-        """Which part the condition is about."""
+        """The kind of part that the condition is about."""
         return self.path.partition(".")[0]
 
     def holds(self, part: Part) -> bool:
@@ -62,7 +62,7 @@ def condition(path: str, value: object, parts: Parts, *, location: Location = ()
     """Checks a path and a value against the parts of a grid.
 
     Raises:
-        ConfigError: where no part has the path, or none could have the value, with what there is.
+        ConfigError: where no part has the path, or none could have the value; with the choices.
     """
     kind, _, field = path.partition(".")
     paths = list(_paths(parts))
@@ -82,7 +82,7 @@ def condition(path: str, value: object, parts: Parts, *, location: Location = ()
             return Condition(path, _normalised(owner, field, value))
         except ValidationError as error:
             problems = problems or problems_of(error, location)
-    # Unions give one problem a member: the first says enough.
+    # A union gives one problem per member; the first is enough.
     raise ConfigError([Problem(problems[0].message, location, repr(value), problems[0].choices, problems[0].near)])
 
 
@@ -122,7 +122,7 @@ def _keys(value: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _normalised(part: Part, field: str, value: object) -> Any:
-    """The value as a part with it would write it: 1e-3 given as text is a number, and so on."""
+    """The value as a part would store it: 1e-3 given as text is a number, and so on."""
     if isinstance(part, int):
         return TypeAdapter(int).validate_python(value, strict=True)
     for name, info in type(part).model_fields.items():
@@ -137,7 +137,7 @@ def _same(left: object, right: object) -> bool:
 
 
 def values(parts: Iterable[Part], path: str) -> list[Any]:
-    """The distinct values that parts have at a path, in order."""
+    """The distinct values of parts at a path, in order."""
     found: list[Any] = []
     for part in parts:
         value = value_at(part, path)
@@ -147,12 +147,12 @@ def values(parts: Iterable[Part], path: str) -> list[Any]:
 
 
 def matching(trials: Sequence[TrialSpec], where: Sequence[str], *, whole: str = "the grid") -> list[TrialSpec]:
-    """Those of some trials that fulfil the conditions; see :func:`expand`.
+    """The trials that meet the conditions; see :func:`mmvae_bench.specs.grid.expand`.
 
     Args:
         trials: At least one.
         where: Conditions.
-        whole: What the trials are all of, for messages.
+        whole: What the trials belong to, for messages.
     """
     parts = {kind: _distinct(getattr(trial, kind) for trial in trials) for kind in KINDS}
     alternatives = _alternatives(where, parts, whole)
@@ -167,13 +167,13 @@ def matching(trials: Sequence[TrialSpec], where: Sequence[str], *, whole: str = 
     ]
     if not kept:
         there = "; ".join(f"{path}: {', '.join(map(str, _there(parts, path)))}" for path in alternatives)
-        asked = " and ".join(where)
-        raise ConfigError(f"none of {whole}'s {len(trials)} trials has {asked} ({there})", "--where")
+        message = f"none of the {len(trials)} trials of {whole} has {' and '.join(where)} (existing values: {there})"
+        raise ConfigError(message, "--where")
     return kept
 
 
 def _alternatives(wanted: Iterable[str], parts: dict[str, list[Part]], whole: str) -> dict[str, list[Condition]]:
-    """The conditions by path, each of them one that some trial of the grid fulfils."""
+    """The conditions by path, each of which some trial of the grid meets."""
     found: dict[str, list[Condition]] = {}
     problems: list[Problem] = []
     for text in wanted:

@@ -1,8 +1,8 @@
 """The open registry: names to spec classes, from this package and from entry points alike.
 
-The built-ins of a kind stand on one page of ``mmvae_bench.specs.built_in``, which is imported when the first name is
-asked for. A third party's part is an entry point whose value is the spec class, and imported only when that part is
-asked for: a broken package costs its own parts and nothing else. Implementations are imported when they are built.
+The built-ins of a kind are on one page of ``mmvae_bench.specs.built_in``, which is imported when the first name is
+looked up. A third-party part is an entry point whose value is the spec class; it is imported only when that part is
+looked up, so that a broken package affects nothing but its own parts. Implementations are imported when they are built.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Registry(Generic[S]):
 
     Args:
         kind: What the parts are called in messages, such as ``objective``.
-        base: The class that every spec of this kind derives from.
+        base: The base class of every spec of this kind.
         page: The module that registers the built-ins: ``mmvae_bench.specs.built_in.objectives``, say.
-        group: The entry-point group for parts of other distributions.
+        group: The entry-point group for parts of other packages.
     """
 
     def __init__(self, kind: str, base: type[S], *, page: str, group: str) -> None:
@@ -38,7 +38,7 @@ class Registry(Generic[S]):
         self._entry_points: dict[str, list[EntryPoint]] | None = None
 
     def register(self, spec: type[S]) -> type[S]:
-        """Class decorator: makes a spec known under its ``name``."""
+        """Class decorator: registers a spec under its ``name``."""
         name = spec.model_fields["name"].default
         if not isinstance(name, str):
             raise TypeError(f"{spec.__name__}.name needs a default: the name of the {self.kind}")
@@ -53,9 +53,9 @@ class Registry(Generic[S]):
         return sorted({*self._specs, *self._third_party()})
 
     def usable(self) -> tuple[list[str], list[ConfigError]]:
-        """Every name whose spec can be imported, sorted; and why the others, all of other packages, cannot.
+        """Every name whose spec can be imported, sorted; and why the others, all from other packages, cannot.
 
-        A broken package must not hide what works: listings show the first and say the second.
+        A broken package must not hide what works: listings show the names and report the errors.
         """
         found, errors = [], []
         for name in self.names():
@@ -66,7 +66,11 @@ class Registry(Generic[S]):
                 errors.append(error)
             if name in self._builtins and name in self._third_party():
                 owner = _owner(self._third_party()[name][0])
-                errors.append(ConfigError(f"{self.kind} {name!r} of {owner} is not used: a built-in one has that name"))
+                errors.append(
+                    ConfigError(
+                        f"{self.kind} {name!r} of {owner} is not used: there is a built-in {self.kind} of that name"
+                    )
+                )
         return found, errors
 
     def get(self, name: str) -> type[S]:
@@ -112,21 +116,21 @@ class Registry(Generic[S]):
         point, *others = self._third_party()[name]
         where = f"{self.kind} {name!r} of {' and of '.join(map(_owner, (point, *others)))} cannot be used"
         if others:
-            raise ConfigError(f"{where}: a name belongs to one; uninstall the other")
+            raise ConfigError(f"{where}: a name can only belong to one package; uninstall the other")
         try:
             spec = point.load()
-        except Exception as error:  # whatever another distribution's import raises, its user needs the name of the part
+        except Exception as error:  # whatever the import of another package raises, its user needs the name of the part
             raise ConfigError(
                 f"{where}: importing {point.value}, which it registers in {self.group}, raised "
-                f"{type(error).__name__}: {error}; mend it, or uninstall it"
+                f"{type(error).__name__}: {error}; fix or uninstall it"
             ) from error
         if not (isinstance(spec, type) and issubclass(spec, self.base)):
             raise ConfigError(f"{where}: entry point {point.value} of {self.group} is not a {self.base.__name__}")
         own = spec.model_fields["name"].default
         if own != name:
             raise ConfigError(
-                f"{where}: its entry point in {self.group} is called {name!r}, and the name of {point.value} is "
-                f"{own!r}: they are to be the same"
+                f"{where}: its entry point in {self.group} is called {name!r}, but the name of {point.value} is "
+                f"{own!r}: they must be the same"
             )
         return spec
 
@@ -135,14 +139,14 @@ class Registry(Generic[S]):
             self._entry_points = {}
             for point in entry_points(group=self.group):
                 found = self._entry_points.setdefault(point.name, [])
-                # One package may be found twice, as by an editable installation beside a copy on the path.
+                # One package may be found twice: an editable installation, and a copy on the path.
                 if point.value not in (other.value for other in found):
                     found.append(point)
         return self._entry_points
 
 
 def _owner(point: EntryPoint) -> str:
-    """The package that an entry point is of, in words."""
+    """The package of an entry point, in words."""
     return f"package {point.dist.name} {point.dist.version}" if point.dist else "an installed package"
 
 

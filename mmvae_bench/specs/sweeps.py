@@ -1,6 +1,6 @@
-"""The W&B sweep file, read without a server: its command, its parameters, its trials under ``grid`` and ``random``.
+"""W&B sweep files, read without a server: the command, the parameters, the trials of methods ``grid`` and ``random``.
 
-A trial is what an agent would train for the same parameters: the settings of ``command``, then the parameters.
+A trial is what an agent would train with the same parameters: the settings of ``command``, then the parameters.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from typing import Any
 
 from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..base.seeds import derive_seed
-from .overrides import Path as Keys
-from .overrides import apply_settings, leaves, parse_assignment
+from .overrides import Keys, apply_settings, leaves, parse_assignment
 from .trial import TrialSpec
 from .yaml_source import YamlDocument, read_yaml
 
 TEMPLATE = ("${env}", "mmvae-bench", "train", "--wandb", "--set-json", "${args_json}")
-"""The plain command: a trial whose every setting is a parameter."""
+"""The default command: every setting of a trial is a parameter."""
 _STARTS = (("mmvae-bench",), ("${interpreter}", "-m", "mmvae_bench"), ("python", "-m", "mmvae_bench"))
 
 
 @dataclass(frozen=True)
 class SweepCommand:
-    """What a command gives to every trial.
+    """The settings that a command gives to every trial.
 
     Attributes:
         spec: File with the settings that no parameter varies (``--spec``).
@@ -41,11 +40,11 @@ class SweepCommand:
 
 
 def read_command(given: object) -> SweepCommand:
-    """Reads the list of words that stands under ``command``; None is the plain command.
+    """Reads the list of words under ``command``; None is the default command.
 
     Raises:
-        ConfigError: where it is not ``mmvae-bench train`` with ``--set-json ${args_json}``, or has a word whose effect
-            a sweep without a server would not have. Located below ``command``.
+        ConfigError: where it is not ``mmvae-bench train`` with ``--set-json ${args_json}``, or has an option that is
+            not supported without a server. Locations are relative to ``command``.
     """
     if given is None:
         return SweepCommand()
@@ -70,7 +69,7 @@ def read_command(given: object) -> SweepCommand:
             else:
                 assignments.append(following[0])
         if word not in ("--set-json", "--spec", "--set") or (word == "--set-json" and following != ["${args_json}"]):
-            message = "without a server only --wandb, --spec FILE, --set KEY=VALUE and --set-json ${args_json} count"
+            message = "without W&B's server only --wandb, --spec FILE, --set KEY=VALUE and --set-json ${args_json} work"
             problems.append(Problem(message, (given.index(word),), repr(word)))
     if not has_parameters and not problems:
         problems.append(
@@ -93,14 +92,14 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "q_uniform": ("min", "max", "q"),
     "log_uniform_values": ("min", "max"),
 }
-"""The distributions that can be drawn here, with their keys; ``q`` is 1 unless given."""
+"""The supported distributions, with their keys; ``q`` is 1 by default."""
 COUNTABLE = ("constant", "categorical", "int_uniform", "q_uniform")
-"""Those that a grid can go through."""
+"""Those with a finite number of values, as a grid needs."""
 ELSEWHERE = "probabilities", "mu", "sigma"
-"""Keys that only distributions of W&B's server have."""
+"""Keys of distributions that only W&B's server supports."""
 
 Choice = tuple[Any, Location]
-"""A value, and what stands for it in the file."""
+"""A value, and its location in the file."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +108,10 @@ class Parameter:
 
     Attributes:
         keys: Its path in a trial's spec.
-        place: Its path in the file, below ``parameters``: the names as they stand there.
-        location: Where in the file it stands.
+        place: Its path in the file, below ``parameters``, with the names as written there.
+        location: Its location in the file.
         distribution: One of ``ARGUMENTS``.
-        values: Of a constant or a categorical one.
+        values: The values of a constant or a categorical one.
         low: Smallest value.
         high: Largest value.
         q: Step of q_uniform.
@@ -129,25 +128,25 @@ class Parameter:
 
     @property
     def is_countable(self) -> bool:
-        """Whether a grid can go through it."""
+        """Whether it has a finite number of values."""
         return self.distribution in COUNTABLE
 
     def __len__(self) -> int:
-        """How many values a countable one has."""
+        """The number of values, if it is countable."""
         if self.distribution in ("constant", "categorical"):
             return len(self.values)
         first, last = self._steps()
         return last - first + 1
 
     def every(self, *, at_most: int | None = None) -> list[Choice]:
-        """The values of a countable one, in order: all, or the first ones."""
+        """The values in order, all or the first ones, if it is countable."""
         if self.distribution in ("constant", "categorical"):
             return self.ends()[:at_most]
         first, last = self._steps()
         return [(self._step(k), self.location) for k in range(first, last + 1)[:at_most]]
 
     def ends(self) -> list[Choice]:
-        """The values that tell whether all can be asked for: each of a list, both ends of a range."""
+        """The values to validate: each of a list, both ends of a range."""
         if self.distribution == "constant":
             return [(self.values[0], (*self.location, "value"))]
         if self.distribution == "categorical":
@@ -156,9 +155,9 @@ class Parameter:
         return [(low, (*self.location, "min")), (high, (*self.location, "max"))]
 
     def draw(self, index: int) -> Choice:
-        """The value of draw ``index`` (from 0): a function of the parameter's path and the index alone.
+        """The value of draw ``index`` (from 0): a function of the parameter's path and the index only.
 
-        So that more draws begin with the same ones, and another parameter changes no value of this one.
+        A longer series of draws thus begins with the shorter one, and other parameters change no value of this one.
         """
         u = Random(derive_seed("sweep", parameter=list(self.keys), index=index)).random()
         if self.distribution in ("constant", "categorical"):
@@ -177,7 +176,7 @@ class Parameter:
         return self._step(min(max(k, first), last)), self.location
 
     def _steps(self) -> tuple[int, int]:
-        """The first and the last multiple of the step inside of the range."""
+        """The first and the last multiple of the step inside the range."""
         if self.distribution == "int_uniform":
             return int(self.low), int(self.high)
         # As decimals: 0.3 / 0.1 is 3, which it is not in binary.
@@ -193,14 +192,14 @@ class Parameter:
 
 
 def read_parameters(given: Mapping[str, Any]) -> tuple[list[Parameter], list[Problem]]:
-    """The parameters of a sweep file, nested ones in place, and everything that is wrong with them."""
+    """The parameters of a sweep file, nested ones flattened in order, and everything that is wrong with them."""
     parameters: list[Parameter] = []
     problems: list[Problem] = []
     _read_all(given, (), (), ("parameters",), parameters, problems)
     taken: set[Keys] = set()
     for parameter in parameters:
         if parameter.keys in taken:
-            problems.append(Problem("given twice, nested and with dots", parameter.location))
+            problems.append(Problem("given twice, nested and dotted", parameter.location))
         taken.add(parameter.keys)
     return parameters, problems
 
@@ -216,13 +215,13 @@ def _read_all(
     for name, value in given.items():
         here, path, where = (*location, name), keys + tuple(name.split(".")), (*place, name)
         if not all(path):
-            problems.append(Problem("expected keys with dots between, such as training.steps", here, repr(name)))
+            problems.append(Problem("expected dotted keys, such as training.steps", here, repr(name)))
         elif not isinstance(value, Mapping) or not value:
             message = "expected a mapping, such as {value: 1} or {values: [1, 2]}"
             problems.append(Problem(message, here, repr(value)[:120]))
         elif "parameters" in value:
             inner, others = value["parameters"], sorted(set(value) - {"parameters"})
-            problems += [Problem("has no meaning beside nested parameters", (*here, key)) for key in others]
+            problems += [Problem("cannot be combined with nested parameters", (*here, key)) for key in others]
             if isinstance(inner, Mapping) and inner:
                 _read_all(inner, path, where, (*here, "parameters"), parameters, problems)
             else:
@@ -238,18 +237,18 @@ def _read_all(
 def _read(given: Mapping[str, Any], keys: Keys, place: Keys, location: Location) -> Parameter | list[Problem]:
     distribution = given.get("distribution") or _inferred(given)
     if distribution is None:
-        message = "says nothing to draw from: give value, values, or min and max"
+        message = "nothing to sample from: give value, values, or min and max"
         near = nearest(next(iter(given)), ("value", "values", "min", "max", "distribution", "parameters"))
         return [Problem(message, location, repr(dict(given))[:120], near=near)]
     if not isinstance(distribution, str) or distribution not in ARGUMENTS:
         names = tuple(ARGUMENTS)
-        message = f"distribution {distribution!r} is not drawn without W&B's server"
+        message = f"distribution {distribution!r} is not supported without W&B's server"
         return [Problem(message, (*location, "distribution"), choices=names, near=nearest(distribution, names))]
     allowed = ARGUMENTS[distribution]
     problems = []
     for key in given:
         if key in ELSEWHERE:
-            message = f"{key!r} is not drawn from without W&B's server"
+            message = f"{key!r} is not supported without W&B's server"
             problems.append(Problem(message, (*location, key), choices=("distribution", *allowed)))
         elif key not in (*allowed, "distribution"):
             message = f"unknown key {key!r} of distribution {distribution}"
@@ -287,15 +286,15 @@ def _range(given: Mapping[str, Any], empty: Parameter) -> Parameter | list[Probl
     if low > high:
         return [Problem("smaller than min", (*empty.location, "max"), f"{high} (min is {low})")]
     if empty.distribution == "log_uniform_values" and low <= 0:
-        return [Problem("a logarithm needs a number above 0", (*empty.location, "min"), repr(low))]
+        return [Problem("must be greater than 0 for a logarithm", (*empty.location, "min"), repr(low))]
     found = Parameter(empty.keys, empty.place, empty.location, empty.distribution, (), low, high, numbers["q"])
     if found.is_countable and len(found) < 1:
-        return [Problem("no multiple of q lies between min and max", empty.location, repr(dict(given)))]
+        return [Problem("there is no multiple of q between min and max", empty.location, repr(dict(given)))]
     return found
 
 
 def _inferred(given: Mapping[str, Any]) -> str | None:
-    """The distribution that W&B takes where none is named."""
+    """The distribution that W&B infers if none is named."""
     if "value" in given:
         return "constant"
     if "values" in given:
@@ -307,7 +306,7 @@ def _inferred(given: Mapping[str, Any]) -> str | None:
 
 
 def size_of(parameters: Sequence[Parameter]) -> int:
-    """How many combinations a grid of countable parameters has."""
+    """The number of combinations of countable parameters."""
     return math.prod(len(parameter) for parameter in parameters)
 
 
@@ -315,11 +314,11 @@ KEYS = (
     "program", "entity", "project", "name", "description", "method", "metric", "parameters", "early_terminate",
     "command", "run_cap",
 )  # fmt: skip
-"""What a sweep file has at its top."""
+"""The top-level keys of a sweep file."""
 METHODS = ("grid", "random")
-"""The methods that need no server."""
+"""The methods that work without a server."""
 MAX_TRIALS = 100_000
-"""A grid of more trials is refused, unless run_cap or --count take the first ones."""
+"""A larger grid is refused, unless run_cap or --count take the first trials only."""
 
 
 @dataclass(frozen=True)
@@ -327,10 +326,10 @@ class SweepFile:
     """A sweep file, expanded.
 
     Attributes:
-        text: Of the file.
+        text: The text of the file.
         method: grid or random.
-        trials: Each once, in the order of the grid or of the draws.
-        num_drawn: How many combinations were taken; more than there are trials where draws are equal.
+        trials: Each trial once, in the order of the grid or of the draws.
+        num_drawn: The number of combinations taken; more than there are trials if some draws are equal.
     """
 
     text: str
@@ -340,13 +339,13 @@ class SweepFile:
 
 
 def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
-    """Reads and checks a sweep file, and gives its trials.
+    """Reads and checks a sweep file, and expands it into trials.
 
-    Draw ``i`` depends on ``i`` and on the parameter alone, so that a larger count begins with the trials of a smaller.
+    Draw ``i`` depends on ``i`` and the parameter only, so that a larger count begins with the trials of a smaller one.
 
     Args:
         path: The file.
-        count: At most so many combinations; None: as ``run_cap`` says.
+        count: The most combinations to take; None: ``run_cap``.
 
     Raises:
         ConfigError: with every problem of the file at once, each with its line.
@@ -367,7 +366,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     method, cap = given.get("method"), count if count is not None else given.get("run_cap")
     problems += _method_problems(method, parameters, cap)
     if base is not None and parameters:
-        # A parameter that could not be read is missing to the others: that is the same problem.
+        # A parameter that could not be read is also reported as missing: that is the same problem.
         unread = bool(found)
         _, found = _trials(base, parameters, _ends(parameters))
         problems += (each for each in found if not (unread and each.message.startswith("required key")))
@@ -409,14 +408,14 @@ class _Base:
     def located(
         self, problems: Iterable[Problem], parameters: Sequence[Parameter], choices: Sequence[Choice]
     ) -> Iterator[Problem]:
-        """The problems of a trial, each where the sweep file has the parameter that made it."""
+        """The problems of a trial, each located at the parameter of the sweep file that caused it."""
         for problem in problems:
             keys = problem.location
             of = [i for i, parameter in enumerate(parameters) if keys[: len(parameter.keys)] == parameter.keys]
             of += [i for i, parameter in enumerate(parameters) if parameter.keys[: len(keys)] == keys and keys]
             if of:
                 parameter, (value, location) = parameters[of[0]], choices[of[0]]
-                # That a key is unknown holds for all of its values.
+                # An unknown key is unknown whatever its value.
                 is_key = problem.message.startswith(("unknown key", "required key"))
                 shown = problem.value if problem.value is not None or is_key else repr(value)[:120]
                 yield replace(problem, location=parameter.location if is_key else location, value=shown)
@@ -429,7 +428,7 @@ class _Base:
 def _trials(
     base: _Base, parameters: Sequence[Parameter], combinations: Iterable[Sequence[Choice]]
 ) -> tuple[tuple[TrialSpec, ...], list[Problem]]:
-    """The trials of combinations, each once, and everything that is wrong with some."""
+    """The trials of the combinations, each once, and everything that is wrong with any of them."""
     trials: dict[str, TrialSpec] = {}
     problems: dict[Problem, None] = {}
     for choices in combinations:
@@ -443,7 +442,7 @@ def _trials(
 
 
 def _ends(parameters: Sequence[Parameter]) -> Iterator[tuple[Choice, ...]]:
-    """Each value and each end of a range once, beside the first one of the other parameters."""
+    """Each value and each end of a range once, combined with the first one of the other parameters."""
     first = tuple(parameter.ends()[0] for parameter in parameters)
     yield first
     for index, parameter in enumerate(parameters):
@@ -452,7 +451,7 @@ def _ends(parameters: Sequence[Parameter]) -> Iterator[tuple[Choice, ...]]:
 
 
 def _grid(parameters: Sequence[Parameter], cap: int | None) -> Iterator[tuple[Choice, ...]]:
-    """Every combination, in the order of the file, the last parameter fastest; at least the first ``cap`` of them."""
+    """Every combination, in file order, the last parameter fastest; at least the first ``cap`` of them."""
     return product(*(parameter.every(at_most=cap) for parameter in parameters))
 
 
@@ -477,11 +476,11 @@ def _top_problems(given: Mapping[str, Any]) -> list[Problem]:
         if key not in KEYS
     ]
     if "early_terminate" in given:
-        message = "early_terminate needs W&B's server, which compares running trials: leave it out"
+        message = "early_terminate needs W&B's server, which compares running trials: remove it"
         problems.append(Problem(message, ("early_terminate",), repr(given["early_terminate"])[:120]))
     cap = given.get("run_cap")
     if "run_cap" in given and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
-        problems.append(Problem("expected a whole number above 0", ("run_cap",), repr(cap)[:120]))
+        problems.append(Problem("expected a whole number greater than 0", ("run_cap",), repr(cap)[:120]))
     return problems
 
 
@@ -489,19 +488,19 @@ def _method_problems(method: object, parameters: Sequence[Parameter], cap: objec
     if method is None:
         return [Problem("required key 'method' is missing", ("method",), choices=METHODS)]
     if method == "bayes":
-        message = "method bayes needs W&B's server, which proposes the next trial from the scores so far: "
-        message += "`wandb sweep FILE`, then `wandb agent SWEEP`"
+        message = "method bayes needs W&B's server, which chooses the next trial from the scores so far: "
+        message += "use `wandb sweep FILE`, then `wandb agent SWEEP`"
         return [Problem(message, ("method",), repr(method), METHODS)]
     if method not in METHODS:
         return [unknown("method", method, METHODS, ("method",))]
     if method == "random":
-        message = "method random goes on for ever: say how many trials, with run_cap in the file or --count"
+        message = "method random never ends: set the number of trials with run_cap in the file or with --count"
         return [Problem(message, ("method",), repr(method))] if cap is None else []
     endless = [parameter for parameter in parameters if not parameter.is_countable]
-    message = "method grid goes through values: list some, or take method random"
+    message = "method grid needs a finite number of values: list them, or use method random"
     problems = [Problem(message, (*each.location, "distribution"), each.distribution, COUNTABLE) for each in endless]
     size = 0 if endless else size_of(parameters)
     if size > MAX_TRIALS and (not isinstance(cap, int) or cap > MAX_TRIALS):
-        message = f"{size:,} combinations, and more than {MAX_TRIALS:,} are not listed: take fewer values, or --count"
+        message = f"{size:,} combinations, but at most {MAX_TRIALS:,} are possible: give fewer values, or set --count"
         problems.append(Problem(message, ("parameters",)))
     return problems

@@ -1,4 +1,4 @@
-"""What one trial is: the part that is hashed into its key, and the settings beside it."""
+"""One trial: what is hashed into its key, and the evaluation settings, which are not."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ COMPOSITIONAL = "comp"
 
 
 def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: ObjectiveSpec) -> Iterator[Problem]:
-    """What stands against learning from a dataset in its view: the networks, the loss, or the split."""
+    """Why a model cannot learn from a dataset in its view: because of the networks, the loss or the split."""
     captions = dataset.texts()
     if captions is None:
         return
     if "text" not in backbone.views:
         able = tuple(name for name in backbones.names() if "text" in backbones.get(name).views)
-        message = f"backbone {backbone.name} has no networks of texts, which view text of {dataset.name} needs"
+        message = f"backbone {backbone.name} has no networks for captions, which view text of {dataset.name} needs"
         yield Problem(message, ("backbone", "name"), repr(backbone.name), able)
     if objective.text_obstacle is not None:
-        message = f"{objective.name} cannot take y as a text: {objective.text_obstacle}"
+        message = f"{objective.name} cannot use captions as y: {objective.text_obstacle}"
         yield Problem(message, ("dataset", "view"), "text", ("attributes",), "attributes")
     if dataset.split == COMPOSITIONAL and len(captions.schema) not in captions.levels:
-        message = f"split comp asks for full concepts, and captions of {dataset.name} do not say what is absent"
+        message = f"split comp needs full concepts, but captions of {dataset.name} do not mention absent attributes"
         yield Problem(f"{message}: choose another split, or view attributes", ("dataset", "split"), repr(dataset.split))
 
 
 SPEC_VERSION: Final = 1
-"""Raised when the meaning of a spec changes; a folder made under another version is refused."""
+"""Increased when the meaning of a spec changes; folders of other versions are refused."""
 
 LARGEST = 2**53
-"""The largest whole number that every reader of JSON and Parquet keeps exactly."""
+"""The largest whole number that every reader of JSON and Parquet represents exactly."""
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 Partition = Literal["val", "test"]
 DEFAULT_PROTOCOLS: tuple[Protocol, ...] = ("official", "paper", "corrected")
@@ -59,15 +59,15 @@ class TrainingSpec(Spec):
     steps: PositiveInt = 250_000
     """Gradient steps of the main stage."""
     batch_size: PositiveInt = 64
-    """Images a step."""
+    """Images per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Adam's step size."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     """float32; tf32 (matrix products and convolutions, on a GPU); bfloat16 (autocast)."""
     num_threads: PositiveInt = 1
-    """CPU threads: inside the key, because they change bits."""
+    """CPU threads; part of the key, because results differ bitwise between numbers of threads."""
     validations: PositiveInt = 20
-    """At least how often the validation ELBO is measured in each stage, evenly spaced."""
+    """How often, at least, the validation ELBO is computed in each stage; evenly spaced."""
     compile: bool = False
     """Compile the networks (torch.compile)."""
 
@@ -123,7 +123,7 @@ class TrialSpec(Spec):
     """One training run: a dataset, networks, an objective, training settings and a seed."""
 
     version: Literal[1] = SPEC_VERSION
-    """Version of the meaning of a spec."""
+    """Version of the spec format."""
     dataset: DatasetField
     """The images, their concepts and their split."""
     backbone: BackboneField
@@ -131,11 +131,11 @@ class TrialSpec(Spec):
     objective: ObjectiveField
     """What is optimised."""
     training: TrainingSpec = TrainingSpec()
-    """How."""
+    """How it is optimised."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Training seed: initial weights, order of batches, latent noise."""
     evaluation: Annotated[EvaluationSpec, Field(exclude=True)] = EvaluationSpec()
-    """What the trained model is asked; left out of the key and of ``spec.json``."""
+    """How the trained model is evaluated; part of neither the key nor ``spec.json``."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -171,7 +171,7 @@ class TrialSpec(Spec):
 
 
 def trial_label(spec: Mapping[str, Any]) -> str:
-    """A short name for people, from a canonical spec, which may be damaged: what is missing is a question mark.
+    """A short name for people, from a canonical spec, which may be damaged: a question mark for whatever is missing.
 
     >>> trial_label({"objective": {"name": "jmvae"}, "dataset": {"name": "celeba18", "view": "text"}, "seed": 0})
     'jmvae celeba18/?/?/text seed 0'
@@ -183,13 +183,13 @@ def trial_label(spec: Mapping[str, Any]) -> str:
 
 
 def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:
-    schema = dataset.schema()
+    schema = dataset.concept_schema()
     num_attributes, levels = len(schema), dataset.levels()
-    always = f", {' and '.join(schema.given)} always specified" if schema.given else ""
-    always += ", of which captions say " + " or ".join(map(str, levels)) if dataset.chosen_view == "text" else ""
+    notes = f", {' and '.join(schema.given)} always specified" if schema.given else ""
+    notes += f"; its captions express {' or '.join(map(str, levels))} of them" if dataset.chosen_view == "text" else ""
     problems = [
         Problem(
-            f"{dataset.name} has concepts of {num_attributes} attributes{always}: no level {level}",
+            f"no level {level}: {dataset.name} has concepts of {num_attributes} attributes{notes}",
             ("evaluation", "levels", index),
             str(level),
             tuple(str(choice) for choice in levels),
@@ -200,10 +200,10 @@ def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:
     ]
     classifier = evaluation.classifier
     if schema.given and classifier is not None and not classifier.takes_given:
-        message = f"classifier {classifier.name} cannot be told {' and '.join(schema.given)}, without which the order "
-        message += f"of {dataset.name}'s other attributes is open: leave it null, or name one that can"
+        message = f"classifier {classifier.name} cannot take {' and '.join(schema.given)} as input, without which the "
+        message += f"order of {dataset.name}'s other attributes is ambiguous: use null, or a classifier that can"
         problems.append(Problem(message, ("evaluation", "classifier"), repr(classifier.name)))
     if dataset.split == "comp" and num_attributes not in (evaluation.levels or (num_attributes,)):
-        message = f"split comp asks for full concepts only: add level {num_attributes}"
+        message = f"split comp is scored on full concepts only: add level {num_attributes}"
         problems.append(Problem(message, ("evaluation", "levels"), repr(list(evaluation.levels or ()))))
     return problems

@@ -1,7 +1,7 @@
-"""YAML with line numbers: plain values, and where in the file each of them stands.
+"""YAML with line numbers: plain values, and the line of each of them.
 
 Scalars follow the core schema of YAML 1.2, so that ``1e-4`` is a number and ``no`` is text; ``<<`` merges as in
-YAML 1.1, and underscores may group digits. Tags that make anything but plain JSON types are refused.
+YAML 1.1, and underscores may group digits. Tags are refused: values are plain JSON types.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import yaml
 from ..base.errors import ConfigError, Location, Problem
 
 MAX_VALUES = 1_000_000
-"""More values than this (aliases multiply them) are refused."""
+"""A file with more values than this (aliases multiply them) is refused."""
 
 MAX_BITS = 4096
-"""Whole numbers of more bits are refused: Python would not even write them into a message."""
+"""Whole numbers with more bits are refused: Python would not even print them in a message."""
 
 _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -49,7 +49,7 @@ class YamlDocument:
         value: Mappings with text keys, lists, text, numbers, booleans and None.
         source: The file's name, for messages.
         lines: The line, from 1, of every location.
-        problems: What is wrong with the document although it parses: repeated keys, tags.
+        problems: What is wrong with a document that parses: duplicate keys, tags.
     """
 
     value: Any
@@ -58,10 +58,10 @@ class YamlDocument:
     problems: tuple[Problem, ...] = ()
 
     def locate(self, problem: Problem) -> Problem:
-        """The problem with its line, and its location as the file writes it.
+        """The problem with its line, and its location as written in the file.
 
-        A validated value can have more structure than what was written: a bare name stands for a mapping with a name,
-        and a single mapping for a list of one.
+        A validated value can have more structure than the file: a bare name is short for a mapping with a name, and a
+        single mapping for a list of one.
         """
         location: Location = ()
         current, line = self.value, self.lines.get((), 1)
@@ -78,10 +78,10 @@ class YamlDocument:
         return replace(problem, location=location, line=line)
 
     def error(self, problems: list[Problem]) -> ConfigError:
-        """The problems of the document and these, in the order of the file."""
+        """The problems of the document and these, in file order."""
         known = {(problem.location, problem.line) for problem in self.problems}
         others = map(self.locate, problems)
-        # A value that could not be read is missing to those who look at values: that is the same problem.
+        # A value that could not be read is reported as missing by validation: that is the same problem.
         found = [*self.problems, *(other for other in others if (other.location, other.line) not in known)]
         return ConfigError(sorted(found, key=lambda problem: problem.line or 0), self.source)
 
@@ -93,7 +93,7 @@ def read_yaml(path: Path) -> YamlDocument:
     except FileNotFoundError:
         raise ConfigError([_missing(path)]) from None
     except IsADirectoryError:
-        raise ConfigError(f"{path} is a folder; give a YAML file in it") from None
+        raise ConfigError(f"{path} is a folder; give a YAML file inside it") from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     try:
@@ -127,7 +127,7 @@ def parse_yaml(text: str, *, source: str) -> YamlDocument:
 
 
 class _Builder:
-    """Turns nodes into values, and collects lines and problems on the way."""
+    """Turns nodes into values, collecting lines and problems."""
 
     def __init__(self) -> None:
         self.lines: dict[Location, int] = {}
@@ -137,9 +137,9 @@ class _Builder:
     def value(self, node: yaml.Node, location: Location) -> Any:
         self.lines.setdefault(location, node.start_mark.line + 1)
         if len(self.lines) > MAX_VALUES:
-            raise ConfigError(f"the YAML file holds more than {MAX_VALUES:,} values")
+            raise ConfigError(f"the YAML file has more than {MAX_VALUES:,} values")
         if any(node is parent for parent in self._open):
-            return self._problem("an alias inside of what it stands for", node, location)
+            return self._problem("an alias inside the value it refers to", node, location)
         self._open.append(node)
         try:
             return self._built(node, location)
@@ -159,9 +159,9 @@ class _Builder:
                 return _scalar(kind, node.value)
             except ValueError:
                 shown = node.value if len(node.value) <= 120 else f"{node.value[:117]}..."
-                return self._problem(f"not of type {kind}", node, location, shown)
+                return self._problem(f"not a valid {kind}", node, location, shown)
         name = node.tag if node.tag != _TAG + kind else f"!!{kind}"
-        return self._problem("YAML tags are not used here: write plain values", node, location, name)
+        return self._problem("YAML tags are not supported: write plain values", node, location, name)
 
     def _merge(self, node: yaml.MappingNode, location: Location, result: dict[str, Any]) -> None:
         """Adds the keys of ``node`` that ``result`` lacks: first its own, then those it merges."""
@@ -174,7 +174,7 @@ class _Builder:
                 bases += value.value if isinstance(value, yaml.SequenceNode) else [value]
             elif key.value in own:
                 first = own[key.value].start_mark.line + 1
-                self._problem(f"key given twice, first on line {first}", key, (*location, key.value))
+                self._problem(f"duplicate key, first given on line {first}", key, (*location, key.value))
             else:
                 own[key.value] = key
                 if key.value not in result:
@@ -182,7 +182,7 @@ class _Builder:
                     result[key.value] = self.value(value, (*location, key.value))
         for base in bases:
             if not isinstance(base, yaml.MappingNode) or any(base is parent for parent in self._open):
-                self._problem("<< takes a mapping or a list of mappings", base, location)
+                self._problem("<< needs a mapping or a list of mappings", base, location)
                 continue
             self._open.append(base)
             self._merge(base, location, result)
@@ -211,12 +211,12 @@ def _scalar(kind: str, text: str) -> Any:
 
 
 def _missing(path: Path) -> Problem:
-    """What to say about a file that is not there: which YAML files are."""
+    """The problem of a missing file, with the YAML files that exist in its folder."""
     from ..base.errors import nearest
 
     folder = path.parent
     others = sorted(_yaml_files(folder)) if folder.is_dir() else []
-    message = f"no such file: {path}" if folder.is_dir() else f"no such file: {path} (there is no folder {folder})"
+    message = f"no such file: {path}" if folder.is_dir() else f"no such file: {path} (folder {folder} does not exist)"
     near = nearest(path.name, [other.name for other in others])
     return Problem(message, choices=tuple(map(str, others[:20])), near=str(folder / near) if near else None)
 

@@ -1,1 +1,1 @@
-"""What an experiment tracker is told of a trial: names of metrics, and the runs that take them. Free of torch."""
+"""Experiment tracking: the names under which metrics are logged, and W&B runs. Imports no torch."""

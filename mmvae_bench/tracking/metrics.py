@@ -1,13 +1,13 @@
-"""Names under which a tracker gets the numbers of a trial: what a sweep file can optimise.
+"""Names of a trial's numbers in a tracker: what a sweep file can optimise.
 
 | when | name | what |
 |---|---|---|
-| while training | ``train/STAGE/loss``, ``train/STAGE/parts/PART`` | as ``log.jsonl``: nats per image of a batch |
-| while training | ``validation/STAGE/elbo``, ``validation/STAGE/parts/PART`` | nats per image, on fixed images |
-| while training | ``curve/METRIC/level_LEVEL[/ATTRIBUTE]`` | where ``evaluation.curve_points`` asks for it |
+| during training | ``train/STAGE/loss``, ``train/STAGE/parts/PART`` | as ``log.jsonl``: nats per image of a batch |
+| during training | ``validation/STAGE/elbo``, ``validation/STAGE/parts/PART`` | nats per image, on fixed images |
+| during training | ``curve/METRIC/level_LEVEL[/ATTRIBUTE]`` | if ``evaluation.curve_points`` is set |
 | at the end | ``PARTITION[/PROTOCOL]/METRIC[/level_LEVEL][/ATTRIBUTE]`` | a row of ``results.parquet`` |
 
-A part without a value in its column is left out. The stage of an objective that has one only is ``fit``.
+Name parts whose column is empty are left out. An objective with a single stage calls it ``fit``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SCORE_COLUMNS = (
 
 
 def score_name(score: Mapping[str, Any]) -> str:
-    """The name of a number, from the columns that tell it from the others of its trial.
+    """The name of a score, from the columns that identify it within its trial.
 
     >>> score_name({"partition": "test", "protocol": "official", "metric": "correctness", "level": 4})
     'test/official/correctness/level_4'
@@ -39,12 +39,12 @@ def score_name(score: Mapping[str, Any]) -> str:
 
 
 def score_values(scores: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The scores of a ``result.json`` by name; those without a value are left out."""
+    """The scores of a ``result.json`` by name, without those that have no value."""
     return {score_name(score): float(score["value"]) for score in scores if score.get("value") is not None}
 
 
 def record_values(record: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line of ``log.jsonl`` by name.
+    """The numbers in a line of ``log.jsonl`` by name.
 
     >>> record_values({"event": "train", "stage": "fit", "step": 9, "loss": 2.0, "parts": {"joint/kl": 1.0}})
     {'train/fit/loss': 2.0, 'train/fit/parts/joint/kl': 1.0}

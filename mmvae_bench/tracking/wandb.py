@@ -1,7 +1,7 @@
-"""A trial as a run of Weights & Biases, the one place that knows the package: imported with ``--wandb`` alone.
+"""A trial as a Weights & Biases run. The only module that imports wandb; imported only with ``--wandb``.
 
-Under a sweep agent the run's config decides what is trained. Without an agent the run has the trial's key as its id.
-Where no key is configured, everything is written down offline and nothing looks for a server.
+Under a sweep agent the run's config determines what is trained. Without an agent the run's id is the trial's key.
+If no API key is configured, runs are recorded offline and no server is contacted.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..base.errors import BenchmarkError
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED
 from ..runs.names import SAMPLES_FILE
 from ..specs.overrides import leaves
 from ..specs.trial import TrialSpec
 from .metrics import SCORE_COLUMNS, record_values, score_table, score_values
 
 PROJECT = "mmvae-bench"
-"""Where runs without an agent go, unless WANDB_PROJECT names another project."""
+"""The project of runs without an agent, unless WANDB_PROJECT names another."""
 DEFAULT_HOSTS = ("wandb.ai", "coreweave.com")
-"""Ends of the names of the public servers; a key in .netrc may stand under the older name of the other."""
+"""Domains of the public servers; .netrc may have the key under the older one."""
 
 
 def under_agent() -> bool:
@@ -34,11 +35,11 @@ def under_agent() -> bool:
 
 
 class WandbRun:
-    """A run that is open.
+    """An open run.
 
     Args:
-        run: What ``wandb.init()`` gave.
-        module: The package.
+        run: The result of ``wandb.init()``.
+        module: The wandb package.
     """
 
     def __init__(self, run: Any, module: ModuleType) -> None:
@@ -48,28 +49,28 @@ class WandbRun:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The run's config: under an agent the parameters that it has chosen, and what an earlier start wrote down."""
+        """The run's config: under an agent the parameters it chose, plus whatever an earlier start recorded."""
         return dict(self._run.config.items())
 
     @property
     def sweep(self) -> str | None:
-        """The id of the sweep; None without an agent."""
+        """The sweep's id; None without an agent."""
         return self._run.sweep_id or None
 
     def describe(self, trial: TrialSpec) -> None:
-        """Writes the whole resolved spec into the run's config, under dotted names."""
+        """Writes the full resolved spec into the run's config, under dotted names."""
         given = set(config_of(self.settings))
         missing = {key: value for key, value in config_of(_plain(trial)).items() if key not in given}
         self._run.config.update(missing, allow_val_change=True)
         self._run.summary["trial"] = trial.key
 
     def record(self, record: Mapping[str, Any]) -> None:
-        """Logs a record of the training, at its step over all stages. Never raises: tracking ends no training."""
+        """Logs a training record at its step over all stages. Never raises: tracking must not stop a training."""
         self._step = record["overall"]
         self._log(record_values(record))
 
     def result(self, result: Mapping[str, Any], directory: Path) -> None:
-        """Logs the scores of a finished trial, the table of them, and its sample grid."""
+        """Logs the scores of a finished trial, also as a table, and its sample grid."""
         self._step = max(self._step, result["training"]["steps"])
         values: dict[str, Any] = dict(score_values(result["scores"]))
         try:
@@ -81,7 +82,7 @@ class WandbRun:
         self._log(values)
 
     def finish(self, exit_code: int, *, error: str | None = None) -> None:
-        """Ends the run: 0 as finished, anything else as failed, with the reason in its summary."""
+        """Ends the run: finished if the code is 0, otherwise failed, with the reason in its summary."""
         try:
             if error is not None:
                 self._run.summary["error"] = error
@@ -97,25 +98,27 @@ class WandbRun:
 
     def _give_up(self, error: Exception) -> None:
         if not self._broken:
-            sys.stderr.write(f"W&B takes no more of this trial, which goes on: {type(error).__name__}: {error}\n")
+            sys.stderr.write(
+                f"W&B logging failed and stops here; the trial continues: {type(error).__name__}: {error}\n"
+            )
         self._broken = True
 
 
 @contextmanager
 def wandb_run(trial: TrialSpec | None = None) -> Iterator[WandbRun]:
-    """A run for the block; how the block ends is how the run ends.
+    """A run for the duration of the block; it finishes or fails as the block does.
 
     Args:
-        trial: What is trained; None under an agent, where the run's config has yet to say.
+        trial: What is trained; None under an agent, where the run's config determines it.
 
     Raises:
-        BenchmarkError: where the package is not installed, or no run can be started.
+        BenchmarkError: where wandb is not installed, or no run can be started.
     """
     run = _start(trial)
     try:
         yield run
     except BaseException as error:
-        # `typer.Exit` carries the code; the error that led to it is its context.
+        # `typer.Exit` has the code; the error that caused it is its context.
         cause = error.__context__ if hasattr(error, "exit_code") else error
         run.finish(_exit_code(error), error=None if cause is None else f"{cause}" or type(cause).__name__)
         raise
@@ -123,7 +126,7 @@ def wandb_run(trial: TrialSpec | None = None) -> Iterator[WandbRun]:
 
 
 def config_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with one dotted name for each value, as sweep files name parameters.
+    """Settings with one dotted name per value, as in sweep files.
 
     >>> config_of({"objective": {"name": "telbo"}, "training.steps": 5})
     {'objective.name': 'telbo', 'training.steps': 5}
@@ -137,19 +140,19 @@ def _start(trial: TrialSpec | None) -> WandbRun:
     if trial is not None:
         options["config"] = config_of(_plain(trial))
         options["project"] = os.environ.get("WANDB_PROJECT") or PROJECT
-        # The same trial goes on under the same id, whatever killed it.
+        # The same trial continues under the same id, however it was stopped.
         options["id"] = os.environ.get("WANDB_RUN_ID") or trial.key
         options["name"] = os.environ.get("WANDB_NAME") or trial.label
     try:
-        # Unless told not to, it looks up its server to report errors, offline as well.
+        # Otherwise it contacts its server to report errors, even offline.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         if "WANDB_MODE" not in os.environ and not _has_key(module.setup().settings):
             options["mode"] = "offline"
         return WandbRun(module.init(**options), module)
     except (module.Error, OSError, ValueError) as error:
         raise BenchmarkError(
-            f"no W&B run can be started: {error}\n"
-            "  WANDB_MODE=offline records the trial without a server; `wandb sync` sends it later."
+            f"cannot start a W&B run: {error}\n"
+            "  WANDB_MODE=offline records the trial without a server; `wandb sync` uploads it later."
         ) from None
 
 
@@ -157,12 +160,14 @@ def _package() -> ModuleType:
     try:
         import wandb
     except ImportError:
-        raise BenchmarkError("--wandb needs the package wandb: pip install wandb, or train without --wandb") from None
+        raise BenchmarkError(
+            "--wandb needs the package wandb: run `pip install wandb`, or train without --wandb"
+        ) from None
     return wandb
 
 
 def _has_key(settings: Any) -> bool:
-    """Whether W&B would find credentials without asking; looking opens no connection."""
+    """Whether W&B would find credentials without prompting; opens no connection."""
     if settings.api_key or getattr(settings, "identity_token_file", None) or settings.mode not in ("online", "shared"):
         return True
     host = urlsplit(settings.base_url).netloc
@@ -184,5 +189,5 @@ def _plain(trial: TrialSpec) -> dict[str, Any]:
 
 def _exit_code(error: BaseException) -> int:
     if isinstance(error, BenchmarkError):
-        return 2
-    return 130 if isinstance(error, KeyboardInterrupt) else int(getattr(error, "exit_code", 1))
+        return BAD_INPUT
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else int(getattr(error, "exit_code", FAILED))

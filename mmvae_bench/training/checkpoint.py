@@ -35,7 +35,7 @@ class Checkpoint:
         optimizer: ``state_dict`` of the stage's optimiser; None at the start of a stage.
         history: Validation records so far, plain JSON.
         seconds: Time spent training so far.
-        origin: Where the weights were trained, as :func:`mmvae_bench.base.provenance.provenance` tells it.
+        origin: Where the weights were trained, as :func:`mmvae_bench.base.machine.provenance` tells it.
     """
 
     key: str

@@ -23,7 +23,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.distributions import Distribution
 
 from ..base.errors import BenchmarkError
-from ..base.provenance import provenance
+from ..base.machine import provenance
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule

@@ -4,8 +4,9 @@ The maximum-entropy distribution with given frequencies of every attribute and o
 
     p(y) proportional to exp(sum_i b_i y_i + sum_{i<j} J_ij y_i y_j),  y in {0, 1}^18,
 
-fitted by enumerating all 2^18 states, so nothing is approximated but the third and higher orders. What is stored is the
-parameters and the frequencies they were fitted to, and not one row. ``benchmarks/fit_attribute_model.py`` fits them.
+fitted by enumerating all 2^18 states, so nothing is approximated but the third and higher orders. The stored file has
+the parameters and the frequencies they were fitted to, and not a single row. ``benchmarks/fit_attribute_model.py`` fits
+them.
 
 Shapes: A attribute, S state (2^A; bit i of a state is attribute i), N row.
 """
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..base import counter
+from ..base import randomness
 from ..base.seeds import derive_seed
 
 FILE = "attribute_model.json"
@@ -60,18 +61,18 @@ class PairwiseModel:
         return np.cumsum(self.probabilities())
 
     def sample(self, index: np.ndarray, *, seed: int) -> np.ndarray:
-        """Rows drawn by inverting the distribution function at a number that (seed, index) alone decides.
+        """Rows drawn by inverting the distribution function at a number that depends on (seed, index) alone.
 
         Args:
             index: Integer[N].
-            seed: Of the dataset.
+            seed: Seed of the dataset.
 
         Returns:
             Byte[N, A].
         """
-        key = counter.keys(derive_seed("attribute rows", seed=seed), torch.from_numpy(index.astype(np.int64)))
-        u = counter.uniform(key, 1)[:, 0].numpy()
-        # Rounding may leave the last step a little below one: it is not looked at.
+        key = randomness.keys(derive_seed("attribute rows", seed=seed), torch.from_numpy(index.astype(np.int64)))
+        u = randomness.uniform(key, 1)[:, 0].numpy()
+        # Rounding may leave the last step a little below one: it is not used.
         states = np.searchsorted(self._cumulative[:-1], u, side="right")
         return attribute_bits(states, len(self.biases))
 
@@ -87,7 +88,7 @@ def attribute_bits(states: np.ndarray, num_attributes: int) -> np.ndarray:
 
 @cache
 def stored() -> dict[str, Any]:
-    """What the package's file says: attributes, parameters, the frequencies fitted, how far the fit is off."""
+    """The package's file: attributes, parameters, the frequencies fitted, the error of the fit."""
     record: dict[str, Any] = json.loads(files(__package__).joinpath(FILE).read_text())
     return record
 

@@ -1,9 +1,9 @@
-"""MNIST-A as batched tensor operations: turn, shrink, place, binarise.
+"""MNIST-A as batched tensor operations: rotate, shrink, place, binarise.
 
 The recipe is that of Vedantam et al. (2018), Appendix A.2, and of their released code (google/joint_vae,
-datasets/mnist_attributes): rotate with a box that expands, shrink, paste where the box lies inside the canvas, draw
+datasets/mnist_attributes): rotate with a box that expands, shrink, paste where the box is inside the canvas, draw
 each pixel once as Bernoulli of its grey. They draw a location until it fits, 240 times on average; here the truncated
-distribution is drawn directly.
+distribution is sampled directly.
 
 Every picture is decided by (seed, source index, replica) alone. Vectorised kernels may differ from their scalar tails
 in the last bit, so what depends on a transcendental function is computed in float64 on the CPU and rounded to a fixed
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample
 
-from ..base import counter
+from ..base import randomness
 from ..base.seeds import derive_seed
 
 GENERATOR_VERSION = 1
@@ -72,15 +72,15 @@ def draw_geometry(source: Tensor, replica: Tensor, *, seed: int) -> Geometry:
 
     Scale, orientation and location are uniform. Given them, the shrink factor is N(0.9, 0.1) or N(0.6, 0.1) truncated
     to [0.4, 1], the rotation is 0 or N(-+45, 10) truncated to [-90, 90], and each coordinate of the location is
-    N(12, 4) or N(52, 4), truncated to a whole number and to where the box lies inside the canvas.
+    N(12, 4) or N(52, 4), truncated to a whole number and to where the box is inside the canvas.
 
     Args:
         source: Long[B], index of the source digit.
         replica: Long[B].
         seed: Seed of the rendering.
     """
-    key = counter.keys(derive_seed("mnist_a geometry", seed=seed), source, replica)
-    u = counter.uniform(key, 7)
+    key = randomness.keys(derive_seed("mnist_a geometry", seed=seed), source, replica)
+    u = randomness.uniform(key, 7)
     concept = torch.stack([(u[:, 0] * 2).long(), (u[:, 1] * 3).long(), (u[:, 2] * 4).long()], 1)
 
     scale_mean = torch.tensor(SCALE_MEANS, dtype=torch.float64)[concept[:, 0]]
@@ -98,7 +98,7 @@ def draw_geometry(source: Tensor, replica: Tensor, *, seed: int) -> Geometry:
     mean = torch.stack([torch.where(concept[:, 2] % 2 == 0, NEAR, FAR), torch.where(concept[:, 2] < 2, NEAR, FAR)], 1)
     drawn = truncated_normal(u[:, 5:7], mean.double(), LOCATION_STD, low.double()[:, None], high.double()[:, None] + 1)
     center = drawn.long().clamp(low[:, None], high[:, None])
-    pixels = counter.keys(derive_seed("mnist_a pixels", seed=seed), source, replica)
+    pixels = randomness.keys(derive_seed("mnist_a pixels", seed=seed), source, replica)
     return Geometry(concept, scale, rotation, full_side, side, center, pixels)
 
 
@@ -127,7 +127,7 @@ def truncated_normal(u: Tensor, mean: Tensor, std: float, low: Tensor | float, h
 
 
 def snap(value: Tensor, bits: int = 16) -> Tensor:
-    """Rounds to a multiple of 2^-bits, so that a difference in the last bit of a float64 is lost."""
+    """Rounds to a multiple of 2^-bits, so that a difference in the last bit of a float64 disappears."""
     return (value * 2.0**bits).round() * 2.0**-bits
 
 
@@ -160,7 +160,7 @@ def render_window(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) ->
 
     Args:
         digits: Byte[B, 28, 28], on the device to draw on.
-        geometry: Of the B pictures.
+        geometry: Geometry of the B pictures.
         canvas: S.
     """
     device, per_pixel = digits.device, math.ceil(2 * UNITS / canvas)
@@ -183,12 +183,6 @@ def render_window(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) ->
     return Window(grey[:, 0].clamp(0, 1), corner.to(device))
 
 
-def render_grey(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) -> Tensor:
-    """The pictures before binarisation: Float[B, S, S] in [0, 1]. Arguments as :func:`render_window`."""
-    window = render_window(digits, geometry, canvas=canvas)
-    return window.paste(window.grey, canvas)
-
-
 def render(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) -> Tensor:
     """The pictures: Bool[B, S, S], each pixel drawn once as Bernoulli of its grey, in steps of 2^-16.
 
@@ -196,5 +190,5 @@ def render(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) -> Tensor
     """
     window = render_window(digits, geometry, canvas=canvas)
     grey = window.grey
-    draws = counter.uniform16(geometry.key.to(grey.device), grey[0].numel()).view(grey.shape)
+    draws = randomness.uniform16(geometry.key.to(grey.device), grey[0].numel()).view(grey.shape)
     return window.paste(draws < (grey * 2**16).round() - 2**15, canvas)

@@ -1,4 +1,4 @@
-"""What a set of images is, before it is made: how many, of what shape, and how any of them is made again.
+"""What a set of images is before it is made: how many, of what shape, and how to make any of them.
 
 Shapes: n image of a shard, H height, W width, C channel, A attribute, M mask.
 """
@@ -22,7 +22,7 @@ class Images:
     Attributes:
         pixels: Byte[n, H, W, C], RGB or grey.
         concepts: Integer[n, A], value indices, fully specified.
-        masks: Bool[n, M, H, W], foreground masks; None where the set has none.
+        masks: Bool[n, M, H, W], foreground masks; None if the set has none.
         columns: Scalars of each image by name, [n] each: geometry, ids, nuisance factors.
     """
 
@@ -41,7 +41,7 @@ class ImageRecipe(ABC):
         num_images: N.
         image_shape: (C, H, W).
         num_attributes: A.
-        num_masks: M, 0 where the set has none.
+        num_masks: M, 0 if the set has none.
     """
 
     num_images: int
@@ -61,4 +61,4 @@ class ImageRecipe(ABC):
 
     @abstractmethod
     def make(self, start: int, stop: int) -> Images:
-        """Images ``start`` to ``stop`` (exclusive). The same bytes from whatever process and in whatever order."""
+        """Images ``start`` to ``stop`` (exclusive). The same bytes from any process and in any order."""

@@ -25,7 +25,7 @@ from mmvae_bench.distributions.latents import diagonal_normal
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.trial import TrialSpec
 
-SCHEMA = datasets.parse("mnist_a").schema()
+SCHEMA = datasets.parse("mnist_a").concept_schema()
 CONCEPTS = torch.tensor([[3, 1, 2, 0], [3, -1, -1, 0]])
 NUM_SAMPLES = 4000
 FULL = torch.tensor([[3, 1, 2, 0], [5, 0, 1, 3]])
@@ -213,6 +213,6 @@ def test_one_latent_dimension_is_refused_with_the_configuration(objective: objec
         "backbone": {"name": "mnist_a_thin", "latent_size": 1},
         "objective": objective,
     }
-    with pytest.raises(ConfigError, match=r"backbone\.latent_size: .* fits a flow.*2 or more\n  given: 1"):
+    with pytest.raises(ConfigError, match=r"backbone\.latent_size: .* fits a flow.*must be at least 2\n  given: 1"):
         TrialSpec.parse(values)
     TrialSpec.parse(values | {"objective": "vlvae"})

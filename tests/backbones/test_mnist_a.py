@@ -15,7 +15,7 @@ from mmvae_bench.specs.trial import TrialSpec
 
 def build(name: str) -> Backbone:
     dataset = datasets.parse({"name": "mnist_a"})
-    built = backbones.parse(name).build(schema=dataset.schema(), image_shape=dataset.image_shape())
+    built = backbones.parse(name).build(schema=dataset.concept_schema(), image_shape=dataset.image_shape())
     assert isinstance(built, Backbone)
     return built
 
@@ -84,7 +84,7 @@ def test_decoder_is_dcgan(name: str) -> None:
 
 
 def test_value_features_equal_the_network_run_over_the_batch() -> None:
-    schema = datasets.parse({"name": "mnist_a"}).schema()
+    schema = datasets.parse({"name": "mnist_a"}).concept_schema()
     values = ValueFeatures(schema, embedding=5, sizes=(7, 6))
     concept = torch.tensor([[3, 1, 2, 0], [9, 0, 1, 3], [3, 0, 0, 0]])
     parts = [
@@ -95,7 +95,7 @@ def test_value_features_equal_the_network_run_over_the_batch() -> None:
 
 
 def test_penalties() -> None:
-    schema = datasets.parse({"name": "mnist_a"}).schema()
+    schema = datasets.parse({"name": "mnist_a"}).concept_schema()
     decoder = ConceptDecoder(schema, latent_size=3, sizes=(4,), l1=0.1, l2=0.01)
     weights = torch.cat([p.flatten() for name, p in decoder.named_parameters() if name.endswith("weight")])
     penalty = decoder.penalty()

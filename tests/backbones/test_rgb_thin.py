@@ -68,10 +68,18 @@ def test_the_likelihoods_are_the_ones_asked_for() -> None:
 @pytest.mark.parametrize(
     ("backbone", "shape", "message"),
     [
-        ("rgb_thin", (1, 16, 16), "takes three channels and sides divisible by 4, not the 1x16x16 ones of this bands"),
-        ("rgb_thin", (3, 18, 16), "not the 3x18x16 ones"),
-        ("celeba18", (3, 32, 32), "takes 3x64x64 images, not the 3x32x32 ones of this bands: choose a thin backbone"),
-        ("two_object_resnet", (3, 12, 12), "from 16 up, not the 3x12x12 ones"),
+        (
+            "rgb_thin",
+            (1, 16, 16),
+            "takes three channels and sides divisible by 4, but the images of this bands are 1x16x16",
+        ),
+        ("rgb_thin", (3, 18, 16), "but the images of this bands are 3x18x16"),
+        (
+            "celeba18",
+            (3, 32, 32),
+            "takes 3x64x64 images, but the images of this bands are 3x32x32: choose a thin backbone",
+        ),
+        ("two_object_resnet", (3, 12, 12), "at least 16, but the images of this bands are 3x12x12"),
         ("two_object_resnet", (3, 18, 16), "sides divisible by 4"),
     ],
 )

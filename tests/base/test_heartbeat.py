@@ -56,7 +56,7 @@ def num(beats: list[int]) -> int:
 
 
 def test_every_phase_beats(spec: TrialSpec, beats: list[int]) -> None:
-    data = trial.build_data(spec)
+    data = spec.dataset.build()
     data.prepare_data()
     assert num(beats) >= 1, "images are made"
     data.setup()

@@ -146,9 +146,9 @@ def test_repeats_of_a_question_are_one_question(grouped: bool) -> None:
 
 
 def test_groups_are_one_number_a_query() -> None:
-    with pytest.raises(ValueError, match=r"groups has one number a query, got shape \(1,\) for 2 queries"):
+    with pytest.raises(ValueError, match=r"groups must have one number per query, got shape \(1,\) for 2 queries"):
         bootstrap_interval([0.0, 1.0], groups=[0], seed=0)
-    with pytest.raises(ValueError, match=r"seeds answer the same queries, got \[2, 1\] of them"):
+    with pytest.raises(ValueError, match=r"all seeds need the same queries, got \[2, 1\] scores"):
         hierarchical_interval([[0.0, 1.0], [0.0]], seed=0)
 
 
@@ -214,11 +214,11 @@ def test_bad_input_is_refused() -> None:
         bootstrap_interval([[0.0, 1.0], [0.0, 1.0]], seed=0)
     with pytest.raises(ValueError, match=r"values_per_seed\[1\] must be a flat list"):
         hierarchical_interval([[0.0], [[1.0]]], seed=0)
-    with pytest.raises(ValueError, match="num_resamples must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="num_resamples must be at least 1, got 0"):
         bootstrap_interval([1.0], num_resamples=0, seed=0)
-    with pytest.raises(ValueError, match="confidence must lie between 0 and 1, got 95"):
+    with pytest.raises(ValueError, match="confidence must be between 0 and 1, got 95"):
         hierarchical_interval([[1.0]], confidence=95, seed=0)
-    with pytest.raises(ValueError, match="same queries on both sides"):
+    with pytest.raises(ValueError, match="both sides of a pair need the same queries"):
         paired_difference([1.0, 2.0], [1.0], seed=0)
     with pytest.raises(ValueError, match="flat and of one length"):
         slope([1, 2, 3], [1.0, 2.0])

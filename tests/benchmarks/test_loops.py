@@ -15,11 +15,8 @@ from mmvae_bench.specs.trial import TrainingSpec
 
 def build(data: ConceptDataModule, **parameters: object) -> Objective:
     backbone = backbones.parse({"name": "mnist_a_thin", "width": 1, "hidden": 8, "latent_size": 2})
-    objective = objectives.parse({"name": "telbo", **parameters}).build(
-        backbone.build(schema=data.schema, image_shape=data.image_shape)
-    )
-    assert isinstance(objective, Objective)
-    return objective
+    built = backbone.build(schema=data.schema, image_shape=data.image_shape)
+    return objectives.parse({"name": "telbo", **parameters}).build(built)
 
 
 def test_the_clock_leaves_the_warm_up_out(monkeypatch: pytest.MonkeyPatch) -> None:

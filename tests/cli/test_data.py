@@ -72,7 +72,7 @@ def test_verify_of_a_damaged_dataset_is_exit_code_1(own_cache: Path) -> None:
 
 def test_the_data_root_option_is_where_it_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMVAE_BENCH_DATA", "elsewhere")
-    monkeypatch.setattr("mmvae_bench.data.sources.mnist._download", lambda root: f"no network for {root}")
+    monkeypatch.setattr("mmvae_bench.data.sources.digits._download", lambda root: f"no network for {root}")
     result = call("prepare", "mnist_a", "--set", "source=mnist", "--data-root", str(tmp_path / "given"))
     assert isinstance(result.exception, SourceError)
     assert str((tmp_path / "given" / "MNIST" / "raw").resolve()) in str(result.exception)

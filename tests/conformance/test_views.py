@@ -74,16 +74,16 @@ def test_a_batch_holds_the_captions_of_its_concepts(batch: Batch) -> None:
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_who_cannot_take_texts_says_why(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"dataset.view: {name} cannot take y as a text") as found:
+    with pytest.raises(ConfigError, match=f"dataset.view: {name} cannot use captions as y") as found:
         trial(CPU, name)
     assert found.value.problems[0].near == "attributes"
 
 
 @pytest.mark.parametrize("name", sorted({*backbones.names()} - {*BACKBONES}))
 def test_who_has_no_networks_of_texts_names_those_that_have(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"backbone {name} has no networks of texts") as found:
+    with pytest.raises(ConfigError, match=f"backbone {name} has no networks for captions") as found:
         trial(name, EVERYWHERE)
-    problem = next(each for each in found.value.problems if "networks of texts" in each.message)
+    problem = next(each for each in found.value.problems if "networks for captions" in each.message)
     assert problem.location == ("backbone", "name")
     assert [*BACKBONES] == [*problem.choices]
 

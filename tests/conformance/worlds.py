@@ -10,8 +10,7 @@ from torch import Tensor
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import Attribute, Schema
-from mmvae_bench.concepts.captions import Captions
-from mmvae_bench.concepts.slot_captions import SlotCaptions
+from mmvae_bench.concepts.captions import Captions, SlotCaptions
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.specs.built_in.datasets import CaptionedSpec
 from mmvae_bench.specs.components import BackboneSpec, View, backbones
@@ -39,7 +38,7 @@ class BandsSpec(CaptionedSpec):
     shape: tuple[int, int, int] = (3, 16, 16)
     num_images: int = 96
 
-    def schema(self) -> Schema:
+    def concept_schema(self) -> Schema:
         return BANDS
 
     def image_shape(self) -> tuple[int, int, int]:

@@ -13,8 +13,8 @@ from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import compositional_split
 from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.mnist_a import MnistADataModule
-from mmvae_bench.data.sources import SourceError, digit_source
-from mmvae_bench.data.sources.mnist import FOLDERS, MnistSource
+from mmvae_bench.data.sources import SourceError
+from mmvae_bench.data.sources.digits import FOLDERS, MnistSource, digit_source
 from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA, MnistASpec
 from mmvae_bench.worlds.mnist_a import draw_geometry, render
 

@@ -38,7 +38,7 @@ def test_colour_images_keep_their_colours() -> None:
 
 
 def test_one_label_an_image() -> None:
-    with pytest.raises(ValueError, match="one label an image"):
+    with pytest.raises(ValueError, match="one label per image"):
         contact_sheet(torch.zeros(2, 1, 4, 4), ["one"], title="t")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data import commands
-from mmvae_bench.data.preview import preview, short_label
+from mmvae_bench.data.preview import preview
 from mmvae_bench.specs.built_in.datasets import MnistASpec
 
 from .shards.spec import SCHEMA, SquaresModule, SquaresSpec
@@ -55,7 +55,7 @@ def test_another_split_depends_on_the_fingerprint_only() -> None:
     assert not torch.equal(one.rows("train"), one.rows("train", split="iid"))
     with pytest.raises(BenchmarkError, match="split halves with seed 42 leaves no image for val"):
         other.rows("val")
-    with pytest.raises(ValueError, match="no partition is called 'valid'"):
+    with pytest.raises(ValueError, match="unknown partition 'valid'"):
         other.rows("valid")
 
 
@@ -64,7 +64,7 @@ def test_it_must_be_prepared_first() -> None:
     for ask in (data.setup, data.describe, lambda: data.columns):
         with pytest.raises(RuntimeError, match="prepare_data"):
             ask()
-    with pytest.raises(BenchmarkError, match="is not prepared: no "):
+    with pytest.raises(BenchmarkError, match=r"is not prepared: .* does not exist"):
         data.verify()
 
 
@@ -92,7 +92,7 @@ def test_a_trial_reads_the_images_without_datasets(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_number_of_workers_that_would_be_ignored_is_an_error() -> None:
-    with pytest.raises(BenchmarkError, match="mnist_a is made by one process: leave --workers out"):
+    with pytest.raises(BenchmarkError, match="mnist_a is always made by a single process: leave out --workers"):
         commands.prepare(MnistASpec(), workers=2)
 
 
@@ -106,7 +106,7 @@ def test_a_preview_is_what_its_name_says(tmp_path: Path, suffix: str, format: st
 
 
 def test_another_ending_is_an_error_before_anything_is_made(tmp_path: Path, own_cache: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"sheet.tiff: a contact sheet is a picture; end its name in .png, .jpg"):
+    with pytest.raises(BenchmarkError, match=r"sheet.tiff: the file name of a picture must end in .png, .jpg"):
         commands.preview(SquaresSpec(), out=tmp_path / "sheet.tiff", num_images=3)
     assert not own_cache.exists()
 
@@ -126,10 +126,5 @@ def test_masks_are_tinted_beside_the_image(tmp_path: Path) -> None:
     # Red over grey, in no image: each of its pixels is 448 // 12 wide.
     tinted = (pixels[..., 0] - pixels[..., 1] > 100) & (pixels[..., 1] == pixels[..., 2]) & (pixels[..., 0] < 255)
     assert tinted.sum() == int(mask.sum()) * (448 // 12) ** 2
-    with pytest.raises(BenchmarkError, match="has no masks: leave --masks out"):
+    with pytest.raises(BenchmarkError, match="has no masks: leave out --masks"):
         preview(ready(num_masks=0), tmp_path / "a.png", num_images=1, masks=True)
-
-
-def test_a_label_lists_what_is_present() -> None:
-    assert short_label(SCHEMA, [2, 1]) == "blue, large"
-    assert short_label(SCHEMA, [0, 0]) == "red"

@@ -1,11 +1,26 @@
+"""Splits by a hash, and by concept: whole concepts, their fractions, what is always held out and always seen."""
+
 from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mmvae_bench.concepts import compositional_split
-from mmvae_bench.data.splits import FRACTIONS, compositional_partition, random_partition
-from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA
+from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.concepts import Attribute, Schema, compositional_split, satisfies
+from mmvae_bench.data.splits import (
+    FRACTIONS,
+    TEST,
+    TRAIN,
+    VAL,
+    combinations_of,
+    compositional_partition,
+    observed_partition,
+    random_partition,
+)
+from mmvae_bench.specs.built_in.datasets import CELEBA18_SCHEMA, MNIST_A_SCHEMA
+from mmvae_bench.worlds.attribute_model import celeba_model
 
 SOURCE, REPLICA = torch.arange(70_000).repeat_interleave(10), torch.arange(10).repeat(70_000)
 
@@ -46,3 +61,77 @@ def test_compositional_partition_is_the_split_of_the_concept() -> None:
         found = {tuple(concept) for concept in combinations[partition == index].tolist()}
         assert found == {tuple(concept) for concept in split[name].tolist()}
         assert len(found) == size
+
+
+HELD_OUT = CELEBA18_SCHEMA.parse("Bald=yes, Male=no")[None]
+
+
+def rows(num: int, seed: int = 0) -> torch.Tensor:
+    import numpy as np
+
+    return torch.from_numpy(celeba_model().sample(np.arange(num), seed=seed)).long()
+
+
+@given(st.integers(0, 10**6), st.integers(300, 3000))
+@settings(max_examples=15, deadline=None)
+def test_every_promise_holds(seed: int, num: int) -> None:
+    concepts = rows(num)
+    partition = observed_partition(CELEBA18_SCHEMA, concepts, held_out=HELD_OUT, seed=seed)
+    parts = {
+        name: {tuple(concept) for concept in found} for name, found in combinations_of(concepts, partition).items()
+    }
+    # Whole concepts.
+    assert not parts["train"] & parts["val"]
+    assert not parts["train"] & parts["test"]
+    assert not parts["val"] & parts["test"]
+    # The fractions, but for the few concepts that are moved.
+    total = sum(map(len, parts.values()))
+    assert abs(len(parts["train"]) - 0.85 * total) <= 12
+    assert abs(len(parts["val"]) - 0.05 * total) <= 12
+    # Bald and not male is never seen in training.
+    assert (partition[satisfies(concepts, HELD_OUT)[0]] == TEST).all()
+    training = concepts[partition == TRAIN]
+    for attribute in range(18):
+        occurring = set(concepts[:, attribute].tolist())
+        assert set(training[:, attribute].tolist()) == occurring
+
+
+def test_another_seed_is_another_split_and_the_same_seed_the_same() -> None:
+    concepts = rows(2000)
+    first, again, other = (
+        observed_partition(CELEBA18_SCHEMA, concepts, held_out=HELD_OUT, seed=seed) for seed in (42, 42, 43)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_order_of_images_does_not_matter_and_more_images_move_few_concepts() -> None:
+    concepts = rows(4000)
+    partition = observed_partition(CELEBA18_SCHEMA, concepts, held_out=HELD_OUT, seed=42)
+    order = torch.randperm(len(concepts), generator=torch.Generator().manual_seed(0))
+    shuffled = observed_partition(CELEBA18_SCHEMA, concepts[order], held_out=HELD_OUT, seed=42)
+    assert torch.equal(shuffled, partition[order])
+    fewer = observed_partition(CELEBA18_SCHEMA, concepts[:3000], held_out=HELD_OUT, seed=42)
+    assert (fewer == partition[:3000]).double().mean() > 0.9
+
+
+PAIR = Schema((Attribute("a", ("0", "1")), Attribute("b", ("0", "1", "2", "3", "4", "5"))))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_value_that_one_concept_has_is_moved_to_training(seed: int) -> None:
+    concepts = torch.tensor([[0, b] for b in range(6)])
+    partition = observed_partition(PAIR, concepts, held_out=torch.tensor([[1, -1]]), seed=seed)
+    # Every concept has a value that no other has, so that all must be seen.
+    assert (partition == TRAIN).all()
+
+
+def test_a_value_that_is_always_held_out_is_an_error() -> None:
+    concepts = torch.tensor([[0, b] for b in range(6)] + [[1, 0]])
+    with pytest.raises(BenchmarkError, match="every concept with a=1 is held out"):
+        observed_partition(PAIR, concepts, held_out=torch.tensor([[1, -1]]), seed=0)
+
+
+def test_all_three_parts_are_used() -> None:
+    partition = observed_partition(CELEBA18_SCHEMA, rows(3000), held_out=HELD_OUT, seed=42)
+    assert set(partition.tolist()) == {TRAIN, VAL, TEST}

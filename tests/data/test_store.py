@@ -101,5 +101,5 @@ def test_bytes_must_fit_together() -> None:
     ):
         with pytest.raises(ValueError, match="images of"):
             ByteStore(images, labels, image_shape=shape, masks=masks)
-    with pytest.raises(ValueError, match="rows are bytes"):
+    with pytest.raises(ValueError, match="rows must be bytes"):
         ByteStore([np.zeros((4, 12), np.float32)], concepts, image_shape=(1, 3, 4))

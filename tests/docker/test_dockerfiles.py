@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from mmvae_bench.base.paths import CACHE_VARIABLE, DATA_VARIABLE
+from mmvae_bench.base.files import CACHE_VARIABLE, DATA_VARIABLE
 
 from .dockerfile import FILES, ROOT, context_sources, ignore_patterns, is_ignored, last_stage, named, read
 

@@ -68,7 +68,7 @@ class LinesSpec(DatasetSpec):
     num_images: int = 2000
     skewed: bool = False
 
-    def schema(self) -> Schema:
+    def concept_schema(self) -> Schema:
         return LINES
 
     def image_shape(self) -> tuple[int, int, int]:

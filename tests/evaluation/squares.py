@@ -56,7 +56,7 @@ class SquaresSpec(DatasetSpec):
     split: str = "iid"
     split_seed: int = 42
 
-    def schema(self) -> Schema:
+    def concept_schema(self) -> Schema:
         return SQUARES
 
     def image_shape(self) -> tuple[int, int, int]:

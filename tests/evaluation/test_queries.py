@@ -241,7 +241,7 @@ def test_named_queries_are_one_concept_asked_again(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("name", datasets.names())
 def test_every_dataset_names_concepts_and_attributes_of_its_own(name: str) -> None:
     spec = datasets.parse(name)
-    schema = spec.schema()
+    schema = spec.concept_schema()
     for text in spec.named_queries().values():
         concept = schema.indices(text)
         assert any(value >= 0 for value in concept)
@@ -260,6 +260,6 @@ def test_official_needs_its_ten_samples() -> None:
 def test_comp_without_the_full_level_is_refused() -> None:
     dataset = {"name": "mnist_a", "split": "comp", "canvas": 32}
     trial = {"dataset": dataset, "backbone": "mnist_a_thin", "objective": "jmvae"}
-    with pytest.raises(ConfigError, match="split comp asks for full concepts only: add level 4"):
+    with pytest.raises(ConfigError, match="split comp is scored on full concepts only: add level 4"):
         TrialSpec.parse({**trial, "evaluation": {"levels": [1, 2]}})
     TrialSpec.parse({**trial, "evaluation": {"levels": [1, 4]}})

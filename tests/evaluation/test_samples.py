@@ -98,6 +98,23 @@ def test_write_samples(digits: ConceptDataModule, tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["samples.png"]
 
 
+def test_a_failing_decoder_leaves_the_mode_of_training(
+    digits: ConceptDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = untrained(digits, "jvae").train()
+    modes = []
+
+    def fail(z: torch.Tensor) -> None:
+        modes.append(model.training)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model, "image_likelihood", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        samples.prior_images(model, num_rows=1, num_samples=1, seed=0)
+    assert modes == [False]
+    assert model.training
+
+
 def test_comp_shows_full_concepts(lines: Callable[..., LinesData], tmp_path: Path) -> None:
     model = Oracle([torch.ones(size) for size in LINES.sizes])
     data = lines(split="comp")
@@ -126,7 +143,7 @@ def test_labels_say_what_is_specified_and_nothing_else() -> None:
 
 def test_labels_fit_beside_the_images() -> None:
     font = ImageFont.load_default(samples.FONT)
-    for schema in (*(datasets.parse(name).schema() for name in datasets.names()), faces(18)):
+    for schema in (*(datasets.parse(name).concept_schema() for name in datasets.names()), faces(18)):
         for level in schema.default_levels:
             full = torch.stack([torch.randint(size, (20,)) for size in schema.sizes], 1)
             kept = keep_random(full, level, generator=torch.Generator(), given=schema.given_positions)

@@ -22,7 +22,7 @@ def faces(partition: str) -> Tensor:
 
 def asked(spec: CelebA18Spec | TwoObjectClevrSpec, concepts: Tensor, **evaluation: object) -> dict[int, Tensor]:
     queries = make_queries(
-        spec.schema(),
+        spec.concept_schema(),
         split="iid",
         split_seed=42,
         partition="test",

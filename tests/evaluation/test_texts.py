@@ -137,7 +137,7 @@ def test_a_model_that_shows_one_image_is_at_its_base_rate(squares: SquaresData) 
 
 def test_what_captions_leave_unsaid() -> None:
     wording = Wording.of(datasets.parse("celeba18"))
-    schema = datasets.parse("celeba18").schema()
+    schema = datasets.parse("celeba18").concept_schema()
     man = schema.parse("Male=yes, Smiling=yes").clamp(min=0)[None]
     woman = torch.zeros(1, 18, dtype=torch.long)
     assert wording.silent
@@ -177,7 +177,7 @@ class FlagsSpec(CaptionedSpec):
     split: str = "iid"
     split_seed: int = 42
 
-    def schema(self) -> Schema:
+    def concept_schema(self) -> Schema:
         return FLAGS
 
     def image_shape(self) -> tuple[int, int, int]:

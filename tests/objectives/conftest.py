@@ -20,7 +20,7 @@ def batch() -> Batch:
     spec = datasets.parse({"name": "mnist_a", "canvas": 16})
     generator = torch.Generator().manual_seed(0)
     image = torch.rand(12, *spec.image_shape(), generator=generator, dtype=torch.float64).round()
-    columns = [torch.randint(size, (12,), generator=generator) for size in spec.schema().sizes]
+    columns = [torch.randint(size, (12,), generator=generator) for size in spec.concept_schema().sizes]
     return Batch(image, torch.stack(columns, 1), torch.arange(12))
 
 
@@ -31,7 +31,7 @@ def make() -> Make:
     def build(name: str, *, seed: int = 0, latent_size: int = 3, **parameters: object) -> Objective:
         dataset = datasets.parse({"name": "mnist_a", "canvas": 16})
         backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": latent_size})
-        built = backbone.build(schema=dataset.schema(), image_shape=dataset.image_shape())
+        built = backbone.build(schema=dataset.concept_schema(), image_shape=dataset.image_shape())
         objective = objectives.parse({"name": name, **parameters}).build(built, seed=seed).double()
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():

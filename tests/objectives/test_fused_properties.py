@@ -163,7 +163,7 @@ class _WholeBackbone(ThinBackbone):
 def test_a_concept_encoder_without_experts_is_one_expert(name: str, batch: Batch) -> None:
     dataset = datasets.parse({"name": "mnist_a", "canvas": 16})
     spec = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3})
-    backbone = _WholeBackbone(spec, schema=dataset.schema(), image_shape=dataset.image_shape())
+    backbone = _WholeBackbone(spec, schema=dataset.concept_schema(), image_shape=dataset.image_shape())
     model = objectives.parse({"name": name}).build(backbone, seed=0).double()
     found, own = model.posterior(concept=batch.concept), model.concept_encoder(batch.concept)
     if name == "mvae":
@@ -220,7 +220,7 @@ def test_the_image_and_one_attribute_have_no_other_subsets(make: Make, monkeypat
     assert model.subsets() == {"joint": (True, True), "image": (True, False), "digit": (False, True)}
     spec = objectives.parse({"name": "mvae", "modalities": "per_attribute", "num_random_subsets": 2})
     monkeypatch.setattr(type(spec), "num_modalities", lambda self, dataset: 2)
-    with pytest.raises(ConfigError, match="no subsets besides both and each"):
+    with pytest.raises(ConfigError, match="no other subsets than both and each"):
         spec.check_concepts(datasets.parse("mnist_a"))
 
 

@@ -15,7 +15,7 @@ from mmvae_bench.objectives.base import CapabilityError, Stage
 from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import CheckpointError
-from mmvae_bench.trial import TrialResult, run_trial_in
+from mmvae_bench.trial import TrialResult
 
 SPEC: dict[str, Any] = {
     "dataset": {"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3},
@@ -107,7 +107,7 @@ def test_a_checkpoint_of_another_objective_is_refused(scan: TrialResult, tmp_pat
     with pytest.raises(CheckpointError, match=wanted):
         mb.load(folder)
     with pytest.raises(CheckpointError, match=wanted):
-        run_trial_in(folder)
+        mb.run_trial(spec, out=tmp_path)
     assert (folder / "last.ckpt").read_bytes() == before
     assert not (folder / "result.json").exists()
     assert not (folder / "samples.png").exists()

@@ -132,8 +132,8 @@ def test_what_a_stage_takes_by_default(make: Make) -> None:
         ({"name": "q_agg", "flow_steps": 0}, "flow_steps"),
         ({"name": "jnf", "unimodal_steps": 0}, "unimodal_steps"),
         ({"name": "scan", "concept_steps": -1}, "concept_steps"),
-        ({"name": "scan", "dae": False, "denoise_steps": 5}, "no meaning with dae false"),
-        ({"name": "vlvae", "flow_steps": 5}, "no meaning without prior_flow"),
+        ({"name": "scan", "dae": False, "denoise_steps": 5}, "only applies to dae true"),
+        ({"name": "vlvae", "flow_steps": 5}, "only applies to prior_flow true"),
         ({"name": "q_true", "mask_probability": 1.0}, "mask_probability"),
         ({"name": "q_agg", "inference": "concept"}, "not one of the choices"),
     ],
@@ -181,7 +181,7 @@ def test_an_image_of_scan_has_no_noise_that_was_never_fitted(dae: bool) -> None:
     """Features say nothing of a pixel's scale: with them, what the decoder gives for it is as it was initialised."""
     dataset = datasets.parse({"name": "celeba18", "source": "drawn", "size": 16})
     backbone = backbones.parse({"name": "rgb_thin", "width": 2, "hidden": 8, "latent_size": 3})
-    built = backbone.build(schema=dataset.schema(), image_shape=dataset.image_shape())
+    built = backbone.build(schema=dataset.concept_schema(), image_shape=dataset.image_shape())
     model = objectives.parse({"name": "scan", "dae": dae}).build(built, seed=0).eval()
     px = model.image_likelihood(torch.randn(2, 3))
     given = model.image_decoder(px.mean.new_zeros(2, 3))

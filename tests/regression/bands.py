@@ -20,7 +20,7 @@ from mmvae_bench.evaluation.evaluate import evaluate
 from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.fit import fit
-from mmvae_bench.trial import build_data, build_objective
+from mmvae_bench.trial import build_objective
 
 from .records import read, record
 
@@ -58,7 +58,7 @@ def numbers(name: str, *, seed: int) -> tuple[Numbers, dict[str, int]]:
     """
     spec = TrialSpec.parse({**SETTINGS, "objective": {"name": name}, "seed": seed})
     torch.set_num_threads(1)
-    data = build_data(spec)
+    data = spec.dataset.build()
     data.prepare_data()
     data.setup()
     objective = build_objective(spec)

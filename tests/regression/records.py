@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from mmvae_bench.base.files import write_text
-from mmvae_bench.base.provenance import processor_name
+from mmvae_bench.base.machine import processor_name
 
 ROOT = Path(__file__).parents[2]
 CHANGELOG, CORRECTIONS = "CHANGELOG.md", "CORRECTIONS.md"

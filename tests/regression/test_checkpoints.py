@@ -1,5 +1,5 @@
-"""A checkpoint holds weights by name and the optimiser's state by position: both must stay what they were, or a run that
-was interrupted under an earlier version ends with other weights, in silence.
+"""A checkpoint holds weights by name and the optimiser's state by position. Both must stay what they were, or a run
+that was interrupted under an earlier version silently ends with other weights.
 
 python -m tests.regression.test_checkpoints     records them again
 """

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.specs.components import datasets, objectives
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.fit import fit
@@ -47,7 +46,6 @@ def cases() -> dict[str, dict[str, object]]:
 def trace(objective: dict[str, object]) -> Trace:
     """The validation record after each of the first steps: the ELBO and every part, in nats per image."""
     data = datasets.parse(DATASET).build()
-    assert isinstance(data, ConceptDataModule)
     data.prepare_data()
     data.setup()
     spec = TrialSpec.parse(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
@@ -44,7 +47,8 @@ class OuterSpec(Spec):
 class ToySpec(ComponentSpec):
     """A component."""
 
-    implementation: ClassVar[str] = "fractions:Fraction"
+    implementation: ClassVar[str] = "toy_implementation:Toy"
+    interface: ClassVar[str] = "fractions:Fraction"
     summary: ClassVar[str] = "a toy"
     reference: ClassVar[str] = "none"
     name: Literal["toy"] = "toy"
@@ -165,7 +169,17 @@ def test_long_values_are_cut() -> None:
     assert len(problem.value) == 120
 
 
-def test_a_component_imports_its_implementation_only_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fractions.Fraction", lambda spec, other: (spec, other))
-    assert ToySpec().build(3) == (ToySpec(), 3)
+def test_a_component_imports_its_implementation_only_to_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy_implementation.py").write_text("from fractions import Fraction\nclass Toy(Fraction): pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
     assert ToySpec(alpha=2).parameters() == {"alpha": 2.0}
+    assert "toy_implementation" not in sys.modules
+    assert issubclass(ToySpec().implementing_class(), Fraction)
+    assert "toy_implementation" in sys.modules
+
+
+@pytest.mark.parametrize("implementation", ["decimal:Decimal", "math:pi"], ids=["another class", "no class"])
+def test_an_implementation_of_another_kind_is_refused(implementation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ToySpec, "implementation", implementation)
+    with pytest.raises(ConfigError, match=f"^toy: its implementation {implementation} is not a subclass of fractions"):
+        ToySpec().implementing_class()

@@ -1,14 +1,19 @@
-"""The grid file: every bad input is answered with file, line, key, value, choices and the nearest one."""
+"""The grid file: every bad input is reported with its location, value and choices; the JSON schema agrees."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.specs.components import backbones, datasets, objectives
-from mmvae_bench.specs.grid import GridSpec, load_grid
+from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives
+from mmvae_bench.specs.grid import GridSpec, grid_schema, load_grid
+from mmvae_bench.specs.yaml_source import read_yaml
 
 BACKBONES, DATASETS, OBJECTIVES = (", ".join(kind.names()) for kind in (backbones, datasets, objectives))
 
@@ -95,7 +100,7 @@ BAD_VALUES = [
     ),
     pytest.param(
         "evaluation: {levels: [4, 5]}\n",
-        "11: evaluation.levels[1]: mnist_a has concepts of 4 attributes: no level 5\n  given: 5\n"
+        "11: evaluation.levels[1]: no level 5: mnist_a has concepts of 4 attributes\n  given: 5\n"
         "  choices: 1, 2, 3, 4\n  nearest: 4",
         id="unknown level",
     ),
@@ -149,11 +154,11 @@ BAD_VALUES = [
     pytest.param("seeds: []\n", "11: seeds: needs at least one entry\n  given: []", id="no seeds"),
     pytest.param("seeds: [0, -1]\n", "11: seeds[1]: input should be greater than or equal to 0", id="negative seed"),
     pytest.param("seeds: [true]\n", "11: seeds[0]: expected a whole number\n  given: 'true'", id="a boolean seed"),
-    pytest.param("seeds: [0]\nseeds: [1]\n", "12: seeds: key given twice, first on line 11", id="key given twice"),
-    pytest.param("seeds: !!set {0}\n", "11: seeds: YAML tags are not used here", id="a tag"),
+    pytest.param("seeds: [0]\nseeds: [1]\n", "12: seeds: duplicate key, first given on line 11", id="duplicate key"),
+    pytest.param("seeds: !!set {0}\n", "11: seeds: YAML tags are not supported", id="a tag"),
     pytest.param(
         ("[mnist_a_thin]", "[mnist_a_paper]"),
-        "4: backbones[0]: backbone mnist_a_paper takes 1x64x64 images, not the 1x32x32 ones",
+        "4: backbones[0]: backbone mnist_a_paper takes 1x64x64 images, but the images of this mnist_a are 1x32x32",
         id="parts that do not go together",
     ),
     pytest.param(
@@ -198,8 +203,8 @@ BAD_VALUES = [
     ),
     pytest.param(
         "exclude:\n  - {dataset: mnist_a}\n",
-        "11: exclude: the grid expands to nothing: exclude leaves out all of its 2 trials",
-        id="a grid that expands to nothing",
+        "11: exclude: the grid has no trials: exclude leaves out all 2 of them",
+        id="a grid without trials",
     ),
 ]
 
@@ -223,7 +228,14 @@ def test_problems_of_every_sort_are_named_at_once(path: Path) -> None:
         + "seeds: [0]\nseeds: [1]\nevaluation: {num_samples: 0}\nexclude: [{}]\nkind: 3\n"
     )
     found = errors(path, text.replace("backbones: [mnist_a_thin]\n", ""))
-    words = ["datasets[0].canvas", "teblo", "'name' is missing", "'backbones' is missing", "given twice", "num_samples"]
+    words = [
+        "datasets[0].canvas",
+        "teblo",
+        "'name' is missing",
+        "'backbones' is missing",
+        "duplicate key",
+        "num_samples",
+    ]
     words += ["exclude[0]", "'kind'"]
     assert len(found) == len(words)
     assert all(any(word in text for text in found) for word in words)
@@ -288,3 +300,146 @@ def test_grids_are_equal_by_what_they_say() -> None:
     assert one == two
     assert one.canonical() == two.canonical()
     assert GridSpec.parse(one.canonical()) == one
+
+
+FOLDER = Path(__file__).parents[2] / "configs"
+CONFIGS = sorted(set(FOLDER.glob("*.yaml")) - set(FOLDER.glob("sweep_*.yaml")))
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+}
+NOTES = {"title", "description", "default", "$schema", "$defs"}
+
+
+def wrong(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Iterator[str]:
+    """What a validator would say: the keywords of JSON Schema that these schemas use, and no others."""
+    for keyword, wanted in schema.items():
+        if keyword == "$ref":
+            yield from wrong(value, root["$defs"][wanted.removeprefix("#/$defs/")], root)
+        elif keyword == "anyOf":
+            if all(any(True for _ in wrong(value, option, root)) for option in wanted):
+                yield f"{value!r} fits none"
+        elif keyword == "type":
+            fits = isinstance(value, TYPES[wanted]) and not (isinstance(value, bool) and wanted != "boolean")
+            if not fits:
+                yield f"{value!r} is no {wanted}"
+        elif keyword == "enum":
+            if value not in wanted:
+                yield f"{value!r} not in {wanted}"
+        elif keyword == "const":
+            if value != wanted:
+                yield f"{value!r} is not {wanted!r}"
+        elif keyword == "pattern":
+            if isinstance(value, str) and not re.search(wanted, value):
+                yield f"{value!r} does not match"
+        elif keyword in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
+            if (
+                isinstance(value, int | float)
+                and not isinstance(value, bool)
+                and not {
+                    "minimum": value >= wanted,
+                    "exclusiveMinimum": value > wanted,
+                    "maximum": value <= wanted,
+                    "exclusiveMaximum": value < wanted,
+                }[keyword]
+            ):
+                yield f"{value!r} is out of range"
+        elif keyword in ("minItems", "minProperties", "maxLength"):
+            kind = {"minItems": list, "minProperties": dict, "maxLength": str}[keyword]
+            if isinstance(value, kind) and (len(value) > wanted if keyword == "maxLength" else len(value) < wanted):
+                yield f"{value!r} has the wrong length"
+        elif keyword == "items":
+            for item in value if isinstance(value, list) else []:
+                yield from wrong(item, wanted, root)
+        elif keyword == "properties":
+            for key, item in value.items() if isinstance(value, dict) else []:
+                if key in wanted:
+                    yield from wrong(item, wanted[key], root)
+        elif keyword == "required":
+            yield from (f"{key} is missing" for key in wanted if isinstance(value, dict) and key not in value)
+        elif keyword == "additionalProperties":
+            if wanted is False and isinstance(value, dict):
+                yield from (f"{key} is unknown" for key in value if key not in schema["properties"])
+        else:
+            assert keyword in NOTES, f"the schema uses {keyword}, which this test does not know"
+
+
+SCHEMA = json.loads(json.dumps(grid_schema()))
+
+
+def problems(grid: Any) -> list[str]:
+    return list(wrong(grid, SCHEMA, SCHEMA))
+
+
+def grid(**changes: Any) -> dict[str, Any]:
+    return {"name": "x", "datasets": ["mnist_a"], "backbones": ["mnist_a_released"], "objectives": ["telbo"], **changes}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configurations_fit(path: Path) -> None:
+    assert problems(read_yaml(path).value) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        grid(),
+        grid(objectives=[{"name": "telbo", "lambda": 3, "schedule": "two_stage", "unimodal_steps": 5}]),
+        grid(training={"steps": 3}),
+        grid(training=[{"steps": 3}, {"learning_rate": 0.1}]),
+        grid(include=[{"training": {"steps": 3}}, {"seeds": [1], "datasets": ["mnist_a"]}]),
+        grid(exclude=[{"objective": "telbo"}]),
+        grid(evaluation={"classifier": "conv_published", "levels": [1]}),
+        grid(evaluation={"classifier": {"name": "conv_thin", "steps": 5}, "levels": None}),
+    ],
+)
+def test_what_the_loader_takes_fits(given: dict[str, Any]) -> None:
+    GridSpec.parse(given)
+    assert problems(given) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        grid(objectives=["teblo"]),
+        grid(objectives=[{"name": "teblo"}]),
+        grid(objectives=[{"lambda": 3}]),
+        grid(objectives=[{"name": "telbo", "alpha": 3}]),
+        grid(objectives=[{"name": "telbo", "lambda": 0}]),
+        grid(objectives=[]),
+        grid(objectives="telbo"),
+        grid(datasets=[{"name": "mnist_a", "canvas": 1000}]),
+        grid(datasets=[{"name": "mnist_a", "split": "compo"}]),
+        grid(training={"stpes": 3}),
+        grid(training=[{"steps": "many"}]),
+        grid(training={"steps": 0}),
+        grid(seeds=[-1]),
+        grid(seeds=[True]),
+        grid(evaluation={"classifier": "conv_thick"}),
+        grid(evaluation={"protocols": ["papre"]}),
+        grid(include=[{"seds": [1]}]),
+        grid(exclude=[{}]),
+        grid(name="../x"),
+        grid(kind=3),
+        {key: value for key, value in grid().items() if key != "name"},
+    ],
+)
+def test_what_the_loader_refuses_is_underlined(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        GridSpec.parse(given)
+    assert problems(given)
+
+
+@pytest.mark.parametrize("registry", [objectives, datasets, backbones, classifiers], ids=lambda registry: registry.kind)
+def test_everything_registered_is_in_the_schema_with_its_meaning(registry: Any) -> None:
+    for name in registry.names():
+        definition = SCHEMA["$defs"][f"{registry.kind}.{name}"]
+        assert all(item.get("description") for item in definition["properties"].values())
+        assert {"name": name} in [
+            {"name": option} for option in SCHEMA["$defs"][registry.base.__name__]["anyOf"][0]["enum"]
+        ]

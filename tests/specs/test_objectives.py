@@ -24,15 +24,15 @@ class _Flags(DatasetSpec):
     split: str = "iid"
     split_seed: int = 0
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         return Schema(tuple(Attribute(f"flag_{number}", ("no", "yes")) for number in range(18)))
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"name": "mvae", "num_random_subsets": 2}, r"num_random_subsets: two modalities have no subsets besides"),
-        ({"name": "mmvae", "bound": "elbo", "estimator": "dreg"}, r"estimator: has no meaning with bound elbo"),
+        ({"name": "mvae", "num_random_subsets": 2}, r"num_random_subsets: two modalities have no other subsets than"),
+        ({"name": "mmvae", "bound": "elbo", "estimator": "dreg"}, r"estimator: only applies to bound iwae"),
         ({"name": "mopoe", "num_subsets": 3}, r"num_subsets: two modalities have three subsets"),
         ({"name": "mvtcae", "alpha": 1.5}, "alpha"),
         ({"name": "mvae", "modalities": "tow"}, "nearest: two"),
@@ -68,7 +68,7 @@ def test_mopoe_refuses_more_subsets_than_memory_holds() -> None:
     objectives.parse({"name": "mopoe", "modalities": "per_attribute", "num_subsets": 64}).check_concepts(_Flags())
     objectives.parse("mopoe").check_concepts(_Flags())
     few = objectives.parse({"name": "mopoe", "modalities": "per_attribute", "num_subsets": 19})
-    with pytest.raises(ConfigError, match=r"19 modalities need 20 \(all together, each alone\)"):
+    with pytest.raises(ConfigError, match=r"19 modalities need 20 \(all together, each one\)"):
         few.check_concepts(_Flags())
 
 

@@ -92,7 +92,7 @@ def test_an_entry_point_of_another_kind_is_refused(parts: Registry[PartSpec], mo
 
 def test_an_entry_point_has_the_name_of_its_spec(parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     entry_point(monkeypatch, "fourth", f"{__name__}:ThirdPartySpec")
-    with pytest.raises(ConfigError, match=r"is called 'fourth', and the name of .* is 'third': they are to be"):
+    with pytest.raises(ConfigError, match=r"is called 'fourth', but the name of .* is 'third': they must be"):
         parts.get("fourth")
 
 
@@ -100,7 +100,7 @@ def test_a_name_of_two_packages_is_nobodys(parts: Registry[PartSpec], monkeypatc
     group = "mmvae_bench_test.parts"
     same = [EntryPoint("third", f"{__name__}:ThirdPartySpec", group)] * 2
     monkeypatch.setattr(module, "entry_points", lambda group: [*same, EntryPoint("third", "elsewhere:Spec", group)])
-    with pytest.raises(ConfigError, match=r"'third' of .* and of .*: a name belongs to one"):
+    with pytest.raises(ConfigError, match=r"'third' of .* and of .*: a name can only belong to one package"):
         parts.get("third")
     again = Registry("part", PartSpec, page="empty_parts_package", group=group)
     monkeypatch.setattr(module, "entry_points", lambda group: same)
@@ -115,7 +115,9 @@ def test_a_built_in_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
         registry.register(objectives.get(name))  # the modules are imported once in a process
     usable, (error,) = registry.usable()
     assert usable == objectives.names()
-    assert "objective 'telbo' of an installed package is not used: a built-in one has that name" in str(error)
+    assert "objective 'telbo' of an installed package is not used: there is a built-in objective of that name" in str(
+        error
+    )
 
 
 def test_a_name_is_taken_once(parts: Registry[PartSpec]) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.specs.overrides import load_trial
 from mmvae_bench.specs.sweeps import MAX_TRIALS, load_sweep
-from mmvae_bench.specs.trial_file import load_trial
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 GOOD = """\
@@ -95,8 +95,8 @@ BAD = [
     ("method: grid", "method: bayes", "3: method: method bayes needs W&B's server", "choices: grid, random"),
     ("method: grid", "method: gird", "3: method: unknown method 'gird'", "nearest: grid"),
     ("method: grid\n", "", "method: required key 'method' is missing", "choices: grid, random"),
-    ("method: grid", "method: random", "3: method: method random goes on for ever", "--count"),
-    ("method: grid", "method: grid\nrun_cap: 0", "4: run_cap: expected a whole number above 0", "given: 0"),
+    ("method: grid", "method: random", "3: method: method random never ends", "--count"),
+    ("method: grid", "method: grid\nrun_cap: 0", "4: run_cap: expected a whole number greater than 0", "given: 0"),
     (
         "metric:",
         "early_terminate: {type: hyperband}\nmetric:",
@@ -112,14 +112,14 @@ BAD = [
     (
         "values: [0, 1, 2]",
         "min: 0.0, max: 1.0",
-        "10: parameters.seed.distribution: method grid goes through",
+        "10: parameters.seed.distribution: method grid needs a finite number of values",
         "uniform",
     ),
     ("  backbone: {value: mnist_a_thin}\n", "", "required key 'backbone' is missing", "parameters"),
     ("parameters:\n  obj", "parameters: 3\nx:\n  obj", "5: parameters: expected a mapping of parameters", "given: 3"),
-    ("--wandb", "--resume", "2: command[3]: without a server only", "'--resume'"),
+    ("--wandb", "--resume", "2: command[3]: without W&B's server only", "'--resume'"),
     (', --set-json, "${args_json}"', "", "2: command: the parameters do not reach the trial", "--set-json"),
-    ('"${args_json}"', '"${args}"', "2: command[4]: without a server only", "'--set-json'"),
+    ('"${args_json}"', '"${args}"', "2: command[4]: without W&B's server only", "'--set-json'"),
     ("train, --wandb", "run", "2: command: expected mmvae-bench train", "mmvae-bench, run"),
 ]
 
@@ -145,13 +145,13 @@ def test_all_problems_at_once_in_the_order_of_the_file(path: Path) -> None:
 
 def test_a_parameter_that_cannot_be_read_is_not_also_missing(path: Path) -> None:
     (problem,) = errors(path, GOOD.replace("backbone: {value: mnist_a_thin}", "backbone: {valeu: mnist_a_thin}"))
-    assert problem.startswith("13: parameters.backbone: says nothing to draw from")
+    assert problem.startswith("13: parameters.backbone: nothing to sample from")
 
 
 def test_too_many_combinations_are_counted_not_listed(path: Path) -> None:
     text = GOOD.replace("values: [0, 1, 2]", "min: 0, max: 99999999")
     (problem,) = errors(path, text)
-    assert f"200,000,000 combinations, and more than {MAX_TRIALS:,} are not listed" in problem
+    assert f"200,000,000 combinations, but at most {MAX_TRIALS:,} are possible" in problem
     assert len(load_sweep(path, count=3).trials) == 3
 
 

@@ -98,8 +98,10 @@ def test_a_given_attribute_bounds_levels_and_classifiers() -> None:
     with pytest.raises(ConfigError) as caught:
         TrialSpec.parse(spec)
     found = {problem.location: problem for problem in caught.value.problems}
-    assert "9 attributes, relation always specified: no level 10" in str(found["evaluation", "levels", 2])
-    assert "classifier conv_thin cannot be told relation" in str(found["evaluation", "classifier"])
+    assert "no level 10: two_object_clevr has concepts of 9 attributes, relation always specified" in str(
+        found["evaluation", "levels", 2]
+    )
+    assert "classifier conv_thin cannot take relation as input" in str(found["evaluation", "classifier"])
     spec["evaluation"] = {"levels": [1, 9], "classifier": "conv_rgb"}
     assert TrialSpec.parse(spec).evaluation.levels == (1, 9)
 
@@ -130,7 +132,7 @@ def test_the_crop_of_photographs_decides_the_images() -> None:
     assert faces(source="celeba", crop=148).key == wide.key != close.key
     assert close.canonical()["dataset"]["crop"] == close.dataset.recipe()["crop"] == 128
     with pytest.raises(
-        ConfigError, match=r"dataset.crop: only photographs are cropped \(source: celeba\)\n  given: 128"
+        ConfigError, match=r"dataset.crop: only applies to photographs \(source: celeba\)\n  given: 128"
     ):
         faces(source="drawn", crop=128)
     with pytest.raises(ConfigError, match=r"dataset.crop: .*\n  given: 100"):
@@ -138,20 +140,20 @@ def test_the_crop_of_photographs_decides_the_images() -> None:
 
 
 def test_what_has_no_meaning_in_a_view_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"backbone.word_dropout: has no meaning where y is a concept"):
+    with pytest.raises(ConfigError, match=r"backbone.word_dropout: only applies to captions"):
         TrialSpec.parse({**FACES, "backbone": {"name": "rgb_thin", "word_dropout": 0.2}})
     flow = {"name": "q_agg", "mask_probability": 0.5}
-    with pytest.raises(ConfigError, match=r"objective.mask_probability: the flow reads whole captions"):
+    with pytest.raises(ConfigError, match=r"objective.mask_probability: the flow conditions on whole captions"):
         TrialSpec.parse({**FACES, "dataset": {"name": "celeba18", "view": "text"}, "objective": flow})
-    with pytest.raises(ConfigError, match=r"dataset.split: split comp asks for full concepts"):
+    with pytest.raises(ConfigError, match=r"dataset.split: split comp needs full concepts"):
         faces(view="text", split="comp")
     levels = {**FACES, "dataset": {"name": "celeba18", "view": "text"}, "evaluation": {"levels": [2, 18]}}
-    with pytest.raises(ConfigError, match=r"of which captions say 1 or 2 or .* no level 18") as found:
+    with pytest.raises(ConfigError, match=r"no level 18: .* its captions express 1 or 2 or .* of them") as found:
         TrialSpec.parse(levels)
     assert found.value.problems[0].near == "9"
     pair = {"dataset": {"name": "two_object_clevr", "view": "text"}, "evaluation": {"levels": [3]}}
     with pytest.raises(ConfigError, match="no level 3"):
         TrialSpec.parse({**FACES, **pair})
     modalities = {"name": "mvae", "modalities": "per_attribute"}
-    with pytest.raises(ConfigError, match="mvae cannot take y as a text: words are no modalities"):
+    with pytest.raises(ConfigError, match="mvae cannot use captions as y: words are not modalities"):
         TrialSpec.parse({**FACES, "dataset": {"name": "celeba18", "view": "text"}, "objective": modalities})

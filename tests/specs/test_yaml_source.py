@@ -117,7 +117,7 @@ def test_problems_are_located_as_the_file_writes_them(location: Location, writte
 def test_problems_come_in_the_order_of_the_file() -> None:
     document = parse_yaml("a: 1\nb: 2\nb: 3\nc: 4\n", source="f.yaml")
     error = document.error([Problem("late", ("c",)), Problem("early", ("a",))])
-    assert str(error) == "f.yaml:1: a: early\nf.yaml:3: b: key given twice, first on line 2\nf.yaml:4: c: late"
+    assert str(error) == "f.yaml:1: a: early\nf.yaml:3: b: duplicate key, first given on line 2\nf.yaml:4: c: late"
 
 
 @pytest.mark.parametrize(
@@ -142,15 +142,15 @@ def test_what_does_not_parse_names_file_and_line(text: str, line: int, words: st
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("a: 1\nb: !!python/object/apply:os.system [ls]", 2, "YAML tags are not used here"),
-        ("a: 1\nb: !thing 3", 2, "YAML tags are not used here"),
+        ("a: 1\nb: !!python/object/apply:os.system [ls]", 2, "YAML tags are not supported"),
+        ("a: 1\nb: !thing 3", 2, "YAML tags are not supported"),
         ("a: !!set {x, y}", 1, "!!set"),
-        ("a: !!int x", 1, "not of type int"),
-        ("a: 1\nb: 1\na: 2", 3, "key given twice, first on line 1"),
+        ("a: !!int x", 1, "not a valid int"),
+        ("a: 1\nb: 1\na: 2", 3, "duplicate key, first given on line 1"),
         ("? [1, 2]\n: 3", 1, "a key must be text"),
-        ("a: &x\n  - *x", 1, "an alias inside of what it stands for"),
-        ("a: &x\n  <<: *x", 1, "<< takes"),
-        ("<<: 3", 1, "<< takes a mapping"),
+        ("a: &x\n  - *x", 1, "an alias inside the value it refers to"),
+        ("a: &x\n  <<: *x", 1, "<< needs"),
+        ("<<: 3", 1, "<< needs a mapping"),
     ],
 )
 def test_what_parses_but_is_not_plain_is_a_problem(text: str, line: int, words: str) -> None:
@@ -193,7 +193,7 @@ def test_a_file_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no folder"):
+    with pytest.raises(ConfigError, match=r"\(folder .* does not exist\)"):
         read_yaml(tmp_path / "nowhere" / "quick.yaml")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from mmvae_bench.specs.trial_file import load_trial
+from mmvae_bench.specs.overrides import load_trial
 
 from .support import PARAMETERS, REPOSITORY, Desk, as_json, train
 

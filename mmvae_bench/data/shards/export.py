@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 
 from ...base.errors import BenchmarkError
 from ..base import PARTITIONS, ConceptDataModule
 from ..batch import Batch
-from .hashing import add_hashes, label_digests, pixel_digests
 from .parquet_form import (
     FOLDER,
     FORMAT,
@@ -24,27 +24,27 @@ from .parquet_form import (
     to_png,
     value_type,
 )
-from .planes import Planes
+from .shard import Planes, add_hashes, label_digests, pixel_digests
 
 _ROWS_OF_GROUP = 1000
 
 
 def export(data: ConceptDataModule, out: Path, *, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-    """Writes a Parquet file a partition, in the order of the images, and a passport; whole, or not at all.
+    """Writes one Parquet file per partition, in the order of the images, and a passport; completely or not at all.
 
     Args:
         data: After ``setup()``.
-        out: Folder that is not there yet, or empty.
+        out: Folder that does not exist yet, or is empty.
         progress: Called with the numbers of images written and in all.
 
     Returns:
         Plain JSON: folder, files, sizes of the partitions, fingerprint, pixel hash.
 
     Raises:
-        BenchmarkError: where the folder holds something.
+        BenchmarkError: if the folder is not empty.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BenchmarkError(f"{out} is not an empty folder: name a new one with --out")
+        raise BenchmarkError(f"{out} is not an empty folder: choose a new one with --out")
     unfinished = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / FOLDER).mkdir(parents=True)
@@ -115,11 +115,11 @@ def _write(
 
 
 def _planes(data: ConceptDataModule, batch: Batch) -> Planes:
-    """The images of a batch in the form that is hashed."""
+    """The images of a batch in the form in which they are hashed."""
     batch = batch.to("cpu")
     numbers = batch.index.numpy()
-    masks = None if batch.mask is None else np.packbits(batch.mask.flatten(1).numpy(), axis=1)
-    pixels = (batch.image * 255).round().byte().flatten(1).numpy()
+    masks = None if batch.mask is None else np.packbits(rearrange(batch.mask, "b m h w -> b (m h w)").numpy(), axis=1)
+    pixels = rearrange((batch.image * 255).round().byte(), "b c h w -> b (c h w)").numpy()
     columns = {name: values[numbers] for name, values in data.columns.items()}
     return Planes(pixels, batch.concept.numpy().astype(np.int16), masks, columns)
 
@@ -129,18 +129,19 @@ def _table(
 ) -> dict[str, Any]:
     """The columns of a row group, as lists."""
     _, height, width = data.image_shape
+    sides = {"h": height, "w": width}
     table: dict[str, Any] = {
         "index": numbers,
-        "image": list(_pictures(planes.pixels.reshape(-1, *data.image_shape))),
+        "image": list(_pictures(rearrange(planes.pixels, "n (c h w) -> n c h w", **sides))),
         **{name: planes.concepts[:, position].tolist() for position, name in enumerate(data.schema.names)},
     }
     if planes.masks is not None:
         bits = np.unpackbits(planes.masks, axis=1, count=num_masks * height * width).astype(bool)
-        masks = bits.reshape(-1, num_masks, height, width)
+        masks = rearrange(bits, "n (m h w) -> n m h w", **sides)
         table |= {name: list(_pictures(masks[:, number])) for number, name in enumerate(mask_names(num_masks))}
     return table | {names[name]: values.tolist() for name, values in planes.columns.items()}
 
 
 def _pictures(images: np.ndarray) -> Iterator[dict[str, bytes | None]]:
-    """What the Image feature stores."""
+    """The value of an Image feature for each image."""
     return ({"bytes": to_png(image), "path": None} for image in images)

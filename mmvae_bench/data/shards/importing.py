@@ -1,4 +1,4 @@
-"""Reads an export back into the cache, where it is what it says and what is wanted."""
+"""Reads an export back into the cache, after checking that it is intact and of the dataset requested."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from einops import rearrange
 
 from ...base.errors import BenchmarkError
 from ...worlds.recipe import ImageRecipe, Images
-from .load import open_manifest
+from .manifest import is_whole, open_manifest
 from .parquet_form import FOLDER, PASSPORT, ExportPassport, features, from_png, mask_names
 from .prepare import prepare_store, store_lock
-from .survey import is_whole
 
 
 @dataclass
@@ -26,8 +26,8 @@ class ParquetImages(ImageRecipe):
     """The images of an export as a recipe: made by reading them.
 
     Args:
-        folder: Of the export.
-        passport: What it says of itself.
+        folder: Folder of the export.
+        passport: Its metadata.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class ParquetImages(ImageRecipe):
         self.num_masks = self.passport.num_masks
 
     def describe(self) -> dict[str, Any]:
-        """That of the recipe whose images these are."""
+        """The description of the recipe that made the images."""
         return dict(self.passport.recipe or {})
 
     @cached_property
@@ -52,7 +52,7 @@ class ParquetImages(ImageRecipe):
         """Reads the row groups that hold the images.
 
         Raises:
-            BenchmarkError: where images are missing, twice there, or no pictures of the right shape.
+            BenchmarkError: if images are missing, there twice, or not pictures of the right shape.
         """
         import pyarrow.dataset as ds
 
@@ -61,7 +61,7 @@ class ParquetImages(ImageRecipe):
         try:
             table = ds.dataset(self.files, format="parquet").to_table(filter=wanted).sort_by("index")
             if table.column("index").to_pylist() != list(range(start, stop)):
-                raise ValueError("not each is there once")
+                raise ValueError("some are missing or there twice")
             pictures = [from_png(row["bytes"], self.image_shape) for row in table.column("image").to_pylist()]
             masks = [
                 [from_png(row["bytes"], (1, height, width))[0] > 0 for row in table.column(name).to_pylist()]
@@ -73,7 +73,7 @@ class ParquetImages(ImageRecipe):
             ) from error
         concepts = [table.column(name).to_numpy() for name in self.passport.schema]
         columns = {name: _scalars(table, **about) for name, about in self.passport.columns.items()}
-        pixels = np.stack(pictures).transpose(0, 2, 3, 1)
+        pixels = rearrange(pictures, "n c h w -> n h w c")
         return Images(pixels, np.stack(concepts, 1), np.stack(masks, 1) if masks else None, columns)
 
 
@@ -92,23 +92,23 @@ def import_store(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Makes a store from an export, or compares the export with the store that is there.
+    """Makes a store from an export, or compares the export with an existing store.
 
     Args:
         source: Folder of the export.
-        folder: Where the store shall lie.
-        recipe: What the images must be.
-        name: Of the dataset.
-        fingerprint: Of the recipe.
+        folder: Folder of the store.
+        recipe: Recipe of the images.
+        name: Name of the dataset.
+        fingerprint: Fingerprint of the recipe.
         schema: Attribute names to value names.
         workers: Processes; see :func:`mmvae_bench.data.shards.prepare.prepare_store`.
         progress: Called with the numbers of images read and in all.
 
     Returns:
-        Plain JSON: name, fingerprint, path, number of images, pixel hash, and whether it was there before.
+        Plain JSON: name, fingerprint, path, number of images, pixel hash, and whether the store already existed.
 
     Raises:
-        BenchmarkError: where the export is of another dataset, incomplete or damaged. The store is as it was.
+        BenchmarkError: if the export is of another dataset, incomplete or damaged. The store is then unchanged.
     """
     passport = ExportPassport.read(source)
     images = ParquetImages(source.resolve(), passport)
@@ -139,7 +139,7 @@ def import_store(
 def _check(
     images: ParquetImages, recipe: ImageRecipe, *, name: str, fingerprint: str, schema: dict[str, list[str]]
 ) -> None:
-    """Raises BenchmarkError unless an export is of this dataset, with every column and row."""
+    """Raises BenchmarkError unless an export is of this dataset and has every column and row."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -150,12 +150,14 @@ def _check(
     asked |= {"image_shape": list(recipe.image_shape), "num_images": recipe.num_images}
     keys = {**told, **asked}
     differences = [
-        f"  {key}: {told.get(key)} there, {asked.get(key)} asked for" for key in keys if told.get(key) != asked.get(key)
+        f"  {key}: {told.get(key)} in the export, {asked.get(key)} requested"
+        for key in keys
+        if told.get(key) != asked.get(key)
     ]
     if differences or passport.fingerprint != fingerprint:
         raise BenchmarkError(
-            f"{folder} holds other images: fingerprint {passport.fingerprint}, asked for {fingerprint}; name the same "
-            "dataset with the same --set\n" + "\n".join(differences)
+            f"{folder} contains other images: fingerprint {passport.fingerprint}, expected {fingerprint}; name the "
+            "same dataset with the same --set\n" + "\n".join(differences)
         )
     expected = features(schema, passport.num_masks, passport.columns).arrow_schema
     num_rows = 0
@@ -163,7 +165,7 @@ def _check(
         try:
             about = pq.ParquetFile(file)
         except (pa.ArrowInvalid, OSError) as error:
-            raise BenchmarkError(f"{file} is damaged or no Parquet file ({error}); export it again") from error
+            raise BenchmarkError(f"{file} is damaged or not a Parquet file ({error}); export it again") from error
         if not about.schema_arrow.equals(expected) or (about.schema_arrow.metadata != expected.metadata):
             raise BenchmarkError(f"{file} has other columns than {PASSPORT} says; export it again")
         num_rows += about.metadata.num_rows
@@ -177,8 +179,8 @@ def _compare(folder: Path, passport: ExportPassport, source: Path) -> None:
     manifest = open_manifest(folder)
     if manifest.pixel_hash != passport.pixel_hash:
         raise BenchmarkError(
-            f"the pixels in {source} are not those of {PASSPORT}: pixel hash {manifest.pixel_hash}, expected "
+            f"the pixels in {source} do not match {PASSPORT}: pixel hash {manifest.pixel_hash}, expected "
             f"{passport.pixel_hash}; export it again"
         )
     if manifest.label_hash != passport.label_hash:
-        raise BenchmarkError(f"the labels in {source} are not those of {PASSPORT}: export it again")
+        raise BenchmarkError(f"the labels in {source} do not match {PASSPORT}: export it again")

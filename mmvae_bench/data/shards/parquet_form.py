@@ -1,4 +1,4 @@
-"""The form in which images go to others: Parquet files that ``datasets.load_dataset`` reads, with a passport.
+"""The format of an export: Parquet files that ``datasets.load_dataset`` reads, with a passport.
 
 Columns: ``index``; ``image`` (PNG, the Image feature); each attribute as a ClassLabel with the names of its values;
 ``mask_1`` ... (PNG, black and white) where there are masks; and the scalars.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from einops import rearrange
 from PIL import Image
 
 from ...base.errors import BenchmarkError
@@ -25,26 +26,26 @@ PASSPORT = "mmvae_bench.json"
 FORMAT = 1
 FOLDER = "data"
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
-"""The names of the partitions among users of ``datasets``."""
+"""Names of the partitions in ``datasets``."""
 
 
 @dataclass(frozen=True)
 class ExportPassport:
-    """What an export says of itself.
+    """The metadata of an export.
 
     Attributes:
-        format: Version of this form.
-        name: Of the dataset.
+        format: Version of this format.
+        name: Name of the dataset.
         source: Where the pixels came from.
-        fingerprint: Of the recipe.
+        fingerprint: Fingerprint of the recipe.
         schema: Attribute names to value names.
         image_shape: (C, H, W).
         num_masks: M.
         sizes: Images of each partition.
         split: How they are divided.
         columns: Each scalar's name to its type and to the name of its column.
-        recipe: The description of what decides the pixels; null where the dataset has none that is hashed.
-        pixel_hash: See :mod:`mmvae_bench.data.shards.hashing`.
+        recipe: The description of what decides the pixels; null if the dataset has none that is hashed.
+        pixel_hash: See :mod:`mmvae_bench.data.shards.shard`.
         label_hash: The same of concepts, scalars and masks.
     """
 
@@ -64,7 +65,7 @@ class ExportPassport:
 
     @property
     def num_images(self) -> int:
-        """Of all partitions."""
+        """Number of images in all partitions."""
         return sum(self.sizes.values())
 
     def write(self, folder: Path) -> None:
@@ -73,7 +74,7 @@ class ExportPassport:
 
     @classmethod
     def read(cls, folder: Path) -> ExportPassport:
-        """The passport of an export; raises BenchmarkError where there is none, or of another version."""
+        """The passport of an export; raises BenchmarkError if there is none, or one of another version."""
         path = folder / PASSPORT
         try:
             content = read_json(path)
@@ -84,14 +85,15 @@ class ExportPassport:
             return cls(**{**content, "image_shape": tuple(content["image_shape"])})
         except FileNotFoundError:
             raise BenchmarkError(
-                f"{folder} is no export: it has no {PASSPORT}; `mmvae-bench data export NAME --out FOLDER` makes one"
+                f"{folder} is not an export: it has no {PASSPORT}; "
+                "make one with `mmvae-bench data export NAME --out FOLDER`"
             ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise BenchmarkError(f"{path} is damaged ({error}); export it again") from error
 
 
 def column_names(names: Mapping[str, Any], schema: Mapping[str, Any], num_masks: int) -> dict[str, str]:
-    """The name of each scalar's column: its own, unless something else has it."""
+    """The name of each scalar's column: its own name, unless that is taken."""
     taken = {"index", "image", *schema, *mask_names(num_masks)}
     return {name: f"scalar_{name}" if name in taken else name for name in names}
 
@@ -129,17 +131,17 @@ def to_png(pixels: np.ndarray) -> bytes:
     if pixels.dtype == bool:
         pixels = pixels[None].astype(np.uint8) * np.uint8(255)
     file = io.BytesIO()
-    Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)).save(file, format="PNG")
+    Image.fromarray(pixels[0] if len(pixels) == 1 else rearrange(pixels, "c h w -> h w c")).save(file, format="PNG")
     return file.getvalue()
 
 
 def from_png(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """The inverse: Byte[C, H, W]; raises ValueError where it is no picture, or of another shape."""
+    """The inverse: Byte[C, H, W]; raises ValueError if it is not a picture, or of another shape."""
     try:
         pixels = np.asarray(Image.open(io.BytesIO(content)))
     except OSError as error:
-        raise ValueError(f"no picture ({error})") from error
-    planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        raise ValueError(f"not a picture ({error})") from error
+    planes = pixels[None] if pixels.ndim == 2 else rearrange(pixels, "h w c -> c h w")
     if planes.shape != shape or planes.dtype != np.uint8:
         raise ValueError(f"a picture of shape {planes.shape} and type {planes.dtype}, not {shape} of bytes")
     return planes

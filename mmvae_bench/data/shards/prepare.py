@@ -1,4 +1,4 @@
-"""Makes a store, or what is missing of it: one process of all that ask, by shards, resumed whatever ended it."""
+"""Makes the missing shards of a store, in one process at a time; an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -17,20 +17,30 @@ from ...base.errors import BenchmarkError
 from ...base.heartbeat import beat, patiently
 from ...base.machine import num_cpus
 from ...worlds.recipe import ImageRecipe
-from .arrow import FORMAT
-from .manifest import SHARD_SIZE, Manifest, ShardEntry, ShardRange, plan_shards
+from .manifest import (
+    SHARD_SIZE,
+    Manifest,
+    ShardEntry,
+    ShardRange,
+    ShardState,
+    check_listed,
+    check_unlisted,
+    is_whole,
+    plan_shards,
+    usable_manifest,
+)
 from .processes import Answer, Job, Processes, Tell, WorkerError
-from .survey import ShardState, check_listed, check_unlisted, is_whole, usable_manifest
+from .shard import FORMAT
 from .worker import work
 
 _log = logging.getLogger(__name__)
 
 SLACK_BYTES = 16 << 20
-"""Room that is left on the disk: for the manifest, and for what others write meanwhile."""
+"""Space to leave on the disk: for the manifest, and for other writers."""
 
 
 class NoSpaceError(BenchmarkError):
-    """The disk has no room for the images."""
+    """The disk has no space for the images."""
 
 
 def prepare_store(
@@ -46,21 +56,21 @@ def prepare_store(
     """Makes sure that a store is finished and intact: makes the shards that are missing, damaged or of another version.
 
     Args:
-        folder: Where the store lies; made where needed.
+        folder: Folder of the store; created if needed.
         recipe: Makes the images.
-        name: Of the dataset, for the manifest.
-        fingerprint: Of the recipe; asked of it where not given.
-        shard_size: Images of a shard, for a store that is begun here; a finished one keeps its own.
-        workers: Processes: None for one a CPU core, 0 for this process itself.
+        name: Name of the dataset, for the manifest.
+        fingerprint: Fingerprint of the recipe; computed if not given.
+        shard_size: Images per shard, for a new store; a finished one keeps its own.
+        workers: Processes: None for one per CPU core, 0 for this process itself.
         progress: Called with the numbers of images made and in all.
 
     Returns:
         Whether anything was made.
 
     Raises:
-        NoSpaceError: where there is no room; what is finished stays.
-        WorkerError: where a process dies.
-        BenchmarkError: where the recipe cannot make its images.
+        NoSpaceError: if the disk is full; finished shards are kept.
+        WorkerError: if a process dies.
+        BenchmarkError: if the recipe cannot make its images.
     """
     fingerprint = fingerprint or recipe.fingerprint
     if is_whole(folder, fingerprint=fingerprint):
@@ -74,10 +84,10 @@ def prepare_store(
         _remove_strangers(folder, plan)
         states = check_listed(folder, listed) if listed else check_unlisted(folder, plan, fingerprint=fingerprint)
         if listed is not None and all(state.ok for state in states):
-            return False  # another process has made it meanwhile
+            return False  # another process has made it in the meantime
         for state in states:
             if not state.ok and (listed or not state.missing):
-                _log.warning("%s: %s: %s; it is made again", folder, state.shard.file, state.problem)
+                _log.warning("%s: %s: %s; making it again", folder, state.shard.file, state.problem)
         entries = {state.shard.start: state.entry for state in states if state.entry is not None}
         try:
             for entry in _make(folder, recipe, states, fingerprint=fingerprint, workers=workers, progress=progress):
@@ -103,7 +113,7 @@ def prepare_store(
 
 @contextmanager
 def store_lock(folder: Path) -> Iterator[None]:
-    """This process alone works on the store; where another does, it is waited for, and said."""
+    """Holds the lock of a store; logs a warning and waits if another process holds it."""
     lock = FileLock(folder.with_name(folder.name + ".lock"))
     try:
         lock.acquire(timeout=0)
@@ -119,10 +129,10 @@ def store_lock(folder: Path) -> Iterator[None]:
 def run_jobs(
     recipe: ImageRecipe, jobs: Sequence[Job], tell: Tell, *, folder: Path, fingerprint: str, workers: int | None
 ) -> Iterator[tuple[Job, Answer]]:
-    """Does jobs in processes, or in this one where ``workers`` is 0; raises what went wrong with one.
+    """Does jobs in several processes, or in this one if ``workers`` is 0; raises an error if one fails.
 
     Raises:
-        BenchmarkError: where the recipe cannot make its images; WorkerError: where a process dies.
+        BenchmarkError: if the recipe cannot make its images; WorkerError: if a process dies.
     """
     if workers == 0:
         for job in jobs:
@@ -151,7 +161,7 @@ def _make(
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[ShardEntry]:
-    """Makes the shards that are not whole."""
+    """Makes the shards that are missing or damaged."""
     missing = [state.shard for state in states if not state.ok]
     if not missing:
         return
@@ -175,7 +185,7 @@ def _make(
         entry = ShardEntry(**answer["entry"])
         unwritten -= job["stop"] - job["start"]
         if not known:
-            known.append(entry)  # now the size of a shard is known, not guessed
+            known.append(entry)  # now the size of a shard is known, not estimated
             _check_space(folder, unwritten * _bytes_of_image(entry))
         yield entry
 
@@ -197,17 +207,17 @@ def _check_space(folder: Path, needed: int) -> None:
 def _no_space(folder: Path, needed: int, reason: str) -> NoSpaceError:
     free = shutil.disk_usage(folder).free
     return NoSpaceError(
-        f"no space left for the images: {reason}\n  folder: {folder}\n  needed: {needed:,} bytes more\n"
+        f"no space left for the images: {reason}\n  folder: {folder}\n  needed: another {needed:,} bytes\n"
         f"  free: {free:,} bytes\n"
-        "  Make room, or set MMVAE_BENCH_CACHE to a folder on another disk, and prepare again: what is made is kept."
+        "  Free some space, or set MMVAE_BENCH_CACHE to another disk, then prepare again: finished images are kept."
     )
 
 
 def _remove_strangers(folder: Path, plan: Sequence[ShardRange]) -> None:
-    """Removes shards of another division, and what killed processes left."""
+    """Removes shards of another division, and files that killed processes left."""
     _remove_leftovers(folder)
     for stranger in sorted({path.name for path in folder.glob("*.arrow")} - {shard.file for shard in plan}):
-        _log.warning("%s: %s belongs to another division into shards; it is removed", folder, stranger)
+        _log.warning("%s: %s belongs to another division into shards; removing it", folder, stranger)
         (folder / stranger).unlink()
 
 

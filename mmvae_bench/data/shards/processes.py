@@ -37,15 +37,15 @@ class WorkerError(BenchmarkError):
 
 
 class Processes:
-    """Context manager: processes that do jobs, each with one thread, in sessions of their own.
+    """Context manager: processes that do jobs, each with one thread and in its own session.
 
-    Ctrl-C on the terminal reaches the caller alone; on leaving the block every process is ended.
+    Ctrl-C in the terminal reaches only the caller; on leaving the block every process is killed.
 
     Args:
         recipe: Makes the images; pickled.
-        folder: Of the store.
-        fingerprint: Of the recipe.
-        number: Of processes.
+        folder: Folder of the store.
+        fingerprint: Fingerprint of the recipe.
+        number: Number of processes.
     """
 
     def __init__(self, recipe: ImageRecipe, *, folder: Path, fingerprint: str, number: int) -> None:
@@ -64,14 +64,14 @@ class Processes:
             worker.end()
 
     def run(self, jobs: Sequence[Job], tell: Tell) -> Iterator[tuple[Job, Answer]]:
-        """Does the jobs, and yields each with its answer when it is done, in whatever order.
+        """Does the jobs, and yields each with its answer when it is done, in any order.
 
         Args:
             jobs: What :func:`mmvae_bench.data.shards.worker.work` takes.
             tell: Called with a job and the number of its images that are made.
 
         Raises:
-            WorkerError: where a process dies, with its last words.
+            WorkerError: if a process dies, with its last words.
         """
         waiting = deque(jobs)
         for _ in range(min(self._number, len(jobs))):
@@ -125,7 +125,7 @@ class _Worker:
         self._write(json.dumps(job).encode() + b"\n")
 
     def end(self) -> None:
-        """Ends the process at once: what it had not finished leaves nothing that looks finished."""
+        """Kills the process: unfinished work leaves nothing that looks finished."""
         with suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait()
@@ -135,27 +135,27 @@ class _Worker:
         self._output.close()
 
     def last_words(self) -> str:
-        """What is known of a process that has died."""
+        """What is known about a process that died."""
         code = self._process.wait()
-        how = f"with exit code {code}"
+        how = f"exited with code {code}"
         if code < 0:
-            how = f"by signal {-code} ({signal.Signals(-code).name})"
+            how = f"was killed by signal {-code} ({signal.Signals(-code).name})"
         what = "making images again to compare them"
         if self.job is not None and "file" in self.job:
             what = f"making images {self.job['start']:,} to {self.job['stop'] - 1:,}"
         self._output.seek(0)
         lines = self._output.read().decode(errors="replace").splitlines()
-        # The fault handler of Python names every module there is, which buries what native code said before it.
+        # Python's fault handler lists every module, which buries what native code printed before it.
         output = "\n".join(line for line in lines if not line.startswith("Extension modules:")).strip()
         output = output[-_LAST_CHARACTERS:]
-        text = f"a process died {what}: ended {how}"
+        text = f"a process died while {what}: it {how}"
         if code == -signal.SIGKILL:
-            text += "; the system does that where memory is short: use fewer --workers"
-        return text + (f"\n  its last output:\n{output}" if output else "; it said nothing")
+            text += "; the system probably ran out of memory: use fewer --workers"
+        return text + (f"\n  its last output:\n{output}" if output else "; it printed nothing")
 
     def _write(self, content: bytes) -> None:
         assert self._process.stdin is not None
-        # A process that is dead already is reported when its answers end.
+        # A process that is already dead is reported when its answers end.
         with suppress(BrokenPipeError):
             self._process.stdin.write(content)
             self._process.stdin.flush()
@@ -164,7 +164,7 @@ class _Worker:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                # A line cut off by the death of the process is no answer.
+                # A line cut off by the death of the process is not an answer.
                 with suppress(ValueError):
                     answers.put((self, json.loads(line)))
         answers.put((self, None))

@@ -8,13 +8,10 @@ from typing import Any
 
 from ...base.errors import BenchmarkError
 from ...worlds.recipe import ImageRecipe
-from .arrow import decode
-from .hashing import add_hashes, label_digests, pixel_digests
-from .load import open_manifest
-from .making import ImageDigest
-from .manifest import Manifest
+from .manifest import Manifest, check_listed, open_manifest
 from .prepare import run_jobs
-from .survey import check_listed
+from .shard import add_hashes, decode, label_digests, pixel_digests
+from .worker import ImageDigest
 
 _ROWS_OF_JOB = 4
 
@@ -31,18 +28,18 @@ def verify_store(
     """The sha256 of every shard, the hashes over all pixels and labels, and evenly spread images made again.
 
     Args:
-        folder: Of the store.
+        folder: Folder of the store.
         recipe: Makes the images.
-        num_verified: Images that are made again; all of a smaller store.
-        fingerprint: Of the recipe; asked of it where not given.
+        num_verified: Images to make again; all of a smaller store.
+        fingerprint: Fingerprint of the recipe; computed if not given.
         workers: Processes that make them; see :func:`mmvae_bench.data.shards.prepare.prepare_store`.
         progress: Called with the numbers of images made again and to make.
 
     Returns:
-        Plain JSON; ``ok`` sums it up. Nothing is made again where a checksum is wrong.
+        Plain JSON; ``ok`` says whether all is well. Nothing is made again if a checksum is wrong.
 
     Raises:
-        BenchmarkError: where the store is not prepared, or its images cannot be made.
+        BenchmarkError: if the store is not prepared, or its images cannot be made.
     """
     fingerprint = fingerprint or recipe.fingerprint
     manifest = open_manifest(folder)

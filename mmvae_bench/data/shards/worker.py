@@ -1,12 +1,14 @@
-"""A process that makes images: it is given a recipe and then jobs, one a line, and answers one a line.
+"""A process that makes images: it is given a recipe and then jobs, one per line, and answers one line per job.
 
 It runs as a program of its own, so the caller's main module is not imported again, and what native code prints or
-aborts with stays apart from the answers. It ends when its input ends, whatever has become of the caller.
+aborts with is kept apart from the answers. It exits when its input ends, whatever has become of the caller. The same
+work can be done in the calling process: see :func:`work`.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import pickle
@@ -14,35 +16,89 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ...base.errors import BenchmarkError
+from ...base.files import write_atomic
 from ...worlds.recipe import ImageRecipe
-from .making import digest_images, make_shard
-from .manifest import ShardRange
+from .manifest import ShardEntry, ShardRange
+from .shard import encode, join_planes, label_digests, make_passport, make_planes, pixel_digests
+
+CHUNK = 32
+"""Images made per call of a recipe: few enough that a progress bar moves."""
+
+ImageDigest = tuple[str, str]
+"""The digests of an image's pixels and of its labels."""
+
+
+def make_shard(
+    recipe: ImageRecipe, shard: ShardRange, *, folder: Path, fingerprint: str, done: Callable[[int], object]
+) -> ShardEntry:
+    """Makes the images of a shard and writes its file, completely or not at all.
+
+    Args:
+        recipe: Makes the images.
+        shard: Which shard.
+        folder: Folder of the store.
+        fingerprint: Fingerprint of the recipe.
+        done: Called with the number of images made so far.
+
+    Raises:
+        BenchmarkError: if the recipe cannot make them.
+        OSError: if the file cannot be written.
+    """
+    parts = []
+    for start in range(shard.start, shard.stop, CHUNK):
+        stop = min(start + CHUNK, shard.stop)
+        parts.append(make_planes(recipe, start, stop))
+        done(stop - shard.start)
+    planes = join_planes(parts)
+    passport = make_passport(planes, start=shard.start, fingerprint=fingerprint)
+    content = encode(planes, passport)
+    write_atomic(folder / shard.file, lambda file: file.write(content))
+    return ShardEntry(
+        shard.file,
+        shard.start,
+        shard.stop,
+        num_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        pixel_hash=passport.pixel_hash,
+        label_hash=passport.label_hash,
+    )
+
+
+def digest_images(recipe: ImageRecipe, rows: Sequence[int], *, done: Callable[[int], object]) -> list[ImageDigest]:
+    """Makes some images, one at a time, and gives the digests of each."""
+    digests = []
+    for number, row in enumerate(rows, start=1):
+        planes = make_planes(recipe, row, row + 1)
+        digests.append((pixel_digests(planes, [row])[0], label_digests(planes, [row])[0]))
+        done(number)
+    return digests
+
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""What a write fails with where there is no room: on the disk, in the quota, under the limit."""
+"""Error numbers of a write without space: on the disk, in the quota, under the file size limit."""
 
 
 def work(
     recipe: ImageRecipe, job: dict[str, Any], *, folder: Path, fingerprint: str, tell: Callable[[int], object]
 ) -> dict[str, Any]:
-    """Does one job; its answer is plain JSON.
+    """Does one job; the answer is plain JSON.
 
     Args:
         recipe: Makes the images.
         job: ``file``, ``start``, ``stop`` of a shard to write, or ``rows`` to make again.
-        folder: Of the store.
-        fingerprint: Of the recipe.
+        folder: Folder of the store.
+        fingerprint: Fingerprint of the recipe.
         tell: Called with the number of images made so far.
 
     Returns:
-        ``entry`` of the shard, or ``digests`` of the images, or else what went wrong: ``error`` (for the user to
-        mend), ``full`` (no room), ``failure`` (a traceback).
+        ``entry`` of the shard, or ``digests`` of the images, or else what went wrong: ``error`` (for the
+        user to fix), ``full`` (no space left), ``failure`` (a traceback).
     """
     try:
         if "rows" in job:
@@ -62,7 +118,7 @@ def work(
 def main() -> None:
     """Reads (recipe, folder, fingerprint) as a pickle from standard input, then jobs."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print goes where errors go
+    os.dup2(2, 1)  # what libraries print goes to standard error
     source = sys.stdin.buffer
     recipe, folder, fingerprint = pickle.load(source)
     jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
@@ -80,7 +136,7 @@ def main() -> None:
 def _read(source: BinaryIO, jobs: queue.SimpleQueue[bytes]) -> None:
     for line in source:
         jobs.put(line)
-    # The caller has no more work, or is no more: nothing half-made is worth finishing.
+    # The caller has no more work, or is gone: an unfinished image is not worth finishing.
     os._exit(0)
 
 

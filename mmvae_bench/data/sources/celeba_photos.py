@@ -1,4 +1,8 @@
-"""CelebA's photographs with their annotations, as far as they are there, and the set of images cropped from them.
+"""CelebA's photographs with their annotations, and the set of images cropped from them.
+
+Aligned photographs are 178x218; a crop is resized to the canvas with an antialiased bicubic filter. 148x148 at (top 40,
+left 15) is the crop of the released code of Vedantam et al. (2018), 128x128 at (top 48, left 25) that of Cremer and
+Kushman (2018). A scaled copy is cropped at the same places, so an 89x109 one at (7.5, 20, 81.5, 94).
 
 Shapes: N image, A attribute, S side.
 """
@@ -6,26 +10,92 @@ Shapes: N image, A attribute, S side.
 from __future__ import annotations
 
 import hashlib
+import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
-from ...base.paths import DATA_VARIABLE
+from ...base.files import DATA_VARIABLE
 from ...worlds.recipe import ImageRecipe, Images
 from . import SourceError
-from .celeba_crop import DEFAULT_SIDE, HEIGHT, WIDTH, crop_box, decode_and_crop, has_aspect, image_size
 from .celeba_files import FOLDERS, IMAGES, find_files
 from .celeba_rows import ATTRIBUTES, NUM_IMAGES, PARTITION, Rows, TextFile, image_name, read_rows
+
+WIDTH, HEIGHT = 178, 218
+DEFAULT_SIDE = 148
+PLACES = {148: (15, 40), 128: (25, 48)}
+"""Left and top of a crop in a whole photograph, by its side."""
+
+
+def crop_box(width: int, height: int, *, side: int = DEFAULT_SIDE) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of a crop in an image of that size.
+
+    >>> crop_box(178, 218), crop_box(89, 109), crop_box(178, 218, side=128)
+    ((15.0, 40.0, 163.0, 188.0), (7.5, 20.0, 81.5, 94.0), (25.0, 48.0, 153.0, 176.0))
+    """
+    across, down = width / WIDTH, height / HEIGHT
+    left, top = PLACES[side]
+    return (left * across, top * down, (left + side) * across, (top + side) * down)
+
+
+def has_aspect(width: int, height: int) -> bool:
+    """Whether an image can be a scaled copy of a 178x218 one, to a pixel.
+
+    >>> has_aspect(89, 109), has_aspect(178, 178)
+    (True, False)
+    """
+    return abs(height - width * HEIGHT / WIDTH) < 1
+
+
+def image_size(content: bytes) -> tuple[int, int]:
+    """Width and height of an image file; raises OSError if it is not an image."""
+    with _opened(content) as image:
+        return image.size
+
+
+def decode_and_crop(content: bytes, *, photo_size: tuple[int, int], size: int, side: int = DEFAULT_SIDE) -> np.ndarray:
+    """One image file, decoded, cropped and resized: Byte[size, size, 3].
+
+    Args:
+        content: Content of the file.
+        photo_size: The width and height it must have.
+        size: Side of the result in pixels.
+        side: Side of the crop, in pixels of a whole photograph.
+
+    Raises:
+        OSError: if the file is not an image, truncated, or of another size.
+    """
+    with _opened(content) as image:
+        if image.size != photo_size:
+            raise OSError(f"{image.width}x{image.height}, the first image is {photo_size[0]}x{photo_size[1]}")
+        colour = image if image.mode == "RGB" else image.convert("RGB")
+        left, top, right, bottom = crop_box(*photo_size, side=side)
+        # Cut out first: the filter of resize() would reach beyond its box.
+        x, y = math.floor(left), math.floor(top)
+        part = colour.crop((x, y, math.ceil(right), math.ceil(bottom)))
+        box = (left - x, top - y, right - x, bottom - y)
+        return np.asarray(part.resize((size, size), Image.Resampling.BICUBIC, box=box))
+
+
+def _opened(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        # Pillow's own message names an object in memory.
+        raise OSError(f"not an image ({len(content):,} bytes)" if content else "an empty file") from None
+
 
 PREPARATION_VERSION = 1
 """Raised whenever the same photograph gives other pixels."""
 
 
 class PhotoReader(Protocol):
-    """Gives the content of images."""
+    """Reads the content of images."""
 
     path: Path
 
@@ -35,12 +105,12 @@ class PhotoReader(Protocol):
 
 @dataclass(frozen=True)
 class Photos:
-    """Photographs that are there.
+    """The photographs that were found.
 
     Attributes:
         files: Where they are read from.
         rows: Their ids, concepts and official partition, N of each.
-        annotated: How many images the annotations speak of.
+        annotated: Number of images in the annotations.
         photo_size: Width and height of every photograph.
     """
 
@@ -58,7 +128,7 @@ class Photos:
         if not has_aspect(*size) or not size[0]:
             raise SourceError(
                 f"{self.files.path}: {image_name(self.rows.ids[0])} is {size[0]}x{size[1]}; the crop is defined on the "
-                f"aligned images, {WIDTH}x{HEIGHT} or scaled copies of them (0x0: it cannot be read)"
+                f"aligned images, {WIDTH}x{HEIGHT} or scaled copies (0x0: the file cannot be read)"
             )
         object.__setattr__(self, "photo_size", size)
 
@@ -67,7 +137,7 @@ class Photos:
 
     @property
     def checksum(self) -> str:
-        """md5 of which photographs there are, how large, and what is annotated of them."""
+        """md5 of the ids, size and annotations of the photographs."""
         digest = hashlib.md5(repr(self.photo_size).encode(), usedforsecurity=False)
         for array, dtype in ((self.rows.ids, "<i8"), (self.rows.concepts, "u1"), (self.rows.partition, "u1")):
             digest.update(np.ascontiguousarray(array, dtype).tobytes())
@@ -94,11 +164,11 @@ def find_photos(root: Path, *, attributes: TextFile = ATTRIBUTES, partition: Tex
         partition: The file of the official partition and its md5.
 
     Raises:
-        SourceError: where there are no images or annotations, or they do not belong together.
+        SourceError: if there are no images or annotations, or they do not match.
     """
     files = find_files(root)
     if files is None:
-        from .celeba_hub import find_hub_copy
+        from .celeba_files import find_hub_copy
 
         found = find_hub_copy([root / folder for folder in FOLDERS])
         if found is not None:
@@ -118,16 +188,16 @@ def find_photos(root: Path, *, attributes: TextFile = ATTRIBUTES, partition: Tex
 
 
 class CroppedPhotos(ImageRecipe):
-    """The crops of photographs: see :mod:`mmvae_bench.data.sources.celeba_crop`.
+    """The crops of photographs.
 
     Args:
-        photos: What there is.
+        photos: The photographs.
         size: S, side of a crop in pixels.
         num_images: Use only this many of them, evenly spread; None for all.
-        side: Of what is cut out of a whole photograph, in its pixels.
+        side: Side of the crop, in pixels of a whole photograph.
 
     Raises:
-        SourceError: where there are fewer than ``num_images``.
+        SourceError: if there are fewer than ``num_images``.
     """
 
     def __init__(self, photos: Photos, *, size: int, num_images: int | None = None, side: int = DEFAULT_SIDE) -> None:
@@ -135,7 +205,7 @@ class CroppedPhotos(ImageRecipe):
         self.num_images = len(photos) if num_images is None else num_images
         if self.num_images > len(photos):
             raise SourceError(
-                f"num_images is {self.num_images:,}, and {photos.files.path} has {len(photos):,} photographs of "
+                f"num_images is {self.num_images:,}, but {photos.files.path} has only {len(photos):,} photographs of "
                 f"{photos.annotated:,}; use at most that many, or null for all"
             )
         self.image_shape = (3, size, size)
@@ -181,7 +251,7 @@ class CroppedPhotos(ImageRecipe):
                 yield error
 
     def _unusable(self) -> str:
-        """Says which of all the photographs cannot be used: whoever mends them wants to do so once."""
+        """Names all photographs that cannot be used, so that they can be fixed in one go."""
         numbers = self.photos.rows.ids[self.positions]
         crops = zip(numbers, self._crops(self.positions), strict=True)
         problems = [f"  {image_name(number)}: {crop}" for number, crop in crops if isinstance(crop, Exception)]
@@ -189,7 +259,7 @@ class CroppedPhotos(ImageRecipe):
             [f"{self.photos.files.path}: {len(problems):,} of {self.num_images:,} images cannot be used"]
             + problems[:10]
             + (["  ..."] if len(problems) > 10 else [])
-            + ["what to do: copy them again, or delete them: the others can be used without them"]
+            + ["what to do: copy them again or delete them; the other images can be used without them"]
         )
 
 
@@ -201,6 +271,6 @@ def _advice(root: Path) -> str:
         *(f"  {file.name}, plain or with .gz, md5 of the plain file {file.md5}" for file in (ATTRIBUTES, PARTITION)),
         "or a copy of the Hugging Face hub's dataset: saved with save_to_disk, or its parquet files",
         f"what to do: set {DATA_VARIABLE} to the folder that holds celeba/ (or give --data-root),",
-        "  or use source=drawn, which needs no file. CelebA is for non-commercial research; its authors hand it out.",
+        "  or use source=drawn, which needs no file. CelebA is for non-commercial research; its authors distribute it.",
     ]
     return "\n".join(lines)

@@ -33,7 +33,7 @@ PARTITION = TextFile("list_eval_partition.txt", "d32c9cbf5e040fd4025c592c306e666
 
 @dataclass(frozen=True)
 class Rows:
-    """What is annotated of each image.
+    """The annotations of each image.
 
     Attributes:
         ids: Long[N], ascending: image 000001.jpg has id 1.
@@ -58,7 +58,7 @@ def read_rows(folders: list[Path], *, attributes: TextFile = ATTRIBUTES, partiti
         partition: The file of the partition and its md5.
 
     Raises:
-        SourceError: where a file is missing, damaged or not the official one, or the two disagree about the images.
+        SourceError: if a file is missing, damaged or not the official one, or the two disagree about the images.
     """
     names, ids, values = _attribute_table(_read(folders, attributes), attributes.name)
     missing = [name for name in CELEBA18_SCHEMA.names if name not in names]
@@ -107,14 +107,14 @@ def _attribute_table(text: str, name: str) -> tuple[list[str], np.ndarray, np.nd
     names = lines[1].split()
     table = _numbers(lines[2:], name, width=1 + len(names))
     if not lines[0].strip().isdigit() or int(lines[0]) != len(table):
-        raise SourceError(f"{name} announces {lines[0].strip()!r} images and has {len(table):,}")
+        raise SourceError(f"{name} announces {lines[0].strip()!r} images but has {len(table):,}")
     return names, table[:, 0], table[:, 1:]
 
 
 def _partition_table(text: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     table = _numbers(text.splitlines(), name, width=2)
     if table[:, 1].min() < 0 or table[:, 1].max() > 2:
-        raise SourceError(f"{name}: a partition is 0, 1 or 2, got {table[:, 1].min()} to {table[:, 1].max()}")
+        raise SourceError(f"{name}: a partition must be 0, 1 or 2, got {table[:, 1].min()} to {table[:, 1].max()}")
     return table[:, 0], table[:, 1]
 
 

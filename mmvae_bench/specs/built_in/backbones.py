@@ -18,29 +18,29 @@ def require(met: bool, backbone: BackboneSpec, dataset: DatasetSpec, wanted: str
 
     Args:
         met: The condition.
-        backbone: Whose networks set it.
-        dataset: Whose images they would take.
+        backbone: The backbone whose networks have the condition.
+        dataset: The dataset that does or does not meet it.
         wanted: The images that the networks take, as in "64x64 images".
         instead: What to do about it.
     """
     if met:
         return
     given = "x".join(map(str, dataset.image_shape()))
-    message = f"backbone {backbone.name} takes {wanted}, not the {given} ones of this {dataset.name}"
+    message = f"backbone {backbone.name} takes {wanted}, but the images of this {dataset.name} are {given}"
     raise ConfigError([Problem(message + (f": {instead}" if instead else ""), ("backbone", "name"), backbone.name)])
 
 
 def require_texts(backbone: BackboneSpec, dataset: DatasetSpec, *settings: str) -> None:
-    """Raises ConfigError where settings of the networks of texts are given and y is no text.
+    """Raises ConfigError where settings for captions are given in the attribute view.
 
     Args:
-        backbone: With the settings.
-        dataset: In one of its views.
-        settings: Fields that mean nothing in the attribute view, where they must be at their defaults.
+        backbone: The backbone with the settings.
+        dataset: The dataset, in one of its views.
+        settings: Fields that apply to the text view only, and must have their defaults in the attribute view.
     """
     given = [name for name in settings if getattr(backbone, name) != type(backbone).model_fields[name].default]
     if given and dataset.chosen_view != "text":
-        message = "has no meaning where y is a concept: leave it out, or set dataset.view to text"
+        message = "only applies to captions: remove it, or set dataset.view to text"
         raise ConfigError([Problem(message, ("backbone", name), str(getattr(backbone, name))) for name in given])
 
 
@@ -90,7 +90,7 @@ class MnistAReleasedSpec(_PaperSized):
 
 @backbones.register
 class MnistAThinSpec(BackboneSpec):
-    """A small convolutional backbone for small canvases, for runs on a CPU; no published number was made with it."""
+    """A small convolutional backbone for small canvases, for CPUs; no published result uses it."""
 
     implementation: ClassVar[str] = "mmvae_bench.backbones.mnist_a:ThinBackbone"
     summary: ClassVar[str] = "thin convolutional networks for small canvases on a CPU"
@@ -101,12 +101,12 @@ class MnistAThinSpec(BackboneSpec):
     latent_size: Annotated[int, Field(gt=0)] = 10
     """Number of latent dimensions."""
     width: Width = 16
-    """Channels of the widest feature map (half the canvas); the next, a quarter of the canvas, has twice as many."""
+    """Channels at half the canvas's resolution; at a quarter there are twice as many."""
     hidden: Width = 128
     """Width of the fully connected layers."""
 
     def check(self, dataset: DatasetSpec) -> None:
-        """Needs one channel and a canvas that two strides of two divide."""
+        """Needs one channel and a canvas divisible by 4."""
         channels, height, width = dataset.image_shape()
         met = channels == 1 and not height % 4 and not width % 4
         require(met, self, dataset, "one channel and sides divisible by 4")
@@ -134,7 +134,7 @@ class CelebA18Spec(BackboneSpec):
 
 @backbones.register
 class RGBThinSpec(BackboneSpec):
-    """A small convolutional backbone for small RGB images, for runs on a CPU; no published number was made with it."""
+    """A small convolutional backbone for small RGB images, for CPUs; no published result uses it."""
 
     implementation: ClassVar[str] = "mmvae_bench.backbones.rgb_thin:RGBThinBackbone"
     summary: ClassVar[str] = "thin convolutional networks for small RGB images on a CPU"
@@ -147,16 +147,16 @@ class RGBThinSpec(BackboneSpec):
     latent_size: Annotated[int, Field(gt=0)] = 18
     """Number of latent dimensions."""
     width: Width = 16
-    """Channels of the widest feature map (half the image's side); the next has twice, those after it four times."""
+    """Channels at half the image's resolution; twice as many at the next, four times as many from then on."""
     hidden: Width = 128
     """Width of the fully connected layers."""
     likelihood: Literal["quantised_normal", "beta"] = "quantised_normal"
-    """p(x|z): a Gaussian with a scale a pixel after dequantisation, or the constrained Beta."""
+    """p(x|z): a Gaussian with one scale per pixel after dequantisation, or the constrained Beta."""
     word_dropout: Share = 0.5
-    """How often p(y|z) is not shown a word before the one it predicts, in training, so that it asks z; text view."""
+    """Probability, in training, of hiding a previous word from p(y|z), so that it has to use z; text view only."""
 
     def check(self, dataset: DatasetSpec) -> None:
-        """Needs three channels and sides that two strides of two divide."""
+        """Needs three channels and sides divisible by 4."""
         channels, height, width = dataset.image_shape()
         met = channels == 3 and not height % 4 and not width % 4
         require(met, self, dataset, "three channels and sides divisible by 4")
@@ -165,7 +165,7 @@ class RGBThinSpec(BackboneSpec):
 
 @backbones.register
 class TwoObjectResNetSpec(BackboneSpec):
-    """The networks as the paper and its code describe them; in the attribute view others stand for the text's."""
+    """The networks as the paper and its code describe them; in the attribute view others replace those for captions."""
 
     implementation: ClassVar[str] = "mmvae_bench.backbones.two_object_resnet:TwoObjectResNetBackbone"
     summary: ClassVar[str] = "residual networks of Cremer and Kushman: RGB, constrained Beta, latent 50"
@@ -180,14 +180,14 @@ class TwoObjectResNetSpec(BackboneSpec):
     latent_size: Annotated[int, Field(gt=0, le=500)] = 50
     """Number of latent dimensions, at most the width of the shared layers."""
     width: Width = 64
-    """Channels of the widest feature map; twice as many at half the image's side, four times at a quarter."""
+    """Channels of the largest feature map; twice as many at half the image's side, four times as many at a quarter."""
     word_dropout: Share = 0.0
-    """How often p(y|z) is not shown a word before the one it predicts, in training; text view. The published decoder
-    has dropout of 0.5 on its hidden states instead, which is always there."""
+    """Probability, in training, of hiding a previous word from p(y|z); text view only. The published decoder has
+    dropout of 0.5 on its hidden states instead, which is always on."""
 
     def check(self, dataset: DatasetSpec) -> None:
-        """Needs three channels and sides that two strides of two divide; 112x112 and 64x64 in the paper."""
+        """Needs three channels and sides divisible by 4, at least 16; 112x112 and 64x64 in the paper."""
         channels, height, width = dataset.image_shape()
         met = channels == 3 and not height % 4 and not width % 4 and min(height, width) >= 16
-        require(met, self, dataset, "three channels and sides divisible by 4, from 16 up")
+        require(met, self, dataset, "three channels and sides divisible by 4, at least 16")
         require_texts(self, dataset, "word_dropout")

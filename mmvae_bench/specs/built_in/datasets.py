@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 class CaptionedSpec(DatasetSpec):
-    """A dataset with captions. The view decides what y is, and neither the images nor the split."""
+    """A dataset with captions. The view determines what y is, but not the images or the split."""
 
     later_fields: ClassVar[frozenset[str]] = frozenset({"view"})
 
     view: View = "attributes"
-    """attributes: y is the concept; text: y is its caption, a sequence of words that the image's number fixes."""
+    """attributes: y is the concept; text: y is its caption, a sequence of words determined by the image's number."""
 
     @property
     def chosen_view(self) -> View:
-        """The field."""
+        """The value of ``view``."""
         return self.view
 
     def texts(self) -> Captions | None:
@@ -61,13 +61,13 @@ class MnistASpec(DatasetSpec):
     canvas: Annotated[int, Field(ge=16, le=256)] = 64
     """Height and width of an image in pixels; the geometry scales with it. 64 is the paper's."""
     replicas: Annotated[int, Field(gt=0, le=1000)] = 10
-    """Images made from each source digit."""
+    """Images rendered from each source digit."""
     num_sources: Annotated[int, Field(ge=20)] | None = None
-    """Use only this many source digits, evenly spread over the source; null: all of them."""
+    """Use only this many source digits, evenly spaced over the source; null: all of them."""
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Seed of the rendering."""
     split: Literal["iid", "iid_disjoint", "comp"] = "iid"
-    """iid: each image on its own; iid_disjoint: by source digit, so that none is in two parts; comp: by concept."""
+    """iid: by image; iid_disjoint: by source digit, so that none is in two partitions; comp: by concept."""
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split; 42 is the published compositional split."""
 
@@ -79,7 +79,7 @@ class MnistASpec(DatasetSpec):
             raise ConfigError([Problem(message, ("num_sources",), str(self.num_sources))])
         return self
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         """Digit, scale, orientation, location."""
         return MNIST_A_SCHEMA
 
@@ -88,7 +88,7 @@ class MnistASpec(DatasetSpec):
         return (1, self.canvas, self.canvas)
 
     def default_classifier(self) -> str:
-        """The published network at the published canvas, the thin one elsewhere."""
+        """The published network at the published canvas, the thin one otherwise."""
         return "conv_published" if self.canvas == 64 else "conv_thin"
 
 
@@ -115,7 +115,7 @@ CELEBA18_NAMES = (
 CELEBA18_SCHEMA = Schema(tuple(Attribute(name, ("no", "yes")) for name in CELEBA18_NAMES))
 
 NUM_DRAWN = 200_000
-"""Faces drawn where no number is given: about as many as CelebA has."""
+"""Number of drawn faces by default: about as many as CelebA has."""
 
 
 @datasets.register
@@ -135,15 +135,15 @@ class CelebA18Spec(CaptionedSpec):
     size: Annotated[int, Field(ge=16, le=128)] = 64
     """Height and width of an image in pixels; 64 is the paper's."""
     crop: Literal[148, 128] = 148
-    """Side of what is kept of a photograph of 178x218, in pixels: 148 as Vedantam et al., 128 as Cremer and Kushman."""
+    """Side in pixels of the square cut from a 178x218 photograph: 148 (Vedantam et al.) or 128 (Cremer and Kushman)."""
     num_images: Annotated[int, Field(ge=100, le=10_000_000)] | None = None
-    """How many images; null: 200,000 drawn ones, or all the photographs there are. Fewer photographs than there are
-    means evenly spread ones."""
+    """Number of images; null: 200,000 drawn ones, or all photographs. A smaller number of photographs is evenly spaced
+    over all of them."""
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
-    """Seed of the attribute rows and of the drawing; photographs have none."""
+    """Seed of the attribute rows and of the drawing; not used for photographs."""
     split: Literal["iid", "comp"] = "iid"
-    """iid: the official partition of the photographs, random parts of the drawings; comp: by concept, with every
-    bald-and-not-male concept in the test part."""
+    """iid: the official partitions of the photographs, random ones of the drawings; comp: by concept, with every
+    bald-and-not-male concept in the test partition."""
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split."""
 
@@ -153,10 +153,10 @@ class CelebA18Spec(CaptionedSpec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.source == "drawn" and self.crop != 148:
-            raise ConfigError([Problem("only photographs are cropped (source: celeba)", ("crop",), str(self.crop))])
+            raise ConfigError([Problem("only applies to photographs (source: celeba)", ("crop",), str(self.crop))])
         return self
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         """18 attributes with the values no and yes."""
         return CELEBA18_SCHEMA
 
@@ -169,11 +169,11 @@ class CelebA18Spec(CaptionedSpec):
         return "conv_rgb"
 
     def named_queries(self) -> Mapping[str, str]:
-        """The concept that the paper asks for and training hardly has: 9 of 162,770 rows."""
+        """The concept that the paper asks for and that is rare in training: 9 of 162,770 rows."""
         return {"bald and not male": "Bald=yes, Male=no"}
 
     def captions(self) -> Captions:
-        """Words of the present attributes with Male or Female: 20 tokens, at most 9 (Cremer and Kushman 2018)."""
+        """Words for the present attributes, and Male or Female: at most 9 of 20 tokens (Cremer and Kushman 2018)."""
         from ...concepts.captions import PresenceCaptions
 
         return PresenceCaptions(CELEBA18_SCHEMA, opposites={"Male": "Female"}, max_words=9)
@@ -193,7 +193,7 @@ OBJECT_SCHEMA = Schema(
         Attribute("shape", SHAPES),
     )
 )
-"""Of one object: 96 combinations."""
+"""The attributes of one object: 96 combinations."""
 
 
 def _numbered(number: int) -> tuple[Attribute, ...]:
@@ -204,21 +204,21 @@ TWO_OBJECT_SCHEMA = Schema((*_numbered(1), Attribute("relation", RELATIONS), *_n
 
 
 class ClevrSpec(DatasetSpec):
-    """What every dataset of rendered scenes has."""
+    """What all datasets of rendered scenes share."""
 
     source: Literal["mitsuba"] = "mitsuba"
     """The scenes are path-traced by Mitsuba 3 (extra clevr)."""
     canvas: Annotated[int, Field(ge=32, le=224)] = 112
-    """Height and width of an image in pixels, into which the 4:3 frame is squashed. 112 is the paper's."""
+    """Height and width of an image in pixels; the 4:3 frame is squeezed into it. 112 is the paper's."""
     samples: Literal[16, 64, 256] = 64
-    """Paths traced a pixel: 16 for small sets, 64 for the real one, 256 for pictures to print."""
+    """Paths traced per pixel: 16 for small sets, 64 for the full dataset, 256 for print."""
     num_images: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
-    """How many scenes; a smaller set is the beginning of a larger one."""
+    """Number of scenes; a smaller set is the beginning of a larger one."""
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Seed of the scenes."""
     variant: Literal["auto", "cuda", "llvm", "scalar"] = "auto"
-    """What computes: a GPU, LLVM on the CPU, or neither (slow); auto takes the first that works here. The images of two
-    variants differ in their noise, so the one used is part of the fingerprint."""
+    """What renders: a GPU, LLVM on the CPU, or plain CPU code (slow); auto takes the first that works on this machine.
+    The images of two variants differ in their noise, so the variant is part of the fingerprint."""
 
     def image_shape(self) -> tuple[int, int, int]:
         """(3, canvas, canvas)."""
@@ -233,7 +233,7 @@ class ClevrSpec(DatasetSpec):
 class TwoObjectClevrSpec(ClevrSpec, CaptionedSpec):
     """Two objects on a plane, with a caption of nine words: "small red metal cube left large gray rubber sphere"."""
 
-    implementation: ClassVar[str] = "mmvae_bench.data.two_object_clevr:TwoObjectClevrDataModule"
+    implementation: ClassVar[str] = "mmvae_bench.data.clevr:TwoObjectClevrDataModule"
     summary: ClassVar[str] = "path-traced scenes of two objects, nine words each: 36,864 captions"
     reference: ClassVar[str] = (
         "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, section 5; "
@@ -243,18 +243,18 @@ class TwoObjectClevrSpec(ClevrSpec, CaptionedSpec):
     name: Literal["two_object_clevr"] = "two_object_clevr"
     """The dataset's name."""
     split: Literal["iid", "comp"] = "iid"
-    """iid: each image on its own, 0.85 / 0.05 / 0.10; comp: by object. Of the 96 objects (size, colour, material,
-    shape) some are held out: test images show a test object, validation images a validation object and no test one."""
+    """iid: by image, 0.85 / 0.05 / 0.10; comp: by object. Some of the 96 objects (size, colour, material, shape) are
+    held out: test images show a test object, validation images a validation object and no test object."""
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split."""
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         """Size, colour, material and shape of the first object, its relation to the second, and those of the second."""
         return TWO_OBJECT_SCHEMA
 
     def captions(self) -> Captions:
         """The nine words of the concept, in order."""
-        from ...concepts.slot_captions import SlotCaptions
+        from ...concepts.captions import SlotCaptions
 
         return SlotCaptions(TWO_OBJECT_SCHEMA)
 
@@ -267,7 +267,7 @@ SINGLE_OBJECT_SCHEMA = Schema((Attribute("colour", SINGLE_OBJECT_COLOURS), Attri
 class SingleObjectClevrSpec(ClevrSpec):
     """A rubber sphere, red or blue, small or large, somewhere on a plane: nothing else varies."""
 
-    implementation: ClassVar[str] = "mmvae_bench.data.single_object_clevr:SingleObjectClevrDataModule"
+    implementation: ClassVar[str] = "mmvae_bench.data.clevr:SingleObjectClevrDataModule"
     summary: ClassVar[str] = "path-traced scenes of one sphere, red or blue, small or large: 4 concepts"
     reference: ClassVar[str] = (
         "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, figure 1"
@@ -276,12 +276,12 @@ class SingleObjectClevrSpec(ClevrSpec):
     name: Literal["single_object_clevr"] = "single_object_clevr"
     """The dataset's name."""
     num_images: Annotated[int, Field(ge=1, le=10_000_000)] = 10_000
-    """How many scenes; a smaller set is the beginning of a larger one."""
+    """Number of scenes; a smaller set is the beginning of a larger one."""
     split: Literal["iid"] = "iid"
-    """iid: each image on its own, 0.85 / 0.05 / 0.10."""
+    """iid: by image, 0.85 / 0.05 / 0.10."""
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split."""
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         """Colour and size."""
         return SINGLE_OBJECT_SCHEMA

@@ -12,7 +12,7 @@ from ..components import BackboneSpec, DatasetSpec, Modality, ObjectiveSpec, Pos
 
 @objectives.register
 class JVAESpec(ObjectiveSpec):
-    """The joint ELBO alone. It trains no q(z|y), so it cannot imagine: the base that the others are compared with."""
+    """The joint ELBO only. It trains no q(z|y), so it cannot imagine: the baseline for the others."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.jvae:JVAE"
     summary: ClassVar[str] = "joint ELBO of images and concepts; no unimodal posterior"
@@ -28,7 +28,7 @@ class JVAESpec(ObjectiveSpec):
 
 @objectives.register
 class TELBOSpec(ObjectiveSpec):
-    """Three ELBOs: of both modalities, of images and of concepts; the last two leave the decoders alone."""
+    """Three ELBOs: of both modalities, of images and of concepts; the last two do not train the decoders."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.telbo:TELBO"
     summary: ClassVar[str] = "triple ELBO: joint, image and concept terms, decoders trained by the joint term only"
@@ -52,14 +52,14 @@ class TELBOSpec(ObjectiveSpec):
     def _check(self) -> Self:
         if self.unimodal_steps is not None and self.schedule == "joint":
             raise ConfigError(
-                [Problem("has no meaning with schedule joint", ("unimodal_steps",), str(self.unimodal_steps))]
+                [Problem("only applies to schedule two_stage", ("unimodal_steps",), str(self.unimodal_steps))]
             )
         return self
 
 
 @objectives.register
 class JMVAESpec(ObjectiveSpec):
-    """The joint ELBO, with the unimodal posteriors pulled over the joint one (JMVAE-kl)."""
+    """The joint ELBO, with the unimodal posteriors fitted to the joint one (JMVAE-kl)."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.jmvae:JMVAE"
     summary: ClassVar[str] = "joint ELBO minus KL from the joint to the unimodal posteriors"
@@ -72,7 +72,7 @@ class JMVAESpec(ObjectiveSpec):
     lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
     """Weight of log p(y|z)."""
     alpha: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of the two divergences; with 0 it is JVAE."""
+    """Weight of the two divergences; 0 gives JVAE."""
 
 
 @objectives.register
@@ -90,11 +90,11 @@ class BiVCCASpec(ObjectiveSpec):
     lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
     """Weight of log p(y|z)."""
     mu: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Weight of the term under q(z|x); the one under q(z|y) gets 1 - mu."""
+    """Weight of the term under q(z|x); the term under q(z|y) has weight 1 - mu."""
 
 
 class ImageVAESpec(ObjectiveSpec):
-    """Images alone: no concept is seen, so none can be imagined or described."""
+    """Images only: it never sees a concept, so it can neither imagine nor describe one."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.vae:VAE"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image"})
@@ -111,7 +111,7 @@ class ImageVAESpec(ObjectiveSpec):
 class VAESpec(ImageVAESpec):
     """The ELBO of images."""
 
-    summary: ClassVar[str] = "ELBO of images alone: cannot imagine or describe"
+    summary: ClassVar[str] = "ELBO of images only: cannot imagine or describe"
     reference: ClassVar[str] = "Kingma and Welling 2014, Auto-Encoding Variational Bayes"
 
     name: Literal["vae"] = "vae"
@@ -125,9 +125,9 @@ class VAESpec(ImageVAESpec):
 
 @objectives.register
 class BetaVAESpec(ImageVAESpec):
-    """The ELBO of images with a weight on its divergence: the base of SCAN."""
+    """The ELBO of images with a weighted divergence: the basis of SCAN."""
 
-    summary: ClassVar[str] = "ELBO of images alone with a weighted KL: cannot imagine or describe"
+    summary: ClassVar[str] = "ELBO of images only, with a weighted KL: cannot imagine or describe"
     reference: ClassVar[str] = (
         "Higgins et al. 2017, beta-VAE: Learning Basic Visual Concepts with a Constrained Variational Framework"
     )
@@ -135,7 +135,7 @@ class BetaVAESpec(ImageVAESpec):
     name: Literal["beta_vae"] = "beta_vae"
     """The objective's name."""
     beta: Annotated[float, Field(ge=0)] = 4.0
-    """Weight of KL(q(z|x) || p(z)); with 1 it is the VAE."""
+    """Weight of KL(q(z|x) || p(z)); 1 gives the VAE."""
 
     @property
     def kl_weight(self) -> float:
@@ -145,7 +145,7 @@ class BetaVAESpec(ImageVAESpec):
 
 @objectives.register
 class CVAESpec(ObjectiveSpec):
-    """Images given concepts, p(x|y,z): concepts have no density here, so an image cannot be described."""
+    """Images given concepts, p(x|y,z): there is no density of concepts, so it cannot describe an image."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.cvae:CVAE"
     summary: ClassVar[str] = (
@@ -156,13 +156,13 @@ class CVAESpec(ObjectiveSpec):
     )
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
-    text_obstacle: ClassVar[str | None] = "its image decoder is told the value of each attribute"
+    text_obstacle: ClassVar[str | None] = "its image decoder is conditioned on the value of each attribute"
     partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.unspecified == "impute")
 
     name: Literal["cvae"] = "cvae"
     """The objective's name."""
     prior: Literal["conditional", "standard"] = "conditional"
-    """p(z|y): conditional, a network's, as in the paper; standard, N(0, I) whatever the concept."""
+    """p(z|y): conditional, a network, as in the paper; standard, N(0, I) whatever the concept."""
     unspecified: Literal["impute", "refuse"] = "impute"
     """impute: an unspecified attribute takes its value from a training concept that agrees with the specified ones;
     refuse: fully specified concepts only."""
@@ -170,7 +170,7 @@ class CVAESpec(ObjectiveSpec):
 
 @objectives.register
 class SCANSpec(ObjectiveSpec):
-    """A beta-VAE on images alone, then concepts grounded in its frozen latents; a concept is one symbol, never partial.
+    """A beta-VAE of images only, then concepts grounded in its frozen latents; a concept is one symbol, never partial.
 
     The paper's latent size is 32: a setting of the backbone.
     """
@@ -179,7 +179,7 @@ class SCANSpec(ObjectiveSpec):
     summary: ClassVar[str] = "beta-VAE on images (on features of a denoising autoencoder), then a VAE of whole concepts"
     reference: ClassVar[str] = "Higgins et al. 2017, SCAN: Learning Hierarchical Compositional Visual Concepts"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
-    text_obstacle: ClassVar[str | None] = "a concept is one k-hot symbol to it"
+    text_obstacle: ClassVar[str | None] = "it represents a concept as one k-hot symbol"
     partial_concepts: ClassVar[bool] = False
     stage_names: ClassVar[tuple[str, ...]] = by_setting(
         lambda spec: (("denoise",) if spec.dae else ()) + ("image", "concept")
@@ -188,10 +188,10 @@ class SCANSpec(ObjectiveSpec):
     name: Literal["scan"] = "scan"
     """The objective's name."""
     dae: bool = True
-    """Whether images are compared in the features of a denoising autoencoder, trained first; false: pixel by pixel."""
+    """Compare images in the features of a denoising autoencoder, which is trained first; false: pixel by pixel."""
     beta_x: Annotated[float, Field(ge=0)] = 53.0
-    """Weight of KL(q(z|x) || p(z)). The published one belongs to larger images and their features: on small binary
-    ones it leaves nothing in z, so choose it on the validation split."""
+    """Weight of KL(q(z|x) || p(z)). The published weight is for larger images and their features: on small binary
+    images it leaves no information in z, so choose it on the validation split."""
     beta_y: Annotated[float, Field(ge=0)] = 1.0
     """Weight of KL(q(z|y) || p(z))."""
     alpha: Annotated[float, Field(ge=0)] = 10.0
@@ -204,7 +204,7 @@ class SCANSpec(ObjectiveSpec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.denoise_steps is not None and not self.dae:
-            raise ConfigError([Problem("has no meaning with dae false", ("denoise_steps",), str(self.denoise_steps))])
+            raise ConfigError([Problem("only applies to dae true", ("denoise_steps",), str(self.denoise_steps))])
         return self
 
 
@@ -212,12 +212,12 @@ PAPER = "Cremer and Kushman 2018, On the Importance of Learning Aggregate Poster
 
 
 def flow_needs_two_dimensions(objective: ObjectiveSpec, backbone: BackboneSpec) -> None:
-    """Raises ConfigError where the latent is too small for a flow: its couplings condition one half on the other."""
+    """Raises ConfigError where z is too small for a flow, whose couplings condition one half of z on the other."""
     if backbone.latent_size < 2:
         raise ConfigError(
             [
                 Problem(
-                    f"{objective.name} fits a flow, which couples two halves of z: the latent size is 2 or more",
+                    f"{objective.name} fits a flow, which couples two halves of z: latent_size must be at least 2",
                     ("backbone", "latent_size"),
                     str(backbone.latent_size),
                 )
@@ -229,7 +229,7 @@ class _VLVAEBased(ObjectiveSpec):
     text_obstacle: ClassVar[str | None] = None
 
     inference: Literal["image", "joint"] = "image"
-    """image: q(z|x), so that z holds no more of the concept than the image shows; joint: q(z|x,y)."""
+    """image: q(z|x), so that z contains no more of the concept than the image shows; joint: q(z|x,y)."""
     image_weight: Annotated[float, Field(gt=0)] = 1.0
     """Weight of log p(x|z). The paper: 0.02 on Two-Object CLEVR, 0.1 on CelebA."""
     concept_weight: Annotated[float, Field(gt=0)] = 50.0
@@ -237,7 +237,7 @@ class _VLVAEBased(ObjectiveSpec):
     kl_warmup_steps: Annotated[int, Field(ge=0)] | None = None
     """Steps over which the weight of the KL grows from 0 to 1; null: a twentieth of the first stage, as published."""
     prior_flow: bool = False
-    """Fit a flow to the aggregate of q(z|x) over all images, as a prior to put in place of N(0, I), in a last stage."""
+    """In a last stage, fit a flow to the aggregate of q(z|x) over all images, as a prior that replaces N(0, I)."""
     flow_steps: Annotated[int, Field(gt=0)] | None = None
     """Steps of each stage that fits a flow; null: half as many as the first stage."""
 
@@ -248,24 +248,25 @@ class _ConceptFlow(_VLVAEBased):
     partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.mask_probability > 0)
 
     mask_probability: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """How often a training concept is left partly unspecified while q(z|y) is fitted; 0: full concepts only, as in the
-    paper, and the flow cannot be asked a partial one. In the text view it is 0: captions are whole."""
+    """Probability that some attributes of a training concept are masked while q(z|y) is fitted; 0: full concepts only,
+    as in the paper, and the flow cannot condition on partial ones. Must be 0 in the text view: captions are not
+    masked."""
 
     def check(self, backbone: BackboneSpec) -> None:
-        """Needs a latent size of two or more."""
+        """Needs a latent size of at least two."""
         flow_needs_two_dimensions(self, backbone)
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """Captions are never masked: the setting would be ignored."""
+        """Captions are never masked: the setting would have no effect."""
         if dataset.chosen_view == "text" and self.mask_probability:
-            message = "the flow reads whole captions: in view text nothing of them is left out"
+            message = "the flow conditions on whole captions: in view text nothing can be masked"
             where, value = ("objective", "mask_probability"), str(self.mask_probability)
             raise ConfigError([Problem(message, where, value, ("0",), "0")])
 
 
 @objectives.register
 class VLVAESpec(_VLVAEBased):
-    """Both modalities from z ~ q(z|x). It trains no q(z|y), so it cannot imagine: the base of q_true and q_agg."""
+    """Both modalities from z ~ q(z|x). It trains no q(z|y), so it cannot imagine: the basis of q_true and q_agg."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.vlvae:VLVAE"
     summary: ClassVar[str] = "image and concept decoded from q(z|x); no q(z|y)"
@@ -279,11 +280,11 @@ class VLVAESpec(_VLVAEBased):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.flow_steps is not None and not self.prior_flow:
-            raise ConfigError([Problem("has no meaning without prior_flow", ("flow_steps",), str(self.flow_steps))])
+            raise ConfigError([Problem("only applies to prior_flow true", ("flow_steps",), str(self.flow_steps))])
         return self
 
     def check(self, backbone: BackboneSpec) -> None:
-        """A prior flow needs a latent size of two or more."""
+        """A prior flow needs a latent size of at least two."""
         if self.prior_flow:
             flow_needs_two_dimensions(self, backbone)
 
@@ -299,7 +300,7 @@ class QTrueSpec(_ConceptFlow):
     name: Literal["q_true"] = "q_true"
     """The objective's name."""
     gamma: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of log p(y|z) while q(z|y) is fitted; the paper's formula has 1, its code keeps concept_weight here."""
+    """Weight of log p(y|z) while q(z|y) is fitted; 1 in the paper's formula, concept_weight in its code."""
 
 
 @objectives.register
@@ -316,7 +317,7 @@ class QAggSpec(_ConceptFlow):
 
 @objectives.register
 class JNFSpec(ObjectiveSpec):
-    """The joint ELBO; then, on the frozen model, flows for q(z|x) and q(z|y) fitted to the joint posterior."""
+    """The joint ELBO; then, with the model frozen, flows q(z|x) and q(z|y) fitted to the joint posterior."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.jnf:JNF"
     summary: ClassVar[str] = "joint ELBO, then flows q(z|x) and q(z|y) fitted to the frozen joint posterior"
@@ -335,40 +336,40 @@ class JNFSpec(ObjectiveSpec):
     """Steps of the stage that fits the flows; null: as many as the first."""
 
     def check(self, backbone: BackboneSpec) -> None:
-        """Needs a latent size of two or more."""
+        """Needs a latent size of at least two."""
         flow_needs_two_dimensions(self, backbone)
 
 
 class MultimodalSpec(ObjectiveSpec):
-    """The joint posterior follows from the modalities' own experts; no network sees both image and concept.
+    """The joint posterior is computed from one expert per modality; no network sees both image and concept.
 
-    The weight of log p(y|z) is 50 as for the objectives of the published table, so that a comparison is not one of
-    weights; the papers of these objectives have weights of their own for each pair of modalities.
+    The weight of log p(y|z) is 50, as for the objectives of the published table, so that a comparison is not one of
+    weights; the papers of these objectives choose their own weights for each pair of modalities.
     """
 
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
     text_obstacle: ClassVar[str | None] = by_setting(
-        lambda spec: None if spec.modalities == "two" else "words are no modalities: choose modalities two"
+        lambda spec: None if spec.modalities == "two" else "words are not modalities: choose modalities two"
     )
 
     modalities: Literal["two", "per_attribute"] = "two"
-    """two: the image, and all attributes together; per_attribute: the image, and each attribute by itself."""
+    """two: the image, and all attributes together; per_attribute: the image, and each attribute separately."""
     lambda_image: Annotated[float, Field(gt=0)] = 1.0
     """Weight of log p(x|z)."""
     lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
     """Weight of log p(y|z)."""
 
     def num_modalities(self, dataset: DatasetSpec) -> int:
-        """M, on the concepts of a dataset."""
-        return 1 + (1 if self.modalities == "two" else len(dataset.schema()))
+        """The number of modalities M, for the concepts of a dataset."""
+        return 1 + (1 if self.modalities == "two" else len(dataset.concept_schema()))
 
 
 @objectives.register
 class MVAESpec(MultimodalSpec):
-    """ELBOs of all modalities, of each alone, and of random subsets, each under the product of its experts."""
+    """ELBOs of all modalities, of each one, and of random subsets, each under the product of its experts."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.mvae:MVAE"
-    summary: ClassVar[str] = "ELBOs of subsets of modalities under products of experts; the prior is a factor"
+    summary: ClassVar[str] = "ELBOs of subsets of modalities under products of experts, with the prior as a factor"
     reference: ClassVar[str] = (
         "Wu and Goodman 2018, Multimodal Generative Models for Scalable Weakly-Supervised Learning"
     )
@@ -376,21 +377,23 @@ class MVAESpec(MultimodalSpec):
     name: Literal["mvae"] = "mvae"
     """The objective's name."""
     beta: Annotated[float, Field(ge=0)] = 1.0
-    """Weight of each KL(q_S || p(z)); the paper anneals it up to 1."""
+    """Weight of each KL(q_S || p(z)); the paper anneals it to 1."""
     num_random_subsets: Annotated[int, Field(ge=0, le=1000)] | None = None
-    """Subsets of two to M - 1 modalities drawn at each step; null: 1 where M is above 2, else 0."""
+    """Subsets of two to M - 1 modalities drawn at each step; null: 1 if M is greater than 2, else 0."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.modalities == "two" and self.num_random_subsets:
-            message = "two modalities have no subsets besides both and each: choose modalities per_attribute, or 0"
+            message = (
+                "two modalities have no other subsets than both and each one: choose modalities per_attribute, or 0"
+            )
             raise ConfigError([Problem(message, ("num_random_subsets",), str(self.num_random_subsets))])
         return self
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """The image and one attribute are two modalities, which have no other subset to draw."""
+        """The image and one attribute are two modalities, which have no other subsets to draw."""
         if self.num_random_subsets and self.num_modalities(dataset) < 3:
-            message = "two modalities have no subsets besides both and each: choose 0"
+            message = "two modalities have no other subsets than both and each one: choose 0"
             where, value = ("objective", "num_random_subsets"), str(self.num_random_subsets)
             raise ConfigError([Problem(message, where, value, near="0")])
 
@@ -400,7 +403,7 @@ class MMVAESpec(MultimodalSpec):
     """A bound on the joint likelihood under the mixture of the modalities' experts, each sampled in turn."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.mmvae:MMVAE"
-    summary: ClassVar[str] = "importance-weighted bound under a mixture of experts; the prior is no factor"
+    summary: ClassVar[str] = "importance-weighted bound under a mixture of experts, without the prior as a factor"
     reference: ClassVar[str] = (
         "Shi et al. 2019, Variational Mixture-of-Experts Autoencoders for Multi-Modal Deep Generative Models"
     )
@@ -410,19 +413,19 @@ class MMVAESpec(MultimodalSpec):
     bound: Literal["iwae", "elbo"] = "iwae"
     """iwae: the log of the mean importance weight; elbo: the mean of the log weights."""
     num_samples: Annotated[int, Field(gt=0, le=1000)] = 10
-    """K, samples of z from each modality's expert; every one is decoded."""
+    """K, samples of z from each modality's expert; all of them are decoded."""
     estimator: Literal["dreg", "plain"] | None = None
     """Gradient of iwae: dreg, doubly reparameterised, as in their code; plain, the bound's own. null: dreg for iwae."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.bound == "elbo" and self.estimator == "dreg":
-            raise ConfigError([Problem("has no meaning with bound elbo", ("estimator",), "dreg", ("plain",), "plain")])
+            raise ConfigError([Problem("only applies to bound iwae", ("estimator",), "dreg", ("plain",), "plain")])
         return self
 
 
 MAX_SUBSETS: Final = 2**12
-"""Products that a mixture may have: each is held in memory for every example."""
+"""The most products in a mixture: each is kept in memory for every example."""
 
 
 @objectives.register
@@ -430,7 +433,9 @@ class MoPoESpec(MultimodalSpec):
     """One ELBO under the uniform mixture over subsets of modalities, each subset a product of experts."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.mopoe:MoPoE"
-    summary: ClassVar[str] = "ELBO under a mixture of products over all subsets; the prior is no factor"
+    summary: ClassVar[str] = (
+        "ELBO under a mixture of products of experts over all subsets, without the prior as a factor"
+    )
     reference: ClassVar[str] = "Sutter et al. 2021, Generalized Multimodal ELBO (mixture of products of experts)"
 
     name: Literal["mopoe"] = "mopoe"
@@ -438,7 +443,7 @@ class MoPoESpec(MultimodalSpec):
     beta: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the KL's bound."""
     num_subsets: Annotated[int, Field(gt=0, le=MAX_SUBSETS)] | None = None
-    """Subsets in the mixture: all together, each alone, and random others, fixed by the seed; null: all 2^M - 1."""
+    """Subsets in the mixture: all together, each one, and random others, fixed by the seed; null: all 2^M - 1."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -448,7 +453,7 @@ class MoPoESpec(MultimodalSpec):
         return self
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """All subsets of many modalities are too many; fewer than each modality alone leave one without a posterior."""
+        """All subsets of many modalities are too many; with too few subsets some modality has no posterior."""
         num_modalities = self.num_modalities(dataset)
         every, least = 2**num_modalities - 1, num_modalities + 1
         if self.num_subsets is None and every > MAX_SUBSETS:
@@ -458,22 +463,22 @@ class MoPoESpec(MultimodalSpec):
             )
             raise ConfigError([Problem(message, ("objective", "num_subsets"), "null", near=str(least))])
         if self.num_subsets is not None and not least <= self.num_subsets <= every:
-            message = f"{num_modalities} modalities need {least} (all together, each alone) to {every:,} subsets"
+            message = f"{num_modalities} modalities need {least} (all together, each one) to {every:,} subsets"
             near = str(min(max(self.num_subsets, least), every))
             raise ConfigError([Problem(message, ("objective", "num_subsets"), str(self.num_subsets), near=near)])
 
 
 @objectives.register
 class MVTCAESpec(MultimodalSpec):
-    """Total correlation reduced by a representation: the product of experts, held close to each expert."""
+    """A bound on the total correlation that z explains: the product of experts, kept close to each expert."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.mvtcae:MVTCAE"
-    summary: ClassVar[str] = "product of experts held close to each expert; the prior is no factor"
+    summary: ClassVar[str] = "product of experts kept close to each expert, without the prior as a factor"
     reference: ClassVar[str] = "Hwang et al. 2021, Multi-View Representation Learning via Total Correlation Objective"
 
     name: Literal["mvtcae"] = "mvtcae"
     """The objective's name."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of the divergences from the single experts; the rest is of the divergence from the prior."""
+    """Share of the divergences from the single experts; the rest is the share of the divergence from the prior."""
     beta: Annotated[float, Field(ge=0)] = 2.5
     """Weight of the divergences."""

@@ -1,6 +1,6 @@
-"""Tries a variant: ``python -m mmvae_bench.worlds.clevr.probe llvm``. May abort; says "ok" where all is well.
+"""Tries a variant: ``python -m mmvae_bench.worlds.clevr.probe llvm``. May abort; prints "ok" if all is well.
 
-What is rendered is a scene of the dataset, small: the kernels that it compiles are those of every image.
+It renders a small scene of the dataset, which compiles the same kernels as any image.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ from typing import cast
 
 import numpy as np
 
-from .libraries import LLVM_VARIABLE
 from .renderer import Renderer
 from .scene import sample_pairs
-from .variant import Kind, Variant
+from .variant import LLVM_VARIABLE, Kind, Variant
 
 
 def main(kind: Kind) -> None:
-    """Renders one scene; raises RuntimeError where the image is none."""
+    """Renders one scene; raises RuntimeError if the image is wrong."""
     variant = Variant(kind, os.environ.get(LLVM_VARIABLE) if kind == "llvm" else None)
     frame = Renderer(variant, num_objects=2, canvas=32, samples=16).linear(sample_pairs(0, np.arange(1)), 0)
     if not np.isfinite(frame).all() or not 0.05 < frame.mean() < 0.95 or frame.std() < 0.01:

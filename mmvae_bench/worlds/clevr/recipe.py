@@ -24,14 +24,14 @@ GENERATOR_VERSION = 1
 
 
 class ClevrRecipe(ImageRecipe):
-    """The scenes that a spec asks for, in one of Mitsuba's variants.
+    """The scenes of a spec, rendered with one of Mitsuba's variants.
 
     Args:
         spec: What to make.
-        variant: What renders; None to find what the spec asks for.
+        variant: The variant to render with; None to find the one that the spec requests.
 
     Raises:
-        BenchmarkError: where Mitsuba is not installed, or the variant that the spec asks for does not work.
+        BenchmarkError: if Mitsuba is not installed, or the variant that the spec requests does not work.
     """
 
     num_objects: int
@@ -39,10 +39,10 @@ class ClevrRecipe(ImageRecipe):
     def __init__(self, spec: ClevrSpec, *, variant: Variant | None = None) -> None:
         self.spec, self.variant, self.mitsuba = spec, variant or resolve(spec.variant), mitsuba_version()
         self.num_images, self.image_shape = spec.num_images, spec.image_shape()
-        self.num_attributes, self.num_masks = len(spec.schema()), self.num_objects
+        self.num_attributes, self.num_masks = len(spec.concept_schema()), self.num_objects
 
     def describe(self) -> dict[str, Any]:
-        """See :meth:`ImageRecipe.describe`. The variant is the one found, whatever the spec calls it."""
+        """See :meth:`ImageRecipe.describe`. The variant is the one found, also for ``auto``."""
         recipe = {**self.spec.recipe(), "variant": self.variant.kind}
         return {"recipe": recipe, "generator": GENERATOR_VERSION, "renderer": f"mitsuba {self.mitsuba}"}
 
@@ -61,11 +61,11 @@ class ClevrRecipe(ImageRecipe):
 
     @abstractmethod
     def scenes(self, indices: np.ndarray) -> Scenes:
-        """The scenes of these numbers, Integer[n]."""
+        """The scenes with these numbers, Integer[n]."""
 
     @abstractmethod
     def concepts(self, scenes: Scenes) -> np.ndarray:
-        """Integer[n, A]."""
+        """Integer[n, A]: the concepts of scenes."""
 
     @abstractmethod
     def order(self, scenes: Scenes) -> np.ndarray:
@@ -94,7 +94,7 @@ class TwoObjectRecipe(ClevrRecipe):
 
 
 class SingleObjectRecipe(ClevrRecipe):
-    """One sphere a scene."""
+    """One sphere per scene."""
 
     num_objects = 1
     spec: SingleObjectClevrSpec
@@ -120,7 +120,7 @@ def _renderer(variant: Variant, num_objects: int, canvas: int, samples: int) -> 
 
 
 def _columns(scenes: Scenes, order: np.ndarray) -> dict[str, np.ndarray]:
-    """Where the camera and the objects are, the objects numbered from 1 in the order of the concept."""
+    """Positions of the camera and the objects, the objects numbered from 1 in the order of the concept."""
     place = np.take_along_axis(scenes.place, order[..., None], 1)
     turn = np.take_along_axis(scenes.turn, order, 1)
     columns = {f"camera_{axis}": scenes.camera[:, number] for number, axis in enumerate("xyz")}

@@ -4,7 +4,7 @@ A scene is a function of (seed, index): its numbers are the output of Philox-4x6
 as key and the index as counter, so any scene can be drawn alone and in any order.
 
 Attributes, camera and lamps are drawn first and kept; places are drawn again until the constraints hold. So attributes
-are exactly uniform and independent, although two large objects find fewer places than two small ones.
+are exactly uniform and independent, although there are fewer places for two large objects than for two small ones.
 
 Shapes: N scene, O object.
 """
@@ -16,20 +16,20 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
+from einops import rearrange
 
 from ...specs.built_in.datasets import COLOURS, MATERIALS, SHAPES, SIZES
-from .camera import ground_directions
-from .visibility import Solids, num_visible
+from .camera import Solids, ground_directions, num_visible
 
 HALF_EXTENTS = (0.35, 0.7)
-"""Of each size, whatever the shape; in scene units."""
+"""Half-extent for each size, the same for every shape; in scene units."""
 PLACES = (-3.0, 3.0)
 MIN_DISTANCE = 0.25
 """Between the centres, less both half-extents."""
 MARGIN = 0.4
 """Smallest component of the offset of one object from the other along "left" and along "behind"."""
 RELATION_THRESHOLD = 0.2
-"""Component from which on a relation is said to hold."""
+"""A relation holds if its component is larger than this."""
 MIN_VISIBLE, VISIBLE_FRAME = 200, (320, 240)
 """Pixels that each object shows, in a frame of this width and height."""
 
@@ -46,7 +46,7 @@ class Scenes:
 
     Attributes:
         size, colour, material, shape: Integer[N, O], positions in SIZES, COLOURS, MATERIALS, SHAPES.
-        place: [N, O, 2], x and y of the centres; objects stand on the ground, z = 0.
+        place: [N, O, 2], x and y of the centres; objects are on the ground, z = 0.
         turn: [N, O], rotation about the vertical in radians.
         camera: [N, 3].
         lamps: [N, 3, 3], centres of key, fill and back lamp.
@@ -75,12 +75,12 @@ class Scenes:
 
     @property
     def num_objects(self) -> int:
-        """O."""
+        """O, the number of objects per scene."""
         return int(self.size.shape[1])
 
     @property
     def half_extent(self) -> np.ndarray:
-        """[N, O], in scene units."""
+        """[N, O]: half the extent of each object, in scene units."""
         return np.take(HALF_EXTENTS, self.size)
 
     @property
@@ -89,7 +89,7 @@ class Scenes:
         return np.concatenate([self.place, self.half_extent[..., None]], -1)
 
     def solids(self, row: int) -> Solids:
-        """What decides the silhouettes of a scene."""
+        """Everything that determines the silhouettes of a scene."""
         one = self[row : row + 1]
         return Solids(one.shape[0], one.center[0], one.half_extent[0], one.turn[0], one.camera[0])
 
@@ -116,7 +116,7 @@ def sample_pairs(seed: int, indices: np.ndarray) -> Scenes:
         place=np.zeros((len(indices), 2, 2)),
         turn=np.zeros((len(indices), 2)),
         camera=np.asarray(CAMERA) + CAMERA_JITTER * (2 * u[:, 8:11] - 1),
-        lamps=np.asarray(LAMPS) + LAMP_JITTER * (2 * u[:, 11:20].reshape(-1, 3, 3) - 1),
+        lamps=np.asarray(LAMPS) + LAMP_JITTER * (2 * rearrange(u[:, 11:20], "n (lamp xyz) -> n lamp xyz", xyz=3) - 1),
         first=_choice(u[:, 20], range(2)),
         relation=np.zeros(len(indices), int),
         sampler_seed=_choice(u[:, 21], range(2**32)),
@@ -192,7 +192,7 @@ def _place(scenes: Scenes, seed: int, indices: np.ndarray, *, turned: bool = Tru
         if not len(pending):
             return
         u = _uniforms(seed, indices[pending], num=3 * num_objects, attempt=attempt)
-        places = u[:, : 2 * num_objects].reshape(-1, num_objects, 2)
+        places = rearrange(u[:, : 2 * num_objects], "n (o xy) -> n o xy", xy=2)
         scenes.place[pending] = PLACES[0] + (PLACES[1] - PLACES[0]) * places
         scenes.turn[pending] = 2 * np.pi * u[:, 2 * num_objects :] * turned
         drawn = scenes[pending]

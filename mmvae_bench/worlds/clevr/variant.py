@@ -1,29 +1,124 @@
-"""Which of Mitsuba's variants computes: found by trying, in a process of its own, because an LLVM can abort a process.
+"""Which of Mitsuba's variants to render with: each is tried in a subprocess, because an LLVM can abort a process.
 
-A variant is part of a dataset's fingerprint: images of one differ from those of another in the noise.
+A variant is part of a dataset's fingerprint: images rendered by one differ from those of another in the noise. Variants
+that worked are remembered for one machine, processor, library file and version of Mitsuba, so that they are not tried
+again by every process; a cache shared by several machines does not pass the result of one on to another.
 """
 
 from __future__ import annotations
 
+import ctypes.util
 import logging
 import os
+import platform
+import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
+from ...base.canonical import content_hash
 from ...base.errors import BenchmarkError
-from . import known_good
-from .libraries import LLVM_VARIABLE, has_cuda, llvm_candidates
+from ...base.files import cache_root, read_json, write_json
+
+LLVM_VARIABLE = "DRJIT_LIBLLVM_PATH"
+"""Names the LLVM library that Dr.Jit, Mitsuba's compiler, loads."""
+MAX_CANDIDATES = 3
+
+_FOLDERS = (
+    "/usr/lib/*-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib", "/usr/lib/llvm-*/lib", "/usr/lib64/llvm*/lib*",
+    "/opt/homebrew/opt/llvm*/lib", "/usr/local/opt/llvm*/lib",
+)  # fmt: skip
+
+
+def llvm_candidates(given: str | None) -> list[str]:
+    """LLVM libraries worth trying.
+
+    Args:
+        given: What ``DRJIT_LIBLLVM_PATH`` says. If it is set, nothing else is tried: the user chose it.
+    """
+    if given:
+        return [given]
+    root = Path("/")
+    found = [path for folder in _FOLDERS for path in root.glob(folder.removeprefix("/") + "/libLLVM*")]
+    found += Path(sys.prefix, "lib").glob("libLLVM*")
+    return newest_first(found)[:MAX_CANDIDATES]
+
+
+def newest_first(paths: Iterable[Path]) -> list[str]:
+    """Shared libraries of LLVM by version, newest first, one path for each file; others are left out.
+
+    >>> newest_first([Path("/l/libLLVM-14.so.1"), Path("/l/libLLVM.so.19.1"), Path("/l/libLLVMCore.a")])
+    ['/l/libLLVM.so.19.1', '/l/libLLVM-14.so.1']
+    """
+    versions: dict[str, tuple[int, ...]] = {}
+    for path in paths:
+        name = re.fullmatch(r"libLLVM(?:-(\d+(?:\.\d+)*))?(?:\.so|\.dylib)(?:\.(\d+(?:\.\d+)*))?", path.name)
+        if name:
+            # libLLVM-14.so.1 is version 14; libLLVM.so.19.1 is version 19.1; libLLVM.dylib has no version.
+            numbers = name[1] or name[2] or "0"
+            real = os.path.realpath(path)
+            versions[real] = max(versions.get(real, ()), tuple(map(int, numbers.split("."))))
+    return sorted(versions, key=lambda path: (versions[path], path), reverse=True)
+
+
+def has_cuda() -> bool:
+    """Whether a CUDA driver is installed. It may still not work."""
+    return ctypes.util.find_library("cuda") is not None or Path("/dev/nvidia0").exists()
+
+
+def worked_here(name: str, library: str | None, version: str) -> bool:
+    """Whether the variant worked here before. A record that cannot be read is ignored."""
+    try:
+        return bool(read_json(_path(name, library, version))["works"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def remember(name: str, library: str | None, version: str) -> None:
+    """Remembers that the variant works. If the cache cannot be written, it is tried again next time."""
+    with suppress(OSError):
+        write_json(_path(name, library, version), {"works": True, "variant": name, "library": library})
+
+
+def _path(name: str, library: str | None, version: str) -> Path:
+    conditions = {
+        "variant": name,
+        "library": library and [os.path.realpath(library), *_stamp(library)],
+        "mitsuba": version,
+        "machine": [platform.node(), platform.machine(), _processor()],
+    }
+    return cache_root() / "probes" / f"{content_hash(conditions)}.json"
+
+
+def _stamp(library: str) -> list[int]:
+    try:
+        stat = os.stat(library)
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _processor() -> str:
+    """Model and instruction sets, which decide what LLVM compiles to."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        wanted = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
+        return content_hash(sorted(set(wanted)))
+    return platform.processor()
+
 
 Kind = Literal["cuda", "llvm", "scalar"]
 Wanted = Literal["auto", "cuda", "llvm", "scalar"]
 
 INSTALL = "pip install 'mmvae-bench[clevr]'"
 PROBE = (sys.executable, "-m", "mmvae_bench.worlds.clevr.probe")
-"""Says "ok" for the kind of variant that it is given."""
+"""Prints "ok" if the given kind of variant works."""
 PROBE_SECONDS = 120
 """After which a probe counts as failed."""
 
@@ -36,7 +131,7 @@ class Variant:
 
     Attributes:
         kind: cuda, llvm or scalar.
-        library: Of LLVM; None where the kind is another.
+        library: Path of LLVM's library; None for other kinds.
     """
 
     kind: Kind
@@ -44,18 +139,18 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """Mitsuba's name for it."""
+        """Mitsuba's name for the variant."""
         return "scalar_rgb" if self.kind == "scalar" else f"{self.kind}_ad_rgb"
 
     def environment(self) -> dict[str, str]:
-        """What the environment must say before Mitsuba starts."""
+        """Environment variables to set before Mitsuba starts."""
         return {} if self.library is None else {LLVM_VARIABLE: self.library}
 
     def activate(self) -> Any:
         """Makes it this process's variant, computing with one thread, and returns the module ``mitsuba``.
 
         Raises:
-            BenchmarkError: where Mitsuba is not installed, or does not import.
+            BenchmarkError: if Mitsuba is not installed, or does not import.
         """
         installed = mitsuba_version()
         os.environ.update(self.environment())
@@ -64,12 +159,12 @@ class Variant:
             import mitsuba
         except ImportError as error:
             raise BenchmarkError(
-                f"Mitsuba {installed} is installed and does not import here ({error}); install it again with: "
+                f"Mitsuba {installed} is installed but does not import here ({error}); install it again with: "
                 f"{INSTALL.replace('install', 'install --force-reinstall', 1)}"
             ) from error
 
         mitsuba.set_variant(self.name)
-        # The processes are what runs in parallel.
+        # Parallelism comes from several processes.
         drjit.set_thread_count(1)
         return mitsuba
 
@@ -85,13 +180,13 @@ def mitsuba_version() -> str:
 
 
 def resolve(wanted: Wanted) -> Variant:
-    """The variant to render with, tried in a subprocess; the answer is kept for the process.
+    """The variant to render with, tried in a subprocess; the result is kept for this process.
 
     Args:
         wanted: cuda, llvm or scalar; auto takes the first of them that works.
 
     Raises:
-        BenchmarkError: where Mitsuba is not installed, or the one variant wanted does not work, with what was tried.
+        BenchmarkError: if Mitsuba is not installed, or the one variant wanted does not work, with what was tried.
     """
     mitsuba_version()
     return _resolve(wanted, os.environ.get(LLVM_VARIABLE))
@@ -111,7 +206,7 @@ def _resolve(wanted: Wanted, given: str | None) -> Variant:
     if wanted == "scalar":
         return Variant("scalar")
     if wanted == "auto":
-        # Slower by a factor, but right: worth a word where a library was named or found and did not work.
+        # Slower, but correct: worth a warning if a library was named or found and did not work.
         level = logging.WARNING if tried else logging.INFO
         _logger.log(
             level, "%s", "; ".join(["rendering with Mitsuba's scalar variant, about five times slower", *tried])
@@ -126,11 +221,11 @@ def _resolve(wanted: Wanted, given: str | None) -> Variant:
 
 
 def probe(variant: Variant) -> str | None:
-    """Renders a small scene in a process of its own. None where that works, else why not; successes are remembered.
+    """Renders a small scene in a subprocess. None if that works, else why not; successes are remembered.
 
-    A library can load and still abort while it compiles a kernel for this processor, so nothing less tells.
+    A library can load and still abort while it compiles a kernel for this processor, so no simpler test is enough.
     """
-    if known_good.contains(variant.name, variant.library, mitsuba_version()):
+    if worked_here(variant.name, variant.library, mitsuba_version()):
         return None
     environment = {**os.environ, **variant.environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
@@ -148,7 +243,7 @@ def probe(variant: Variant) -> str | None:
         return f"killed by signal {-done.returncode}{_last_line(done.stderr)}"
     if done.returncode or not done.stdout.startswith("ok"):
         return f"exit code {done.returncode}{_last_line(done.stderr)}"
-    known_good.add(variant.name, variant.library, mitsuba_version())
+    remember(variant.name, variant.library, mitsuba_version())
     return None
 
 

@@ -1,6 +1,6 @@
 """Paints and outlines: skia's drawing in the few forms that a face is made of.
 
-skia is imported by the functions that use it, so that the package can be read where its libraries are missing.
+skia is imported by the functions that use it, so that the package can be imported where its libraries are missing.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def mix(first: Colour, second: Colour, amount: float) -> Colour:
 
 
 def lighter(colour: Colour, amount: float) -> Colour:
-    """Towards white."""
+    """The colour mixed with white."""
     return mix(colour, WHITE, amount)
 
 
 def darker(colour: Colour, amount: float) -> Colour:
-    """Towards black."""
+    """The colour mixed with black."""
     return mix(colour, BLACK, amount)
 
 

@@ -1,28 +1,160 @@
-"""Hair around the face: how it falls, by texture and sex.
+"""Hair: around the face, above the forehead, and what is left of it on a bald head.
 
-Straight hair falls in straight strands with blunt ends, wavy hair in waves and curls; hair that is called neither is
-tied back in a knot on women and cropped on men. Women's straight and wavy hair is long, men's ends at the ears. Where
-both are named the left side is straight and the right side wavy.
+Straight hair falls in straight strands with blunt ends, wavy hair in waves and curls; hair that is neither is tied back
+in a knot on women and cropped on men. Straight and wavy hair is long on women and ends at the ears on men. Where both
+are specified, the left side is straight and the right side wavy.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from .canvas import as_stroke, curve, darker, ellipse, fill, outline, stroke
-from .hairline import hairline
-from .locks import hair_paint, shades, strand
-from .sitter import Sitter
+from .canvas import (
+    WHITE,
+    Colour,
+    Point,
+    Segment,
+    as_stroke,
+    curve,
+    darker,
+    ellipse,
+    fill,
+    lighter,
+    linear,
+    outline,
+    stroke,
+)
+from .person import Palette, Sitter, named_colours
 
 if TYPE_CHECKING:
     import skia
+
+WAVE = 3.6
+"""Height of half a wave."""
+
+
+class Shades(NamedTuple):
+    """A hair colour, with the lighter and darker ones of single strands."""
+
+    base: Colour
+    light: Colour
+    dark: Colour
+
+
+def shades(palette: Palette) -> Shades:
+    """Shades of the hair's first colour, that of its roots; light strands have the second colour if there is one."""
+    roots = palette.hair[0]
+    light = palette.hair[1] if len(palette.hair) > 1 else lighter(roots, 0.28)
+    return Shades(roots, light, darker(roots, 0.38))
+
+
+def hair_paint(palette: Palette, top: float, bottom: float) -> skia.Paint:
+    """Paint for hair between two heights: from a lighter to a darker shade, or through the colours it has."""
+    colours = palette.hair
+    if len(colours) == 1:
+        colours = (lighter(colours[0], 0.12), darker(colours[0], 0.18))
+    return linear((0, top), (0, bottom), colours)
+
+
+def strand(start: Point, stop: Point, *, wavy: bool, swing: float = 1.7) -> skia.Path:
+    """A line of hair from ``start`` down to ``stop``.
+
+    Args:
+        start: Upper end.
+        stop: Lower end.
+        wavy: Whether it swings to both sides in turn, else it is straight.
+        swing: Distance of a wave's control points from the line; the wave itself goes half as far.
+    """
+    return curve(start, *(_waves(start, stop, swing) if wavy else [stop]))
+
+
+def _waves(start: Point, stop: Point, swing: float) -> list[Segment]:
+    count = max(2, round(abs(stop[1] - start[1]) / WAVE))
+    step_x, step_y = (stop[0] - start[0]) / count, (stop[1] - start[1]) / count
+    segments: list[Segment] = []
+    for number in range(count):
+        side = swing * 2 if number % 2 else -swing * 2
+        x, y = start[0] + step_x * number, start[1] + step_y * number
+        segments.append((x + step_x / 2 + side, y + step_y / 2, x + step_x, y + step_y))
+    return segments
+
+
+HAIRLINE = -16.2
+"""Height of the hairline in the middle of the forehead."""
+BANGS_END = -8.6
+"""Height of the lower ends of bangs, just above the eyebrows."""
+
+
+def hairline(sitter: Sitter) -> tuple[Point, list[Segment]]:
+    """The lower edge of the hair, from the right temple to the left one.
+
+    A receding hairline climbs over the temples almost to the crown and leaves a peak in the middle.
+    """
+    face = sitter.geometry.width
+    if sitter.traits.receding_hairline:
+        return (0.99 * face, -8.5), [
+            (0.9 * face, -20.5, 0.5 * face, -21.5),
+            (0.18 * face, -20.5, 0, -15.2),
+            (-0.18 * face, -20.5, -0.5 * face, -21.5),
+            (-0.9 * face, -20.5, -0.99 * face, -8.5),
+        ]
+    parting = 6 * sitter.nuisance.hair_side
+    return (0.93 * face, -8), [
+        (0.62 * face, HAIRLINE + 1, parting, HAIRLINE),
+        (-0.62 * face, HAIRLINE + 1, -0.93 * face, -8),
+    ]
+
+
+def draw_bangs(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """Hair over the forehead down to the eyebrows; over a receding hairline or a bald head a narrow forelock."""
+    traits, tones = sitter.traits, shades(sitter.palette)
+    sparse = traits.receding_hairline or traits.bald
+    half = (0.42 if sparse else 0.93) * sitter.geometry.width
+    ends = [(half * (1 - index / 4), BANGS_END + (0.9 if index % 2 else -0.4)) for index in range(9)]
+    top = -18.0 if traits.wearing_hat else -23.5
+    shape = outline((-half, -12), [(-half, top, 0, top), (half, top, half, -12), *ends])
+    canvas.drawPath(shape, hair_paint(sitter.palette, top, BANGS_END))
+    for number, (x, y) in enumerate(ends[1:-1]):
+        tone = stroke(tones.light if number % 2 else tones.dark, 0.8, 0.7, blunt=True)
+        wavy = traits.wavy_hair and (x > 0 or not traits.straight_hair)
+        canvas.drawPath(strand((0.75 * x, -19), (x, y - 0.3), wavy=wavy, swing=1.2), tone)
+
+
+def draw_bald_head(canvas: skia.Canvas, sitter: Sitter) -> None:
+    """A shining crown, and a fringe above the ears that shows the hair's colour and texture.
+
+    If no colour is named the head is shaven: the fringe is a shadow. If the hairline is also receding, the fringe
+    reaches round the temples and thin hair is combed over the crown.
+    """
+    traits, tones, face = sitter.traits, shades(sitter.palette), sitter.geometry.width
+    opacity = 0.95 if named_colours(traits) or traits.straight_hair or traits.wavy_hair else 0.3
+    canvas.drawOval(ellipse(4 - 8 * sitter.nuisance.hair_phase, -18.8, 4.6, 2.2), fill(WHITE, 0.35))
+    for side in (-1, 1):
+        canvas.drawOval(ellipse(side * (face + 0.2), -4.5, 1.7, 5.2), fill(tones.base, opacity))
+        edge = curve((side * (face - 1.3), -8.5), (side * (face - 1.6), -4.5, side * (face - 1.2), -0.5))
+        canvas.drawPath(edge, stroke(tones.dark, 0.7, 0.8 * opacity))
+        if traits.receding_hairline:
+            fringe = curve((side * face, -5), (side * (face + 0.2), -14, side * 0.78 * face, -18))
+            canvas.drawPath(fringe, stroke(tones.base, 3.0))
+        for number in range(3):
+            x = side * (face + 2.2 - 1.4 * number)
+            if traits.straight_hair:
+                canvas.drawPath(strand((x, -7), (x, 5), wavy=False), stroke(tones.base, 1.2, blunt=True))
+            elif traits.wavy_hair:
+                canvas.drawOval(ellipse(side * (face + 1.2), -6 + 4 * number, 2.5, 2.3), fill(tones.base))
+    if traits.receding_hairline:
+        for number in range(3):
+            y = -18.0 - 1.6 * number
+            combed = curve((-0.72 * face, y + 1), (0, y - 5.5, 0.72 * face, y + 1))
+            canvas.drawPath(combed, stroke(tones.base, 0.8, 0.9))
+
 
 SIDES = (-1, 1)
 
 
 def draw_hair_behind(canvas: skia.Canvas, sitter: Sitter) -> None:
-    """What hangs or stands behind a woman's head; nothing where the hair is short."""
+    """What hangs or sticks out behind a woman's head; nothing if the hair is short."""
     if sitter.traits.male or sitter.traits.bald:
         return
     if not (sitter.traits.straight_hair or sitter.traits.wavy_hair):
@@ -53,7 +185,7 @@ def wavy_on(sitter: Sitter, side: int) -> bool:
 
 
 def _draw_long_side(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
-    """One half of long hair: blunt below and flat outside where it is straight, else in waves that stand off."""
+    """One half of long hair: blunt below and flat outside if it is straight, else in waves that stick out."""
     wavy = wavy_on(sitter, side)
     width = sitter.geometry.width + (2.2 if wavy else 3.4)
     bottom = 17 + 9 * sitter.nuisance.hair_length
@@ -75,7 +207,7 @@ def _draw_long_side(canvas: skia.Canvas, sitter: Sitter, side: int) -> None:
 
 
 def _draw_knot(canvas: skia.Canvas, sitter: Sitter) -> None:
-    """Hair tied back: a knot on the crown, or in the neck where a hat is worn."""
+    """Hair tied back: a knot on the crown, or in the neck if a hat is worn."""
     place, tones = sitter.nuisance.hair_side, shades(sitter.palette)
     if sitter.traits.wearing_hat:
         x, y = math.copysign(sitter.geometry.width + 1.5, place), 9.0

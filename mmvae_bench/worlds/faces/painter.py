@@ -5,14 +5,15 @@ Shapes: n face, S side of the picture.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import accessories, features, hair, hairline, head, scene
-from .person import Nuisance, traits
-from .sitter import Sitter
+from . import face, hair
+from .canvas import Colour, ellipse, linear, mix, radial
+from .person import Nuisance, Sitter, traits
 
 if TYPE_CHECKING:
     import skia
@@ -30,7 +31,7 @@ class Painter:
         size: S, height and width of the pictures in pixels.
 
     Raises:
-        ImportError: where skia, or a library that it needs, is missing.
+        ImportError: if skia, or a library that it needs, is missing.
     """
 
     def __init__(self, size: int) -> None:
@@ -45,7 +46,7 @@ class Painter:
 
         Args:
             rows: Byte[n, 18], attributes in the schema's order.
-            nuisance: Of each face.
+            nuisance: Nuisance factors of each face.
 
         Returns:
             Byte[n, S, S, 3] and Bool[n, S, S].
@@ -72,36 +73,36 @@ class Painter:
         canvas = self._picture.getCanvas()
         canvas.save()
         canvas.scale(scale, scale)
-        scene.draw_background(canvas, nuisance)
+        draw_background(canvas, nuisance)
         canvas.restore()
         canvas.drawImage(self._person.makeImageSnapshot(), 0, 0)
         canvas.save()
         canvas.scale(scale, scale)
-        scene.draw_light(canvas, nuisance)
+        draw_light(canvas, nuisance)
         canvas.restore()
 
 
 def draw_person(canvas: skia.Canvas, sitter: Sitter) -> None:
     """Everything that belongs to a person, from back to front, around the origin."""
-    head.draw_shoulders(canvas, sitter)
+    face.draw_shoulders(canvas, sitter)
     hair.draw_hair_behind(canvas, sitter)
-    head.draw_neck(canvas, sitter)
-    head.draw_face(canvas, sitter)
-    features.draw_eyes(canvas, sitter)
-    features.draw_eyebrows(canvas, sitter)
-    features.draw_nose(canvas, sitter)
-    features.draw_mouth(canvas, sitter)
+    face.draw_neck(canvas, sitter)
+    face.draw_face(canvas, sitter)
+    face.draw_eyes(canvas, sitter)
+    face.draw_eyebrows(canvas, sitter)
+    face.draw_nose(canvas, sitter)
+    face.draw_mouth(canvas, sitter)
     if sitter.traits.mustache:
-        features.draw_mustache(canvas, sitter)
+        face.draw_mustache(canvas, sitter)
     if sitter.traits.bald:
-        hairline.draw_bald_head(canvas, sitter)
+        hair.draw_bald_head(canvas, sitter)
     hair.draw_hair(canvas, sitter)
     if sitter.traits.bangs:
-        hairline.draw_bangs(canvas, sitter)
+        hair.draw_bangs(canvas, sitter)
     if sitter.traits.wearing_hat:
-        accessories.draw_hat(canvas, sitter)
+        face.draw_hat(canvas, sitter)
     if sitter.traits.eyeglasses:
-        accessories.draw_eyeglasses(canvas, sitter)
+        face.draw_eyeglasses(canvas, sitter)
 
 
 def _surface(pixels: np.ndarray) -> skia.Surface:
@@ -112,3 +113,41 @@ def _surface(pixels: np.ndarray) -> skia.Surface:
         pixels.shape[1], pixels.shape[0], skia.ColorType.kRGBA_8888_ColorType, skia.AlphaType.kPremul_AlphaType
     )
     return skia.Surface.MakeRasterDirect(info, pixels)
+
+
+CENTRE = 32.0
+
+
+def draw_background(canvas: skia.Canvas, nuisance: Nuisance) -> None:
+    """Two colours that run into each other, and a blurred spot."""
+    base = _colour(nuisance.background_red, nuisance.background_green, nuisance.background_blue)
+    other = mix(
+        base,
+        (255, 255, 255) if nuisance.background_contrast > 0 else (0, 0, 0),
+        abs(nuisance.background_contrast) * 0.6,
+    )
+    canvas.drawPaint(_across(nuisance.background_angle, (base, other), (1.0, 1.0)))
+    spot = mix(other, _colour(nuisance.blur_lightness, nuisance.background_red, nuisance.background_green), 0.6)
+    x, y, size = nuisance.blur_x, nuisance.blur_y, nuisance.blur_size
+    canvas.drawOval(ellipse(x, y, size, size), radial((x, y), size, spot, spot, opacities=(0.7, 0.0)))
+
+
+def draw_light(canvas: skia.Canvas, nuisance: Nuisance) -> None:
+    """Warm light from one side, shadow on the other, over the whole picture."""
+    strength = nuisance.light_strength
+    colours = ((255.0, 246.0, 228.0), (0.0, 0.0, 20.0))
+    canvas.drawPaint(_across(nuisance.light_angle, colours, (0.16 * strength, 0.26 * strength)))
+
+
+def _across(degrees: float, colours: tuple[Colour, Colour], opacities: tuple[float, float]) -> skia.Paint:
+    """Paint from one edge of the canvas to the other, in a direction."""
+    x, y = CENTRE * math.cos(math.radians(degrees)), CENTRE * math.sin(math.radians(degrees))
+    return linear((CENTRE + x, CENTRE + y), (CENTRE - x, CENTRE - y), colours, opacities)
+
+
+def _colour(red: float, green: float, blue: float) -> Colour:
+    """A muted colour from three numbers between 0 and 1, neither black nor white."""
+    grey = (red + green + blue) / 3
+    parts = (0.45 * grey + 0.55 * part for part in (red, green, blue))
+    red, green, blue = (25 + 205 * part for part in parts)
+    return (red, green, blue)

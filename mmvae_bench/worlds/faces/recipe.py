@@ -24,7 +24,7 @@ class DrawnFaces(ImageRecipe):
     Args:
         num_images: N.
         size: Height and width in pixels.
-        seed: Of the attribute rows and of the nuisance factors.
+        seed: Seed of the attribute rows and of the nuisance factors.
     """
 
     num_masks = 1
@@ -48,7 +48,7 @@ class DrawnFaces(ImageRecipe):
         }
 
     def make(self, start: int, stop: int) -> Images:
-        """See :meth:`ImageRecipe.make`; raises BenchmarkError where skia is not installed."""
+        """See :meth:`ImageRecipe.make`; raises BenchmarkError if skia is not installed."""
         index = np.arange(start, stop)
         rows = celeba_model().sample(index, seed=self.seed)
         nuisance = draw_nuisance(index, seed=self.seed)
@@ -65,7 +65,7 @@ def _painter(size: int) -> Painter:
         return Painter(size)
     except ImportError as error:
         raise BenchmarkError(
-            f"drawing faces needs skia, which does not import here ({error})\n"
+            f"drawing faces needs skia, which cannot be imported here ({error})\n"
             "  not installed: pip install 'mmvae-bench[faces]'\n"
             "  libEGL or libGL missing (a slim container): apt-get install libegl1 libgl1"
         ) from error

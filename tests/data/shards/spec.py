@@ -36,7 +36,7 @@ class SquaresSpec(DatasetSpec):
     split: Literal["iid", "halves"] = "iid"
     split_seed: int = 42
 
-    def schema(self) -> Schema:  # type: ignore[override]
+    def concept_schema(self) -> Schema:
         return SCHEMA
 
     def image_shape(self) -> tuple[int, int, int]:
@@ -72,7 +72,7 @@ class SquaresModule(ShardedDataModule):
             return torch.where(rows % 5 == 0, 2, (rows % 6 == 0).long()).byte()
         if split == "halves":
             return (self.store.concepts[:, 1] * 2).byte()
-        raise ValueError(f"no split is called {split!r}: iid, halves")
+        raise ValueError(f"unknown split {split!r}; choices: iid, halves")
 
     def extras(self) -> dict[str, object]:
         return {"mean_brightness": float(self.columns["brightness"].mean())}

@@ -165,7 +165,7 @@ def test_a_full_disk_in_a_process(tmp_path: Path, reference: dict[str, bytes]) -
     folder = tmp_path / "store"
     resource.setrlimit(resource.RLIMIT_FSIZE, (1500, limits[1]))
     try:
-        with pytest.raises(NoSpaceError, match=rf"File too large\n  folder: {folder}\n  needed: 3,[\d]+ bytes more"):
+        with pytest.raises(NoSpaceError, match=rf"File too large\n  folder: {folder}\n  needed: another 3,[\d]+ bytes"):
             prepare_store(folder, SLOW, name="squares", shard_size=4, workers=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -186,8 +186,8 @@ def test_a_full_disk_after_some_shards(
             raise OSError(28, "No space left on device")
         write(path, content)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("mmvae_bench.data.shards.making.write_atomic", full)
-    with pytest.raises(NoSpaceError, match=r"No space left on device(.|\n)*what is made is kept"):
+    monkeypatch.setattr("mmvae_bench.data.shards.worker.write_atomic", full)
+    with pytest.raises(NoSpaceError, match=r"No space left on device(.|\n)*finished images are kept"):
         prepare_store(folder, SLOW, name="squares", shard_size=4, workers=0)
     assert set(contents(folder)) == set(SHARDS[:3])
     monkeypatch.undo()

@@ -136,18 +136,21 @@ def passport(folder: Path, **changes: object) -> None:
 
 
 REFUSED = {
-    "a pixel": (lambda folder: rewrite(folder, other_pixel), "the pixels in .* are not those of"),
-    "a label": (lambda folder: rewrite(folder, other_label), "the labels in .* are not those of"),
+    "a pixel": (lambda folder: rewrite(folder, other_pixel), "the pixels in .* do not match"),
+    "a label": (lambda folder: rewrite(folder, other_label), "the labels in .* do not match"),
     "a row too few": (lambda folder: rewrite(folder, lambda t: t.slice(1)), "holds 22 images, .* says 23"),
-    "a row twice": (lambda folder: rewrite(folder, twice), "not each is there once"),
-    "no picture": (lambda folder: rewrite(folder, no_picture), "no picture"),
+    "a row twice": (lambda folder: rewrite(folder, twice), "some are missing or there twice"),
+    "no picture": (lambda folder: rewrite(folder, no_picture), "not a picture"),
     "a column too few": (lambda folder: rewrite(folder, lambda t: t.drop_columns(["colour"])), "has other columns"),
     "a file too few": (lambda folder: next(folder.glob("data/test*")).unlink(), "images, .* says 23"),
-    "no parquet": (lambda folder: next(folder.glob("data/test*")).write_bytes(b"no"), "is damaged or no Parquet"),
-    "no passport": (lambda folder: (folder / PASSPORT).unlink(), "is no export: it has no mmvae_bench.json"),
+    "no parquet": (lambda folder: next(folder.glob("data/test*")).write_bytes(b"no"), "is damaged or not a Parquet"),
+    "no passport": (lambda folder: (folder / PASSPORT).unlink(), "is not an export: it has no mmvae_bench.json"),
     "a broken passport": (lambda folder: (folder / PASSPORT).write_text("{"), "is damaged"),
     "a later version": (lambda folder: passport(folder, format=2), "format 2, this version reads 1"),
-    "another dataset": (lambda folder: passport(folder, name="circles"), "dataset: circles there, squares asked for"),
+    "another dataset": (
+        lambda folder: passport(folder, name="circles"),
+        "dataset: circles in the export, squares requested",
+    ),
 }
 
 
@@ -162,7 +165,7 @@ def test_another_or_damaged_export_is_refused(exported: Path, own_cache: Path, w
 
 
 def test_other_settings_are_named(exported: Path, own_cache: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"version: 1 there, 2 asked for"):
+    with pytest.raises(BenchmarkError, match=r"version: 1 in the export, 2 requested"):
         commands.import_from(SquaresSpec(num_images=23, version=2), folder=exported)
 
 

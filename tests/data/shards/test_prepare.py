@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mmvae_bench.base.errors import BenchmarkError
-from mmvae_bench.data.shards.load import load, load_all
+from mmvae_bench.data.sharded import load_all
 from mmvae_bench.data.shards.manifest import MANIFEST, Manifest
 from mmvae_bench.data.shards.prepare import SLACK_BYTES, NoSpaceError, prepare_store
 from mmvae_bench.data.shards.processes import WorkerError
@@ -134,15 +134,15 @@ def test_damage_is_found_and_that_shard_alone_made_again(
 def test_a_damaged_manifest_is_written_again(store: Path, reference: dict[str, bytes]) -> None:
     flip(store / MANIFEST, len(reference[MANIFEST]) // 2)
     with pytest.raises(BenchmarkError, match="damaged, or of another version"):
-        load(store)
+        load_all(store)
     assert make(store)
     assert contents(store) == reference
 
 
 def test_loading_notices_a_file_that_is_missing_or_short(store: Path) -> None:
     (store / SHARDS[0]).write_bytes((store / SHARDS[0]).read_bytes()[:-1])
-    with pytest.raises(BenchmarkError, match=r"shard-00000-of-00006.arrow is damaged or missing: `mmvae-bench"):
-        load(store)
+    with pytest.raises(BenchmarkError, match=r"shard-00000-of-00006.arrow is damaged or missing: run `mmvae-bench"):
+        load_all(store)
 
 
 def test_shards_of_another_recipe_are_named_and_made_again(
@@ -156,7 +156,7 @@ def test_shards_of_another_recipe_are_named_and_made_again(
     (store / "shard-00000-of-00009.arrow").write_bytes(b"of another division")
     with caplog.at_level(logging.WARNING):
         assert make(store)
-    assert f"{SHARDS[1]}: made from another recipe, of fingerprint {Squares(NUM, version=2).fingerprint}" in caplog.text
+    assert f"{SHARDS[1]}: made from another recipe: fingerprint {Squares(NUM, version=2).fingerprint}" in caplog.text
     assert f"{SHARDS[4]}: it holds images 12 to 15" in caplog.text
     assert "shard-00000-of-00009.arrow belongs to another division" in caplog.text
     assert contents(store) == reference
@@ -165,13 +165,13 @@ def test_shards_of_another_recipe_are_named_and_made_again(
 def test_a_store_of_another_version_of_the_files(
     store: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for module in ("arrow", "survey", "prepare", "load"):
+    for module in ("shard", "manifest", "prepare"):
         monkeypatch.setattr(f"mmvae_bench.data.shards.{module}.FORMAT", 2)
     with pytest.raises(BenchmarkError, match="of another version"):
-        load(store)
+        load_all(store)
     with caplog.at_level(logging.WARNING):
         assert make(store)
-    assert caplog.text.count("format 1, not 2; it is made again") == 6
+    assert caplog.text.count("format 1, not 2; making it again") == 6
     assert load_all(store).manifest.format == 2
 
 
@@ -213,15 +213,19 @@ def test_progress_is_of_all_images_and_goes_on_after_a_resume(store: Path) -> No
 @pytest.mark.parametrize(
     ("fault", "error", "message"),
     [
-        ("abort", WorkerError, r"images 8 to 11: ended by signal 6 \(SIGABRT\)(.|\n)*LLVM ERROR: out of ideas"),
+        ("abort", WorkerError, r"images 8 to 11: it was killed by signal 6 \(SIGABRT\)(.|\n)*LLVM ERROR: out of ideas"),
         (
             "kill",
             WorkerError,
-            r"images 8 to 11: ended by signal 9 \(SIGKILL\); .* memory .* use fewer --workers",
+            r"images 8 to 11: it was killed by signal 9 \(SIGKILL\); .* memory: use fewer --workers",
         ),
         ("error", BenchmarkError, "^source image 7 is missing: put it there$"),
         ("bug", WorkerError, "ZeroDivisionError: a bug of the renderer"),
-        ("shape", BenchmarkError, r"Squares.make\(8, 12\) does not keep its word: pixels must have the shape"),
+        (
+            "shape",
+            BenchmarkError,
+            r"Squares.make\(8, 12\) does not return what the recipe declares: pixels must have the shape",
+        ),
     ],
 )
 def test_what_goes_wrong_in_a_process_is_told_and_the_rest_kept(
@@ -244,7 +248,7 @@ def test_what_libraries_print_does_not_disturb(tmp_path: Path, reference: dict[s
 
 def test_too_little_room_is_said_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmvae_bench.data.shards.prepare.SLACK_BYTES", 1 << 60)
-    with pytest.raises(NoSpaceError, match=rf"folder: {tmp_path}(.|\n)*needed: [\d,]+ bytes more\n  free: [\d,]+ b"):
+    with pytest.raises(NoSpaceError, match=rf"folder: {tmp_path}(.|\n)*needed: another [\d,]+ bytes\n  free: [\d,]+ b"):
         make(tmp_path / "store")
     assert contents(tmp_path / "store") == {}
 
@@ -254,7 +258,7 @@ def test_room_that_falls_short_is_never_said_to_be_enough(tmp_path: Path, monkey
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
     with pytest.raises(NoSpaceError) as caught:
         make(tmp_path / "store")
-    needed = re.search(r"needed: ([\d,]+) bytes", str(caught.value))
+    needed = re.search(r"needed: another ([\d,]+) bytes", str(caught.value))
     assert needed is not None
     assert int(needed[1].replace(",", "")) > free
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmvae_bench.data.sources.mnist import FILES, IdxFile
+from mmvae_bench.data.sources.digits import FILES, IdxFile
 
 
 @dataclass(frozen=True)

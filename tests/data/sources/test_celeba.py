@@ -11,9 +11,8 @@ import torchvision
 from PIL import Image
 
 from mmvae_bench.data.sources import SourceError
-from mmvae_bench.data.sources.celeba_crop import decode_and_crop
 from mmvae_bench.data.sources.celeba_files import find_files
-from mmvae_bench.data.sources.celeba_photos import CroppedPhotos, Photos, find_photos
+from mmvae_bench.data.sources.celeba_photos import CroppedPhotos, Photos, decode_and_crop, find_photos
 from mmvae_bench.data.sources.celeba_rows import ATTRIBUTES, NUM_IMAGES, PARTITION, image_name, read_rows
 from mmvae_bench.specs.built_in.datasets import CELEBA18_NAMES
 
@@ -114,7 +113,7 @@ def test_a_subset_is_evenly_spread(tmp_path: Path) -> None:
     FAKE.write_images(tmp_path)
     cropped = CroppedPhotos(find(tmp_path), size=16, num_images=4)
     assert cropped.make(0, 4).columns["id"].tolist() == [1, 11, 21, 31]
-    with pytest.raises(SourceError, match=r"num_images is 41, and .* has 40 photographs"):
+    with pytest.raises(SourceError, match=r"num_images is 41, but .* has only 40 photographs"):
         CroppedPhotos(find(tmp_path), size=16, num_images=41)
 
 
@@ -158,7 +157,7 @@ def test_every_damaged_image_is_named(tmp_path: Path, layout: str, monkeypatch: 
     message = str(caught.value)
     assert "4 of 40 images cannot be used" in message
     assert "000005.jpg: an empty file" in message
-    assert "000007.jpg: no image (15 bytes)" in message
+    assert "000007.jpg: not an image (15 bytes)" in message
     for number in range(1, 21):
         assert (image_name(number) in message) == (number in (3, 5, 7, 9))
     assert "100x122, the first image is 178x218" in message

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from mmvae_bench.data.sources import SourceError
-from mmvae_bench.data.sources.celeba_crop import decode_and_crop
-from mmvae_bench.data.sources.celeba_photos import CroppedPhotos, find_photos
+from mmvae_bench.data.sources.celeba_photos import CroppedPhotos, decode_and_crop, find_photos
 
 from .celeba_copy import COLUMNS, FakeCelebA, photo
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mmvae_bench.worlds.clevr.meshes import BEVEL, faces, unit_mesh
+from mmvae_bench.worlds.clevr.renderer import BEVEL, faces, unit_mesh
 
 VOLUMES = {"cube": 8.0, "sphere": 4 * math.pi / 3, "cylinder": 2 * math.pi}
 

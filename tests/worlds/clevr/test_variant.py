@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.base.errors import BenchmarkError
-from mmvae_bench.worlds.clevr import known_good, variant
-from mmvae_bench.worlds.clevr.libraries import LLVM_VARIABLE, llvm_candidates, newest_first
-from mmvae_bench.worlds.clevr.variant import Variant, probe, resolve
+from mmvae_bench.worlds.clevr import variant
+from mmvae_bench.worlds.clevr.variant import LLVM_VARIABLE, Variant, llvm_candidates, newest_first, probe, resolve
 
 ABORTING = "import os; os.abort()"
 
@@ -119,16 +118,16 @@ def test_cuda_comes_first_where_there_is_a_driver(monkeypatch: pytest.MonkeyPatc
 def test_a_success_is_forgotten_with_its_library_or_a_damaged_record(tmp_path: Path) -> None:
     library = tmp_path / "libLLVM.so"
     library.write_text("one")
-    known_good.add("llvm_ad_rgb", str(library), "3")
-    assert known_good.contains("llvm_ad_rgb", str(library), "3")
-    assert not known_good.contains("llvm_ad_rgb", str(library), "4")
-    assert not known_good.contains("llvm_ad_rgb", None, "3")
+    variant.remember("llvm_ad_rgb", str(library), "3")
+    assert variant.worked_here("llvm_ad_rgb", str(library), "3")
+    assert not variant.worked_here("llvm_ad_rgb", str(library), "4")
+    assert not variant.worked_here("llvm_ad_rgb", None, "3")
     for record in (tmp_path / "cache").rglob("*.json"):
         record.write_text("{")
-    assert not known_good.contains("llvm_ad_rgb", str(library), "3")
-    known_good.add("llvm_ad_rgb", str(library), "3")
+    assert not variant.worked_here("llvm_ad_rgb", str(library), "3")
+    variant.remember("llvm_ad_rgb", str(library), "3")
     library.write_text("another")
-    assert not known_good.contains("llvm_ad_rgb", str(library), "3")
+    assert not variant.worked_here("llvm_ad_rgb", str(library), "3")
 
 
 def test_libraries_are_ordered_by_version_once_each(tmp_path: Path) -> None:

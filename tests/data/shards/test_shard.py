@@ -5,9 +5,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from mmvae_bench.data.shards.arrow import decode, encode, make_passport
-from mmvae_bench.data.shards.hashing import add_hashes, label_digests, pixel_digests
-from mmvae_bench.data.shards.planes import join_planes, make_planes
+from mmvae_bench.data.shards.shard import (
+    add_hashes,
+    decode,
+    encode,
+    join_planes,
+    label_digests,
+    make_passport,
+    make_planes,
+    pixel_digests,
+)
 
 from .squares import Squares
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from mmvae_bench.specs.built_in.datasets import SHAPES
-from mmvae_bench.worlds.clevr.camera import axes, project, rays
+from mmvae_bench.worlds.clevr.camera import CUBE, CYLINDER, SPHERE, Solids, axes, masks, num_visible, project, rays
 from mmvae_bench.worlds.clevr.scene import Scenes, sample_pairs
-from mmvae_bench.worlds.clevr.visibility import CUBE, CYLINDER, SPHERE, Solids, masks, num_visible
 
 
 def inside(solids: Solids, number: int, points: np.ndarray) -> np.ndarray:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import compositional_split
-from mmvae_bench.concepts.slot_captions import SlotCaptions
+from mmvae_bench.concepts.captions import SlotCaptions
 from mmvae_bench.data.base import PARTITIONS
-from mmvae_bench.data.two_object_clevr import TwoObjectClevrDataModule, held_out_objects, object_partition
+from mmvae_bench.data.clevr import TwoObjectClevrDataModule, held_out_objects, object_partition
 from mmvae_bench.specs.built_in.datasets import OBJECT_SCHEMA, TWO_OBJECT_SCHEMA, TwoObjectClevrSpec
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.worlds.clevr.recipe import TwoObjectRecipe
@@ -80,7 +80,7 @@ def test_a_split_that_loses_a_value_is_refused(monkeypatch: pytest.MonkeyPatch) 
     everything = OBJECT_SCHEMA.combinations()
     is_red = everything[:, 1] == 1
     parts = {"train": everything[~is_red], "val": everything[is_red][:4], "test": everything[is_red][4:]}
-    monkeypatch.setattr("mmvae_bench.data.two_object_clevr.compositional_split", lambda *args, **kwargs: parts)
+    monkeypatch.setattr("mmvae_bench.data.clevr.compositional_split", lambda *args, **kwargs: parts)
     with pytest.raises(BenchmarkError, match="split_seed 5 holds out every object that is red"):
         held_out_objects(seed=5)
 
@@ -138,7 +138,7 @@ def test_single_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_specs_say_what_can_be_asked() -> None:
     spec = datasets.parse("two_object_clevr")
     assert spec.image_shape() == (3, 112, 112)
-    assert spec.schema().given == ("relation",)
+    assert spec.concept_schema().given == ("relation",)
     assert isinstance(spec.captions(), SlotCaptions)
     for wrong in ({"samples": 32}, {"canvas": 31}, {"variant": "gpu"}, {"split": "iid_disjoint"}):
         with pytest.raises(ConfigError):

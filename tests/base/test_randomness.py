@@ -3,7 +3,7 @@ from __future__ import annotations
 import scipy.stats
 import torch
 
-from mmvae_bench.base.counter import hashes, keys, mix, uniform, uniform16
+from mmvae_bench.base.randomness import hashes, keys, mix, uniform, uniform16
 
 
 def splitmix64(seed: int, num: int) -> list[int]:

@@ -1,4 +1,7 @@
-"""Two-Object CLEVR: two objects on a plane and nine words about them (Cremer and Kushman 2018, section 5).
+"""Single-Object and Two-Object CLEVR: path-traced objects on a plane.
+
+Single-Object: a sphere that is red or blue, small or large. Two-Object: two objects and nine words about them (Cremer
+and Kushman 2018, section 5).
 
 Shapes: N image, A attribute.
 """
@@ -12,14 +15,32 @@ from torch import Tensor
 
 from ..base.errors import BenchmarkError
 from ..concepts import compositional_split
-from ..specs.built_in.datasets import OBJECT_SCHEMA, TwoObjectClevrSpec
-from ..worlds.clevr.recipe import TwoObjectRecipe
+from ..specs.built_in.datasets import OBJECT_SCHEMA, SingleObjectClevrSpec, TwoObjectClevrSpec
+from ..worlds.clevr.recipe import SingleObjectRecipe, TwoObjectRecipe
 from .base import PARTITIONS
 from .sharded import ShardedDataModule
 from .splits import FRACTIONS, compositional_partition, random_partition
 
+
+class SingleObjectClevrDataModule(ShardedDataModule):
+    """Single spheres, path-traced, for pictures of a two-dimensional latent space."""
+
+    spec: SingleObjectClevrSpec
+    too_small: ClassVar[str] = "raise num_images"
+
+    def recipe(self) -> SingleObjectRecipe:
+        """See :meth:`ShardedDataModule.recipe`."""
+        return SingleObjectRecipe(self.spec)
+
+    def assign(self, split: str, seed: int) -> Tensor:
+        """See :meth:`PartitionedDataModule.assign`."""
+        if split == "iid":
+            return random_partition(torch.arange(len(self.store)), seed=seed)
+        raise ValueError(f"unknown split {split!r}; choices: iid")
+
+
 FIRST, SECOND = slice(0, 4), slice(5, 9)
-"""Where the concept of a pair speaks of each object."""
+"""The part of a pair's concept that is about each object."""
 
 
 class TwoObjectClevrDataModule(ShardedDataModule):
@@ -43,10 +64,10 @@ class TwoObjectClevrDataModule(ShardedDataModule):
             return random_partition(torch.arange(len(self.store)), seed=seed)
         if split == "comp":
             return object_partition(self.store.concepts, seed=seed)
-        raise ValueError(f"no split is called {split!r}: iid, comp")
+        raise ValueError(f"unknown split {split!r}; choices: iid, comp")
 
     def combinations(self) -> dict[str, list[list[int]]] | None:
-        """The objects of each partition, [size, colour, material, shape], where the split holds out objects."""
+        """The objects of each partition, [size, colour, material, shape], if the split holds out objects."""
         if self.spec.split != "comp":
             return None
         return {name: part.tolist() for name, part in held_out_objects(seed=self.spec.split_seed).items()}
@@ -60,13 +81,13 @@ def held_out_objects(*, seed: int) -> dict[str, Tensor]:
     """The 96 objects divided into 81, 5 and 10: partition to Long[object, 4].
 
     Raises:
-        BenchmarkError: where a value would be in no training object.
+        BenchmarkError: if some value would be in no training object.
     """
     parts = compositional_split(OBJECT_SCHEMA, seed=seed, fractions=FRACTIONS)
     for attribute, values in zip(OBJECT_SCHEMA.attributes, parts["train"].unbind(1), strict=True):
         missing = [value for index, value in enumerate(attribute.values) if index not in values]
         if missing:
-            raise BenchmarkError(f"split_seed {seed} holds out every object that is {missing[0]}; take another one")
+            raise BenchmarkError(f"split_seed {seed} holds out every object that is {missing[0]}; choose another one")
     return parts
 
 

@@ -1,0 +1,91 @@
+"""Sheets of images: enlarged without smoothing, in rows, each with a border; and writing a picture to a file.
+
+A caller adds its title and labels to the sheet.
+
+Shapes: B image, C channel, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from einops import repeat
+from PIL import Image
+from torch import Tensor
+
+from ..base.errors import BenchmarkError
+from ..base.files import atomic_path
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0 to 255."""
+
+INK: Colour = (30, 30, 30)
+PAPER: Colour = (255, 255, 255)
+
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+"""Endings of file names, and the format that each stands for."""
+
+
+def draw_sheet(
+    images: Tensor,
+    *,
+    num_columns: int,
+    scale: int,
+    gap: int,
+    margins: tuple[int, int, int, int],
+    border: int = 0,
+    colours: Sequence[Colour] = (),
+    row_heights: Sequence[int] = (),
+    paper: Colour = PAPER,
+) -> tuple[Image.Image, list[tuple[int, int]]]:
+    """Draws images in rows, each pixel as a square. All lengths are in pixels of the sheet.
+
+    Args:
+        images: Float[B, C, H, W] in [0, 1], with one or three channels.
+        num_columns: Images per row.
+        scale: Side of the square that a pixel becomes.
+        gap: To the right of each image and below it, between the borders.
+        margins: Left, top, right and bottom; right and bottom come on top of the last gap.
+        border: Width of the border around each image.
+        colours: The border's colour for each image.
+        row_heights: From one row to the next; by default the height of an image with its border and the gap.
+        paper: Colour of what is not covered.
+
+    Returns:
+        (the sheet, x and y of each image's top-left pixel).
+    """
+    pictures = repeat(
+        images.expand(-1, 3, -1, -1).float().cpu().mul(255).byte(),
+        "b c h w -> b (h height) (w width) c",
+        height=scale,
+        width=scale,
+    ).numpy()
+    height, width = pictures.shape[1:3]
+    num_rows = -(-len(images) // num_columns)
+    heights = row_heights or [height + 2 * border + gap] * num_rows
+    left, top, right, bottom = margins
+    step = width + 2 * border + gap
+    sheet = Image.new("RGB", (left + num_columns * step + right, top + sum(heights) + bottom), paper)
+    places = []
+    for index, pixels in enumerate(pictures):
+        row, column = divmod(index, num_columns)
+        x, y = left + column * step, top + sum(heights[:row])
+        if border:
+            sheet.paste(colours[index], (x, y, x + width + 2 * border, y + height + 2 * border))
+        sheet.paste(Image.fromarray(pixels), (x + border, y + border))
+        places.append((x + border, y + border))
+    return sheet, places
+
+
+def check_picture_name(path: Path) -> None:
+    """Raises BenchmarkError unless the name has the ending of a picture that can be written."""
+    if path.suffix.lower() not in FORMATS:
+        raise BenchmarkError(f"--out {path}: the file name of a picture must end in {', '.join(FORMATS)}")
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Writes a picture in the format that the name's ending stands for; replaces the file atomically."""
+    check_picture_name(path)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format=FORMATS[path.suffix.lower()], quality=95)

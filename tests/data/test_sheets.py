@@ -1,0 +1,54 @@
+"""Sheets against torchvision's grid, and borders and rows against what was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import make_grid
+
+from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.data.sheets import draw_sheet, save_picture
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("number", [2, 7, 10])
+def test_a_sheet_is_torchvisions_grid(channels: int, number: int) -> None:
+    images = torch.rand(number, channels, 5, 6, generator=torch.Generator().manual_seed(number))
+    sheet, places = draw_sheet(
+        images, num_columns=min(4, number), scale=3, gap=2, margins=(2, 2, 0, 0), paper=(127, 127, 127)
+    )
+    enlarged = images.repeat_interleave(3, -1).repeat_interleave(3, -2)
+    expected = to_pil_image(make_grid(enlarged, nrow=min(4, number), pad_value=0.5))
+    assert np.array_equal(np.asarray(sheet), np.asarray(expected))
+    assert len(set(places)) == number
+
+
+def test_borders_rows_and_margins() -> None:
+    images = torch.ones(3, 1, 2, 2)
+    red, blue = (255, 0, 0), (0, 0, 255)
+    sheet, places = draw_sheet(
+        images, num_columns=2, scale=1, gap=5, margins=(7, 3, 1, 4), border=1, colours=[red, blue, red],
+        row_heights=[20, 9], paper=(9, 9, 9),
+    )  # fmt: skip
+    assert sheet.size == (7 + 2 * (2 + 2 + 5) + 1, 3 + 20 + 9 + 4)
+    assert places == [(8, 4), (17, 4), (8, 24)]
+    pixels = np.asarray(sheet).astype(int)
+    assert (pixels == 255).all(-1).sum() == 3 * 4
+    assert (pixels == red).all(-1).sum() == 2 * 12
+    assert (pixels == blue).all(-1).sum() == 12
+    assert (pixels[3:7, 7:11].reshape(16, 3) != 9).any(-1).all(), "the border begins at the margins"
+
+
+def test_a_picture_is_written_whole_in_the_format_of_its_name(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (4, 3), (1, 2, 3))
+    for ending, format in ((".png", "PNG"), (".JPG", "JPEG"), (".webp", "WEBP")):
+        save_picture(picture, tmp_path / f"a{ending}")
+        assert Image.open(tmp_path / f"a{ending}").format == format
+    with pytest.raises(BenchmarkError, match=r"must end in \.png, \.jpg, \.jpeg, \.webp"):
+        save_picture(picture, tmp_path / "a.gif")
+    assert len(list(tmp_path.iterdir())) == 3
