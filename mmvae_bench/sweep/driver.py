@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..base.errors import BenchmarkError
+from ..base.files import tail
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.status import Status, read_status, write_status
@@ -16,7 +17,7 @@ from ..runs.store import RunStore, writing
 from .events import Event, Kind, Observer, Progress, Running
 from .executor import Ended, Executor, ExecutorError, Job
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
-from .outcome import OUT_OF_MEMORY, settle, settle_orphan, tail
+from .outcome import OUT_OF_MEMORY, settle, settle_orphan
 from .schedule import CostModel, Group, Schedule, Trial
 
 _TICK_SECONDS = 0.2
