@@ -1,6 +1,6 @@
-"""What a sweep costs beside its trials: planning, laying out, driving, going on, reporting, for any number of trials.
+"""What a sweep costs in addition to its trials: planning, creating folders, driving, resuming, reporting.
 
-The trials are torch-free: in ``loop`` and ``report`` they end the moment they are started, leaving the files of a real
+The trials are torch-free: in ``loop`` and ``report`` they end as soon as they are started, leaving the files of a real
 one; in ``slots`` they are processes that sleep.
 
     python benchmarks/driver.py plan --trials 100000
@@ -29,12 +29,11 @@ from mmvae_bench.runs.status import Status
 from mmvae_bench.runs.store import RunStore
 from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.sweep.console import PlainConsole
 from mmvae_bench.sweep.driver import Driver
-from mmvae_bench.sweep.events import Event
+from mmvae_bench.sweep.events import Event, PlainConsole
 from mmvae_bench.sweep.executor import Ended, Job
 from mmvae_bench.sweep.local import LocalExecutor, Slot
-from mmvae_bench.sweep.trial import trials_of
+from mmvae_bench.sweep.schedule import trials_of
 
 OBJECTIVES = ("jvae", "telbo", "jmvae", "bivcca")
 GRID = """\
@@ -50,7 +49,7 @@ STUB = Path(__file__).parents[1] / "tests" / "sweep" / "stub.py"
 
 
 def write_grid(folder: Path, num_trials: int) -> Path:
-    """A grid of the four objectives and as many seeds as it takes."""
+    """A grid of the four objectives with as many seeds as needed."""
     path = folder / "grid.yaml"
     seeds = list(range(-(-num_trials // len(OBJECTIVES))))
     path.write_text(GRID.format(objectives=", ".join(OBJECTIVES), seeds=seeds))
@@ -58,7 +57,7 @@ def write_grid(folder: Path, num_trials: int) -> Path:
 
 
 def lay_out(store: RunStore, grid: Path, specs: list[TrialSpec]) -> None:
-    """The folders of all trials, as ``mmvae-bench run`` makes them."""
+    """Creates the folders of all trials, as ``mmvae-bench run`` does."""
     store.create(
         ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
         grid_text=grid.read_text(),
@@ -67,13 +66,13 @@ def lay_out(store: RunStore, grid: Path, specs: list[TrialSpec]) -> None:
 
 
 def memory() -> float:
-    """MiB of this process that are in memory now."""
+    """The resident memory of this process, in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
 
 
 class InstantExecutor:
-    """Ends every job when it is submitted, with the status and the result of a trial; counts the time of that."""
+    """Ends every job when it is submitted, with the status and the result of a trial; measures the time this takes."""
 
     def __init__(self, num_slots: int = 4) -> None:
         self.num_slots = num_slots
@@ -82,11 +81,11 @@ class InstantExecutor:
 
     @property
     def num_free(self) -> int:
-        """Slots whose job has been asked for."""
+        """Number of slots without a job."""
         return self.num_slots - len(self._ended)
 
     def submit(self, job: Job) -> None:
-        """Leaves what a process would; a preparation leaves nothing."""
+        """Leaves the files that a process would leave; a preparation leaves none."""
         began = time.perf_counter()
         if job.arguments[0] == "train":
             folder = job.log.parent
@@ -94,34 +93,34 @@ class InstantExecutor:
             training = {"steps": 10, "wall_seconds": 1.0}
             result = {"version": 1, "key": folder.name, "evaluation": evaluation, "training": training,
                       "provenance": {"device_name": "none"}, "scores": []}  # fmt: skip
-            # Not flushed to the disk, as a trial does it: that would be most of the time.
+            # Not flushed to disk as a trial does: that would take most of the time.
             (folder / "result.json").write_text(json.dumps(result))
             (folder / "status.json").write_text(json.dumps(asdict(DONE)))
         self._ended.append(Ended(job, 0))
         self.seconds += time.perf_counter() - began
 
     def wait(self, timeout: float) -> list[Ended]:
-        """Everything that was submitted."""
+        """All submitted jobs."""
         ended, self._ended = self._ended, []
         return ended
 
     def under_way(self) -> Collection[str]:
-        """None: all are over."""
+        """None: all have ended."""
         return ()
 
     def end(self, name: str, *, force: bool) -> bool:
-        """Too late."""
+        """Does nothing: the jobs have ended."""
         return True
 
     def terminate(self) -> None:
-        """Too late."""
+        """Does nothing: the jobs have ended."""
 
     def kill(self) -> None:
-        """Too late."""
+        """Does nothing: the jobs have ended."""
 
 
 class Witness(PlainConsole):
-    """Prints nowhere, and keeps when trials started and ended, and how large the process was."""
+    """Prints nothing; records when trials started and ended, and how large the process was."""
 
     def __init__(self) -> None:
         super().__init__(open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
@@ -130,7 +129,7 @@ class Witness(PlainConsole):
         self.memory: list[float] = []
 
     def event(self, event: Event) -> None:
-        """Notes it."""
+        """Records it."""
         super().event(event)
         now = time.monotonic()
         if event.event == "running":
@@ -141,7 +140,7 @@ class Witness(PlainConsole):
                 self.memory.append(memory())
 
     def in_use(self, num_slots: int) -> float:
-        """The share of the slots' time in which they had a trial, between the first start and the last end."""
+        """The fraction of the slots' time in which they had a trial, between the first start and the last end."""
         first, last = min(began for began, _ in self.spans), max(ended for _, ended in self.spans)
         return sum(ended - began for began, ended in self.spans) / (num_slots * (last - first))
 
@@ -156,7 +155,7 @@ def timed(what: str, num_trials: int) -> Iterator[None]:
 
 
 def plan(options: argparse.Namespace, folder: Path) -> None:
-    """``run --dry-run`` as a user calls it, in processes of their own."""
+    """``run --dry-run`` as a user calls it, in a process of its own."""
     grid = write_grid(folder, options.trials)
     print("| command | wall s | processor s | most memory, MiB | lines | MB |")
     print("|---|---|---|---|---|---|")
@@ -175,15 +174,15 @@ def plan(options: argparse.Namespace, folder: Path) -> None:
 
 
 def loop(options: argparse.Namespace, folder: Path) -> None:
-    """The driver's own work, from the grid to the last trial, and then on a folder where all is done."""
+    """The driver's own work, from the grid to the last trial, and then on a folder in which all trials are done."""
     grid, store = write_grid(folder, options.trials), RunStore(folder / "run")
     print("| phase | wall s | processor s | processor ms/trial | memory after, MiB |")
     print("|---|---|---|---|---|")
     with timed("read and expand the grid", options.trials):
         specs = expand(load_grid(grid))
-    with timed("make the folders", len(specs)):
+    with timed("create the folders", len(specs)):
         lay_out(store, grid, specs)
-    with timed("look at the folders again", len(specs)):
+    with timed("check the folders again", len(specs)):
         store.check({spec.key for spec in specs})
     for what in ("drive", "drive again: all done"):
         with timed(what, len(specs)):
@@ -192,7 +191,7 @@ def loop(options: argparse.Namespace, folder: Path) -> None:
             seconds = time.perf_counter() - began - executor.seconds
         if outcome.done != len(specs):
             raise SystemExit(f"only {outcome.done} of {len(specs)} are done")
-        print(f"  the driver alone, wall: {seconds:.2f} s, {1000 * seconds / len(specs):.3f} ms a trial")
+        print(f"  the driver alone, wall: {seconds:.2f} s, {1000 * seconds / len(specs):.3f} ms per trial")
         print(f"  memory at each tenth of the trials, MiB: {', '.join(f'{value:.1f}' for value in witness.memory)}")
     entries = list(store.root.rglob("*"))
     num_bytes = sum(path.lstat().st_blocks * 512 for path in entries)
@@ -200,7 +199,7 @@ def loop(options: argparse.Namespace, folder: Path) -> None:
 
 
 def slots(options: argparse.Namespace, folder: Path) -> None:
-    """Real processes that sleep: which share of the slots' time has a trial, and which share one that sleeps."""
+    """Real processes that sleep: the fraction of the slots' time with a trial, and with one that is sleeping."""
     grid, store = write_grid(folder, options.trials), RunStore(folder / "run")
     specs = expand(load_grid(grid))[: options.trials]
     lay_out(store, grid, specs)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from mmvae_bench.sweep.slurm_options import parse_parameters
+from mmvae_bench.sweep.slurm import parse_parameters
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

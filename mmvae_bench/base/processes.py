@@ -1,11 +1,14 @@
-"""How a process of this package is asked to stop, and the codes with which it exits."""
+"""How a process of this package is asked to stop, the codes with which it exits, and how it was started."""
 
 from __future__ import annotations
 
+import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
@@ -66,3 +69,12 @@ def handlers_kept() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+
+def program() -> list[str]:
+    """The words that start this program again as it was started: its name, its path, or ``python -m mmvae_bench``."""
+    called = Path(sys.argv[0])
+    if called.name != "mmvae-bench":
+        return [sys.executable, "-m", "mmvae_bench"]
+    found = shutil.which(called.name)
+    return [called.name if found is not None and Path(found).resolve() == called.resolve() else str(called)]

@@ -1,6 +1,7 @@
 """The command line. Every command has its own file; none imports torch before it needs it.
 
-stdout is for results, stderr for talk. Exit codes: 0 all done, 1 some trials failed, 2 bad input, 130 interrupted.
+Results go to stdout, messages to stderr. Exit codes: 0 all done, 1 some trials failed, 2 invalid input, 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED
 from ..specs.base import load_attribute
 
 TRACEBACK_VARIABLE = "MMVAE_BENCH_TRACEBACK"
-"""Set to anything: errors keep their traceback."""
+"""If this variable is set to anything, errors are shown with their traceback."""
 
 _BAD_PATH = (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
@@ -32,11 +33,11 @@ COMMANDS = {
     "list": "listing:list_parts",
     "schema": "schema:schema",
 }
-"""Each command, in the order of ``--help``, with the module and function here that it is."""
+"""The commands in the order of ``--help``, each with its module in this package and its function."""
 HIDDEN = {"prepare": "train:prepare"}
-"""Commands that only the sweep calls."""
+"""Commands that only a sweep calls."""
 GROUPS = {"data": "data:app"}
-"""Commands with commands of their own."""
+"""Commands with subcommands."""
 
 
 def _version(asked: bool) -> None:
@@ -49,7 +50,7 @@ def _version(asked: bool) -> None:
 
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """A fair comparison of multimodal VAE objectives: one set of networks, one set of questions, one honest table."""
@@ -62,7 +63,7 @@ def _app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,  # plain help: quick, and brackets stay brackets
+        rich_markup_mode=None,  # Plain help is quick, and its brackets stay brackets.
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, path in {**COMMANDS, **HIDDEN}.items():
@@ -76,7 +77,7 @@ app = _app()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and gives its exit code; errors that a user can mend are one message on stderr."""
+    """Runs a command line and returns its exit code; errors that a user can fix become one message on stderr."""
     try:
         app(None if arguments is None else list(arguments), prog_name="mmvae-bench")
     except SystemExit as end:
@@ -90,6 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             typer.echo(f"error: {error}", err=True)
             return BAD_INPUT
         typer.echo(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", err=True)
-        # A path that cannot be what it is asked to be is bad input; a full disk is not.
+        # A path that does not exist or is of the wrong kind is invalid input; a full disk is not.
         return BAD_INPUT if isinstance(error, _BAD_PATH) else FAILED
     return 0

@@ -1,4 +1,4 @@
-"""``mmvae-bench data``: what is done with datasets. Torch is imported by the commands, not here."""
+"""``mmvae-bench data``: the commands for datasets. Torch is imported by the commands, not here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.files import DATA_VARIABLE
-from ..base.processes import FAILED
+from ..base.processes import FAILED, program
 from ..specs.components import DatasetSpec, datasets
 from ..specs.overrides import apply_assignments
 
@@ -24,17 +24,15 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset; `mmvae-bench list datasets` shows all.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeats.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 DataRoot = Annotated[
     Path | None, typer.Option("--data-root", metavar="FOLDER", help=f"Where your data files are; sets {DATA_VARIABLE}.")
 ]
-
-
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", metavar="N", min=0, help="Processes that make images; 0: none but this. Default: one a CPU."
+        "--workers", metavar="N", min=0, help="Processes that make images; 0: only this one. Default: one per CPU."
     ),
 ]
 
@@ -47,7 +45,7 @@ def prepare(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Make a dataset and keep it in the cache; what is there already is checked, and what is damaged made again."""
+    """Make a dataset and store it in the cache. Existing files are checked, and damaged ones are made again."""
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
@@ -63,7 +61,7 @@ def describe(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Say what is in a dataset: attributes, sizes, split, fingerprint."""
+    """Describe a dataset: attributes, sizes, split, fingerprint."""
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
@@ -74,10 +72,10 @@ def describe(
 @app.command()
 def preview(
     name: Name,
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="Where the sheet goes: .png, .jpg or .webp.")],
-    num_images: Annotated[int, typer.Option("-n", "--num-images", min=1, max=1000, help="Images on the sheet.")] = 48,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.png", help="The file to write: .png, .jpg or .webp.")],
+    num_images: Annotated[int, typer.Option("-n", "--num-images", min=1, max=1000, help="Number of images.")] = 48,
     partition: Annotated[str, typer.Option(help="train, val or test.")] = "train",
-    masks: Annotated[bool, typer.Option("--masks", help="Show the foreground masks beside each image.")] = False,
+    masks: Annotated[bool, typer.Option("--masks", help="Show the foreground masks next to each image.")] = False,
     settings: Settings = None,
     workers: Workers = None,
     as_json: AsJson = False,
@@ -103,7 +101,10 @@ def verify(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Check a prepared dataset against its checksums and against images made again. Exit code 1: it differs."""
+    """Check the files of a prepared dataset, and compare images with newly made ones.
+
+    Exit code 1 if anything differs.
+    """
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
@@ -113,7 +114,7 @@ def verify(
     if not report["ok"]:
         for file in (entry["file"] for entry in report["files"] if not entry["ok"]):
             typer.echo(f"damaged or missing: {file}", err=True)
-        typer.echo("the dataset is damaged or differs: `mmvae-bench data prepare` makes damaged files again", err=True)
+        typer.echo("the dataset is damaged or differs; `mmvae-bench data prepare` replaces damaged files", err=True)
         raise typer.Exit(FAILED)
 
 
@@ -126,7 +127,10 @@ def export(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Write a dataset as Parquet files with PNG images, which `datasets.load_dataset` reads."""
+    """Export a dataset as Parquet files with PNG images.
+
+    `datasets.load_dataset` reads them.
+    """
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
@@ -136,14 +140,14 @@ def export(
 
 @app.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `mmvae-bench data export` wrote.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder written by `mmvae-bench data export`.")],
     name: Name,
     settings: Settings = None,
     workers: Workers = None,
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Read an export into the cache instead of making the images, where it is the dataset that is named."""
+    """Import an exported dataset into the cache, instead of making it."""
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
@@ -171,7 +175,7 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _lines(value: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """Plain text for people: a key a line, nested mappings indented, long lists counted."""
+    """Plain text for people: one line per key, nested mappings indented, long lists only counted."""
     width = max((len(key) for key in value), default=0)
     for key, item in value.items():
         if isinstance(item, dict):
@@ -189,14 +193,9 @@ def _text(item: Any) -> str:
     return f"{item:.4g}" if isinstance(item, float) else str(item)
 
 
-def _program() -> list[str]:
-    """How this program was called: by its name, or as ``python -m mmvae_bench``."""
-    return [sys.executable, "-m", "mmvae_bench"] if Path(sys.argv[0]).name == "__main__.py" else ["mmvae-bench"]
-
-
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, shown only where stderr is a terminal and only while there is something to do."""
+    """A progress bar on stderr, shown only if stderr is a terminal and only while there is something to do."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
@@ -214,8 +213,9 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
             yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
         except KeyboardInterrupt:
             bar.stop()
-            # The arguments are all that decides what is made, so the same command goes on.
+            # What is made depends on the arguments alone, so the same command resumes.
             typer.echo(
-                f"interrupted; what is made is kept; go on with:\n{shlex.join([*_program(), *sys.argv[1:]])}", err=True
+                f"interrupted; finished files are kept; resume with:\n{shlex.join([*program(), *sys.argv[1:]])}",
+                err=True,
             )
             raise

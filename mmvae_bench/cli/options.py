@@ -1,4 +1,4 @@
-"""The options that every command has which runs trials."""
+"""The options shared by the commands that run trials."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run; start and write nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON event a line; with --dry-run, the plan.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be run; start and write nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON event per line; with --dry-run, the plan.")]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", metavar="N", help="Trials at a time; by default one a GPU, else one a CPU core."),
+    typer.Option("--workers", metavar="N", help="Parallel trials; default: one per GPU, or else per CPU core."),
 ]
-PerDevice = Annotated[int, typer.Option(metavar="N", help="Trials that share a GPU, or the CPU cores of one trial.")]
+PerDevice = Annotated[
+    int, typer.Option(metavar="N", help="Trials that share a GPU, or else the CPU cores of one trial.")
+]
 HangSeconds = Annotated[
-    float, typer.Option(metavar="S", help="End a trial that makes no progress for so long; 0: never.")
+    float, typer.Option(metavar="S", help="Stop a trial that makes no progress for this long; 0: no limit.")
 ]
 Retry = Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")]

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..sweep.hang import DEFAULT_SECONDS
 from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
 
+if TYPE_CHECKING:
+    from ..runs.store import RunStore
+    from ..sweep.driver import Outcome
+
 
 def run(
     grid: Annotated[Path, typer.Option("--grid", metavar="FILE", help="The grid file (YAML).")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="The run's folder; by default runs/NAME of the grid.")
+        Path | None, typer.Option("--out", metavar="FOLDER", help="The run folder; default: runs/NAME of the grid.")
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="PATH=VALUE", help="Only these, such as objective=telbo; may be repeated."),
+        typer.Option("--where", metavar="PATH=VALUE", help="Only these trials, such as objective=telbo; repeatable."),
     ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -31,16 +35,17 @@ def run(
     retry: Retry = None,
     ray_address: Annotated[
         str | None,
-        typer.Option("--ray-address", metavar="HOST:PORT", help="The Ray cluster; by default RAY_ADDRESS."),
+        typer.Option("--ray-address", metavar="HOST:PORT", help="The Ray cluster; default: RAY_ADDRESS."),
     ] = None,
     slurm: Annotated[
         list[str] | None,
-        typer.Option("--slurm", metavar="NAME=VALUE", help="Such as partition=gpu, as sbatch; may be repeated."),
+        typer.Option("--slurm", metavar="NAME=VALUE", help="An option of sbatch, such as partition=gpu; repeatable."),
     ] = None,
 ) -> None:
-    """Run every trial of a grid, skip what is done, and print the table.
+    """Run the trials of a grid, skip finished ones, and print the table.
 
-    The same command goes on where a run was stopped. A grid may grow: a folder takes any grid that has all its trials.
+    The same command resumes a run that was stopped. A grid may grow: a run folder accepts any grid that contains all
+    trials in the folder.
     """
     from ..sweep.run import Request
     from ..sweep.run import run as run_grid
@@ -59,4 +64,23 @@ def run(
         ray_address=ray_address,
         slurm=tuple(slurm or ()),
     )
-    raise typer.Exit(run_grid(request))
+    raise typer.Exit(run_grid(request, report=write_reports))
+
+
+def write_reports(store: RunStore, outcome: Outcome) -> tuple[str | None, str]:
+    """Writes the results file, and also the report if the run was not stopped and any trial is done.
+
+    Returns:
+        The path of the page, if one was made, and the text to print.
+    """
+    # This imports pandas, at a time when no trial is running any more.
+    if outcome.stopped or not outcome.done:
+        from ..report.results import write_results
+
+        write_results(store.root)
+        return None, ""
+    from ..report import write_report
+
+    text = write_report(store.root)
+    path = store.root / "report" / "index.html"
+    return str(path), f"{text.rstrip()}\n{path}\n"

@@ -1,4 +1,4 @@
-"""``mmvae-bench schema``: the JSON schema of the grid file, for editors that complete and check while one types."""
+"""``mmvae-bench schema``: the JSON schema of the grid file, for editors that complete and check as you type."""
 
 from __future__ import annotations
 

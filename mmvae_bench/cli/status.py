@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from ..runs.store import TrialOverview
+
 
 def status(
-    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run's folder.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Show every trial of a run: its state, its steps, and why it failed."""
-    from ..runs.overview import lines, overview
+    """Show every trial of a run: state, steps, and why it failed."""
+    from ..runs.store import overview
 
     trials = overview(run_dir)
     if as_json:
         typer.echo(json.dumps({"trials": [trial.to_json() for trial in trials]}))
     else:
-        typer.echo("\n".join(lines(trials)))
+        typer.echo("\n".join(_lines(trials)))
+
+
+def _lines(trials: Sequence[TrialOverview]) -> Iterator[str]:
+    """One line per trial, below a failed one the reason, and last the totals."""
+    from ..runs.status import STATES
+
+    width = max((len(f"{trial.steps}") for trial in trials), default=1)
+    for trial in trials:
+        shown = trial.to_json()
+        attempts = f"  attempt {trial.status.attempts}" if trial.status.attempts > 1 else ""
+        steps = f"{shown['step']:>{width}}/{shown['steps']:<{width}}"
+        yield f"{trial.key}  {trial.status.state:<11}  {steps}  {trial.label}{attempts}"
+        if trial.status.state == "failed":
+            yield from (f"    {line}" for line in (trial.status.error or "").splitlines())
+            if trial.status.log:
+                yield f"    log: {trial.status.log}"
+    counts = Counter(trial.status.state for trial in trials)
+    yield ", ".join(f"{counts[state]} {state}" for state in reversed(STATES) if counts[state]) or "no trials"

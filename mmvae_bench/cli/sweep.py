@@ -10,17 +10,18 @@ import typer
 from ..base.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
 from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
+from .run import write_reports
 
 
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The W&B sweep file (YAML); method grid or random.")],
-    local: Annotated[bool, typer.Option("--local", help="On this machine, without W&B's server.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Run on this machine, without W&B's server.")] = False,
     count: Annotated[
         int | None,
-        typer.Option("--count", metavar="N", help="At most so many trials; by default run_cap of the file."),
+        typer.Option("--count", metavar="N", help="Maximum number of trials; default: run_cap of the file."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="The run's folder; by default runs/NAME of the file.")
+        Path | None, typer.Option("--out", metavar="FOLDER", help="The run folder; default: runs/NAME of the file.")
     ] = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -29,19 +30,20 @@ def sweep(
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Retry = None,
 ) -> None:
-    """Run the trials of a W&B sweep file on this machine, skip what is done, and print the table.
+    """Run the trials of a W&B sweep file on this machine.
 
-    The same command goes on where a run was stopped, and a larger --count begins with the same trials.
+    Finished trials are skipped, and the table is printed at the end. The same command resumes a run that was stopped.
+    With a larger --count, the same trials come first.
     """
     if not local:
         raise ConfigError(
-            "a sweep is run here with --local; with W&B's server, its own commands do it:\n"
+            "this command runs a sweep on this machine, and needs --local; with W&B's server, use W&B's own commands:\n"
             f"  mmvae-bench sweep --local {file}\n"
-            f"  wandb sweep {file}        (prints the SWEEP that agents then take)\n"
+            f"  wandb sweep {file}        (prints the SWEEP for the agents)\n"
             "  wandb agent SWEEP"
         )
+    from ..sweep.run import SweepRequest
     from ..sweep.run import run as run_grid
-    from ..sweep.wandb_file import SweepRequest
 
     request = SweepRequest(
         grid=file,
@@ -54,4 +56,4 @@ def sweep(
         retry=retry,
         count=count,
     )
-    raise typer.Exit(run_grid(request))
+    raise typer.Exit(run_grid(request, report=write_reports))

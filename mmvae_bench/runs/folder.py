@@ -1,9 +1,11 @@
-"""One trial's folder: which files it has, the spec in it, and what they say together about how far the trial is."""
+"""One trial's folder: its files, the spec in it, and how far the files together show the trial to be."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from ..base.errors import ConfigError
 from ..base.files import read_json, write_text
 from ..specs.trial import SPEC_VERSION, TrialSpec
 from .lock import is_locked
-from .members import ends_whole, read_members
 from .names import EVALUATION_FILE, LOCK_FILE, LOG_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE
 from .status import Status, read_status
+
+HEAD_BYTES = 16_384
+"""How much of a result is read for its head, which takes 3 to 4 KB; the scores behind it make a result large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,32 +35,32 @@ class TrialFolder:
 
     @property
     def spec_path(self) -> Path:
-        """The canonical spec; the key is the beginning of this file's sha256."""
+        """The canonical spec; the key is the first 12 hex digits of this file's sha256."""
         return self.directory / SPEC_FILE
 
     @property
     def evaluation_path(self) -> Path:
-        """What the trained model is to be asked."""
+        """The evaluation settings that a result must have been made with."""
         return self.directory / EVALUATION_FILE
 
     @property
     def status_path(self) -> Path:
-        """How far the trial is."""
+        """The status file."""
         return self.directory / STATUS_FILE
 
     @property
     def result_path(self) -> Path:
-        """The answers; that it is there means that they are complete."""
+        """The result. It appears complete, by an atomic rename, so its presence means done."""
         return self.directory / RESULT_FILE
 
     @property
     def lock_path(self) -> Path:
-        """The file that the process at work on the trial holds locked."""
+        """The file that the process working on the trial holds locked."""
         return self.directory / LOCK_FILE
 
     @property
     def log_path(self) -> Path:
-        """What the trial's processes printed, one after the other."""
+        """The output of the trial's processes, one after the other."""
         return self.directory / LOG_FILE
 
     def spec_text(self) -> str:
@@ -64,41 +68,53 @@ class TrialFolder:
         return self.spec_path.read_text()
 
     def intact(self) -> bool:
-        """Whether ``spec.json`` is what it was when its hash became the folder's name."""
+        """Whether the hash of ``spec.json`` is still the folder's name."""
         return hashlib.sha256(self.spec_text().encode()).hexdigest().startswith(self.key)
 
     def evaluation(self) -> dict[str, Any] | None:
-        """What is to be asked, as canonical JSON values; None where that is not written down yet."""
+        """The evaluation settings as canonical JSON values; None if the file is missing or damaged."""
         try:
             value = read_json(self.evaluation_path)
         except (FileNotFoundError, ValueError):
             return None
         return value if isinstance(value, dict) else None
 
-    def ask(self, evaluation: Mapping[str, Any]) -> None:
-        """Writes down what is to be asked, where it is not what stands there already."""
+    def write_evaluation(self, evaluation: Mapping[str, Any]) -> None:
+        """Writes the evaluation settings, unless the file has them already."""
         if self.evaluation() != evaluation:
             write_text(self.evaluation_path, canonical_json(evaluation))
 
     def result_head(self) -> dict[str, Any] | None:
-        """``evaluation``, ``training`` and ``provenance`` of the result; None without a result that can be read."""
+        """Everything in the result but its scores; None without a result, or if it is damaged.
+
+        The scores come last and are nearly all of a result, so only the text before them is parsed. A result laid out
+        in any other way is parsed as a whole.
+        """
         try:
-            if not ends_whole(self.result_path):
-                return None
-            return read_members(self.result_path, ("evaluation", "training", "provenance"))
+            with self.result_path.open("rb") as file:
+                head, scores, _ = file.read(HEAD_BYTES).partition(b', "scores": [')
+                size = file.seek(0, 2)
+                file.seek(max(0, size - 2))
+                whole = file.read() == b"]}"
+            if scores and whole:
+                with suppress(ValueError):
+                    return dict(json.loads(head + b"}"))
+            result = read_json(self.result_path)
         except (FileNotFoundError, ValueError):
             return None
+        return {name: value for name, value in result.items() if name != "scores"} if isinstance(result, dict) else None
 
     def is_done(self, evaluation: Mapping[str, Any] | None) -> bool:
-        """Whether there is a result, of ``evaluation``."""
+        """Whether there is a result with these evaluation settings."""
         head = self.result_head()
         return head is not None and head.get("evaluation") == evaluation
 
     def status(self, evaluation: Mapping[str, Any] | None) -> Status:
-        """How far the trial is with regard to ``evaluation``: the status file, put right by the other evidence.
+        """How far the trial is with regard to ``evaluation``: the status file, corrected by the result and the lock.
 
-        Done is a result of this evaluation. A process that was killed leaves ``running`` behind, but no lock, and is
-        called interrupted. A result of another evaluation leaves the trial pending: the model is there, but not asked.
+        A trial is done if it has a result with these evaluation settings, whatever the status file says. A process
+        that was killed leaves ``running`` behind but no lock: interrupted. A result with other evaluation settings
+        means pending: the model is trained but has yet to be evaluated.
         """
         status = read_status(self.directory)
         if self.is_done(evaluation):
@@ -113,10 +129,10 @@ class TrialFolder:
 
 
 def read_trial(directory: Path) -> TrialSpec:
-    """The spec of a trial folder, with the evaluation asked of it.
+    """The spec of a trial folder, with the folder's evaluation settings.
 
     Raises:
-        ConfigError: where the folder is no trial's, its files are damaged, or it was made under another version.
+        ConfigError: if it is not a trial folder, its files are damaged, or another spec version made it.
     """
     path = directory / SPEC_FILE
     if not path.is_file():
@@ -134,7 +150,7 @@ def read_trial(directory: Path) -> TrialSpec:
 
 
 def read_object(path: Path) -> dict[str, object]:
-    """The JSON object in a file; raises ConfigError where it is damaged."""
+    """The JSON object in a file; raises ConfigError if it is damaged."""
     try:
         value = read_json(path)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The lock of a folder: held by one process for as long as it lives, let go by the kernel whatever ends it."""
+"""The lock of a folder: held by one process for as long as it lives, released by the kernel however it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LockHeld(BenchmarkError):
 
 
 class _OpenFile:
-    """A file that is locked as long as it is open. No child process inherits it."""
+    """A file that is locked for as long as it is open. Child processes do not inherit it."""
 
     def __init__(self) -> None:
         self._file: int | None = None
@@ -34,16 +34,16 @@ class _OpenFile:
 
 
 class TrialLock(_OpenFile):
-    """Context manager: this process alone works in ``directory``.
+    """Context manager: only this process works in ``directory``.
 
-    The lock is on an open file (flock), not the file's existence: a file that a dead process left behind holds nothing.
+    The lock is on an open file (flock), not the file's existence: a file left behind by a dead process locks nothing.
 
     Args:
         directory: A trial folder, which must exist.
-        wait: Seconds to go on trying. Long enough by default to sit out those who only look whether it is held.
+        wait: Seconds to keep trying; by default long enough to outlast processes that only check the lock.
 
     Raises:
-        LockHeld: on entering, where another process holds it.
+        LockHeld: on entering, if another process holds it.
     """
 
     def __init__(self, directory: Path, *, wait: float = 1.0) -> None:
@@ -56,7 +56,7 @@ class TrialLock(_OpenFile):
         try:
             while not _try_lock(file, fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
-                    raise LockHeld(f"{self.directory}: another process is at work on it")
+                    raise LockHeld(f"{self.directory}: another process is working on it")
                 time.sleep(_RETRY_SECONDS)
         except BaseException:
             os.close(file)
@@ -66,7 +66,7 @@ class TrialLock(_OpenFile):
 
 
 class Drivers(_OpenFile):
-    """Context manager: from :meth:`join` on, this process is one of the drivers of a run, for as long as it lives.
+    """Context manager: from :meth:`join` to the end of the block, this process is one of the drivers of a run.
 
     Args:
         root: The run's folder.
@@ -80,7 +80,7 @@ class Drivers(_OpenFile):
         return self
 
     def join(self) -> bool:
-        """Whether this is the only driver now. The caller has the lock of the folder: two do not join at once."""
+        """Whether this is the only driver now. The caller holds the folder's lock, so no two drivers join at once."""
         self._file = _open(self.root / DRIVERS_FILE)
         alone = _try_lock(self._file, fcntl.LOCK_EX)
         fcntl.flock(self._file, fcntl.LOCK_SH)
@@ -88,13 +88,13 @@ class Drivers(_OpenFile):
 
 
 def is_locked(directory: Path) -> bool:
-    """Whether some process holds the lock of ``directory``. Looking needs no right to write."""
+    """Whether a process holds the lock of ``directory``. Needs no write permission."""
     try:
         file = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        # Shared, so that two who look do not see each other.
+        # Shared, so that two processes checking at once do not see each other.
         return not _try_lock(file, fcntl.LOCK_SH)
     finally:
         os.close(file)

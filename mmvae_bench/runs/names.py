@@ -1,11 +1,11 @@
-"""The names of the files of a run and of a trial, each written down once."""
+"""The names of the files of a run and of a trial, each defined once."""
 
 from __future__ import annotations
 
 GRID_FILE = "grid.yaml"
 RESULTS_FILE = "results.parquet"
 MERGED_FILE = "merged.json"
-"""In the folder of a merged report: which runs it was made from."""
+"""File in the folder of a merged report that names the runs it was made from."""
 TRIALS_FOLDER = "trials"
 REPORT_FOLDER = "report"
 PAGE_FILE = "index.html"

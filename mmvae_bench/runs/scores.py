@@ -1,4 +1,4 @@
-"""One number of a result, with its interval and its references. Free of torch: the report reads it too."""
+"""One number of a result, with its interval and its references. Free of torch, since the report reads it too."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ class Score:
         metric: correctness, coverage, joint_divergence, compositionality, description_accuracy, classifier_accuracy,
             named_query, named_query_all, frequency_unspecified, frequency_real, elbo, log_px_given_y, log_px, ...
         partition: ``val`` or ``test``.
-        value: As a fraction (nats for likelihoods); nan where nothing could be scored.
+        value: A fraction (for likelihoods: nats); nan if nothing could be scored.
         protocol: official, paper, corrected, cremer or likelihood; None for a metric that is the same under every
             protocol.
         attribute: The attribute scored, or the name of a named query; None: all.
-        level: Number of specified attributes; None where there is none.
-        ci_low: Lower end of the 95 % interval over queries.
+        level: Number of specified attributes; None if not applicable.
+        ci_low: Lower end of the 95 % confidence interval over queries.
         ci_high: Upper end.
-        ceiling: What a perfect generator would be expected to score. A reference, not a bound.
-        floor: What chance or a collapsed generator would be expected to score.
+        ceiling: Expected score of a perfect generator. A reference, not a bound.
+        floor: Expected score of a generator that ignores the query, or of a collapsed one. A reference, not a bound.
         num_queries: Queries (or examples) behind the value.
-        num_samples: Images drawn a query, or importance samples an image; None where nothing is drawn.
+        num_samples: Images drawn per query, or importance samples per image; None if nothing is drawn.
         per_query: The score of each query, in the order of the fixed queries, so that differences can be paired; of
             each image of a named query.
         groups: For each query the number of the full concept behind it: those that share one are resampled together.
-            None: each stands for itself.
-        proposal: Of a likelihood: what its z were drawn from, such as ``q(z|x)``.
+            None: each is resampled on its own.
+        proposal: For a likelihood, the distribution that z was drawn from, such as ``q(z|x)``.
     """
 
     metric: str

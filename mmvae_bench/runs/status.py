@@ -1,4 +1,4 @@
-"""``status.json``: how far a trial has come, as its own process says it."""
+"""``status.json``: how far a trial has come, as reported by its own process."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ STATES: tuple[State, ...] = ("pending", "running", "done", "failed", "interrupte
 Phase = Literal["prepare", "train", "evaluate"]
 
 STATUS_SECONDS = 1.0
-"""At most once in so long a status is written anew."""
+"""Shortest time between two writes of a status."""
 ATTEMPT_VARIABLE = "MMVAE_BENCH_ATTEMPT"
-"""Set by a driver for a trial's process: which attempt it means it to be."""
+"""Set by a driver for a trial's process: the number of the attempt that it is meant to be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One reading of a trial.
+    """The contents of a status file.
 
     Attributes:
-        state: What became of it so far.
-        phase: What a running trial does: prepare its dataset, train, or evaluate.
+        state: The trial's state.
+        phase: What a running trial is doing: preparing its dataset, training, or evaluating.
         stage: The stage of training.
         step: Gradient steps made, over all stages.
-        steps: Gradient steps to make, over all stages; 0 where nobody has said.
+        steps: Gradient steps to make, over all stages; 0 if unknown.
         attempts: How many processes have worked on it.
         error: Why it failed, in one message.
         error_type: The exception's class name, the signal's name, or ``exit N``.
         log: Path of the output of its processes.
-        pid: Process that wrote this.
-        host: Machine of that process.
+        pid: The process that wrote this.
+        host: The machine of that process.
         started: When that process began, in unix seconds.
         updated: When this was written, in unix seconds.
-        steps_per_second: The present speed of training.
+        steps_per_second: The current speed of training.
     """
 
     state: State = "pending"
@@ -64,7 +64,7 @@ _FIELDS = frozenset(field.name for field in fields(Status))
 
 
 def read_status(directory: Path) -> Status:
-    """What ``directory/status.json`` says; pending where there is none or it cannot be understood."""
+    """Reads ``directory/status.json``; pending if it is missing or cannot be understood."""
     try:
         value = read_json(directory / STATUS_FILE)
     except (FileNotFoundError, ValueError):
@@ -79,22 +79,22 @@ def read_status(directory: Path) -> Status:
 
 
 def write_status(directory: Path, status: Status) -> Status:
-    """Replaces ``directory/status.json``, atomically; gives back what was written, with the time of writing."""
+    """Replaces ``directory/status.json`` atomically; returns what was written, including the time of writing."""
     status = replace(status, updated=time.time())
     write_json(directory / STATUS_FILE, asdict(status))
     return status
 
 
 def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
-    """Writes that this process works on the trial, as one more attempt. The caller holds the trial's lock.
+    """Records that this process works on the trial, as its next attempt. The caller holds the trial's lock.
 
     Raises:
-        LockHeld: another process has come and gone since the driver started this one, which is not needed any more.
+        LockHeld: another process has worked on the trial since the driver started this one, which is now superfluous.
     """
     attempt = read_status(directory).attempts + 1
     meant = os.environ.get(ATTEMPT_VARIABLE)
     if meant is not None and meant != str(attempt):
-        raise LockHeld(f"{directory}: another process has worked on it meanwhile")
+        raise LockHeld(f"{directory}: another process has worked on it in the meantime")
     status = Status(
         state="running",
         phase=phase,
@@ -109,13 +109,13 @@ def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
 
 
 class StatusWriter:
-    """Keeps ``status.json`` up to date, at most once in a while."""
+    """Keeps ``status.json`` up to date, with at most one write per second while training."""
 
     def __init__(self, directory: Path, status: Status) -> None:
         self.directory, self.status, self.written = directory, status, 0.0
 
     def training(self, stage: str, step: int, steps: int, rate: float) -> None:
-        """Called at every step of training."""
+        """To be called at every step of training."""
         now = time.monotonic()
         if now - self.written < STATUS_SECONDS:
             return
@@ -133,18 +133,18 @@ class StatusWriter:
         )
 
     def beat(self) -> None:
-        """Called when anything else has moved: the time in ``updated`` tells a watcher that the trial does not hang."""
+        """To be called when anything else has made progress: the new ``updated`` shows that the trial does not hang."""
         now = time.monotonic()
         if now - self.written >= STATUS_SECONDS:
             self.written = now
             self.status = write_status(self.directory, self.status)
 
     def evaluating(self, steps: int) -> None:
-        """Called when training is done, with all its steps."""
+        """To be called when training is done, with its number of steps."""
         self.status = write_status(self.directory, replace(self.status, phase="evaluate", step=steps, steps=steps))
 
 
 def latest(directory: Path, status: Status) -> Status:
-    """What this process has written last; ``status`` where ``status.json`` is by now another one's."""
+    """The last status this process wrote; ``status`` if another process has written ``status.json`` since."""
     written = read_status(directory)
     return written if written.pid == status.pid else status

@@ -1,7 +1,7 @@
-"""A run's folder: ``grid.yaml`` and one folder a trial, named by the trial's key.
+"""A run's folder: ``grid.yaml`` and one folder per trial, named by the trial's key.
 
-A run folder is one comparison. A grid that has all trials of the folder, and perhaps more, may work on it; one that
-lacks some is refused, for its table would mix two comparisons.
+A run folder is one comparison. A grid may work on it if it has all trials of the folder, and perhaps more; a grid that
+lacks some is refused, since its table would mix two comparisons.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_text
-from ..specs.trial import SPEC_VERSION
+from ..specs.trial import SPEC_VERSION, trial_label
 from .folder import TrialFolder
 from .lock import Drivers, TrialLock
 from .names import EVALUATION_FILE, GRID_FILE, SPEC_FILE, TRIALS_FOLDER
+from .status import Status
 
 
 class StoreError(BenchmarkError):
-    """The disk does not take what is to be written."""
+    """The run folder cannot be written."""
 
 
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
-    """Turns an error of the operating system in the block into one that says what to do."""
+    """Turns an OSError in the block into an error that says what to do."""
     try:
         yield
     except OSError as error:
@@ -39,9 +41,9 @@ def writing(root: Path) -> Iterator[None]:
         if error.filename:
             reason += f"\n  at: {error.filename}"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "Free some space (`df -h` and `df -i` say where), then give the same command again."
+            advice = "Free some space (see `df -h` and `df -i`), then run the same command again."
         else:
-            advice = "Give a folder that you can write to with --out."
+            advice = "Choose a writable folder with --out."
         raise StoreError(f"{reason}\n  {advice} Finished trials are kept.") from error
 
 
@@ -62,11 +64,11 @@ class RunStore:
         return self.root / GRID_FILE
 
     def folder(self, key: str) -> TrialFolder:
-        """The folder of a trial, whether or not it is there."""
+        """The folder of a trial, whether or not it exists."""
         return TrialFolder(self.trials_root / key)
 
     def keys(self) -> set[str]:
-        """Of every trial in the folder."""
+        """The keys of all trials in the folder."""
         try:
             with os.scandir(self.trials_root) as entries:
                 return {entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()}
@@ -74,18 +76,18 @@ class RunStore:
             return set()
 
     def check(self, grid_keys: Collection[str] | None = None) -> set[str]:
-        """Looks whether what is there can be worked on, and writes nothing; gives back the keys that are there.
+        """Checks that the folder can be worked on, without writing anything; returns the keys of its trials.
 
         Args:
-            grid_keys: Every key of the grid; None where any trial may be there.
+            grid_keys: Every key of the grid; None if any trial may be there.
 
         Raises:
-            ConfigError: the folder is no folder, or a trial in it is of another version, was changed by hand, or is
-                none of the grid's.
+            ConfigError: a file is in the way, or a trial in the folder is of another version, was changed by hand, or
+                is not in the grid.
         """
         for path in (self.root, self.trials_root):
             if path.exists() and not path.is_dir():
-                raise ConfigError(f"{path}: is a file; a run needs a folder\n  Give another one with --out.")
+                raise ConfigError(f"{path}: is a file; a run needs a folder\n  Choose another one with --out.")
         if (
             self.root.is_dir()
             and not self.grid_path.exists()
@@ -93,7 +95,7 @@ class RunStore:
             and any(self.root.iterdir())
         ):
             raise ConfigError(
-                f"{self.root.resolve()}: holds other files and no run\n  Give a new or an empty folder with --out."
+                f"{self.root.resolve()}: contains other files and no run\n  Choose a new or an empty folder with --out."
             )
         keys = self.keys()
         for key in sorted(keys):
@@ -102,9 +104,9 @@ class RunStore:
         if strangers:
             named = ", ".join(strangers[:5]) + (", ..." if len(strangers) > 5 else "")
             raise ConfigError(
-                f"{self.root}: holds {len(strangers)} of {len(keys)} trials that this grid does not have: {named}\n"
-                f"  A run folder is one comparison, and {self.grid_path} describes it.\n"
-                f"  Give another folder with --out, work on part of the first grid with --where, or remove those "
+                f"{self.root}: {len(strangers)} of its {len(keys)} trials are not in this grid: {named}\n"
+                f"  A run folder is one comparison, described by {self.grid_path}.\n"
+                f"  Choose another folder with --out, run part of the original grid with --where, or remove those "
                 f"folders from {self.trials_root}."
             )
         return keys
@@ -115,23 +117,23 @@ class RunStore:
         except FileNotFoundError:
             text = ""
         if not text.strip():
-            return  # Never written to its end: nothing can have run in it, and creating writes it again.
+            return  # Never completely written, so nothing can have run in it; create() writes it again.
         try:
             version = json.loads(text).get("version")
         except (ValueError, AttributeError):
             raise ConfigError(
-                f"{folder.spec_path}: damaged, not a trial's spec\n  Remove {folder.directory}, then run again."
+                f"{folder.spec_path}: damaged: not the spec of a trial\n  Remove {folder.directory}, then run again."
             ) from None
         if version != SPEC_VERSION:
             raise ConfigError(
                 f"{folder.spec_path}: made by version {version!r} of the trial spec; this mmvae-bench writes version "
-                f"{SPEC_VERSION}\n  Results of two versions are not compared: give another folder with --out, or read "
-                f"this one with the mmvae-bench that made it."
+                f"{SPEC_VERSION}\n  Results of two versions are not comparable: choose another folder with --out, or "
+                f"read this one with the mmvae-bench that made it."
             )
         if not folder.intact():
             raise ConfigError(
-                f"{folder.spec_path}: was changed after the trial was made: the folder's name is no longer its hash\n"
-                f"  Restore the file, or remove {folder.directory}, then run again."
+                f"{folder.spec_path}: was changed after the trial was created: the folder's name is no longer its "
+                f"hash\n  Restore the file, or remove {folder.directory}, then run again."
             )
 
     def create(
@@ -142,58 +144,60 @@ class RunStore:
         grid_keys: Collection[str],
         drivers: Drivers | None = None,
     ) -> None:
-        """Makes the folder of every trial that has none, and writes down what each is to be asked.
+        """Creates the missing trial folders, and writes the evaluation settings of every trial.
 
         Args:
             trials: Key, canonical spec and canonical evaluation of the trials to work on.
             grid_text: Text of the grid file, kept as ``grid.yaml``.
             grid_keys: Every key of the grid.
-            drivers: Joined here, by who will work on the trials.
+            drivers: Joined here by a caller that will work on the trials.
 
         Raises:
-            ConfigError: as :meth:`check`, which is repeated here under a lock: two drivers may start at once; or
-                another driver is at work and asks its trials otherwise.
-            StoreError: the disk does not take it.
+            ConfigError: as :meth:`check`, which is repeated here under a lock, since two drivers may start at once; or
+                another driver is at work with other evaluation settings.
+            StoreError: the folder cannot be written.
         """
         with writing(self.root):
             self.trials_root.mkdir(parents=True, exist_ok=True)
             with TrialLock(self.root, wait=60.0):
                 for leftover in self.trials_root.glob(".????????????.*"):
-                    shutil.rmtree(leftover, ignore_errors=True)  # Of a driver that was killed just here.
+                    shutil.rmtree(leftover, ignore_errors=True)  # Left by a driver that was killed at this point.
                 keys = self.check(grid_keys)
                 if drivers is not None and not drivers.join():
                     trials = list(trials)
-                    self._check_asked((key, evaluation) for key, _, evaluation in trials if key in keys)
+                    self._check_evaluations((key, evaluation) for key, _, evaluation in trials if key in keys)
                 if not self.grid_path.exists() or self.grid_path.read_text(errors="replace") != grid_text:
                     write_text(self.grid_path, grid_text)
                 for key, spec, evaluation in trials:
                     folder = self.folder(key)
                     if key in keys and folder.spec_path.exists() and folder.spec_path.stat().st_size:
-                        folder.ask(evaluation)
+                        folder.write_evaluation(evaluation)
                     elif key in keys:
                         write_text(folder.spec_path, canonical_json(spec))
-                        folder.ask(evaluation)
+                        folder.write_evaluation(evaluation)
                     else:
                         self._create(key, spec, evaluation)
 
-    def _check_asked(self, evaluations: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-        """Two drivers that ask otherwise would each replace the other's results, and leave a mixture behind."""
+    def _check_evaluations(self, evaluations: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
+        """Two drivers with different evaluation settings would replace each other's results and leave a mixture."""
         for key, evaluation in evaluations:
-            asked = self.folder(key).evaluation()
-            if asked is not None and asked != evaluation:
-                apart = [
-                    f"{name} {json.dumps(asked.get(name))} there, {json.dumps(evaluation.get(name))} here"
-                    for name in {**asked, **evaluation}
-                    if asked.get(name) != evaluation.get(name)
+            theirs = self.folder(key).evaluation()
+            if theirs is not None and theirs != evaluation:
+                differences = [
+                    f"{name} {json.dumps(theirs.get(name))} there, {json.dumps(evaluation.get(name))} here"
+                    for name in {**theirs, **evaluation}
+                    if theirs.get(name) != evaluation.get(name)
                 ]
                 raise ConfigError(
-                    f"{self.root}: another driver is at work here with another evaluation: {'; '.join(apart)}\n"
-                    "  Give another folder with --out, or wait until it has ended: then models are asked anew."
+                    f"{self.root}: another driver is working here with other evaluation settings: "
+                    f"{'; '.join(differences)}\n"
+                    "  Choose another folder with --out, or wait until that driver has ended: then the models are "
+                    "evaluated again."
                 )
 
     def _create(self, key: str, spec: Mapping[str, Any], evaluation: Mapping[str, Any]) -> None:
-        # The folder appears with both files in it. They are not flushed to the disk one by one: at 10,000 trials that
-        # is what starting would cost, and a file that a power cut left empty is written again.
+        # The folder appears with both files in it. They are not flushed to disk one by one: with 10,000 trials that
+        # would take most of the time to start, and a file left empty by a power cut is written again.
         temporary = Path(tempfile.mkdtemp(dir=self.trials_root, prefix=f".{key}."))
         try:
             (temporary / SPEC_FILE).write_text(canonical_json(spec))
@@ -205,3 +209,60 @@ class RunStore:
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOverview:
+    """One trial of a run folder.
+
+    Attributes:
+        key: The name of its folder.
+        spec: Its canonical spec.
+        status: How far it is with regard to its folder's evaluation settings.
+    """
+
+    key: str
+    spec: dict[str, Any]
+    status: Status
+
+    @property
+    def label(self) -> str:
+        """A short name for people."""
+        return trial_label(self.spec)
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps to make: as the trial has reported, else those of its main stage."""
+        return self.status.steps or int(self.spec["training"]["steps"])
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``mmvae-bench status --json`` has it."""
+        step = self.steps if self.status.state == "done" else self.status.step
+        return {
+            "key": self.key,
+            "spec": self.spec,
+            "status": self.status.state,
+            "attempts": self.status.attempts,
+            "step": step,
+            "steps": self.steps,
+            "error": self.status.error,
+        }
+
+
+def overview(run_dir: Path) -> list[TrialOverview]:
+    """Every trial of a run folder, whatever grid it came from, ordered by label and key.
+
+    Raises:
+        ConfigError: ``run_dir`` has no run, or one that this version cannot read.
+    """
+    store = RunStore(run_dir)
+    if not store.trials_root.is_dir():
+        there = sorted(path.parent.name for path in run_dir.parent.glob("*/trials")) if run_dir.parent.is_dir() else []
+        hint = f"\n  runs in {run_dir.parent}: {', '.join(there)}" if there else ""
+        raise ConfigError(f"{run_dir}: not a run folder: it has no trials{hint}")
+    trials: list[TrialOverview] = []
+    for key in store.check():
+        folder = store.folder(key)
+        if folder.spec_path.exists() and folder.spec_path.stat().st_size:
+            trials.append(TrialOverview(key, json.loads(folder.spec_text()), folder.status(folder.evaluation())))
+    return sorted(trials, key=lambda trial: (trial.label, trial.key))

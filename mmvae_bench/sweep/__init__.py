@@ -1,1 +1,1 @@
-"""From a grid to results: expansion, the store of what is done, executors."""
+"""Running many trials: the driver, its schedule, and the executors for this machine, Ray and SLURM."""

@@ -1,9 +1,9 @@
-"""A command that ends with the process that asked for it: ``python bound.py PARENT COMMAND...``.
+"""A command that ends with the process that started it: ``python bound.py PARENT COMMAND...``. A script of its own.
 
-A cluster may end its worker processes at any time, by SIGKILL too, and Ray then ends their children in the same way.
-What a worker has started must save and end, for its GPU is given to somebody else. So the command is the worker's
+A cluster may kill its worker processes at any time, even by SIGKILL, and Ray then kills their children in the same way.
+What a worker has started must save and end, since its GPU is given to somebody else. So the command is the worker's
 grandchild, with this process between them, which passes SIGTERM on; and the kernel sends SIGTERM to each of the two
-when the one above it is gone (Linux only; elsewhere the command runs on to its end).
+when its parent is gone (Linux only; elsewhere the command runs on to its end).
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ def bind(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
-        sys.exit(128 + signal.SIGTERM)  # It ended before the kernel could be told.
+        sys.exit(128 + signal.SIGTERM)  # It ended before the kernel knew.
 
 
 def run(command: Sequence[str]) -> int:
-    """Runs a command; gives its exit code, minus the signal's number where a signal ended it."""
-    # What a cluster tells its own processes by these (a time limit, preemption) would end the command unsaved, where
-    # it is sent to the whole tree. What is ignored stays so in the command.
+    """Runs a command; returns its exit code, minus the signal's number if a signal ended it."""
+    # Clusters notify their own processes by these signals (a time limit, preemption). Sent to the whole tree, they
+    # would end the command unsaved. Ignored signals stay ignored in the command.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    # A SIGTERM that comes before there is somebody to pass it on to waits.
+    # A SIGTERM that arrives before there is a child to pass it on to waits.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     here = os.getpid()
     child = os.fork()
@@ -51,12 +51,12 @@ def run(command: Sequence[str]) -> int:
 
 
 def _pass_on(child: int) -> None:
-    with suppress(ProcessLookupError):  # It has just ended by itself.
+    with suppress(ProcessLookupError):  # It has just ended on its own.
         os.kill(child, signal.SIGTERM)
 
 
 def end_alike(code: int) -> None:
-    """Ends this process as another one has ended."""
+    """Ends this process in the same way as another one has ended."""
     if code < 0:
         if code != -signal.SIGKILL:
             signal.signal(-code, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""The loop of a run: starts trials, longest first, learns how they end, and stops in good order when asked to."""
+"""The loop of a run: starts trials, longest first, follows them to their end, and stops cleanly on request."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..base.errors import BenchmarkError
+from ..base.files import tail
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.status import Status, read_status, write_status
 from ..runs.store import RunStore, writing
-from .events import Event, Kind, Observer, Progress
+from .events import Event, Kind, Observer, Progress, Running
 from .executor import Ended, Executor, ExecutorError, Job
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
-from .outcome import OUT_OF_MEMORY, settle, settle_orphan, tail
-from .progress import Started, measure
-from .schedule import CostModel, Schedule
-from .trial import Trial
+from .outcome import OUT_OF_MEMORY, settle, settle_orphan
+from .schedule import CostModel, Group, Schedule, Trial
 
 _TICK_SECONDS = 0.2
 _LOOK_ELSEWHERE_SECONDS = 0.5
 MAX_LOSSES = 5
-"""Machines that a trial may lose before it is suspected of having ended them."""
+"""How often the machine of one trial may fail before the trial itself is suspected of being the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,12 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        total: Trials of the run.
-        done: Trials with a result.
-        failed: Trials that failed.
-        stopped: Whether the driver was asked to stop, and left trials unfinished.
-        error: Why the driver gave up; None where it did not.
-        refused: Whether it gave up because no process could be started, the first one included.
+        total: Number of trials in the run.
+        done: Number of trials with a result.
+        failed: Number of trials that failed.
+        stopped: Whether the driver was asked to stop and left trials unfinished.
+        error: Why the driver gave up; None if it did not.
+        refused: Whether it gave up because no process could be started, not even the first one.
     """
 
     total: int
@@ -49,7 +48,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some not, 2 nothing could be started, 130 interrupted."""
+        """0: all done, 1: some not, 2: nothing could be started, 130: interrupted."""
         if self.stopped:
             return INTERRUPTED
         if self.refused:
@@ -57,24 +56,45 @@ class Outcome:
         return 0 if self.done == self.total else FAILED
 
 
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A job that has been started and has not ended.
+
+    Attributes:
+        job: The job.
+        trial: Its trial, or the first of the trials that it prepares for.
+        since: When it was started, on the monotonic clock, since the wall clock may jump.
+        log_start: The size of its log then.
+        preparation: Whether it prepares a dataset and classifier.
+        alone: Whether nothing else may run at the same time.
+    """
+
+    job: Job
+    trial: Trial
+    since: float
+    log_start: int
+    preparation: bool
+    alone: bool
+
+
 class Driver:
     """Works through trials until each has a result or has failed.
 
     A trial that is done is skipped; one that failed before stays failed unless ``retry_failed``. Any number of drivers
-    may work on one folder: a trial that another one has at the moment is waited for, and its result counts.
+    may work on one folder: a trial that another driver is running is waited for, and its result counts.
 
-    A process that ends for want of memory, or that somebody else stops, is tried once more, after all others and
-    alone. One whose sign of progress stands still for ``hang_seconds`` is ended and has failed; so is one that a driver
-    which was killed has left behind on this machine.
+    A process that runs out of memory, or that somebody else stops, is retried once, after all other trials and alone.
+    A process that makes no progress for ``hang_seconds`` is stopped and its trial has failed, even if it was left
+    behind on this machine by a driver that was killed.
 
     Args:
         store: The run's folder, with the folders of the trials in it.
         trials: The trials to work on.
-        executor: What runs them.
-        observer: Who is told.
-        retry_failed: Try again what failed before.
-        grace: Seconds for processes to save after the first request to stop.
-        hang_seconds: How long a job may make no progress; None: for ever.
+        executor: Runs the trials.
+        observer: Is notified of events.
+        retry_failed: Whether to retry trials that failed before.
+        grace: Seconds that processes have to save after the first request to stop.
+        hang_seconds: How long a job may make no progress; None: no limit.
     """
 
     def __init__(
@@ -93,7 +113,7 @@ class Driver:
         self.costs = CostModel()
         self.schedule = Schedule(self.costs)
         self.preparations: deque[Trial] = deque()
-        self.started: dict[str, Started] = {}
+        self.started: dict[str, _Started] = {}
         self.elsewhere: dict[str, Trial] = {}
         self.hangs = HangWatch(hang_seconds)
         self.hung: dict[str, float] = {}
@@ -106,11 +126,11 @@ class Driver:
 
     @property
     def stopping(self) -> bool:
-        """Whether nothing more is to be started."""
+        """Whether no more jobs are to be started."""
         return self._stop_by is not None
 
     def run(self) -> Outcome:
-        """Runs to the end, or until asked to stop."""
+        """Works until all trials have ended, or until asked to stop."""
         with self.signals:
             try:
                 self._loop()
@@ -122,13 +142,53 @@ class Driver:
         return Outcome(len(self.trials), self.num_done, self.num_failed, stopped, self.error, self.refused)
 
     def progress(self) -> Progress:
-        """How far the run is."""
-        return measure(self, seconds=time.monotonic() - self._began)
+        """How far the run is, by the status files of the running trials and the costs of those that have ended."""
+        now = time.monotonic()
+        running: list[Running] = []
+        rates: dict[Group, float] = {}
+        for started in self.started.values():
+            trial, seconds = started.trial, now - started.since
+            if started.preparation:
+                running.append(Running(f"data and classifier of {trial.dataset}", seconds, None, None))
+                continue
+            status = read_status(trial.folder.directory)
+            if status.attempts <= trial.attempts:
+                status = Status()  # Of an earlier process: this one has not come so far.
+            if status.state == "running" and status.steps_per_second:
+                rates[trial.group] = 1 / status.steps_per_second
+            running.append(Running(trial.label, seconds, status, self._seconds_left(trial, status, seconds)))
+        left = [item.seconds_left for item in running if item.status is not None]
+        known = [seconds for seconds in left if seconds is not None]
+        waiting = self.schedule.seconds(rates)
+        seconds_left = None
+        if waiting is not None and len(known) == len(left):
+            seconds_left = max([(waiting + sum(known)) / self.executor.num_slots, *known])
+        return Progress(
+            total=len(self.trials),
+            done=self.num_done,
+            failed=self.num_failed,
+            waiting=len(self.schedule),
+            elsewhere=len(self.elsewhere),
+            running=running,
+            seconds=now - self._began,
+            seconds_left=seconds_left,
+            stopping=self.stopping,
+        )
+
+    def _seconds_left(self, trial: Trial, status: Status, seconds: float) -> float | None:
+        """How long a trial that has run for ``seconds`` will still take; None if unknown."""
+        left: float | None = None
+        if status.steps_per_second and status.steps:
+            left = (status.steps - status.step) / status.steps_per_second
+        if self.costs.known and trial.steps:
+            # The cost of ended trials includes their evaluation, which the speed of training does not.
+            left = max(self.costs.seconds_per_step(trial.group) * trial.steps - seconds, left or 0.0)
+        return left
 
     def _loop(self) -> None:
         self._plan()
         while True:
-            self._heed_signals()
+            self._check_signals()
             self._launch()
             if not self.started and (self.stopping or not (len(self.schedule) or self.elsewhere)):
                 return
@@ -136,7 +196,7 @@ class Driver:
             for ended in self._wait():
                 self._end(ended)
             self._look_elsewhere()
-            self._end_the_hung()
+            self._stop_hung()
 
     def _plan(self) -> None:
         waiting: list[Trial] = []
@@ -149,24 +209,24 @@ class Driver:
                 self.num_done += 1
                 self._learn(trial, head)
             elif status.state == "failed" and status.attempts == 1 and status.error_type in OUT_OF_MEMORY:
-                trial.retried = True  # The second try that an earlier driver did not come to make.
+                trial.retried = True  # The retry that an earlier driver did not get to.
                 self.schedule.add_alone(trial)
             elif status.state == "failed" and not self.retry_failed:
                 self.num_failed += 1
                 failed.append((trial, status))
             else:
                 if head is not None:
-                    trial.steps = 0  # Trained already: only its evaluation is asked for anew.
+                    trial.steps = 0  # Trained already: only its evaluation is new.
                 waiting.append(trial)
-        self._tell("run", done=self.num_done, failed=self.num_failed)
+        self._notify("run", done=self.num_done, failed=self.num_failed)
         for trial, status in failed:
-            self._tell("failed", trial, status=status, message="in an earlier run: --retry failed tries it again")
+            self._notify("failed", trial, status=status, message="in an earlier run; --retry failed runs it again")
         for trial in waiting:
             self.schedule.add(trial)
         self._plan_preparations(waiting)
 
     def _plan_preparations(self, waiting: Sequence[Trial]) -> None:
-        # What only one trial needs, or what a single slot would have to wait for, the trial prepares itself.
+        # A trial that shares its data with no other prepares them itself. So do all trials if there is only one slot.
         if self.executor.num_slots > 1:
             sharing: dict[str, list[Trial]] = {}
             for trial in waiting:
@@ -189,12 +249,12 @@ class Driver:
                 self._submit(waiting.train_job(), waiting, alone=alone)
 
     def _taken(self, trial: Trial) -> bool:
-        """Whether another driver has the trial, or had it since this one last looked."""
+        """Whether another driver has the trial, or has had it since this driver last looked."""
         status = trial.folder.status(trial.evaluation)
         if status.state == "running":
             trial.attempts = _attempts_before(trial, status)
             self.elsewhere[trial.key] = trial
-            self._tell("elsewhere", trial)
+            self._notify("elsewhere", trial)
             return True
         if status.state == "done" or (status.state == "failed" and status.attempts > trial.attempts):
             self._close(trial, status)
@@ -207,16 +267,16 @@ class Driver:
         try:
             with writing(self.store.root):
                 if not preparation:
-                    trial.folder.ask(trial.evaluation)
+                    trial.folder.write_evaluation(trial.evaluation)
                 self.executor.submit(job)
         except BenchmarkError as error:
             self._give_up(error)
             return
-        self.started[job.name] = Started(job, trial, time.monotonic(), log_start, preparation, alone)
+        self.started[job.name] = _Started(job, trial, time.monotonic(), log_start, preparation, alone)
         if preparation:
-            self._tell("preparing", label=trial.dataset)
+            self._notify("preparing", label=trial.dataset)
         else:
-            self._tell("running", trial, attempts=trial.attempts + 1)
+            self._notify("running", trial, attempts=trial.attempts + 1)
 
     def _wait(self) -> list[Ended]:
         try:
@@ -243,28 +303,28 @@ class Driver:
             return
         if status is None:
             self.elsewhere[trial.key] = trial
-            self._tell("elsewhere", trial)
+            self._notify("elsewhere", trial)
         elif self._lost(ended, status) and trial.losses < MAX_LOSSES and not self.stopping:
             trial.losses += 1
             self.schedule.add(trial)
-            self._tell("retry", trial, status=status, message="its machine went away: will go on elsewhere")
+            self._notify("retry", trial, status=status, message="its machine was lost; will continue on another one")
         elif self._worth_retrying(trial, status):
             self._retry(trial, status)
         else:
             self._close(trial, status, seconds=seconds)
 
-    def _end_preparation(self, started: Started, ended: Ended, seconds: float) -> None:
+    def _end_preparation(self, started: _Started, ended: Ended, seconds: float) -> None:
         trial = started.trial
         if ended.returncode == 0:
-            self._tell("prepared", label=trial.dataset, seconds=seconds)
+            self._notify("prepared", label=trial.dataset, seconds=seconds)
         elif not self.stopping:
-            # Its trials are started all the same: each fails with its own reason, or does better.
+            # Its trials are started all the same: each one succeeds, or fails with an error of its own.
             error = "\n".join([ended.describe()[1], *tail(started.job.log, start=started.log_start)])
-            self._tell("prepare_failed", label=trial.dataset, seconds=seconds, error=error, log=str(started.job.log))
+            self._notify("prepare_failed", label=trial.dataset, seconds=seconds, error=error, log=str(started.job.log))
 
     @staticmethod
     def _lost(ended: Ended, status: Status) -> bool:
-        """Whether a job's machine went away from under it, or before it could begin."""
+        """Whether a job's machine was lost while it ran, or before it could begin."""
         return ended.lost and (status.state == "interrupted" or (not ended.began and status.state != "done"))
 
     def _worth_retrying(self, trial: Trial, status: Status) -> bool:
@@ -275,7 +335,7 @@ class Driver:
     def _retry(self, trial: Trial, status: Status) -> None:
         trial.retried, trial.attempts = True, status.attempts
         try:
-            # Should this driver end before the second try, the next one makes it.
+            # If this driver ends before the retry, the next one makes it.
             with writing(self.store.root), TrialLock(trial.folder.directory):
                 write_status(trial.folder.directory, replace(status, state="pending"))
         except LockHeld:
@@ -283,18 +343,18 @@ class Driver:
         except BenchmarkError as error:
             self._give_up(error)
         self.schedule.add_alone(trial)
-        self._tell("retry", trial, status=status, message="will be tried once more, alone")
+        self._notify("retry", trial, status=status, message="will be retried once, alone")
 
     def _close(self, trial: Trial, status: Status, *, seconds: float | None = None) -> None:
         if status.state == "done":
             self.num_done += 1
             self._learn(trial, trial.folder.result_head(), seconds if status.attempts == 1 else None)
-            self._tell("done", trial, seconds=seconds, attempts=status.attempts)
+            self._notify("done", trial, seconds=seconds, attempts=status.attempts)
         elif status.state == "failed":
             self.num_failed += 1
-            self._tell("failed", trial, status=status, seconds=seconds)
+            self._notify("failed", trial, status=status, seconds=seconds)
         else:
-            self._tell("interrupted", trial, seconds=seconds, attempts=status.attempts, message=status.error)
+            self._notify("interrupted", trial, seconds=seconds, attempts=status.attempts, message=status.error)
 
     def _learn(self, trial: Trial, head: dict[str, Any] | None, seconds: float | None = None) -> None:
         training, origin = ((head or {}).get(name) for name in ("training", "provenance"))
@@ -331,21 +391,21 @@ class Driver:
             else:
                 self.schedule.add(trial)
 
-    def _end_the_hung(self) -> None:
-        """Asks what no longer moves to save and stop, and ends it after the grace."""
+    def _stop_hung(self) -> None:
+        """Asks hung jobs to save and stop, and kills them after the grace period."""
         if self.hangs.seconds is None:
-            return  # A cluster is not asked what runs, either.
+            return  # This also spares a cluster the question which jobs run.
         now = time.monotonic()
         pulses = {name: self.started[name].job.pulse for name in self.executor.under_way() if name in self.started}
         pulses |= {key: trial.folder.status_path for key, trial in self.elsewhere.items()}
         for name in self.hangs.look(now, {name: path for name, path in pulses.items() if path is not None}):
-            if name not in self.hung and self._end_one(name, force=False):
+            if name not in self.hung and self._stop_one(name, force=False):
                 self.hung[name] = now + self.grace
         for name, end_by in self.hung.items():
             if now > end_by:
-                self._end_one(name, force=True)
+                self._stop_one(name, force=True)
 
-    def _end_one(self, name: str, *, force: bool) -> bool:
+    def _stop_one(self, name: str, *, force: bool) -> bool:
         started, elsewhere = self.started.get(name), self.elsewhere.get(name)
         if started is not None:
             if not self.executor.end(name, force=force):
@@ -353,16 +413,16 @@ class Driver:
         elif elsewhere is None or not end_holder(elsewhere.folder, force=force):
             return False
         if not force:
-            message = f"no progress for {self.hangs.seconds:.0f} s: it is ended"
+            message = f"no progress for {self.hangs.seconds:.0f} s; stopping it"
             if started is not None and started.preparation:
-                self._tell("hung", label=f"data and classifier of {started.trial.dataset}", message=message)
+                self._notify("hung", label=f"data and classifier of {started.trial.dataset}", message=message)
             else:
-                self._tell("hung", started.trial if started is not None else elsewhere, message=message)
+                self._notify("hung", started.trial if started is not None else elsewhere, message=message)
         return True
 
-    def _heed_signals(self) -> None:
+    def _check_signals(self) -> None:
         if self.signals.requests and self._stop_by is None:
-            self._stop("asked to stop: running trials save and end; once more ends them at once")
+            self._stop("asked to stop: running trials save and end; ask again (Ctrl-C) to kill them")
         elif self._stop_by is not None and (self.signals.requests > 1 or time.monotonic() > self._stop_by):
             self.executor.kill()
 
@@ -375,10 +435,10 @@ class Driver:
 
     def _stop(self, message: str) -> None:
         self._stop_by = time.monotonic() + self.grace
-        self._tell("stopping", message=message)
+        self._notify("stopping", message=message)
         self.executor.terminate()
 
-    def _tell(self, event: Kind, trial: Trial | None = None, *, status: Status | None = None, **details: Any) -> None:
+    def _notify(self, event: Kind, trial: Trial | None = None, *, status: Status | None = None, **details: Any) -> None:
         if trial is not None:
             details |= {"key": trial.key, "label": trial.label}
         if status is not None:
@@ -390,7 +450,7 @@ class Driver:
 def _attempts_before(trial: Trial, status: Status) -> int:
     """How many processes had worked on a trial before the one that works on it now, if there is one.
 
-    A trial that fails elsewhere is then told from one that had failed before.
+    This distinguishes a trial that fails elsewhere from one that had failed before.
     """
     begun = status.state == "running" and read_status(trial.folder.directory).state == "running"
     return max(0, status.attempts - 1) if begun else status.attempts

@@ -1,13 +1,23 @@
-"""What happens in a run, as the driver tells it to whoever watches."""
+"""The events of a run, and how they are shown: a live table on a terminal, plain lines elsewhere, JSON for programs.
+
+rich is imported only for the live table.
+"""
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
 from ..runs.status import Status
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.text import Text
 
 Kind = Literal[
     "run", "preparing", "prepared", "prepare_failed", "running", "elsewhere", "done", "failed", "retry", "hung",
@@ -20,12 +30,12 @@ class Event:
     """One change.
 
     Attributes:
-        event: run: the driver starts; preparing, prepared, prepare_failed: of a dataset and classifier; running: a
-            trial starts; elsewhere: another driver has it, and this one waits; done, failed, interrupted: what became
-            of a trial; retry: it ended and will be tried again; hung: it no longer moves, and is ended; stopping: the
-            driver was asked to stop; end: it ends.
-        finished: Trials that are done or failed by now.
-        total: Trials of the run.
+        event: run: the driver starts; preparing, prepared, prepare_failed: a dataset and its classifier are being
+            prepared, or no longer; running: a trial starts; elsewhere: another driver is running it, and this one
+            waits; done, failed, interrupted: how a trial ended; retry: it ended and will be retried; hung: it makes no
+            progress and is being stopped; stopping: the driver was asked to stop; end: the driver has finished.
+        finished: Number of trials that are done or failed so far.
+        total: Number of trials in the run.
         key: The trial's key.
         label: Its name for people.
         seconds: How long it took.
@@ -33,10 +43,10 @@ class Event:
         error: What went wrong, in one message.
         log: Where to read more.
         message: A remark.
-        done: Trials done; of ``run`` and ``end``.
-        failed: Trials failed; of ``run`` and ``end``.
-        report: Path of the report; of ``end``.
-        resume: The command that goes on; of ``end``, where there is something left.
+        done: Number of trials that are done; with ``run`` and ``end``.
+        failed: Number of trials that failed; with ``run`` and ``end``.
+        report: Path of the report; with ``end``.
+        resume: The command that resumes the run; with ``end``, if anything is left to do.
     """
 
     event: Kind
@@ -64,10 +74,10 @@ class Running:
     """A job that runs now.
 
     Attributes:
-        label: The trial's, or what is prepared.
-        seconds: Since it was started.
-        status: The trial's own word; None for a preparation.
-        seconds_left: Of its training; None where unknown.
+        label: The trial's label, or what is being prepared.
+        seconds: Time since it was started.
+        status: The status that the trial reports; None for a preparation.
+        seconds_left: Time that it will still take; None if unknown.
     """
 
     label: str
@@ -81,14 +91,14 @@ class Progress:
     """How far a run is.
 
     Attributes:
-        total: Trials of the run.
-        done: Trials that are done.
-        failed: Trials that failed.
-        waiting: Trials that no process works on.
-        elsewhere: Trials that another driver works on.
+        total: Number of trials in the run.
+        done: Number of trials that are done.
+        failed: Number of trials that failed.
+        waiting: Number of trials that no process works on.
+        elsewhere: Number of trials that another driver is running.
         running: The jobs that run here.
-        seconds: Since the driver started.
-        seconds_left: Until all is done; None where unknown.
+        seconds: Time since the driver started.
+        seconds_left: Time until all trials are done; None if unknown.
         stopping: Whether the driver was asked to stop.
     """
 
@@ -103,17 +113,184 @@ class Progress:
     stopping: bool
 
 
-class Observer(Protocol):
-    """Whoever watches a run. Never raises: watching must not harm the run."""
+class Observer:
+    """Watches a run; this one ignores everything. Observers never raise: watching must not harm the run."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        return None
 
     def event(self, event: Event) -> None:
-        """Something has changed."""
+        """Is called when something has changed."""
 
     def tick(self, progress: Callable[[], Progress]) -> None:
-        """Time has passed; ``progress`` may be called to see how far the run is."""
+        """Is called several times a second; ``progress`` may be called to see how far the run is."""
+
+
+_REFRESH_SECONDS = 0.5
+_WORDS = {
+    "preparing": "preparing data and classifier of",
+    "prepared": "prepared data and classifier of",
+    "prepare_failed": "could not prepare data and classifier of",
+    "elsewhere": "waiting for another driver to finish",
+    "retry": "ended early:",
+    "hung": "hung:",
+}
+_AT_REST = {"pending": "starting", "done": "done", "failed": "failed", "interrupted": "saved"}
+"""What the table shows for a trial whose process is running but whose state is not ``running``."""
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> duration(7.4), duration(75), duration(4020), duration(200_000)
+    ('7.4 s', '75 s', '67 min', '55.6 h')
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 119.5:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7170 else f"{seconds / 3600:.1f} h"
+
+
+def describe(event: Event) -> list[str]:
+    """An event as lines of text for people; none if they need not see it.
+
+    >>> describe(Event(event="done", finished=3, total=6, label="telbo mnist_a/digits/iid seed 0", seconds=75.0))
+    ['[3/6] done telbo mnist_a/digits/iid seed 0 in 75 s']
+    """
+    if event.event == "run":
+        earlier = "".join(f", {n} {word} before" for n, word in ((event.done, "done"), (event.failed, "failed")) if n)
+        return [f"{event.total} trials{earlier}"]
+    if event.event == "end":
+        return []
+    if event.event == "stopping":
+        return [event.message or "stopping"]
+    line = f"[{event.finished}/{event.total}] {_WORDS.get(event.event, event.event)} {event.label}"
+    if event.seconds is not None:
+        line += f" {'in' if event.event in ('done', 'prepared') else 'after'} {duration(event.seconds)}"
+    if event.message:
+        line += f" ({event.message})"
+    lines = [line, *(f"    {said}" for said in (event.error or "").splitlines())]
+    return [*lines, f"    log: {event.log}"] if event.error and event.log else lines
+
+
+class PlainConsole(Observer):
+    """One line per change.
+
+    Args:
+        stream: Where the lines go. A stream that can no longer be written to (a closed terminal) does not end the run.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def event(self, event: Event) -> None:
+        """Prints the event's lines."""
+        with suppress(OSError, ValueError):
+            self.stream.write("".join(f"{line}\n" for line in describe(event)))
+            self.stream.flush()
+
+
+class JsonConsole(Observer):
+    """One JSON object per change, each on a line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def event(self, event: Event) -> None:
+        """Prints the event."""
+        with suppress(OSError, ValueError):
+            self.stream.write(json.dumps(event.to_json()) + "\n")
+            self.stream.flush()
+
+
+class LiveConsole(Observer):
+    """A table that is redrawn twice a second, below the lines of what has ended."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.live = Live(console=Console(file=stream), auto_refresh=False, transient=True)
+        self._drawn = 0.0
+
+    def __enter__(self) -> Self:
+        with suppress(OSError):
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with suppress(OSError):
+            self.live.stop()
+
+    def event(self, event: Event) -> None:
+        """Prints what has ended above the table; what runs is in it."""
+        if event.event in ("preparing", "running"):
+            return
+        from rich.text import Text
+
+        bad = event.event in ("failed", "prepare_failed")
+        style = "red" if bad else "yellow" if event.event in ("retry", "hung", "interrupted", "stopping") else ""
+        if lines := describe(event):
+            with suppress(OSError):
+                self.live.console.print(Text("\n".join(lines), style=style), soft_wrap=True)
+
+    def tick(self, progress: Callable[[], Progress]) -> None:
+        """Redraws the table, unless it was drawn a moment ago."""
+        if time.monotonic() - self._drawn >= _REFRESH_SECONDS:
+            with suppress(OSError):
+                self.live.update(table_of(progress()), refresh=True)
+            self._drawn = time.monotonic()
+
+
+def table_of(progress: Progress) -> Group:
+    """One row per running job, and the totals below."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for name in ("trial", "stage", "step", "steps/s", "left"):
+        table.add_column(name, justify="left" if name in ("trial", "stage") else "right", no_wrap=name != "trial")
+    for item in progress.running:
+        status = item.status
+        stage, step, speed = "", "", ""
+        if status is not None:
+            working = status.state == "running"
+            stage = " ".join(filter(None, (status.phase, status.stage))) if working else _AT_REST[status.state]
+            step = f"{status.step}/{status.steps}" if status.steps else ""
+            speed = f"{status.steps_per_second:.3g}" if status.steps_per_second else ""
+        left = duration(item.seconds_left) if item.seconds_left is not None else ""
+        table.add_row(Text(item.label), stage, step, speed, left)
+    return Group(table, _totals(progress))
+
+
+def _totals(progress: Progress) -> Text:
+    from rich.text import Text
+
+    text = Text(f"{progress.done} of {progress.total} done")
+    if progress.failed:
+        text.append(f", {progress.failed} failed", style="red")
+    for count, word in ((progress.waiting, "waiting"), (progress.elsewhere, "with other drivers")):
+        if count:
+            text.append(f", {count} {word}")
+    text.append(f" after {duration(progress.seconds)}")
+    if progress.stopping:
+        text.append(", stopping", style="yellow")
+    elif progress.seconds_left is not None:
+        text.append(f", about {duration(progress.seconds_left)} left")
+    return text
+
+
+def watcher(*, as_json: bool, stdout: TextIO, stderr: TextIO) -> Observer:
+    """The observer of a run: JSON on stdout if requested, else the live table or plain lines on stderr."""
+    if as_json:
+        return JsonConsole(stdout)
+    return LiveConsole(stderr) if stderr.isatty() else PlainConsole(stderr)

@@ -1,4 +1,4 @@
-"""What a driver asks of the machines: a spec goes in, a result file comes out, and somebody says when it is over."""
+"""What a driver needs from the machines: a command line goes in, and an exit code comes out when it has ended."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Job:
 
     Attributes:
         name: Unique among the jobs that run at the same time.
-        arguments: Of the command ``mmvae-bench``.
+        arguments: Arguments of the command ``mmvae-bench``.
         log: File that the process's output is appended to.
-        environment: Variables that the process needs beside its machine's.
-        pulse: File that changes as long as the job moves on; None: it is not watched.
+        environment: Variables that the process needs in addition to its machine's.
+        pulse: File that changes as long as the job makes progress; None: it is not watched.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that is over.
+    """A job that has ended.
 
     Attributes:
-        job: Which.
-        returncode: Its exit code; minus the signal's number where a signal ended it.
-        lost: Whether its machine went away, or was taken from it: nothing that the job could help.
+        job: The job.
+        returncode: Its exit code; minus the signal's number if a signal ended it.
+        lost: Whether its machine failed or was taken away: nothing that the job could have prevented.
         began: Whether there was a process at all.
     """
 
@@ -50,15 +50,15 @@ class Ended:
     began: bool = True
 
     def describe(self) -> tuple[str, str]:
-        """(error type, sentence) of an end that the process itself said nothing about."""
+        """(error type, sentence), for an end that the process itself did not report."""
         number = -self.returncode if self.returncode < 0 else self.returncode - 128
         if self.returncode < 0 or self.returncode > 128:
             try:
                 name = signal.Signals(number).name
             except ValueError:
                 name = f"signal {number}"
-            hint = ": out of memory, most likely" if number == signal.SIGKILL else ""
-            return name, f"the process was ended by {name}{hint}"
+            hint = ": probably out of memory" if number == signal.SIGKILL else ""
+            return name, f"the process was killed by {name}{hint}"
         return f"exit {self.returncode}", f"the process ended with exit code {self.returncode}"
 
 
@@ -67,7 +67,7 @@ class ExecutorError(BenchmarkError):
 
 
 class Executor(Protocol):
-    """Runs jobs in a fixed number of slots. Nothing else of a sweep is known to it."""
+    """Runs jobs in a fixed number of slots. It knows nothing else of a sweep."""
 
     @property
     def num_slots(self) -> int:
@@ -86,25 +86,25 @@ class Executor(Protocol):
         """
 
     def wait(self, timeout: float) -> list[Ended]:
-        """The jobs that are over and were not given yet; waits at most ``timeout`` seconds for the first.
+        """The jobs that have ended since the last call; waits at most ``timeout`` seconds for the first.
 
         Raises:
-            ExecutorError: jobs that were to be started together cannot be; they are among the next to be over.
-            BenchmarkError: what was started cannot be written down.
+            ExecutorError: jobs that were to be started together cannot be; they are among the next to have ended.
+            BenchmarkError: what was started cannot be recorded.
         """
 
     def under_way(self) -> Collection[str]:
-        """The names of the jobs whose processes have been started: what waits in a queue makes no progress either."""
+        """The names of the jobs whose processes have started. A job that waits in a queue makes no progress either."""
 
     def end(self, name: str, *, force: bool) -> bool:
-        """Asks one job to save what it has and stop, or ends it at once; nothing where it is over.
+        """Asks one job to save and stop, or kills it; does nothing if it has ended.
 
         Returns:
-            False where it turns out that the job does not run, but waits (again) for its turn: then nothing was done.
+            False if the job turns out to be waiting (again) instead of running: then nothing was done.
         """
 
     def terminate(self) -> None:
-        """Asks every running job to save what it has and stop."""
+        """Asks every running job to save and stop."""
 
     def kill(self) -> None:
-        """Ends every running job at once."""
+        """Kills every running job."""

@@ -1,8 +1,8 @@
-"""Which jobs have stopped moving: those whose sign of progress has not changed for too long.
+"""Which jobs hang: those whose pulse file has not changed for too long.
 
-Nothing is compared with a clock that people set. What counts is the time in which this process has itself looked at
-the file and found it unchanged, so neither a wall clock that jumps, nor a machine that sleeps, nor a driver that was
-stopped for an hour ends a trial.
+No time is compared with the wall clock. What counts is the time during which this process itself has looked at the
+file and found it unchanged, so neither a wall clock that jumps, nor a machine that sleeps, nor a driver that was
+stopped for an hour kills a trial.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ..runs.folder import TrialFolder
 from ..runs.status import read_status
 
 DEFAULT_SECONDS = 1800.0
-"""How long a trial may stand still."""
+"""How long a trial may make no progress by default."""
 _LOOK_SECONDS = 1.0
-_MOST_SECONDS = 10.0
-"""Of one look: what went on between two looks that lie further apart, nobody knows."""
+_MAX_GAP_SECONDS = 10.0
+"""The most that counts between two looks: if they are further apart, the driver or the whole machine was stopped."""
 
 Sign = tuple[int, int, int] | None
 
@@ -33,10 +33,10 @@ class _Watched:
 
 
 class HangWatch:
-    """Looks at files that change as long as work moves on, about once a second.
+    """Looks about once a second at files that change as long as a job makes progress.
 
     Args:
-        seconds: How long a file may stay as it is; None: for ever.
+        seconds: How long a file may stay unchanged; None: no limit.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -46,15 +46,15 @@ class HangWatch:
         self._looked: float | None = None
 
     def look(self, now: float, pulses: Mapping[str, Path]) -> list[str]:
-        """The names of those that have stood still for too long; each at every look until it moves or is left out.
+        """The names of the jobs that hang. Each is reported at every look until its file changes or it is left out.
 
         Args:
-            now: On the monotonic clock.
-            pulses: The file of everything that is to be watched, by name. What is left out is forgotten.
+            now: The time on the monotonic clock.
+            pulses: The pulse file of every job to watch, by name. A job that is left out is forgotten.
         """
         if self.seconds is None or (self._looked is not None and now - self._looked < self._every):
             return []
-        passed = 0.0 if self._looked is None else min(now - self._looked, _MOST_SECONDS)
+        passed = 0.0 if self._looked is None else min(now - self._looked, _MAX_GAP_SECONDS)
         self._looked = now
         watched: dict[str, _Watched] = {}
         for name, path in pulses.items():
@@ -66,7 +66,7 @@ class HangWatch:
 
 
 def _sign(path: Path) -> Sign:
-    """What differs once a file was written or touched; None where it cannot be looked at."""
+    """What changes when a file is written or touched; None if it cannot be read."""
     try:
         stat = os.stat(path)
     except OSError:
@@ -75,11 +75,15 @@ def _sign(path: Path) -> Sign:
 
 
 def end_holder(folder: TrialFolder, *, force: bool) -> bool:
-    """Ends the process of this machine that has a trial's lock: a driver that was killed may have left it behind.
+    """Stops the process on this machine that holds a trial's lock: a driver that was killed may have left it behind.
+
+    Args:
+        folder: The trial's folder.
+        force: SIGKILL instead of SIGTERM.
 
     Returns:
-        Whether there is such a process. There is none where the system does not tell who has a file open (no
-        ``/proc``), or where it belongs to another user or another machine.
+        Whether such a process was found. None is found if the system does not show who has a file open (no
+        ``/proc``), or if the process belongs to another user or another machine.
     """
     status = read_status(folder.directory)
     if status.pid is None or status.host != socket.gethostname() or not _has_open(status.pid, folder.lock_path):
@@ -96,7 +100,7 @@ def end_holder(folder: TrialFolder, *, force: bool) -> bool:
 
 
 def _has_open(pid: int, file: Path) -> bool:
-    """Whether a process has ``file`` open: its number alone may be another one's by now."""
+    """Whether a process has ``file`` open: its number alone may have been reused by another process."""
     try:
         wanted = os.stat(file)
         with os.scandir(f"/proc/{pid}/fd") as entries:

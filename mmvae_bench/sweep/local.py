@@ -1,14 +1,16 @@
-"""The local executor: one process a job, slots on this machine's devices.
+"""The local executor: one process per job, slots on the devices of this machine.
 
-Each process leads a session of its own, so that Ctrl-C on the terminal reaches the driver alone, which then asks the
-processes to save. Where the driver is killed outright they go on to their own end, and their locks tell the next
-driver.
+Each process leads a session of its own, so that Ctrl-C on the terminal reaches only the driver, which then asks the
+processes to save. If the driver is killed outright, they go on to their own end, and their locks tell the next driver.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import queue
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +19,14 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from ..base.errors import ConfigError, Problem
+from ..base.machine import num_cpus
 from .executor import Ended, ExecutorError, Job
 
 COMMAND = (sys.executable, "-m", "mmvae_bench")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEFAULT_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
-"""Where the user has set nothing: thread pools that do not fight, and a trace in the log of a crash in native code."""
+"""Unless the user has set them: thread pools that do not compete, and a traceback in the log of a native crash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +34,8 @@ class Slot:
     """A place for one process.
 
     Attributes:
-        name: For people.
-        environment: Variables that tie a process to the slot's device.
+        name: A name for people.
+        environment: Variables that bind a process to the slot's device.
     """
 
     name: str
@@ -41,8 +46,8 @@ class LocalExecutor:
     """Runs jobs as processes on this machine.
 
     Args:
-        slots: The places to run in.
-        command: What runs ``mmvae-bench``; a job's arguments follow it.
+        slots: The slots to run in.
+        command: The command that starts ``mmvae-bench``; a job's arguments follow it.
     """
 
     def __init__(self, slots: Sequence[Slot], *, command: Sequence[str] = COMMAND) -> None:
@@ -67,7 +72,7 @@ class LocalExecutor:
     def submit(self, job: Job) -> None:
         """Starts a job in a free slot; raises OSError or ExecutorError."""
         if job.name in self._running:
-            raise ValueError(f"job {job.name!r} runs already")
+            raise ValueError(f"job {job.name!r} is already running")
         slot = self._free[-1]
         environment = DEFAULT_ENVIRONMENT | dict(os.environ) | dict(slot.environment) | dict(job.environment)
         job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -84,18 +89,18 @@ class LocalExecutor:
             except OSError as error:
                 raise ExecutorError(
                     f"cannot start a process: {error.strerror or error}\n  command: {self.command[0]}\n"
-                    f"  Fewer slots (--workers N) need fewer processes and less memory."
+                    f"  With fewer slots (--workers N), fewer processes and less memory are needed."
                 ) from error
         self._free.pop()
         self._running[job.name] = (process, slot)
-        # A thread a process, so that its end is known at once and on every system, without asking again and again.
+        # One thread per process, so that its end is known at once and on every system, without polling.
         threading.Thread(target=self._watch, args=(job, process), daemon=True).start()
 
     def _watch(self, job: Job, process: subprocess.Popen[bytes]) -> None:
         self._ended.put(Ended(job, process.wait()))
 
     def wait(self, timeout: float) -> list[Ended]:
-        """The jobs that are over; waits at most ``timeout`` seconds for the first."""
+        """The jobs that have ended; waits at most ``timeout`` seconds for the first."""
         ended: list[Ended] = []
         with suppress(queue.Empty):
             ended.append(self._ended.get(timeout=timeout))
@@ -107,11 +112,11 @@ class LocalExecutor:
         return ended
 
     def under_way(self) -> Collection[str]:
-        """All of them."""
+        """All submitted jobs: they start at once."""
         return self._running.keys()
 
     def end(self, name: str, *, force: bool) -> bool:
-        """SIGTERM to one process, or SIGKILL to it and to what it started."""
+        """SIGTERM to one process, or SIGKILL to it and its children."""
         if name not in self._running:
             return True
         process, _ = self._running[name]
@@ -123,11 +128,92 @@ class LocalExecutor:
         return True
 
     def terminate(self) -> None:
-        """SIGTERM to every process: it saves a checkpoint and ends."""
+        """SIGTERM to every process, which saves a checkpoint and ends."""
         for name in self._running:
             self.end(name, force=False)
 
     def kill(self) -> None:
-        """SIGKILL to every process and to what it started."""
+        """SIGKILL to every process and its children."""
         for name in self._running:
             self.end(name, force=True)
+
+
+def visible_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
+    """The GPUs that a process may use, as CUDA names them: those in ``CUDA_VISIBLE_DEVICES``, by default all."""
+    environment = os.environ if environment is None else environment
+    if VISIBLE in environment:
+        names = [name.strip() for name in environment[VISIBLE].split(",")]
+        # CUDA itself stops reading at the first invalid name.
+        stop = next((index for index, name in enumerate(names) if name in ("", "-1", "NoDevFiles")), len(names))
+        return names[:stop]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return parse_gpu_list(listed.stdout)
+
+
+def parse_gpu_list(text: str) -> list[str]:
+    """The devices in the output of ``nvidia-smi -L``: the number of a GPU, or its parts if it is partitioned (MIG).
+
+    >>> parse_gpu_list("GPU 0: A100 (UUID: GPU-1)\\nGPU 1: A100 (UUID: GPU-2)\\n  MIG 3g (UUID: MIG-7)\\n")
+    ['0', 'MIG-7']
+    """
+    devices: list[str] = []
+    whole = False
+    for line in text.splitlines():
+        if gpu := re.match(r"GPU (\d+):", line):
+            devices.append(gpu[1])
+            whole = True
+        elif part := re.search(r"\(UUID:\s*(MIG-[^)]+)\)", line):
+            if whole:
+                devices.pop()
+                whole = False
+            devices.append(part[1])
+    return devices
+
+
+def local_slots(num_workers: int | None = None, *, per_device: int = 1, num_threads: int = 1) -> list[Slot]:
+    """Slots on this machine: ``per_device`` on each device, assigned in turn.
+
+    A device is a GPU; without GPUs, as many CPU cores as a trial has threads.
+
+    Args:
+        num_workers: Maximum number of slots; None: as many as fit. More slots than fit may share the CPU cores, but not
+            the GPUs, whose memory might not suffice: there ``per_device`` says how many trials share one.
+        per_device: Trials that share a device.
+        num_threads: CPU threads per trial.
+
+    Raises:
+        ConfigError: more slots are requested than the GPUs have.
+    """
+    gpus = visible_gpus()
+    if not gpus:
+        return [Slot(f"cpu {index}") for index in range(num_workers or cpu_slots(per_device, num_threads=num_threads))]
+    fitting = len(gpus) * per_device
+    if num_workers is not None and num_workers > fitting:
+        there = f"{len(gpus)} GPU{'s' if len(gpus) > 1 else ''} ({', '.join(gpus)}) with --per-device {per_device}"
+        needed = math.ceil(num_workers / len(gpus))
+        message = f"more slots than devices: {there} make {fitting}; --per-device {needed} lets trials share a GPU"
+        raise ConfigError([Problem(message, ("--workers",), str(num_workers))])
+    names = [gpus[index % len(gpus)] for index in range(num_workers or fitting)]
+    return [Slot(f"gpu {name}", {VISIBLE: name}) for name in names]
+
+
+def cpu_slots(per_device: int = 1, *, num_threads: int = 1) -> int:
+    """How many slots fit on the CPU cores of this machine."""
+    return max(1, num_cpus() // num_threads) * per_device
+
+
+def crowding(slots: Sequence[Slot], *, num_threads: int = 1) -> str | None:
+    """A remark about slots that share CPU cores; None if they do not, or are on GPUs."""
+    cores = num_cpus()
+    if any(slot.environment for slot in slots) or len(slots) * num_threads <= max(cores, num_threads):
+        return None
+    threads = "one thread" if num_threads == 1 else f"{num_threads} threads"
+    return (
+        f"{len(slots)} slots of {threads} share {cores} CPU core{'s' if cores > 1 else ''}: each trial will be slower, "
+        f"and the whole run hardly faster than with --workers {cpu_slots(num_threads=num_threads)}"
+    )

@@ -1,39 +1,36 @@
-"""What became of a trial whose process is over: its own word where it left one, else what the ending tells."""
+"""What became of a trial whose process has ended: as it reported itself, else as its exit code suggests."""
 
 from __future__ import annotations
 
 import socket
 from dataclasses import replace
-from pathlib import Path
 
+from ..base.files import tail
 from ..base.processes import LOCK_HELD
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.status import State, Status, read_status, write_status
 from .executor import INTERRUPTED, Ended
-from .trial import Trial
+from .schedule import Trial
 
 OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError", "SIGKILL"})
-"""Error types that are worth another try with the machine to itself. The kernel ends who takes too much by SIGKILL."""
-
-
+"""Error types that are retried once, with the machine to itself. The kernel's out-of-memory killer sends SIGKILL."""
 HANG = "Hang"
-"""Error type of a trial that was ended because it no longer moved."""
-
-_LOOKERS_SECONDS = 0.1
-"""Another driver that only looks whether a lock is held has it for a moment; that is nobody at work."""
+"""Error type of a trial that was stopped because it made no progress."""
+_CHECK_SECONDS = 0.1
+"""How long another driver may hold a lock that it only checks: that does not mean that it works on the trial."""
 
 
 def settle(
     trial: Trial, ended: Ended, *, asked: bool, log_start: int, hang_seconds: float | None = None
 ) -> Status | None:
-    """The trial's status now; written down where the process could not. None where another process has the trial.
+    """The trial's status now, written here if the process could not; None if another process has the trial.
 
     Args:
         trial: With ``attempts`` as they were when the process was started.
         ended: How the process ended.
         asked: Whether this driver had asked it to stop.
         log_start: Size of the log when the process was started.
-        hang_seconds: How long it had stood still, where it was ended for that.
+        hang_seconds: How long it had made no progress, if it was stopped for that.
     """
     folder = trial.folder
     if ended.returncode == LOCK_HELD:
@@ -44,7 +41,7 @@ def settle(
     if folder.is_done(trial.evaluation):
         return folder.status(trial.evaluation)
     try:
-        with TrialLock(folder.directory, wait=_LOOKERS_SECONDS):
+        with TrialLock(folder.directory, wait=_CHECK_SECONDS):
             if folder.is_done(trial.evaluation):
                 return folder.status(trial.evaluation)
             status = read_status(folder.directory)
@@ -58,14 +55,14 @@ def settle(
 
 
 def settle_orphan(trial: Trial, *, hang_seconds: float) -> Status | None:
-    """Writes down that a process which no driver here has started was ended for a hang, once it lets go of the lock.
+    """Records that a process not started by this driver was stopped for a hang, once it has released the lock.
 
     Returns:
-        The status then; None where another process has the trial by now.
+        The status then; None if another process has taken over the trial.
     """
     folder = trial.folder
     try:
-        with TrialLock(folder.directory, wait=_LOOKERS_SECONDS):
+        with TrialLock(folder.directory, wait=_CHECK_SECONDS):
             status = folder.status(trial.evaluation)
             if status.state == "done":
                 return status
@@ -78,52 +75,35 @@ def settle_orphan(trial: Trial, *, hang_seconds: float) -> Status | None:
 
 
 def _hung(trial: Trial, status: Status, seconds: float, *, log_start: int) -> Status:
-    """A hang is a failure and is not tried again by itself: it has cost its limit already, and may well come back."""
+    """A hang is a failure and is not retried automatically: it has cost its limit already and may well happen again."""
     if status.attempts <= trial.attempts:
         status = Status(attempts=status.attempts)  # Of an earlier process: this one has not come so far.
     at = " ".join(filter(None, (status.phase, status.stage))) or "its start"
     where = f"in {at}, at step {status.step} of {status.steps}" if status.steps else f"in {at}"
-    sentence = f"no progress for {seconds:.0f} s {where}: ended as hung (--hang-seconds)"
+    sentence = f"no progress for {seconds:.0f} s {where}: stopped as hung (--hang-seconds)"
     own = [status.error] if status.state == "failed" and status.error else []
-    said = tail(trial.folder.log_path, start=log_start)
-    return replace(
-        status,
-        state="failed",
-        attempts=max(status.attempts, trial.attempts + 1),
-        error="\n".join([sentence, *own, *said]),
-        error_type=HANG,
-        log=str(trial.folder.log_path),
-        host=status.host or socket.gethostname(),
-        steps_per_second=None,
-    )
+    error = "\n".join([sentence, *own, *tail(trial.folder.log_path, start=log_start)])
+    return _ended(trial, status, state="failed", error=error, error_type=HANG)
 
 
 def _inferred(trial: Trial, ended: Ended, status: Status, *, asked: bool, log_start: int) -> Status:
-    interrupted = asked or ended.returncode in INTERRUPTED
-    state: State = "interrupted" if interrupted else "failed"
+    if asked or ended.returncode in INTERRUPTED:
+        return _ended(trial, status, state="interrupted", error=None, error_type=None)
     kind, sentence = ended.describe()
     if ended.returncode == 0:
-        sentence += " but left no result of the evaluation that was asked"
-    said = tail(trial.folder.log_path, start=log_start)
+        sentence += " but left no result with these evaluation settings"
+    error = "\n".join([sentence, *tail(trial.folder.log_path, start=log_start)])
+    return _ended(trial, status, state="failed", error=error, error_type=kind)
+
+
+def _ended(trial: Trial, status: Status, *, state: State, error: str | None, error_type: str | None) -> Status:
     return replace(
         status,
         state=state,
         attempts=max(status.attempts, trial.attempts + 1),
-        error=None if interrupted else "\n".join([sentence, *said]),
-        error_type=None if interrupted else kind,
+        error=error,
+        error_type=error_type,
         log=str(trial.folder.log_path),
         host=status.host or socket.gethostname(),
         steps_per_second=None,
     )
-
-
-def tail(path: Path, *, start: int = 0, num_lines: int = 10, num_bytes: int = 4096) -> list[str]:
-    """The last lines of a text file, looking no further back than ``start`` and ``num_bytes``."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(start, file.tell() - num_bytes))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    return [line.rstrip() for line in lines if line.strip()][-num_lines:]

@@ -1,4 +1,4 @@
-"""A job on another machine: what a cluster's worker process does with it. Knows neither torch nor any cluster."""
+"""A job on another machine: what a cluster's worker process does with it. Independent of torch and of the cluster."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .local import DEFAULT_ENVIRONMENT
 
 PASSED_PREFIX = "MMVAE_BENCH_"
 PASSED = ("PYTHONPATH", *DEFAULT_ENVIRONMENT)
-"""Variables of the driver that its jobs see on every machine, with those that begin with the prefix."""
+"""Variables of the driver that are passed to its jobs on every machine, in addition to those with the prefix."""
 _STRIPPED_PREFIXES = ("SLURM_", "SUBMITIT_")
 _POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a job needs to know of the driver's side, to run elsewhere as it would there.
+    """What a job needs from the driver's side to run on another machine as it would run there.
 
     Attributes:
-        command: What runs ``mmvae-bench``.
-        python: The driver's interpreter; where it stands in the command, another machine puts its own.
-        folder: The driver's working directory, taken where the other machine has it too.
-        environment: Variables that the job needs beside the other machine's.
+        command: The command that starts ``mmvae-bench``.
+        python: The driver's interpreter; in the command, another machine replaces it by its own.
+        folder: The driver's working directory, used if the other machine has it too.
+        environment: Variables that the job needs in addition to the other machine's.
     """
 
     command: tuple[str, ...]
@@ -42,13 +42,13 @@ class Origin:
 
     @classmethod
     def here(cls, command: Sequence[str]) -> Origin:
-        """This process, as a driver that runs ``command``. Where it sets no number of threads, jobs have one."""
+        """The origin of jobs that this process submits. Unless it sets a number of threads, jobs have one each."""
         kept = {name: value for name, value in os.environ.items() if name in PASSED or name.startswith(PASSED_PREFIX)}
         return cls(tuple(command), sys.executable, os.getcwd(), DEFAULT_ENVIRONMENT | kept)
 
 
 def look_afresh(directory: Path) -> None:
-    """Makes a shared file system tell what other machines have written: NFS would remember for up to a minute."""
+    """Makes a shared file system show what other machines have written: NFS caches attributes for up to a minute."""
     with suppress(OSError):
         directory.chmod(directory.stat().st_mode)
 
@@ -56,7 +56,7 @@ def look_afresh(directory: Path) -> None:
 class Runner:
     """Runs one job as a child process that does not outlive this one.
 
-    :meth:`stop` may come at any time: from another thread, or from a signal's handler within :meth:`run`. So nothing
+    :meth:`stop` may be called at any time: from another thread, or from a signal handler within :meth:`run`. So nothing
     here waits for a lock.
 
     Args:
@@ -70,10 +70,10 @@ class Runner:
         self._asked: int | None = None
 
     def run(self, job: Job) -> int:
-        """Runs the job to its end; gives its exit code, minus the signal's number where a signal ended it.
+        """Runs the job to its end; returns its exit code, minus the signal's number if a signal ended it.
 
         Raises:
-            OSError: the log cannot be opened, or no process be started.
+            OSError: the log cannot be opened, or the process cannot be started.
         """
         origin = self.origin
         command = [sys.executable if word == origin.python else word for word in origin.command]
@@ -83,7 +83,7 @@ class Runner:
                 self.returncode = -self._asked
                 return self.returncode
             process = subprocess.Popen(
-                # -P: the modules beside bound.py do not stand in the way of others of the same name.
+                # -P: the modules next to bound.py (ray.py!) do not shadow others of the same name.
                 [sys.executable, "-P", bound.__file__, str(os.getpid()), *command, *job.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -99,16 +99,16 @@ class Runner:
         return self.join()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
-        """Sends the job a signal; one that has not begun never will."""
+        """Sends the job a signal; a job that has not begun never will."""
         self._asked = number
         if self._process is not None:
             self._send(self._process, number)
 
     def join(self, timeout: float | None = None) -> int:
-        """Waits for the end of a job that was started; after ``timeout`` seconds it is killed."""
+        """Waits until a job that was started has ended; kills it after ``timeout`` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        # An attribute that another thread sets is the one thing that can be waited for twice, the second time in a
-        # signal's handler that interrupts the first.
+        # An attribute set by another thread can be waited for twice, the second time in a signal handler that
+        # interrupts the first; a lock or condition cannot.
         while self.returncode is None:
             if deadline is not None and time.monotonic() > deadline:
                 self.stop(signal.SIGKILL)
@@ -118,7 +118,7 @@ class Runner:
 
     @property
     def started(self) -> bool:
-        """Whether there is, or was, a process."""
+        """Whether a process was started."""
         return self._process is not None
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:

@@ -1,46 +1,46 @@
-"""A run, from a grid file to a report: what ``mmvae-bench run`` does."""
+"""A run, from a grid file or a W&B sweep file to a report: what ``mmvae-bench run`` and ``sweep --local`` do."""
 
 from __future__ import annotations
 
 import json
+import re
 import shlex
-import shutil
 import sys
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from ..base.errors import ConfigError, Problem, nearest
-from ..base.processes import INTERRUPTED
+from ..base.processes import FAILED, INTERRUPTED, program
 from ..runs.lock import Drivers
 from ..runs.store import RunStore
 from ..specs.grid import expand, load_grid
+from ..specs.sweeps import SweepFile, load_sweep
 from ..specs.trial import TrialSpec
-from .console import watcher
 from .driver import Driver, Outcome
-from .events import Event, Observer
+from .events import Event, Observer, watcher
 from .executor import Executor
-from .executors import EXECUTORS, make_executor, option_problems
 from .hang import DEFAULT_SECONDS
-from .local import COMMAND
-from .trial import trials_of
+from .local import COMMAND, LocalExecutor, crowding, local_slots
+from .schedule import trials_of
 
+EXECUTORS = ("local", "ray", "slurm")
+"""The values of ``--executor``."""
 RETRY = ("failed",)
-"""What ``--retry`` can name."""
+"""The values of ``--retry``."""
 
 Report = Callable[[RunStore, Outcome], tuple[str | None, str]]
-"""Writes what a run leaves behind; gives the path of the page, if one was made, and the text to print."""
+"""Writes the report at the end of a run; returns the path of the page, if one was made, and the text to print."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a request comes to.
+    """What a request amounts to.
 
     Attributes:
-        name: Of the run's folder, unless the request names one.
+        name: The name of the run's folder, unless the request names one.
         specs: The trials to work on.
-        keys: Of all trials that the folder may hold.
+        keys: The keys of all trials that the folder may contain.
         grid_text: The grid file that describes them.
     """
 
@@ -52,7 +52,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the user asked for; the fields are the options of ``mmvae-bench run``."""
+    """What the user requested; the fields are the options of ``mmvae-bench run``."""
 
     grid: Path
     out: Path | None = None
@@ -68,40 +68,46 @@ class Request:
     slurm: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raises ConfigError with every option that has no meaning."""
+        """Raises ConfigError with every invalid option."""
         problems: list[Problem] = []
         for option, value, choices in (("--executor", self.executor, EXECUTORS), ("--retry", self.retry, RETRY)):
             if value is not None and value not in choices:
                 near = nearest(value, choices)
                 problems.append(Problem(f"not available as {option}", (option,), repr(value), choices, near))
         if not problems:
-            problems += option_problems(
-                self.executor, per_device=self.per_device, ray_address=self.ray_address, slurm=self.slurm
-            )
+            # SLURM allocates whole GPUs, or shares of its own (gres=shard:1).
+            for option, takers, given in (
+                ("--per-device", ("local", "ray"), str(self.per_device) if self.per_device != 1 else None),
+                ("--ray-address", ("ray",), self.ray_address),
+                ("--slurm", ("slurm",), " ".join(self.slurm) or None),
+            ):
+                if given is not None and self.executor not in takers:
+                    message = f"only valid with --executor {' or '.join(takers)}, not with {self.executor!r}"
+                    problems.append(Problem(message, (option,), repr(given)))
         if self.workers is not None and self.workers < 1:
-            problems.append(Problem("a number of slots is 1 or more", ("--workers",), str(self.workers)))
+            problems.append(Problem("must be at least 1", ("--workers",), str(self.workers)))
         if self.per_device < 1:
-            problems.append(Problem("a number of trials is 1 or more", ("--per-device",), str(self.per_device)))
+            problems.append(Problem("must be at least 1", ("--per-device",), str(self.per_device)))
         if not self.hang_seconds >= 0:
-            message = "seconds without progress are 0 (for ever) or more"
+            message = "must be at least 0; 0 means no limit"
             problems.append(Problem(message, ("--hang-seconds",), str(self.hang_seconds)))
         if problems:
             raise ConfigError(problems)
 
     def plan(self) -> Plan:
-        """Reads the grid; raises ConfigError where it cannot be worked with."""
+        """Reads the grid; raises ConfigError if it is invalid."""
         grid = load_grid(self.grid)
         specs = expand(grid, where=self.where)
         keys = {spec.key for spec in (grid.trials if self.where else specs)}
         return Plan(grid.name, specs, keys, self.grid.read_text())
 
-    def asks(self) -> list[str]:
-        """The words of the command line that say what is run."""
+    def words(self) -> list[str]:
+        """The words of the command line that say what to run."""
         return ["run", "--grid", str(self.grid)]
 
     def command(self) -> str:
-        """The command line that asks the same, ready to paste into a shell."""
-        words = [*_program(), *self.asks()]
+        """The command line of this request, ready to paste into a shell."""
+        words = [*program(), *self.words()]
         words += ["--out", str(self.out)] if self.out is not None else []
         words += [word for condition in self.where for word in ("--where", condition)]
         words += ["--executor", self.executor] if self.executor != "local" else []
@@ -115,82 +121,121 @@ class Request:
         return shlex.join(words)
 
 
-def write_reports(store: RunStore, outcome: Outcome) -> tuple[str | None, str]:
-    """The results file, and the report where the run came to its end with something done."""
-    # pandas is imported here, when no trial runs any more.
-    if outcome.stopped or not outcome.done:
-        from ..report.results import write_results
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRequest(Request):
+    """What the user requested; the fields are the options of ``mmvae-bench sweep``, ``grid`` is the sweep file."""
 
-        write_results(store.root)
-        return None, ""
-    from ..report import write_report
+    count: int | None = None
 
-    text = write_report(store.root)
-    path = store.root / "report" / "index.html"
-    return str(path), f"{text.rstrip()}\n{path}\n"
+    def check(self) -> None:
+        """Raises ConfigError with every invalid option."""
+        if self.count is not None and self.count < 1:
+            raise ConfigError([Problem("must be at least 1", ("--count",), str(self.count))])
+        # Not super(): a dataclass with slots is created anew, and super() would look for the old class.
+        Request.check(self)
+
+    def plan(self) -> Plan:
+        """Reads the sweep file; raises ConfigError with everything that is wrong with it."""
+        sweep = load_sweep(self.grid, count=self.count)
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.grid.stem).lstrip("._-") or "sweep"
+        return Plan(name, sweep.trials, {spec.key for spec in sweep.trials}, sweep_grid(sweep, name=name))
+
+    def words(self) -> list[str]:
+        """The words of the command line that say what to run."""
+        counted = [] if self.count is None else ["--count", str(self.count)]
+        return ["sweep", "--local", str(self.grid), *counted]
 
 
-def run(request: Request, *, command: Sequence[str] = COMMAND, report: Report = write_reports) -> int:
-    """Runs a grid, or says what would be run; gives back the exit code.
+def sweep_grid(sweep: SweepFile, *, name: str) -> str:
+    """A grid file with the trials of a sweep, one per line, and the sweep file itself as comments.
+
+    So everything that reads a run folder reads this one, and ``mmvae-bench run --grid`` runs the same trials.
+    """
+    origin = f"{len(sweep.trials)} trials of a sweep by method {sweep.method}"
+    if sweep.num_drawn > len(sweep.trials):
+        origin += f" ({sweep.num_drawn} draws, some of them equal)"
+    comments = [f"# {line}".rstrip() for line in (f"{origin}, which was:", "", *sweep.text.splitlines())]
+    head = [f"name: {json.dumps(name)}", f"summary: {json.dumps(origin)}", "include:"]
+    trials: list[str] = []
+    for spec in sweep.trials:
+        plain = spec.canonical()
+        parts = {f"{kind}s": [plain[kind]] for kind in ("dataset", "backbone", "objective")}
+        rest = {"training": plain["training"], "seeds": [spec.seed], "evaluation": spec.evaluation.canonical()}
+        # JSON is YAML, and its numbers are read back to the bit.
+        trials.append(f"- {json.dumps(parts | rest)}")
+    return "\n".join([*comments, *head, *trials]) + "\n"
+
+
+def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -> int:
+    """Runs a grid, or shows what would be run; returns the exit code.
 
     Args:
         request: What to do.
-        command: What runs ``mmvae-bench`` in a process of its own.
-        report: What is done at the end.
+        report: Called at the end, when no trial is running any more.
+        command: The command that starts ``mmvae-bench`` in a process of its own.
 
     Raises:
-        ConfigError: where the request, the grid or the folder cannot be worked with; nothing was started or written.
-        StoreError: where the folder cannot be written; nothing was started.
+        ConfigError: the request, the grid or the folder is invalid; nothing was started or written.
+        StoreError: the folder cannot be written; nothing was started.
     """
     request.check()
     plan = request.plan()
-    specs, keys = plan.specs, plan.keys
     root = request.out if request.out is not None else Path("runs") / plan.name
     # Another machine has another working directory.
     store = RunStore(root if request.executor == "local" else root.absolute())
-    there = store.check(keys)
+    present = store.check(plan.keys)
     if request.dry_run:
-        _print_plan(specs, store, there, as_json=request.as_json)
+        _print_plan(plan.specs, store, present, as_json=request.as_json)
         return 0
-    executor = _executor(request, specs, store, command)
+    executor = _executor(request, plan.specs, store.root, command)
     try:
         with Drivers(store.root) as drivers:
             store.create(
-                ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs),
+                ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in plan.specs),
                 grid_text=plan.grid_text,
-                grid_keys=keys,
+                grid_keys=plan.keys,
                 drivers=drivers,
             )
-            return _drive(request, specs, store, executor, report)
+            observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
+            driver = Driver(
+                store, trials_of(plan.specs, store), executor, observer,
+                retry_failed=request.retry == "failed", hang_seconds=request.hang_seconds or None,
+            )  # fmt: skip
+            with observer:
+                outcome = driver.run()
+            return _finish(request, store, observer, outcome, report)
     except KeyboardInterrupt:
-        _say(f"interrupted; go on with:\n{request.command()}")
+        _say(f"interrupted; resume with:\n{request.command()}")
         return INTERRUPTED
 
 
-def _executor(request: Request, specs: Sequence[TrialSpec], store: RunStore, command: Sequence[str]) -> Executor:
-    """What runs the trials; raises ConfigError where there is not what is asked for."""
-    return make_executor(
-        request.executor,
-        store.root,
-        num_workers=request.workers,
-        per_device=request.per_device,
-        num_threads=max(spec.training.num_threads for spec in specs),
-        command=command,
-        ray_address=request.ray_address,
-        slurm=request.slurm,
-        say=_say,
-    )
+def _executor(request: Request, specs: Sequence[TrialSpec], root: Path, command: Sequence[str]) -> Executor:
+    """The executor of a request. Creating it starts and writes nothing.
 
+    Raises:
+        ConfigError: its library is not installed, its cluster does not respond, or there is no room for a trial.
+    """
+    num_threads = max(spec.training.num_threads for spec in specs)
+    if request.executor == "ray":
+        from .ray import RayExecutor, connect
 
-def _drive(request: Request, specs: Sequence[TrialSpec], store: RunStore, executor: Executor, report: Report) -> int:
-    observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
-    driver = Driver(
-        store, trials_of(specs, store), executor, observer,
-        retry_failed=request.retry == "failed", hang_seconds=request.hang_seconds or None,
-    )  # fmt: skip
-    with observer:
-        outcome = driver.run()
-    return _finish(request, store, observer, outcome, report)
+        return RayExecutor(
+            connect(request.ray_address),
+            num_workers=request.workers,
+            per_device=request.per_device,
+            num_threads=num_threads,
+            command=command,
+        )
+    if request.executor == "slurm":
+        from .slurm import slurm_executor
+
+        return slurm_executor(
+            root, parameters=request.slurm, num_workers=request.workers, num_threads=num_threads, command=command
+        )
+    slots = local_slots(request.workers, per_device=request.per_device, num_threads=num_threads)
+    if crowded := crowding(slots, num_threads=num_threads):
+        _say(crowded)
+    return LocalExecutor(slots, command=command)
 
 
 def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outcome, report: Report) -> int:
@@ -206,8 +251,8 @@ def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outc
             sys.stdout.flush()
     except Exception as error:  # Whatever it is, it must not hide that the trials are done.
         _say(f"the report could not be written: {type(error).__name__}: {error}\nThe results are kept in {store.root}.")
-        code = code or 1
-        resume = resume or shlex.join([*_program(), "report", str(store.root)])
+        code = code or FAILED
+        resume = resume or shlex.join([*program(), "report", str(store.root)])
     finished = outcome.done + outcome.failed
     observer.event(
         Event(
@@ -218,7 +263,7 @@ def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outc
     if resume is not None:
         left = outcome.total - finished
         counts = [f"{outcome.done} of {outcome.total} trials done", f"{outcome.failed} failed", f"{left} not finished"]
-        _say(f"{', '.join(counts)}; go on with:\n{resume}")
+        _say(f"{', '.join(counts)}; resume with:\n{resume}")
     return code
 
 
@@ -230,14 +275,14 @@ def _resume(request: Request, outcome: Outcome) -> str | None:
     return f"{request.command()} --retry failed"
 
 
-def _print_plan(specs: Sequence[TrialSpec], store: RunStore, there: set[str], *, as_json: bool) -> None:
-    out: TextIO = sys.stdout
+def _print_plan(specs: Sequence[TrialSpec], store: RunStore, present: Set[str], *, as_json: bool) -> None:
+    out = sys.stdout
     separator = '{"trials": ['
     for spec in specs:
         key = spec.key
-        state = store.folder(key).status(spec.evaluation.canonical()).state if key in there else "pending"
+        state = store.folder(key).status(spec.evaluation.canonical()).state if key in present else "pending"
         if as_json:
-            # Piece by piece: at 100,000 trials the whole document is large.
+            # Piece by piece: for 100,000 trials the whole document is large.
             out.write(separator + json.dumps({"key": key, "spec": spec.canonical(), "status": state}))
             separator = ", "
         else:
@@ -249,18 +294,9 @@ def _print_plan(specs: Sequence[TrialSpec], store: RunStore, there: set[str], *,
         _say(f"{len(specs)} trials for {store.root}; nothing was started")
 
 
-def _program() -> list[str]:
-    """How this program was called, in a form that works again."""
-    called = Path(sys.argv[0])
-    if called.name != "mmvae-bench":
-        return [sys.executable, "-m", "mmvae_bench"]
-    found = shutil.which(called.name)
-    return [called.name if found is not None and Path(found).resolve() == called.resolve() else str(called)]
-
-
 def _say(text: str) -> None:
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
     except OSError:
-        pass  # The terminal is gone; the exit code still tells.
+        pass  # The terminal is gone; the exit code still says how the run ended.

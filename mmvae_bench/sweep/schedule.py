@@ -1,22 +1,108 @@
-"""Which trial is next: the longest, by a cost that is learned from the trials that have ended."""
+"""The trials of a run as a driver sees them, and which is next: the longest, by costs learned from ended trials."""
 
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
-from collections.abc import Mapping
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from .trial import Group, Trial
+from ..base.canonical import content_hash
+from ..runs.folder import TrialFolder
+from ..runs.status import ATTEMPT_VARIABLE
+from ..runs.store import RunStore
+from ..specs.trial import TrialSpec
+from .executor import Job
+
+Group = tuple[str, str, str]
+
+
+@dataclass(slots=True, eq=False)
+class Trial:
+    """One trial of a run.
+
+    Attributes:
+        folder: Its folder.
+        label: A short name for people, unique in the run.
+        evaluation: Its evaluation settings, as canonical JSON values.
+        group: Trials of one group are assumed to have the same cost per step.
+        steps: Steps of its main stage.
+        recipe: Identifies what has to be prepared for it: equal for trials that share dataset and classifier.
+        dataset: Its dataset, for people.
+        attempts: How many processes had worked on it when this driver last looked.
+        retried: Whether this driver has retried it.
+        losses: How often this driver has seen its machine fail.
+    """
+
+    folder: TrialFolder
+    label: str
+    evaluation: dict[str, Any]
+    group: Group
+    steps: int
+    recipe: str
+    dataset: str
+    attempts: int = 0
+    retried: bool = False
+    losses: int = 0
+
+    @property
+    def key(self) -> str:
+        """The trial's key."""
+        return self.folder.key
+
+    def train_job(self) -> Job:
+        """The process that trains and evaluates it."""
+        folder = self.folder
+        arguments = ("train", "--spec", str(folder.spec_path), "--out", str(folder.directory))
+        environment = {ATTEMPT_VARIABLE: str(self.attempts + 1)}
+        return Job(folder.key, arguments, folder.log_path, environment, pulse=folder.status_path)
+
+    def prepare_job(self, store: RunStore) -> Job:
+        """The process that prepares its dataset and classifier."""
+        log = store.root / "prepare" / f"{self.recipe}.log"
+        pulse = log.with_suffix(".pulse")
+        arguments = ("prepare", "--spec", str(self.folder.spec_path), "--pulse", str(pulse))
+        return Job(f"prepare {self.recipe}", arguments, log, pulse=pulse)
+
+
+def trials_of(specs: Sequence[TrialSpec], store: RunStore) -> list[Trial]:
+    """The driver's view of ``specs``, in their order."""
+    labels = Counter(spec.label for spec in specs)
+    evaluations: dict[int, dict[str, Any]] = {}
+    recipes: dict[tuple[int, int], str] = {}
+    trials: list[Trial] = []
+    for spec in specs:
+        key = spec.key
+        # Specs of a grid share their parts, so each part is written out once.
+        pair = (id(spec.dataset), id(spec.evaluation))
+        if pair not in recipes:
+            given = spec.evaluation.classifier
+            classifier = given.canonical() if given is not None else spec.dataset.default_classifier()
+            recipes[pair] = content_hash([spec.dataset.recipe(), classifier])
+        if pair[1] not in evaluations:
+            evaluations[pair[1]] = spec.evaluation.canonical()
+        trials.append(
+            Trial(
+                folder=store.folder(key),
+                label=spec.label if labels[spec.label] == 1 else f"{spec.label} [{key}]",
+                evaluation=evaluations[pair[1]],
+                group=(spec.objective.name, spec.backbone.name, spec.dataset.name),
+                steps=spec.training.steps,
+                recipe=recipes[pair],
+                dataset=f"{spec.dataset.name}/{spec.dataset.source}",
+            )
+        )
+    return trials
 
 
 class CostModel:
-    """Seconds a step, learned for each group of trials and kind of device.
+    """Seconds per step, learned for each group of trials and kind of device.
 
-    What counts is the kind of device on which trials end now, and before one has ended, the one that is best known. A
-    group that was only seen on other kinds is taken to cost what it did there, times what the groups seen on both say
-    of the two kinds. One that has not been seen at all costs what the others cost on average; where none has been seen,
-    a second a step, which still puts trials with many steps first.
+    The kind of device that counts is the one on which trials end now; before one has ended, the kind that is known
+    best. For a group seen only on other kinds, its cost there is scaled by the ratio of the two kinds on the groups
+    seen on both. A group that has not been seen at all costs the average of the others. If nothing has been seen,
+    every step costs one second, which still puts trials with many steps first.
     """
 
     def __init__(self) -> None:
@@ -24,14 +110,14 @@ class CostModel:
         self._here: str | None = None
 
     def observe(self, group: Group, *, steps: int, seconds: float, kind: str = "", here: bool = False) -> None:
-        """A trial of ``group`` took ``seconds`` for ``steps``.
+        """Learns from a trial that has ended.
 
         Args:
-            group: The trial's.
-            steps: How many; 0 teaches nothing.
-            seconds: How long.
+            group: The trial's group.
+            steps: Number of steps; a trial with 0 steps is ignored.
+            seconds: How long it took.
             kind: The kind of device.
-            here: Whether this driver has run it, so that what waits will run on such a device too.
+            here: Whether this driver ran it, so that the waiting trials will run on such a device too.
         """
         if steps > 0:
             self._costs.setdefault(kind, {}).setdefault(group, _Cost()).add(steps, seconds)
@@ -40,11 +126,11 @@ class CostModel:
 
     @property
     def known(self) -> bool:
-        """Whether anything was observed."""
+        """Whether any trial was observed."""
         return bool(self._costs)
 
     def seconds_per_step(self, group: Group) -> float:
-        """The rate of ``group``, or the best guess at it."""
+        """The cost of a step in ``group``, or the best estimate of it."""
         if not self._costs:
             return 1.0
         kind = self._here if self._here is not None else max(self._costs, key=self._num_steps)
@@ -62,7 +148,7 @@ class CostModel:
 
 @dataclass(slots=True)
 class _Cost:
-    """What trials of one group have cost on one kind of device."""
+    """The cost of the trials of one group on one kind of device."""
 
     steps: int = 0
     seconds: float = 0.0
@@ -77,19 +163,19 @@ class _Cost:
 
 
 def _ratio(costs: Mapping[Group, _Cost], others: Mapping[Group, _Cost]) -> float:
-    """What a step costs here over what it costs there, for the steps of the groups seen on both; 1 without any."""
+    """Cost of a step here relative to there, over the steps of the groups seen on both; 1 if there are none."""
     both = [group for group in costs if group in others and others[group].seconds > 0]
     there = sum(others[group].rate * costs[group].steps for group in both)
     return sum(costs[group].seconds for group in both) / there if there else 1.0
 
 
 class Schedule:
-    """The trials that wait, longest first; equal ones in the order in which they came.
+    """The waiting trials, longest first; equal ones in the order in which they were added.
 
-    Picking looks at the longest trial of each group, so it costs no more with many trials than with few.
+    Picking a trial looks only at the longest one of each group, so many trials cost no more than few.
 
     Args:
-        costs: What trials cost; may learn while trials wait.
+        costs: The cost of trials; may learn while trials wait.
     """
 
     def __init__(self, costs: CostModel) -> None:
@@ -104,19 +190,19 @@ class Schedule:
         return self._size + len(self._alone)
 
     def add(self, trial: Trial) -> None:
-        """Puts a trial among those that wait."""
-        # The last of a list is the next: most steps, then earliest.
+        """Adds a trial to the waiting ones."""
+        # The last one of a list is the next: most steps, then earliest.
         insort(self._waiting.setdefault(trial.group, []), (trial.steps, -self._count, trial), key=lambda item: item[:2])
         self._steps[trial.group] = self._steps.get(trial.group, 0) + trial.steps
         self._count += 1
         self._size += 1
 
     def add_alone(self, trial: Trial) -> None:
-        """Puts a trial behind all others, to run while nothing else does."""
+        """Adds a trial behind all others, to run while nothing else does."""
         self._alone.append(trial)
 
     def pop(self) -> Trial | None:
-        """The longest trial that waits; None where none does, but perhaps some that want to be alone."""
+        """The longest waiting trial; None if there is none, except perhaps trials to run alone."""
         groups = [group for group, waiting in self._waiting.items() if waiting]
         if not groups:
             return None
@@ -127,14 +213,14 @@ class Schedule:
         return trial
 
     def pop_alone(self) -> Trial | None:
-        """The next trial that wants to be alone."""
+        """The next trial to run alone."""
         return self._alone.popleft() if self._alone else None
 
     def seconds(self, rates: Mapping[Group, float]) -> float | None:
-        """Seconds of one slot that the waiting trials will take; None where nothing is known about some of them.
+        """How long the waiting trials would take in one slot; None if nothing is known about some of them.
 
         Args:
-            rates: Seconds a step of groups of which no trial has ended yet, as running ones measure them.
+            rates: Seconds per step, as measured by running trials, of groups of which no trial has ended yet.
         """
         total = 0.0
         groups = {group: steps for group, steps in self._steps.items() if steps}

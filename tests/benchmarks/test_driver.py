@@ -16,7 +16,7 @@ from mmvae_bench.runs.store import RunStore
 from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.sweep.driver import Driver
 from mmvae_bench.sweep.local import LocalExecutor, Slot
-from mmvae_bench.sweep.trial import trials_of
+from mmvae_bench.sweep.schedule import trials_of
 
 from ..sweep.support import StubRun
 

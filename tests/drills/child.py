@@ -61,7 +61,7 @@ def fill(name: str, *, nth: int, num_bytes: int) -> None:
 def slow_down(plan: dict[str, Any]) -> None:
     """Training and evaluation that take their time, say where they are at every step, and note it in the journal."""
     from mmvae_bench import trial as module
-    from mmvae_bench import trial_status
+    from mmvae_bench.runs import status as trial_status
 
     trial: Any = module
     trial_status.STATUS_SECONDS = 0.0

@@ -20,7 +20,7 @@ def interrupted_run(drill: Drill, reference: Reference, number: signal.Signals) 
     driver.send_signal(number)
     finished = drill.finish(driver)
     assert finished.code == 130, finished.err
-    assert finished.err.splitlines()[-2] == "0 of 1 trials done, 0 failed, 1 not finished; go on with:"
+    assert finished.err.splitlines()[-2] == "0 of 1 trials done, 0 failed, 1 not finished; resume with:"
     drill.check({"telbo": Ended("interrupted", 1)})
     saved, made = drill.checkpoint("telbo"), drill.steps_made("telbo")
     # Stages of 60 and 40 steps: nothing that was made is lost.

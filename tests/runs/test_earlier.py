@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.report import write_report
-from mmvae_bench.runs.overview import overview
+from mmvae_bench.runs.store import overview
 from mmvae_bench.specs.grid import load_grid
 
 EARLIER = Path(__file__).parent / "earlier"

@@ -85,7 +85,7 @@ def test_waiting_sits_out_a_short_hold(tmp_path: Path) -> None:
 def test_a_process_that_is_late_does_not_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ATTEMPT_VARIABLE, "1")
     assert begin(tmp_path, steps=10).attempts == 1
-    with pytest.raises(LockHeld, match="meanwhile"):
+    with pytest.raises(LockHeld, match="in the meantime"):
         begin(tmp_path, steps=10)
     assert read_status(tmp_path).attempts == 1
     monkeypatch.delenv(ATTEMPT_VARIABLE)

@@ -7,13 +7,15 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.files import write_json
+from mmvae_bench.runs import folder as folder_module
 from mmvae_bench.runs import store as store_module
-from mmvae_bench.runs.members import read_members
+from mmvae_bench.runs.folder import TrialFolder
 from mmvae_bench.runs.status import Status, read_status, write_status
 from mmvae_bench.runs.store import RunStore, StoreError
 
@@ -40,7 +42,7 @@ def test_a_grid_that_grows_is_welcome_and_one_that_shrinks_is_not(stub: StubRun)
     assert len(stub.store().keys()) == 4
     before = (stub.out / "grid.yaml").read_text()
     stub.seeds = (0, 1)
-    with pytest.raises(ConfigError, match="holds 2 of 4 trials that this grid does not have"):
+    with pytest.raises(ConfigError, match="2 of its 4 trials are not in this grid"):
         stub.store()
     assert (stub.out / "grid.yaml").read_text() == before
 
@@ -125,31 +127,75 @@ def test_a_status_of_the_future_is_read_as_far_as_it_is_known(tmp_path: Path) ->
     assert read_status(tmp_path) == Status(state="running", steps=5)
 
 
-@pytest.mark.parametrize("first", [1, 2, 7, 64, 16_384])
+RESULT = {
+    "version": 1, "name": "æ\\\"}{", "evaluation": {"a": [1, 2.5e-3, None], "scores": {"b": 1}}, "training": -17.25,
+    "scores": [{"value": 0.5, "per_query": [0.1, 0.2], "proposal": None}] * 20,
+}  # fmt: skip
+DECOYS = {"evaluation": {"c": 1, "scores": [1]}, "note": 'a text with , "scores": [ in it', "scores": [{}]}
+
+
+@pytest.mark.parametrize("head_bytes", [1, 7, 64, 16_384])
 @pytest.mark.parametrize("indent", [None, 2])
-def test_members_are_found_however_the_file_is_cut(tmp_path: Path, first: int, indent: int | None) -> None:
-    value = {"version": 12345, "name": "æ\\\"}{", "evaluation": {"a": [1, 2.5e-3, None]}, "training": -17.25,
-             "scores": list(range(200))}  # fmt: skip
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps(value, indent=indent, ensure_ascii=False))
-    assert read_members(path, ("evaluation", "training"), first=first) == {
-        key: value[key] for key in ("evaluation", "training")
-    }
-    assert read_members(path, ("version",), first=first) == {"version": 12345}
-    assert read_members(path, ("absent",), first=first) == {}
-    path.write_text("{}")
-    assert read_members(path, ("absent",), first=first) == {}
+@pytest.mark.parametrize("result", [RESULT, DECOYS], ids=["result", "decoys"])
+def test_the_head_of_a_result_is_found_however_it_is_laid_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head_bytes: int, indent: int | None,
+    result: dict[str, Any],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(folder_module, "HEAD_BYTES", head_bytes)
+    folder = TrialFolder(tmp_path)
+    folder.result_path.write_text(json.dumps(result, indent=indent, ensure_ascii=False), encoding="utf-8")
+    assert folder.result_head() == {name: value for name, value in result.items() if name != "scores"}
+    assert folder.is_done(result["evaluation"])
+    assert not folder.is_done({"a": 1})
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1', '{"a" 1}', '{"a": 1 "b": 2}', "nonsense"])
-def test_what_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "result.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match="not a whole JSON object"):
-        read_members(path, ("b",))
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1', '{"a" 1}', '{"a": 1 "b": 2}', "nonsense", "17", "[]}"])
+def test_a_result_that_is_no_whole_object_is_none(tmp_path: Path, text: str) -> None:
+    folder = TrialFolder(tmp_path)
+    assert folder.result_head() is None, "there is no file yet"
+    folder.result_path.write_text(text)
+    assert folder.result_head() is None
+    assert not folder.is_done(None)
 
 
-def test_members_read_no_more_than_they_must(tmp_path: Path) -> None:
-    path = tmp_path / "result.json"
-    path.write_text('{"evaluation": {}, "training": {}, "scores": [' + " " * 100_000 + "damaged")
-    assert read_members(path, ("evaluation", "training")) == {"evaluation": {}, "training": {}}
+def test_a_result_that_was_cut_short_anywhere_is_not_done(tmp_path: Path) -> None:
+    folder, text = TrialFolder(tmp_path), json.dumps(RESULT | {"scores": RESULT["scores"][:2]})
+    for end in range(len(text)):
+        folder.result_path.write_text(text[:end])
+        assert folder.result_head() is None, end
+
+
+def test_the_scores_of_a_result_are_not_parsed(tmp_path: Path) -> None:
+    """Not even when they are damaged: a driver asks this of thousands of trials."""
+    folder = TrialFolder(tmp_path)
+    folder.result_path.write_text('{"evaluation": {}, "training": {}, "scores": [' + " " * 100_000 + "damaged]}")
+    assert folder.result_head() == {"evaluation": {}, "training": {}}
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "pending", "torn", "empty", "missing"])
+def test_a_process_killed_between_its_result_and_its_status_loses_nothing(stub: StubRun, status: str) -> None:
+    """The result is the truth: whatever the status file says or does not say, nothing runs again."""
+    stub.drive()
+    path = stub.folders()[1] / "status.json"
+    written = json.loads(path.read_text())
+    if status == "missing":
+        path.unlink()
+    elif status in ("torn", "empty"):
+        path.write_text(path.read_text()[:20] if status == "torn" else "")
+    else:
+        path.write_text(json.dumps(written | {"state": status, "step": 3}))
+    folder = TrialFolder(stub.folders()[1])
+    assert folder.status(folder.evaluation()).state == "done"
+    outcome, recorder = stub.drive()
+    assert (outcome.exit_code, recorder.events[0].done) == (0, 3)
+    assert stub.counts("start") == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_status_that_says_done_without_a_result_is_not_done(stub: StubRun) -> None:
+    stub.drive()
+    folder = TrialFolder(stub.folders()[1])
+    folder.result_path.unlink()
+    assert read_status(folder.directory).state == "done"
+    assert folder.status(folder.evaluation()).state == "pending"
+    assert stub.drive()[1].events[0].done == 2
+    assert stub.counts("start") == {0: 1, 1: 2, 2: 1}

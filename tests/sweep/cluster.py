@@ -11,7 +11,7 @@ from typing import Any
 from mmvae_bench.specs.grid import expand
 from mmvae_bench.sweep.driver import Driver, Outcome
 from mmvae_bench.sweep.executor import Executor
-from mmvae_bench.sweep.trial import trials_of
+from mmvae_bench.sweep.schedule import trials_of
 
 from .support import Recorder, StubRun, until
 

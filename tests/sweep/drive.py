@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 
 from mmvae_bench.cli import main
@@ -15,7 +14,8 @@ from .support import no_report
 def drive() -> int:
     """The real command, with the stub in place of training and without a report."""
     command = (sys.executable, str(Path(__file__).with_name("stub.py")), sys.argv[1])
-    run_module.run = partial(run_module.run, command=command, report=no_report)
+    run = run_module.run
+    run_module.run = lambda request, **_: run(request, command=command, report=no_report)
     return main(["run", *sys.argv[2:]])
 
 

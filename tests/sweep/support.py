@@ -14,9 +14,9 @@ from typing import Any
 from mmvae_bench.runs.store import RunStore
 from mmvae_bench.specs.grid import GridSpec, expand, load_grid
 from mmvae_bench.sweep.driver import Driver, Outcome
-from mmvae_bench.sweep.events import Event, Progress
+from mmvae_bench.sweep.events import Event, Observer, Progress
 from mmvae_bench.sweep.local import LocalExecutor, Slot
-from mmvae_bench.sweep.trial import trials_of
+from mmvae_bench.sweep.schedule import trials_of
 
 HERE = Path(__file__).parent
 GRID = """\
@@ -35,18 +35,12 @@ def no_report(store: RunStore, outcome: Outcome) -> tuple[str | None, str]:
     return "index.html", "a table\n"
 
 
-class Recorder:
+class Recorder(Observer):
     """An observer that keeps the events."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.progress: list[Progress] = []
-
-    def __enter__(self) -> Recorder:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
     def event(self, event: Event) -> None:
         """Keeps it."""

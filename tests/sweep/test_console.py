@@ -8,8 +8,17 @@ import json
 import pytest
 
 from mmvae_bench.runs.status import Status
-from mmvae_bench.sweep.console import JsonConsole, LiveConsole, PlainConsole, describe, table_of, watcher
-from mmvae_bench.sweep.events import Event, Progress, Running
+from mmvae_bench.sweep.events import (
+    Event,
+    JsonConsole,
+    LiveConsole,
+    PlainConsole,
+    Progress,
+    Running,
+    describe,
+    table_of,
+    watcher,
+)
 
 FAILED = Event(event="failed", finished=2, total=6, key="0123", label="jvae [x]", error="nan\nat 3", log="a.log")
 RUNNING = Status(state="running", phase="train", stage="fit", step=30, steps=100, steps_per_second=12.34)

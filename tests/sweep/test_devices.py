@@ -10,10 +10,9 @@ import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.machine import num_cpus
-from mmvae_bench.sweep import devices
-from mmvae_bench.sweep.devices import crowding, local_slots, visible_gpus
+from mmvae_bench.sweep import local
 from mmvae_bench.sweep.executor import Ended, ExecutorError, Job
-from mmvae_bench.sweep.local import LocalExecutor, Slot
+from mmvae_bench.sweep.local import LocalExecutor, Slot, crowding, local_slots, visible_gpus
 
 from .support import StubRun
 
@@ -23,14 +22,14 @@ from .support import StubRun
     [("0,1", ["0", "1"]), ("", []), ("-1", []), (" 2 ,GPU-ab", ["2", "GPU-ab"]), ("0,-1,1", ["0"]), ("NoDevFiles", [])],
 )
 def test_visible_devices_as_cuda_reads_them(value: str, expected: list[str]) -> None:
-    assert visible_gpus({devices.VISIBLE: value}) == expected
+    assert visible_gpus({local.VISIBLE: value}) == expected
 
 
 def test_so_many_slots_a_gpu_dealt_out_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(devices.VISIBLE, "4,7")
+    monkeypatch.setenv(local.VISIBLE, "4,7")
 
     def dealt(workers: int | None = None, *, per_device: int = 1) -> list[str]:
-        return [slot.environment[devices.VISIBLE] for slot in local_slots(workers, per_device=per_device)]
+        return [slot.environment[local.VISIBLE] for slot in local_slots(workers, per_device=per_device)]
 
     assert dealt() == ["4", "7"]
     assert dealt(1) == ["4"]
@@ -40,7 +39,7 @@ def test_so_many_slots_a_gpu_dealt_out_in_turn(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_more_slots_than_the_gpus_have_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(devices.VISIBLE, "4,7")
+    monkeypatch.setenv(local.VISIBLE, "4,7")
     with pytest.raises(ConfigError) as caught:
         local_slots(5, per_device=2)
     for part in ("--workers", "5", "2 GPUs (4, 7)", "--per-device 2 make 4", "--per-device 3"):
@@ -48,8 +47,8 @@ def test_more_slots_than_the_gpus_have_are_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_more_slots_than_cores_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(devices.VISIBLE, "")
-    monkeypatch.setattr(devices, "num_cpus", lambda: 4)
+    monkeypatch.setenv(local.VISIBLE, "")
+    monkeypatch.setattr(local, "num_cpus", lambda: 4)
     assert crowding(local_slots(4)) is None
     assert crowding(local_slots(1, num_threads=9), num_threads=9) is None, "one trial cannot be split"
     said = crowding(local_slots(3, num_threads=2), num_threads=2)
@@ -59,8 +58,8 @@ def test_more_slots_than_cores_is_a_remark(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_one_slot_for_so_many_cores_as_a_trial_has_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(devices.VISIBLE, "")
-    monkeypatch.setattr(devices, "num_cpus", lambda: 8)
+    monkeypatch.setenv(local.VISIBLE, "")
+    monkeypatch.setattr(local, "num_cpus", lambda: 8)
     assert len(local_slots()) == 8
     assert len(local_slots(num_threads=3)) == 2
     assert len(local_slots(num_threads=99)) == 1
@@ -122,12 +121,12 @@ def test_ends_are_described(returncode: int, kind: str) -> None:
 def test_trials_are_told_their_device(stub: StubRun, monkeypatch: pytest.MonkeyPatch) -> None:
     from mmvae_bench.specs.grid import expand
     from mmvae_bench.sweep.driver import Driver
-    from mmvae_bench.sweep.trial import trials_of
+    from mmvae_bench.sweep.schedule import trials_of
 
     from .support import Recorder
 
     stub.behaviours = {"seconds": 0.3}
-    monkeypatch.setenv(devices.VISIBLE, "0,1,2")
+    monkeypatch.setenv(local.VISIBLE, "0,1,2")
     store = stub.store()
     executor = LocalExecutor(local_slots(), command=stub.command)
     assert Driver(store, trials_of(expand(stub.grid()), store), executor, Recorder()).run().exit_code == 0

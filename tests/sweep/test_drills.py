@@ -88,7 +88,7 @@ def test_a_killed_driver_leaves_its_trials_to_end_and_the_next_one_waits(stub: S
     second = stub.start("--workers", "2")
     assert second.stderr is not None
     for _ in range(2):
-        while "another driver's" not in second.stderr.readline():
+        while "waiting for another driver" not in second.stderr.readline():
             assert second.poll() is None
     gate.touch()
     second.communicate(timeout=120)
@@ -177,7 +177,7 @@ def test_two_drivers_with_different_grids_on_one_folder(stub: StubRun) -> None:
     stub.seeds = (2, 3)
     refused = stub.run("--workers", "1")
     assert refused.returncode == 2
-    assert "holds 2 of 3 trials that this grid does not have" in refused.stderr
+    assert "2 of its 3 trials are not in this grid" in refused.stderr
     assert (stub.out / "grid.yaml").read_text() == grid_file
     assert len(stub.folders()) == 3
     stub.seeds = (0, 1, 2, 3)
@@ -199,14 +199,16 @@ def test_two_drivers_with_different_evaluations_on_one_folder(stub: StubRun) -> 
     grid_file, stub.num_samples, stub.seeds = (stub.out / "grid.yaml").read_text(), 20, (3, 2, 1, 0)
     refused = stub.run("--workers", "1")
     assert refused.returncode == 2
-    assert "another driver is at work here with another evaluation: num_samples 10 there, 20 here" in refused.stderr
+    assert (
+        "another driver is working here with other evaluation settings: num_samples 10 there, 20 here" in refused.stderr
+    )
     assert (stub.out / "grid.yaml").read_text() == grid_file
     assert len(stub.folders()) == 3
     first.kill()
     first.communicate()
     again = stub.start("--workers", "4")  # Two trials of the first one run still; they are waited for.
     assert again.stderr is not None
-    while "another driver's" not in again.stderr.readline():
+    while "waiting for another driver" not in again.stderr.readline():
         assert again.poll() is None
     gate.touch()
     _, stderr = again.communicate(timeout=240)

@@ -12,7 +12,7 @@ from mmvae_bench.specs.grid import expand
 from mmvae_bench.sweep.driver import Driver
 from mmvae_bench.sweep.executor import ExecutorError, Job
 from mmvae_bench.sweep.local import LocalExecutor, Slot
-from mmvae_bench.sweep.trial import trials_of
+from mmvae_bench.sweep.schedule import trials_of
 
 from .support import Recorder, StubRun
 
@@ -190,8 +190,9 @@ def test_the_process_stays_light(stub: StubRun) -> None:
 
     stub.store()
     code = (
-        "import sys\nfrom mmvae_bench.runs import overview\nfrom mmvae_bench.sweep import run, driver, console\n"
-        "import mmvae_bench.cli.run, mmvae_bench.cli.status\nfrom mmvae_bench.specs.grid import load_grid\n"
+        "import sys\nfrom mmvae_bench.runs import store\nfrom mmvae_bench.sweep import run, driver, events\n"
+        "import mmvae_bench.cli.run, mmvae_bench.cli.sweep, mmvae_bench.cli.status\n"
+        "from mmvae_bench.specs.grid import load_grid\n"
         f"load_grid({str(stub.root / 'grid.yaml')!r}).trials\n"
         "print([name for name in ('torch', 'pytorch_lightning', 'pandas', 'numpy') if name in sys.modules])"
     )

@@ -1,4 +1,4 @@
-"""Jobs whose machine goes away before they begin, and locks that are held by those who only look."""
+"""Jobs whose machine is lost before they begin, and locks held by processes that only check them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mmvae_bench.sweep.driver import MAX_LOSSES
 from mmvae_bench.sweep.executor import Ended, Job
 from mmvae_bench.sweep.local import LocalExecutor, Slot
 from mmvae_bench.sweep.outcome import settle
-from mmvae_bench.sweep.trial import trials_of
+from mmvae_bench.sweep.schedule import trials_of
 
 from .cluster import drive_with
 from .support import StubRun

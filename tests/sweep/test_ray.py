@@ -17,7 +17,7 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import handlers_kept
 from mmvae_bench.cli import main
 from mmvae_bench.runs.lock import is_locked
-from mmvae_bench.sweep.ray_executor import RayExecutor, connect
+from mmvae_bench.sweep.ray import RayExecutor, connect
 
 from .cluster import drive_with, interrupt, meanwhile, most_at_once
 from .support import StubRun, until

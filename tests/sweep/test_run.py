@@ -1,4 +1,4 @@
-"""``mmvae-bench run`` and ``status`` as their users call them."""
+"""``mmvae-bench run`` and ``status`` as users call them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.cli import main
+from mmvae_bench.cli.run import write_reports
 from mmvae_bench.runs import store as store_module
 from mmvae_bench.runs.store import RunStore
 from mmvae_bench.sweep.driver import Outcome
@@ -70,7 +71,7 @@ def test_a_run_prints_the_table_on_stdout_and_talks_on_stderr(stub: StubRun) -> 
     assert done.returncode == 0
     assert done.stdout == "a table\n"
     assert "[3/3] done jvae mnist_a/digits/iid seed" in done.stderr
-    assert "go on with" not in done.stderr
+    assert "resume with" not in done.stderr
 
 
 def test_json_events_one_a_line(stub: StubRun) -> None:
@@ -125,9 +126,9 @@ def test_more_slots_than_cores_run_with_a_remark(stub: StubRun) -> None:
     [
         (["--executor", "rya"], ["--executor", "'rya'", "choices: local, ray, slurm"]),
         (["--executor", "slrum", "--retry", "all"], ["'slrum'", "'all'", "choices: failed"]),
-        (["--workers", "0"], ["--workers", "0", "1 or more"]),
-        (["--per-device", "0"], ["--per-device", "0", "1 or more"]),
-        (["--hang-seconds", "-1"], ["--hang-seconds", "-1", "for ever"]),
+        (["--workers", "0"], ["--workers", "0", "at least 1"]),
+        (["--per-device", "0"], ["--per-device", "0", "at least 1"]),
+        (["--hang-seconds", "-1"], ["--hang-seconds", "-1", "no limit"]),
         (["--where", "seed=7"], ["seed", "7"]),
         (["--where", "objective=teblo"], ["teblo", "telbo"]),
         (["--grid", "missing.yaml"], ["missing.yaml"]),
@@ -238,3 +239,37 @@ def test_the_default_folder_is_named_by_the_grid(
     monkeypatch.chdir(stub.root)
     assert run(Request(grid=stub.write_grid()), command=stub.command, report=no_report) == 0
     assert (stub.root / "runs" / "stub" / "grid.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "written"),
+    [
+        (Outcome(3, 2, 1, stopped=False), "report"),
+        (Outcome(3, 2, 0, stopped=True), "results"),
+        (Outcome(3, 0, 3, stopped=False), "results"),
+    ],
+    ids=["done", "stopped", "nothing done"],
+)
+def test_the_report_is_written_if_the_run_ended_with_something_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Outcome, written: str
+) -> None:
+    calls: list[tuple[str, Path]] = []
+    monkeypatch.setattr("mmvae_bench.report.write_report", lambda root: calls.append(("report", root)) or "a table \n")
+    monkeypatch.setattr("mmvae_bench.report.results.write_results", lambda root: calls.append(("results", root)))
+    page = tmp_path / "report" / "index.html"
+    expected = (str(page), f"a table\n{page}\n") if written == "report" else (None, "")
+    assert write_reports(RunStore(tmp_path), outcome) == expected
+    assert calls == [(written, tmp_path)]
+
+
+@pytest.mark.parametrize("words", [["run", "--grid"], ["sweep", "--local"]], ids=" ".join)
+def test_the_commands_hand_the_report_to_the_sweep(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[object] = []
+
+    def stand_in(request: Request, *, report: object) -> int:
+        reports.append(report)
+        return 7
+
+    monkeypatch.setattr("mmvae_bench.sweep.run.run", stand_in)
+    assert main([*words, "any.yaml"]) == 7
+    assert reports == [write_reports]

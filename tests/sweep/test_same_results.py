@@ -13,7 +13,7 @@ import torch
 from mmvae_bench.base.processes import handlers_kept
 from mmvae_bench.sweep.executor import Executor
 from mmvae_bench.sweep.local import COMMAND, LocalExecutor, Slot
-from mmvae_bench.sweep.slurm_executor import SubmititExecutor
+from mmvae_bench.sweep.slurm import SubmititExecutor
 
 from .cluster import drive_with
 from .support import StubRun
@@ -46,7 +46,7 @@ def ray() -> Iterator[Any]:
     with handlers_kept():
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
-        from mmvae_bench.sweep.ray_executor import connect
+        from mmvae_bench.sweep.ray import connect
 
         yield connect(cluster.address)
     finally:
@@ -59,7 +59,7 @@ def ray() -> Iterator[Any]:
 @pytest.mark.slow
 def test_local_ray_and_submitit_agree_to_the_bit(tmp_path: Path, ray: Any) -> None:
     submitit = pytest.importorskip("submitit", reason="submitit is not installed (extra slurm)")
-    from mmvae_bench.sweep.ray_executor import RayExecutor
+    from mmvae_bench.sweep.ray import RayExecutor
 
     runs = {name: RealRun(tmp_path / name, seeds=(0, 1), steps=(3,)) for name in ("local", "ray", "submitit")}
     for name, run in runs.items():

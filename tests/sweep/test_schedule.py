@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.runs.folder import TrialFolder
-from mmvae_bench.sweep.schedule import CostModel, Schedule
-from mmvae_bench.sweep.trial import Trial
+from mmvae_bench.sweep.schedule import CostModel, Schedule, Trial
 
 
 def trial(name: str, *, steps: int, objective: str = "jvae") -> Trial:

@@ -12,8 +12,7 @@ import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
-from mmvae_bench.sweep.slurm_executor import SubmititExecutor
-from mmvae_bench.sweep.slurm_options import parse_parameters, slurm_executor
+from mmvae_bench.sweep.slurm import SubmititExecutor, parse_parameters, slurm_executor
 
 from .cluster import drive_with, interrupt, meanwhile, most_at_once
 from .slurm import install
@@ -71,9 +70,9 @@ def test_parameters_have_their_kinds() -> None:
     [
         (["--executor", "slurm", "--slurm", "partion=gpu"], "nearest: partition"),
         (["--executor", "slurm"], "no SLURM on this machine: sbatch"),
-        (["--executor", "local", "--slurm", "partition=gpu"], "is for --executor slurm, not for 'local'"),
-        (["--executor", "slurm", "--ray-address", "a:1"], "is for --executor ray, not for 'slurm'"),
-        (["--executor", "slurm", "--per-device", "2"], "is for --executor local and ray, not for 'slurm'"),
+        (["--executor", "local", "--slurm", "partition=gpu"], "only valid with --executor slurm, not with 'local'"),
+        (["--executor", "slurm", "--ray-address", "a:1"], "only valid with --executor ray, not with 'slurm'"),
+        (["--executor", "slurm", "--per-device", "2"], "only valid with --executor local or ray, not with 'slurm'"),
         (["--executor", "slrum"], "nearest: slurm"),
     ],
 )
@@ -153,7 +152,7 @@ def test_a_driver_that_comes_back_finds_what_lies_in_the_queue(stub: StubRun, sl
     (stub.root / "slurm" / "hold").touch()  # One runs, two wait.
     second = stub.start("--executor", "slurm", "--workers", "1", "--slurm", "partition=gpu")
     assert second.stderr is not None
-    while "another driver's" not in second.stderr.readline():
+    while "waiting for another driver" not in second.stderr.readline():
         assert second.poll() is None
     gate.touch()
     until(lambda: sum(stub.counts("finish").values()) == 1, seconds=60)
@@ -240,7 +239,7 @@ def test_a_list_of_the_queue_that_cannot_be_written_stops_the_run_and_takes_the_
     submitit.SlurmJob.watcher._delay_s = 1
     outcome, recorder = drive_with(stub, executor)
     assert outcome.exit_code == 1
-    assert "jobs.jsonl: cannot write down what lies in SLURM's queue" in str(outcome.error)
+    assert "jobs.jsonl: cannot record the submitted SLURM jobs" in str(outcome.error)
     assert len(recorder.of("stopping")) == 1
     assert {path.read_text() for path in slurm.glob("*.state")} == {"CANCELLED by 0"}
     assert set(stub.states().values()) == {"none"}

@@ -11,8 +11,7 @@ import pytest
 from mmvae_bench.cli import main
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.sweeps import load_sweep
-from mmvae_bench.sweep.run import run
-from mmvae_bench.sweep.wandb_file import SweepRequest
+from mmvae_bench.sweep.run import SweepRequest, run
 
 from .support import StubRun, no_report
 
@@ -84,7 +83,7 @@ def test_dry_run_and_bad_input(file: Path, capsys: Captured, tmp_path: Path, mon
     assert "3 trials for runs/my-sweep; nothing was started" in capsys.readouterr().err
     for words, said in (
         (["sweep", str(file)], "wandb agent SWEEP"),
-        (["sweep", "--local", str(file), "--count", "0"], "--count: a number of trials is 1 or more"),
+        (["sweep", "--local", str(file), "--count", "0"], "--count: must be at least 1"),
         (["sweep", "--local", str(file), "--workers", "0"], "--workers"),
         (["sweep", "--local", "missing.yaml"], "no such file"),
     ):

@@ -152,7 +152,7 @@ def test_ctrl_c_ends_the_processes_and_tells_the_command(tmp_path: Path, start: 
     assert process.returncode == 130, err
     assert out == ""
     *_, message, command = err.splitlines()
-    assert message == "interrupted; what is made is kept; go on with:"
+    assert message == "interrupted; finished files are kept; resume with:"
     assert shlex.split(command)[-len(words) :] == words
     until(lambda: not any(map(is_running, children)))  # One that ends with its parent needs a moment longer.
     (folder,) = (path for path in cache.glob("datasets/squares-*") if path.is_dir())

@@ -1,7 +1,7 @@
-"""The Ray executor: one actor a job, placed by Ray on any node of a cluster that has a GPU, or a part of one, to spare.
+"""The Ray executor: one actor per job, placed by Ray on any node of a cluster that has a GPU, or part of one, free.
 
-The actor starts the job's process, hands on signals, and says how it ended. Where the actor is lost with its node,
-the job is over and *lost*; should its process live on after all, the trial's lock tells, and nothing runs twice.
+The actor starts the job's process, passes on signals, and reports how it ended. If the actor is lost with its node,
+the job has ended and is *lost*; if its process lives on after all, it holds the trial's lock, so nothing runs twice.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from .remote import Origin, Runner, look_afresh
 INSTALL = "pip install 'mmvae-bench[ray]'"
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 ANSWER_SECONDS = 5.0
-"""How long an address may take to answer."""
+"""How long to wait for a response at an address."""
 _KILL_SECONDS = 5.0
 _CAPACITY_SECONDS = 2.0
 _PRECISION = 10_000
-"""Ray counts GPUs in parts of this size."""
+"""Ray counts GPUs in fractions of one over this."""
 
 
 def connect(address: str | None = None) -> Any:
-    """Joins a Ray cluster as a driver; gives the module ``ray``.
+    """Joins a Ray cluster as a driver; returns the module ``ray``.
 
     Args:
-        address: ``HOST:PORT``; None: what RAY_ADDRESS says, else the cluster of this machine.
+        address: ``HOST:PORT``; None: the value of RAY_ADDRESS, else the cluster of this machine.
 
     Raises:
-        ConfigError: Ray is not installed, or no cluster answers there.
+        ConfigError: Ray is not installed, or no cluster responds.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -48,9 +48,9 @@ def connect(address: str | None = None) -> Any:
     except ImportError:
         raise ConfigError(f"--executor ray: Ray is not installed\n  {INSTALL}") from None
     named = address or os.environ.get(ADDRESS_VARIABLE) or "auto"
-    said_by = "--ray-address" if address else ADDRESS_VARIABLE if named != "auto" else "--executor ray"
+    option = "--ray-address" if address else ADDRESS_VARIABLE if named != "auto" else "--executor ray"
     if named not in ("auto", "local"):
-        _knock(named, said_by)
+        _knock(named, option)
     try:
         with handlers_kept():
             ray.init(
@@ -60,23 +60,23 @@ def connect(address: str | None = None) -> Any:
                 configure_logging=False,
                 ignore_reinit_error=True,
             )
-    except Exception as error:  # Ray has many, and none in common.
+    except Exception as error:  # Ray raises many kinds, with no common base.
         reason = str(error).strip().splitlines()
         raise ConfigError(
-            f"{said_by}: cannot join the Ray cluster {named!r}: {reason[0] if reason else type(error).__name__}\n"
-            f"  `ray start --head` starts one on this machine; `ray status` says what one has. Name it with "
-            f"--ray-address HOST:PORT or {ADDRESS_VARIABLE}, and give the command on a machine that is part of it."
+            f"{option}: cannot join the Ray cluster {named!r}: {reason[0] if reason else type(error).__name__}\n"
+            f"  `ray start --head` starts one on this machine, `ray status` shows its state. Give its address with "
+            f"--ray-address HOST:PORT or {ADDRESS_VARIABLE}, and run the command on a machine of the cluster."
         ) from error
     return ray
 
 
-def _knock(address: str, said_by: str) -> None:
-    """Raises ConfigError where nothing answers at an address, or not as Ray does. Ray itself would try for minutes."""
+def _knock(address: str, option: str) -> None:
+    """Raises ConfigError if no Ray responds at an address. Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdigit():
         client = "\n  A driver outside the cluster (ray://) is not supported." if address.startswith("ray://") else ""
         raise ConfigError(
-            f"{said_by}: not a Ray address: {address!r}\n  It is HOST:PORT, such as 10.0.0.1:6379.{client}"
+            f"{option}: not a Ray address: {address!r}\n  Expected HOST:PORT, such as 10.0.0.1:6379.{client}"
         )
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS) as connection:
@@ -84,27 +84,27 @@ def _knock(address: str, said_by: str) -> None:
                 _greet(connection)
     except (OSError, OverflowError) as error:
         raise ConfigError(
-            f"{said_by}: nothing answers at the Ray address {address!r}: {error}\n"
-            f"  `ray start --head` prints the address of the cluster that it starts; is it up, and is the port open?"
+            f"{option}: no response from the Ray address {address!r}: {error}\n"
+            f"  `ray start --head` prints the address of the cluster that it starts. Is it running, is the port open?"
         ) from None
 
 
 def _greet(connection: socket.socket) -> None:
-    """Raises OSError where the other side does not speak HTTP/2, as Ray's head does (RFC 9113, section 3.4)."""
+    """Raises OSError if the other side does not speak HTTP/2, as Ray's head does (RFC 9113, section 3.4)."""
     settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
     connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
     if connection.recv(9)[3:4] != settings[3:4]:
-        raise OSError("what listens there is not Ray")
+        raise OSError("the service on this port is not Ray")
 
 
 class JobActor:
-    """What runs on a node, for one job. Its methods run side by side, each in a thread of its own."""
+    """Runs one job on a node. Its methods run in parallel, each in a thread of its own."""
 
     def __init__(self, origin: Origin) -> None:
         self.runner = Runner(origin)
 
     def host(self) -> str:
-        """The node's name: the answer means that the actor has its place."""
+        """The node's name. A result means that the actor has been placed."""
         return socket.gethostname()
 
     def run(self, job: Job) -> int:
@@ -126,14 +126,14 @@ class _Running:
 
 
 class RayExecutor:
-    """Runs jobs on a Ray cluster: as many at a time as its nodes have room for, also those that join later.
+    """Runs jobs on a Ray cluster: as many in parallel as its nodes have room for, including nodes that join later.
 
     Args:
-        ray: What :func:`connect` gives.
-        num_workers: At most so many at a time; None: as many as there is room for.
+        ray: The result of :func:`connect`.
+        num_workers: Maximum number of jobs in parallel; None: as many as there is room for.
         per_device: Jobs that share a GPU.
-        num_threads: CPU cores that a job occupies.
-        command: What runs ``mmvae-bench``.
+        num_threads: CPU cores per job.
+        command: The command that starts ``mmvae-bench``.
 
     Raises:
         ConfigError: no node has room for a job.
@@ -153,7 +153,7 @@ class RayExecutor:
         self._origin = Origin.here(command)
         self._running: dict[Any, _Running] = {}
         self._capacity, self._counted = 0, -math.inf
-        # Ray must neither start an actor again nor call it twice: that is the driver's to decide, by the locks.
+        # Ray must neither restart an actor nor call it twice: retries are up to the driver, which checks the locks.
         self._actor_class = ray.remote(max_restarts=0, max_task_retries=0, max_concurrency=4)(JobActor)
         if not self._room():
             resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -164,7 +164,7 @@ class RayExecutor:
 
     @property
     def num_slots(self) -> int:
-        """How many jobs can run at the same time, on the nodes that there are now."""
+        """How many jobs can run at the same time on the current nodes."""
         return max(1, self._slots())
 
     @property
@@ -173,7 +173,7 @@ class RayExecutor:
         return max(0, self._slots() - len(self._running))
 
     def submit(self, job: Job) -> None:
-        """Starts a job on a node that has room, or as soon as one has."""
+        """Starts a job on a node as soon as one has room."""
         job.log.parent.mkdir(parents=True, exist_ok=True)
         self._slots()
         gpus = math.floor(_PRECISION / self.per_device) / _PRECISION if self._uses_gpus else 0
@@ -182,7 +182,7 @@ class RayExecutor:
         self._running[actor.run.remote(job)] = _Running(job, actor, host)
 
     def wait(self, timeout: float) -> list[Ended]:
-        """The jobs that are over; waits at most ``timeout`` seconds for the first."""
+        """The jobs that have ended; waits at most ``timeout`` seconds for the first."""
         if not self._running:
             time.sleep(timeout)
             return []
@@ -193,7 +193,7 @@ class RayExecutor:
         return [self._end(reference) for reference in ready]
 
     def under_way(self) -> Collection[str]:
-        """Those that Ray has found a place for."""
+        """The jobs that Ray has placed on a node."""
         return [running.job.name for running in self._running.values() if self._placed(running)]
 
     def end(self, name: str, *, force: bool) -> bool:
@@ -204,12 +204,12 @@ class RayExecutor:
         return True
 
     def terminate(self) -> None:
-        """SIGTERM to every process; jobs that wait for a place are taken back."""
+        """SIGTERM to every process; jobs that have not been placed are withdrawn."""
         for running in self._running.values():
             self._terminate(running)
 
     def kill(self) -> None:
-        """SIGKILL to every process, and then to what should have sent it; may be called again and again."""
+        """SIGKILL to every process, and later to its actor if it has not ended; may be called repeatedly."""
         for running in self._running.values():
             self._kill(running)
 
@@ -233,11 +233,11 @@ class RayExecutor:
         try:
             ended = Ended(job, self._ray.get(reference))
         except errors.OutOfMemoryError:
-            ended = Ended(job, -signal.SIGKILL)  # Ray's own watch over a node's memory.
+            ended = Ended(job, -signal.SIGKILL)  # Ray's own memory monitor killed it.
         except errors.RayTaskError as error:
-            # The node could not start the process: no shared folder there, for one.
+            # The node could not start the process, for example without the shared folder.
             with suppress(OSError), job.log.open("a") as log:
-                log.write(f"no process was started on a node of the Ray cluster: {error.cause or error}\n")
+                log.write(f"the process could not be started on a node of the Ray cluster: {error.cause or error}\n")
             ended = Ended(job, 1)
         except errors.RayError:
             ended = Ended(job, -signal.SIGTERM, lost=True, began=self._placed(running))
@@ -248,7 +248,7 @@ class RayExecutor:
 
     def _placed(self, running: _Running) -> bool:
         if not running.placed and self._ray.wait([running.host], timeout=0)[0]:
-            # An actor that was ended before it had a place answers too: by an error.
+            # An actor that was killed before it was placed is ready too, with an error.
             with suppress(self._ray.exceptions.RayError):
                 running.placed = bool(self._ray.get(running.host))
         return running.placed
