@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
+from mmvae_bench.base import catalogue as module
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data import commands
-from mmvae_bench.specs import registry as module
 from mmvae_bench.specs.base import ComponentSpec
 from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA, MnistASpec
 from mmvae_bench.specs.built_in.objectives import JVAESpec

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ...base.errors import ConfigError
-from ...specs.base import load_attribute
 from ...specs.components import QuestionSpec, questions
 from ...specs.trial import EvaluationSpec
 from .base import Context, Point, Question
@@ -23,8 +21,5 @@ def build_question(spec: QuestionSpec) -> Question:
     Raises:
         ConfigError: where it is not a Question.
     """
-    found = load_attribute(spec.implementation)
-    if not (isinstance(found, type) and issubclass(found, Question)):
-        path = spec.interface.replace(":", ".")
-        raise ConfigError(f"{spec.name}: its implementation {spec.implementation} is not a subclass of {path}")
-    return found(spec)
+    question: Question = spec.implementing_class()(spec)
+    return question
