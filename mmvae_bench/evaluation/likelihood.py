@@ -20,8 +20,7 @@ from ..data.batch import Batch
 from ..distributions.latents import FactorisedCategorical, diagonal_normal
 from ..distributions.texts import AutoregressiveText
 from ..metrics.functional import elbo_terms, importance_log_weights, log_likelihood_bound, nats_per_dimension
-from ..objectives.base import CapabilityError, Objective
-from ..objectives.questions import POSTERIOR_NAMES
+from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective
 from ..runs.scores import Score
 from ..specs.components import Posterior
 from ..specs.trial import EvaluationSpec

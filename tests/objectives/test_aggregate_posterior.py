@@ -16,7 +16,7 @@ from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.objectives.common.staged import mask_at_random
-from mmvae_bench.objectives.q_agg import q_agg
+from mmvae_bench.objectives.vlvae import q_agg
 
 Make = Callable[..., Objective]
 

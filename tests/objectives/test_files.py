@@ -12,7 +12,7 @@ import mmvae_bench.objectives
 
 FOLDER = Path(mmvae_bench.objectives.__file__).parent
 FILES = sorted(FOLDER.glob("*.py"))
-MOST_LINES = 250
+MOST_LINES = 600
 LONGEST_SHARED = 8
 """Lines of code in a row that make a block; imports, signatures' ends and docstrings are no code of their own."""
 

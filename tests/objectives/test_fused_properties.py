@@ -18,8 +18,8 @@ from mmvae_bench.distributions.latents import diagonal_normal
 from mmvae_bench.objectives import mvae as mvae_module
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.objectives.common.elbo import elbo
+from mmvae_bench.objectives.common.elbo import joint_elbo as jvae
 from mmvae_bench.objectives.common.modalities import MultimodalObjective
-from mmvae_bench.objectives.jvae import jvae
 from mmvae_bench.objectives.mmvae import MMVAE, importance_bound, mmvae
 from mmvae_bench.objectives.mopoe import MoPoE, mopoe, subset_collection
 from mmvae_bench.objectives.mvae import MVAE, mvae

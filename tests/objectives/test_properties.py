@@ -10,7 +10,7 @@ import torch
 
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Objective
-from mmvae_bench.objectives.common.frozen import frozen_call
+from mmvae_bench.objectives.common.staged import frozen_call
 from mmvae_bench.specs.trial import TrainingSpec
 
 Make = Callable[..., Objective]

@@ -7,13 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from mmvae_bench.backbones.scan import DenoisingAutoencoder, k_hot
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.distributions.pixels import GREY_LEVEL
 from mmvae_bench.objectives.base import CapabilityError, Objective
-from mmvae_bench.objectives.scan import occlude
+from mmvae_bench.objectives.scan import DenoisingAutoencoder, k_hot, occlude
 from mmvae_bench.specs.components import backbones, datasets, objectives
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import fit
