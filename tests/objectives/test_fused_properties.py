@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
-from mmvae_bench.backbones.mnist_a import ThinBackbone
+from mmvae_bench.backbones.thin import ThinBackbone
 from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.distributions.latents import diagonal_normal
@@ -173,7 +173,7 @@ def test_a_concept_encoder_without_experts_is_one_expert(name: str, batch: Batch
     torch.testing.assert_close(found.mean, wanted[0])
     torch.testing.assert_close(found.stddev, wanted[1])
     assert bool(model.terms(batch).loss.isfinite())
-    with pytest.raises(BenchmarkError, match=f"{name}: modalities per_attribute needs .* expert an attribute"):
+    with pytest.raises(BenchmarkError, match=f"{name}: modalities per_attribute needs .* one expert per attribute"):
         objectives.parse({"name": name, "modalities": "per_attribute"}).build(backbone)
 
 

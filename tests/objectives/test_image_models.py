@@ -46,9 +46,9 @@ def test_a_vae_says_what_it_cannot(make: Make, batch: Batch) -> None:
     model = make("vae")
     assert not model.can_imagine
     assert not model.can_describe
-    with pytest.raises(CapabilityError, match=r"vae trains no q\(z\|y\); it has q\(z\|x\), so the 3 C's"):
+    with pytest.raises(CapabilityError, match=r"vae trains no q\(z\|y\); it has q\(z\|x\), so the 3 C's cannot"):
         model.imagine(FULL)
-    with pytest.raises(CapabilityError, match=r"vae has no p\(y\|z\): it models images only, and cannot describe"):
+    with pytest.raises(CapabilityError, match=r"vae has no p\(y\|z\): it models images only and cannot describe"):
         model.describe(batch.image)
     with pytest.raises(CapabilityError, match=r"vae has no p\(y\|z\)"):
         model.likelihood(torch.zeros(1, 3, dtype=torch.float64))
@@ -65,9 +65,9 @@ def test_a_cvae_says_what_it_cannot(make: Make, batch: Batch) -> None:
     assert not model.can_describe
     with pytest.raises(CapabilityError, match=r"cvae trains no q\(z\|x\); it has .*, so it cannot describe"):
         model.describe(batch.image)
-    with pytest.raises(CapabilityError, match=r"p\(x\|y,z\) and no p\(x\|z\): it must be told the concept"):
+    with pytest.raises(CapabilityError, match=r"p\(x\|y,z\) but no p\(x\|z\): its image decoder needs the concept"):
         model.image_likelihood(torch.zeros(1, 3, dtype=torch.float64))
-    with pytest.raises(CapabilityError, match="fully specified concepts only; imagine fills in the others"):
+    with pytest.raises(CapabilityError, match="fully specified concepts only; imagine fills in the unspecified ones"):
         model.posterior(concept=PARTIAL)
     assert model.reconstruct(batch.image, batch.concept).shape == batch.image.shape
 

@@ -56,7 +56,7 @@ def test_scan_is_told_what_is_unspecified(
     assert main(arguments) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error: scan takes fully specified concepts only, ")
-    assert printed.endswith(": give orientation, location\n")
+    assert printed.endswith(": also give orientation, location\n")
     assert not list(tmp_path.iterdir())
     arguments[2] += ", orientation=upright, location=top-left"
     assert main(arguments) == 0
@@ -88,7 +88,9 @@ def test_training_without_steps_is_refused() -> None:
 
 @pytest.mark.parametrize(("steps", "trains"), [(0, ("image_encoder",)), (5, ())])
 def test_an_objective_cannot_have_a_stage_that_does_nothing(steps: int, trains: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match=r"stage 'extra' needs a step and a network to train, not .*: leave it out"):
+    with pytest.raises(
+        ValueError, match=r"stage 'extra' needs at least one step and one network to train, got .*: leave it out"
+    ):
         Stage("extra", steps, trains)
 
 
