@@ -101,8 +101,8 @@ class Objective(pl.LightningModule):
     :meth:`stages` where it is trained in more than one. A trained one offers :meth:`imagine`, :meth:`describe` and
     :meth:`reconstruct`, which need no more than the networks and leave the training mode as it was.
 
-    In the text view the networks read and write captions, Long[B, T], wherever they otherwise have concepts; the
-    questions are still asked and answered in concepts.
+    In the text view the networks read and write captions, Long[B, T], wherever they otherwise have concepts; what
+    :meth:`imagine` takes and :meth:`describe` returns are still concepts.
 
     Args:
         spec: The objective's parameters.
@@ -280,7 +280,7 @@ class Objective(pl.LightningModule):
         """Float[B, D]: the one z that represents a posterior, its mean."""
         return posterior.mean
 
-    # ---------------------------------------------------------------- questions
+    # ---------------------------------------------------------------- once trained
 
     @property
     def takes_partial_concepts(self) -> bool:
@@ -330,12 +330,12 @@ class Objective(pl.LightningModule):
         queries, leading = pack([self._query(concept).to(self.device)], "* word")
         with evaluating(self), own_randomness(seed_from(generator), self.device):
             if self.captions is None or isinstance(concept, str):
-                z, told = self.draw_latents(queries, num_samples)
+                z, given = self.draw_latents(queries, num_samples)
             else:
                 each = repeat(queries, "query attribute -> (query sample) attribute", sample=num_samples)
                 which = torch.randint(2**31, (len(each),))
-                z, told = self.draw_latents(self.captions.render(each, index=which, seed=CAPTION_SEED), 1)
-            px = self.image_likelihood(z, told)
+                z, given = self.draw_latents(self.captions.render(each, index=which, seed=CAPTION_SEED), 1)
+            px = self.image_likelihood(z, given)
             images = px.mean if mean else px.sample()
         images = rearrange(images.clamp(0, 1), "(query sample) c h w -> query sample c h w", sample=num_samples)
         (result,) = unpack(images, leading, "* sample c h w")
@@ -347,8 +347,8 @@ class Objective(pl.LightningModule):
         In the text view captions take the place of the concepts.
         """
         z = self.posterior(concept=concept).sample(torch.Size([num_samples]))
-        told = repeat(concept, "query attribute -> (query sample) attribute", sample=num_samples)
-        return rearrange(z, "sample query d -> (query sample) d"), told
+        given = repeat(concept, "query attribute -> (query sample) attribute", sample=num_samples)
+        return rearrange(z, "sample query d -> (query sample) d"), given
 
     @torch.no_grad()
     def describe(self, image: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""CVAE: the conditional VAE (Sohn et al. 2015), and how the attributes it is not told are imputed.
+"""CVAE: the conditional VAE (Sohn et al. 2015), and how unspecified attributes are imputed.
 
 Shapes: B batch, A attribute, D latent dimension, N stored concept, Q query, S sample.
 """
