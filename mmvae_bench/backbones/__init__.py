@@ -1,1 +1,1 @@
-"""Networks: families that build the encoders and decoders an objective asks for."""
+"""Networks: families that build the encoders and decoders of an objective."""

@@ -1,4 +1,4 @@
-"""What an objective may ask of a backbone: one factory a network, so that none is made that is not trained.
+"""What an objective can get from a backbone: one factory per network, so that only networks that are trained are built.
 
 Shapes: B batch, C channel, H height, W width, A attribute, D latent dimension. Every network's forward returns a
 torch Distribution.
@@ -24,11 +24,11 @@ class Backbone(ABC):
 
     Args:
         spec: Its parameters.
-        schema: Of the concepts.
+        schema: The concepts' attributes.
         image_shape: (C, H, W).
-        captions: Given in the text view, where every ``concept_`` network and the joint encoder has Long[B, W] tokens
-            in the place of Long[B, A] concepts; None in the attribute view. Families without ``text`` among their
-            spec's ``views`` are never given any.
+        captions: In the text view, where every ``concept_`` network and the joint encoder takes Long[B, W] tokens
+            instead of Long[B, A] concepts; None in the attribute view. Families without ``text`` in their spec's
+            ``views`` never receive this argument.
     """
 
     def __init__(
@@ -43,11 +43,11 @@ class Backbone(ABC):
 
     @property
     def latent_size(self) -> int:
-        """D."""
+        """D, the number of latent dimensions."""
         return self.spec.latent_size
 
     def with_latent_size(self, latent_size: int) -> Backbone:
-        """The same family over another number of latent dimensions: for a decoder that is told more than z."""
+        """The same family with another number of latent dimensions: for a decoder with more inputs than z."""
         spec = self.spec.model_copy(update={"latent_size": latent_size})
         return spec.build(schema=self.schema, image_shape=self.image_shape, captions=self.captions)
 
@@ -75,8 +75,8 @@ class Backbone(ABC):
 def seeded(build: Callable[[], nn.Module], *, seed: int, name: str) -> nn.Module:
     """A network whose initial weights depend on the seed and its name alone.
 
-    Two objectives with the same seed and backbone start their common networks from the same weights, and the global
-    generator is left as it was.
+    Two objectives with the same seed and backbone start their common networks from the same weights. The global
+    generator is unchanged.
     """
     with own_randomness(derive_seed("initial weights", seed=seed, network=name), torch.device("cpu")):
         return build()

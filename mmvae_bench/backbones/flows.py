@@ -1,7 +1,7 @@
 """Normalising flows: the one place that knows zuko.
 
-Importing zuko switches off the validation of every torch Distribution in the process; here it is switched back to what
-it was. A flow is left eager: its couplings break a compiled graph.
+Importing zuko switches off the validation of every torch Distribution in the process; this module restores it. Flows
+are not compiled: their couplings break a compiled graph.
 
 Shapes: S sample, B batch, A attribute, D latent dimension, F feature.
 """
@@ -24,7 +24,7 @@ from .layers import Eager, mlp
 
 @contextmanager
 def _distributions_as_they_were() -> Iterator[None]:
-    """Puts back what importing zuko changes in the base class of all torch Distributions."""
+    """Restores what importing zuko changes in the base class of all torch Distributions."""
     kept = {name: Distribution.__dict__[name] for name in ("_validate_args", "arg_constraints")}
     try:
         yield
@@ -39,11 +39,11 @@ with _distributions_as_they_were():
     from zuko.transforms import ComposedTransform, MonotonicAffineTransform
 
 NUM_TRANSFORMATIONS = 6
-"""Each of both halves, so twice as many couplings (Cremer and Kushman, Sec. 5.1.1)."""
+"""Each transforms both halves, so there are twice as many couplings (Cremer and Kushman, Sec. 5.1.1)."""
 HIDDEN = 50
 """Width of the hidden layer of a coupling's network (their code)."""
 LARGEST_LOG_SCALE = 2.0
-"""Bound on |log s| of a coupling. Twelve unbounded ones can take a z they have not seen to 1e25 and beyond."""
+"""Bound on |log s| of a coupling. Twelve unbounded ones can map a z unlike the training ones to 1e25 and beyond."""
 FIRST_WEIGHTS = 0.01
 """Factor on the initial weights of a coupling's last layer: a flow starts near the identity."""
 EMBEDDING = 32
@@ -68,7 +68,7 @@ class FlowDistribution(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Float[..., D] to Float[...], in nats."""
-        # A coupling does not broadcast by itself.
+        # A coupling does not broadcast.
         value = value.expand(torch.broadcast_shapes(value.shape, self.base.mean.shape))
         with _full_precision(value):
             base_value, log_det = self.transform.call_and_ladj(value.to(self.base.mean.dtype))
@@ -98,11 +98,11 @@ class RealNVP(nn.Module):
     ``z_1' = z_1 * s_1(z_2, c) + m_1(z_2, c)``, then ``z_2' = z_2 * s_2(z_1', c) + m_2(z_1', c)``
 
     Cremer and Kushman (2018), Eq. 7 and 8; after Dinh et al. (2016). The networks here give the inverse of each of
-    these steps, which is of the same form (1/s and -m/s), so that a density takes one pass.
+    these steps, which has the same form (1/s and -m/s), so that a density takes one pass.
 
     Args:
-        latent_size: D, two or more: a coupling needs something to condition on.
-        context_size: Features of c that every coupling is told; 0: none.
+        latent_size: D, at least 2: a coupling needs something to condition on.
+        context_size: Number of features of c, which every coupling is conditioned on; 0: none.
         num_transformations: Pairs of couplings.
         hidden: Width of a coupling's hidden layer.
     """
@@ -117,7 +117,9 @@ class RealNVP(nn.Module):
     ) -> None:
         super().__init__()
         if latent_size < 2:
-            raise ValueError(f"a flow couples two halves of z, so the latent size is 2 or more, not {latent_size}")
+            raise ValueError(
+                f"a flow couples the two halves of z, so latent_size must be at least 2, not {latent_size}"
+            )
         first_half = torch.arange(latent_size) < latent_size // 2
         # From z to the base a transformation is undone: the second half given the first, then the first.
         self.couplings = LazyComposedTransform(
@@ -149,9 +151,7 @@ def _coupling(kept: Tensor, *, context_size: int, hidden: int) -> GeneralCouplin
 
 
 class ConditionalFlow(Eager):
-    """q(z|y): a standard normal through a flow whose every coupling is told the concept, or its caption.
-
-    It is left eager: a flow breaks a compiled graph at every coupling.
+    """q(z|y): a standard normal through a flow whose couplings are all conditioned on the concept, or its caption.
 
     Args:
         features: Long[B, A] (-1 where unspecified), or captions, to Float[B, F].
@@ -196,7 +196,7 @@ class UnconditionalFlow(Eager):
 class FlowPosterior(Eager):
     """q(z|x) or q(z|y): the normal of an encoder, pushed through a flow that is the same for all inputs.
 
-    Senellart et al. (2023). What an encoder does with unspecified attributes, this does too.
+    Senellart et al. (2023). Unspecified attributes are treated as the encoder treats them.
 
     Args:
         encoder: An input to a diagonal normal over Float[B, D].
@@ -217,7 +217,7 @@ class FlowPosterior(Eager):
 class PartialConceptFeatures(nn.Module):
     """Features of a concept for a flow: an embedding for each attribute's value *and for its being unspecified*.
 
-    The embeddings stand side by side, then a fully connected layer.
+    The embeddings are concatenated; a fully connected layer follows.
 
     Args:
         schema: The attributes.
@@ -228,7 +228,7 @@ class PartialConceptFeatures(nn.Module):
 
     def __init__(self, schema: Schema, *, num_features: int) -> None:
         super().__init__()
-        # The last row of an embedding stands for "unspecified".
+        # The last row of an embedding represents "unspecified".
         self.register_buffer("unspecified", torch.tensor(schema.sizes), persistent=False)
         self.embeddings = nn.ModuleList(nn.Embedding(size + 1, EMBEDDING) for size in schema.sizes)
         self.hidden = mlp((EMBEDDING * len(schema), num_features))
@@ -243,6 +243,6 @@ class PartialConceptFeatures(nn.Module):
 
 @contextmanager
 def _full_precision(like: Tensor) -> Iterator[None]:
-    """No autocast inside: twelve couplings in bfloat16 are not inverted by themselves."""
+    """No autocast inside: in bfloat16 twelve couplings are not inverted accurately."""
     with torch.autocast(like.device.type, enabled=False):
         yield

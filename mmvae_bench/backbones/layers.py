@@ -19,14 +19,14 @@ from ..distributions.pixels import ImageLikelihood
 
 
 class Eager(nn.Module):
-    """A network that training does not compile."""
+    """A network that is not compiled for training."""
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing: the network would break a compiled graph."""
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers with an ELU after each: sizes[0] in, sizes[-1] out. One size alone is the identity."""
+    """Linear layers with an ELU after each: sizes[0] in, sizes[-1] out. A single size is the identity."""
     layers: list[nn.Module] = []
     for size_in, size_out in pairwise(sizes):
         layers += [nn.Linear(size_in, size_out), nn.ELU()]
@@ -49,8 +49,8 @@ class GaussianHead(nn.Module):
 class ValueFeatures(nn.Module):
     """A feature vector for each attribute's value: an embedding, then fully connected layers.
 
-    An attribute has few values, so the network runs over the values and the batch picks its rows: the same numbers as
-    running it over the batch, for much less work.
+    An attribute has few values, so the network runs over the values and the batch selects its rows: the same numbers
+    as running it over the batch, for much less work.
     """
 
     def __init__(self, schema: Schema, *, embedding: int, sizes: Sequence[int]) -> None:
@@ -59,7 +59,7 @@ class ValueFeatures(nn.Module):
         self.networks = nn.ModuleList(mlp((embedding, *sizes)) for _ in schema.sizes)
 
     def tables(self) -> list[Tensor]:
-        """The features of every value: one Float[value, F] an attribute."""
+        """The features of every value: one Float[value, F] per attribute."""
         return [network(embedding.weight) for embedding, network in zip(self.embeddings, self.networks, strict=True)]
 
     def forward(self, concept: Tensor) -> Tensor:
@@ -85,12 +85,12 @@ class ConceptExperts(nn.Module):
     def experts(self, concept: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log scales of the attributes' own experts, without the prior: Float[B, A, D] both.
 
-        Those of unspecified attributes are arbitrary: whoever asks leaves them out.
+        Those of unspecified attributes are arbitrary: the caller must mask them.
         """
         means, log_scales = [], []
         for k, (table, head) in enumerate(zip(self.features.tables(), self.heads, strict=True)):
             mean, log_scale = head(table)
-            # An unspecified attribute reads row 0, and the mask leaves it out of the product.
+            # An unspecified attribute reads row 0, which the mask excludes from the product.
             rows = concept[:, k].clamp_min(0)
             means.append(mean[rows])
             log_scales.append(log_scale[rows])
@@ -117,9 +117,9 @@ class JointEncoder(nn.Module):
     Args:
         trunk: Images to features.
         values: Concepts to the features of their values, or captions to theirs.
-        concept: These features to those of the concept.
-        join: Applied to both, side by side, before the fully connected layers; None: nothing.
-        sizes: Of the fully connected layers, their input first.
+        concept: These features to the concept's features.
+        join: Applied to both, concatenated, before the fully connected layers; None: nothing.
+        sizes: Sizes of the fully connected layers, starting with their input.
         latent_size: D.
     """
 
@@ -146,7 +146,7 @@ class JointEncoder(nn.Module):
 
 
 class ImageDecoder(nn.Module):
-    """p(x|z): a network that gives the parameters of every pixel's distribution."""
+    """p(x|z): a network that outputs the parameters of every pixel's distribution."""
 
     def __init__(self, network: nn.Module, likelihood: ImageLikelihood) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class ImageDecoder(nn.Module):
 
 
 class ConceptDecoder(nn.Module):
-    """p(y|z) = prod_k p(y_k|z): one MLP an attribute, with a penalty on its weights.
+    """p(y|z) = prod_k p(y_k|z): one MLP per attribute, with a penalty on its weights.
 
     Args:
         schema: The attributes.
@@ -182,7 +182,7 @@ class ConceptDecoder(nn.Module):
         return FactorisedCategorical([network(z) for network in self.networks])
 
     def penalty(self) -> Tensor | None:
-        """The regulariser of the weight matrices, added to the loss in training; None where there is none."""
+        """The regulariser of the weight matrices, added to the loss in training; None if there is none."""
         if not (self.l1 or self.l2):
             return None
         weights = [parameter for parameter in self.parameters() if parameter.ndim > 1]

@@ -1,7 +1,8 @@
-"""Networks that read and write captions: recurrent, a word at a time.
+"""Networks that read and write captions: recurrent, one word at a time.
 
-They are left eager (a loop over words, and a distribution that calls its network later) and are made of cells, because
-``torch.nn.GRU`` keeps its weights aside: a functional call with other parameters would not reach it.
+They are not compiled (a loop over words, and a distribution that calls its network later) and are made of cells,
+because ``torch.nn.GRU`` keeps extra references to its weights: a functional call with other parameters would not reach
+them.
 
 Shapes: B batch, W word, V word of the vocabulary, E embedding, H state, C context, F feature, D latent dimension.
 """
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.func import functional_call
@@ -24,7 +26,7 @@ from .layers import Eager, GaussianHead, mlp
 
 
 class TextFeatures(Eager):
-    """The state of a GRU after the last word of a caption; blank words are not read, and nothing at all gives zeros.
+    """The state of a GRU after the last word of a caption; blank words are skipped, and an empty caption gives zeros.
 
     Cremer and Kushman (2018), 5.1 (their code reads blanks too).
 
@@ -71,7 +73,7 @@ class TextEncoder(Eager):
 
 
 class WordPredictor(nn.Module):
-    """The conditionals of a text: a GRU over the words before and the context, and a head; see :class:`NextWords`.
+    """The conditionals of a text: a GRU over the preceding words and the context, and a head; see :class:`NextWords`.
 
     Args:
         captions: The vocabulary.
@@ -79,8 +81,8 @@ class WordPredictor(nn.Module):
         context_size: C.
         hidden: H.
         head: Float[B, H] to Float[B, V].
-        word_dropout: How often, in training, a word before is read as nothing (Bowman et al. 2016, 3.1): zeros, as
-            before the first word.
+        word_dropout: How often, in training, a preceding word is replaced by zeros, as before the first word (Bowman
+            et al. 2016, 3.1).
     """
 
     def __init__(
@@ -112,12 +114,12 @@ class WordPredictor(nn.Module):
             for word in words.unbind(1):
                 state = self.cell(torch.cat([word, context], -1), state)
                 states.append(state)
-            logits = self.head(torch.stack(states, 1).flatten(0, 1))
-        return logits.unflatten(0, before.shape), state
+            logits = self.head(rearrange(torch.stack(states), "w b h -> (b w) h"))
+        return rearrange(logits, "(b w) v -> b w v", b=len(before)), state
 
 
 class TextDecoder(Eager):
-    """p(y|z): a context out of z, then words one after the other.
+    """p(y|z): a context from z, then words one after the other.
 
     Args:
         captions: The vocabulary, and the length of a text.
@@ -140,8 +142,8 @@ class TextDecoder(Eager):
 def as_it_is(words: nn.Module) -> NextWords:
     """A network with the parameters and buffers that it has now, whenever it is called.
 
-    A distribution over texts asks its network after the decoder's forward pass is over. Inside a functional call the
-    decoder has other parameters (detached ones, say), and these are the ones that count.
+    A distribution over texts calls its network after the decoder's forward pass is over. Inside a functional call the
+    decoder has other parameters (detached ones, for example), and those must be used.
     """
     tensors = dict(words.named_parameters()) | dict(words.named_buffers())
 
@@ -154,6 +156,6 @@ def as_it_is(words: nn.Module) -> NextWords:
 
 @contextmanager
 def full_precision(like: Tensor) -> Iterator[None]:
-    """No autocast inside: a state that is rounded to eight bits at every word drifts."""
+    """No autocast inside: a state that is rounded to eight bits at every word would drift."""
     with torch.autocast(like.device.type, enabled=False):
         yield

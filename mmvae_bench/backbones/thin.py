@@ -1,20 +1,25 @@
-"""Thin networks for a CPU: strided convolutions each way and narrow layers."""
+"""Thin networks for a CPU: strided convolutions each way and narrow layers; for MNIST-A, and for small RGB images."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
+from math import prod
 
+from einops.layers.torch import Rearrange
 from torch import nn
 
+from ..concepts.captions import Captions
 from ..distributions.pixels import IMAGE_LIKELIHOODS
+from ..specs.built_in.backbones import MnistAThinSpec, RGBThinSpec
 from .base import Backbone
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp
+from .text import TextDecoder, TextEncoder, TextFeatures, WordPredictor
 
 
 class ThinNetworks(Backbone):
-    """Each convolution halves the image; one layer of ``hidden`` follows; the decoder goes the same way back."""
+    """Each convolution halves the image; one layer of ``hidden`` follows; the decoder mirrors this."""
 
     @property
     @abstractmethod
@@ -37,7 +42,7 @@ class ThinNetworks(Backbone):
         return ImageEncoder(self._trunk(), trunk_size=self._flat_size, sizes=sizes, latent_size=self.latent_size)
 
     def concept_encoder(self) -> nn.Module:
-        """q(z|y_O): an expert an attribute."""
+        """q(z|y_O): one expert per attribute."""
         sizes = (self.hidden, self.hidden)
         return ConceptExperts(self.schema, embedding=32, sizes=sizes, latent_size=self.latent_size)
 
@@ -53,7 +58,9 @@ class ThinNetworks(Backbone):
         likelihood = IMAGE_LIKELIHOODS[self.likelihood]
         sizes = (*reversed(self.channels), likelihood.num_parameters * self.image_shape[0])
         layers: list[nn.Module] = [nn.Linear(self.latent_size, self.hidden), nn.ELU()]
-        layers += [nn.Linear(self.hidden, self._flat_size), nn.ELU(), nn.Unflatten(1, self._smallest)]
+        layers += [nn.Linear(self.hidden, self._flat_size), nn.ELU()]
+        _, height, width = self._smallest
+        layers.append(Rearrange("b (c h w) -> b c h w", h=height, w=width))
         for i, (size_in, size_out) in enumerate(pairwise(sizes)):
             last = i == len(sizes) - 2
             layers.append(nn.ConvTranspose2d(size_in, size_out, 4, 2, 1, bias=last))
@@ -62,7 +69,7 @@ class ThinNetworks(Backbone):
         return ImageDecoder(nn.Sequential(*layers), likelihood)
 
     def concept_decoder(self) -> nn.Module:
-        """p(y|z): an MLP an attribute."""
+        """p(y|z): one MLP per attribute."""
         return ConceptDecoder(self.schema, latent_size=self.latent_size, sizes=(self.hidden,))
 
     @property
@@ -72,11 +79,90 @@ class ThinNetworks(Backbone):
 
     @property
     def _flat_size(self) -> int:
-        channels, height, width = self._smallest
-        return channels * height * width
+        return prod(self._smallest)
 
     def _trunk(self) -> nn.Module:
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise((self.image_shape[0], *self.channels)):
             layers += [nn.Conv2d(size_in, size_out, 4, 2, 1, bias=False), nn.BatchNorm2d(size_out), nn.ELU()]
-        return nn.Sequential(*layers, nn.Flatten())
+        return nn.Sequential(*layers, Rearrange("b c h w -> b (c h w)"))
+
+
+class ThinBackbone(ThinNetworks):
+    """MNIST-A: two strided convolutions each way. A step takes a few milliseconds on one CPU thread."""
+
+    spec: MnistAThinSpec
+    likelihood = "bernoulli"
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """At half and at a quarter of the canvas size."""
+        return self.spec.width, 2 * self.spec.width
+
+    @property
+    def hidden(self) -> int:
+        """Width of the fully connected layers."""
+        return self.spec.hidden
+
+
+class RGBThinBackbone(ThinNetworks):
+    """RGB: the image is halved at least twice, and further while its shorter side is above 8 and both sides are even.
+
+    In the text view a GRU of size ``hidden`` reads captions and another writes them, with embeddings half as wide.
+    """
+
+    spec: RGBThinSpec
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """``width``, twice that, then four times that: 2 convolutions at 32x32, 3 at 48 and 64, 4 at 112 and 128."""
+        height, width = self.image_shape[1:]
+        count = 2
+        while min(height, width) >> count > 8 and not (height >> count) % 2 and not (width >> count) % 2:
+            count += 1
+        return tuple(self.spec.width * min(2**i, 4) for i in range(count))
+
+    @property
+    def hidden(self) -> int:
+        """Width of the fully connected layers."""
+        return self.spec.hidden
+
+    @property
+    def likelihood(self) -> str:
+        """The spec's."""
+        return self.spec.likelihood
+
+    def concept_encoder(self) -> nn.Module:
+        """q(z|y_O): one expert per attribute; or q(z|y) of captions: a GRU, then one layer."""
+        if self.captions is None:
+            return super().concept_encoder()
+        features, sizes = self._text_features(self.captions), (self.hidden,)
+        return TextEncoder(features, num_features=self.hidden, sizes=sizes, latent_size=self.latent_size)
+
+    def joint_encoder(self) -> nn.Module:
+        """q(z|x,y)."""
+        if self.captions is None:
+            return super().joint_encoder()
+        features, sizes = self._text_features(self.captions), (self._flat_size + self.hidden, self.hidden)
+        return JointEncoder(self._trunk(), features, nn.Identity(), sizes=sizes, latent_size=self.latent_size)
+
+    def concept_decoder(self) -> nn.Module:
+        """p(y|z): one MLP per attribute, or one layer and a GRU."""
+        if self.captions is None:
+            return super().concept_decoder()
+        words = WordPredictor(
+            self.captions,
+            embedding=self._embedding,
+            context_size=self.hidden,
+            hidden=self.hidden,
+            head=nn.Linear(self.hidden, len(self.captions.vocabulary)),
+            word_dropout=self.spec.word_dropout,
+        )
+        return TextDecoder(self.captions, context=mlp((self.latent_size, self.hidden)), words=words)
+
+    @property
+    def _embedding(self) -> int:
+        return max(1, self.hidden // 2)
+
+    def _text_features(self, captions: Captions) -> nn.Module:
+        return TextFeatures(captions, embedding=self._embedding, size=self.hidden)

@@ -27,7 +27,7 @@ def log_mean_exp(log_weights: Tensor) -> Tensor:
 
 
 def diagonal_normal(mean: Tensor, log_scale: Tensor) -> Distribution:
-    """N(mean, diag(exp(log_scale))^2): the posterior of every encoder; Float[..., D] both."""
+    """N(mean, diag(exp(log_scale))^2), the posterior of every encoder; both are Float[..., D]."""
     return Independent(Normal(mean, log_scale.exp()), 1)
 
 
@@ -46,10 +46,10 @@ def product_of_experts(means: Tensor, log_scales: Tensor, specified: Tensor) -> 
     Args:
         means: Float[B, A, D].
         log_scales: Float[B, A, D].
-        specified: Bool[B, A]; the experts of the others are left out.
+        specified: Bool[B, A]; the other experts are left out.
     """
     precisions = (-2 * log_scales).exp()
-    # Masked by a choice, not a product: an expert that is left out may hold an infinity.
+    # Masked with where, not by a product: an expert that is left out may be infinite.
     precisions = torch.where(specified[..., None], precisions, 0.0)
     means = torch.where(specified[..., None], means, 0.0)
     total = 1 + precisions.sum(-2)
@@ -60,9 +60,9 @@ class FactorisedCategorical(Distribution):
     """Independent categorical attributes, each with its own number of values: p(y|z) = prod_k p(y_k|z).
 
     Args:
-        logits: One Float[..., V_k] an attribute.
+        logits: One Float[..., V_k] per attribute.
 
-    An unspecified attribute (-1) is marginalised out: it adds nothing to ``log_prob``.
+    An unspecified attribute (-1) is marginalised out: it does not contribute to ``log_prob``.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}

@@ -1,4 +1,4 @@
-"""p(x|z) of images: what the numbers that a decoder's network gives say about pixels in [0, 1].
+"""p(x|z) of images: distributions over pixels in [0, 1], from the outputs of a decoder's network.
 
 Shapes: B batch, C channel, H height, W width. Every log probability is in nats.
 """
@@ -16,11 +16,11 @@ from torch.distributions import Bernoulli, Beta, Distribution, Independent, Norm
 from torch.nn import functional as F
 
 GREY_LEVEL = 1 / 256
-"""The width of a grey level of pixels in [0, 1]."""
+"""The width of a grey level, for pixels in [0, 1]."""
 
 
 class QuantisedNormal(Normal):
-    """A Gaussian of pixels that were rounded to grey levels: what is scored is the pixel plus uniform noise.
+    """A Gaussian for pixels that were rounded to grey levels: it scores the pixel plus uniform noise.
 
     ``log_prob(x) = log N(x + u; loc, scale^2)``, ``u ~ U(-w/2, w/2)``, a fresh one at each call (Vedantam et al. 2018,
     A.4, "gaussian likelihood with uniform noise"; Theis et al. 2016, Sec. 3.1). It is a density over pixels in [0, 1],
@@ -29,17 +29,17 @@ class QuantisedNormal(Normal):
 
         E_u[log N(x + u; loc, scale^2)] + log w <= log P(x) <= 0.
 
-    So the sum over an image's n pixels plus ``n log w`` is, in expectation, a lower bound of the log probability of
-    the stored image, and no mean and scale can push the expected density above ``log 256`` a pixel. On pixels scaled
+    So the sum over an image's n pixels plus ``n log w`` is, in expectation, a lower bound on the log probability of
+    the stored image, and no mean and scale can push the expected density above ``log 256`` per pixel. On pixels scaled
     to [-1, 1], as in the released code, the same density is ``n log 2`` lower.
 
-    The noise is drawn from torch's global generator, as every sample of z is: it follows from the seed of a training
-    step, and is the same in every validation. It has the shape of ``value``, so that several z share it.
+    The noise is drawn from torch's global generator, as every sample of z is: the seed of a training step determines
+    it, and it is the same in every validation. It has the shape of ``value``, so that several z share it.
 
     Args:
         loc: Float[...].
         scale: Float[...].
-        bin_width: w; zero scores ``value`` as it is.
+        bin_width: w; with zero, ``value`` is scored without noise.
     """
 
     def __init__(
@@ -78,17 +78,17 @@ class ConstrainedBeta(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {"logits": constraints.real}
     support = constraints.unit_interval
     smallest: ClassVar[float] = 1e-5
-    """Pixels are clamped to at least this, and to at most one less this."""
+    """Pixels are clamped to at least this, and to at most one minus this."""
 
     def __init__(self, logits: Tensor, *, concentration: float = 100.0, validate_args: bool | None = None) -> None:
         if concentration <= 2:
-            raise ValueError(f"the concentration is above 2, so that the mode lies inside, got {concentration}")
+            raise ValueError(f"the concentration must be above 2, so that the mode is inside, got {concentration}")
         self.logits, self.concentration = logits, concentration
         super().__init__(logits.shape, validate_args=validate_args)
 
     @property
     def mean(self) -> Tensor:
-        """a."""
+        """a, Float[...]."""
         return self.logits.sigmoid()
 
     @property
@@ -116,7 +116,7 @@ class ConstrainedBeta(Distribution):
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Float[sample, ...]."""
         with torch.no_grad():
-            # A shape that is rounded to zero has no gamma variate; this one's is zero as good as surely.
+            # A shape parameter rounded to zero has no gamma variate; with this one it is almost surely zero.
             alpha, beta = (
                 (self.concentration * logits.sigmoid()).clamp_min(self.smallest)
                 for logits in (self.logits, -self.logits)
@@ -132,10 +132,11 @@ def bernoulli_image(logits: Tensor) -> Distribution:
 def quantised_normal_image(parameters: Tensor, *, min_scale: float = GREY_LEVEL / 2) -> Distribution:
     """Independent quantised normal pixels (Vedantam et al. 2018, A.4, CelebA), each with its own scale.
 
-    The network speaks of pixels in [-1, 1], as the released code's does: mean m and log scale s there are
-    ``(1 + m) / 2`` and ``exp(s) / 2`` here. To the scale ``min_scale`` is added, which the code has not: it bounds the
-    pull of one pixel's error on its mean, of order ``1 / scale^2``, and keeps a slope where a clamp has none. On a
-    pixel that is known exactly half a grey level costs 0.22 nats of the 5.37 that noise of one level leaves.
+    The network's output is for pixels in [-1, 1], as in the released code: its mean m and log scale s become
+    ``(1 + m) / 2`` and ``exp(s) / 2`` here. ``min_scale`` is added to the scale, which the code does not do: it bounds
+    the gradient of one pixel's error with respect to its mean, of order ``1 / scale^2``, and keeps a slope where a
+    clamp has none. On a pixel that is known exactly, half a grey level costs 0.22 nats of the 5.37 that noise of one
+    level leaves.
 
     Args:
         parameters: Float[..., 2 C, H, W]: m, then s.
@@ -155,7 +156,7 @@ class ImageLikelihood:
     """A family of p(x|z).
 
     Attributes:
-        num_parameters: Channels that a decoder's network gives for each channel of the image.
+        num_parameters: Output channels of a decoder's network per channel of the image.
         distribution: Float[..., num_parameters * C, H, W] to a distribution over Float[..., C, H, W].
     """
 
@@ -168,9 +169,9 @@ IMAGE_LIKELIHOODS: Mapping[str, ImageLikelihood] = {
     "quantised_normal": ImageLikelihood(2, quantised_normal_image),
     "beta": ImageLikelihood(1, beta_image),
 }
-"""By the name that a backbone's spec gives."""
+"""By the name in a backbone's spec."""
 
 
 def _at_least_float32(parameters: Tensor) -> Tensor:
-    """Under bfloat16 a mean has steps of a grey level, and a log gamma of 359 steps of 2."""
+    """In bfloat16 a mean has steps of a grey level, and a log gamma of 359 has steps of 2."""
     return parameters.to(torch.promote_types(parameters.dtype, torch.float32))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Protocol
 
 import torch
+from einops import pack, unpack
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
@@ -16,19 +17,19 @@ from torch.nn import functional as F
 from ..concepts.captions import BLANK
 
 START = -1
-"""Stands in the place of a word before the first one."""
+"""Marks the place before the first word."""
 
 
 class NextWords(Protocol):
     """The conditionals p(y_t | y_<t, c) of a text."""
 
     def __call__(self, context: Tensor, before: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Reads words one after the other, and after each predicts the next.
+        """Reads words one after the other, and predicts the next one after each.
 
         Args:
             context: c, Float[B, C].
-            before: Long[B, n], ``START`` where there is no word yet.
-            state: Float[B, H], after all words before these; None: nothing was read yet.
+            before: Long[B, n], the preceding words; ``START`` where there is none yet.
+            state: Float[B, H], after all earlier words; None: nothing has been read yet.
 
         Returns:
             Logits of the next word after each, Float[B, n, V], and the state after the last, Float[B, H].
@@ -36,10 +37,10 @@ class NextWords(Protocol):
 
 
 class AutoregressiveText(Distribution):
-    """``p(y) = prod_t p(y_t | y_1 .. y_(t-1))`` over captions of W words, up to and with the first blank word.
+    """``p(y) = prod_t p(y_t | y_1 .. y_(t-1))`` over captions of W words, up to and including the first blank.
 
-    The first blank ends a text: it counts with its probability, and after it everything is blank with probability one.
-    So the probabilities of all sequences of W tokens sum to one, those with a word after a blank having none.
+    The first blank ends a text: its probability counts, and after it everything is blank with probability one. So the
+    probabilities of all sequences of W tokens sum to one, and those with a word after a blank have probability zero.
 
     Args:
         next_words: The conditionals.
@@ -71,12 +72,12 @@ class AutoregressiveText(Distribution):
         """Float[...], nats, summed over words: of Long[..., W], which the conditionals read as they predict it."""
         log_probs, over, words = self._read(value)
         picked = log_probs.gather(-1, words[..., None]).squeeze(-1)
-        # Chosen, not multiplied: a word after the end has no probability, whatever the conditionals say.
+        # Selected, not multiplied: a word after the end has probability zero, whatever the conditionals say.
         after = torch.where(words == BLANK, 0.0, -torch.inf).to(picked.dtype)
         return torch.where(over, after, picked).sum(-1)
 
     def word_entropies(self, value: Tensor) -> Tensor:
-        """``H[p(y_t | y_1 .. y_(t-1))]`` of each word given those before it in a text; none is left after its end.
+        """``H[p(y_t | y_1 .. y_(t-1))]`` of each word of a text given those before it; zero after its end.
 
         By the chain rule the mean over y ~ p(y) of the sum over words is the entropy of p(y).
 
@@ -90,23 +91,23 @@ class AutoregressiveText(Distribution):
         return torch.where(over, 0.0, torch.special.entr(log_probs.exp()).sum(-1))
 
     def _read(self, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log probabilities of the next word before each word, Float[..., W, V]; whether a text is over before it,
-        Bool[..., W]; and the words, Long[..., W]."""
+        """For each word: the log probabilities of that word, Float[..., W, V]; whether the text has ended before it,
+        Bool[..., W]; and the word itself, Long[..., W]."""
         if self._validate_args:
             self._validate_sample(value)
         shape = torch.broadcast_shapes(self.context.shape[:-1], value.shape[:-1])
-        context = self.context.expand(*shape, -1).reshape(-1, self.context.shape[-1])
-        words = value.expand(*shape, -1).reshape(-1, value.shape[-1])
+        context, _ = pack([self.context.expand(*shape, -1)], "* context")
+        words, leading = pack([value.expand(*shape, -1)], "* word")
         before = F.pad(words[:, :-1], (1, 0), value=START)
         logits, _ = self.next_words(context, before, None)
         over = (before == BLANK).cumsum(-1) > 0
-        log_probs = F.log_softmax(logits, dim=-1)
-        shape = (*shape, words.shape[-1])
-        return log_probs.reshape(*shape, self.num_words), over.reshape(shape), words.reshape(shape)
+        (log_probs,) = unpack(F.log_softmax(logits, dim=-1), leading, "* word vocabulary")
+        (over,), (words,) = unpack(over, leading, "* word"), unpack(words, leading, "* word")
+        return log_probs, over, words
 
     @property
     def mode(self) -> Tensor:
-        """Long[..., W]: the most probable word each time (greedy decoding; the whole need not be the most probable)."""
+        """Long[..., W]: the most probable word each time (greedy, so not always the most probable text)."""
         return self._write(self.context, lambda logits: logits.argmax(-1))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -116,7 +117,7 @@ class AutoregressiveText(Distribution):
 
     @torch.no_grad()
     def _write(self, context: Tensor, choose: Callable[[Tensor], Tensor]) -> Tensor:
-        flat = context.reshape(-1, context.shape[-1])
+        flat, leading = pack([context], "* context")
         word, state = torch.full((len(flat),), START, device=flat.device), None
         over = torch.zeros(len(flat), dtype=torch.bool, device=flat.device)
         words = []
@@ -125,4 +126,5 @@ class AutoregressiveText(Distribution):
             word = torch.where(over, BLANK, choose(logits[:, 0]))
             over = over | (word == BLANK)
             words.append(word)
-        return torch.stack(words, -1).reshape(*context.shape[:-1], -1)
+        (texts,) = unpack(torch.stack(words, -1), leading, "* word")
+        return texts

@@ -8,11 +8,10 @@ from __future__ import annotations
 import torch
 
 from ..data.base import ConceptDataModule
-from ..objectives.base import Objective
+from ..objectives.base import Objective, evaluating
 from ..specs.trial import EvaluationSpec
 from .evaluate import can_be_asked, judge_of, references_of, validated_distributions
 from .questions import Context, Point, questions_of
-from .sampling import evaluating
 
 NUM_SAMPLES = 10
 """Images drawn per query at each point, as many as the official protocol scores."""

@@ -10,7 +10,7 @@ import torch
 from torch.distributions import Distribution
 
 from ..data.base import ConceptDataModule
-from ..objectives.base import Objective
+from ..objectives.base import Objective, evaluating
 from ..runs.scores import Score
 from ..specs.components import classifiers
 from ..specs.trial import EvaluationSpec
@@ -18,7 +18,6 @@ from .classifier import ObservationClassifier
 from .classifier_training import Progress, observation_classifier
 from .questions import Context, Question, questions_of
 from .references import TrainingConcepts
-from .sampling import evaluating
 from .scoring import Intervals, Judge, num_unmatched
 
 

@@ -19,9 +19,8 @@ from ..base.files import atomic_path
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal
-from ..objectives.base import Objective
-from .samples import label_of
-from .sampling import evaluating, real_batches
+from ..objectives.base import Objective, evaluating
+from .sampling import real_batches
 
 NUM_POINTS = 101
 MAX_CONCEPTS = 12
@@ -119,7 +118,7 @@ def latent_plane(
         name: on_grid(torch.stack(parts), reach).reshape(len(shown), NUM_POINTS, NUM_POINTS).cpu().numpy()
         for name, parts in found.items()
     }
-    labels = np.array([label_of(data.schema, concept).replace("\n", ", ") for concept in torch.stack(shown).tolist()])
+    labels = np.array([", ".join(data.schema.words(concept)) for concept in torch.stack(shown).tolist()])
     return {"x": axis, "y": axis, "labels": labels} | plane
 
 

@@ -17,8 +17,7 @@ from ..data.batch import Batch
 from ..distributions.latents import FactorisedCategorical, diagonal_normal
 from ..distributions.texts import AutoregressiveText
 from ..metrics.functional import elbo_terms, importance_log_weights, log_likelihood_bound
-from ..objectives.base import CapabilityError, Objective
-from ..objectives.questions import POSTERIOR_NAMES
+from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective
 from ..specs.components import Posterior
 
 PROTOCOL = "likelihood"

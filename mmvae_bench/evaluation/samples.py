@@ -20,7 +20,7 @@ from ..concepts import UNSPECIFIED, Schema
 from ..data.base import ConceptDataModule
 from ..data.sheets import INK, draw_sheet, save_picture
 from ..metrics.functional import NOT_SCORED
-from ..objectives.base import Objective
+from ..objectives.base import Objective, evaluating
 from ..specs.trial import EvaluationSpec
 from .classifier import ObservationClassifier
 from .queries import Queries, fixed_queries, named_queries
@@ -95,12 +95,8 @@ def prior_images(model: Objective, *, num_rows: int, num_samples: int, seed: int
     """E[x|z] for z ~ N(0, I): Float[row, S, C, H, W], on the CPU."""
     generator = torch.Generator().manual_seed(derive_seed("sample grid", seed=seed))
     z = torch.randn(num_rows * num_samples, model.latent_size, generator=generator)
-    training = model.training
-    try:
-        model.eval()
+    with evaluating(model):
         px = model.image_likelihood(z.to(model.device))
-    finally:
-        model.train(training)
     means: Tensor = px.mean.clamp(0, 1).cpu()
     return rearrange(means, "(row s) c h w -> row s c h w", row=num_rows)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from einops import rearrange, repeat
@@ -28,17 +27,6 @@ MAX_IMAGES = 2_000
 """The largest number of real images per partition that are described, and on which the training loss is measured."""
 BATCH_SIZE = 50
 """Real images per batch; the interval of the training loss resamples batches."""
-
-
-@contextmanager
-def evaluating(model: Objective) -> Iterator[None]:
-    """The model is in eval mode inside the block, and in the mode it was in after it."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 def images_at_once(image_shape: tuple[int, int, int]) -> int:

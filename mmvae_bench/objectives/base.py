@@ -1,25 +1,41 @@
-"""What every objective is: networks, a loss by named parts, and the stages in which it is trained.
+"""What every objective is: networks, a loss with named parts, stages of training, and how a trained one is used.
 
-Shapes: B batch, D latent dimension.
+Shapes: B batch, C channel, H height, W width, A attribute, T word, D latent dimension, Q query, S sample.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
+import pytorch_lightning as pl
 import torch
+from einops import pack, rearrange, repeat, unpack
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from ..backbones.base import Backbone, seeded
-from ..base.randomness import seed_generators
+from ..base.errors import BenchmarkError, ConfigError
+from ..base.randomness import own_randomness, seed_from, seed_generators
 from ..base.seeds import derive_seed
+from ..concepts.captions import CAPTION_SEED, Captions
 from ..data.batch import Batch
-from ..specs.components import ObjectiveSpec
+from ..distributions.latents import standard_normal
+from ..specs.components import ObjectiveSpec, Posterior
 from ..specs.trial import TrainingSpec
-from .questions import CapabilityError, Questions
 
-__all__ = ["CapabilityError", "Objective", "Stage", "Terms"]
+POSTERIOR_NAMES: Mapping[Posterior, str] = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}
+CONSEQUENCES: Mapping[Posterior, str] = {
+    "concept": ", so the 3 C's cannot be computed",
+    "image": ", so it cannot describe images",
+}
+"""What an objective without this posterior cannot do."""
+
+
+class CapabilityError(BenchmarkError):
+    """An objective was asked for something that its mathematics does not provide."""
 
 
 @dataclass
@@ -27,8 +43,8 @@ class Terms:
     """A loss and what it is made of.
 
     Attributes:
-        loss: Scalar, to be minimised, in nats an example.
-        parts: Float[B] each, in nats, with the sign they have in the formula; of one example each.
+        loss: Scalar, to be minimised, in nats per example.
+        parts: Float[B] each, one value per example, in nats, with the sign they have in the formula.
         latents: Float[B, D] each: the z that were drawn, by the name of the posterior. With these and the networks'
             distributions anybody can recompute the loss.
     """
@@ -43,7 +59,7 @@ class Stage:
     """A part of training with its own loss, trained networks and optimiser.
 
     Attributes:
-        name: Named in seeds, logs and checkpoints.
+        name: Used in seeds, logs and checkpoints.
         steps: Gradient steps.
         trains: Names of the networks whose parameters are trained; the others are frozen and in eval mode.
 
@@ -58,14 +74,35 @@ class Stage:
     def __post_init__(self) -> None:
         if self.steps < 1 or not self.trains:
             given = f"{self.steps} steps of {', '.join(self.trains) or 'no network'}"
-            raise ValueError(f"stage {self.name!r} needs a step and a network to train, not {given}: leave it out")
+            raise ValueError(
+                f"stage {self.name!r} needs at least one step and one network to train, got {given}: leave it out"
+            )
 
 
-class Objective(Questions):
-    """Base of all objectives: what it answers is in :class:`Questions`, how it is trained stands here.
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block; afterwards every module is in the mode it was in, also after an error.
 
-    A subclass writes :meth:`terms`, and :meth:`stages` where it has more than one. Which networks it has follows from
-    its spec: an encoder for each of its ``posteriors``, a decoder for each of its ``likelihoods``.
+    Module by module, because a stage of training keeps its frozen networks in eval mode while it trains the others.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+class Objective(pl.LightningModule):
+    """Base of all objectives: how one is trained, and what can be asked of a trained one.
+
+    A subclass lists its networks in :attr:`network_names`, computes its loss in :meth:`terms`, and overrides
+    :meth:`stages` where it is trained in more than one. A trained one offers :meth:`imagine`, :meth:`describe` and
+    :meth:`reconstruct`, which need no more than the networks and leave the training mode as it was.
+
+    In the text view the networks read and write captions, Long[B, T], wherever they otherwise have concepts; what
+    :meth:`imagine` takes and :meth:`describe` returns are still concepts.
 
     Args:
         spec: The objective's parameters.
@@ -73,14 +110,17 @@ class Objective(Questions):
         seed: Training seed, for the initial weights.
     """
 
+    spec: ObjectiveSpec
+    image_decoder: nn.Module
+    concept_decoder: nn.Module
+
     def __init__(self, spec: ObjectiveSpec, backbone: Backbone, *, seed: int = 0) -> None:
         super().__init__()
-        # The stage loop owns the optimiser: one a stage, with a state that is saved and resumed exactly.
+        # The stage loop owns the optimiser: one per stage, whose state is saved and resumed exactly.
         self.automatic_optimization = False
         self.spec, self.schema, self.image_shape = spec, backbone.schema, backbone.image_shape
-        self.captions = backbone.captions
+        self.captions: Captions | None = backbone.captions
         self.latent_size = backbone.latent_size
-        self.network_names = self.networks()
         for name in self.network_names:
             setattr(self, name, seeded(partial(self.build_network, name, backbone), seed=seed, name=name))
         self.stage: Stage | None = None
@@ -88,19 +128,26 @@ class Objective(Questions):
         self.optimizer: torch.optim.Optimizer | None = None
         self._step_seed: int | None = None
         self.step_done = 0
-        self.last_terms: Terms | None = None
 
-    def networks(self) -> tuple[str, ...]:
-        """The names of the networks: an encoder for each posterior of the spec, and the decoders."""
-        return (*(f"{name}_encoder" for name in sorted(self.spec.posteriors)), *self.decoders)
+    # ---------------------------------------------------------------- networks
+
+    @property
+    def network_names(self) -> tuple[str, ...]:
+        """The names of the networks: attributes of the objective, and what its stages train.
+
+        A subclass lists them, as a class attribute or, where they depend on its settings, as a property. Here: an
+        encoder for each posterior of the spec, and a decoder for each likelihood.
+        """
+        encoders = (f"{name}_encoder" for name in sorted(self.spec.posteriors))
+        return (*encoders, *(f"{name}_decoder" for name in ("image", "concept") if name in self.spec.likelihoods))
 
     @property
     def decoders(self) -> tuple[str, ...]:
-        """The names of the decoders: one for each likelihood of the spec."""
-        return tuple(f"{name}_decoder" for name in ("image", "concept") if name in self.spec.likelihoods)
+        """The names of the decoders among the networks."""
+        return tuple(name for name in self.network_names if name in ("image_decoder", "concept_decoder"))
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:
-        """A network of :meth:`networks`: the backbone's of that name, unless an objective has one of its own."""
+        """One of the networks: the backbone's of that name, unless an objective builds its own."""
         network: nn.Module = getattr(backbone, name)()
         return network
 
@@ -111,11 +158,11 @@ class Objective(Questions):
         raise NotImplementedError
 
     def stages(self, training: TrainingSpec) -> list[Stage]:
-        """The stages of training, in order; here one, of every network."""
+        """The stages of training, in order; by default one that trains every network."""
         return [Stage("fit", training.steps, self.network_names)]
 
     def begin_stage(self, stage: Stage) -> None:
-        """Makes exactly the stage's networks trainable, and puts the others into eval mode for good."""
+        """Makes exactly the stage's networks trainable, and keeps the others in eval mode until the stage ends."""
         self.stage, self._step_seed, self.step_done = stage, None, 0
         self.optimizer = None
         for name in self.network_names:
@@ -123,7 +170,7 @@ class Objective(Questions):
         self.train(self.training)
 
     def end_stages(self) -> None:
-        """After the last stage: no network is frozen any more, and :meth:`terms` gives all terms again."""
+        """After the last stage: no network is frozen any more, and :meth:`terms` returns all terms again."""
         self.stage = None
         self.requires_grad_(True)
         self.train(self.training)
@@ -143,8 +190,12 @@ class Objective(Questions):
         self.optimizer = torch.optim.Adam(parameters, lr=self.training_spec.learning_rate, fused=True)
         return self.optimizer
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """One gradient step, seeded by (seed, stage, step), so that it is the same however often training resumed."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Mapping[str, Terms]:
+        """One gradient step, seeded by (seed, stage, step), so that it does not depend on where training resumed.
+
+        Returns:
+            The step's terms under ``terms``, which callbacks receive as ``outputs``.
+        """
         if self._step_seed is None:
             name = "fit" if self.stage is None else self.stage.name
             self._step_seed = derive_seed("training step", seed=self.training_seed, stage=name) % 2**62
@@ -160,8 +211,202 @@ class Objective(Questions):
         self.manual_backward(loss)
         self.optimizer.step()
         self.step_done += 1
-        self.last_terms = terms
+        return {"terms": terms}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Logs ``val/elbo``, the negative loss, for use with a plain Lightning trainer."""
         self.log("val/elbo", -self.terms(batch).loss, batch_size=len(batch))
+
+    # ---------------------------------------------------------------- distributions
+
+    def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
+        """q(z|x,y), q(z|x) or q(z|y_O), depending on what is given.
+
+        Args:
+            image: Float[B, C, H, W] or None.
+            concept: Long[B, A] or None; -1 where unspecified, for q(z|y_O) only. In the text view captions, Long[B, T].
+
+        Raises:
+            CapabilityError: where the objective has no such network, or needs fully specified concepts.
+        """
+        if image is not None and concept is not None:
+            # Not in training, where concepts are always complete: the check would make every step wait for the GPU.
+            if not self.training and bool((concept < 0).any()):
+                raise CapabilityError(f"{self.spec.name} has q(z|x,y) for fully specified concepts only")
+            result: Distribution = self._network("joint")(image, concept)
+        elif image is not None:
+            result = self._network("image")(image)
+        elif concept is not None:
+            if not self.spec.partial_concepts and bool((concept < 0).any()):
+                raise CapabilityError(f"{self.spec.name} takes fully specified concepts only")
+            result = self._network("concept")(concept)
+        else:
+            raise ValueError("posterior needs an image, a concept or both")
+        return result
+
+    def likelihood(self, z: Tensor, concept: Tensor | None = None) -> tuple[Distribution, Distribution]:
+        """(p(x|z), p(y|z)) for z Float[B, D]; ``concept`` is for models whose image decoder is conditioned on it."""
+        return self.image_likelihood(z, concept), self.concept_likelihood(z)
+
+    def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+        """p(x|z), or p(x|y,z) for models whose image decoder is conditioned on the concept."""
+        px: Distribution = self.image_decoder(z)
+        return px
+
+    def concept_likelihood(self, z: Tensor) -> Distribution:
+        """p(y|z).
+
+        Raises:
+            CapabilityError: where the objective has no concept decoder.
+        """
+        if "concept" not in self.spec.likelihoods:
+            raise CapabilityError(f"{self.spec.name} has no p(y|z): it models images only and cannot describe them")
+        py: Distribution = self.concept_decoder(z)
+        return py
+
+    def prior(self, like: Distribution) -> Distribution:
+        """p(z) = N(0, I), shaped like a posterior."""
+        return standard_normal(like)
+
+    def aggregate_prior(self) -> Distribution:
+        """q(z), fitted to the aggregate of the image posteriors: a distribution over Float[D], in place of p(z).
+
+        Raises:
+            CapabilityError: where the objective fits none.
+        """
+        raise CapabilityError(f"{self.spec.name} fits no flow to the aggregate posterior, to put in place of p(z)")
+
+    def centre(self, posterior: Distribution) -> Tensor:
+        """Float[B, D]: the one z that represents a posterior, its mean."""
+        return posterior.mean
+
+    # ---------------------------------------------------------------- once trained
+
+    @property
+    def takes_partial_concepts(self) -> bool:
+        """Whether :meth:`imagine` takes concepts with unspecified attributes; in the text view captions decide."""
+        return self.spec.partial_concepts if self.captions is None else len(self.captions.levels) > 1
+
+    @property
+    def can_imagine(self) -> bool:
+        """Whether there is a q(z|y)."""
+        return "concept" in self.spec.posteriors
+
+    @property
+    def can_describe(self) -> bool:
+        """Whether there are both q(z|x) and p(y|z)."""
+        return "image" in self.spec.posteriors and "concept" in self.spec.likelihoods
+
+    @torch.no_grad()
+    def imagine(
+        self,
+        concept: Tensor | str,
+        *,
+        num_samples: int = 10,
+        mean: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Images of a concept: z ~ q(z|y_O), then x ~ p(x|z), or the mean of p(x|z) for display.
+
+        In the text view a concept is first written as a caption. Where a concept has several captions, such as other
+        orders of its words, each image gets its own: z is a sample of the mean of q(z|y) over the concept's captions y.
+
+        Args:
+            concept: Long[A] or Long[Q, A], -1 where unspecified; or a text, which in the text view is a caption and
+                otherwise a concept as :meth:`Schema.parse` reads it.
+            num_samples: S, images per concept.
+            mean: Return E[x|z] instead of a sample of x.
+            generator: Source of randomness; None: torch's global one.
+
+        Returns:
+            Float[S, C, H, W] or Float[Q, S, C, H, W], in [0, 1].
+
+        Raises:
+            CapabilityError: where the objective has no q(z|y), or needs fully specified concepts.
+            ConfigError: where no caption can express the concept, or the text cannot be read.
+        """
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        queries, leading = pack([self._query(concept).to(self.device)], "* word")
+        with evaluating(self), own_randomness(seed_from(generator), self.device):
+            if self.captions is None or isinstance(concept, str):
+                z, given = self.draw_latents(queries, num_samples)
+            else:
+                each = repeat(queries, "query attribute -> (query sample) attribute", sample=num_samples)
+                which = torch.randint(2**31, (len(each),))
+                z, given = self.draw_latents(self.captions.render(each, index=which, seed=CAPTION_SEED), 1)
+            px = self.image_likelihood(z, given)
+            images = px.mean if mean else px.sample()
+        images = rearrange(images.clamp(0, 1), "(query sample) c h w -> query sample c h w", sample=num_samples)
+        (result,) = unpack(images, leading, "* sample c h w")
+        return result
+
+    def draw_latents(self, concept: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+        """z ~ q(z|y_O), Float[Q * S, D], and the concept that the image decoder gets with each, Long[Q * S, A].
+
+        In the text view captions take the place of the concepts.
+        """
+        z = self.posterior(concept=concept).sample(torch.Size([num_samples]))
+        given = repeat(concept, "query attribute -> (query sample) attribute", sample=num_samples)
+        return rearrange(z, "sample query d -> (query sample) d"), given
+
+    @torch.no_grad()
+    def describe(self, image: Tensor) -> Tensor:
+        """The most probable concept of an image, at the mean of q(z|x): Float[B, C, H, W] to Long[B, A].
+
+        In the text view: what the caption says that is most probable word by word; -1 where it says nothing.
+        """
+        with evaluating(self):
+            z = self.centre(self.posterior(image=image.to(self.device)))
+            return self.describe_latents(z)
+
+    @torch.no_grad()
+    def describe_latents(self, z: Tensor, *, sample: bool = False) -> Tensor:
+        """The concept decoded from z, the mode of p(y|z) or a sample of it: Float[B, D] to Long[B, A].
+
+        In the text view a caption is written and read back: -1 where it says nothing, or nothing that makes sense. The
+        networks run in the mode they are in, and a sample is drawn with torch's global generator.
+
+        Raises:
+            CapabilityError: where the objective has no p(y|z).
+        """
+        py = self.concept_likelihood(z)
+        y = py.sample() if sample else py.mode
+        return y if self.captions is None else self.captions.parse_leniently(y)
+
+    @torch.no_grad()
+    def reconstruct(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
+        """E[x|z] at the mean of q(z|x), or of q(z|x,y) where y is given too (see :meth:`posterior`).
+
+        Float[B, C, H, W] in [0, 1].
+        """
+        with evaluating(self):
+            given = None if concept is None else concept.to(self.device)
+            z = self.centre(self.posterior(image.to(self.device), given))
+            return self.image_likelihood(z, given).mean.clamp(0, 1)
+
+    def _query(self, concept: Tensor | str) -> Tensor:
+        """What :meth:`imagine` conditions on: a concept, Long[..., A], or the words of a caption, Long[T]."""
+        if self.captions is None:
+            wanted = self.schema.parse(concept) if isinstance(concept, str) else concept
+            self.schema.check(wanted)
+            return wanted
+        if not isinstance(concept, str):
+            self.schema.check(concept)
+            self.captions.require_sayable(concept.reshape(-1, len(self.schema)))
+            return concept
+        tokens = self.captions.tokens(concept)
+        try:
+            self.captions.require_sayable(self.captions.parse(tokens[None]))
+        except ValueError as error:
+            raise ConfigError(str(error), f"caption {concept!r}") from None
+        return tokens
+
+    def _network(self, posterior: Posterior) -> nn.Module:
+        if posterior not in self.spec.posteriors:
+            available = ", ".join(POSTERIOR_NAMES[name] for name in sorted(self.spec.posteriors))
+            message = f"{self.spec.name} trains no {POSTERIOR_NAMES[posterior]}; it has {available}"
+            raise CapabilityError(message + CONSEQUENCES.get(posterior, ""))
+        network = getattr(self, f"{posterior}_encoder")
+        assert isinstance(network, nn.Module)
+        return network

@@ -30,12 +30,13 @@ def bivcca(terms: Mapping[str, tuple[float, Tensor, Tensor, Tensor]], *, lambda_
 
 
 class BiVCCA(Objective):
-    """Each modality alone must tell both."""
+    """Both modalities are decoded from the posterior of either one."""
 
     spec: BiVCCASpec
+    network_names = ("concept_encoder", "image_encoder", "image_decoder", "concept_decoder")
 
     def terms(self, batch: Batch) -> Terms:
-        """Both bounds at one z each. A bound whose weight is zero is not computed, and its encoder gets no gradient."""
+        """Both bounds, at one z each. A bound of weight zero is not computed, and its encoder gets no gradient."""
         terms, latents = {}, {}
         for modality, weight in (("image", self.spec.mu), ("concept", 1 - self.spec.mu)):
             if weight:

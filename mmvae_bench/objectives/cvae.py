@@ -1,6 +1,6 @@
-"""CVAE: the conditional VAE (Sohn et al. 2015).
+"""CVAE: the conditional VAE (Sohn et al. 2015), and how unspecified attributes are imputed.
 
-Shapes: B batch, A attribute, V value of any attribute, D latent dimension.
+Shapes: B batch, A attribute, D latent dimension, N stored concept, Q query, S sample.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from torch.nn import functional as F
@@ -17,10 +18,9 @@ from ..data.batch import Batch
 from ..specs.built_in.objectives import CVAESpec
 from .base import CapabilityError, Objective, Terms
 from .common.elbo import elbo
-from .common.imputation import ConceptMemory
 
 NUM_REMEMBERED = 4096
-"""Training concepts that unspecified attributes are imputed from."""
+"""Training concepts stored, from which unspecified attributes are imputed."""
 
 
 def cvae(*, log_px: Tensor, kl: Tensor) -> Terms:
@@ -35,8 +35,62 @@ def cvae(*, log_px: Tensor, kl: Tensor) -> Terms:
     return Terms(-elbo(log_px=log_px, kl=kl).mean(), {"joint/log_px": log_px, "joint/kl": kl})
 
 
+class ConceptMemory(nn.Module):
+    """The last training concepts seen, from which missing values are drawn (hot-deck imputation).
+
+    The values of a query's unspecified attributes are those of one stored concept, drawn uniformly among the ones that
+    agree with the query in the most specified attributes. So they come from the empirical p(y_M | y_O), including
+    dependences between attributes, or, where no training concept has all of y_O, from the closest ones. Specified
+    values are never changed. Before any concept has been seen, values are uniform.
+
+    The concepts are a buffer: saved and restored with the weights.
+
+    Args:
+        sizes: The number of values of each attribute.
+        capacity: N, the number of concepts stored.
+    """
+
+    def __init__(self, sizes: Sequence[int], *, capacity: int) -> None:
+        super().__init__()
+        self.sizes = tuple(sizes)
+        self.concepts: Tensor
+        self.num_seen: Tensor
+        self.register_buffer("concepts", torch.zeros(capacity, len(self.sizes), dtype=torch.long))
+        self.register_buffer("num_seen", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def remember(self, concept: Tensor) -> None:
+        """Stores fully specified concepts, Long[B, A], in place of the oldest ones."""
+        capacity = len(self.concepts)
+        kept = concept[-capacity:]
+        self.num_seen += len(concept)
+        slots = (self.num_seen - len(kept) + torch.arange(len(kept), device=kept.device)) % capacity
+        self.concepts[slots] = kept
+
+    @torch.no_grad()
+    def complete(self, concept: Tensor, *, num_samples: int) -> Tensor:
+        """Long[Q, S, A]: S completions of each query, drawn with torch's global generator.
+
+        Args:
+            concept: Long[Q, A], -1 where unspecified.
+            num_samples: S.
+        """
+        missing = (concept < 0)[:, None]
+        num_kept = min(int(self.num_seen), len(self.concepts))
+        if num_kept:
+            kept = self.concepts[:num_kept]
+            agreeing = (concept[:, None] == kept).sum(-1)
+            closest = agreeing == agreeing.amax(-1, keepdim=True)
+            drawn = kept[torch.multinomial(closest.float(), num_samples, replacement=True)]
+        else:
+            shape = (len(concept), num_samples)
+            columns = [torch.randint(size, shape, device=concept.device) for size in self.sizes]
+            drawn = torch.stack(columns, -1)
+        return torch.where(missing, drawn, concept[:, None])
+
+
 class ConditionedDecoder(nn.Module):
-    """p(x|y,z): an image decoder over z and the concept, one number a value, side by side."""
+    """p(x|y,z): an image decoder over z concatenated with the concept, one-hot per attribute."""
 
     def __init__(self, decoder: nn.Module, sizes: Sequence[int]) -> None:
         super().__init__()
@@ -44,17 +98,17 @@ class ConditionedDecoder(nn.Module):
 
     def forward(self, z: Tensor, concept: Tensor) -> Distribution:
         """Float[B, D] and fully specified Long[B, A] to a distribution over images."""
-        told = [F.one_hot(concept[:, k], size).to(z.dtype) for k, size in enumerate(self.sizes)]
-        px: Distribution = self.decoder(torch.cat([z, *told], dim=-1))
+        values = [F.one_hot(concept[:, k], size).to(z.dtype) for k, size in enumerate(self.sizes)]
+        px: Distribution = self.decoder(torch.cat([z, *values], dim=-1))
         return px
 
 
 class CVAE(Objective):
-    """q(z|x,y), the conditional prior p(z|y), and an image decoder that is told the concept.
+    """q(z|x,y), the conditional prior p(z|y), and an image decoder that is conditioned on the concept.
 
-    ``posterior(concept=y)`` is the prior p(z|y) of a fully specified concept: what the model draws z from when it sees
-    no image. Prior and decoder need every attribute, so :meth:`imagine` fills in the unspecified ones, anew for each
-    sample, from the training concepts (:class:`ConceptMemory`). There is no p(y|z), so nothing can be described.
+    ``posterior(concept=y)`` is the prior p(z|y) of a fully specified concept: what the model draws z from without an
+    image. Prior and decoder need every attribute, so :meth:`imagine` fills in the unspecified ones, independently for
+    each sample, from the training concepts (:class:`ConceptMemory`). There is no p(y|z), so nothing can be described.
     """
 
     spec: CVAESpec
@@ -63,19 +117,21 @@ class CVAE(Objective):
         super().__init__(spec, backbone, seed=seed)
         self.memory = ConceptMemory(self.schema.sizes, capacity=NUM_REMEMBERED)
 
-    def networks(self) -> tuple[str, ...]:
-        """The recognition network, the prior's where it is conditional, and the decoder."""
-        return ("joint_encoder", *(("concept_encoder",) if self.spec.prior == "conditional" else ()), *self.decoders)
+    @property
+    def network_names(self) -> tuple[str, ...]:
+        """The recognition network, the prior's where it is conditional, and the image decoder."""
+        prior = ("concept_encoder",) if self.spec.prior == "conditional" else ()
+        return ("joint_encoder", *prior, "image_decoder")
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:
-        """The image decoder has an input for each value of each attribute besides z."""
+        """The image decoder has an input for each value of each attribute, in addition to z."""
         if name != "image_decoder":
             return super().build_network(name, backbone)
         wider = backbone.with_latent_size(self.latent_size + sum(self.schema.sizes))
         return ConditionedDecoder(wider.image_decoder(), self.schema.sizes)
 
     def terms(self, batch: Batch) -> Terms:
-        """The conditional bound at one z ~ q(z|x,y); in training, the concepts are remembered."""
+        """The conditional bound at one z ~ q(z|x,y); in training, the concepts are stored."""
         if self.training:
             self.memory.remember(batch.concept)
         q = self._network("joint")(batch.image, batch.concept)
@@ -94,7 +150,7 @@ class CVAE(Objective):
         if concept is not None and bool((concept < 0).any()):
             raise CapabilityError(
                 f"{self.spec.name} takes fully specified concepts only"
-                + ("; imagine fills in the others" if self.spec.partial_concepts else "")
+                + ("; imagine fills in the unspecified ones" if self.spec.partial_concepts else "")
             )
         if image is None and concept is not None:
             return self._conditional_prior(concept)
@@ -107,21 +163,22 @@ class CVAE(Objective):
             CapabilityError: where no concept is given.
         """
         if concept is None:
-            raise CapabilityError(f"{self.spec.name} has p(x|y,z) and no p(x|z): it must be told the concept")
+            raise CapabilityError(f"{self.spec.name} has p(x|y,z) but no p(x|z): its image decoder needs the concept")
         px: Distribution = self.image_decoder(z, concept)
         return px
 
     def draw_latents(self, concept: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
-        """z ~ p(z|y), y the concept with its unspecified attributes filled in; and that y, which the decoder is told.
+        """z ~ p(z|y), and the y that the decoder gets: the concept with its unspecified attributes filled in.
 
         Raises:
-            CapabilityError: where attributes are unspecified and the objective was set to refuse that.
+            CapabilityError: where attributes are unspecified and the spec says to refuse that.
         """
         if self.spec.unspecified == "impute":
-            told = self.memory.complete(concept, num_samples=num_samples).flatten(0, 1)
+            completed = self.memory.complete(concept, num_samples=num_samples)
+            complete = rearrange(completed, "query sample attribute -> (query sample) attribute")
         else:
-            told = concept.repeat_interleave(num_samples, 0)
-        return self.posterior(concept=told).sample(), told
+            complete = repeat(concept, "query attribute -> (query sample) attribute", sample=num_samples)
+        return self.posterior(concept=complete).sample(), complete
 
     def _conditional_prior(self, concept: Tensor) -> Distribution:
         if self.spec.prior == "conditional":

@@ -8,60 +8,39 @@ from torch.distributions import kl_divergence
 from ..data.batch import Batch
 from ..specs.built_in.objectives import JMVAESpec
 from .base import Objective, Terms
-from .common.elbo import elbo
+from .common.elbo import elbo, joint_terms
 
 
-def jmvae(
-    *,
-    log_px: Tensor,
-    log_py: Tensor,
-    kl: Tensor,
-    kl_to_concept: Tensor,
-    kl_to_image: Tensor,
-    lambda_: float,
-    alpha: float,
-) -> Terms:
+def jmvae(*, joint: Terms, kl_to_concept: Tensor, kl_to_image: Tensor, lambda_: float, alpha: float) -> Terms:
     """The negative joint ELBO plus ``alpha [KL(q(z|x,y) || q(z|y)) + KL(q(z|x,y) || q(z|x))]``, the batch mean.
 
     Args:
-        log_px: log p(x|z), Float[B], z ~ q(z|x,y).
-        log_py: log p(y|z), Float[B], at the same z.
-        kl: KL(q(z|x,y) || p(z)), Float[B].
+        joint: The joint ELBO's terms; the divergences are subtracted from each example's bound.
         kl_to_concept: KL(q(z|x,y) || q(z|y)), Float[B].
         kl_to_image: KL(q(z|x,y) || q(z|x)), Float[B].
         lambda_: Weight of log p(y|z).
-        alpha: Weight of the two last divergences.
+        alpha: Weight of the last two divergences.
     """
+    log_px, log_py, kl = (joint.parts[f"joint/{name}"] for name in ("log_px", "log_py", "kl"))
     bound = elbo(log_px=log_px, log_py=log_py, kl=kl, concept_weight=lambda_)
     loss = -(bound - alpha * (kl_to_concept + kl_to_image)).mean()
-    parts = {
-        "joint/log_px": log_px,
-        "joint/log_py": log_py,
-        "joint/kl": kl,
-        "joint/kl_to_concept": kl_to_concept,
-        "joint/kl_to_image": kl_to_image,
-    }
-    return Terms(loss, parts)
+    pulled = {"joint/kl_to_concept": kl_to_concept, "joint/kl_to_image": kl_to_image}
+    return Terms(loss, joint.parts | pulled, joint.latents)
 
 
 class JMVAE(Objective):
     """JVAE whose unimodal posteriors are made to cover the joint one."""
 
     spec: JMVAESpec
+    network_names = ("concept_encoder", "image_encoder", "joint_encoder", "image_decoder", "concept_decoder")
 
     def terms(self, batch: Batch) -> Terms:
-        """The joint ELBO at one z ~ q(z|x,y), and three analytic divergences."""
+        """The joint ELBO at one z ~ q(z|x,y), and two analytic divergences."""
         q = self.posterior(batch.image, batch.description)
-        z = q.rsample()
-        px, py = self.likelihood(z, batch.description)
-        terms = jmvae(
-            log_px=px.log_prob(batch.image),
-            log_py=py.log_prob(batch.description),
-            kl=kl_divergence(q, self.prior(q)),
+        return jmvae(
+            joint=joint_terms(self, batch, lambda_=self.spec.lambda_, q=q),
             kl_to_concept=kl_divergence(q, self.posterior(concept=batch.description)),
             kl_to_image=kl_divergence(q, self.posterior(image=batch.image)),
             lambda_=self.spec.lambda_,
             alpha=self.spec.alpha,
         )
-        terms.latents["joint"] = z
-        return terms

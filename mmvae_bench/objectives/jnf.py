@@ -12,8 +12,8 @@ from ..data.batch import Batch
 from ..specs.built_in.objectives import JNFSpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
+from .common.elbo import joint_terms
 from .common.staged import total
-from .jvae import joint_terms
 
 UNIMODAL = ("image_encoder", "concept_encoder")
 
@@ -21,8 +21,8 @@ UNIMODAL = ("image_encoder", "concept_encoder")
 def jnf_unimodal(*, image_log_q: Tensor, concept_log_q: Tensor) -> Terms:
     """``-E_q(z|x,y)[log q(z|x) + log q(z|y)]``, the batch mean.
 
-    It is ``KL(q(z|x,y) || q(z|x)) + KL(q(z|x,y) || q(z|y))`` but for the entropy of the joint posterior, which is
-    fixed: the divergences of JMVAE, fitted after the model and not with it.
+    Up to the entropy of the joint posterior, which is fixed, it is ``KL(q(z|x,y) || q(z|x)) + KL(q(z|x,y) || q(z|y))``:
+    the divergences of JMVAE, fitted after the model instead of with it.
 
     Args:
         image_log_q: log q(z|x), Float[B], z ~ q(z|x,y), detached.
@@ -33,14 +33,16 @@ def jnf_unimodal(*, image_log_q: Tensor, concept_log_q: Tensor) -> Terms:
 
 
 class JNF(Objective):
-    """JVAE, then a flow for each modality: the normal of the backbone's encoder, pushed through a map common to all.
+    """JVAE, then a flow for each modality: the backbone encoder's normal, pushed through a map shared by all inputs.
 
-    The authors use masked autoregressive flows; here the map is the Real NVP of all flows of this benchmark, so that
-    objectives differ in what they optimise. q(z|y) starts from the product of experts, as in TELBO and JMVAE, so an
-    unspecified attribute is left out of the product. Nothing specified gives N(0, I) through the map, not the prior.
+    The authors use masked autoregressive flows; here the map is the Real NVP that all flows of this benchmark use, so
+    that objectives differ in what they optimise. q(z|y) starts from the product of experts, as in TELBO and JMVAE, so
+    an unspecified attribute is left out of the product. With nothing specified, q(z|y) is N(0, I) through the map, not
+    the prior.
     """
 
     spec: JNFSpec
+    network_names = ("concept_encoder", "image_encoder", "joint_encoder", "image_decoder", "concept_decoder")
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:
         """The backbone's network, with a flow behind it where it infers from one modality."""
@@ -48,13 +50,13 @@ class JNF(Objective):
         return FlowPosterior(network, latent_size=self.latent_size) if name in UNIMODAL else network
 
     def centre(self, posterior: Distribution) -> Tensor:
-        """Float[B, D]: where a flow takes the mean of its encoder's normal, for it has no mean in closed form."""
+        """Float[B, D]: where a flow maps the mean of its encoder's normal, as its own mean has no closed form."""
         return posterior.centre if isinstance(posterior, FlowDistribution) else super().centre(posterior)
 
     def stages(self, training: TrainingSpec) -> list[Stage]:
         """The joint ELBO, then the flows with their encoders."""
         return [
-            Stage("fit", training.steps, ("joint_encoder", *self.decoders)),
+            Stage("fit", training.steps, ("joint_encoder", "image_decoder", "concept_decoder")),
             Stage("unimodal", self.spec.unimodal_steps or training.steps, UNIMODAL),
         ]
 
@@ -70,7 +72,7 @@ class JNF(Objective):
         return self.unimodal(batch, z)
 
     def unimodal(self, batch: Batch, z: Tensor) -> Terms:
-        """How probable both flows find a z of the joint posterior, Float[B, D]."""
+        """The density of both flows at a z of the joint posterior, Float[B, D]."""
         terms = jnf_unimodal(
             image_log_q=self.posterior(image=batch.image).log_prob(z),
             concept_log_q=self.posterior(concept=batch.description).log_prob(z),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
@@ -42,16 +43,16 @@ def mmvae(bounds: Tensor, *, present: Tensor) -> Tensor:
 
 
 class MMVAE(MultimodalObjective):
-    """Every modality's expert must tell all modalities; q(z|x,y) is the uniform mixture of the experts.
+    """All modalities are decoded from every modality's expert; q(z|x,y) is the uniform mixture of the experts.
 
-    The prior is a factor of no expert. Experts and prior are normal, where the paper takes Laplace ones and a prior
-    whose scale is learnt: here every objective has the same family. q(z|y_O) of single attributes is the mixture of
-    the specified ones' experts.
+    The prior is a factor of no expert. Experts and prior are normal, where the paper uses Laplace ones and a prior
+    with a learnt scale: here every objective has the same family. With ``per_attribute``, q(z|y_O) is the mixture of
+    the specified attributes' experts.
 
     The gradient of ``dreg`` (Tucker et al. 2019, doubly reparameterised; as in the authors' code) holds q's parameters
     fixed inside the weights, and weighs the path through z by the square of the normalised weights. It has less
-    variance than ``plain``, the bound's own gradient, and the same mean with K = 1. With more it has a bias here: its
-    derivation wants the K samples drawn from the q that the weights divide by, and they are drawn from one expert of
+    variance than ``plain``, the bound's own gradient, and the same mean with K = 1. With more it is biased here: its
+    derivation assumes that the K samples come from the q that the weights divide by, and they come from one expert of
     the mixture.
     """
 
@@ -66,17 +67,17 @@ class MMVAE(MultimodalObjective):
         spec, experts = self.spec, self.experts(batch.image, batch.description)
         dreg = spec.bound == "iwae" and spec.estimator != "plain"
         q_single = self._single(experts)
-        z = q_single.rsample(torch.Size([spec.num_samples])).transpose(1, 2)
+        z = rearrange(q_single.rsample(torch.Size([spec.num_samples])), "k b m d -> k m b d")
         scored = Independent(Normal(q_single.mean.detach(), q_single.stddev.detach()), 1) if dreg else q_single
         log_q = mixture(scored, experts.present).log_prob(z)
         log_px, log_py = self._decoded(z, batch)
-        log_weights = self.prior(scored).log_prob(z.transpose(1, 2)).transpose(1, 2) - log_q
-        log_weights = log_weights + spec.lambda_image * log_px + spec.lambda_ * log_py
+        log_pz = rearrange(self.prior(scored).log_prob(rearrange(z, "k m b d -> k b m d")), "k b m -> k m b")
+        log_weights = log_pz - log_q + spec.lambda_image * log_px + spec.lambda_ * log_py
         if dreg and z.requires_grad:
-            # The bound's own gradient weighs each sample by its normalised weight; the path through z gets it twice.
+            # The bound's own gradient weighs each sample by its normalised weight; the path through z gets that twice.
             shares = log_weights.detach().softmax(0)[..., None]
             z.register_hook(lambda gradient: gradient * shares)
-        bounds = importance_bound(log_weights, bound=spec.bound).T
+        bounds = rearrange(importance_bound(log_weights, bound=spec.bound), "m b -> b m")
         return Terms(mmvae(bounds, present=experts.present), self._parts(bounds, log_px, log_py), self._named(z))
 
     def _single(self, experts: Experts) -> Distribution:
@@ -86,10 +87,13 @@ class MMVAE(MultimodalObjective):
 
     def _decoded(self, z: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """log p(x|z) and log p(y|z), Float[K, M, B] both, of z Float[K, M, B, D]."""
-        repeats = z.shape[0] * z.shape[1]
-        image, concept = batch.image.repeat(repeats, 1, 1, 1), batch.description.repeat(repeats, 1)
-        px, py = self.likelihood(z.flatten(0, 2), concept)
-        return px.log_prob(image).reshape(z.shape[:3]), py.log_prob(concept).reshape(z.shape[:3])
+        num_samples, num_modalities = z.shape[:2]
+        image = repeat(batch.image, "b c h w -> (k m b) c h w", k=num_samples, m=num_modalities)
+        concept = repeat(batch.description, "b word -> (k m b) word", k=num_samples, m=num_modalities)
+        px, py = self.likelihood(rearrange(z, "k m b d -> (k m b) d"), concept)
+        log_px = rearrange(px.log_prob(image), "(k m b) -> k m b", k=num_samples, m=num_modalities)
+        log_py = rearrange(py.log_prob(concept), "(k m b) -> k m b", k=num_samples, m=num_modalities)
+        return log_px, log_py
 
     def _parts(self, bounds: Tensor, log_px: Tensor, log_py: Tensor) -> dict[str, Tensor]:
         parts = {}

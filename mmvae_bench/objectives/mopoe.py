@@ -29,14 +29,14 @@ def mopoe(
     """``-E_q[sum_m lambda_m log p(x_m|z)] + (beta/K) sum_S KL(q_S || p(z))``, the batch mean.
 
     Sutter et al. (2021): q = (1/K) sum_S q_S over the subsets S of modalities, q_S a product of experts. The
-    mixture's KL has no closed form; by convexity it is at most the mean of the subsets', which stands here, as in the
-    authors' code.
+    mixture's KL has no closed form; by convexity it is at most the mean of the subsets', which takes its place here, as
+    in the authors' code.
 
     Args:
         log_px: log p(x|z), Float[B], z ~ q.
         log_py: log p(y|z), Float[B], at the same z; None where there is no concept.
         kls: KL(q_S || p(z)), Float[B, K].
-        counts: Bool[B, K]; the subsets that an example's mixture has.
+        counts: Bool[B, K]; the subsets in an example's mixture.
         lambda_image: Weight of log p(x|z).
         lambda_: Weight of log p(y|z).
         beta: Weight of the divergence.
@@ -48,11 +48,11 @@ def mopoe(
 
 
 class MoPoE(MultimodalObjective):
-    """One ELBO; any subset of the modalities may have to tell all of them.
+    """One ELBO; all modalities are decoded from any subset of them.
 
-    The prior is a factor of no product, as in the paper's definition (its code adds one to the product of all). Of the
-    mixture one z an example is drawn, from one subset, the subsets being spread evenly over the batch. q(z|y_O) is the
-    mixture of the products of each subset's specified part; with all subsets, the uniform one over O's subsets.
+    The prior is a factor of no product, as in the paper's definition (its code adds one to the product of all). One z
+    per example is drawn from the mixture, from one subset, with the subsets spread evenly over the batch. q(z|y_O) is
+    the mixture of the products of each subset's specified part; with all subsets, the uniform one over O's subsets.
     """
 
     spec: MoPoESpec
@@ -68,7 +68,7 @@ class MoPoE(MultimodalObjective):
         return mixture(products(experts, self.subsets, prior=False), self._counts(experts))
 
     def terms(self, batch: Batch) -> Terms:
-        """The ELBO at one z of one subset an example, and the divergence of every subset."""
+        """The ELBO at one z of one subset per example, and the divergence of every subset."""
         spec, experts = self.spec, self.experts(batch.image, batch.description)
         each, counts = products(experts, self.subsets, prior=False), self._counts(experts)
         z = component(each, stratified_choice(counts)).rsample()
@@ -95,7 +95,7 @@ def subset_collection(num_modalities: int, num_subsets: int | None, *, seed: int
     Args:
         num_modalities: M.
         num_subsets: K, from M + 1 to 2^M - 1: all together, each alone, and others drawn at random. None: all.
-        seed: Of those others.
+        seed: For drawing those others.
     """
     if num_subsets is None:
         return all_subsets(num_modalities)

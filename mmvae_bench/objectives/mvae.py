@@ -57,22 +57,22 @@ class MVAE(MultimodalObjective):
     prior_is_factor = True
 
     def terms(self, batch: Batch) -> Terms:
-        """The bound of every subset of :meth:`subsets`, out of the same experts."""
+        """The bound of every subset of :meth:`subsets`, from the same experts."""
         spec, experts = self.spec, self.experts(batch.image, batch.description)
         bounds, latents = {}, {}
         for name, subset in self.subsets().items():
             q = self.product(experts, subset)
             latents[name] = z = q.rsample()
             log_px = self.image_likelihood(z, batch.description).log_prob(batch.image) if subset[0] else None
-            told = self._told(batch.description, subset[1:])
-            log_py = self.concept_likelihood(z).log_prob(told) if any(subset[1:]) else None
+            wanted = self._restricted(batch.description, subset[1:])
+            log_py = self.concept_likelihood(z).log_prob(wanted) if any(subset[1:]) else None
             bounds[name] = (log_px, log_py, kl_divergence(q, self.prior(q)))
         terms = mvae(bounds, lambda_image=spec.lambda_image, lambda_=spec.lambda_, beta=spec.beta)
         terms.latents.update(latents)
         return terms
 
     def subsets(self) -> dict[str, Subset]:
-        """The subsets of a step by name: ``joint``, each modality's, and the random ones, the same for the batch.
+        """The subsets of a step by name: ``joint``, each modality's, and random ones, shared by the whole batch.
 
         A random one is uniform over the subsets of two to M - 1 modalities.
         """
@@ -85,7 +85,7 @@ class MVAE(MultimodalObjective):
             chosen[f"random_{index}"] = _random_subset(num_modalities)
         return chosen
 
-    def _told(self, concept: Tensor, members: Subset) -> Tensor:
+    def _restricted(self, concept: Tensor, members: Subset) -> Tensor:
         """The concept with the attributes outside the subset unspecified: they add nothing to log p(y|z)."""
         if not self.per_attribute:
             return concept

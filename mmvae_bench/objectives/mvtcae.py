@@ -44,7 +44,7 @@ def mvtcae(
         beta: Weight of all divergences.
     """
     num_modalities = present.sum(1).to(kl.dtype)
-    told = elbo(
+    reconstruction = elbo(
         log_px=log_px,
         log_py=log_py,
         kl=kl,
@@ -53,14 +53,14 @@ def mvtcae(
         kl_weight=0.0,
     )
     away = torch.where(present, kl_to_each, 0.0).sum(1) / num_modalities
-    bound = (num_modalities - alpha) / num_modalities * told - beta * ((1 - alpha) * kl + alpha * away)
+    bound = (num_modalities - alpha) / num_modalities * reconstruction - beta * ((1 - alpha) * kl + alpha * away)
     return -bound.mean()
 
 
 class MVTCAE(MultimodalObjective):
-    """The product of the experts tells all modalities, and stays close to the prior and to every expert.
+    """All modalities are decoded from the product of the experts, which stays close to the prior and to every expert.
 
-    The prior is a factor of no product. With ``two``, the concept's expert is itself a product that holds it.
+    The prior is a factor of no product. With ``two``, the concept's expert is itself a product that contains it.
     """
 
     spec: MVTCAESpec

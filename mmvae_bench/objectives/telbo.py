@@ -9,9 +9,8 @@ from ..data.batch import Batch
 from ..specs.built_in.objectives import TELBOSpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
-from .common.elbo import elbo
-from .common.frozen import frozen_call
-from .jvae import joint_terms
+from .common.elbo import elbo, joint_terms
+from .common.staged import frozen_call, total
 
 
 def telbo_unimodal(
@@ -45,29 +44,29 @@ class TELBO(Objective):
     """``elbo(x,y; 1, lambda) + elbo(x; 1) + elbo(y; gamma)``; the decoders learn from the first term only."""
 
     spec: TELBOSpec
+    network_names = ("concept_encoder", "image_encoder", "joint_encoder", "image_decoder", "concept_decoder")
 
     def stages(self, training: TrainingSpec) -> list[Stage]:
         """All terms from the first step, or the joint term first and the unimodal encoders after it."""
         if self.spec.schedule == "joint":
             return super().stages(training)
         return [
-            Stage("fit", training.steps, ("joint_encoder", *self.decoders)),
+            Stage("fit", training.steps, ("joint_encoder", "image_decoder", "concept_decoder")),
             Stage("unimodal", self.spec.unimodal_steps or training.steps, ("image_encoder", "concept_encoder")),
         ]
 
     def terms(self, batch: Batch) -> Terms:
-        """The terms of the current stage; all three outside training in two stages."""
+        """The terms of the current stage of two; all three in one stage, and outside of training."""
         if self.spec.schedule == "two_stage" and self.stage is not None:
             return self.joint(batch) if self.stage.name == "fit" else self.unimodal(batch)
-        joint, unimodal = self.joint(batch), self.unimodal(batch)
-        return Terms(joint.loss + unimodal.loss, joint.parts | unimodal.parts, joint.latents | unimodal.latents)
+        return total(self.joint(batch), self.unimodal(batch))
 
     def joint(self, batch: Batch) -> Terms:
         """The JVAE term."""
         return joint_terms(self, batch, lambda_=self.spec.lambda_)
 
     def unimodal(self, batch: Batch) -> Terms:
-        """The image and concept terms, through decoders that are left exactly as they are."""
+        """The image and concept terms, through decoders that they leave unchanged."""
         q_image, q_concept = self.posterior(image=batch.image), self.posterior(concept=batch.description)
         z_image, z_concept = q_image.rsample(), q_concept.rsample()
         terms = telbo_unimodal(

@@ -23,9 +23,10 @@ def vae(*, log_px: Tensor, kl: Tensor, beta: float) -> Terms:
 
 
 class VAE(Objective):
-    """q(z|x) and p(x|z). It never sees a concept, so the 3 C's and descriptions cannot be asked of it."""
+    """q(z|x) and p(x|z). It never sees a concept, so it has no 3 C's and describes nothing."""
 
     spec: ImageVAESpec
+    network_names = ("image_encoder", "image_decoder")
 
     def terms(self, batch: Batch) -> Terms:
         """The bound at one z ~ q(z|x)."""

@@ -1,4 +1,9 @@
-"""VLVAE: images and concepts from z ~ q(z|x) (Cremer and Kushman 2018, Eq. 1 and 2), and the aggregate as a prior."""
+"""VLVAE, q_True and q_Agg: a model of images and concepts, then flows on it frozen (Cremer and Kushman 2018).
+
+First VLVAE (Eq. 1 and 2): images and concepts decoded from z ~ q(z|x). On the frozen model a flow is then fitted for
+q(z|y), either to the true posterior of a concept (q_True, Eq. 3) or to the aggregate posterior of its images (q_Agg,
+Eq. 4 and 5); and, where wanted, a flow for q(z), the aggregate of all images, to replace the prior (Sec. 3).
+"""
 
 from __future__ import annotations
 
@@ -7,16 +12,22 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from ..backbones.base import Backbone
-from ..backbones.flows import UnconditionalFlow
+from ..backbones.flows import ConditionalFlow, PartialConceptFeatures, UnconditionalFlow
+from ..backbones.text import TextFeatures
 from ..data.batch import Batch
+from ..distributions.latents import diagonal_normal
 from ..specs.built_in.objectives import QAggSpec, QTrueSpec, VLVAESpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
 from .common.elbo import elbo
-from .common.staged import total
+from .common.staged import frozen_call, mask_at_random, total
 
 WARMUP_SHARE = 20
-"""The paper's 20,000 of 400,000 steps, as one part in so many."""
+"""The KL warms up over one twentieth of the first stage: the paper's 20,000 of 400,000 steps."""
+NUM_FEATURES = 200
+"""Size of the features of a concept that each coupling gets: those of the paper's encoder of texts (Sec. 5.1)."""
+EMBEDDING = 100
+"""Size of a word's embedding (their code)."""
 
 
 def vlvae(
@@ -52,8 +63,33 @@ def vlvae(
     return Terms(-bound.mean(), {f"{inference}/{name}": part for name, part in parts.items()})
 
 
+def q_true(*, log_py: Tensor, log_pz: Tensor, log_q: Tensor, gamma: float) -> Terms:
+    """``-E_q(z|y)[gamma log p(y|z) + log p(z) - log q(z|y)]``, the batch mean: TELBO's concept term, for a flow.
+
+    Args:
+        log_py: log p(y|z), Float[B], z ~ q(z|y); summed over the specified attributes only.
+        log_pz: log p(z), Float[B], at the same z.
+        log_q: log q(z|y), Float[B], at the same z.
+        gamma: Weight of log p(y|z).
+    """
+    loss = -(gamma * log_py + log_pz - log_q).mean()
+    return Terms(loss, {"concept/log_py": log_py, "concept/log_pz": log_pz, "concept/log_q": log_q})
+
+
+def q_agg(*, log_q: Tensor) -> Terms:
+    """``-E_p(x,y) E_q(z|x)[log q(z|y)]``, the batch mean.
+
+    Up to the entropy of q(z|x), which is fixed, it is ``E KL(q(z|x) || q(z|y))``; by Eq. 5 it is therefore smallest
+    where ``q(z|y)`` is ``q^y(z) = E_p(x|y)[q(z|x)]``, the aggregate posterior of Eq. 4.
+
+    Args:
+        log_q: log q(z|y), Float[B], z ~ q(z|x), detached.
+    """
+    return Terms(-log_q.mean(), {"concept/log_q": log_q})
+
+
 def aggregate_prior(*, log_q: Tensor) -> Terms:
-    """``-E_p(x) E_q(z|x)[log q(z)]``, the batch mean: least where q(z) is the aggregate posterior (Sec. 3).
+    """``-E_p(x) E_q(z|x)[log q(z)]``, the batch mean: smallest where q(z) is the aggregate posterior (Sec. 3).
 
     Args:
         log_q: log q(z), Float[B], z ~ q(z|x), detached.
@@ -68,13 +104,15 @@ class VLVAE(Objective):
     prior_flow: UnconditionalFlow
 
     @property
+    def network_names(self) -> tuple[str, ...]:
+        """The encoder that the spec chooses, both decoders, and the flow for q(z) where it is wanted."""
+        prior_flow = ("prior_flow",) if self.spec.prior_flow else ()
+        return (f"{self.spec.inference}_encoder", "image_decoder", "concept_decoder", *prior_flow)
+
+    @property
     def flow_stages(self) -> dict[str, str]:
         """The stages after the first, in order, and the network that each trains."""
         return {"prior": "prior_flow"} if self.spec.prior_flow else {}
-
-    def networks(self) -> tuple[str, ...]:
-        """Those of the posteriors, the decoders, and the flow for q(z) where it is wanted."""
-        return (*super().networks(), "prior_flow") if self.spec.prior_flow else super().networks()
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:
         """The flow for q(z), or the backbone's network."""
@@ -83,7 +121,7 @@ class VLVAE(Objective):
     def stages(self, training: TrainingSpec) -> list[Stage]:
         """The bound; then a stage for each flow, on the frozen model."""
         steps = self.spec.flow_steps or max(1, training.steps // 2)
-        first = Stage("fit", training.steps, (f"{self.spec.inference}_encoder", *self.decoders))
+        first = Stage("fit", training.steps, (f"{self.spec.inference}_encoder", "image_decoder", "concept_decoder"))
         return [first, *(Stage(name, steps, (network,)) for name, network in self.flow_stages.items())]
 
     def terms(self, batch: Batch) -> Terms:
@@ -116,7 +154,7 @@ class VLVAE(Objective):
         return terms
 
     def flow_terms(self, stage: str, batch: Batch, z: Tensor) -> Terms:
-        """The loss of a stage after the first, at a z ~ q(z|x) that no gradient passes."""
+        """The loss of a stage after the first, at a z ~ q(z|x) through which no gradient flows."""
         assert stage == "prior"
         terms = aggregate_prior(log_q=self.aggregate_prior().log_prob(z))
         terms.latents[self.spec.inference] = z
@@ -144,3 +182,75 @@ class VLVAE(Objective):
             raise CapabilityError(f"{self.spec.name} was trained without a flow for q(z): set prior_flow: true")
         result: Distribution = self.prior_flow()
         return result
+
+
+class ConceptFlow(VLVAE):
+    """VLVAE with a flow for q(z|y): one family for both objectives, for a fair comparison (Sec. 5.1.1)."""
+
+    spec: QTrueSpec | QAggSpec
+    concept_encoder: ConditionalFlow
+
+    @property
+    def network_names(self) -> tuple[str, ...]:
+        """The flow for q(z|y), and VLVAE's networks."""
+        return ("concept_encoder", *super().network_names)
+
+    @property
+    def flow_stages(self) -> dict[str, str]:
+        """The flow for q(z|y) first."""
+        return {"concept": "concept_encoder", **super().flow_stages}
+
+    def build_network(self, name: str, backbone: Backbone) -> nn.Module:
+        """The flow for q(z|y), or VLVAE's network."""
+        if name != "concept_encoder":
+            return super().build_network(name, backbone)
+        features: nn.Module = (
+            PartialConceptFeatures(self.schema, num_features=NUM_FEATURES)
+            if backbone.captions is None
+            else TextFeatures(backbone.captions, embedding=EMBEDDING, size=NUM_FEATURES)
+        )
+        return ConditionalFlow(features, num_features=NUM_FEATURES, latent_size=self.latent_size)
+
+    def flow_terms(self, stage: str, batch: Batch, z: Tensor) -> Terms:
+        """The loss of q(z|y_O), O a random part of the attributes (captions are whole), or of the flow for q(z)."""
+        if stage != "concept":
+            return super().flow_terms(stage, batch, z)
+        concept = batch.description
+        if self.captions is None:
+            concept = mask_at_random(concept, self.spec.mask_probability, always=self.schema.given_positions)
+        return self.concept_terms(self.concept_encoder(concept), concept, z)
+
+    def concept_terms(self, q: Distribution, concept: Tensor, z: Tensor) -> Terms:
+        """The loss of q = q(z|y_O) for y_O, concepts or captions, and z ~ q(z|x), Float[B, D], of the same examples."""
+        raise NotImplementedError
+
+
+class QTrue(ConceptFlow):
+    """VLVAE, then the bound on log p(y), with the decoders unchanged."""
+
+    spec: QTrueSpec
+
+    def concept_terms(self, q: Distribution, concept: Tensor, z: Tensor) -> Terms:
+        """The bound at one z ~ q(z|y); the z of the image is not used."""
+        z = q.rsample()
+        zeros = torch.zeros_like(z)
+        terms = q_true(
+            log_py=frozen_call(self.concept_decoder, z).log_prob(concept),
+            log_pz=diagonal_normal(zeros, zeros).log_prob(z),
+            log_q=q.log_prob(z),
+            gamma=self.spec.gamma,
+        )
+        terms.latents["concept"] = z
+        return terms
+
+
+class QAgg(ConceptFlow):
+    """VLVAE, then ``E_q(z|x)[log q(z|y)]`` with the model frozen."""
+
+    spec: QAggSpec
+
+    def concept_terms(self, q: Distribution, concept: Tensor, z: Tensor) -> Terms:
+        """The flow's density at the z of an image of the concept."""
+        terms = q_agg(log_q=q.log_prob(z))
+        terms.latents[self.spec.inference] = z
+        return terms

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain JSON only, written whole or not at all."""
+"""Checkpoints: tensors and plain JSON only, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Checkpoint:
     """The state of training between two steps.
 
     Attributes:
-        key: Key of the trial that it belongs to.
+        key: Key of its trial.
         stage: Index of the current stage; the number of stages when training is finished.
         step: Steps done in that stage.
         weights: ``state_dict`` of the objective.
         optimizer: ``state_dict`` of the stage's optimiser; None at the start of a stage.
         history: Validation records so far, plain JSON.
         seconds: Time spent training so far.
-        origin: Where the weights were trained, as :func:`mmvae_bench.base.machine.provenance` tells it.
+        origin: Where the weights were trained, from :func:`mmvae_bench.base.machine.provenance`.
     """
 
     key: str
@@ -48,7 +48,7 @@ class Checkpoint:
     origin: dict[str, Any] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Writes beside ``path``, flushes, renames: a kill at any moment leaves the old file or the new one."""
+        """Writes a temporary file, flushes, renames: a kill at any moment leaves either the old file or the new one."""
 
         def write(file: IO[bytes]) -> None:
             target = _Target(file)
@@ -64,11 +64,11 @@ class Checkpoint:
         """Reads a checkpoint of the trial ``key``, refusing anything but tensors and plain values.
 
         Raises:
-            CheckpointError: where the file is damaged, holds pickled objects, or is another trial's.
+            CheckpointError: if the file is damaged, contains pickled objects, or belongs to another trial.
         """
         advice = "move it away to train this trial from the start"
         try:
-            # torch does not check the archive's checksums when it reads; this does.
+            # torch does not verify the archive's checksums when it reads; this does.
             with ZipFile(path) as archive:
                 damaged = archive.testzip()
         except (BadZipFile, EOFError, OSError, ValueError, RuntimeError, zlib.error) as error:
@@ -95,7 +95,7 @@ class Checkpoint:
             raise CheckpointError(f"checkpoint {path} is damaged ({error}): {advice}") from error
 
     def restore(self, network: nn.Module, path: Path) -> None:
-        """Puts the weights into ``network``; raises CheckpointError where they do not fit it."""
+        """Loads the weights into ``network``; raises CheckpointError if they do not fit."""
         try:
             network.load_state_dict(self.weights)
         except RuntimeError as error:
@@ -103,7 +103,7 @@ class Checkpoint:
 
 
 def _digest(value: Any) -> str:
-    """The sha256 of nested tensors and plain values: the archive's own sums do not cover its index."""
+    """The sha256 of nested tensors and plain values: the archive's own checksums do not cover its index."""
     digest = hashlib.sha256()
 
     def add(part: Any) -> None:
@@ -127,7 +127,7 @@ def _digest(value: Any) -> str:
 
 
 class _Target:
-    """A file for torch.save that keeps why it could not be written: torch hides that behind an error of its own."""
+    """A file for torch.save that remembers why a write failed: torch hides that behind an error of its own."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file

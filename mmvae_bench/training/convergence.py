@@ -1,4 +1,4 @@
-"""How far from convergence a run stopped: the slope of the validation ELBO at its end."""
+"""How far from convergence a run stopped: the slope of the validation ELBO at the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ..base.statistics import slope
 
 FLAT = 0.01
-"""A change of the ELBO by less than this fraction is called flat."""
+"""A relative change of the ELBO below this is called flat."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Convergence:
             last third of the curve.
         standard_error: Of that slope.
         last_elbo: The last value, nats per image.
-        stage: The stage whose loss is meant: the last one.
+        stage: The stage of the curve: the last one.
         verdict: ``rising`` or ``falling`` (overfitting, or an unstable loss): the slope is more than two standard
-            errors from zero. ``flat``: in as many steps again as the slope was measured over, the ELBO would change by
-            less than a hundredth. ``unclear``: neither can be said.
+            errors from zero. ``flat``: over as many more steps as the slope was measured over, the ELBO would change by
+            less than one percent. ``unclear``: neither.
     """
 
     slope_per_1000_steps: float

@@ -1,7 +1,7 @@
-"""The stage loop: one Lightning fit a stage, seeds from (seed, stage, step), exact resume.
+"""The stage loop: one Lightning fit per stage, seeds from (seed, stage, step), exact resume.
 
-Lightning keeps no state of the random generators, so nothing here depends on theirs: each step seeds itself, and the
-order of the batches is a function of the epoch. A checkpoint is therefore complete with weights, optimiser and step.
+Lightning does not save the state of random generators, so nothing here depends on it: each step seeds itself, and the
+order of the batches is a function of the epoch. Weights, optimiser and step therefore make a complete checkpoint.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..base.machine import provenance
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
-from ..objectives.base import Objective, Stage, Terms
+from ..objectives.base import Objective, Stage, Terms, evaluating
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch
@@ -38,27 +38,28 @@ LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {
     "bfloat16": "bf16-mixed",
 }
 VALIDATION_IMAGES = 2048
-"""The validation ELBO is measured on at most this many images, always the same ones with the same noise."""
+"""The validation ELBO is computed on at most this many images, always the same ones with the same noise."""
 
 
 class TrainingInterrupted(Exception):
-    """Training was asked to stop, and has saved its state."""
+    """Training was asked to stop and has saved its state."""
 
 
 @dataclass
 class Control:
-    """How a run is watched and stopped from outside; none of it changes a number.
+    """How a run is monitored and stopped from outside; none of it changes a number.
 
     Attributes:
         checkpoint: Where the state is saved; None: nowhere.
-        log: JSON-lines file of training and validation records; None: nowhere.
+        log: JSON-lines file of training and validation records; None: no log.
         checkpoint_seconds: Time between two saves.
-        stop: Asked at every step: should training save its state and stop?
-        progress: Told (stage name, steps done overall, steps overall, steps a second) at every step; must be quick.
-        score: Gives what is logged as ``scores``, asked of the model ``num_scores`` times, evenly spaced over the steps
-            of all stages, the last time at their end; None: never. Its time is not counted as training.
-        num_scores: How often.
-        record: Given every record of the log, with ``overall``, its step over all stages.
+        stop: Called at every step: whether training should save its state and stop.
+        progress: Called with (stage name, steps done overall, steps overall, steps per second) at every step; must be
+            fast.
+        score: Returns the scores that are logged as ``scores``. Called ``num_scores`` times, evenly spaced over the
+            steps of all stages, the last time at their end; None: never. Its time does not count as training time.
+        num_scores: Number of points of the score curve.
+        record: Called with every record of the log, plus ``overall``, its step over all stages.
     """
 
     checkpoint: Path | None = None
@@ -77,13 +78,13 @@ class Control:
 
 @dataclass
 class Fitted:
-    """What training leaves beside the weights.
+    """What training returns besides the weights.
 
     Attributes:
         steps: Steps of all stages.
-        seconds: Time spent training, over all interruptions.
+        seconds: Time spent training, over all sessions.
         history: Validation records: stage, step, elbo and the mean of each part, in nats per image.
-        origin: Where the training was done: versions, commit, device.
+        origin: Where it was trained: versions, commit, device.
     """
 
     steps: int
@@ -102,7 +103,7 @@ def fit(
     device: torch.device | str = "cpu",
     control: Control | None = None,
 ) -> Fitted:
-    """Trains ``objective`` through all its stages, from the checkpoint where there is one.
+    """Trains ``objective`` through all its stages, resuming from the checkpoint if there is one.
 
     Args:
         objective: Its weights are trained in place.
@@ -114,9 +115,9 @@ def fit(
         control: Checkpoints, logs, progress and stopping.
 
     Raises:
-        TrainingInterrupted: after saving, when ``control.stop`` says so.
-        NonFiniteLossError: naming the step and the part that broke; the last good checkpoint stays.
-        CheckpointError: where the checkpoint cannot be used.
+        TrainingInterrupted: after saving, when ``control.stop`` returns true.
+        NonFiniteLossError: naming the step and the part of the loss that broke; the last good checkpoint is kept.
+        CheckpointError: if the checkpoint cannot be used.
     """
     control, device = control or Control(), torch.device(device)
     stages = objective.stages(training)
@@ -129,7 +130,7 @@ def fit(
     num_images = len(data.rows("train"))
     if training.batch_size > num_images:
         raise BenchmarkError(
-            f"training.batch_size: {training.batch_size} images a step, but the training partition has {num_images}: "
+            f"training.batch_size: {training.batch_size} images per step, but the training partition has {num_images}: "
             "choose a smaller batch or more images"
         )
     objective.training_seed, objective.training_spec = seed, training
@@ -137,80 +138,66 @@ def fit(
         state.origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
     with _training_mode(training), _compiled(objective, wanted=training.compile):
         while state.stage < len(stages):
-            stage = stages[state.stage]
-            done = sum(earlier.steps for earlier in stages[: state.stage])
-            loop = _StageLoop(objective, data, training, stage, state, control, device, done, _total(stages))
-            loop.run()
+            _StageLoop(
+                objective=objective,
+                data=data,
+                training=training,
+                stages=stages,
+                state=state,
+                control=control,
+                device=device,
+            ).run()
     objective.end_stages()
     objective.to("cpu" if device.type == "cpu" else device)
     return Fitted(_total(stages), state.seconds, state.history, state.origin)
 
 
 def validation_terms(objective: Objective, data: ConceptDataModule, *, partition: str = "val") -> dict[str, float]:
-    """The ELBO (the negative loss) of a partition and the mean of each part, in nats per image, without a gradient.
+    """The ELBO (the negative loss) of a partition and the mean of each part, in nats per image, without gradients.
 
     The same images and the same noise at every call, so that differences along a run are not noise.
     """
     sums: dict[str, float] = {}
     count = 0
-    training = objective.training
-    objective.eval()
     seed = derive_seed("validation", partition=partition)
-    with torch.no_grad(), own_randomness(seed, objective.device):
+    with evaluating(objective), torch.no_grad(), own_randomness(seed, objective.device):
         for batch in data.batches(partition, limit=VALIDATION_IMAGES):
             terms = objective.terms(batch)
             means = {"elbo": -terms.loss} | {name: part.mean() for name, part in terms.parts.items()}
             for name, value in means.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(batch)
             count += len(batch)
-    objective.train(training)
     return {name: value / count for name, value in sums.items()}
 
 
+@dataclass(eq=False, kw_only=True)
 class _StageLoop(pl.Callback):
-    """Runs one stage, and saves, logs, validates and stops between its steps."""
+    """Runs the stage that ``state`` is in, and saves, logs, validates and stops between its steps."""
 
-    def __init__(
-        self,
-        objective: Objective,
-        data: ConceptDataModule,
-        training: TrainingSpec,
-        stage: Stage,
-        state: Checkpoint,
-        control: Control,
-        device: torch.device,
-        done: int,
-        total: int,
-    ) -> None:
-        self.objective, self.data, self.training, self.stage = objective, data, training, stage
-        self.state, self.control, self.device, self.done, self.total = state, control, device, done, total
-        self.watch = FiniteWatch(stage.name)
-        self.validate_every = max(1, stage.steps // training.validations)
-        self.log_every = max(10, stage.steps // 200)
+    objective: Objective
+    data: ConceptDataModule
+    training: TrainingSpec
+    stages: list[Stage]
+    state: Checkpoint
+    control: Control
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        self.stage = self.stages[self.state.stage]
+        self.done, self.total = _total(self.stages[: self.state.stage]), _total(self.stages)
+        self.watch = FiniteWatch(self.stage.name)
+        self.validate_every = max(1, self.stage.steps // self.training.validations)
+        self.log_every = max(10, self.stage.steps // 200)
         self.clock = self.saved = self.counted_at = time.monotonic()
-        self.counted_step, self.rate = state.step, 0.0
+        self.counted_step, self.rate = self.state.step, 0.0
 
     def run(self) -> None:
-        """Fits the stage from the state's step to its end, and moves the state to the next stage."""
+        """Trains from the state's step to the end of the stage, and moves the state on to the next stage."""
         objective, state = self.objective, self.state
         objective.begin_stage(self.stage)
         objective.train()
         objective.step_done = state.step
         if state.step < self.stage.steps:
-            trainer = pl.Trainer(
-                max_epochs=1,
-                accelerator="gpu" if self.device.type == "cuda" else "cpu",
-                devices=[self.device.index or 0] if self.device.type == "cuda" else 1,
-                precision=LIGHTNING_PRECISION[self.training.precision],
-                callbacks=[self],
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                limit_val_batches=0,
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-            )
             loader = self.data.training_loader(
                 batch_size=self.training.batch_size,
                 seed=objective.training_seed,
@@ -219,10 +206,10 @@ class _StageLoop(pl.Callback):
                 stop=self.stage.steps,
             )
             try:
-                trainer.fit(objective, train_dataloaders=loader)
+                self._trainer().fit(objective, train_dataloaders=loader)
             except SIGTERMException as error:
-                # The signal came after this step's question whether to stop, and Lightning asks once more. The step is
-                # complete all the same.
+                # The signal came after this step's own check for it, and Lightning checks again. The step is complete
+                # all the same.
                 if objective.step_done < self.stage.steps:
                     self._snapshot()
                     self._save()
@@ -230,6 +217,22 @@ class _StageLoop(pl.Callback):
         self._snapshot()
         state.stage, state.step, state.optimizer = state.stage + 1, 0, None
         self._save()
+
+    def _trainer(self) -> pl.Trainer:
+        return pl.Trainer(
+            max_epochs=1,
+            accelerator="gpu" if self.device.type == "cuda" else "cpu",
+            devices=[self.device.index or 0] if self.device.type == "cuda" else 1,
+            precision=LIGHTNING_PRECISION[self.training.precision],
+            callbacks=[self],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            limit_val_batches=0,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
 
     # ---- Lightning's hooks
 
@@ -240,8 +243,7 @@ class _StageLoop(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        step, terms = self.objective.step_done, self.objective.last_terms
-        assert terms is not None
+        step, terms = self.objective.step_done, outputs["terms"]
         self.watch.update(step - 1, terms)
         if step % self.log_every == 0 or step == self.stage.steps:
             self.watch.check()
@@ -250,7 +252,6 @@ class _StageLoop(pl.Callback):
             self._validate(step)
         if self.control.wants_score(self.done + step, self.total):
             self._score(step)
-        self.objective.last_terms = None
         now = time.monotonic()
         if now - self.counted_at >= 1:
             self.rate = (step - self.counted_step) / (now - self.counted_at)
@@ -276,7 +277,7 @@ class _StageLoop(pl.Callback):
 
     def _snapshot(self) -> None:
         self.watch.check()
-        # A finite loss can have a gradient that is not: its damage shows in the weights before it shows in a loss.
+        # A finite loss can have a gradient that is not finite: the weights show the damage before a loss does.
         self.watch.check_weights(self.objective, step=self.objective.step_done)
         now = time.monotonic()
         self.state.seconds += now - self.clock
@@ -308,15 +309,12 @@ class _StageLoop(pl.Callback):
         self._log("validation", step, values)
 
     def _score(self, step: int) -> None:
-        """Logs a point of the score curve. The model is as it was afterwards, and the time does not count."""
+        """Logs a point of the score curve. It leaves the model unchanged, and its time does not count as training."""
         assert self.control.score is not None
-        started, training = time.monotonic(), self.objective.training
-        self.objective.eval()
-        try:
+        started = time.monotonic()
+        with evaluating(self.objective):
             scores = self.control.score(self.objective)
-            self._log("scores", step, {"overall": self.done + step, "scores": scores})
-        finally:
-            self.objective.train(training)
+        self._log("scores", step, {"overall": self.done + step, "scores": scores})
         spent = time.monotonic() - started
         self.clock, self.counted_at = self.clock + spent, self.counted_at + spent
 
@@ -333,7 +331,7 @@ def _total(stages: list[Stage]) -> int:
 
 
 def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
-    """Drops the records of steps that will be done again, and a last line that a kill cut short."""
+    """Drops the records of steps that will be repeated, and a last line that a kill cut short."""
     order = {stage.name: index for index, stage in enumerate(stages)}
     kept = []
     for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
@@ -350,10 +348,10 @@ def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
 
 @contextmanager
 def _compiled(objective: Objective, *, wanted: bool) -> Iterator[None]:
-    """Compiles the networks inside the block, where that is wanted.
+    """Compiles the networks inside the block, if ``wanted``.
 
-    The networks, not the LightningModule: its hooks break the graph. Afterwards they are as before, so that a model
-    answers the evaluation with the same code whether it was just trained or loaded from its checkpoint.
+    The networks, not the LightningModule: its hooks break the graph. Afterwards they are as before, so that a model is
+    evaluated with the same code whether it was just trained or loaded from its checkpoint.
     """
     networks = [getattr(objective, name) for name in objective.network_names] if wanted else []
     for network in networks:
@@ -362,19 +360,19 @@ def _compiled(objective: Objective, *, wanted: bool) -> Iterator[None]:
         yield
     finally:
         for network in networks:
-            # What nn.Module.compile sets; torch has no public way back.
+            # What nn.Module.compile sets; torch has no public way to undo it.
             network._compiled_call_impl = None
 
 
 @contextmanager
 def _training_mode(training: TrainingSpec) -> Iterator[None]:
-    """Process-wide switches of a training run, put back afterwards.
+    """Process-wide settings of a training run, restored afterwards.
 
-    Argument validation of Distributions costs a device sync a call; the watch on the loss takes its place.
+    Argument validation of Distributions costs one device sync per call; the watch on the loss takes its place.
     """
     validated = Distribution._validate_args
     threads = torch.get_num_threads()
-    # Lightning tells at every fit which devices it has found, and advertises.
+    # Lightning reports at every fit which devices it has found, and advertises.
     talk = logging.getLogger("pytorch_lightning.utilities.rank_zero")
     level = talk.level
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32

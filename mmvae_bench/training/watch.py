@@ -1,4 +1,4 @@
-"""Stopping a trial whose loss is no longer a number, with the step and the part that broke."""
+"""Stopping a trial whose loss is no longer finite, and naming the step and the part that broke."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..objectives.base import Terms
 
 
 class NonFiniteLossError(BenchmarkError):
-    """The loss is infinite or not a number."""
+    """The loss, or a weight, is infinite or not a number."""
 
 
 class FiniteWatch:
-    """Looks at every step's loss, and on a GPU asks for the outcome only now and then.
+    """Checks the loss of every step, but on a GPU reads the outcome only now and then.
 
-    On a CPU the check is immediate. On a GPU it would stall every step, so the first bad step of the loss and of each
-    part is latched on the device and read by :meth:`check`.
+    On a CPU the check is immediate. On a GPU that would stall every step, so the first bad step of the loss and of each
+    part is recorded on the device and read by :meth:`check`.
     """
 
     def __init__(self, stage: str) -> None:
@@ -28,7 +28,7 @@ class FiniteWatch:
         self._names: list[str] = []
 
     def update(self, step: int, terms: Terms) -> None:
-        """Sees the terms of ``step`` (0-based); raises at once on a CPU."""
+        """Takes the terms of ``step`` (0-based); on a CPU raises at once."""
         if terms.loss.device.type == "cpu":
             if not math.isfinite(terms.loss.item()):
                 broken = [name for name, part in terms.parts.items() if not bool(part.isfinite().all())]
@@ -42,7 +42,7 @@ class FiniteWatch:
         self._first_bad = torch.where((self._first_bad < 0) & bad, step, self._first_bad)
 
     def check(self) -> None:
-        """Raises where a bad step was latched."""
+        """Raises if a bad step was recorded."""
         if self._first_bad is None:
             return
         loss_step, *part_steps = self._first_bad.tolist()
@@ -52,7 +52,7 @@ class FiniteWatch:
             raise self.error(loss_step, broken)
 
     def check_weights(self, network: nn.Module, *, step: int) -> None:
-        """Raises where a weight or a buffer is not finite after ``step`` steps: such a state is not worth saving."""
+        """Raises if a weight or a buffer is not finite after ``step`` steps: such a state must not be saved."""
         broken = {
             name.split(".")[0]
             for name, value in network.state_dict().items()
@@ -60,14 +60,14 @@ class FiniteWatch:
         }
         if broken:
             raise NonFiniteLossError(
-                f"after step {step} of stage {self.stage!r} there are weights that are not finite, in "
-                f"{', '.join(sorted(broken))}; try a smaller learning rate or smaller weights"
+                f"after step {step} of stage {self.stage!r} the weights of {', '.join(sorted(broken))} are not finite; "
+                "try a smaller learning rate or smaller loss weights"
             )
 
     def error(self, step: int, broken: list[str], *, what: str = "loss") -> NonFiniteLossError:
-        """The error of a 0-based step, with the parts that broke."""
+        """The error for a 0-based step, naming the parts that broke."""
         where = f"in {', '.join(broken)}" if broken else "in the sum of its parts, each of which is finite"
         return NonFiniteLossError(
             f"the {what} is not finite at step {step + 1} of stage {self.stage!r}: {where}; "
-            "try a smaller learning rate or smaller weights"
+            "try a smaller learning rate or smaller loss weights"
         )

@@ -202,7 +202,7 @@ def test_loading_it_leaves_torchs_distributions_alone() -> None:
 
 
 def test_one_latent_dimension_cannot_be_coupled() -> None:
-    with pytest.raises(ValueError, match="latent size is 2 or more, not 1"):
+    with pytest.raises(ValueError, match="latent_size must be at least 2, not 1"):
         RealNVP(1)
 
 

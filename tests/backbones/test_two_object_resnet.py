@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmvae_bench.backbones.base import Backbone
-from mmvae_bench.backbones.residual import ResidualBlock, ResidualLayers
+from mmvae_bench.backbones.two_object_resnet import ResidualBlock, ResidualLayers
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.distributions.pixels import ConstrainedBeta
@@ -73,7 +73,7 @@ def test_residual_layers_add_a_narrow_input_with_zeros_after_it() -> None:
         hidden = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + norm.eps).sqrt()
         expected = expected + F.leaky_relu(hidden, 0.01) @ second.weight.T + second.bias
     torch.testing.assert_close(layers(x), expected)
-    with pytest.raises(ValueError, match="6 features do not fit into layers of 5"):
+    with pytest.raises(ValueError, match="the input has 6 features, more than the 5 of the layers"):
         ResidualLayers(6, hidden=5, num_pairs=1)
 
 

@@ -8,7 +8,7 @@ import torch
 from profiles import OTHER, Shares, named, part, shares
 from torch import Tensor, nn
 
-from mmvae_bench.objectives.common.frozen import frozen_call
+from mmvae_bench.objectives.common.staged import frozen_call
 
 DEVICE = torch.device("cpu")
 

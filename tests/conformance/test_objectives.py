@@ -70,6 +70,42 @@ def test_answers_survive_save_and_load(name: str, digits: ConceptDataModule, bat
     assert torch.equal(mine, other.eval().terms(batch).loss)
 
 
+SETTINGS: dict[str, list[dict[str, object]]] = {
+    "cvae": [{"prior": "standard"}],
+    "scan": [{"dae": False}],
+    **{name: [{"prior_flow": True}, {"inference": "joint"}] for name in ("vlvae", "q_true", "q_agg")},
+}
+"""Settings that change which networks an objective has, besides the defaults."""
+OTHER_NETWORKS = {
+    "no network of its own": [(name, "joint_encoder") for name in ("mvae", "mmvae", "mopoe", "mvtcae")]
+    + [("cvae", "concept_encoder")],
+    "more than the spec has": [("scan", "denoiser"), *((name, "prior_flow") for name in ("vlvae", "q_true", "q_agg"))],
+}
+"""Posteriors that are made of other networks (CVAE: with a standard prior); and networks that are neither."""
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [(name, each) for name in NAMES for each in ({}, *SETTINGS.get(name, []))]
+)
+def test_the_networks_are_those_of_the_posteriors_and_likelihoods_of_the_spec(
+    name: str, settings: dict[str, object], digits: ConceptDataModule, batch: Batch
+) -> None:
+    objective = build(name, digits, **settings)
+    spec, networks = objective.spec, set(objective.network_names)
+    assert len(networks) == len(objective.network_names)
+    assert networks == {key for key, _ in objective.named_children()} - {"memory"}
+    wanted = {f"{each}_encoder" for each in spec.posteriors} | {f"{each}_decoder" for each in spec.likelihoods}
+    assert all((name, network) in OTHER_NETWORKS["no network of its own"] for network in wanted - networks)
+    assert all((name, network) in OTHER_NETWORKS["more than the spec has"] for network in networks - wanted)
+    given = {"joint": (batch.image, batch.concept), "image": (batch.image, None), "concept": (None, batch.concept)}
+    for posterior, (image, concept) in given.items():
+        if posterior in spec.posteriors:
+            assert objective.posterior(image, concept).sample().shape == (32, 4)
+        else:
+            with pytest.raises(CapabilityError, match=rf"{name} trains no q\(z\|"):
+                objective.posterior(image, concept)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_terms_are_per_example_and_finite(name: str, digits: ConceptDataModule, batch: Batch) -> None:
     terms = build(name, digits).terms(batch)
@@ -119,7 +155,7 @@ def test_imagine_refuses_what_is_no_concept(name: str, digits: ConceptDataModule
         objective.imagine(torch.tensor([1, 5, 0, 0]))
     with pytest.raises(ValueError, match="has 4 attributes"):
         objective.imagine(torch.tensor([1, 0]))
-    with pytest.raises(ValueError, match="holds integers"):
+    with pytest.raises(ValueError, match="must hold integers"):
         objective.imagine(torch.zeros(4))
     with pytest.raises(ValueError, match="num_samples"):
         objective.imagine(torch.tensor([1, 0, 0, 0]), num_samples=0)

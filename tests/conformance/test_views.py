@@ -120,7 +120,7 @@ def answers(model: Objective, batch: Batch) -> dict[str, torch.Tensor]:
             found[text] = images
         # A concept has one caption here.
         assert model.imagine(concept.expand(2, -1), num_samples=2).shape == (2, 2, 3, 16, 16)
-        with pytest.raises(ConfigError, match="give hue"):
+        with pytest.raises(ConfigError, match="specify hue"):
             model.imagine(torch.tensor([1, 2, -1]))
         with pytest.raises(ConfigError, match="not in the vocabulary: lihgt"):
             model.imagine("lihgt light a")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mmvae_bench.backbones.text import TextDecoder, TextEncoder, TextFeatures, WordPredictor
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.concepts.captions import BLANK, Captions, PresenceCaptions
-from mmvae_bench.objectives.common.frozen import frozen_call
+from mmvae_bench.objectives.common.staged import frozen_call
 
 FLAGS = Schema(tuple(Attribute(name, ("no", "yes")) for name in ("bald", "grey")))
 CAPTIONS = PresenceCaptions(FLAGS, opposites={}, max_words=3)

@@ -1,4 +1,4 @@
-"""An objective is one file that reads like its paper's section: short, and no block of it stands in another."""
+"""An objective is one file that reads like its paper's section, and no block of code is in two of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 import mmvae_bench.objectives
 
 FOLDER = Path(mmvae_bench.objectives.__file__).parent
-FILES = sorted(FOLDER.glob("*.py"))
-MOST_LINES = 250
+FILES = sorted(FOLDER.rglob("*.py"))
+MOST_LINES = 600
+"""A file is one idea at the size the idea has; a longer one needs a reason."""
 LONGEST_SHARED = 8
 """Lines of code in a row that make a block; imports, signatures' ends and docstrings are no code of their own."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmvae_bench.objectives.common.imputation import ConceptMemory
+from mmvae_bench.objectives.cvae import ConceptMemory
 
 
 def memory_of(rows: list[list[int]], *, capacity: int = 100) -> ConceptMemory:

@@ -11,11 +11,14 @@ import pytest
 import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Stage
 from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import CheckpointError
 from mmvae_bench.trial import TrialResult
+
+from .opinions import Make
 
 SPEC: dict[str, Any] = {
     "dataset": {"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3},
@@ -56,7 +59,7 @@ def test_scan_is_told_what_is_unspecified(
     assert main(arguments) == 2
     printed = capsys.readouterr().err
     assert printed.startswith("error: scan takes fully specified concepts only, ")
-    assert printed.endswith(": give orientation, location\n")
+    assert printed.endswith(": also give orientation, location\n")
     assert not list(tmp_path.iterdir())
     arguments[2] += ", orientation=upright, location=top-left"
     assert main(arguments) == 0
@@ -88,7 +91,7 @@ def test_training_without_steps_is_refused() -> None:
 
 @pytest.mark.parametrize(("steps", "trains"), [(0, ("image_encoder",)), (5, ())])
 def test_an_objective_cannot_have_a_stage_that_does_nothing(steps: int, trains: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match=r"stage 'extra' needs a step and a network to train, not .*: leave it out"):
+    with pytest.raises(ValueError, match=r"stage 'extra' needs at least one step and one network .*: leave it out"):
         Stage("extra", steps, trains)
 
 
@@ -111,3 +114,14 @@ def test_a_checkpoint_of_another_objective_is_refused(scan: TrialResult, tmp_pat
     assert (folder / "last.ckpt").read_bytes() == before
     assert not (folder / "result.json").exists()
     assert not (folder / "samples.png").exists()
+
+
+@pytest.mark.parametrize("name", ["jvae", "jnf", "cvae"])
+def test_a_joint_posterior_refuses_what_is_unspecified(name: str, make: Make, batch: Batch) -> None:
+    """As an index, -1 is the last value: the answer would be that of another concept."""
+    model, concept = make(name).eval(), batch.concept.clone()
+    concept[3, 1] = -1
+    with pytest.raises(CapabilityError, match=f"{name} .*fully specified concepts only"):
+        model.reconstruct(batch.image, concept)
+    with pytest.raises(CapabilityError, match=f"{name} .*fully specified concepts only"):
+        model.posterior(batch.image, concept)

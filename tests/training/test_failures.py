@@ -108,5 +108,5 @@ def test_verdicts_of_convergence() -> None:
 def test_a_batch_larger_than_the_training_set_is_refused(digits: ConceptDataModule) -> None:
     backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8})
     objective = objectives.parse("jvae").build(backbone.build(schema=digits.schema, image_shape=digits.image_shape))
-    with pytest.raises(BenchmarkError, match=r"training\.batch_size: 500 images a step, but .* has 248"):
+    with pytest.raises(BenchmarkError, match=r"training\.batch_size: 500 images per step, but .* has 248"):
         fit(objective, digits, TrainingSpec(steps=1, batch_size=500), key="k", seed=0)

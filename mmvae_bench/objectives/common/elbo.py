@@ -1,8 +1,12 @@
-"""The evidence lower bound, from which every objective here is built."""
+"""The evidence lower bound, from which every objective here is built, and the joint one that many begin with."""
 
 from __future__ import annotations
 
 from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+from ...data.batch import Batch
+from ..base import Objective, Terms
 
 
 def elbo(
@@ -39,3 +43,40 @@ def elbo(
     if log_py is not None:
         bound = bound + concept_weight * log_py
     return bound
+
+
+def joint_elbo(*, log_px: Tensor, log_py: Tensor, kl: Tensor, lambda_: float) -> Terms:
+    """``-E_q(z|x,y)[log p(x|z) + lambda log p(y|z)] + KL(q(z|x,y) || p(z))``, the batch mean.
+
+    Vedantam et al. (2018), Eq. 1.
+
+    Args:
+        log_px: log p(x|z), Float[B], z ~ q(z|x,y).
+        log_py: log p(y|z), Float[B], at the same z.
+        kl: KL(q(z|x,y) || p(z)), Float[B].
+        lambda_: Weight of log p(y|z).
+    """
+    bound = elbo(log_px=log_px, log_py=log_py, kl=kl, concept_weight=lambda_)
+    return Terms(-bound.mean(), {"joint/log_px": log_px, "joint/log_py": log_py, "joint/kl": kl})
+
+
+def joint_terms(model: Objective, batch: Batch, *, lambda_: float, q: Distribution | None = None) -> Terms:
+    """:func:`joint_elbo` of any objective with q(z|x,y), at one z: JVAE, and the first term of others.
+
+    Args:
+        model: With q(z|x,y), p(x|z) and p(y|z).
+        batch: B examples.
+        lambda_: Weight of log p(y|z).
+        q: q(z|x,y) of the batch, for an objective that also needs it elsewhere; None: computed here.
+    """
+    q = model.posterior(batch.image, batch.description) if q is None else q
+    z = q.rsample()
+    px, py = model.likelihood(z, batch.description)
+    terms = joint_elbo(
+        log_px=px.log_prob(batch.image),
+        log_py=py.log_prob(batch.description),
+        kl=kl_divergence(q, model.prior(q)),
+        lambda_=lambda_,
+    )
+    terms.latents["joint"] = z
+    return terms

@@ -17,27 +17,28 @@ from .products import Experts, component, products
 
 
 class MultimodalObjective(Objective):
-    """One Gaussian expert a modality, fused into q(z|x,y) and q(z|y_O) by products or mixtures.
+    """One Gaussian expert per modality, fused into q(z|x,y) and q(z|y_O) by products or mixtures.
 
     The modalities are the image and the concept (``modalities: two``), or the image and each attribute
     (``per_attribute``). The concept encoders of the benchmark are themselves a product of N(0, I) and an expert for
-    each specified attribute. Their experts are taken apart here, so that the prior enters a product once or not:
+    each specified attribute. Their experts are separated here, so that the prior enters a product once or not at all:
 
-    - ``prior_is_factor`` (MVAE): the experts are prior-free, and every product holds the prior once.
-    - else (MMVAE, MoPoE, MVTCAE): no product adds a prior. With ``two``, q(z|y_O) is the concept encoder's own
+    - ``prior_is_factor`` (MVAE): the experts are prior-free, and every product contains the prior once.
+    - otherwise (MMVAE, MoPoE, MVTCAE): no product adds a prior. With ``two``, q(z|y_O) is the concept encoder's own
       product, prior included, and one expert of two; with ``per_attribute`` it is made of the bare experts.
 
-    Either way q(z|x,y) of a product holds the prior at most once, q(z|y_O) is the prior where nothing is specified, and
-    an unspecified attribute's expert counts for nothing. A concept encoder without experts, such as one of text, is
+    Either way q(z|x,y) of a product contains the prior at most once, q(z|y_O) is the prior where nothing is specified,
+    and an unspecified attribute's expert has no influence. A concept encoder without experts, such as one of text, is
     one expert as a whole (``two`` only).
 
-    A subclass gives ``terms``, and :meth:`fuse` where it is no product.
+    A subclass implements ``terms``, and :meth:`fuse` where it is not a product.
 
     Raises:
-        BenchmarkError: where ``per_attribute`` is asked of a concept encoder without an expert an attribute.
+        BenchmarkError: for ``per_attribute`` with a concept encoder that has no expert per attribute.
     """
 
     spec: MultimodalSpec
+    network_names = ("image_encoder", "concept_encoder", "image_decoder", "concept_decoder")
     prior_is_factor = False
 
     def __init__(self, spec: MultimodalSpec, backbone: Backbone, *, seed: int = 0) -> None:
@@ -46,16 +47,13 @@ class MultimodalObjective(Objective):
         self.modality_names = ("image", *(self.schema.names if self.per_attribute else ("concept",)))
         if self.per_attribute and not hasattr(self.concept_encoder, "experts"):
             raise BenchmarkError(
-                f"objective {spec.name}: modalities per_attribute needs a concept encoder with an expert an attribute, "
-                f"which {backbone.spec.name} does not have: choose modalities two, or another backbone"
+                f"objective {spec.name}: modalities per_attribute needs a concept encoder with one expert per "
+                f"attribute, which backbone {backbone.spec.name} does not have: choose modalities two or another "
+                "backbone"
             )
 
-    def networks(self) -> tuple[str, ...]:
-        """The encoder and the decoder of each modality; the joint posterior has no network of its own."""
-        return ("image_encoder", "concept_encoder", *self.decoders)
-
     def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
-        """q(z|x,y_O), q(z|x) or q(z|y_O), by what is given: the fused experts of the modalities that are there.
+        """q(z|x,y_O), q(z|x) or q(z|y_O), depending on what is given: the fused experts of the modalities present.
 
         A diagonal normal where one modality is given, and for products.
 

@@ -15,12 +15,12 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 
 @dataclass(frozen=True)
 class Experts:
-    """One Gaussian expert a modality, in natural parameters, so that a product is a sum.
+    """One Gaussian expert per modality, in natural parameters, so that a product is a sum.
 
     Attributes:
         precision: Float[B, M, D], 1 / scale^2.
         shift: Float[B, M, D], mean / scale^2.
-        present: Bool[B, M]; the experts of the others are arbitrary and never looked at.
+        present: Bool[B, M]; the experts of the others are arbitrary and never used.
     """
 
     precision: Tensor
@@ -34,9 +34,9 @@ def products(experts: Experts, subsets: Tensor, *, prior: bool) -> Distribution:
     Absent modalities are left out. Where nothing is left, the result is the prior N(0, I).
 
     Args:
-        experts: One a modality.
+        experts: One per modality.
         subsets: Bool[K, M].
-        prior: Whether the prior is a factor of every product too.
+        prior: Whether the prior is also a factor of every product.
 
     Returns:
         A diagonal normal over Float[B, K, D].
@@ -49,7 +49,7 @@ def products(experts: Experts, subsets: Tensor, *, prior: bool) -> Distribution:
     """
     used = subsets & experts.present[:, None]
     weights, present = used.to(experts.precision.dtype), experts.present[..., None]
-    # Masked by a choice, not a product: an expert that is left out may hold an infinity.
+    # Masked with where, not by a product: an expert that is left out may be infinite.
     precision = torch.where(present, experts.precision, 0.0)
     shift = torch.where(present, experts.shift, 0.0)
     # Under autocast a matrix product would round the precisions to eight bits.
@@ -74,7 +74,7 @@ def component(normals: Distribution, chosen: Tensor | int) -> Distribution:
 
 
 def usable(any_present: Tensor) -> Tensor:
-    """Bool[B, K]: which components count; all of them in a row where none has a modality present."""
+    """Bool[B, K]: which components count; in a row where none has a modality present, all of them."""
     return any_present | ~any_present.any(-1, keepdim=True)
 
 
@@ -83,7 +83,7 @@ def mixture(normals: Distribution, counts: Tensor) -> Distribution:
 
     Args:
         normals: Diagonal, over Float[B, K, D].
-        counts: Bool[B, K], one or more in each row.
+        counts: Bool[B, K], at least one in each row.
     """
     logits = torch.where(counts, 0.0, -torch.inf).to(normals.mean.dtype)
     return MixtureSameFamily(Categorical(logits=logits), normals)
@@ -96,7 +96,7 @@ def stratified_choice(counts: Tensor) -> Tensor:
     bias; over a batch every component comes up about equally often.
 
     Args:
-        counts: Bool[B, K], one or more in each row.
+        counts: Bool[B, K], at least one in each row.
 
     Returns:
         Long[B].

@@ -1,14 +1,28 @@
-"""What objectives in stages share: sums of terms, and concepts of which a part is left unspecified."""
+"""What objectives share that fit one network to another: frozen calls, sums of terms, partly masked concepts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from ...concepts import UNSPECIFIED
 from ..base import Terms
+
+
+def frozen_call(network: nn.Module, *inputs: Any) -> Any:
+    """``network(*inputs)`` with detached parameters and copied buffers.
+
+    Gradients still flow through to the inputs. Toggling ``requires_grad`` inside a forward pass would do the same at
+    the price of state; a functional call keeps the graph of the other passes through the same network intact. The
+    buffers are copies because a batch norm in training mode updates the ones it is given even here.
+    """
+    parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    return functional_call(network, (parameters, buffers), inputs)
 
 
 def total(*terms: Terms) -> Terms:
@@ -23,7 +37,7 @@ def total(*terms: Terms) -> Terms:
 
 
 def mask_at_random(concept: Tensor, probability: float, *, always: Sequence[int] = ()) -> Tensor:
-    """Leaves a random part of some concepts unspecified, with the randomness of torch's global generator.
+    """Leaves a random part of some concepts unspecified, using torch's global generator.
 
     With ``probability`` a concept keeps a uniformly random set of attributes, whose number is uniform from none to all
     but one; otherwise all of it is kept. A distribution q(z|y_O) fitted by ``E log q(z|y_O)`` over such concepts is, at
@@ -32,8 +46,8 @@ def mask_at_random(concept: Tensor, probability: float, *, always: Sequence[int]
 
     Args:
         concept: Long[B, A], fully specified.
-        probability: Of leaving something out.
-        always: Positions of attributes that every query specifies, which are never left out.
+        probability: Of masking a concept at all.
+        always: Positions of attributes that every query specifies, which are never masked.
 
     Returns:
         Long[B, A], -1 where unspecified.

@@ -52,7 +52,7 @@ def require_shape(backbone: BackboneSpec, dataset: DatasetSpec, shape: tuple[int
 
 
 class _PaperSized(BackboneSpec):
-    implementation: ClassVar[str] = "mmvae_bench.backbones.mnist_a:PaperBackbone"
+    implementation: ClassVar[str] = "mmvae_bench.backbones.dcgan:PaperBackbone"
 
     latent_size: Annotated[int, Field(gt=0)] = 10
     """Number of latent dimensions."""
@@ -92,7 +92,7 @@ class MnistAReleasedSpec(_PaperSized):
 class MnistAThinSpec(BackboneSpec):
     """A small convolutional backbone for small canvases, for CPUs; no published result uses it."""
 
-    implementation: ClassVar[str] = "mmvae_bench.backbones.mnist_a:ThinBackbone"
+    implementation: ClassVar[str] = "mmvae_bench.backbones.thin:ThinBackbone"
     summary: ClassVar[str] = "thin convolutional networks for small canvases on a CPU"
     reference: ClassVar[str] = "this project"
 
@@ -116,7 +116,7 @@ class MnistAThinSpec(BackboneSpec):
 class CelebA18Spec(BackboneSpec):
     """The networks as the paper describes them."""
 
-    implementation: ClassVar[str] = "mmvae_bench.backbones.celeba18:CelebA18Backbone"
+    implementation: ClassVar[str] = "mmvae_bench.backbones.dcgan:CelebA18Backbone"
     summary: ClassVar[str] = "CelebA-18 networks of the paper: 64x64 RGB, DCGAN decoder, quantised normal, latent 18"
     reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, A.4"
 
@@ -136,7 +136,7 @@ class CelebA18Spec(BackboneSpec):
 class RGBThinSpec(BackboneSpec):
     """A small convolutional backbone for small RGB images, for CPUs; no published result uses it."""
 
-    implementation: ClassVar[str] = "mmvae_bench.backbones.rgb_thin:RGBThinBackbone"
+    implementation: ClassVar[str] = "mmvae_bench.backbones.thin:RGBThinBackbone"
     summary: ClassVar[str] = "thin convolutional networks for small RGB images on a CPU"
     reference: ClassVar[str] = "this project"
     views: ClassVar[tuple[View, ...]] = ("attributes", "text")

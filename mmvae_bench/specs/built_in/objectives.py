@@ -293,7 +293,7 @@ class VLVAESpec(_VLVAEBased):
 class QTrueSpec(_ConceptFlow):
     """VLVAE, then a flow q(z|y) fitted to the true posterior p(z|y) of the fixed model."""
 
-    implementation: ClassVar[str] = "mmvae_bench.objectives.q_true:QTrue"
+    implementation: ClassVar[str] = "mmvae_bench.objectives.vlvae:QTrue"
     summary: ClassVar[str] = "VLVAE, then a flow q(z|y) fitted to the true posterior p(z|y)"
     reference: ClassVar[str] = f"{PAPER}, Eq. 3"
 
@@ -307,7 +307,7 @@ class QTrueSpec(_ConceptFlow):
 class QAggSpec(_ConceptFlow):
     """VLVAE, then a flow q(z|y) fitted to the aggregate of q(z|x) over the images of a concept."""
 
-    implementation: ClassVar[str] = "mmvae_bench.objectives.q_agg:QAgg"
+    implementation: ClassVar[str] = "mmvae_bench.objectives.vlvae:QAgg"
     summary: ClassVar[str] = "VLVAE, then a flow q(z|y) fitted to the aggregate of the posteriors of its images"
     reference: ClassVar[str] = f"{PAPER}, Eq. 4 and 5"
 

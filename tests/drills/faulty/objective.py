@@ -11,7 +11,7 @@ import torch
 
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective, Terms
-from mmvae_bench.objectives.jvae import joint_terms
+from mmvae_bench.objectives.common.elbo import joint_terms
 
 from .spec import FaultySpec
 
