@@ -1,0 +1,23 @@
+"""The names of the files of a run and of a trial, each written down once."""
+
+from __future__ import annotations
+
+GRID_FILE = "grid.yaml"
+RESULTS_FILE = "results.parquet"
+MERGED_FILE = "merged.json"
+"""In the folder of a merged report: which runs it was made from."""
+TRIALS_FOLDER = "trials"
+REPORT_FOLDER = "report"
+PAGE_FILE = "index.html"
+
+SPEC_FILE = "spec.json"
+EVALUATION_FILE = "evaluation.json"
+STATUS_FILE = "status.json"
+CHECKPOINT_FILE = "last.ckpt"
+TRAINING_LOG = "log.jsonl"
+LOG_FILE = "output.log"
+RESULT_FILE = "result.json"
+SAMPLES_FILE = "samples.png"
+PLANE_FILE = "latent_plane.npz"
+LOCK_FILE = "lock"
+DRIVERS_FILE = "drivers"
