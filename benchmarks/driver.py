@@ -228,8 +228,7 @@ def report(options: argparse.Namespace, folder: Path) -> None:
         directory = store.folder(spec.key).directory
         (directory / "result.json").write_text(json.dumps(template | own))
         (directory / "status.json").write_text(json.dumps(asdict(DONE)))
-    from mmvae_bench.report import write_report
-    from mmvae_bench.report.results import write_results
+    from mmvae_bench.report import write_report, write_results
 
     num_bytes = options.template.stat().st_size
     print(f"{len(specs)} results of {num_bytes / 1e3:.0f} KB and {len(template['scores'])} scores each")

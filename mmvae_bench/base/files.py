@@ -61,3 +61,15 @@ def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
 def read_json(path: Path) -> Any:
     """The JSON value in ``path``."""
     return json.loads(path.read_text())
+
+
+def tail(path: Path, *, start: int = 0, num_lines: int = 10, num_bytes: int = 4096) -> list[str]:
+    """The last lines of a text file, looking no further back than ``start`` and ``num_bytes``."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(start, file.tell() - num_bytes))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line.rstrip() for line in lines if line.strip()][-num_lines:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ..base.seeds import derive_seed
 from ..base.statistics import paired_difference
+from ..report.frames import Question
 from ..report.trials import TrialRecord
 from ..runs.scores import Score
 
@@ -21,9 +22,6 @@ the numbers differ, and nothing is known of how far they may."""
 
 STORED_PRECISION = 1e-6
 """Results keep the scores of single queries to six decimals: what is closer, relative to 1 or the value, is equal."""
-
-Question = tuple[str | None, str, str, str | None, int | None]
-"""Protocol, partition, metric, attribute, level."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,33 +56,35 @@ class NumberPair:
     @property
     def metric(self) -> str:
         """What was measured."""
-        return self.question[2]
+        return self.question.metric
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; not-a-number becomes null."""
-        names = ("protocol", "partition", "metric", "attribute", "level")
         numbers = {"a": self.a, "b": self.b, "difference": self.difference, "low": self.low, "high": self.high}
         plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         return {
             "trial": self.trial.key,
             "label": self.trial.label,
-            **dict(zip(names, self.question, strict=True)),
+            **self.question._asdict(),
             **plain,
             "paired": self.paired,
             "verdict": self.verdict,
         }
 
 
-def scores_by_question(trial: TrialRecord) -> dict[Question, Score]:
-    """The numbers of a trial, by what was asked."""
-    return {(one.protocol, one.partition, one.metric, one.attribute, one.level): one for one in trial.scores}
+def number_pairs(
+    one: TrialRecord, other: TrialRecord, ours: Mapping[Question, Score], theirs: Mapping[Question, Score]
+) -> Iterator[NumberPair]:
+    """Every number that both have, in the order of the first.
 
-
-def number_pairs(one: TrialRecord, other: TrialRecord) -> Iterator[NumberPair]:
-    """Every number that both have, in the order of the first."""
-    theirs = scores_by_question(other)
+    Args:
+        one: The trial in the first run.
+        other: The trial in the second run.
+        ours: The numbers of the first.
+        theirs: The numbers of the second.
+    """
     same_queries = one.asked == other.asked and _images(one) == _images(other)
-    for question, score in scores_by_question(one).items():
+    for question, score in ours.items():
         if question in theirs:
             yield _pair(one, question, score, theirs[question], same_queries=same_queries)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..metrics.catalogue import metric_info
-from ..report.style import number, with_bounds
+from ..report.text import number, with_bounds
 from ..report.trials import TrialRecord
 from .numbers import VERDICTS, NumberPair, Verdict
 from .runs import Circumstance, RunComparison

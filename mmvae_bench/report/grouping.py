@@ -133,8 +133,7 @@ def group_trials(trials: Iterable[TrialRecord]) -> list[Group]:
 
 def _partitions(trial: TrialRecord) -> list[str]:
     """Where the trial was asked; before it has numbers, where it is to be asked."""
-    scored = {score.partition for score in trial.scores}
-    return sorted(scored or {"test"})
+    return list(trial.partitions or ("test",))
 
 
 def _setting(trial: TrialRecord, partition: str) -> Setting:

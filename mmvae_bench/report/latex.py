@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
-from .aggregate import aggregate_tables
-from .layout import TextCell, caption, columns_differ_in_steps, published_texts, seeds_text, setting_lines, text_rows
-from .published import SOURCE
-from .style import DASH
-from .table import Comparison, Section
+from .comparison import Comparison, Section
+from .published import SOURCE, published_texts
+from .text import DASH, TextCell, caption, columns_differ_in_steps, seeds_text, setting_lines, text_rows
 
 _SPECIAL = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
             "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--", "±": r"$\pm$",
@@ -66,7 +64,7 @@ def _scores(section: Section, protocol: str | None) -> Iterator[str]:
 
 
 def _published(section: Section) -> Iterator[str]:
-    rows = published_texts(section)
+    rows = published_texts(section, section.published)
     if rows:
         yield from _open(
             f"{section.title}. Ours beside the published numbers ({SOURCE}). Protocol official, in %; published ± one "
@@ -82,7 +80,7 @@ def _published(section: Section) -> Iterator[str]:
 
 
 def _aggregate(section: Section) -> Iterator[str]:
-    for table in aggregate_tables(section):
+    for table in section.aggregate:
         yield from _open(
             f"{table.title}. {AGGREGATE_SOURCE}. {AGGREGATE_NOTE} ± is the longer arm of the 95 % interval.",
             "l" + "r" * (len(table.heads) - 1),

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import BenchmarkError
+from ..runs.folder import TrialFolder
 from ..runs.names import MERGED_FILE
-from .facts import questions
-from .trials import RunRecord, TrialRecord, read_run
+from ..runs.scores import Score
+from .gather import TrialNumbers, read_trial
+from .trials import RunFolders, find_trials, questions
 
 _NEAREST_TO_DONE = ("done", "running", "interrupted", "failed", "pending", "damaged")
 _SHOWN = 3
@@ -23,7 +25,7 @@ def merged_folder(run_dirs: Sequence[Path]) -> Path:
     return first.parent / f"{first.name}-merged"
 
 
-def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunRecord:
+def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
     """The trials of all folders, each once; its directory is ``out``, and its trials' are where they lie.
 
     A trial that is done in one folder and not in another counts as done.
@@ -36,22 +38,14 @@ def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunRecord:
     twice = [str(folder) for folder, place in zip(run_dirs, places, strict=True) if places.count(place) > 1]
     if twice:
         raise BenchmarkError(f"{twice[0]}: given twice\n  Name each run folder once.")
-    runs = [read_run(folder) for folder in run_dirs]
+    runs = [find_trials(folder) for folder in run_dirs]
     check_out(out, run_dirs)
-    merged: dict[str, TrialRecord] = {}
+    found: dict[str, list[TrialFolder]] = {}
+    for run in runs:
+        for trial in run.trials:
+            found.setdefault(trial.key, []).append(trial)
     conflicts: list[str] = []
-    for trial in (trial for run in runs for trial in run.trials):
-        other = merged.get(trial.key)
-        if other is None:
-            merged[trial.key] = trial
-        elif other.state == trial.state == "done":
-            difference = contradiction(other, trial)
-            if difference:
-                conflicts.append(
-                    f"  {trial.key} {trial.label}: {difference}\n    {other.directory}\n    {trial.directory}"
-                )
-        elif _NEAREST_TO_DONE.index(trial.state) < _NEAREST_TO_DONE.index(other.state):
-            merged[trial.key] = trial
+    merged = {key: _chosen(folders, conflicts) if len(folders) > 1 else folders[0] for key, folders in found.items()}
     if conflicts:
         one = len(conflicts) == 1
         raise BenchmarkError(
@@ -60,7 +54,22 @@ def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunRecord:
             "are. Leave out a folder, or move one of the two trials out of it."
         )
     waiting = frozenset().union(*(run.waiting for run in runs)) - merged.keys()
-    return RunRecord(out, tuple(merged.values()), waiting, tuple(_source(run, merged) for run in runs))
+    return RunFolders(out, tuple(merged.values()), waiting, tuple(_source(run, merged) for run in runs))
+
+
+def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder:
+    """The folder that is nearest to done, the first of those; what contradicts it is added to ``conflicts``."""
+    chosen, *others = (read_trial(folder) for folder in folders)
+    for other in others:
+        states = chosen.record.state, other.record.state
+        if states == ("done", "done"):
+            difference = contradiction(chosen, other)
+            if difference:
+                places = f"    {chosen.record.directory}\n    {other.record.directory}"
+                conflicts.append(f"  {chosen.record.key} {chosen.record.label}: {difference}\n{places}")
+        elif _NEAREST_TO_DONE.index(states[1]) < _NEAREST_TO_DONE.index(states[0]):
+            chosen = other
+    return TrialFolder(chosen.record.directory)
 
 
 def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
@@ -76,15 +85,15 @@ def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
         raise BenchmarkError(f"{out}: holds other files, and no merged report that could be replaced{advice}")
 
 
-def contradiction(one: TrialRecord, other: TrialRecord) -> str:
+def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
     """What tells two results of one trial apart, in words; empty where they say the same.
 
     Scores count, and what they depend on: the questions, the images, the judge. Time and machine do not.
     """
-    asked, also = questions(one), questions(other)
+    asked, also = questions(one.record), questions(other.record)
     differing = [f"{key} {_text(asked.get(key))} and {_text(also.get(key))}" for key in {**asked, **also}
                  if asked.get(key) != also.get(key)]  # fmt: skip
-    scores, others = [score.to_json() for score in one.scores], [score.to_json() for score in other.scores]
+    scores, others = ([Score.from_json(dict(score)).to_json() for score in each.scores] for each in (one, other))
     if differing:
         return _some(differing)
     if scores == others:
@@ -100,8 +109,8 @@ def contradiction(one: TrialRecord, other: TrialRecord) -> str:
     return _some(words)
 
 
-def _source(run: RunRecord, merged: dict[str, TrialRecord]) -> str:
-    taken = sum(merged[trial.key] is trial for trial in run.trials)
+def _source(run: RunFolders, merged: dict[str, TrialFolder]) -> str:
+    taken = sum(merged[trial.key] == trial for trial in run.trials)
     total = len(run.trials)
     elsewhere = f", {total - taken} of them taken from another folder" if taken < total else ""
     return f"{run.directory}: {total} trial{'' if total == 1 else 's'}{elsewhere}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..metrics.catalogue import metric_info
-from .style import DASH, number
-from .table import MANY_ATTRIBUTES, Section
-from .trials import TrialRecord
+from ..metrics.catalogue import metric_info, metric_order
+from ..metrics.protocols import PROTOCOL_RULES
+from .tables import MANY_ATTRIBUTES, Table, protocol_rule
+from .text import DASH, number
+from .trials import PROVENANCE, STATES, TrialRecord
 
 TRUSTED_ACCURACY = 0.85
 """Mean accuracy of the observation classifier under which its verdicts are shown with a warning."""
@@ -87,18 +89,20 @@ def judges(trials: Sequence[TrialRecord]) -> list[Judge]:
     return list(found.values())
 
 
-def progress(section: Section) -> list[Progress]:
-    """One line a finished trial."""
-    return [_progress(trial, column.label) for column in section.columns for trial in column.done]
+def progress(table: Table) -> list[Progress]:
+    """One line per finished trial."""
+    return [_progress(trial, column.label) for column in table.columns for trial in column.done]
 
 
-def warnings(section: Section) -> list[str]:
-    """What makes the numbers of a table less than comparable or less than trustworthy."""
-    return list(_warnings(section, [trial for column in section.columns for trial in column.done]))
+def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) -> Iterator[str]:
+    """What makes the numbers of a table less than comparable or less than trustworthy.
 
-
-def _warnings(section: Section, done: list[TrialRecord]) -> Iterator[str]:
-    found = judges(done)
+    Args:
+        table: The numbers.
+        found: Its judges.
+        lines: The progress of its trials.
+    """
+    done = [line.trial for line in lines]
     for judge in found:
         if judge.mean < TRUSTED_ACCURACY:
             yield (
@@ -119,7 +123,7 @@ def _warnings(section: Section, done: list[TrialRecord]) -> Iterator[str]:
         yield "The trials were made with different versions of torch."
     if any(trial.section("provenance").get("dirty") for trial in done):
         yield "Some trials were made by code with uncommitted changes."
-    falling = [line.column for line in progress(section) if line.verdict == "falling"]
+    falling = [line.column for line in lines if line.verdict == "falling"]
     if falling:
         yield (
             f"The validation ELBO fell at the end of training ({', '.join(dict.fromkeys(falling))}): overfitting, or, "
@@ -127,7 +131,7 @@ def _warnings(section: Section, done: list[TrialRecord]) -> Iterator[str]:
         )
     if any(
         _apart(row.reference(name))
-        for row in section.rows
+        for row in table.rows
         if not metric_info(row.metric).own_floor
         for name in _REFERENCES
     ):
@@ -158,3 +162,95 @@ def _progress(trial: TrialRecord, column: str) -> Progress:
 
 def _float(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
+
+
+def explain_metrics(metrics: Collection[str]) -> list[tuple[str, str]]:
+    """(label, paragraph) of each of the metrics that has one."""
+    known = [metric_info(name) for name in sorted(set(metrics), key=metric_order)]
+    return [(metric.label, metric.explanation) for metric in known if metric.explanation]
+
+
+def explain_protocols(protocols: Collection[str]) -> list[tuple[str, str]]:
+    """(name, sentence) of each of the protocols that has one."""
+    rules = [rule for name in PROTOCOL_RULES if name in protocols and (rule := protocol_rule(name)) is not None]
+    return [(rule.name, f"{rule.summary[:1].upper()}{rule.summary[1:]} ({rule.reference}).") for rule in rules]
+
+
+def explain_missing(trials: Sequence[TrialRecord], unstarted: int) -> list[str]:
+    """One line a trial without numbers: what it is, where it stands, and why."""
+    lines = []
+    for trial in trials:
+        if trial.state == "done":
+            continue
+        status = trial.status
+        at = f" at step {status.step:,} of {status.steps:,}" if status.steps else ""
+        reason = f": {trial.problem.splitlines()[0]}" if trial.problem else ""
+        lines.append(f"{trial.key} {trial.label}: {trial.state}{at}{reason}")
+    if unstarted:
+        one = unstarted == 1
+        lines.append(f"{unstarted} further trial{'' if one else 's'} of the grid: not started")
+    return lines
+
+
+def count_states(trials: Sequence[TrialRecord]) -> str:
+    """Such as ``6 of 8 trials done, 1 failed, 1 pending``."""
+    counts = Counter(trial.state for trial in trials)
+    others = [f"{counts[state]} {state}" for state in STATES if state != "done" and counts[state]]
+    total = len(trials)
+    return ", ".join([f"{counts['done']} of {total} trial{'s' if total > 1 else ''} done", *others])
+
+
+def provenance(done: list[TrialRecord]) -> list[tuple[str, str]]:
+    """What the numbers were made with; where trials differ, each value and how often."""
+    made = (*PROVENANCE, ("created", "made"))
+    facts = [(label, [trial.section("provenance").get(key) for trial in done]) for key, label in made]
+    # Where the weights were asked counts where it is another machine, or other code.
+    facts += [
+        (f"evaluated: {label}", [trial.section("evaluated_on").get(key) for trial in done])
+        for key, label in PROVENANCE
+        if key != "precision"
+        and any(trial.section("evaluated_on").get(key) != trial.section("provenance").get(key) for trial in done)
+        and any("evaluated_on" in trial.result for trial in done)
+    ]
+    facts.append(("dataset", [trial.section("dataset").get("fingerprint") for trial in done]))
+    facts.append(("pixels", [trial.section("dataset").get("pixel_hash") for trial in done]))
+    facts.append(("classifier", [trial.section("classifier").get("fingerprint") for trial in done]))
+    facts.append(("classifier weights", [trial.section("classifier").get("weights") for trial in done]))
+    facts += [
+        (f"seed of the {name}", [trial.section("seeds").get(name) for trial in done])
+        for name in ("training", "split", "evaluation")
+    ]
+    lines = []
+    for label, values in facts:
+        known = [_plain(value) for value in values if value is not None]
+        counts = Counter(known)
+        if label == "made" and len(counts) > 1:
+            lines.append((label, f"{min(known)} to {max(known)}"))
+        elif len(counts) > 1:
+            lines.append((label, ", ".join(f"{value} ({count})" for value, count in counts.most_common())))
+        elif known:
+            lines.append((label, known[0]))
+    for what in ("training", "evaluation"):
+        section = {"training": "training", "evaluation": "evaluated_on"}[what]
+        times = [seconds for trial in done if (seconds := trial.section(section).get("wall_seconds")) is not None]
+        lines += [(f"{what} time, all trials", duration(sum(times)))] if times else []
+    return lines
+
+
+def _plain(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(42), duration(125), duration(7260)
+    ('42 s', '2 min 5 s', '2 h 1 min')
+    """
+    if seconds != seconds:
+        return DASH
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

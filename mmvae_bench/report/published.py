@@ -9,10 +9,12 @@ a query, uniform reference, divergence in nats, which is our protocol ``official
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .cells import Row
-from .grouping import Column, Group, Setting
+from .grouping import Column, Setting
+from .tables import Row, Table
+from .text import level_text, row_label, with_bounds, with_interval
 
 SOURCE = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination (MNIST-A, test)"
 PROTOCOL = "official"
@@ -129,16 +131,16 @@ def published_note(setting: Setting) -> str | None:
     return f"The published numbers are not set beside these, as the setting differs: {', '.join(other)}."
 
 
-def published_rows(group: Group, rows: tuple[Row, ...]) -> tuple[PublishedRow, ...]:
+def published_rows(table: Table) -> tuple[PublishedRow, ...]:
     """The printed numbers beside ours, for the objectives whose parameters are the printed table's."""
     found = []
-    for row in rows:
-        for index, (column, cell) in enumerate(zip(group.columns, row.cells, strict=True)):
+    for row in table.rows:
+        for index, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True)):
             asked_alike = row.protocol == PROTOCOL and row.attribute is None
-            if cell is None or not asked_alike or not _as_published(column, group.setting.split):
+            if cell is None or not asked_alike or not _as_published(column, table.setting.split):
                 continue
             printed = published_value(
-                split=group.setting.split, objective=column.objective, metric=row.metric, level=row.level
+                split=table.setting.split, objective=column.objective, metric=row.metric, level=row.level
             )
             if printed is not None:
                 difference, spread = cell.value - printed.mean, 1.96 * printed.std
@@ -164,3 +166,34 @@ def _as_published(column: Column, split: str) -> bool:
     }:
         return False
     return printed is not None and all(given.get(name) in choices for name, choices in printed.items())
+
+
+@dataclass(frozen=True)
+class PublishedText:
+    """A printed number beside ours."""
+
+    label: str
+    level: str
+    objective: str
+    ours: str
+    published: str
+    difference: str
+
+
+def published_texts(table: Table, published: Sequence[PublishedRow]) -> list[PublishedText]:
+    """Ours, theirs and the difference."""
+    found = []
+    for item in published:
+        cell = item.row.cells[item.column]
+        assert cell is not None
+        found.append(
+            PublishedText(
+                label=row_label(item.row),
+                level=level_text(item.row.level),
+                objective=table.columns[item.column].label,
+                ours=with_interval(cell.value, cell.low, cell.high),
+                published=with_interval(item.mean, item.mean - item.std, item.mean + item.std),
+                difference=with_bounds(item.difference, item.low, item.high),
+            )
+        )
+    return found

@@ -10,20 +10,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .aggregate import aggregate_tables
-from .layout import (
+from .comparison import Comparison, Section
+from .published import published_texts
+from .selection import RULE
+from .text import (
     TextRow,
     caption,
     columns_differ_in_steps,
-    count_states,
-    explain_missing,
-    published_texts,
     seeds_text,
     text_rows,
 )
-from .notes import judges, progress, warnings
-from .selection import RULE, Candidate, candidates
-from .table import Comparison, Section
 
 MIN_WIDTH = 80
 """Narrower terminals get this width, and wrap."""
@@ -41,14 +37,14 @@ def render_terminal(comparison: Comparison, *, width: int = MIN_WIDTH, color: bo
 
 
 def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
-    yield Text.assemble((comparison.name, _BOLD), f": {count_states(comparison)}")
+    yield Text.assemble((comparison.name, _BOLD), f": {comparison.states}")
     yield from (Text(f"from {source}", _DIM) for source in comparison.sources)
     remarks = [_remarks(section) for section in comparison.sections]
     # What is to be said about every table is said once, at the end.
     common = [line for line in remarks[0] if all(line in lines for lines in remarks)] if remarks else []
     for section, lines in zip(comparison.sections, remarks, strict=True):
         yield from _section(section, width)
-        yield from _selection(candidates(section, comparison.sections))
+        yield from _selection(section)
         yield from (line for line in lines if line not in common)
     if comparison.sections:
         yield ""
@@ -64,10 +60,9 @@ def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
         for note in dict.fromkeys(section.published_note for section in comparison.sections):
             if note:
                 yield Text(note, _DIM)
-    missing = explain_missing(comparison)
-    if missing:
+    if comparison.missing:
         yield Text("\nNot in the tables", _BOLD)
-        for line in missing:
+        for line in comparison.missing:
             yield Padding(Text(line), (0, 0, 0, 2))
 
 
@@ -78,7 +73,7 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
     if rows:
         for indices in _blocks(section, rows, width):
             yield _scores(section, rows, indices)
-    for found in aggregate_tables(section):
+    for found in section.aggregate:
         table = _plain_table()
         for place, head in enumerate(found.heads):
             table.add_column(head, justify="right" if place else "left")
@@ -92,24 +87,23 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
         yield printed
 
 
-def _selection(found: list[Candidate]) -> Iterator[RenderableType]:
+def _selection(section: Section) -> Iterator[RenderableType]:
     """What the validation partition chooses."""
-    if found:
+    if section.selection:
         yield Text(f"selection: {RULE}", _DIM)
         shown = Table(box=None, show_edge=False, pad_edge=False)
         for head in ("setting", "val", "test", ""):
             shown.add_column(head, justify="left" if head in ("setting", "") else "right")
-        for candidate in found:
+        for candidate in section.selection:
             shown.add_row(*candidate.texts, style=_BOLD if candidate.chosen else None)
         yield shown
 
 
 def _remarks(section: Section) -> list[Text]:
     """The judge of a table, and what makes its numbers doubtful."""
-    found = judges([trial for column in section.columns for trial in column.done])
     return [
-        *(Text(f"classifier {judge.text}") for judge in found),
-        *(Text(f"! {warning}", _WARN) for warning in warnings(section)),
+        *(Text(f"classifier {judge.text}") for judge in section.judges),
+        *(Text(f"! {warning}", _WARN) for warning in section.warnings),
     ]
 
 
@@ -159,7 +153,7 @@ def _training(section: Section) -> Table:
     table = _plain_table()
     for name in ("trial", "objective", "seed", "steps", "steps/s", "ELBO slope", "verdict"):
         table.add_column(name, justify="right" if name in ("seed", "steps", "steps/s", "ELBO slope") else "left")
-    for line in progress(section):
+    for line in section.progress:
         seed = str(line.trial.spec.get("seed", "–"))
         numbers = (line.steps_text, line.speed_text, line.slope_text)
         table.add_row(line.trial.key, line.column, seed, *numbers, line.verdict)
@@ -167,7 +161,7 @@ def _training(section: Section) -> Table:
 
 
 def _published(section: Section) -> Table | None:
-    rows = published_texts(section)
+    rows = published_texts(section, section.published)
     if not rows:
         return None
     table = _plain_table()

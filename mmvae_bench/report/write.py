@@ -8,16 +8,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..base.files import atomic_path, write_json, write_text
-from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER, RESULTS_FILE
+from ..base.files import write_json, write_text
+from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER
+from .comparison import compare
+from .gather import gather
 from .html import render_html, write_figures
 from .latex import render_latex
 from .markdown import render_markdown
 from .merge import merge_runs
-from .results import results_frame
-from .table import compare
 from .terminal import render_terminal
-from .trials import RunRecord, read_run
+from .trials import RunFolders, find_trials
 
 
 def write_report(run_dir: Path, *, width: int | None = None, color: bool | None = None) -> str:
@@ -34,7 +34,7 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
     Raises:
         BenchmarkError: ``run_dir`` is no run folder or holds no trial.
     """
-    return _write(read_run(run_dir), width, color)
+    return _write(find_trials(run_dir), width, color)
 
 
 def write_merged_report(
@@ -53,11 +53,8 @@ def write_merged_report(
     return _write(run, width, color)
 
 
-def _write(run: RunRecord, width: int | None, color: bool | None) -> str:
-    comparison = compare(run)
-    frame = results_frame(run.trials)
-    with atomic_path(run.directory / RESULTS_FILE) as temporary:
-        frame.to_parquet(temporary, index=False)
+def _write(run: RunFolders, width: int | None, color: bool | None) -> str:
+    comparison = compare(gather(run))
     folder = run.directory / REPORT_FOLDER
     table = io.StringIO()
     comparison.frame().to_csv(table, index=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 GRID_FILE = "grid.yaml"
 RESULTS_FILE = "results.parquet"
+QUERIES_FILE = "queries.parquet"
 MERGED_FILE = "merged.json"
 """In the folder of a merged report: which runs it was made from."""
 TRIALS_FOLDER = "trials"

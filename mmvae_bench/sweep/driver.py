@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..base.errors import BenchmarkError
+from ..base.files import tail
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.status import Status, read_status, write_status
 from ..runs.store import RunStore, writing
 from .events import Event, Kind, Observer, Progress
 from .executor import Ended, Executor, ExecutorError, Job
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
-from .outcome import OUT_OF_MEMORY, settle, settle_orphan, tail
+from .outcome import OUT_OF_MEMORY, settle, settle_orphan
 from .progress import Started, measure
 from .schedule import CostModel, Schedule
 from .signals import StopSignals

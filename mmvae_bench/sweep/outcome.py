@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
-from pathlib import Path
 
+from ..base.files import tail
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.status import State, Status, read_status, write_status
 from .executor import INTERRUPTED, LOCK_HELD, Ended
@@ -114,15 +114,3 @@ def _inferred(trial: Trial, ended: Ended, status: Status, *, asked: bool, log_st
         host=status.host or socket.gethostname(),
         steps_per_second=None,
     )
-
-
-def tail(path: Path, *, start: int = 0, num_lines: int = 10, num_bytes: int = 4096) -> list[str]:
-    """The last lines of a text file, looking no further back than ``start`` and ``num_bytes``."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(start, file.tell() - num_bytes))
-            lines = file.read().decode(errors="replace").splitlines()
-    except OSError:
-        return []
-    return [line.rstrip() for line in lines if line.strip()][-num_lines:]

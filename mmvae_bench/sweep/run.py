@@ -119,7 +119,7 @@ def write_reports(store: RunStore, outcome: Outcome) -> tuple[str | None, str]:
     """The results file, and the report where the run came to its end with something done."""
     # pandas is imported here, when no trial runs any more.
     if outcome.stopped or not outcome.done:
-        from ..report.results import write_results
+        from ..report import write_results
 
         write_results(store.root)
         return None, ""

@@ -15,9 +15,9 @@ import pytest
 from mmvae_bench.base.statistics import bootstrap_interval, paired_difference
 from mmvae_bench.report import read_results, write_report
 from mmvae_bench.report.aggregate import AggregateTable, aggregate_tables, published_setting
-from mmvae_bench.report.style import number, with_bounds, with_interval
-from mmvae_bench.report.table import compare
-from mmvae_bench.report.trials import read_run
+from mmvae_bench.report.comparison import compare
+from mmvae_bench.report.gather import read_run
+from mmvae_bench.report.text import number, with_bounds, with_interval
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.grouping import Group, group_trials
-from mmvae_bench.report.trials import read_run
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 

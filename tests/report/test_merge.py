@@ -13,9 +13,9 @@ import pytest
 from mmvae_bench import cli
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
-from mmvae_bench.report import read_results, write_merged_report
+from mmvae_bench.report import read_results, write_merged_report, write_results
+from mmvae_bench.report.gather import load
 from mmvae_bench.report.merge import merge_runs, merged_folder
-from mmvae_bench.report.results import write_results
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 from .test_trials import GRID
@@ -91,7 +91,7 @@ def test_one_run_to_another_place(machines: tuple[Path, Path], tmp_path: Path) -
 
 def test_machine_and_time_are_no_contradiction(machines: tuple[Path, Path], tmp_path: Path) -> None:
     change(machines[1], "jmvae", provenance={"device": "cuda", "commit": "other"}, training={"wall_seconds": 1.0})
-    assert len(merge_runs(machines, tmp_path / "out").trials) == 3
+    assert len(load(merge_runs(machines, tmp_path / "out")).trials) == 3
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_done_counts_before_anything_else(tmp_path: Path) -> None:
                 (path / "result.json").write_text("{")
             else:
                 write_trial(tmp_path / folder, spec_of(objective), state)
-    run = merge_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    run = load(merge_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "out"))
     assert {trial.objective: trial.state for trial in run.trials} == {
         "telbo": "done", "jmvae": "done", "bivcca": "failed"
     }  # fmt: skip
@@ -151,7 +151,7 @@ def test_other_grids_merge(tmp_path: Path) -> None:
     for name, text in grids.items():
         write_trial(tmp_path / name, spec_of("telbo" if name == "one" else "jmvae"))
         (tmp_path / name / "grid.yaml").write_text(text)
-    run = merge_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    run = load(merge_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "out"))
     assert run.unstarted == 10
     assert len(run.trials) == 2
 

@@ -15,7 +15,7 @@ from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
 from mmvae_bench.cli.report import report
 from mmvae_bench.report import write_report
-from mmvae_bench.report.curves import score_curves, validation_curve
+from mmvae_bench.report.figures import score_curves, validation_curve
 from mmvae_bench.report.notes import Progress
 from mmvae_bench.report.trials import TrialRecord
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.report import read_results, write_report
-from mmvae_bench.report.table import Comparison, compare
-from mmvae_bench.report.trials import read_run
+from mmvae_bench.report.comparison import Comparison, compare
+from mmvae_bench.report.gather import read_run
 
 from .synthetic_runs import spec_of, write_trial
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.report import write_report
+from mmvae_bench.report.comparison import compare
+from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.selection import candidates
-from mmvae_bench.report.table import compare
-from mmvae_bench.report.trials import read_run
 from mmvae_bench.runs.scores import Score
 
 from .synthetic_runs import spec_of, write_trial

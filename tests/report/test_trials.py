@@ -9,7 +9,8 @@ import pytest
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
-from mmvae_bench.report.trials import TrialRecord, read_run
+from mmvae_bench.report.gather import read_run
+from mmvae_bench.report.trials import TrialRecord
 
 from .synthetic_runs import spec_of, write_trial
 

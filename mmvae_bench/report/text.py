@@ -1,16 +1,64 @@
-"""The tables as text cells: what the terminal, Markdown, LaTeX and HTML all print, each in its own dress."""
+"""Numbers and tables as text: what the terminal, Markdown, LaTeX and HTML all print, each in its own layout.
+
+A number is written the same in every rendering, with no more digits than its interval supports.
+"""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 
 from ..metrics.catalogue import metric_info
-from .cells import Row
-from .style import DASH, number, with_bounds, with_interval
-from .table import Comparison, Section
-from .trials import STATES
+from .tables import Row, Table
+
+DASH = "–"
+"""What stands where there is no number."""
+
+
+_DECIMALS = {"nats/dim": 3}
+
+
+def number(value: float, unit: str = "%") -> str:
+    """One decimal, of a percent or of a nat, three of nats a dimension; a dash where there is no number.
+
+    >>> number(0.91149), number(-0.0001), number(float("nan")), number(-112.25, "nats")
+    ('91.1', '0.0', '–', '-112.2')
+    """
+    if not math.isfinite(value):
+        return DASH
+    text = f"{100 * value if unit == '%' else value:.{_DECIMALS.get(unit, 1)}f}"
+    return text.removeprefix("-") if not float(text) else text
+
+
+def half_width(value: float, low: float, high: float) -> float:
+    """The longer arm of an interval: what stands after ±, so that value ± arm covers the interval."""
+    return max(high - value, value - low)
+
+
+def with_interval(value: float, low: float, high: float, unit: str = "%") -> str:
+    """A value and the longer arm of its interval.
+
+    >>> with_interval(0.911, 0.906, 0.915), with_interval(0.911, float("nan"), float("nan"))
+    ('91.1 ±0.5', '91.1')
+    """
+    arm = number(half_width(value, low, high), unit)
+    return number(value, unit) if DASH in (arm, number(value, unit)) else f"{number(value, unit)} ±{arm}"
+
+
+def with_bounds(value: float, low: float, high: float, unit: str = "%") -> str:
+    """A difference and both ends of its interval.
+
+    >>> with_bounds(0.02, -0.001, 0.041)
+    '+2.0 [-0.1, +4.1]'
+    """
+    if not math.isfinite(value):
+        return DASH
+    ends = [_signed(number(end, unit)) for end in (value, low, high)]
+    return ends[0] if DASH in ends else f"{ends[0]} [{ends[1]}, {ends[2]}]"
+
+
+def _signed(text: str) -> str:
+    return text if text in (DASH, "0.0") or text.startswith("-") else f"+{text}"
 
 
 @dataclass(frozen=True)
@@ -51,21 +99,9 @@ class DifferenceRow:
     told: bool
 
 
-@dataclass(frozen=True)
-class PublishedText:
-    """A printed number beside ours."""
-
-    label: str
-    level: str
-    objective: str
-    ours: str
-    published: str
-    difference: str
-
-
-def text_rows(section: Section, protocol: str | None, *, headline_only: bool = False) -> list[TextRow]:
+def text_rows(table: Table, protocol: str | None, *, headline_only: bool = False) -> list[TextRow]:
     """The rows of one protocol; ``headline_only`` leaves out those that do not belong into a short table."""
-    rows = [row for row in section.of(protocol) if metric_info(row.metric).headline or not headline_only]
+    rows = [row for row in table.of(protocol) if metric_info(row.metric).headline or not headline_only]
     return [text_row(row) for row in rows]
 
 
@@ -82,7 +118,7 @@ def text_row(row: Row) -> TextRow:
             text = with_interval(cell.value, cell.low, cell.high, style.unit)
             cells.append(TextCell(text, index in leaders, ends if math.isfinite(cell.low + cell.high) else ""))
     return TextRow(
-        label=_label(row),
+        label=row_label(row),
         level=level_text(row.level),
         cells=tuple(cells),
         ceiling=_range(row.reference("ceiling"), style.unit),
@@ -91,42 +127,23 @@ def text_row(row: Row) -> TextRow:
     )
 
 
-def difference_rows(section: Section, protocol: str | None) -> list[DifferenceRow]:
+def difference_rows(table: Table, protocol: str | None) -> list[DifferenceRow]:
     """Best minus each other objective, row by row."""
     found = []
-    for row in section.of(protocol):
+    for row in table.of(protocol):
         unit = metric_info(row.metric).unit
         for index, difference in enumerate(row.differences):
             if difference is not None and row.best is not None:
                 found.append(
                     DifferenceRow(
-                        label=_label(row),
+                        label=row_label(row),
                         level=level_text(row.level),
-                        best=section.columns[row.best].label,
-                        other=section.columns[index].label,
+                        best=table.columns[row.best].label,
+                        other=table.columns[index].label,
                         difference=with_bounds(difference.value, difference.low, difference.high, unit),
                         told=not difference.tied,
                     )
                 )
-    return found
-
-
-def published_texts(section: Section) -> list[PublishedText]:
-    """Ours, theirs and the difference."""
-    found = []
-    for item in section.published:
-        cell = item.row.cells[item.column]
-        assert cell is not None
-        found.append(
-            PublishedText(
-                label=_label(item.row),
-                level=level_text(item.row.level),
-                objective=section.columns[item.column].label,
-                ours=with_interval(cell.value, cell.low, cell.high),
-                published=with_interval(item.mean, item.mean - item.std, item.mean + item.std),
-                difference=with_bounds(item.difference, item.low, item.high),
-            )
-        )
     return found
 
 
@@ -135,68 +152,46 @@ def level_text(level: int | None) -> str:
     return "" if level is None else str(level)
 
 
-def seeds_text(section: Section, index: int) -> str:
+def seeds_text(table: Table, index: int) -> str:
     """Seeds of a column that have numbers, such as ``n=2``, or ``n=1 of 2``; empty where no column has several."""
-    counts = [(len(column.done), len(column.trials)) for column in section.columns]
+    counts = [(len(column.done), len(column.trials)) for column in table.columns]
     done, total = counts[index]
     if max(number for _, number in counts) == 1 and done == total:
         return ""
     return f"n={done}" if done == total else f"n={done} of {total}"
 
 
-def columns_differ_in_steps(section: Section) -> bool:
+def columns_differ_in_steps(table: Table) -> bool:
     """Whether the objectives had different budgets, so that each column must say its own."""
-    return len({column.steps for column in section.columns}) > 1
+    return len({column.steps for column in table.columns}) > 1
 
 
-def _label(row: Row) -> str:
+def row_label(row: Row) -> str:
     style = metric_info(row.metric)
     label = style.label + (" ↓" if style.direction < 0 else "") + ("" if style.unit == "%" else f", {style.unit}")
     return label if row.attribute is None else f"{label}, {row.attribute}"
 
 
-def explain_missing(comparison: Comparison) -> list[str]:
-    """One line a trial without numbers: what it is, where it stands, and why."""
-    lines = []
-    for trial in comparison.unfinished:
-        status = trial.status
-        at = f" at step {status.step:,} of {status.steps:,}" if status.steps else ""
-        reason = f": {trial.problem.splitlines()[0]}" if trial.problem else ""
-        lines.append(f"{trial.key} {trial.label}: {trial.state}{at}{reason}")
-    if comparison.unstarted:
-        one = comparison.unstarted == 1
-        lines.append(f"{comparison.unstarted} further trial{'' if one else 's'} of the grid: not started")
-    return lines
-
-
-def count_states(comparison: Comparison) -> str:
-    """Such as ``6 of 8 trials done, 1 failed, 1 pending``."""
-    counts = Counter(trial.state for trial in comparison.trials)
-    others = [f"{counts[state]} {state}" for state in STATES if state != "done" and counts[state]]
-    total = len(comparison.trials)
-    return ", ".join([f"{counts['done']} of {total} trial{'s' if total > 1 else ''} done", *others])
-
-
-def caption(section: Section, protocol: str | None) -> str:
+def caption(table: Table, protocol: str | None) -> str:
     """What a table shows, in one line."""
-    rows = (row for row in section.of(protocol) if row.level is not None and not metric_info(row.metric).own_rows)
+    rows = (row for row in table.of(protocol) if row.level is not None and not metric_info(row.metric).own_rows)
     asked = dict.fromkeys(map(_asked, rows))
     # Where levels were asked different numbers of queries, no one number stands for all.
     detail = f" (a level: {next(iter(asked))})" if len(asked) == 1 and "" not in asked else ""
-    return f"{section.setting.partition}, protocol {protocol}{detail}" if protocol else section.setting.partition
+    return f"{table.setting.partition}, protocol {protocol}{detail}" if protocol else table.setting.partition
 
 
-def setting_lines(section: Section) -> list[tuple[str, str]]:
+def setting_lines(table: Table) -> list[tuple[str, str]]:
     """The setting in words: (what, its parameters)."""
-    setting = section.setting
+    setting = table.setting
     seed = "" if setting.split_seed is None else f", split_seed {setting.split_seed}"
-    steps = ", ".join(dict.fromkeys(f"{column.steps} steps" for column in section.columns))
+    steps = ", ".join(dict.fromkeys(f"{column.steps} steps" for column in table.columns))
     return [
         ("dataset", _words(setting.dataset, (("source", setting.source), *setting.dataset_params))),
         ("split", f"{setting.split}{seed}; scored on {setting.partition}"),
         ("backbone", _words(setting.backbone, setting.backbone_params)),
         ("training", _words(steps, setting.training_params)),
-        *((column.label, _pairs(column.params)) for column in section.columns),
+        *((column.label, _pairs(column.params)) for column in table.columns),
     ]
 
 
