@@ -1,4 +1,4 @@
-"""One number in two runs: how far apart, and whether by more than the queries behind it explain."""
+"""One number in two runs: how far apart they are, and whether by more than the sampling of queries explains."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ..runs.scores import Score
 
 Verdict = Literal["same", "within", "beyond", "no interval"]
 VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "no interval")
-"""same: to the digits that are kept; within, beyond: whether the interval of the difference holds zero; no interval:
-the numbers differ, and nothing is known of how far they may."""
+"""same: equal to the stored digits; within, beyond: whether the interval of the difference contains zero; no interval:
+the numbers differ, and their uncertainty is unknown."""
 
 STORED_PRECISION = 1e-6
-"""Results keep the scores of single queries to six decimals: what is closer, relative to 1 or the value, is equal."""
+"""Results store scores per query to six decimals: smaller differences, relative to 1 or to the value, do not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class NumberPair:
         b: The value in the second run.
         low: Lower end of the 95 % interval of b - a; nan where there is none.
         high: Upper end.
-        paired: Whether the interval is of differences query by query.
+        paired: Whether the interval is that of differences paired by query.
         verdict: One of VERDICTS.
     """
 
@@ -90,7 +90,7 @@ def number_pairs(
 
 
 def _images(trial: TrialRecord) -> tuple[object, ...]:
-    """What decides which concepts and images are asked about."""
+    """What decides which concepts and images are in the queries."""
     dataset = trial.component("dataset")
     return dataset.get("split"), dataset.get("split_seed"), trial.section("dataset").get("fingerprint")
 
@@ -128,7 +128,7 @@ def _paired_interval(question: Question, one: Score, other: Score) -> tuple[floa
     scored = ~np.isnan(second - first)
     groups = np.arange(len(first)) if one.groups is None else np.asarray(one.groups)
     if len(np.unique(groups[scored])) < 2:
-        return math.nan, math.nan  # One query, or one that was asked again and again, says nothing of the spread.
+        return math.nan, math.nan  # A single query, or repeats of one, say nothing about the spread.
     seed = derive_seed("compare", question=list(question))
     _, low, high = paired_difference(second, first, groups=one.groups, seed=seed)
     return low, high

@@ -1,4 +1,4 @@
-"""Two run folders side by side: the trials that both have, the numbers of each, and what else differs."""
+"""Compares two run folders: the trials that both have, their numbers, and what else differs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Circumstance:
         a: Its value in the first run, as text.
         b: Its value in the second.
         num_trials: In how many trials.
-        asked: Whether it changes what the numbers mean: the questions, the images or the judge.
+        asked: Whether it changes what the numbers mean: the queries, the images or the classifier.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Circumstance:
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """What two runs have in common, and how it differs.
+    """What two runs have in common, and where they differ.
 
     Attributes:
         pairs: The trials that are done in both.
@@ -54,7 +54,7 @@ class RunComparison:
         numbers: Every number that both runs of a trial have.
         questions_only_a: Numbers that only the first run of a trial has.
         questions_only_b: Numbers that only the second run has.
-        circumstances: What else differs, what changes the meaning of numbers first.
+        circumstances: What else differs, what changes the meaning of numbers comes first.
     """
 
     a: Path
@@ -94,8 +94,8 @@ def compare_runs(a: Path, b: Path, *, metrics: Sequence[str] = (), where: Sequen
         where: Only the trials with these values, as in ``mmvae-bench run --where``.
 
     Raises:
-        BenchmarkError: a folder is no run or has no trial, no trial is in both, or none has numbers in both.
-        ConfigError: ``metrics`` or ``where`` name what neither run has.
+        BenchmarkError: a folder is not a run or has no trial, no trial is in both, or none has numbers in both.
+        ConfigError: ``metrics`` or ``where`` name something that neither run has.
     """
     run_a, run_b = read_run(a), read_run(b)
     mine, theirs = _by_settings(run_a), _by_settings(run_b)
@@ -154,7 +154,7 @@ def _spec(trial: TrialRecord) -> TrialSpec | None:
 def _kept(trials: dict[str, TrialRecord], where: Sequence[str]) -> set[str]:
     specs = {key: spec for key, trial in trials.items() if (spec := _spec(trial)) is not None}
     chosen = {id(spec) for spec in matching(list(specs.values()), where, whole="these runs")}
-    # What cannot be read cannot be left out either.
+    # Trials whose spec cannot be read are kept: nothing says that they do not match.
     return {key for key in trials if key not in specs or id(specs[key]) in chosen}
 
 
@@ -210,7 +210,7 @@ def _nothing_in_common(
     apart = _settings_apart(*closest)
     more = f", and {len(apart) - _SHOWN_DIFFERENCES} more" if len(apart) > _SHOWN_DIFFERENCES else ""
     return (
-        f"{text}\n  Nearest are {closest[0].key} and {closest[1].key}, which differ in "
+        f"{text}\n  The closest are {closest[0].key} and {closest[1].key}, which differ in "
         f"{'; '.join(apart[:_SHOWN_DIFFERENCES])}{more}"
     )
 

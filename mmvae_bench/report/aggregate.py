@@ -1,7 +1,7 @@
 """Aggregate posteriors: the tables of Cremer and Kushman (2018), out of the rows of a table.
 
-Table 1 asks q(z|y) of each objective for correctness and log p(x|y), Table 2 one model under p(z) and under the flow
-q(z) in its place. A third table sets joint against marginal inference, as their Fig. 7 does in pictures.
+Table 1 scores q(z|y) of each objective by correctness and log p(x|y), Table 2 one model under p(z) and under the flow
+q(z) in its place. A third table compares joint with marginal inference, as their Fig. 7 does in pictures.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CONDITIONAL: tuple[_Question, ...] = (
 )
 _PRIOR = ("prior_correctness", "prior_correctness_words", "log_px", "log_py")
 _OWN_LATENTS = "prior_correctness"
-"""How the metrics begin whose z are drawn from what is compared: nothing to pair, and not the same number of texts."""
+"""Prefix of metrics whose z are drawn from the compared distributions themselves, so that nothing can be paired."""
 ENTROPY = "description_entropy"
 
 # Correctness as a fraction, likelihoods in nats.
@@ -64,14 +64,14 @@ _WEIGHTS: Mapping[str, Mapping[str, str]] = {
 }
 _NUM_SAMPLES = {"log_px": 10, "log_py": 10}
 NOTE = (
-    "Their numbers stand beside ours where the setting is theirs; they print no spread, so the interval of a "
-    "difference from them is that of ours. Their parts of the photographs are others (180,000 to train on)."
+    "Their numbers are shown where the setting is the same as theirs. They report no spread, so the interval of a "
+    "difference covers only the uncertainty of ours. Their split of the photographs differs (180,000 to train on)."
 )
 
 
 @dataclass(frozen=True)
 class AggregateTable:
-    """One of the tables, as text; the first column is of words, the others of numbers."""
+    """One of the tables, as text; the first column holds words, the others numbers."""
 
     title: str
     heads: tuple[str, ...]
@@ -79,8 +79,8 @@ class AggregateTable:
 
 
 def published_setting(setting: Setting) -> bool:
-    """Whether the numbers of a section are of the paper's setting: images, texts and their view, networks, training,
-    and the validation partition, on which they score. What is a column's own, :func:`published_column` looks at.
+    """Whether a table has the setting of the paper: images, texts and their view, networks, training, and the
+    validation partition, on which they score. :func:`published_column` checks what each column sets for itself.
     """
     wanted = _SETTINGS.get(setting.dataset)
     if wanted is None:
@@ -100,7 +100,7 @@ def published_setting(setting: Setting) -> bool:
 
 
 def published_column(table: Table, index: int) -> bool:
-    """Whether an objective of such a section was trained as theirs: inference from the image, the weights of the
+    """Whether an objective of such a table was trained as theirs: inference from the image, the weights of the
     likelihoods, the steps, the warm-up of the KL, and q(z|y) fitted to whole texts."""
     column = table.columns[index]
     given = dict(column.params)
@@ -119,7 +119,7 @@ def _has(given: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 
 def aggregate_tables(table: Table) -> list[AggregateTable]:
-    """The tables that the numbers of a section give; none where there are none."""
+    """The tables that can be made from the rows of a table; none where it has no such metrics."""
     rows = {(row.protocol, row.metric): row for row in table.rows if row.attribute is None and row.protocol}
     return [*_conditional(table, rows), *_prior(table, rows), *_inference(table)]
 
@@ -144,7 +144,7 @@ def _conditional(table: Table, rows: Mapping[_Question, Row]) -> Iterator[Aggreg
         line.append(_base_rate(row.cells[index] for index in columns))
         lines.append((*line, *(theirs or [DASH] * 4 * any(beside))))
     yield AggregateTable(
-        f"{TITLE}, {table.title}: images of the texts of real images, z from q(z|y) (their table 1)",
+        f"{TITLE}, {table.title}: images generated from the texts of real images, z from q(z|y) (their table 1)",
         tuple(heads),
         tuple(lines),
     )
@@ -167,15 +167,15 @@ def _prior(table: Table, rows: Mapping[_Question, Row]) -> Iterator[AggregateTab
         heads = ["model", "", "p(z)", "q(z) flow", "difference", "base rate, p(z)", "base rate, q(z)"]
         heads += ["published p(z)", "published q(z)", "p(z) minus published", "q(z) minus published"] * published
         yield AggregateTable(
-            f"{TITLE}, {table.title}: the prior against a flow in its place (their table 2)",
+            f"{TITLE}, {table.title}: the prior compared with a flow in its place (their table 2)",
             tuple(heads),
             tuple(lines),
         )
 
 
 def _inference(table: Table) -> Iterator[AggregateTable]:
-    """Their Fig. 7, as numbers: what is left uncertain of each attribute or word by a z from q(z|x) and from
-    q(z|x,y)."""
+    """Their Fig. 7, as numbers: the uncertainty about each attribute or word that remains given a z from
+    q(z|x) or q(z|x,y)."""
     rows = [row for row in table.rows if row.metric == ENTROPY]
     columns: dict[int, str] = {}
     for row in rows:
@@ -185,7 +185,8 @@ def _inference(table: Table) -> Iterator[AggregateTable]:
     what = "words" if dict(table.setting.dataset_params).get("view") == "text" else "attributes"
     if len(set(columns.values())) > 1:
         yield AggregateTable(
-            f"{TITLE}, {table.title}: entropy of p(y_k|z) in nats, joint against marginal inference (their figure 7)",
+            f"{TITLE}, {table.title}: entropy of p(y_k|z) in nats, joint compared with marginal inference "
+            "(their figure 7)",
             ("", *(f"{table.columns[index].label}, z from {proposal}" for index, proposal in columns.items())),
             tuple(
                 (row.attribute or f"mean over {what}", *(_text(row.cells[index], ENTROPY, 3) for index in columns))
@@ -211,7 +212,7 @@ def _base_rate(cells: Sequence[Cell | None] | Iterator[Cell | None]) -> str:
 
 
 def _difference(first: Cell | None, second: Cell | None, metric: str) -> str:
-    """Second minus first with its interval: on the same images, or where each has z of its own from both intervals."""
+    """Second minus first with its interval: paired by image, or from both intervals where each has its own z."""
     if first is None or second is None:
         return DASH
     unit = metric_info(metric).unit
@@ -234,9 +235,9 @@ def _as_pair(row: Row, pair: Sequence[int]) -> list[tuple[int, Cell | None]]:
 
 
 def _published(table: Table, metric: str, pair: Sequence[tuple[int, Cell | None]]) -> list[str]:
-    """Their two numbers and how far ours are from them; of ours, the column and the cell of each.
+    """Their two numbers, and ours minus theirs; ``pair`` has the column and the cell of each of ours.
 
-    A dash where a column is not as theirs; empty where none is, or where they print no such number.
+    A dash where a column is not trained as theirs; empty where none is, or where they print no such number.
     """
     printed = _PUBLISHED.get(table.setting.dataset, {}).get(metric)
     if printed is None or len(pair) != 2:

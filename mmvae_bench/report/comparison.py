@@ -35,7 +35,7 @@ class Section(Table):
     """The table of one setting, and everything that is said about it.
 
     Attributes:
-        published: Printed numbers beside ours.
+        published: Published numbers next to ours.
         published_note: Why there are none; None where there are some.
         aggregate: The tables of aggregate posteriors.
         selection: The settings among which the validation partition chooses.
@@ -96,7 +96,7 @@ class Comparison:
 
     @cached_property
     def figures(self) -> tuple[Mapping[str, str], ...]:
-        """The figures of each section as SVG, by their kind; drawn when they are first asked for, and once."""
+        """The figures of each section as SVG, by their kind; drawn once, when they are first needed."""
         return tuple(draw_figures(section, self.colors) for section in self.sections)
 
     def frame(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Figures as SVG text for the page: no pyplot, and colours that follow the page's light and dark dress."""
+"""Figures as SVG text for the page: no pyplot, and colours that follow the page's light and dark themes."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from .trials import TrialRecord
 ScoreName = tuple[str, str | None, int]
 """Metric, attribute (None: all), level."""
 NUM_COLORS = 8
-"""The page has so many colours for objectives; a further one starts again at the first."""
+"""How many colours the page has for objectives; further ones start again at the first."""
 # Stand-ins that are replaced by the page's own colours once the SVG is text.
 _INK, _RULE = "#010101", "#020202"
 _SERIES = [f"#0300{index:02x}" for index in range(NUM_COLORS)]
 
 
 def curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
-    """The validation ELBO of every trial over its steps, a panel an objective; None where nothing was measured.
+    """The validation ELBO of every trial over its steps, one panel per objective; None where nothing was measured.
 
     Each panel has its own scale: the curve is minus the objective's own loss, and the losses are different sums.
 
@@ -57,7 +57,7 @@ def curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
         axes = _axes(figure.add_subplot(num_rows, num_columns, position + 1))
         for steps, elbos in curves:
             axes.plot(steps, elbos, color=_SERIES[colors[label] % NUM_COLORS], linewidth=1.4)
-        # The first steps climb so far that nothing else would be seen: the axis begins after a fifth of them.
+        # The first steps climb so far that nothing else would be visible: they do not count for the range of the axis.
         late = [elbo for steps, elbos in curves for elbo in elbos[bisect_left(steps, steps[-1] / 5) :]]
         margin = 0.06 * (max(late) - min(late)) or 1.0
         axes.set_ylim(min(late) - margin, max(late) + margin)
@@ -87,7 +87,7 @@ def scores_figure(table: Table, colors: Mapping[str, int]) -> str | None:
 
 
 def score_curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
-    """Correctness and coverage against steps, a panel a score and a line a trial; None where none was asked.
+    """Correctness and coverage over steps, one panel per score and one line per trial; None where none was measured.
 
     Correctness at the highest and the lowest level, coverage at the same ones, and correctness by attribute.
     """
@@ -137,7 +137,7 @@ def latent_plane_figure(table: Table, colors: Mapping[str, int]) -> str | None:
 
     Args:
         section: Whose trials.
-        colors: Not used: a colour is a concept here.
+        colors: Not used: here each colour is a concept.
     """
     found = [(column.label, plane) for column in table.columns if (plane := _first_plane(column.done)) is not None]
     if not found:
@@ -165,7 +165,7 @@ def latent_plane_figure(table: Table, colors: Mapping[str, int]) -> str | None:
 
 
 def _first_plane(trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
-    """What the first trial that has one wrote; a file that cannot be read counts as none."""
+    """The plane of the first trial that has one; a file that cannot be read counts as none."""
     for trial in trials:
         try:
             with np.load(trial.directory / PLANE_FILE, allow_pickle=False) as stored:
@@ -176,7 +176,7 @@ def _first_plane(trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
 
 
 def _levels(density: NDArray[np.float64]) -> list[float]:
-    """The densities whose regions hold 90 % and 50 % of the mass on an even grid, rising."""
+    """The densities whose regions hold 90 % and 50 % of the mass on an even grid, ascending."""
     ordered = np.sort(density.ravel())[::-1]
     mass = np.cumsum(ordered) / ordered.sum()
     low, high = (float(ordered[np.searchsorted(mass, share)]) for share in (0.9, 0.5))
@@ -267,16 +267,16 @@ def _axes(axes: Axes) -> Axes:
 
 
 def _svg(figure: Figure, label: str) -> str:
-    """The figure as an ``<svg>`` element that scales, speaks and takes the page's colours and font."""
+    """The figure as an ``<svg>`` element that scales, has a label, and uses the page's colours and font."""
     figure.patch.set_visible(False)
     file = io.StringIO()
-    # The salt keeps ids apart between the figures of a page, and equal between two writings of it.
+    # The salt makes ids differ between the figures of a page, and equal each time the page is written.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = file.getvalue()
     text = text[text.index("<svg") :].strip()
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # A page holds several figures, and an id may be there once.
+    # A page holds several figures, and an id may occur only once.
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
     text = re.sub(r' id="([^"]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
     text = re.sub(r'font: (\d+px) [^;"]*', r"font: \1 var(--sans)", text)
@@ -292,7 +292,7 @@ def _attribute(text: str) -> str:
 
 
 def validation_curve(directory: Path) -> tuple[list[int], list[float]]:
-    """Steps and validation ELBOs of a trial's last stage; a stage has a loss of its own, so earlier ones are no part.
+    """Steps and validation ELBOs of a trial's last stage; each stage has its own loss, so earlier stages are left out.
 
     Returns:
         (steps over all stages, nats per image), of equal length; empty where nothing was measured.
@@ -309,7 +309,7 @@ def validation_curve(directory: Path) -> tuple[list[int], list[float]]:
 
 
 def score_curves(directory: Path) -> dict[ScoreName, tuple[list[int], list[float]]]:
-    """Steps (over all stages) and values of each score that was asked while training; empty where none was."""
+    """Steps (over all stages) and values of each score that was measured while training; empty where none was."""
     measured: dict[ScoreName, dict[int, float]] = {}
     for event in _events(directory, "scores"):
         step = int(event.get("overall", event["step"]))
@@ -320,7 +320,7 @@ def score_curves(directory: Path) -> dict[ScoreName, tuple[list[int], list[float
 
 
 def _events(directory: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """The whole records of a kind, as they were written."""
+    """The complete records of a kind, in the order in which they were written; torn lines are skipped."""
     needed = {"validation": {"step", "elbo"}, "scores": {"step", "scores"}}[kind]
     try:
         lines = (directory / TRAINING_LOG).read_text(errors="replace").splitlines()

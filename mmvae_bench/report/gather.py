@@ -28,9 +28,9 @@ _RESULTS = pa.Schema.from_pandas(pd.DataFrame(columns=list(TYPES)).astype(pandas
 _ARROW = {"str": pa.dictionary(pa.int32(), pa.string()), "Int64": pa.int64(), "float64": pa.float64()}
 _QUERIES = pa.schema([(name, _ARROW[kind]) for name, kind in QUERY_TYPES.items()])
 _ROWS_AT_ONCE = 2**17
-"""Row groups have this many queries or somewhat more ..."""
+"""A row group has about this many queries ..."""
 _TRIALS_AT_ONCE = 100
-"""... or so many trials."""
+"""... or this many trials."""
 
 
 def read_run(run_dir: Path) -> RunRecord:

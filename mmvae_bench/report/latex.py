@@ -1,4 +1,4 @@
-"""The report as LaTeX: ``table.tex``, one ``table`` a setting and protocol, to be read with ``\\input``."""
+"""The report as LaTeX: ``table.tex``, one ``table`` per setting and protocol, to be included with ``\\input``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def render_latex(comparison: Comparison) -> str:
 
 
 def escape(text: str) -> str:
-    """Text with everything that LaTeX would read as a command written out.
+    """Text with the characters that are special in LaTeX escaped.
 
     >>> escape("split_seed 42, 95 %")
     'split\\\\_seed 42, 95 \\\\%'
@@ -45,8 +45,8 @@ def _scores(section: Section, protocol: str | None) -> Iterator[str]:
     rows = text_rows(section, protocol)
     words = "; ".join(text for name, text in setting_lines(section) if name in ("backbone", "training"))
     yield from _open(
-        f"{section.title}. {caption(section, protocol)}. {words}. In % unless said otherwise; ± is the longer arm of "
-        "the 95 % interval. Bold: the best of its row, and what its paired difference does not tell from it.",
+        f"{section.title}. {caption(section, protocol)}. {words}. In % unless stated otherwise; ± is the longer arm of "
+        "the 95 % interval. Bold: the best of its row, and those not significantly different from it.",
         "lr" + "r" * len(section.columns) + "rr",
     )
     heads = [_head(section, index) for index in range(len(section.columns))]
@@ -67,8 +67,8 @@ def _published(section: Section) -> Iterator[str]:
     rows = published_texts(section, section.published)
     if rows:
         yield from _open(
-            f"{section.title}. Ours beside the published numbers ({SOURCE}). Protocol official, in %; published ± one "
-            "standard deviation; the difference with its 95 % interval.",
+            f"{section.title}. Our numbers and the published ones ({SOURCE}). Protocol official, in %; published ± "
+            "one standard deviation; the difference with its 95 % interval.",
             "lrlrrr",
         )
         yield r" & level & objective & ours & published & difference \\"
@@ -112,5 +112,5 @@ def _cell(cell: TextCell) -> str:
 
 
 def _number(text: str) -> str:
-    """Numbers with true minus signs."""
+    """Numbers with typographic minus signs."""
     return escape(text).replace("-", "$-$") if text != DASH else escape(text)

@@ -21,10 +21,10 @@ from .text import (
 )
 
 LEGEND = (
-    "In % unless said otherwise. ± is the longer arm of the 95 % interval: a bootstrap over queries, and over "
-    "training seeds where there are several (with few seeds too narrow). **Bold**: the best of its row, and what its "
-    "paired difference does not tell from it. Ceiling and floor: what a perfect generator, and chance or a generator "
-    "collapsed to one value, would be expected to score; references, not bounds."
+    "In % unless stated otherwise. ± is the longer arm of the 95 % interval: a bootstrap over queries, and over "
+    "training seeds where there are several (too narrow with few seeds). **Bold**: the best of its row, and those not "
+    "significantly different from it (paired by query). Ceiling and floor: expected scores of a perfect generator, and "
+    "of chance or a generator collapsed to one value; references, not bounds."
 )
 
 
@@ -101,7 +101,7 @@ def _by_attribute(section: Section, heads: list[str]) -> Iterator[str]:
 def _differences(section: Section) -> Iterator[str]:
     rows = difference_rows(section, section.headline)
     if rows:
-        yield from ("", "### Best minus each other, on the same queries", "")
+        yield from ("", "### Best minus each of the others, on the same queries", "")
         cells = [[row.label, row.level, row.best, row.other, row.difference] for row in rows]
         yield from table(["", "level", "best", "other", "difference [95 %]"], cells, left=1)
 
@@ -115,7 +115,7 @@ def _selection(section: Section) -> Iterator[str]:
 def _published(section: Section) -> Iterator[str]:
     rows = published_texts(section, section.published)
     if rows:
-        yield from ("", f"### Beside the published numbers: {SOURCE}", "")
+        yield from ("", f"### Compared with the published numbers: {SOURCE}", "")
         cells = [[row.label, row.level, row.objective, row.ours, row.published, row.difference] for row in rows]
         yield from table(["", "level", "objective", "ours (official)", "published ± std", "difference"], cells, left=1)
     elif section.published_note:

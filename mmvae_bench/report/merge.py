@@ -1,6 +1,6 @@
-"""Several machines' run folders as one: a trial that is in two of them counts once, and a contradiction is an error.
+"""The run folders of several machines as one: a trial that is in two of them counts once; a contradiction is an error.
 
-Nothing of the folders is changed. The grids may differ: the trials of the first folder come first.
+The folders are not changed. The grids may differ: the trials of the first folder come first.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _SHOWN = 3
 
 
 def merged_folder(run_dirs: Sequence[Path]) -> Path:
-    """Where a merged report goes by default: beside the first run."""
+    """Where a merged report is written by default: next to the first run."""
     first = run_dirs[0].resolve()
     return first.parent / f"{first.name}-merged"
 
 
 def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
-    """The trials of all folders, each once; its directory is ``out``, and its trials' are where they lie.
+    """The trials of all folders, each once, where they are stored; the directory is ``out``.
 
     A trial that is done in one folder and not in another counts as done.
 
     Raises:
-        BenchmarkError: a folder is no run or is given twice, ``out`` is one of them or holds something else, or a
-            trial has different numbers in two folders: every one of them is named, with what differs, and none chosen.
+        BenchmarkError: a folder is not a run or is given twice, ``out`` is one of them or holds other files, or a trial
+            has different numbers in two folders: each of those is named, with what differs, and none is chosen.
     """
     places = [folder.resolve() for folder in run_dirs]
     twice = [str(folder) for folder, place in zip(run_dirs, places, strict=True) if places.count(place) > 1]
@@ -50,7 +50,7 @@ def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
         one = len(conflicts) == 1
         raise BenchmarkError(
             f"{len(conflicts)} trial{' has' if one else 's have'} different results in two folders; none is chosen, "
-            "and nothing was written:\n" + "\n".join(conflicts) + "\n  `mmvae-bench compare` says how far apart they "
+            "and nothing was written:\n" + "\n".join(conflicts) + "\n  `mmvae-bench compare` shows how far apart they "
             "are. Leave out a folder, or move one of the two trials out of it."
         )
     waiting = frozenset().union(*(run.waiting for run in runs)) - merged.keys()
@@ -58,7 +58,7 @@ def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
 
 
 def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder:
-    """The folder that is nearest to done, the first of those; what contradicts it is added to ``conflicts``."""
+    """The folder whose trial got furthest, the first of equal ones; contradictions are added to ``conflicts``."""
     chosen, *others = (read_trial(folder) for folder in folders)
     for other in others:
         states = chosen.record.state, other.record.state
@@ -73,22 +73,22 @@ def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder
 
 
 def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
-    """Raises BenchmarkError where a report in ``out`` would lie among files that are not a report's."""
+    """Raises BenchmarkError where ``out`` holds files that are not part of a report."""
     advice = "\n  Give a new or an empty folder with --out."
     if out.exists() and not out.is_dir():
         raise BenchmarkError(f"{out}: is a file; a report needs a folder{advice}")
     place = out.resolve()
     for folder in run_dirs:
         if place == folder.resolve() or folder.resolve() in place.parents:
-            raise BenchmarkError(f"{out}: belongs to the run {folder}, of which nothing is changed{advice}")
+            raise BenchmarkError(f"{out}: belongs to the run {folder}, which is not changed{advice}")
     if out.is_dir() and any(out.iterdir()) and not (out / MERGED_FILE).is_file():
         raise BenchmarkError(f"{out}: holds other files, and no merged report that could be replaced{advice}")
 
 
 def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
-    """What tells two results of one trial apart, in words; empty where they say the same.
+    """How two results of one trial differ, in words; empty where they are the same.
 
-    Scores count, and what they depend on: the questions, the images, the judge. Time and machine do not.
+    Compared are the scores and what they depend on: queries, images, classifier. Time and machine are not.
     """
     asked, also = questions(one.record), questions(other.record)
     differing = [f"{key} {_text(asked.get(key))} and {_text(also.get(key))}" for key in {**asked, **also}

@@ -1,4 +1,4 @@
-"""What a reader must know beside the numbers: the judge, the state of training, and what makes a table unfair."""
+"""What a reader must know besides the numbers: the classifier, the state of training, warnings, provenance."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .text import DASH, number
 from .trials import PROVENANCE, STATES, TrialRecord
 
 TRUSTED_ACCURACY = 0.85
-"""Mean accuracy of the observation classifier under which its verdicts are shown with a warning."""
+"""Mean accuracy of the observation classifier below which its verdicts are shown with a warning."""
 
 NUM_LOWEST = 3
-"""Accuracies shown of a classifier that reads many attributes."""
+"""How many accuracies are shown of a classifier with many attributes."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """An observation classifier: its accuracy on held-out real images, by attribute and in the mean."""
+    """An observation classifier: its accuracy on held-out real images, by attribute and on average."""
 
     name: str
     fingerprint: str
@@ -31,7 +31,7 @@ class Judge:
 
     @property
     def text(self) -> str:
-        """Name and accuracies on one line; of many attributes the lowest ones."""
+        """Name and accuracies on one line; the lowest ones where there are many attributes."""
         shown = self.accuracy
         if len(shown) > MANY_ATTRIBUTES:
             shown = tuple(sorted(shown, key=lambda pair: pair[1])[:NUM_LOWEST])
@@ -66,12 +66,12 @@ class Progress:
 
     @property
     def steps_text(self) -> str:
-        """Steps made."""
+        """Number of training steps."""
         return DASH if self.steps is None else f"{self.steps:,}"
 
     @property
     def speed_text(self) -> str:
-        """Steps a second."""
+        """Steps per second."""
         return f"{self.steps_per_second:.1f}" if math.isfinite(self.steps_per_second) else DASH
 
 
@@ -81,7 +81,7 @@ def judges(trials: Sequence[TrialRecord]) -> list[Judge]:
     for trial in trials:
         classifier = trial.section("classifier")
         if classifier:
-            # One fingerprint may have been trained on two machines, to different weights.
+            # The same fingerprint may stand for different weights, trained on two machines.
             fingerprint = f"{classifier.get('fingerprint')}/{classifier.get('weights')}"
             accuracy = {name: _float(value) for name, value in (classifier.get("accuracy") or {}).items()}
             mean = _float(classifier.get("mean_accuracy"))
@@ -106,7 +106,7 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
     for judge in found:
         if judge.mean < TRUSTED_ACCURACY:
             yield (
-                f"The classifier is right on {number(judge.mean)} % of held-out images, under "
+                f"The classifier is correct on {number(judge.mean)} % of held-out images, under "
                 f"{number(TRUSTED_ACCURACY)} %: its verdicts on imagined images are uncertain."
             )
     if len(found) > 1:
@@ -114,9 +114,9 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
     if len({trial.section("dataset").get("fingerprint") for trial in done}) > 1:
         yield "The trials were trained on different images (dataset fingerprints differ)."
     if len({str(sorted(trial.section("evaluation").items())) for trial in done}) > 1:
-        yield "The trials were evaluated with different settings; what differs is not paired."
+        yield "The trials were evaluated with different settings; their scores are not paired."
     if any(trial.asked_otherwise for trial in done):
-        yield "Some trials are now to be evaluated with other settings; these are the numbers of the earlier ones."
+        yield "The evaluation settings of some trials have changed since; these numbers are from the earlier settings."
     if len({trial.section("provenance").get("commit") for trial in done}) > 1:
         yield "The trials were made by different commits of the code."
     if len({trial.section("provenance").get("torch") for trial in done}) > 1:
@@ -127,7 +127,7 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
     if falling:
         yield (
             f"The validation ELBO fell at the end of training ({', '.join(dict.fromkeys(falling))}): overfitting, or, "
-            "early in training, running statistics of batch norm that trail weights which still move fast."
+            "early in training, batch-norm running statistics that lag behind fast-changing weights."
         )
     if any(
         _apart(row.reference(name))
@@ -177,7 +177,7 @@ def explain_protocols(protocols: Collection[str]) -> list[tuple[str, str]]:
 
 
 def explain_missing(trials: Sequence[TrialRecord], unstarted: int) -> list[str]:
-    """One line a trial without numbers: what it is, where it stands, and why."""
+    """One line per trial without numbers: what it is, how far it got, and why."""
     lines = []
     for trial in trials:
         if trial.state == "done":
@@ -188,7 +188,7 @@ def explain_missing(trials: Sequence[TrialRecord], unstarted: int) -> list[str]:
         lines.append(f"{trial.key} {trial.label}: {trial.state}{at}{reason}")
     if unstarted:
         one = unstarted == 1
-        lines.append(f"{unstarted} further trial{'' if one else 's'} of the grid: not started")
+        lines.append(f"{unstarted} more trial{'' if one else 's'} of the grid: not started")
     return lines
 
 
@@ -201,10 +201,10 @@ def count_states(trials: Sequence[TrialRecord]) -> str:
 
 
 def provenance(done: list[TrialRecord]) -> list[tuple[str, str]]:
-    """What the numbers were made with; where trials differ, each value and how often."""
+    """What the numbers were made with; where trials differ, each value and its count."""
     made = (*PROVENANCE, ("created", "made"))
     facts = [(label, [trial.section("provenance").get(key) for trial in done]) for key, label in made]
-    # Where the weights were asked counts where it is another machine, or other code.
+    # Shown where the evaluation ran on another machine, or with other code.
     facts += [
         (f"evaluated: {label}", [trial.section("evaluated_on").get(key) for trial in done])
         for key, label in PROVENANCE

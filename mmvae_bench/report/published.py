@@ -1,9 +1,9 @@
-"""The published MNIST-A table, as data, and where it may stand beside our numbers.
+"""The published MNIST-A table, as data, and where it may be compared with our numbers.
 
 Source: Vedantam, Fischer, Huang and Murphy (2018), Generative Models of Visually Grounded Imagination, ICLR, the table
 of coverage and correctness on the MNIST-A test set (iid and compositional split). The authors draw 80 % of the queries
 with replacement, five times, and print mean and standard deviation of the five, for one training run each; 10 samples
-a query, uniform reference, divergence in nats, which is our protocol ``official``.
+per query, uniform reference, divergence in nats, which is our protocol ``official``.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class PublishedValue:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRow:
-    """A printed number beside ours.
+    """A printed number next to ours.
 
     Attributes:
         row: The row of our table, of protocol ``official``.
@@ -105,9 +105,9 @@ def published_value(*, split: str, objective: str, metric: str, level: int | Non
 
 
 def published_note(setting: Setting) -> str | None:
-    """Why printed values do not stand beside ours; None where the setting is the paper's.
+    """Why printed values are not compared with ours; None where the setting is the paper's.
 
-    For other datasets than MNIST-A nothing is said, as nothing is expected: an empty text.
+    Empty for other datasets than MNIST-A, for which no published numbers are expected.
     """
     if setting.dataset != "mnist_a":
         return ""
@@ -128,11 +128,11 @@ def published_note(setting: Setting) -> str | None:
     other = [f"{name} {value} (theirs: {' or '.join(theirs)})" for name, value, theirs in found if value not in theirs]
     if not other:
         return None
-    return f"The published numbers are not set beside these, as the setting differs: {', '.join(other)}."
+    return f"The published numbers are not shown, because the setting differs: {', '.join(other)}."
 
 
 def published_rows(table: Table) -> tuple[PublishedRow, ...]:
-    """The printed numbers beside ours, for the objectives whose parameters are the printed table's."""
+    """The printed numbers next to ours, for the objectives whose parameters are those of the printed table."""
     found = []
     for row in table.rows:
         for index, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True)):
@@ -170,7 +170,7 @@ def _as_published(column: Column, split: str) -> bool:
 
 @dataclass(frozen=True)
 class PublishedText:
-    """A printed number beside ours."""
+    """A printed number next to ours, as text."""
 
     label: str
     level: str

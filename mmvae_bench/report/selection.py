@@ -1,4 +1,4 @@
-"""Which settings of each objective the validation partition chooses, and what they then score on test.
+"""Which setting of each objective the validation partition selects, and what it then scores on test.
 
 As in Vedantam et al. (2018, section 5.1): the setting with the highest correctness on the validation set.
 """
@@ -20,9 +20,9 @@ class Candidate:
     """A setting of an objective.
 
     Attributes:
-        label: Objective and what tells the setting from its others.
-        val: Correctness, mean over the levels asked, as a fraction.
-        test: The same on test; nan where it was not asked.
+        label: Objective, and how the setting differs from its others.
+        val: Correctness, mean over the levels, as a fraction.
+        test: The same on test; nan where it was not scored.
         chosen: Whether it has the highest ``val`` of its objective.
     """
 

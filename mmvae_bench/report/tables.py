@@ -1,4 +1,4 @@
-"""From the numbers of a run to the rows of a table: scores over training seeds, and whether the best one is better."""
+"""From the numbers of a run to the rows of a table: means over training seeds, and paired differences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .grouping import Column, Group, Setting
 HEADLINE = "paper"
 """The protocol that is shown first."""
 MANY_ATTRIBUTES = 5
-"""Attributes up to which the table by attribute shows every level."""
+"""Up to this many attributes, the table by attribute shows every level."""
 
 
 class Answer(NamedTuple):
@@ -68,16 +68,16 @@ class Difference:
 
     @property
     def tied(self) -> bool:
-        """Whether the interval holds zero: these queries cannot tell the two apart."""
+        """Whether the interval contains zero: the two are not significantly different on these queries."""
         return self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One question, put to every objective.
+    """One metric at one level, for every objective.
 
     Attributes:
-        cells: One a column; None where the objective has no such score.
+        cells: One per column; None where the objective has no such score.
         best: Position of the best cell; None where fewer than two can be ranked.
         differences: Best minus each other column, on the same queries; None where there is none.
     """
@@ -92,7 +92,7 @@ class Row:
 
     @property
     def leaders(self) -> frozenset[int]:
-        """The best column and those that its paired difference does not tell from it; none where one is not paired."""
+        """The best column and those not significantly different from it; none where one cannot be paired with it."""
         others = [index for index, cell in enumerate(self.cells) if cell is not None and index != self.best]
         if self.best is None or any(self.differences[index] is None for index in others):
             return frozenset()
@@ -100,7 +100,7 @@ class Row:
         return frozenset((self.best, *tied))
 
     def reference(self, name: str) -> tuple[float, float]:
-        """The lowest and the highest ``ceiling`` or ``floor`` of the cells; equal where all were asked the same."""
+        """The lowest and the highest ``ceiling`` or ``floor`` of the cells; equal where all have the same."""
         values = [getattr(cell, name) for cell in self.cells if cell is not None]
         values = [value for value in values if math.isfinite(value)]
         return (min(values), max(values)) if values else (math.nan, math.nan)
@@ -134,7 +134,7 @@ class Table:
     def by_attribute(self) -> tuple[Row, ...]:
         """The rows of the headline protocol about one attribute each.
 
-        With many attributes only those of the highest level that each metric was asked at; the others are in
+        With many attributes only those of the highest level that each metric has; the others are in
         ``table.csv``.
         """
         rows = [row for row in self.rows if row.protocol in (self.headline, None) and _of_one_attribute(row)]
@@ -154,7 +154,7 @@ _Question = tuple[str | None, str, str | None, int | None]
 
 
 def table_of(group: Group, frames: Frames) -> Table:
-    """The table of a group of trials; a row for every question that any of them answered, in the order of the page."""
+    """The table of a group of trials, with a row for everything that any of them was scored on."""
     attributes: dict[str | None, int] = {None: 0}
     found: dict[_Question, dict[int, list[tuple[int, str, int]]]] = defaultdict(lambda: defaultdict(list))
     for index, column in enumerate(group.columns):
@@ -217,7 +217,7 @@ def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Ques
             seed = derive_seed("report interval", question=list(question))
             low, high = hierarchical_interval(per_query, groups=answers[0].groups, seed=seed)
     elif per_query and len(per_query[0]) < 2:
-        low = high = math.nan  # A bootstrap of one value has no width, which is not what is known about it.
+        low = high = math.nan  # The bootstrap of a single value has no width, although its uncertainty is unknown.
     return Cell(
         value=_mean(frames.value[rows]),
         low=low,
@@ -243,7 +243,7 @@ def _mean(values: NDArray[np.float64]) -> float:
 def best_and_differences(
     cells: Sequence[Cell | None], *, direction: int, seed: int
 ) -> tuple[int | None, tuple[Difference | None, ...]]:
-    """Finds the best of several objectives and how far it is from each other one.
+    """Finds the best of several objectives and its difference from each of the others.
 
     Args:
         cells: The score of each objective; None where it has none.
@@ -252,7 +252,7 @@ def best_and_differences(
 
     Returns:
         (position of the best, one difference per objective); None for the best where fewer than two can be ranked,
-        and for a difference where there is none: the best's own, and where the two did not answer the same queries.
+        and for a difference where there is none: the best's own, and where the two have different queries.
     """
     values = {index: direction * cell.value for index, cell in enumerate(cells) if cell is not None}
     if direction == 0 or len(values) < 2:

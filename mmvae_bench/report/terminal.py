@@ -1,9 +1,9 @@
-"""The report on a terminal: the short table, what is behind it, and what is missing."""
+"""The report on a terminal: the short table, what is behind it, and which trials are missing."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console, RenderableType
 from rich.padding import Padding
@@ -23,24 +23,36 @@ from .text import (
 
 MIN_WIDTH = 80
 """Narrower terminals get this width, and wrap."""
+UNLIMITED = 100_000
+"""A width at which no line is wrapped."""
 _BOLD, _DIM, _WARN = "bold", "dim", "yellow"
 
 
 def render_terminal(comparison: Comparison, *, width: int = MIN_WIDTH, color: bool = False) -> str:
     """The report as text, at most ``width`` columns wide; without escape codes unless ``color``."""
+    return as_text(_parts(comparison, max(width, MIN_WIDTH)), width=max(width, MIN_WIDTH), color=color)
+
+
+def as_text(parts: Iterable[RenderableType], *, width: int, color: bool = False) -> str:
+    """What rich prints of the parts, without spaces at the ends of lines; escape codes only where ``color``."""
     file = io.StringIO()
-    console = Console(file=file, width=max(width, MIN_WIDTH), force_terminal=color, no_color=not color,
+    console = Console(file=file, width=width, force_terminal=color, no_color=not color,
                       color_system="standard" if color else None, highlight=False)  # fmt: skip
-    for part in _parts(comparison, console.width):
+    for part in parts:
         console.print(part)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def plain_table() -> Table:
+    """A table without lines."""
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style=_BOLD)
 
 
 def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
     yield Text.assemble((comparison.name, _BOLD), f": {comparison.states}")
     yield from (Text(f"from {source}", _DIM) for source in comparison.sources)
     remarks = [_remarks(section) for section in comparison.sections]
-    # What is to be said about every table is said once, at the end.
+    # Remarks that apply to every table are printed once, at the end.
     common = [line for line in remarks[0] if all(line in lines for lines in remarks)] if remarks else []
     for section, lines in zip(comparison.sections, remarks, strict=True):
         yield from _section(section, width)
@@ -50,11 +62,11 @@ def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
         yield ""
         yield from common
         yield Text(
-            "In % unless said otherwise. ± is the longer arm of the 95 % interval over queries, and over training "
-            "seeds where there are several. * the best, and what its paired difference does not tell from it. "
-            "ceiling, floor: what a perfect generator, and chance or a collapsed one, would score; references, not "
-            "bounds. ELBO slope: of the validation ELBO over the last third of training, in nats per 1000 steps ± "
-            "standard error.",
+            "In % unless stated otherwise. ± is the longer arm of the 95 % interval over queries, and over training "
+            "seeds where there are several. *: the best, and those not significantly different from it (paired by "
+            "query). ceiling, floor: expected scores of a perfect generator, and of chance or a collapsed generator; "
+            "references, not bounds. ELBO slope: slope of the validation ELBO over the last third of training, in nats "
+            "per 1000 steps, ± its standard error.",
             _DIM,
         )
         for note in dict.fromkeys(section.published_note for section in comparison.sections):
@@ -74,7 +86,7 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
         for indices in _blocks(section, rows, width):
             yield _scores(section, rows, indices)
     for found in section.aggregate:
-        table = _plain_table()
+        table = plain_table()
         for place, head in enumerate(found.heads):
             table.add_column(head, justify="right" if place else "left")
         for row in found.rows:
@@ -88,7 +100,7 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
 
 
 def _selection(section: Section) -> Iterator[RenderableType]:
-    """What the validation partition chooses."""
+    """The settings that the validation partition selects."""
     if section.selection:
         yield Text(f"selection: {RULE}", _DIM)
         shown = Table(box=None, show_edge=False, pad_edge=False)
@@ -100,7 +112,7 @@ def _selection(section: Section) -> Iterator[RenderableType]:
 
 
 def _remarks(section: Section) -> list[Text]:
-    """The judge of a table, and what makes its numbers doubtful."""
+    """The classifier behind a table, and the warnings about its numbers."""
     return [
         *(Text(f"classifier {judge.text}") for judge in section.judges),
         *(Text(f"! {warning}", _WARN) for warning in section.warnings),
@@ -116,7 +128,7 @@ def _header(section: Section, index: int) -> str:
 
 
 def _blocks(section: Section, rows: list[TextRow], width: int) -> Iterator[list[int]]:
-    """Cuts the columns into blocks that fit beside labels and references."""
+    """Splits the columns into blocks that fit next to the labels and references."""
     fixed = max(len(row.label) for row in rows) + len("level") + 6
     fixed += sum(max(len(name), *(len(getattr(row, name)) for row in rows)) + 2 for name in ("ceiling", "floor"))
     block: list[int] = []
@@ -133,7 +145,7 @@ def _blocks(section: Section, rows: list[TextRow], width: int) -> Iterator[list[
 
 
 def _scores(section: Section, rows: list[TextRow], indices: list[int]) -> Table:
-    table = _plain_table()
+    table = plain_table()
     table.add_column("")
     table.add_column("level", justify="right")
     for index in indices:
@@ -150,7 +162,7 @@ def _scores(section: Section, rows: list[TextRow], indices: list[int]) -> Table:
 
 
 def _training(section: Section) -> Table:
-    table = _plain_table()
+    table = plain_table()
     for name in ("trial", "objective", "seed", "steps", "steps/s", "ELBO slope", "verdict"):
         table.add_column(name, justify="right" if name in ("seed", "steps", "steps/s", "ELBO slope") else "left")
     for line in section.progress:
@@ -164,13 +176,9 @@ def _published(section: Section) -> Table | None:
     rows = published_texts(section, section.published)
     if not rows:
         return None
-    table = _plain_table()
+    table = plain_table()
     for name in ("published", "level", "objective", "ours", "theirs", "difference"):
         table.add_column(name, justify="left" if name in ("published", "objective") else "right")
     for row in rows:
         table.add_row(row.label, row.level, row.objective, row.ours, row.published, row.difference)
     return table
-
-
-def _plain_table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style=_BOLD)

@@ -12,14 +12,14 @@ from ..metrics.catalogue import metric_info
 from .tables import Row, Table
 
 DASH = "–"
-"""What stands where there is no number."""
+"""Printed where there is no number."""
 
 
 _DECIMALS = {"nats/dim": 3}
 
 
 def number(value: float, unit: str = "%") -> str:
-    """One decimal, of a percent or of a nat, three of nats a dimension; a dash where there is no number.
+    """One decimal for percent and nats, three for nats per dimension; a dash where there is no number.
 
     >>> number(0.91149), number(-0.0001), number(float("nan")), number(-112.25, "nats")
     ('91.1', '0.0', '–', '-112.2')
@@ -63,11 +63,11 @@ def _signed(text: str) -> str:
 
 @dataclass(frozen=True)
 class TextCell:
-    """What stands in a cell.
+    """The content of a cell.
 
     Attributes:
-        leader: Whether it is the best of its row, or not told from it.
-        exact: Both ends of the interval, for where there is room.
+        leader: Whether it is the best of its row, or not significantly different from the best.
+        exact: Both ends of the interval, for renderings with room for them.
     """
 
     text: str
@@ -77,7 +77,7 @@ class TextCell:
 
 @dataclass(frozen=True)
 class TextRow:
-    """A row: what was asked, at which level, the cells, and the references."""
+    """A row: its label and level, the cells, and the references."""
 
     label: str
     level: str
@@ -89,18 +89,18 @@ class TextRow:
 
 @dataclass(frozen=True)
 class DifferenceRow:
-    """The best objective of a row against one other."""
+    """The best objective of a row compared with one other."""
 
     label: str
     level: str
     best: str
     other: str
     difference: str
-    told: bool
+    significant: bool
 
 
 def text_rows(table: Table, protocol: str | None, *, headline_only: bool = False) -> list[TextRow]:
-    """The rows of one protocol; ``headline_only`` leaves out those that do not belong into a short table."""
+    """The rows of one protocol; ``headline_only`` leaves out those that are not part of the short table."""
     rows = [row for row in table.of(protocol) if metric_info(row.metric).headline or not headline_only]
     return [text_row(row) for row in rows]
 
@@ -141,7 +141,7 @@ def difference_rows(table: Table, protocol: str | None) -> list[DifferenceRow]:
                         best=table.columns[row.best].label,
                         other=table.columns[index].label,
                         difference=with_bounds(difference.value, difference.low, difference.high, unit),
-                        told=not difference.tied,
+                        significant=not difference.tied,
                     )
                 )
     return found
@@ -153,7 +153,7 @@ def level_text(level: int | None) -> str:
 
 
 def seeds_text(table: Table, index: int) -> str:
-    """Seeds of a column that have numbers, such as ``n=2``, or ``n=1 of 2``; empty where no column has several."""
+    """How many seeds of a column have results, such as ``n=2`` or ``n=1 of 2``; empty where no column has several."""
     counts = [(len(column.done), len(column.trials)) for column in table.columns]
     done, total = counts[index]
     if max(number for _, number in counts) == 1 and done == total:
@@ -162,7 +162,7 @@ def seeds_text(table: Table, index: int) -> str:
 
 
 def columns_differ_in_steps(table: Table) -> bool:
-    """Whether the objectives had different budgets, so that each column must say its own."""
+    """Whether the objectives were trained for different numbers of steps, so that each column must show its own."""
     return len({column.steps for column in table.columns}) > 1
 
 
@@ -176,8 +176,8 @@ def caption(table: Table, protocol: str | None) -> str:
     """What a table shows, in one line."""
     rows = (row for row in table.of(protocol) if row.level is not None and not metric_info(row.metric).own_rows)
     asked = dict.fromkeys(map(_asked, rows))
-    # Where levels were asked different numbers of queries, no one number stands for all.
-    detail = f" (a level: {next(iter(asked))})" if len(asked) == 1 and "" not in asked else ""
+    # Where levels have different numbers of queries, no single number describes all of them.
+    detail = f" (per level: {next(iter(asked))})" if len(asked) == 1 and "" not in asked else ""
     return f"{table.setting.partition}, protocol {protocol}{detail}" if protocol else table.setting.partition
 
 

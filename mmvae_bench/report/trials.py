@@ -24,7 +24,7 @@ from ..specs.grid import load_grid
 from ..specs.trial import SPEC_VERSION, trial_label
 
 STATES = ("done", "running", "pending", "interrupted", "failed", "damaged")
-"""What a trial can be; damaged: its files cannot be read or contradict each other."""
+"""The states of a trial; damaged: its files cannot be read or contradict each other."""
 
 PROVENANCE = (
     ("package", "version"), ("commit", "commit"), ("dirty", "uncommitted changes"), ("torch", "torch"),
@@ -48,7 +48,7 @@ class TrialRecord:
         directory: The folder.
         state: One of STATES.
         spec: The canonical trial spec; empty where it cannot be read.
-        status: What ``status.json`` says, put right by the other evidence.
+        status: The content of ``status.json``, corrected by the other evidence.
         result: ``result.json`` without its scores; empty unless the state is done.
         partitions: The partitions with scores, sorted.
         problem: Why the trial failed or counts as damaged.
@@ -83,18 +83,18 @@ class TrialRecord:
 
     @cached_property
     def log(self) -> Path:
-        """The trial's output."""
+        """The file with the trial's output."""
         return Path(self.status.log or self.directory / LOG_FILE)
 
     @cached_property
     def asked(self) -> str:
-        """What decides the queries: two trials of one setting with the same text answered the same ones."""
+        """What decides the queries: two trials of one setting with equal values were scored on the same queries."""
         evaluation = self.section("evaluation")
         return json.dumps([evaluation.get(key) for key in ("seed", "query_repeats", "num_queries")])
 
     @cached_property
     def asked_otherwise(self) -> bool:
-        """Whether the result is of another evaluation than the one that is asked for now."""
+        """Whether the result belongs to another evaluation than the one that is requested now."""
         asked = TrialFolder(self.directory).evaluation()
         return asked is not None and "evaluation" in self.result and asked != self.result["evaluation"]
 
@@ -138,11 +138,11 @@ def open_run(run_dir: Path) -> RunStore:
     """The store of a run folder that has trials; reads none of them.
 
     Raises:
-        BenchmarkError: ``run_dir`` is not there, is no run folder, or holds no trial.
+        BenchmarkError: ``run_dir`` does not exist, is not a run folder, or holds no trial.
     """
     store = RunStore(run_dir)
     if not run_dir.is_dir():
-        made = "A run folder is what `mmvae-bench run --out` made."
+        made = "Run folders are made by `mmvae-bench run --out`."
         raise BenchmarkError(f"{run_dir}: no such folder\n  {made}{_hint(run_dir)}")
     if not store.trials_root.is_dir():
         merged = "\n  It holds a merged report: name the folders that it was made from."
@@ -156,7 +156,7 @@ def open_run(run_dir: Path) -> RunStore:
 
 
 def _grid_order(path: Path) -> dict[str, int]:
-    """Key to position; empty where the grid is not there or not one that this version reads."""
+    """Key to position; empty where there is no grid, or where this version cannot read it."""
     if not path.is_file():
         return {}
     try:
@@ -274,7 +274,7 @@ _JUDGED = {
 
 
 def questions(trial: TrialRecord) -> dict[str, Any]:
-    """What was asked, of which images, and who judged: where it differs, numbers answer different questions."""
+    """The queries, the images and the classifier: where they differ, numbers do not measure the same thing."""
     facts = {f"evaluation.{key}": value for key, value in trial.section("evaluation").items()}
     for section, keys in _JUDGED.items():
         found = trial.section(section)
@@ -283,7 +283,7 @@ def questions(trial: TrialRecord) -> dict[str, Any]:
 
 
 def origin(trial: TrialRecord) -> dict[str, Any]:
-    """The code and the machine behind the weights, and those behind the evaluation where they are others."""
+    """The code and the machine that made the weights, and those of the evaluation where they differ."""
     trained, asked = trial.section("provenance"), trial.section("evaluated_on")
     facts = {label: trained.get(key) for key, label in PROVENANCE}
     elsewhere = {f"evaluated: {label}": asked[key] for key, label in PROVENANCE if key != "precision" and key in asked}

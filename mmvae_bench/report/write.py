@@ -21,18 +21,20 @@ from .trials import RunFolders, find_trials
 
 
 def write_report(run_dir: Path, *, width: int | None = None, color: bool | None = None) -> str:
-    """Writes ``results.parquet`` and the folder ``report`` of a run: index.html, table.md|csv|tex, figures/*.svg.
+    """Writes ``results.parquet``, ``queries.parquet`` and the folder ``report`` of a run.
+
+    In the folder: index.html, table.md, table.csv, table.tex, figures/*.svg.
 
     Args:
-        run_dir: The run's folder; a part of its trials may be unfinished, failed or damaged.
+        run_dir: The run's folder; some of its trials may be unfinished, failed or damaged.
         width: Columns of the returned text; None: the terminal's, and 80 where there is none.
         color: Whether the returned text holds escape codes; None: where stdout is a terminal.
 
     Returns:
-        The short report, for the terminal.
+        The short report for the terminal.
 
     Raises:
-        BenchmarkError: ``run_dir`` is no run folder or holds no trial.
+        BenchmarkError: ``run_dir`` is not a run folder or holds no trial.
     """
     return _write(find_trials(run_dir), width, color)
 
@@ -42,10 +44,10 @@ def write_merged_report(
 ) -> str:
     """Writes the report of several run folders, whose trials are merged, into ``out``; see :func:`write_report`.
 
-    ``merged.json`` beside it names the folders, and where the numbers of each trial come from.
+    ``merged.json`` in the same folder lists the run folders, and where the numbers of each trial come from.
 
     Raises:
-        BenchmarkError: as :func:`mmvae_bench.report.merge.merge_runs`; nothing was written.
+        BenchmarkError: see :func:`mmvae_bench.report.merge.merge_runs`; nothing was written.
     """
     run = merge_runs(run_dirs, out)
     trials = {trial.key: str(trial.directory.resolve()) for trial in run.trials}

@@ -297,5 +297,5 @@ def test_a_classifier_of_many_attributes_is_named_with_its_lowest() -> None:
 
 def test_the_caption_speaks_of_the_fixed_queries(tmp_path: Path) -> None:
     write_trial(tmp_path, spec_of("telbo"), scores=many_attributes(18))
-    assert caption(section(tmp_path), "paper") == "test, protocol paper (a level: 480 queries, 100 samples each)"
+    assert caption(section(tmp_path), "paper") == "test, protocol paper (per level: 480 queries, 100 samples each)"
     assert {"named query", "frequency when open"} <= {label for label, _ in comparison(tmp_path).metrics}
