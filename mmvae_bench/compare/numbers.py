@@ -83,7 +83,7 @@ def number_pairs(
         ours: The numbers of the first.
         theirs: The numbers of the second.
     """
-    same_queries = one.asked == other.asked and _images(one) == _images(other)
+    same_queries = one.query_settings == other.query_settings and _images(one) == _images(other)
     for question, score in ours.items():
         if question in theirs:
             yield _pair(one, question, score, theirs[question], same_queries=same_queries)

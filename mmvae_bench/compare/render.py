@@ -64,9 +64,9 @@ def _lines(comparison: RunComparison) -> Iterator[str]:
     yield f"B  {comparison.b}"
     yield ""
     yield from _summary(comparison)
-    told = [each for each in comparison.numbers if each.verdict in ("beyond", "no interval")]
+    beyond = [each for each in comparison.numbers if each.verdict in ("beyond", "no interval")]
     within = sorted((each for each in comparison.numbers if each.verdict == "within"), key=_reach, reverse=True)
-    shown = [*told, *within[:NUM_WITHIN]]
+    shown = [*beyond, *within[:NUM_WITHIN]]
     if shown:
         yield ""
         yield _table([_row(each) for each in shown])

@@ -14,7 +14,7 @@ from ..base.errors import BenchmarkError, ConfigError, unknown
 from ..report.frames import Question, RunRecord
 from ..report.gather import read_run
 from ..report.grouping import flatten
-from ..report.trials import TrialRecord, origin, questions
+from ..report.trials import TrialRecord, conditions, origin
 from ..specs.matching import matching
 from ..specs.trial import TrialSpec
 from .numbers import NumberPair, Verdict, number_pairs
@@ -168,7 +168,7 @@ def _circumstances(pairs: Sequence[tuple[TrialRecord, TrialRecord]]) -> tuple[Ci
     counts: Counter[tuple[bool, str, str, str]] = Counter()
     for one, other in pairs:
         sides: tuple[tuple[bool, dict[str, Any], dict[str, Any]], ...] = (
-            (True, questions(one), questions(other)),
+            (True, conditions(one), conditions(other)),
             (True, _settings(one), _settings(other)),
             (False, origin(one), origin(other)),
         )

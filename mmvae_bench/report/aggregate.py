@@ -180,7 +180,7 @@ def _inference(table: Table) -> Iterator[AggregateTable]:
     columns: dict[int, str] = {}
     for row in rows:
         for index, cell in enumerate(row.cells):
-            if cell is not None and (proposal := cell.answers[0].proposal):
+            if cell is not None and (proposal := cell.seeds[0].proposal):
                 columns[index] = proposal
     what = "words" if dict(table.setting.dataset_params).get("view") == "text" else "attributes"
     if len(set(columns.values())) > 1:

@@ -13,7 +13,7 @@ from ..runs.folder import TrialFolder
 from ..runs.names import MERGED_FILE
 from ..runs.scores import Score
 from .gather import TrialNumbers, read_trial
-from .trials import RunFolders, find_trials, questions
+from .trials import RunFolders, conditions, find_trials
 
 _NEAREST_TO_DONE = ("done", "running", "interrupted", "failed", "pending", "damaged")
 _SHOWN = 3
@@ -90,9 +90,9 @@ def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
 
     Compared are the scores and what they depend on: queries, images, classifier. Time and machine are not.
     """
-    asked, also = questions(one.record), questions(other.record)
-    differing = [f"{key} {_text(asked.get(key))} and {_text(also.get(key))}" for key in {**asked, **also}
-                 if asked.get(key) != also.get(key)]  # fmt: skip
+    mine, theirs = conditions(one.record), conditions(other.record)
+    differing = [f"{key} {_text(mine.get(key))} and {_text(theirs.get(key))}" for key in {**mine, **theirs}
+                 if mine.get(key) != theirs.get(key)]  # fmt: skip
     scores, others = ([Score.from_json(dict(score)).to_json() for score in each.scores] for each in (one, other))
     if differing:
         return _some(differing)

@@ -115,7 +115,7 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         yield "The trials were trained on different images (dataset fingerprints differ)."
     if len({str(sorted(trial.section("evaluation").items())) for trial in done}) > 1:
         yield "The trials were evaluated with different settings; their scores are not paired."
-    if any(trial.asked_otherwise for trial in done):
+    if any(trial.outdated for trial in done):
         yield "The evaluation settings of some trials have changed since; these numbers are from the earlier settings."
     if len({trial.section("provenance").get("commit") for trial in done}) > 1:
         yield "The trials were made by different commits of the code."

@@ -25,11 +25,11 @@ MANY_ATTRIBUTES = 5
 """Up to this many attributes, the table by attribute shows every level."""
 
 
-class Answer(NamedTuple):
+class SeedScore(NamedTuple):
     """The score of one trial: its training seed, what decided its queries, and the score of each query."""
 
     seed: int
-    asked: str
+    query_settings: str
     per_query: NDArray[np.float64] | None
     groups: NDArray[np.int64] | None
     proposal: str | None
@@ -50,7 +50,7 @@ class Cell:
     num_seeds: int
     num_queries: int | None
     num_samples: int | None
-    answers: tuple[Answer, ...] = field(repr=False, compare=False)
+    seeds: tuple[SeedScore, ...] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,11 @@ def table_of(group: Group, frames: Frames) -> Table:
     found: dict[_Question, dict[int, list[tuple[int, str, int]]]] = defaultdict(lambda: defaultdict(list))
     for index, column in enumerate(group.columns):
         for trial in column.done:
-            seed, asked = int(trial.spec.get("seed", 0)), trial.asked
+            seed, queries = int(trial.spec.get("seed", 0)), trial.query_settings
             for row in frames.rows.get(trial.key, ()):
                 protocol, partition, metric, attribute, level = frames.questions[row]
                 if partition == group.setting.partition and metric != "classifier_accuracy":
-                    found[protocol, metric, attribute, level][index].append((seed, asked, row))
+                    found[protocol, metric, attribute, level][index].append((seed, queries, row))
                     attributes.setdefault(attribute, len(attributes))
     rows = []
     for question in sorted(found, key=lambda question: _row_order(question, attributes)):
@@ -201,21 +201,21 @@ def protocol_rule(name: str) -> ProtocolRule | None:
 
 def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Question) -> Cell | None:
     """The mean over training seeds; a seed without a number is left out of it."""
-    known = [(seed, asked, row) for seed, asked, row in found if math.isfinite(frames.value[row])]
+    known = [(seed, queries, row) for seed, queries, row in found if math.isfinite(frames.value[row])]
     if not known:
         return None
     rows = [row for _, _, row in known]
-    answers = tuple(
-        Answer(seed, asked, frames.per_query(row), frames.groups(row), frames.proposal[row])
-        for seed, asked, row in known
+    seeds = tuple(
+        SeedScore(seed, queries, frames.per_query(row), frames.groups(row), frames.proposal[row])
+        for seed, queries, row in known
     )
     low, high = float(frames.ci_low[rows[0]]), float(frames.ci_high[rows[0]])
-    per_query = [answer.per_query for answer in answers if answer.per_query is not None]
+    per_query = [each.per_query for each in seeds if each.per_query is not None]
     if len(rows) > 1:
         low = high = math.nan
         if len(per_query) == len(rows) and len({len(values) for values in per_query}) == 1:
             seed = derive_seed("report interval", question=list(question))
-            low, high = hierarchical_interval(per_query, groups=answers[0].groups, seed=seed)
+            low, high = hierarchical_interval(per_query, groups=seeds[0].groups, seed=seed)
     elif per_query and len(per_query[0]) < 2:
         low = high = math.nan  # The bootstrap of a single value has no width, although its uncertainty is unknown.
     return Cell(
@@ -227,7 +227,7 @@ def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Ques
         num_seeds=len(rows),
         num_queries=_count(frames.num_queries[rows[0]]),
         num_samples=_count(frames.num_samples[rows[0]]),
-        answers=answers,
+        seeds=seeds,
     )
 
 
@@ -260,19 +260,20 @@ def best_and_differences(
     best = max(values, key=values.__getitem__)
     top = cells[best]
     return best, tuple(
-        None if index == best or cell is None or top is None else _difference(top.answers, cell.answers, seed)
+        None if index == best or cell is None or top is None else _difference(top.seeds, cell.seeds, seed)
         for index, cell in enumerate(cells)
     )
 
 
-def _difference(best: Sequence[Answer], other: Sequence[Answer], seed: int) -> Difference | None:
+def _difference(best: Sequence[SeedScore], other: Sequence[SeedScore], seed: int) -> Difference | None:
     """Seeds are paired with seeds and queries with queries; a resample of queries is shared by the seeds."""
-    theirs = {answer.seed: answer for answer in other}
-    pairs = [(answer, theirs[answer.seed]) for answer in best if answer.seed in theirs]
+    theirs = {each.seed: each for each in other}
+    pairs = [(each, theirs[each.seed]) for each in best if each.seed in theirs]
     arrays = [
         (first.per_query, second.per_query)
         for first, second in pairs
-        if first.asked == second.asked and first.per_query is not None and second.per_query is not None
+        if first.query_settings == second.query_settings
+        and first.per_query is not None and second.per_query is not None
         and first.per_query.shape == second.per_query.shape
     ]  # fmt: skip
     if not arrays or len(arrays) != len(pairs) or len({len(first) for first, _ in arrays}) != 1:

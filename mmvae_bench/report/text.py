@@ -213,5 +213,5 @@ def _asked(row: Row) -> str:
     cell = next((cell for cell in row.cells if cell is not None), None)
     if cell is None or cell.num_queries is None:
         return ""
-    samples = f", {cell.num_samples:,} samples each" if cell.num_samples else ""
+    samples = f", {cell.num_samples:,} sample{'' if cell.num_samples == 1 else 's'} each" if cell.num_samples else ""
     return f"{cell.num_queries:,} quer{'y' if cell.num_queries == 1 else 'ies'}{samples}"

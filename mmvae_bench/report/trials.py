@@ -87,16 +87,16 @@ class TrialRecord:
         return Path(self.status.log or self.directory / LOG_FILE)
 
     @cached_property
-    def asked(self) -> str:
+    def query_settings(self) -> str:
         """What decides the queries: two trials of one setting with equal values were scored on the same queries."""
         evaluation = self.section("evaluation")
         return json.dumps([evaluation.get(key) for key in ("seed", "query_repeats", "num_queries")])
 
     @cached_property
-    def asked_otherwise(self) -> bool:
+    def outdated(self) -> bool:
         """Whether the result belongs to another evaluation than the one that is requested now."""
-        asked = TrialFolder(self.directory).evaluation()
-        return asked is not None and "evaluation" in self.result and asked != self.result["evaluation"]
+        requested = TrialFolder(self.directory).evaluation()
+        return requested is not None and "evaluation" in self.result and requested != self.result["evaluation"]
 
     def section(self, name: str) -> dict[str, Any]:
         """A part of the result, such as ``training`` or ``provenance``; empty unless done."""
@@ -273,7 +273,7 @@ _JUDGED = {
 }
 
 
-def questions(trial: TrialRecord) -> dict[str, Any]:
+def conditions(trial: TrialRecord) -> dict[str, Any]:
     """The queries, the images and the classifier: where they differ, numbers do not measure the same thing."""
     facts = {f"evaluation.{key}": value for key, value in trial.section("evaluation").items()}
     for section, keys in _JUDGED.items():

@@ -65,7 +65,7 @@ def row_groups(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 
 
 def stored(run_dir: Path, key: str) -> list[dict[str, Any]]:
-    """The scores of a trial as its result.json has them."""
+    """The scores of a trial as they are in its result.json."""
     found: list[dict[str, Any]] = json.loads((run_dir / "trials" / key / "result.json").read_text())["scores"]
     return found
 

@@ -1,4 +1,4 @@
-"""Several run folders as one: nothing counts twice, no contradiction is passed over, the folders stay as they are."""
+"""Several run folders as one: nothing counts twice, every contradiction is reported, the folders are not changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .test_trials import GRID
 
 @pytest.fixture
 def machines(tmp_path: Path) -> tuple[Path, Path]:
-    """Two folders with a trial of each alone, and one that both have with the same result."""
+    """Two folders, each with a trial of its own, and one trial that both have with the same result."""
     one, two = tmp_path / "one", tmp_path / "two"
     write_trial(one, spec_of("telbo"))
     write_trial(one, spec_of("jmvae"))
@@ -70,12 +70,12 @@ def test_the_command(machines: tuple[Path, Path], tmp_path: Path, capsys: pytest
     for name in ("table.md", "table.tex", "table.csv", "index.html"):
         assert (out / "report" / name).is_file()
     assert str(machines[1]) in (out / "report" / "index.html").read_text()
-    told = json.loads((out / "merged.json").read_text())
-    assert told["runs"] == [str(folder.resolve()) for folder in machines]
-    assert told["trials"][spec_of("jmvae").key] == str(machines[0].resolve() / "trials" / spec_of("jmvae").key)
+    written = json.loads((out / "merged.json").read_text())
+    assert written["runs"] == [str(folder.resolve()) for folder in machines]
+    assert written["trials"][spec_of("jmvae").key] == str(machines[0].resolve() / "trials" / spec_of("jmvae").key)
 
 
-def test_without_out_it_lies_beside_the_first_and_can_be_made_again(machines: tuple[Path, Path]) -> None:
+def test_without_out_it_is_written_next_to_the_first_and_can_be_made_again(machines: tuple[Path, Path]) -> None:
     assert merged_folder(machines) == machines[0].parent / "one-merged"
     for _ in range(2):
         assert cli.main(["report", *map(str, machines)]) == 0
@@ -146,7 +146,7 @@ def test_done_counts_before_anything_else(tmp_path: Path) -> None:
 
 
 def test_other_grids_merge(tmp_path: Path) -> None:
-    """What no folder has yet is counted once, and what another folder has is not missing."""
+    """A trial that no folder has is counted once, and one that another folder has is not missing."""
     grids = {"one": GRID, "two": GRID.replace("[telbo, jmvae, bivcca]", "[jmvae]")}
     for name, text in grids.items():
         write_trial(tmp_path / name, spec_of("telbo" if name == "one" else "jmvae"))
@@ -156,9 +156,7 @@ def test_other_grids_merge(tmp_path: Path) -> None:
     assert len(run.trials) == 2
 
 
-def test_folders_that_will_not_do(
-    machines: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unsuitable_folders(machines: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = map(str, machines)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")

@@ -27,7 +27,7 @@ COMPUTED = (
     (comparison, "published_rows"), (comparison, "judges"), (comparison, "warnings"), (comparison, "progress"),
     (comparison, "provenance"), (comparison, "table_of"), (figures, "_svg"),
 )  # fmt: skip
-"""What takes time, or could differ between two callings, and the module that calls it."""
+"""What takes time, or could differ between two calls, and the module that calls it."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The printed table, and where it is set beside ours."""
+"""The published table, and where it is shown next to our numbers."""
 
 from __future__ import annotations
 

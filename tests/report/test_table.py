@@ -37,7 +37,7 @@ def row_of(found: Section, metric: str, level: int | None, protocol: str | None 
 
 
 def raw_scores(run_dir: Path, objective: str, split: str, **wanted: Any) -> list[dict[str, Any]]:
-    """The scores in the files that match, one a seed."""
+    """The scores in the files that match, one per seed."""
     found = []
     for path in sorted((run_dir / "trials").glob("*/result.json")):
         result = json.loads(path.read_text())
@@ -59,7 +59,7 @@ def test_values_are_means_over_seeds(run_dir: Path, split: str, protocol: str) -
             assert cell.num_seeds == len(raw) == (2 if split == "iid" else 1)
             assert cell.value == pytest.approx(sum(score["value"] for score in raw) / len(raw), abs=1e-12)
             checked += 1
-    # Description accuracy and ELBO belong to no protocol and stand with the headline's rows.
+    # Description accuracy and ELBO belong to no protocol and are shown with the headline's rows.
     assert checked == len(table.columns) * ({"iid": 7, "comp": 1}[split] + (2 if protocol == "paper" else 0))
 
 
@@ -114,7 +114,7 @@ def test_differences_are_paired_by_seed_and_query(run_dir: Path) -> None:
         assert difference.high - difference.low < math.hypot(*arms)
 
 
-def test_leaders_are_those_not_told_from_the_best(tmp_path: Path) -> None:
+def test_leaders_are_those_not_significantly_different_from_the_best(tmp_path: Path) -> None:
     values = {"telbo": [0.5, 0.7] * 20, "jmvae": [0.7, 0.48] * 20, "bivcca": [0.1, 0.2] * 20}
     for name, per_query in values.items():
         write_trial(tmp_path, spec_of(name), scores=[score(per_query)])
