@@ -26,6 +26,11 @@ def compare(
     Exit code 0: no number differs by more than its interval. 1: some number does, or differs and has no interval. 2: a
     folder is not a run, the runs have no trial in common, or a trial cannot be read; all others are still compared.
     """
+    from ..report.trials import open_run
+
+    for folder in (run_a, run_b):
+        open_run(folder)  # A folder that is not a run is reported before pandas is imported.
+
     from ..compare.render import document, text
     from ..compare.runs import compare_runs
 

@@ -26,12 +26,12 @@ def report(
     with the same result in two folders counts once. If its results differ, the command fails, names both, and writes
     nothing.
     """
-    from ..report.merge import merged_folder
     from ..report.trials import open_run
 
     for folder in run_dirs:
         open_run(folder)  # A folder that is not a run is reported before pandas and matplotlib are imported.
 
+    from ..report.merge import merged_folder
     from ..report.write import write_merged_report, write_report
     from ..runs.names import PAGE_FILE, REPORT_FOLDER
 

@@ -9,8 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from ..metrics.catalogue import metric_info
-from ..report.terminal import UNLIMITED, as_text, plain_table
-from ..report.text import number, with_bounds
+from ..report.text import UNLIMITED, as_text, number, plain_table, with_bounds
 from ..report.trials import TrialRecord
 from .numbers import VERDICTS, NumberPair, Verdict
 from .runs import Circumstance, RunComparison

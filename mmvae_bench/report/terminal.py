@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -15,37 +14,22 @@ from .published import published_texts
 from .selection import RULE
 from .text import (
     TextRow,
+    as_text,
     caption,
     columns_differ_in_steps,
+    plain_table,
     seeds_text,
     text_rows,
 )
 
 MIN_WIDTH = 80
 """Narrower terminals get this width, and wrap."""
-UNLIMITED = 100_000
-"""A width at which no line is wrapped."""
 _BOLD, _DIM, _WARN = "bold", "dim", "yellow"
 
 
 def render_terminal(comparison: Comparison, *, width: int = MIN_WIDTH, color: bool = False) -> str:
     """The report as text, at most ``width`` columns wide; without escape codes unless ``color``."""
     return as_text(_parts(comparison, max(width, MIN_WIDTH)), width=max(width, MIN_WIDTH), color=color)
-
-
-def as_text(parts: Iterable[RenderableType], *, width: int, color: bool = False) -> str:
-    """What rich prints of the parts, without spaces at the ends of lines; escape codes only where ``color``."""
-    file = io.StringIO()
-    console = Console(file=file, width=width, force_terminal=color, no_color=not color,
-                      color_system="standard" if color else None, highlight=False)  # fmt: skip
-    for part in parts:
-        console.print(part)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
-
-
-def plain_table() -> Table:
-    """A table without lines."""
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style=_BOLD)
 
 
 def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:

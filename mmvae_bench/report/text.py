@@ -5,14 +5,21 @@ A number is written the same in every rendering, with no more digits than its in
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from rich.console import Console, RenderableType
+from rich.table import Table as RichTable
 
 from ..metrics.catalogue import metric_info
 from .tables import Row, Table
 
 DASH = "–"
 """Printed where there is no number."""
+UNLIMITED = 100_000
+"""A width at which no line is wrapped."""
 
 
 _DECIMALS = {"nats/dim": 3}
@@ -215,3 +222,18 @@ def _asked(row: Row) -> str:
         return ""
     samples = f", {cell.num_samples:,} sample{'' if cell.num_samples == 1 else 's'} each" if cell.num_samples else ""
     return f"{cell.num_queries:,} quer{'y' if cell.num_queries == 1 else 'ies'}{samples}"
+
+
+def as_text(parts: Iterable[RenderableType], *, width: int, color: bool = False) -> str:
+    """What rich prints of the parts, without spaces at the ends of lines; escape codes only where ``color``."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=color, no_color=not color,
+                      color_system="standard" if color else None, highlight=False)  # fmt: skip
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def plain_table() -> RichTable:
+    """A table without lines."""
+    return RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
