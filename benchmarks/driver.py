@@ -217,7 +217,7 @@ def slots(options: argparse.Namespace, folder: Path) -> None:
 
 
 def report(options: argparse.Namespace, folder: Path) -> None:
-    """Results of the size of a real one, gathered and reported."""
+    """Results as large as real ones, gathered and reported."""
     grid, store = write_grid(folder, options.trials), RunStore(folder / "run")
     specs = expand(load_grid(grid))
     lay_out(store, grid, specs)
@@ -227,18 +227,18 @@ def report(options: argparse.Namespace, folder: Path) -> None:
         directory = store.folder(spec.key).directory
         (directory / "result.json").write_text(json.dumps(template | own))
         (directory / "status.json").write_text(json.dumps(asdict(DONE)))
-    from mmvae_bench.report import write_report
-    from mmvae_bench.report.results import write_results
+    from mmvae_bench.report import write_report, write_results
 
     num_bytes = options.template.stat().st_size
     print(f"{len(specs)} results of {num_bytes / 1e3:.0f} KB and {len(template['scores'])} scores each")
     print("| phase | wall s | processor s | processor ms/trial | memory after, MiB |")
     print("|---|---|---|---|---|")
-    with timed("results.parquet", len(specs)):
+    with timed("results.parquet and queries.parquet", len(specs)):
         write_results(store.root)
-    with timed("results.parquet and report", len(specs)):
+    with timed("both files and the report", len(specs)):
         write_report(store.root, color=False)
-    files = {name: (store.root / name).stat().st_size / 1e6 for name in ("results.parquet", "report/index.html")}
+    names = ("results.parquet", "queries.parquet", "report/index.html")
+    files = {name: (store.root / name).stat().st_size / 1e6 for name in names}
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"  {', '.join(f'{name} {size:.2f} MB' for name, size in files.items())}; most memory {most:.0f} MiB")
 
@@ -255,7 +255,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--template", type=Path, help="result.json of a real trial; of report")
+    parser.add_argument("--template", type=Path, help="result.json of a real trial, for the part report")
     options = parser.parse_args()
     if options.part == "report" and options.template is None:
         parser.error("report needs --template")

@@ -11,7 +11,8 @@ and whole groups are resampled; without it every query is its own group.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -101,7 +102,10 @@ def hierarchical_interval(
     with warnings.catch_warnings():
         # A resample may miss every scored query of every seed it drew: it has no mean.
         warnings.simplefilter("ignore", RuntimeWarning)
-        return _percentiles(np.nanmean(np.take_along_axis(means, drawn, axis=1), axis=1), confidence)
+        chosen = np.take_along_axis(means, drawn, axis=1)
+        # The same sum over the same numbers; nanmean copies them first.
+        mean = np.nanmean if np.isnan(means).any() else np.mean
+        return _percentiles(mean(chosen, axis=1), confidence)
 
 
 def paired_difference(
@@ -228,14 +232,34 @@ def _resampled_means(sums: Scores, counts: Scores, num_resamples: int, generator
     if num_groups == 0:
         return means
     rows = max(1, _INDICES_AT_ONCE // num_groups)
-    chances = np.full(num_groups, 1 / num_groups)
+    # Counts are whole numbers, so their sums are exact in any order: once is enough where all seeds have the same.
+    differ = bool((counts != counts[0]).any())
     for start in range(0, num_resamples, rows):
         stop = min(start + rows, num_resamples)
-        # How often each group was drawn is enough: the order of the draws does not change a mean.
-        times = generator.multinomial(num_groups, chances, size=stop - start).astype(np.float64)
+        times = _times_drawn(generator, num_groups, stop - start)
         with np.errstate(invalid="ignore"):
-            means[start:stop] = (times @ sums.T) / (times @ counts.T)
+            means[start:stop] = (times @ sums.T) / (times @ counts.T if differ else (times @ counts[0])[:, None])
     return means
+
+
+_last_drawn: dict[tuple[int, ...], tuple[Scores, Mapping[str, Any]]] = {}
+
+
+def _times_drawn(generator: np.random.Generator, num_groups: int, num_resamples: int) -> Scores:
+    """Float[resample, group]: how often each group is drawn; the order of the draws does not matter to a mean.
+
+    Objectives on the same queries are resampled with the same seed: the last draw is kept, and given again to a
+    generator in the same state, which is then left as the draw would have left it.
+    """
+    state = generator.bit_generator.state
+    key = (*state["state"].values(), num_groups, num_resamples)
+    if key not in _last_drawn:
+        chances = np.full(num_groups, 1 / num_groups)
+        times = generator.multinomial(num_groups, chances, size=num_resamples).astype(np.float64)
+        _last_drawn.clear()
+        _last_drawn[key] = times, generator.bit_generator.state
+    times, generator.bit_generator.state = _last_drawn[key]
+    return times
 
 
 def _percentiles(means: Scores, confidence: float) -> tuple[float, float]:

@@ -10,8 +10,8 @@ import typer
 
 
 def compare(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run's folder.")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The run that it is compared with.")],
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run folder.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The run to compare it with.")],
     metric: Annotated[
         list[str] | None, typer.Option("--metric", metavar="NAME", help="Only this metric; may be repeated.")
     ] = None,
@@ -23,9 +23,14 @@ def compare(
 ) -> None:
     """Compare two runs of the same trials, number by number.
 
-    Exit code 0: nothing differs by more than its interval. 1: something does, or differs and has no interval. 2: a
-    folder is no run, nothing is in both, or a trial cannot be read; what can be is compared all the same.
+    Exit code 0: no number differs by more than its interval. 1: some number does, or differs and has no interval. 2: a
+    folder is not a run, the runs have no trial in common, or a trial cannot be read; all others are still compared.
     """
+    from ..report.trials import open_run
+
+    for folder in (run_a, run_b):
+        open_run(folder)  # A folder that is not a run is reported before pandas is imported.
+
     from ..compare.render import document, text
     from ..compare.runs import compare_runs
 

@@ -9,30 +9,29 @@ import typer
 
 
 def report(
-    run_dirs: Annotated[
-        list[Path], typer.Argument(metavar="RUN_DIR...", help="A run's folder, runs/NAME; or several.")
-    ],
+    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="A run folder, runs/NAME; or several.")],
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Where the report goes: by default into the run's folder, and of several beside the first of them, "
-            "as NAME-merged.",
+            help="Where to write the report. Default: the run's folder; for several runs NAME-merged, next to the "
+            "first of them.",
         ),
     ] = None,
 ) -> None:
-    """Write results.parquet and the report of a run, and print its short table.
+    """Write results.parquet, queries.parquet and the report of a run, and print its short table.
 
-    Several folders, such as those of several machines, are merged into one table and not changed. The same trial with
-    the same result counts once; with different results it is an error that names both, and nothing is written.
+    Several folders, such as those of several machines, are merged into one table; the folders are not changed. A trial
+    with the same result in two folders counts once. If its results differ, the command fails, names both, and writes
+    nothing.
     """
-    from ..report.merge import merged_folder
     from ..report.trials import open_run
 
     for folder in run_dirs:
-        open_run(folder)  # What is no run is found out before pandas and matplotlib are loaded.
+        open_run(folder)  # A folder that is not a run is reported before pandas and matplotlib are imported.
 
+    from ..report.merge import merged_folder
     from ..report.write import write_merged_report, write_report
     from ..runs.names import PAGE_FILE, REPORT_FOLDER
 

@@ -75,7 +75,7 @@ def write_reports(store: RunStore, outcome: Outcome) -> tuple[str | None, str]:
     """
     # This imports pandas, at a time when no trial is running any more.
     if outcome.stopped or not outcome.done:
-        from ..report.results import write_results
+        from ..report import write_results
 
         write_results(store.root)
         return None, ""

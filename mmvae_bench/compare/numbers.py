@@ -1,9 +1,9 @@
-"""One number in two runs: how far apart, and whether by more than the queries behind it explain."""
+"""One number in two runs: how far apart they are, and whether by more than the sampling of queries explains."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,19 +11,17 @@ import numpy as np
 
 from ..base.seeds import derive_seed
 from ..base.statistics import paired_difference
+from ..report.frames import Question
 from ..report.trials import TrialRecord
 from ..runs.scores import Score
 
 Verdict = Literal["same", "within", "beyond", "no interval"]
 VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "no interval")
-"""same: to the digits that are kept; within, beyond: whether the interval of the difference holds zero; no interval:
-the numbers differ, and nothing is known of how far they may."""
+"""same: equal to the stored digits; within, beyond: whether the interval of the difference contains zero; no interval:
+the numbers differ, and their uncertainty is unknown."""
 
 STORED_PRECISION = 1e-6
-"""Results keep the scores of single queries to six decimals: what is closer, relative to 1 or the value, is equal."""
-
-Question = tuple[str | None, str, str, str | None, int | None]
-"""Protocol, partition, metric, attribute, level."""
+"""Results store scores per query to six decimals: smaller differences, relative to 1 or to the value, do not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class NumberPair:
         b: The value in the second run.
         low: Lower end of the 95 % interval of b - a; nan where there is none.
         high: Upper end.
-        paired: Whether the interval is of differences query by query.
+        paired: Whether the interval is that of differences paired by query.
         verdict: One of VERDICTS.
     """
 
@@ -58,39 +56,41 @@ class NumberPair:
     @property
     def metric(self) -> str:
         """What was measured."""
-        return self.question[2]
+        return self.question.metric
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; not-a-number becomes null."""
-        names = ("protocol", "partition", "metric", "attribute", "level")
         numbers = {"a": self.a, "b": self.b, "difference": self.difference, "low": self.low, "high": self.high}
         plain = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         return {
             "trial": self.trial.key,
             "label": self.trial.label,
-            **dict(zip(names, self.question, strict=True)),
+            **self.question._asdict(),
             **plain,
             "paired": self.paired,
             "verdict": self.verdict,
         }
 
 
-def scores_by_question(trial: TrialRecord) -> dict[Question, Score]:
-    """The numbers of a trial, by what was asked."""
-    return {(one.protocol, one.partition, one.metric, one.attribute, one.level): one for one in trial.scores}
+def number_pairs(
+    one: TrialRecord, other: TrialRecord, ours: Mapping[Question, Score], theirs: Mapping[Question, Score]
+) -> Iterator[NumberPair]:
+    """Every number that both have, in the order of the first.
 
-
-def number_pairs(one: TrialRecord, other: TrialRecord) -> Iterator[NumberPair]:
-    """Every number that both have, in the order of the first."""
-    theirs = scores_by_question(other)
-    same_queries = one.asked == other.asked and _images(one) == _images(other)
-    for question, score in scores_by_question(one).items():
+    Args:
+        one: The trial in the first run.
+        other: The trial in the second run.
+        ours: The numbers of the first.
+        theirs: The numbers of the second.
+    """
+    same_queries = one.query_settings == other.query_settings and _images(one) == _images(other)
+    for question, score in ours.items():
         if question in theirs:
             yield _pair(one, question, score, theirs[question], same_queries=same_queries)
 
 
 def _images(trial: TrialRecord) -> tuple[object, ...]:
-    """What decides which concepts and images are asked about."""
+    """What decides which concepts and images are in the queries."""
     dataset = trial.component("dataset")
     return dataset.get("split"), dataset.get("split_seed"), trial.section("dataset").get("fingerprint")
 
@@ -128,7 +128,7 @@ def _paired_interval(question: Question, one: Score, other: Score) -> tuple[floa
     scored = ~np.isnan(second - first)
     groups = np.arange(len(first)) if one.groups is None else np.asarray(one.groups)
     if len(np.unique(groups[scored])) < 2:
-        return math.nan, math.nan  # One query, or one that was asked again and again, says nothing of the spread.
+        return math.nan, math.nan  # A single query, or repeats of one, say nothing about the spread.
     seed = derive_seed("compare", question=list(question))
     _, low, high = paired_difference(second, first, groups=one.groups, seed=seed)
     return low, high

@@ -6,14 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rich.text import Text
+
 from ..metrics.catalogue import metric_info
-from ..report.style import number, with_bounds
+from ..report.text import UNLIMITED, as_text, number, plain_table, with_bounds
 from ..report.trials import TrialRecord
 from .numbers import VERDICTS, NumberPair, Verdict
 from .runs import Circumstance, RunComparison
 
 NUM_WITHIN = 10
-"""Numbers shown that differ by no more than their interval: the furthest ones."""
+"""How many numbers within their intervals are shown: those closest to the end of the interval."""
 _NUM_TRIALS = 8
 _HEADS = ("trial", "protocol", "partition", "metric", "attribute", "level", "A", "B", "B - A [95 %]", "")
 _RIGHT = ("level", "A", "B", "B - A [95 %]")
@@ -21,7 +23,7 @@ _MARKS = {"beyond": "beyond", "no interval": "no interval", "within": "within", 
 
 
 def document(comparison: RunComparison) -> dict[str, Any]:
-    """Everything, as plain JSON; not-a-number is null."""
+    """Everything as plain JSON; not-a-number is null."""
     return {
         "a": str(comparison.a),
         "b": str(comparison.b),
@@ -48,7 +50,7 @@ def document(comparison: RunComparison) -> dict[str, Any]:
 
 
 def text(comparison: RunComparison) -> str:
-    """What a reader at a terminal wants to know: what differs, beyond its interval first, and why it may."""
+    """The comparison for a terminal: what differs, what is beyond its interval first, and what may explain it."""
     return "\n".join(_lines(comparison))
 
 
@@ -61,12 +63,12 @@ def _lines(comparison: RunComparison) -> Iterator[str]:
     yield f"B  {comparison.b}"
     yield ""
     yield from _summary(comparison)
-    told = [each for each in comparison.numbers if each.verdict in ("beyond", "no interval")]
+    beyond = [each for each in comparison.numbers if each.verdict in ("beyond", "no interval")]
     within = sorted((each for each in comparison.numbers if each.verdict == "within"), key=_reach, reverse=True)
-    shown = [*told, *within[:NUM_WITHIN]]
+    shown = [*beyond, *within[:NUM_WITHIN]]
     if shown:
         yield ""
-        yield from _table([_row(each) for each in shown])
+        yield _table([_row(each) for each in shown])
         if len(within) > NUM_WITHIN:
             yield f"and {len(within) - NUM_WITHIN} more within their intervals; --json has all of them"
     yield from _trials("Only in A", comparison.only_a)
@@ -93,10 +95,10 @@ def _summary(comparison: RunComparison) -> Iterator[str]:
     differing = comparison.count("within") + comparison.count("beyond")
     if differing:
         unpaired = sum(not each.paired for each in comparison.numbers if each.verdict in ("within", "beyond"))
-        how = "query by query" if not unpaired else f"query by query, {unpaired} of two separate intervals"
+        how = "paired by query" if not unpaired else f"paired by query, {unpaired} from two separate intervals"
         yield (
-            f"Intervals are 95 %, over queries ({how}): of differences by chance about one in twenty lies beyond. "
-            "They do not cover what another run of the training would change."
+            f"Intervals are 95 %, over queries ({how}): by chance about one difference in twenty is beyond "
+            "its interval. They do not cover the variation between training runs."
         )
 
 
@@ -109,7 +111,7 @@ _WORDS: dict[Verdict, str] = {
 
 
 def _reach(each: NumberPair) -> float:
-    """How close the interval comes to leaving zero out: 1 at its end."""
+    """How close the interval comes to excluding zero: 1 where zero is at its end."""
     end = each.high if each.difference < 0 else each.low
     return abs(each.difference) / (abs(each.difference - end) or math.inf)
 
@@ -131,16 +133,15 @@ def _row(each: NumberPair) -> tuple[str, ...]:
     )
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Columns as wide as their contents; a column without any is left out."""
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
+    """One line per row, however wide; a column without any text is left out."""
+    table = plain_table()
     used = [place for place in range(len(_HEADS)) if any(row[place] for row in rows)]
-    widths = {place: max(len(_HEADS[place]), *(len(row[place]) for row in rows)) for place in used}
-    for row in (_HEADS, *rows):
-        cells = (
-            row[place].rjust(widths[place]) if _HEADS[place] in _RIGHT else row[place].ljust(widths[place])
-            for place in used
-        )
-        yield "  ".join(cells).rstrip()
+    for place in used:
+        table.add_column(_HEADS[place], justify="right" if _HEADS[place] in _RIGHT else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(row[place]) for place in used))
+    return as_text([table], width=UNLIMITED).rstrip("\n")
 
 
 def _trials(head: str, trials: Sequence[TrialRecord]) -> Iterator[str]:
@@ -157,7 +158,7 @@ def _more(count: int) -> Iterator[str]:
 
 
 def _circumstances(found: Sequence[Circumstance]) -> Iterator[str]:
-    for asked, head in ((True, "Asked, shown or judged otherwise"), (False, "Made otherwise")):
+    for asked, head in ((True, "Different queries, images or classifier"), (False, "Different code or machine")):
         lines = [each for each in found if each.asked == asked]
         if lines:
             yield ""

@@ -1,21 +1,23 @@
-"""Two run folders side by side: the trials that both have, the numbers of each, and what else differs."""
+"""Compares two run folders: the trials that both have, their numbers, and what else differs."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..base.errors import BenchmarkError, ConfigError, unknown
-from ..report.facts import origin, questions
+from ..report.frames import Question, RunRecord
+from ..report.gather import read_run
 from ..report.grouping import flatten
-from ..report.trials import RunRecord, TrialRecord, read_run
+from ..report.trials import TrialRecord, conditions, origin
 from ..specs.matching import matching
 from ..specs.trial import TrialSpec
-from .numbers import NumberPair, Verdict, number_pairs, scores_by_question
+from .numbers import NumberPair, Verdict, number_pairs
 
 _SHOWN_DIFFERENCES = 6
 
@@ -29,7 +31,7 @@ class Circumstance:
         a: Its value in the first run, as text.
         b: Its value in the second.
         num_trials: In how many trials.
-        asked: Whether it changes what the numbers mean: the questions, the images or the judge.
+        asked: Whether it changes what the numbers mean: the queries, the images or the classifier.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Circumstance:
 
 @dataclass(frozen=True, kw_only=True)
 class RunComparison:
-    """What two runs have in common, and how it differs.
+    """What two runs have in common, and where they differ.
 
     Attributes:
         pairs: The trials that are done in both.
@@ -52,7 +54,7 @@ class RunComparison:
         numbers: Every number that both runs of a trial have.
         questions_only_a: Numbers that only the first run of a trial has.
         questions_only_b: Numbers that only the second run has.
-        circumstances: What else differs, what changes the meaning of numbers first.
+        circumstances: What else differs, what changes the meaning of numbers comes first.
     """
 
     a: Path
@@ -92,10 +94,11 @@ def compare_runs(a: Path, b: Path, *, metrics: Sequence[str] = (), where: Sequen
         where: Only the trials with these values, as in ``mmvae-bench run --where``.
 
     Raises:
-        BenchmarkError: a folder is no run or has no trial, no trial is in both, or none has numbers in both.
-        ConfigError: ``metrics`` or ``where`` name what neither run has.
+        BenchmarkError: a folder is not a run or has no trial, no trial is in both, or none has numbers in both.
+        ConfigError: ``metrics`` or ``where`` name something that neither run has.
     """
-    mine, theirs = _by_settings(read_run(a)), _by_settings(read_run(b))
+    run_a, run_b = read_run(a), read_run(b)
+    mine, theirs = _by_settings(run_a), _by_settings(run_b)
     if where:
         kept = _kept({**theirs, **mine}, where)
         mine = {key: trial for key, trial in mine.items() if key in kept}
@@ -105,8 +108,16 @@ def compare_runs(a: Path, b: Path, *, metrics: Sequence[str] = (), where: Sequen
     pairs = tuple((one, other) for one, other in both if one.state == other.state == "done")
     if not pairs and not damaged:
         raise BenchmarkError(_nothing_in_common(a, b, mine, theirs, both))
-    _check_metrics(metrics, pairs)
-    numbers = [number for pair in pairs for number in number_pairs(*pair)]
+    numbers: list[NumberPair] = []
+    only_a: list[Question] = []
+    only_b: list[Question] = []
+    for one, other in pairs:
+        ours, yours = run_a.frames.scores(one.key), run_b.frames.scores(other.key)
+        numbers += number_pairs(one, other, ours, yours)
+        only_a += ours.keys() - yours.keys()
+        only_b += yours.keys() - ours.keys()
+    if pairs:
+        _check_metrics(metrics, {each.metric for each in (*(number.question for number in numbers), *only_a, *only_b)})
     return RunComparison(
         a=a,
         b=b,
@@ -118,8 +129,8 @@ def compare_runs(a: Path, b: Path, *, metrics: Sequence[str] = (), where: Sequen
         ),
         damaged=damaged,
         numbers=tuple(number for number in numbers if not metrics or number.metric in metrics),
-        questions_only_a=_only_in_first(pairs, metrics),
-        questions_only_b=_only_in_first([(other, one) for one, other in pairs], metrics),
+        questions_only_a=sum(not metrics or question.metric in metrics for question in only_a),
+        questions_only_b=sum(not metrics or question.metric in metrics for question in only_b),
         circumstances=_circumstances(pairs),
     )
 
@@ -143,27 +154,21 @@ def _spec(trial: TrialRecord) -> TrialSpec | None:
 def _kept(trials: dict[str, TrialRecord], where: Sequence[str]) -> set[str]:
     specs = {key: spec for key, trial in trials.items() if (spec := _spec(trial)) is not None}
     chosen = {id(spec) for spec in matching(list(specs.values()), where, whole="these runs")}
-    # What cannot be read cannot be left out either.
+    # Trials whose spec cannot be read are kept: nothing says that they do not match.
     return {key for key in trials if key not in specs or id(specs[key]) in chosen}
 
 
-def _check_metrics(metrics: Sequence[str], pairs: Sequence[tuple[TrialRecord, TrialRecord]]) -> None:
-    known = sorted({score.metric for pair in pairs for trial in pair for score in trial.scores})
-    problems = [unknown("metric", metric, known, ("--metric",)) for metric in metrics if metric not in known]
-    if problems and pairs:
+def _check_metrics(metrics: Sequence[str], known: AbstractSet[str]) -> None:
+    problems = [unknown("metric", metric, sorted(known), ("--metric",)) for metric in metrics if metric not in known]
+    if problems:
         raise ConfigError(problems)
-
-
-def _only_in_first(pairs: Sequence[tuple[TrialRecord, TrialRecord]], metrics: Sequence[str]) -> int:
-    missing = (scores_by_question(one).keys() - scores_by_question(other).keys() for one, other in pairs)
-    return sum(not metrics or question[2] in metrics for found in missing for question in found)
 
 
 def _circumstances(pairs: Sequence[tuple[TrialRecord, TrialRecord]]) -> tuple[Circumstance, ...]:
     counts: Counter[tuple[bool, str, str, str]] = Counter()
     for one, other in pairs:
         sides: tuple[tuple[bool, dict[str, Any], dict[str, Any]], ...] = (
-            (True, questions(one), questions(other)),
+            (True, conditions(one), conditions(other)),
             (True, _settings(one), _settings(other)),
             (False, origin(one), origin(other)),
         )
@@ -205,7 +210,7 @@ def _nothing_in_common(
     apart = _settings_apart(*closest)
     more = f", and {len(apart) - _SHOWN_DIFFERENCES} more" if len(apart) > _SHOWN_DIFFERENCES else ""
     return (
-        f"{text}\n  Nearest are {closest[0].key} and {closest[1].key}, which differ in "
+        f"{text}\n  The closest are {closest[0].key} and {closest[1].key}, which differ in "
         f"{'; '.join(apart[:_SHOWN_DIFFERENCES])}{more}"
     )
 

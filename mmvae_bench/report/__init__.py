@@ -1,6 +1,6 @@
 """From the trials of a run to tables that can be trusted: tidy rows, comparisons with intervals, pages.
 
-The names below are imported when they are first used: a wrong folder is found out without pandas.
+The names below are imported when they are first used, so that a wrong folder is reported without importing pandas.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .results import read_results as read_results
-    from .results import write_results as write_results
+    from .frames import read_queries as read_queries
+    from .frames import read_results as read_results
+    from .gather import write_results as write_results
     from .write import write_merged_report as write_merged_report
     from .write import write_report as write_report
 
 _EXPORTS = {
-    "read_results": ".results",
+    "read_queries": ".frames",
+    "read_results": ".frames",
     "write_merged_report": ".write",
     "write_report": ".write",
-    "write_results": ".results",
+    "write_results": ".gather",
 }
 
-__all__ = ["read_results", "write_merged_report", "write_report", "write_results"]
+__all__ = ["read_queries", "read_results", "write_merged_report", "write_report", "write_results"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
-"""Aggregate posteriors: the tables of Cremer and Kushman (2018), out of the rows of a section.
+"""Aggregate posteriors: the tables of Cremer and Kushman (2018), out of the rows of a table.
 
-Table 1 asks q(z|y) of each objective for correctness and log p(x|y), Table 2 one model under p(z) and under the flow
-q(z) in its place. A third table sets joint against marginal inference, as their Fig. 7 does in pictures.
+Table 1 scores q(z|y) of each objective by correctness and log p(x|y), Table 2 one model under p(z) and under the flow
+q(z) in its place. A third table compares joint with marginal inference, as their Fig. 7 does in pictures.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from dataclasses import dataclass
 
 from ..base.seeds import derive_seed
 from ..metrics.catalogue import metric_info
-from .cells import Cell, Row
-from .differences import best_and_differences
 from .grouping import Setting
-from .style import DASH, number, with_bounds, with_interval
-from .table import Section
+from .tables import Cell, Row, Table, best_and_differences
+from .text import DASH, number, with_bounds, with_interval
 
 SOURCE = "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs (validation)"
 TITLE = "Aggregate posteriors"
@@ -31,7 +29,7 @@ _CONDITIONAL: tuple[_Question, ...] = (
 )
 _PRIOR = ("prior_correctness", "prior_correctness_words", "log_px", "log_py")
 _OWN_LATENTS = "prior_correctness"
-"""How the metrics begin whose z are drawn from what is compared: nothing to pair, and not the same number of texts."""
+"""Prefix of metrics whose z are drawn from the compared distributions themselves, so that nothing can be paired."""
 ENTROPY = "description_entropy"
 
 # Correctness as a fraction, likelihoods in nats.
@@ -66,14 +64,14 @@ _WEIGHTS: Mapping[str, Mapping[str, str]] = {
 }
 _NUM_SAMPLES = {"log_px": 10, "log_py": 10}
 NOTE = (
-    "Their numbers stand beside ours where the setting is theirs; they print no spread, so the interval of a "
-    "difference from them is that of ours. Their parts of the photographs are others (180,000 to train on)."
+    "Their numbers are shown where the setting is the same as theirs. They report no spread, so the interval of a "
+    "difference covers only the uncertainty of ours. Their split of the photographs differs (180,000 to train on)."
 )
 
 
 @dataclass(frozen=True)
 class AggregateTable:
-    """One of the tables, as text; the first column is of words, the others of numbers."""
+    """One of the tables, as text; the first column holds words, the others numbers."""
 
     title: str
     heads: tuple[str, ...]
@@ -81,8 +79,8 @@ class AggregateTable:
 
 
 def published_setting(setting: Setting) -> bool:
-    """Whether the numbers of a section are of the paper's setting: images, texts and their view, networks, training,
-    and the validation partition, on which they score. What is a column's own, :func:`published_column` looks at.
+    """Whether a table has the setting of the paper: images, texts and their view, networks, training, and the
+    validation partition, on which they score. :func:`published_column` checks what each column sets for itself.
     """
     wanted = _SETTINGS.get(setting.dataset)
     if wanted is None:
@@ -101,16 +99,16 @@ def published_setting(setting: Setting) -> bool:
     )
 
 
-def published_column(section: Section, index: int) -> bool:
-    """Whether an objective of such a section was trained as theirs: inference from the image, the weights of the
+def published_column(table: Table, index: int) -> bool:
+    """Whether an objective of such a table was trained as theirs: inference from the image, the weights of the
     likelihoods, the steps, the warm-up of the KL, and q(z|y) fitted to whole texts."""
-    column = section.columns[index]
+    column = table.columns[index]
     given = dict(column.params)
     return (
-        published_setting(section.setting)
+        published_setting(table.setting)
         and column.objective in ("vlvae", "q_true", "q_agg")
         and column.steps == _STEPS
-        and _has(given, {"inference": "image", **_WEIGHTS[section.setting.dataset]})
+        and _has(given, {"inference": "image", **_WEIGHTS[table.setting.dataset]})
         and given.get("kl_warmup_steps") in _WARMUP
         and given.get("mask_probability", "0") == "0"
     )
@@ -120,22 +118,22 @@ def _has(given: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
     return all(given.get(name) == value for name, value in wanted.items())
 
 
-def aggregate_tables(section: Section) -> list[AggregateTable]:
-    """The tables that the numbers of a section give; none where there are none."""
-    rows = {(row.protocol, row.metric): row for row in section.rows if row.attribute is None and row.protocol}
-    return [*_conditional(section, rows), *_prior(section, rows), *_inference(section)]
+def aggregate_tables(table: Table) -> list[AggregateTable]:
+    """The tables that can be made from the rows of a table; none where it has no such metrics."""
+    rows = {(row.protocol, row.metric): row for row in table.rows if row.attribute is None and row.protocol}
+    return [*_conditional(table, rows), *_prior(table, rows), *_inference(table)]
 
 
-def _conditional(section: Section, rows: Mapping[_Question, Row]) -> Iterator[AggregateTable]:
+def _conditional(table: Table, rows: Mapping[_Question, Row]) -> Iterator[AggregateTable]:
     """Their Table 1."""
     asked = [rows[question] for question in _CONDITIONAL if question in rows]
-    columns = [index for index in range(len(section.columns)) if any(row.cells[index] for row in asked)]
+    columns = [index for index in range(len(table.columns)) if any(row.cells[index] for row in asked)]
     if not asked or not columns:
         return
-    names = [section.columns[index].objective for index in columns]
+    names = [table.columns[index].objective for index in columns]
     pair = [columns[names.index(name)] for name in ("q_true", "q_agg") if names.count(name) == 1]
-    beside = [_published(section, row.metric, _as_pair(row, pair)) for row in asked]
-    heads = ["", *(section.columns[index].label for index in columns)]
+    beside = [_published(table, row.metric, _as_pair(row, pair)) for row in asked]
+    heads = ["", *(table.columns[index].label for index in columns)]
     heads += ["q_agg minus q_true"] * (len(pair) == 2) + ["base rate"]
     heads += ["published q_True", "published q_Agg", "q_true minus published", "q_agg minus published"] * any(beside)
     lines = []
@@ -146,49 +144,50 @@ def _conditional(section: Section, rows: Mapping[_Question, Row]) -> Iterator[Ag
         line.append(_base_rate(row.cells[index] for index in columns))
         lines.append((*line, *(theirs or [DASH] * 4 * any(beside))))
     yield AggregateTable(
-        f"{TITLE}, {section.title}: images of the texts of real images, z from q(z|y) (their table 1)",
+        f"{TITLE}, {table.title}: images generated from the texts of real images, z from q(z|y) (their table 1)",
         tuple(heads),
         tuple(lines),
     )
 
 
-def _prior(section: Section, rows: Mapping[_Question, Row]) -> Iterator[AggregateTable]:
+def _prior(table: Table, rows: Mapping[_Question, Row]) -> Iterator[AggregateTable]:
     """Their Table 2."""
     lines = []
-    published = any(published_column(section, index) for index in range(len(section.columns)))
-    for index, column in enumerate(section.columns):
+    published = any(published_column(table, index) for index in range(len(table.columns)))
+    for index, column in enumerate(table.columns):
         for metric in _PRIOR:
             pair = [rows.get(("likelihood", name)) for name in (metric, metric + FLOW_PRIOR)]
             cells = [row.cells[index] if row else None for row in pair]
             if any(cells):
                 line = [column.label, _label(metric), *(_text(cell, metric) for cell in cells)]
                 line += [_difference(cells[0], cells[1], metric), *(_base_rate([cell]) for cell in cells)]
-                theirs = _published(section, metric, [(index, cell) for cell in cells]) or [DASH] * 4
+                theirs = _published(table, metric, [(index, cell) for cell in cells]) or [DASH] * 4
                 lines.append((*line, *(theirs if published else ())))
     if lines:
         heads = ["model", "", "p(z)", "q(z) flow", "difference", "base rate, p(z)", "base rate, q(z)"]
         heads += ["published p(z)", "published q(z)", "p(z) minus published", "q(z) minus published"] * published
         yield AggregateTable(
-            f"{TITLE}, {section.title}: the prior against a flow in its place (their table 2)",
+            f"{TITLE}, {table.title}: the prior compared with a flow in its place (their table 2)",
             tuple(heads),
             tuple(lines),
         )
 
 
-def _inference(section: Section) -> Iterator[AggregateTable]:
-    """Their Fig. 7, as numbers: what is left uncertain of each attribute or word by a z from q(z|x) and from
-    q(z|x,y)."""
-    rows = [row for row in section.rows if row.metric == ENTROPY]
+def _inference(table: Table) -> Iterator[AggregateTable]:
+    """Their Fig. 7, as numbers: the uncertainty about each attribute or word that remains given a z from
+    q(z|x) or q(z|x,y)."""
+    rows = [row for row in table.rows if row.metric == ENTROPY]
     columns: dict[int, str] = {}
     for row in rows:
         for index, cell in enumerate(row.cells):
-            if cell is not None and (proposal := cell.answers[0].score.proposal):
+            if cell is not None and (proposal := cell.seeds[0].proposal):
                 columns[index] = proposal
-    what = "words" if dict(section.setting.dataset_params).get("view") == "text" else "attributes"
+    what = "words" if dict(table.setting.dataset_params).get("view") == "text" else "attributes"
     if len(set(columns.values())) > 1:
         yield AggregateTable(
-            f"{TITLE}, {section.title}: entropy of p(y_k|z) in nats, joint against marginal inference (their figure 7)",
-            ("", *(f"{section.columns[index].label}, z from {proposal}" for index, proposal in columns.items())),
+            f"{TITLE}, {table.title}: entropy of p(y_k|z) in nats, joint compared with marginal inference "
+            "(their figure 7)",
+            ("", *(f"{table.columns[index].label}, z from {proposal}" for index, proposal in columns.items())),
             tuple(
                 (row.attribute or f"mean over {what}", *(_text(row.cells[index], ENTROPY, 3) for index in columns))
                 for row in rows
@@ -213,7 +212,7 @@ def _base_rate(cells: Sequence[Cell | None] | Iterator[Cell | None]) -> str:
 
 
 def _difference(first: Cell | None, second: Cell | None, metric: str) -> str:
-    """Second minus first with its interval: on the same images, or where each has z of its own from both intervals."""
+    """Second minus first with its interval: paired by image, or from both intervals where each has its own z."""
     if first is None or second is None:
         return DASH
     unit = metric_info(metric).unit
@@ -223,8 +222,7 @@ def _difference(first: Cell | None, second: Cell | None, metric: str) -> str:
         high = value + math.hypot(second.high - second.value, first.value - first.low)
         return with_bounds(value, low, high, unit)
     seed = derive_seed("report differences", question=[TITLE, metric])
-    pair = [(first.value, first.answers), (second.value, second.answers)]
-    best, differences = best_and_differences(pair, direction=1, seed=seed)
+    best, differences = best_and_differences([first, second], direction=1, seed=seed)
     found = next((difference for difference in differences if difference is not None), None)
     if found is None:
         return DASH
@@ -236,17 +234,17 @@ def _as_pair(row: Row, pair: Sequence[int]) -> list[tuple[int, Cell | None]]:
     return [(index, row.cells[index]) for index in pair]
 
 
-def _published(section: Section, metric: str, pair: Sequence[tuple[int, Cell | None]]) -> list[str]:
-    """Their two numbers and how far ours are from them; of ours, the column and the cell of each.
+def _published(table: Table, metric: str, pair: Sequence[tuple[int, Cell | None]]) -> list[str]:
+    """Their two numbers, and ours minus theirs; ``pair`` has the column and the cell of each of ours.
 
-    A dash where a column is not as theirs; empty where none is, or where they print no such number.
+    A dash where a column is not trained as theirs; empty where none is, or where they print no such number.
     """
-    printed = _PUBLISHED.get(section.setting.dataset, {}).get(metric)
+    printed = _PUBLISHED.get(table.setting.dataset, {}).get(metric)
     if printed is None or len(pair) != 2:
         return []
     asked = _NUM_SAMPLES.get(metric)
     alike = [
-        cell is not None and (asked is None or cell.num_samples == asked) and published_column(section, index)
+        cell is not None and (asked is None or cell.num_samples == asked) and published_column(table, index)
         for index, cell in pair
     ]
     if not any(alike):

@@ -1,12 +1,14 @@
-"""Figures as SVG text for the page: no pyplot, and colours that follow the page's light and dark dress."""
+"""Figures as SVG text for the page: no pyplot, and colours that follow the page's light and dark themes."""
 
 from __future__ import annotations
 
 import io
+import json
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
@@ -18,21 +20,21 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..metrics.catalogue import metric_info
-from ..runs.names import PLANE_FILE
-from .cells import Row
-from .curves import ScoreName, score_curves, validation_curve
-from .table import Section
+from ..runs.names import PLANE_FILE, TRAINING_LOG
+from .tables import Row, Table
 from .trials import TrialRecord
 
+ScoreName = tuple[str, str | None, int]
+"""Metric, attribute (None: all), level."""
 NUM_COLORS = 8
-"""The page has so many colours for objectives; a further one starts again at the first."""
+"""How many colours the page has for objectives; further ones start again at the first."""
 # Stand-ins that are replaced by the page's own colours once the SVG is text.
 _INK, _RULE = "#010101", "#020202"
 _SERIES = [f"#0300{index:02x}" for index in range(NUM_COLORS)]
 
 
-def curves_figure(section: Section, colors: Mapping[str, int]) -> str | None:
-    """The validation ELBO of every trial over its steps, a panel an objective; None where nothing was measured.
+def curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
+    """The validation ELBO of every trial over its steps, one panel per objective; None where nothing was measured.
 
     Each panel has its own scale: the curve is minus the objective's own loss, and the losses are different sums.
 
@@ -41,7 +43,7 @@ def curves_figure(section: Section, colors: Mapping[str, int]) -> str | None:
         colors: Column label to colour number.
     """
     panels = []
-    for column in section.columns:
+    for column in table.columns:
         curves = [validation_curve(trial.directory) for trial in column.trials]
         curves = [(steps, elbos) for steps, elbos in curves if len(steps) > 1]
         if curves:
@@ -55,21 +57,21 @@ def curves_figure(section: Section, colors: Mapping[str, int]) -> str | None:
         axes = _axes(figure.add_subplot(num_rows, num_columns, position + 1))
         for steps, elbos in curves:
             axes.plot(steps, elbos, color=_SERIES[colors[label] % NUM_COLORS], linewidth=1.4)
-        # The first steps climb so far that nothing else would be seen: the axis begins after a fifth of them.
+        # The first steps climb so far that nothing else would be visible: they do not count for the range of the axis.
         late = [elbo for steps, elbos in curves for elbo in elbos[bisect_left(steps, steps[-1] / 5) :]]
         margin = 0.06 * (max(late) - min(late)) or 1.0
         axes.set_ylim(min(late) - margin, max(late) + margin)
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.set_title(f"{label}, nats", loc="left", fontsize=10, color=_INK)
         axes.set_xlabel("step")
-    return _svg(figure, f"Validation ELBO over training steps, {section.title}")
+    return _svg(figure, f"Validation ELBO over training steps, {table.title}")
 
 
-def scores_figure(section: Section, colors: Mapping[str, int]) -> str | None:
+def scores_figure(table: Table, colors: Mapping[str, int]) -> str | None:
     """Correctness and coverage by level, with intervals and references; None where there is neither."""
     panels = []
     for metric in ("correctness", "coverage"):
-        rows = [row for row in section.of(section.headline) if row.metric == metric and row.level and any(row.cells)]
+        rows = [row for row in table.of(table.headline) if row.metric == metric and row.level and any(row.cells)]
         if rows:
             panels.append((metric, rows))
     if not panels:
@@ -79,19 +81,19 @@ def scores_figure(section: Section, colors: Mapping[str, int]) -> str | None:
     grid = figure.add_gridspec(1, len(panels), width_ratios=widths)
     for position, (metric, rows) in enumerate(panels):
         axes = _axes(figure.add_subplot(grid[0, position]))
-        _panel(axes, rows, [colors[column.label] for column in section.columns])
+        _panel(axes, rows, [colors[column.label] for column in table.columns])
         axes.set_title(f"{metric_info(metric).label}, %", loc="left", fontsize=10, color=_INK)
-    return _svg(figure, f"Correctness and coverage by number of specified attributes, {section.title}")
+    return _svg(figure, f"Correctness and coverage by number of specified attributes, {table.title}")
 
 
-def score_curves_figure(section: Section, colors: Mapping[str, int]) -> str | None:
-    """Correctness and coverage against steps, a panel a score and a line a trial; None where none was asked.
+def score_curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
+    """Correctness and coverage over steps, one panel per score and one line per trial; None where none was measured.
 
     Correctness at the highest and the lowest level, coverage at the same ones, and correctness by attribute.
     """
     measured = [
         (column.label, curves)
-        for column in section.columns
+        for column in table.columns
         for trial in column.trials
         if (curves := score_curves(trial.directory))
     ]
@@ -124,10 +126,10 @@ def score_curves_figure(section: Section, colors: Mapping[str, int]) -> str | No
         axes.set_title(title, loc="left", fontsize=10, color=_INK)
         if position >= len(names) - num_columns:
             axes.set_xlabel("step")
-    return _svg(figure, f"Scores over training steps, {section.title}")
+    return _svg(figure, f"Scores over training steps, {table.title}")
 
 
-def latent_plane_figure(section: Section, colors: Mapping[str, int]) -> str | None:
+def latent_plane_figure(table: Table, colors: Mapping[str, int]) -> str | None:
     """Cremer and Kushman (2018), Fig. 1: the true posterior of each concept over the aggregate posterior of its images.
 
     A row for the first finished trial of each objective whose latent space has two dimensions, with a second panel for
@@ -135,9 +137,9 @@ def latent_plane_figure(section: Section, colors: Mapping[str, int]) -> str | No
 
     Args:
         section: Whose trials.
-        colors: Not used: a colour is a concept here.
+        colors: Not used: here each colour is a concept.
     """
-    found = [(column.label, plane) for column in section.columns if (plane := _first_plane(column.done)) is not None]
+    found = [(column.label, plane) for column in table.columns if (plane := _first_plane(column.done)) is not None]
     if not found:
         return None
     widest = max(2 if "fitted" in plane else 1 for _, plane in found)
@@ -159,11 +161,11 @@ def latent_plane_figure(section: Section, colors: Mapping[str, int]) -> str | No
             axes.set_title(f"{label}: {words}", loc="left", fontsize=10, color=_INK)
             if row == 0 and place == 0:
                 axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.2, borderpad=0.1)
-    return _svg(figure, f"Posteriors of concepts in a latent space of two dimensions, {section.title}")
+    return _svg(figure, f"Posteriors of concepts in a latent space of two dimensions, {table.title}")
 
 
 def _first_plane(trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
-    """What the first trial that has one wrote; a file that cannot be read counts as none."""
+    """The plane of the first trial that has one; a file that cannot be read counts as none."""
     for trial in trials:
         try:
             with np.load(trial.directory / PLANE_FILE, allow_pickle=False) as stored:
@@ -174,7 +176,7 @@ def _first_plane(trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
 
 
 def _levels(density: NDArray[np.float64]) -> list[float]:
-    """The densities whose regions hold 90 % and 50 % of the mass on an even grid, rising."""
+    """The densities whose regions hold 90 % and 50 % of the mass on an even grid, ascending."""
     ordered = np.sort(density.ravel())[::-1]
     mass = np.cumsum(ordered) / ordered.sum()
     low, high = (float(ordered[np.searchsorted(mass, share)]) for share in (0.9, 0.5))
@@ -189,6 +191,22 @@ def _shown_scores(names: set[ScoreName]) -> list[ScoreName]:
         shown += [(metric, None, level) for level in dict.fromkeys((levels[-1], levels[0]) if levels else ())]
     by_attribute = sorted((name for name in names if name[1] is not None), key=str)
     return shown + by_attribute[:6]
+
+
+def draw_figures(table: Table, colors: Mapping[str, int]) -> dict[str, str]:
+    """Every figure of a table that there is something to show in, as SVG, by its kind.
+
+    Args:
+        table: What to draw.
+        colors: Column label to colour number.
+    """
+    kinds = {
+        "scores": scores_figure,
+        "elbo-curves": curves_figure,
+        "score-curves": score_curves_figure,
+        "latent-plane": latent_plane_figure,
+    }
+    return {kind: svg for kind, draw in kinds.items() if (svg := draw(table, colors)) is not None}
 
 
 def standalone(svg: str, style: str) -> str:
@@ -249,16 +267,16 @@ def _axes(axes: Axes) -> Axes:
 
 
 def _svg(figure: Figure, label: str) -> str:
-    """The figure as an ``<svg>`` element that scales, speaks and takes the page's colours and font."""
+    """The figure as an ``<svg>`` element that scales, has a label, and uses the page's colours and font."""
     figure.patch.set_visible(False)
     file = io.StringIO()
-    # The salt keeps ids apart between the figures of a page, and equal between two writings of it.
+    # The salt makes ids differ between the figures of a page, and equal each time the page is written.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": label}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = file.getvalue()
     text = text[text.index("<svg") :].strip()
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # A page holds several figures, and an id may be there once.
+    # A page holds several figures, and an id may occur only once.
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
     text = re.sub(r' id="([^"]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
     text = re.sub(r'font: (\d+px) [^;"]*', r"font: \1 var(--sans)", text)
@@ -271,3 +289,47 @@ def _svg(figure: Figure, label: str) -> str:
 
 def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+
+
+def validation_curve(directory: Path) -> tuple[list[int], list[float]]:
+    """Steps and validation ELBOs of a trial's last stage; each stage has its own loss, so earlier stages are left out.
+
+    Returns:
+        (steps over all stages, nats per image), of equal length; empty where nothing was measured.
+    """
+    measured: dict[str, dict[int, float]] = {}
+    for event in _events(directory, "validation"):
+        if math.isfinite(event["elbo"]):
+            measured.setdefault(str(event.get("stage")), {})[int(event["step"])] = float(event["elbo"])
+    if not measured:
+        return [], []
+    *earlier, last = measured.values()
+    offset = sum(max(curve) for curve in earlier)
+    return [offset + step for step in sorted(last)], [last[step] for step in sorted(last)]
+
+
+def score_curves(directory: Path) -> dict[ScoreName, tuple[list[int], list[float]]]:
+    """Steps (over all stages) and values of each score that was measured while training; empty where none was."""
+    measured: dict[ScoreName, dict[int, float]] = {}
+    for event in _events(directory, "scores"):
+        step = int(event.get("overall", event["step"]))
+        for score in event["scores"]:
+            name = (score["metric"], score["attribute"], score["level"])
+            measured.setdefault(name, {})[step] = float(score["value"])
+    return {name: (sorted(curve), [curve[step] for step in sorted(curve)]) for name, curve in measured.items()}
+
+
+def _events(directory: Path, kind: str) -> Iterator[dict[str, Any]]:
+    """The complete records of a kind, in the order in which they were written; torn lines are skipped."""
+    needed = {"validation": {"step", "elbo"}, "scores": {"step", "scores"}}[kind]
+    try:
+        lines = (directory / TRAINING_LOG).read_text(errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and event.get("event") == kind and needed <= event.keys():
+            yield event

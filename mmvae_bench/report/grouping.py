@@ -1,8 +1,8 @@
-"""Which trials may stand in one table, and what to call them there.
+"""Which trials belong in one table, and what they are called there.
 
 A table holds what was trained on the same images and split, with the same networks and training settings; its columns
-are the objectives. Objectives that were given different numbers of steps still share a table, as in the published one;
-an objective that was given several is a study of the budget, and each budget has its own table.
+are the objectives. Objectives trained for different numbers of steps still share a table, as in the published one; an
+objective trained for several is a study of the budget, and each budget has its own table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Setting:
     """What all trials of a table share; the parameters are (name, text) pairs, to be hashable.
 
     Attributes:
-        steps: The number of steps, where it decides to which table a trial belongs; else None.
+        steps: The number of steps, where it decides which table a trial belongs to; else None.
     """
 
     dataset: str
@@ -36,7 +36,7 @@ class Setting:
     steps: int | None = None
 
     def flat(self) -> dict[str, str]:
-        """Everything that can tell two settings apart, except what every title says anyway."""
+        """Everything in which two settings can differ, except what every title says anyway."""
         named = {"split_seed": self.split_seed, "backbone": self.backbone, "steps": self.steps}
         shown = {key: show(value) for key, value in named.items() if value is not None}
         return shown | dict(self.dataset_params + self.backbone_params + self.training_params)
@@ -47,8 +47,8 @@ class Column:
     """An objective with its parameters, as a column of a table.
 
     Attributes:
-        label: The name, with the parameters that tell it from others of that name, such as ``telbo gamma=50``.
-        trials: Its trials, one a seed, in any state.
+        label: The name, with the parameters in which it differs from others of that name, such as ``telbo gamma=50``.
+        trials: Its trials, one per seed, in any state.
     """
 
     label: str
@@ -58,7 +58,7 @@ class Column:
 
     @property
     def done(self) -> tuple[TrialRecord, ...]:
-        """The trials with numbers."""
+        """The trials with results."""
         return tuple(trial for trial in self.trials if trial.state == "done")
 
     @property
@@ -132,9 +132,8 @@ def group_trials(trials: Iterable[TrialRecord]) -> list[Group]:
 
 
 def _partitions(trial: TrialRecord) -> list[str]:
-    """Where the trial was asked; before it has numbers, where it is to be asked."""
-    scored = {score.partition for score in trial.scores}
-    return sorted(scored or {"test"})
+    """The partitions on which the trial was scored; ``test`` before it has scores."""
+    return list(trial.partitions or ("test",))
 
 
 def _setting(trial: TrialRecord, partition: str) -> Setting:

@@ -1,4 +1,4 @@
-"""The report as LaTeX: ``table.tex``, one ``table`` a setting and protocol, to be read with ``\\input``."""
+"""The report as LaTeX: ``table.tex``, one ``table`` per setting and protocol, to be included with ``\\input``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
-from .aggregate import aggregate_tables
-from .layout import TextCell, caption, columns_differ_in_steps, published_texts, seeds_text, setting_lines, text_rows
-from .published import SOURCE
-from .style import DASH
-from .table import Comparison, Section
+from .comparison import Comparison, Section
+from .published import SOURCE, published_texts
+from .text import DASH, TextCell, caption, columns_differ_in_steps, seeds_text, setting_lines, text_rows
 
 _SPECIAL = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
             "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--", "±": r"$\pm$",
@@ -24,7 +22,7 @@ def render_latex(comparison: Comparison) -> str:
 
 
 def escape(text: str) -> str:
-    """Text with everything that LaTeX would read as a command written out.
+    """Text with the characters that are special in LaTeX escaped.
 
     >>> escape("split_seed 42, 95 %")
     'split\\\\_seed 42, 95 \\\\%'
@@ -47,8 +45,8 @@ def _scores(section: Section, protocol: str | None) -> Iterator[str]:
     rows = text_rows(section, protocol)
     words = "; ".join(text for name, text in setting_lines(section) if name in ("backbone", "training"))
     yield from _open(
-        f"{section.title}. {caption(section, protocol)}. {words}. In % unless said otherwise; ± is the longer arm of "
-        "the 95 % interval. Bold: the best of its row, and what its paired difference does not tell from it.",
+        f"{section.title}. {caption(section, protocol)}. {words}. In % unless stated otherwise; ± is the longer arm of "
+        "the 95 % interval. Bold: the best of its row, and those not significantly different from it.",
         "lr" + "r" * len(section.columns) + "rr",
     )
     heads = [_head(section, index) for index in range(len(section.columns))]
@@ -66,11 +64,11 @@ def _scores(section: Section, protocol: str | None) -> Iterator[str]:
 
 
 def _published(section: Section) -> Iterator[str]:
-    rows = published_texts(section)
+    rows = published_texts(section, section.published)
     if rows:
         yield from _open(
-            f"{section.title}. Ours beside the published numbers ({SOURCE}). Protocol official, in %; published ± one "
-            "standard deviation; the difference with its 95 % interval.",
+            f"{section.title}. Our numbers and the published ones ({SOURCE}). Protocol official, in %; published ± "
+            "one standard deviation; the difference with its 95 % interval.",
             "lrlrrr",
         )
         yield r" & level & objective & ours & published & difference \\"
@@ -82,7 +80,7 @@ def _published(section: Section) -> Iterator[str]:
 
 
 def _aggregate(section: Section) -> Iterator[str]:
-    for table in aggregate_tables(section):
+    for table in section.aggregate:
         yield from _open(
             f"{table.title}. {AGGREGATE_SOURCE}. {AGGREGATE_NOTE} ± is the longer arm of the 95 % interval.",
             "l" + "r" * (len(table.heads) - 1),
@@ -114,5 +112,5 @@ def _cell(cell: TextCell) -> str:
 
 
 def _number(text: str) -> str:
-    """Numbers with true minus signs."""
+    """Numbers with typographic minus signs."""
     return escape(text).replace("-", "$-$") if text != DASH else escape(text)

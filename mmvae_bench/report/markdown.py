@@ -6,30 +6,25 @@ from collections.abc import Iterator, Sequence
 
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
-from .aggregate import aggregate_tables
-from .layout import (
+from .comparison import Comparison, Section
+from .published import SOURCE, published_texts
+from .selection import RULE
+from .text import (
     TextCell,
     caption,
     columns_differ_in_steps,
-    count_states,
     difference_rows,
-    explain_missing,
-    published_texts,
     seeds_text,
     setting_lines,
     text_row,
     text_rows,
 )
-from .notes import judges, progress, warnings
-from .published import SOURCE
-from .selection import RULE, Candidate, candidates
-from .table import Comparison, Section
 
 LEGEND = (
-    "In % unless said otherwise. ± is the longer arm of the 95 % interval: a bootstrap over queries, and over "
-    "training seeds where there are several (with few seeds too narrow). **Bold**: the best of its row, and what its "
-    "paired difference does not tell from it. Ceiling and floor: what a perfect generator, and chance or a generator "
-    "collapsed to one value, would be expected to score; references, not bounds."
+    "In % unless stated otherwise. ± is the longer arm of the 95 % interval: a bootstrap over queries, and over "
+    "training seeds where there are several (too narrow with few seeds). **Bold**: the best of its row, and those not "
+    "significantly different from it (paired by query). Ceiling and floor: expected scores of a perfect generator, and "
+    "of chance or a generator collapsed to one value; references, not bounds."
 )
 
 
@@ -41,7 +36,7 @@ def render_markdown(comparison: Comparison) -> str:
 def _lines(comparison: Comparison) -> Iterator[str]:
     yield f"# {comparison.name}"
     yield ""
-    yield f"{count_states(comparison)}."
+    yield f"{comparison.states}."
     if comparison.sources:
         yield ""
         yield from (f"- from {_escape(source)}" for source in comparison.sources)
@@ -50,20 +45,19 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield LEGEND
     for section in comparison.sections:
         yield from _section(section)
-        yield from _selection(candidates(section, comparison.sections))
-    missing = explain_missing(comparison)
-    if missing:
+        yield from _selection(section)
+    if comparison.missing:
         yield from ("", "## Not in the tables", "")
-        yield from (f"- {_escape(line)}" for line in missing)
+        yield from (f"- {_escape(line)}" for line in comparison.missing)
 
 
 def _section(section: Section) -> Iterator[str]:
     yield from ("", f"## {section.title}", "")
     for name, words in setting_lines(section):
         yield f"- {name}: {words}"
-    for warning in warnings(section):
+    for warning in section.warnings:
         yield f"- **Warning.** {warning}"
-    for judge in judges([trial for column in section.columns for trial in column.done]):
+    for judge in section.judges:
         yield f"- classifier {judge.text}"
     heads = [_head(section, index) for index in range(len(section.columns))]
     for protocol in section.protocols or (None,):
@@ -107,21 +101,21 @@ def _by_attribute(section: Section, heads: list[str]) -> Iterator[str]:
 def _differences(section: Section) -> Iterator[str]:
     rows = difference_rows(section, section.headline)
     if rows:
-        yield from ("", "### Best minus each other, on the same queries", "")
+        yield from ("", "### Best minus each of the others, on the same queries", "")
         cells = [[row.label, row.level, row.best, row.other, row.difference] for row in rows]
         yield from table(["", "level", "best", "other", "difference [95 %]"], cells, left=1)
 
 
-def _selection(found: list[Candidate]) -> Iterator[str]:
-    if found:
+def _selection(section: Section) -> Iterator[str]:
+    if section.selection:
         yield from ("", f"### Selection: {RULE}", "")
-        yield from table(["setting", "val", "test", ""], [candidate.texts for candidate in found], left=1)
+        yield from table(["setting", "val", "test", ""], [candidate.texts for candidate in section.selection], left=1)
 
 
 def _published(section: Section) -> Iterator[str]:
-    rows = published_texts(section)
+    rows = published_texts(section, section.published)
     if rows:
-        yield from ("", f"### Beside the published numbers: {SOURCE}", "")
+        yield from ("", f"### Compared with the published numbers: {SOURCE}", "")
         cells = [[row.label, row.level, row.objective, row.ours, row.published, row.difference] for row in rows]
         yield from table(["", "level", "objective", "ours (official)", "published ± std", "difference"], cells, left=1)
     elif section.published_note:
@@ -129,18 +123,17 @@ def _published(section: Section) -> Iterator[str]:
 
 
 def _aggregate(section: Section) -> Iterator[str]:
-    tables = aggregate_tables(section)
-    for found in tables:
+    for found in section.aggregate:
         yield from ("", f"### {found.title}", "")
         yield from table(found.heads, found.rows, left=1)
-    if tables:
+    if section.aggregate:
         yield from ("", f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}")
 
 
 def _training(section: Section) -> Iterator[str]:
     yield from ("", "### How far from convergence", "")
     cells = [[line.trial.key, line.column, str(line.trial.spec.get("seed", "–")), line.steps_text, line.speed_text,
-              line.slope_text, line.verdict] for line in progress(section)]  # fmt: skip
+              line.slope_text, line.verdict] for line in section.progress]  # fmt: skip
     heads = ["trial", "objective", "seed", "steps", "steps/s", "ELBO slope, nats per 1000 steps", "verdict"]
     yield from table(heads, cells, left=2)
 

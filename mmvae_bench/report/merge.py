@@ -1,6 +1,6 @@
-"""Several machines' run folders as one: a trial that is in two of them counts once, and a contradiction is an error.
+"""The run folders of several machines as one: a trial that is in two of them counts once; a contradiction is an error.
 
-Nothing of the folders is changed. The grids may differ: the trials of the first folder come first.
+The folders are not changed. The grids may differ: the trials of the first folder come first.
 """
 
 from __future__ import annotations
@@ -9,82 +9,91 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import BenchmarkError
+from ..runs.folder import TrialFolder
 from ..runs.names import MERGED_FILE
-from .facts import questions
-from .trials import RunRecord, TrialRecord, read_run
+from ..runs.scores import Score
+from .gather import TrialNumbers, read_trial
+from .trials import RunFolders, conditions, find_trials
 
 _NEAREST_TO_DONE = ("done", "running", "interrupted", "failed", "pending", "damaged")
 _SHOWN = 3
 
 
 def merged_folder(run_dirs: Sequence[Path]) -> Path:
-    """Where a merged report goes by default: beside the first run."""
+    """Where a merged report is written by default: next to the first run."""
     first = run_dirs[0].resolve()
     return first.parent / f"{first.name}-merged"
 
 
-def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunRecord:
-    """The trials of all folders, each once; its directory is ``out``, and its trials' are where they lie.
+def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
+    """The trials of all folders, each once, where they are stored; the directory is ``out``.
 
     A trial that is done in one folder and not in another counts as done.
 
     Raises:
-        BenchmarkError: a folder is no run or is given twice, ``out`` is one of them or holds something else, or a
-            trial has different numbers in two folders: every one of them is named, with what differs, and none chosen.
+        BenchmarkError: a folder is not a run or is given twice, ``out`` is one of them or holds other files, or a trial
+            has different numbers in two folders: each of those is named, with what differs, and none is chosen.
     """
     places = [folder.resolve() for folder in run_dirs]
     twice = [str(folder) for folder, place in zip(run_dirs, places, strict=True) if places.count(place) > 1]
     if twice:
         raise BenchmarkError(f"{twice[0]}: given twice\n  Name each run folder once.")
-    runs = [read_run(folder) for folder in run_dirs]
+    runs = [find_trials(folder) for folder in run_dirs]
     check_out(out, run_dirs)
-    merged: dict[str, TrialRecord] = {}
+    found: dict[str, list[TrialFolder]] = {}
+    for run in runs:
+        for trial in run.trials:
+            found.setdefault(trial.key, []).append(trial)
     conflicts: list[str] = []
-    for trial in (trial for run in runs for trial in run.trials):
-        other = merged.get(trial.key)
-        if other is None:
-            merged[trial.key] = trial
-        elif other.state == trial.state == "done":
-            difference = contradiction(other, trial)
-            if difference:
-                conflicts.append(
-                    f"  {trial.key} {trial.label}: {difference}\n    {other.directory}\n    {trial.directory}"
-                )
-        elif _NEAREST_TO_DONE.index(trial.state) < _NEAREST_TO_DONE.index(other.state):
-            merged[trial.key] = trial
+    merged = {key: _chosen(folders, conflicts) if len(folders) > 1 else folders[0] for key, folders in found.items()}
     if conflicts:
         one = len(conflicts) == 1
         raise BenchmarkError(
             f"{len(conflicts)} trial{' has' if one else 's have'} different results in two folders; none is chosen, "
-            "and nothing was written:\n" + "\n".join(conflicts) + "\n  `mmvae-bench compare` says how far apart they "
+            "and nothing was written:\n" + "\n".join(conflicts) + "\n  `mmvae-bench compare` shows how far apart they "
             "are. Leave out a folder, or move one of the two trials out of it."
         )
     waiting = frozenset().union(*(run.waiting for run in runs)) - merged.keys()
-    return RunRecord(out, tuple(merged.values()), waiting, tuple(_source(run, merged) for run in runs))
+    return RunFolders(out, tuple(merged.values()), waiting, tuple(_source(run, merged) for run in runs))
+
+
+def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder:
+    """The folder whose trial got furthest, the first of equal ones; contradictions are added to ``conflicts``."""
+    chosen, *others = (read_trial(folder) for folder in folders)
+    for other in others:
+        states = chosen.record.state, other.record.state
+        if states == ("done", "done"):
+            difference = contradiction(chosen, other)
+            if difference:
+                places = f"    {chosen.record.directory}\n    {other.record.directory}"
+                conflicts.append(f"  {chosen.record.key} {chosen.record.label}: {difference}\n{places}")
+        elif _NEAREST_TO_DONE.index(states[1]) < _NEAREST_TO_DONE.index(states[0]):
+            chosen = other
+    return TrialFolder(chosen.record.directory)
 
 
 def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
-    """Raises BenchmarkError where a report in ``out`` would lie among files that are not a report's."""
+    """Raises BenchmarkError where ``out`` holds files that are not part of a report."""
     advice = "\n  Give a new or an empty folder with --out."
     if out.exists() and not out.is_dir():
         raise BenchmarkError(f"{out}: is a file; a report needs a folder{advice}")
     place = out.resolve()
     for folder in run_dirs:
         if place == folder.resolve() or folder.resolve() in place.parents:
-            raise BenchmarkError(f"{out}: belongs to the run {folder}, of which nothing is changed{advice}")
+            raise BenchmarkError(f"{out}: belongs to the run {folder}, which is not changed{advice}")
     if out.is_dir() and any(out.iterdir()) and not (out / MERGED_FILE).is_file():
         raise BenchmarkError(f"{out}: holds other files, and no merged report that could be replaced{advice}")
 
 
-def contradiction(one: TrialRecord, other: TrialRecord) -> str:
-    """What tells two results of one trial apart, in words; empty where they say the same.
+def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
+    """How two results of one trial differ, in words; empty where they are the same.
 
-    Scores count, and what they depend on: the questions, the images, the judge. Time and machine do not.
+    Compared are the scores and what they depend on: queries, images, classifier. Time and machine are not.
     """
-    asked, also = questions(one), questions(other)
-    differing = [f"{key} {_text(asked.get(key))} and {_text(also.get(key))}" for key in {**asked, **also}
-                 if asked.get(key) != also.get(key)]  # fmt: skip
-    scores, others = [score.to_json() for score in one.scores], [score.to_json() for score in other.scores]
+    mine, theirs = conditions(one.record), conditions(other.record)
+    differing = [f"{key} {_text(mine.get(key))} and {_text(theirs.get(key))}" for key in {**mine, **theirs}
+                 if mine.get(key) != theirs.get(key)]  # fmt: skip
+    scores, others = ([Score.from_json(dict(score)).to_json() for score in each.scores] for each in (one, other))
     if differing:
         return _some(differing)
     if scores == others:
@@ -100,8 +109,8 @@ def contradiction(one: TrialRecord, other: TrialRecord) -> str:
     return _some(words)
 
 
-def _source(run: RunRecord, merged: dict[str, TrialRecord]) -> str:
-    taken = sum(merged[trial.key] is trial for trial in run.trials)
+def _source(run: RunFolders, merged: dict[str, TrialFolder]) -> str:
+    taken = sum(merged[trial.key] == trial for trial in run.trials)
     total = len(run.trials)
     elsewhere = f", {total - taken} of them taken from another folder" if taken < total else ""
     return f"{run.directory}: {total} trial{'' if total == 1 else 's'}{elsewhere}"

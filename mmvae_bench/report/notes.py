@@ -1,26 +1,28 @@
-"""What a reader must know beside the numbers: the judge, the state of training, and what makes a table unfair."""
+"""What a reader must know besides the numbers: the classifier, the state of training, warnings, provenance."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..metrics.catalogue import metric_info
-from .style import DASH, number
-from .table import MANY_ATTRIBUTES, Section
-from .trials import TrialRecord
+from ..metrics.catalogue import metric_info, metric_order
+from ..metrics.protocols import PROTOCOL_RULES
+from .tables import MANY_ATTRIBUTES, Table, protocol_rule
+from .text import DASH, number
+from .trials import PROVENANCE, STATES, TrialRecord
 
 TRUSTED_ACCURACY = 0.85
-"""Mean accuracy of the observation classifier under which its verdicts are shown with a warning."""
+"""Mean accuracy of the observation classifier below which its verdicts are shown with a warning."""
 
 NUM_LOWEST = 3
-"""Accuracies shown of a classifier that reads many attributes."""
+"""How many accuracies are shown of a classifier with many attributes."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """An observation classifier: its accuracy on held-out real images, by attribute and in the mean."""
+    """An observation classifier: its accuracy on held-out real images, by attribute and on average."""
 
     name: str
     fingerprint: str
@@ -29,7 +31,7 @@ class Judge:
 
     @property
     def text(self) -> str:
-        """Name and accuracies on one line; of many attributes the lowest ones."""
+        """Name and accuracies on one line; the lowest ones where there are many attributes."""
         shown = self.accuracy
         if len(shown) > MANY_ATTRIBUTES:
             shown = tuple(sorted(shown, key=lambda pair: pair[1])[:NUM_LOWEST])
@@ -64,12 +66,12 @@ class Progress:
 
     @property
     def steps_text(self) -> str:
-        """Steps made."""
+        """Number of training steps."""
         return DASH if self.steps is None else f"{self.steps:,}"
 
     @property
     def speed_text(self) -> str:
-        """Steps a second."""
+        """Steps per second."""
         return f"{self.steps_per_second:.1f}" if math.isfinite(self.steps_per_second) else DASH
 
 
@@ -79,7 +81,7 @@ def judges(trials: Sequence[TrialRecord]) -> list[Judge]:
     for trial in trials:
         classifier = trial.section("classifier")
         if classifier:
-            # One fingerprint may have been trained on two machines, to different weights.
+            # The same fingerprint may stand for different weights, trained on two machines.
             fingerprint = f"{classifier.get('fingerprint')}/{classifier.get('weights')}"
             accuracy = {name: _float(value) for name, value in (classifier.get("accuracy") or {}).items()}
             mean = _float(classifier.get("mean_accuracy"))
@@ -87,22 +89,24 @@ def judges(trials: Sequence[TrialRecord]) -> list[Judge]:
     return list(found.values())
 
 
-def progress(section: Section) -> list[Progress]:
-    """One line a finished trial."""
-    return [_progress(trial, column.label) for column in section.columns for trial in column.done]
+def progress(table: Table) -> list[Progress]:
+    """One line per finished trial."""
+    return [_progress(trial, column.label) for column in table.columns for trial in column.done]
 
 
-def warnings(section: Section) -> list[str]:
-    """What makes the numbers of a table less than comparable or less than trustworthy."""
-    return list(_warnings(section, [trial for column in section.columns for trial in column.done]))
+def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) -> Iterator[str]:
+    """What makes the numbers of a table less than comparable or less than trustworthy.
 
-
-def _warnings(section: Section, done: list[TrialRecord]) -> Iterator[str]:
-    found = judges(done)
+    Args:
+        table: The numbers.
+        found: Its judges.
+        lines: The progress of its trials.
+    """
+    done = [line.trial for line in lines]
     for judge in found:
         if judge.mean < TRUSTED_ACCURACY:
             yield (
-                f"The classifier is right on {number(judge.mean)} % of held-out images, under "
+                f"The classifier is correct on {number(judge.mean)} % of held-out images, under "
                 f"{number(TRUSTED_ACCURACY)} %: its verdicts on imagined images are uncertain."
             )
     if len(found) > 1:
@@ -110,24 +114,24 @@ def _warnings(section: Section, done: list[TrialRecord]) -> Iterator[str]:
     if len({trial.section("dataset").get("fingerprint") for trial in done}) > 1:
         yield "The trials were trained on different images (dataset fingerprints differ)."
     if len({str(sorted(trial.section("evaluation").items())) for trial in done}) > 1:
-        yield "The trials were evaluated with different settings; what differs is not paired."
-    if any(trial.asked_otherwise for trial in done):
-        yield "Some trials are now to be evaluated with other settings; these are the numbers of the earlier ones."
+        yield "The trials were evaluated with different settings; their scores are not paired."
+    if any(trial.outdated for trial in done):
+        yield "The evaluation settings of some trials have changed since; these numbers are from the earlier settings."
     if len({trial.section("provenance").get("commit") for trial in done}) > 1:
         yield "The trials were made by different commits of the code."
     if len({trial.section("provenance").get("torch") for trial in done}) > 1:
         yield "The trials were made with different versions of torch."
     if any(trial.section("provenance").get("dirty") for trial in done):
         yield "Some trials were made by code with uncommitted changes."
-    falling = [line.column for line in progress(section) if line.verdict == "falling"]
+    falling = [line.column for line in lines if line.verdict == "falling"]
     if falling:
         yield (
             f"The validation ELBO fell at the end of training ({', '.join(dict.fromkeys(falling))}): overfitting, or, "
-            "early in training, running statistics of batch norm that trail weights which still move fast."
+            "early in training, batch-norm running statistics that lag behind fast-changing weights."
         )
     if any(
         _apart(row.reference(name))
-        for row in section.rows
+        for row in table.rows
         if not metric_info(row.metric).own_floor
         for name in _REFERENCES
     ):
@@ -158,3 +162,95 @@ def _progress(trial: TrialRecord, column: str) -> Progress:
 
 def _float(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
+
+
+def explain_metrics(metrics: Collection[str]) -> list[tuple[str, str]]:
+    """(label, paragraph) of each of the metrics that has one."""
+    known = [metric_info(name) for name in sorted(set(metrics), key=metric_order)]
+    return [(metric.label, metric.explanation) for metric in known if metric.explanation]
+
+
+def explain_protocols(protocols: Collection[str]) -> list[tuple[str, str]]:
+    """(name, sentence) of each of the protocols that has one."""
+    rules = [rule for name in PROTOCOL_RULES if name in protocols and (rule := protocol_rule(name)) is not None]
+    return [(rule.name, f"{rule.summary[:1].upper()}{rule.summary[1:]} ({rule.reference}).") for rule in rules]
+
+
+def explain_missing(trials: Sequence[TrialRecord], unstarted: int) -> list[str]:
+    """One line per trial without numbers: what it is, how far it got, and why."""
+    lines = []
+    for trial in trials:
+        if trial.state == "done":
+            continue
+        status = trial.status
+        at = f" at step {status.step:,} of {status.steps:,}" if status.steps else ""
+        reason = f": {trial.problem.splitlines()[0]}" if trial.problem else ""
+        lines.append(f"{trial.key} {trial.label}: {trial.state}{at}{reason}")
+    if unstarted:
+        one = unstarted == 1
+        lines.append(f"{unstarted} more trial{'' if one else 's'} of the grid: not started")
+    return lines
+
+
+def count_states(trials: Sequence[TrialRecord]) -> str:
+    """Such as ``6 of 8 trials done, 1 failed, 1 pending``."""
+    counts = Counter(trial.state for trial in trials)
+    others = [f"{counts[state]} {state}" for state in STATES if state != "done" and counts[state]]
+    total = len(trials)
+    return ", ".join([f"{counts['done']} of {total} trial{'s' if total > 1 else ''} done", *others])
+
+
+def provenance(done: list[TrialRecord]) -> list[tuple[str, str]]:
+    """What the numbers were made with; where trials differ, each value and its count."""
+    made = (*PROVENANCE, ("created", "made"))
+    facts = [(label, [trial.section("provenance").get(key) for trial in done]) for key, label in made]
+    # Shown where the evaluation ran on another machine, or with other code.
+    facts += [
+        (f"evaluated: {label}", [trial.section("evaluated_on").get(key) for trial in done])
+        for key, label in PROVENANCE
+        if key != "precision"
+        and any(trial.section("evaluated_on").get(key) != trial.section("provenance").get(key) for trial in done)
+        and any("evaluated_on" in trial.result for trial in done)
+    ]
+    facts.append(("dataset", [trial.section("dataset").get("fingerprint") for trial in done]))
+    facts.append(("pixels", [trial.section("dataset").get("pixel_hash") for trial in done]))
+    facts.append(("classifier", [trial.section("classifier").get("fingerprint") for trial in done]))
+    facts.append(("classifier weights", [trial.section("classifier").get("weights") for trial in done]))
+    facts += [
+        (f"seed of the {name}", [trial.section("seeds").get(name) for trial in done])
+        for name in ("training", "split", "evaluation")
+    ]
+    lines = []
+    for label, values in facts:
+        known = [_plain(value) for value in values if value is not None]
+        counts = Counter(known)
+        if label == "made" and len(counts) > 1:
+            lines.append((label, f"{min(known)} to {max(known)}"))
+        elif len(counts) > 1:
+            lines.append((label, ", ".join(f"{value} ({count})" for value, count in counts.most_common())))
+        elif known:
+            lines.append((label, known[0]))
+    for what in ("training", "evaluation"):
+        section = {"training": "training", "evaluation": "evaluated_on"}[what]
+        times = [seconds for trial in done if (seconds := trial.section(section).get("wall_seconds")) is not None]
+        lines += [(f"{what} time, all trials", duration(sum(times)))] if times else []
+    return lines
+
+
+def _plain(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    >>> duration(42), duration(125), duration(7260)
+    ('42 s', '2 min 5 s', '2 h 1 min')
+    """
+    if seconds != seconds:
+        return DASH
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

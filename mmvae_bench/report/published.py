@@ -1,18 +1,20 @@
-"""The published MNIST-A table, as data, and where it may stand beside our numbers.
+"""The published MNIST-A table, as data, and where it may be compared with our numbers.
 
 Source: Vedantam, Fischer, Huang and Murphy (2018), Generative Models of Visually Grounded Imagination, ICLR, the table
 of coverage and correctness on the MNIST-A test set (iid and compositional split). The authors draw 80 % of the queries
 with replacement, five times, and print mean and standard deviation of the five, for one training run each; 10 samples
-a query, uniform reference, divergence in nats, which is our protocol ``official``.
+per query, uniform reference, divergence in nats, which is our protocol ``official``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .cells import Row
-from .grouping import Column, Group, Setting
+from .grouping import Column, Setting
+from .tables import Row, Table
+from .text import level_text, row_label, with_bounds, with_interval
 
 SOURCE = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination (MNIST-A, test)"
 PROTOCOL = "official"
@@ -68,7 +70,7 @@ class PublishedValue:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRow:
-    """A printed number beside ours.
+    """A printed number next to ours.
 
     Attributes:
         row: The row of our table, of protocol ``official``.
@@ -103,9 +105,9 @@ def published_value(*, split: str, objective: str, metric: str, level: int | Non
 
 
 def published_note(setting: Setting) -> str | None:
-    """Why printed values do not stand beside ours; None where the setting is the paper's.
+    """Why printed values are not compared with ours; None where the setting is the paper's.
 
-    For other datasets than MNIST-A nothing is said, as nothing is expected: an empty text.
+    Empty for other datasets than MNIST-A, for which no published numbers are expected.
     """
     if setting.dataset != "mnist_a":
         return ""
@@ -126,19 +128,19 @@ def published_note(setting: Setting) -> str | None:
     other = [f"{name} {value} (theirs: {' or '.join(theirs)})" for name, value, theirs in found if value not in theirs]
     if not other:
         return None
-    return f"The published numbers are not set beside these, as the setting differs: {', '.join(other)}."
+    return f"The published numbers are not shown, because the setting differs: {', '.join(other)}."
 
 
-def published_rows(group: Group, rows: tuple[Row, ...]) -> tuple[PublishedRow, ...]:
-    """The printed numbers beside ours, for the objectives whose parameters are the printed table's."""
+def published_rows(table: Table) -> tuple[PublishedRow, ...]:
+    """The printed numbers next to ours, for the objectives whose parameters are those of the printed table."""
     found = []
-    for row in rows:
-        for index, (column, cell) in enumerate(zip(group.columns, row.cells, strict=True)):
+    for row in table.rows:
+        for index, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True)):
             asked_alike = row.protocol == PROTOCOL and row.attribute is None
-            if cell is None or not asked_alike or not _as_published(column, group.setting.split):
+            if cell is None or not asked_alike or not _as_published(column, table.setting.split):
                 continue
             printed = published_value(
-                split=group.setting.split, objective=column.objective, metric=row.metric, level=row.level
+                split=table.setting.split, objective=column.objective, metric=row.metric, level=row.level
             )
             if printed is not None:
                 difference, spread = cell.value - printed.mean, 1.96 * printed.std
@@ -164,3 +166,34 @@ def _as_published(column: Column, split: str) -> bool:
     }:
         return False
     return printed is not None and all(given.get(name) in choices for name, choices in printed.items())
+
+
+@dataclass(frozen=True)
+class PublishedText:
+    """A printed number next to ours, as text."""
+
+    label: str
+    level: str
+    objective: str
+    ours: str
+    published: str
+    difference: str
+
+
+def published_texts(table: Table, published: Sequence[PublishedRow]) -> list[PublishedText]:
+    """Ours, theirs and the difference."""
+    found = []
+    for item in published:
+        cell = item.row.cells[item.column]
+        assert cell is not None
+        found.append(
+            PublishedText(
+                label=row_label(item.row),
+                level=level_text(item.row.level),
+                objective=table.columns[item.column].label,
+                ours=with_interval(cell.value, cell.low, cell.high),
+                published=with_interval(item.mean, item.mean - item.std, item.mean + item.std),
+                difference=with_bounds(item.difference, item.low, item.high),
+            )
+        )
+    return found

@@ -1,4 +1,4 @@
-"""Which settings of each objective the validation partition chooses, and what they then score on test.
+"""Which setting of each objective the validation partition selects, and what it then scores on test.
 
 As in Vedantam et al. (2018, section 5.1): the setting with the highest correctness on the validation set.
 """
@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .style import DASH, number
-from .table import Section
+from .tables import Table
+from .text import DASH, number
 
 RULE = "highest correctness on val, mean over levels"
 
@@ -20,9 +20,9 @@ class Candidate:
     """A setting of an objective.
 
     Attributes:
-        label: Objective and what tells the setting from its others.
-        val: Correctness, mean over the levels asked, as a fraction.
-        test: The same on test; nan where it was not asked.
+        label: Objective, and how the setting differs from its others.
+        val: Correctness, mean over the levels, as a fraction.
+        test: The same on test; nan where it was not scored.
         chosen: Whether it has the highest ``val`` of its objective.
     """
 
@@ -38,36 +38,36 @@ class Candidate:
         return self.label, val, test, "chosen" if self.chosen else ""
 
 
-def candidates(section: Section, sections: Sequence[Section]) -> list[Candidate]:
+def candidates(table: Table, tables: Sequence[Table]) -> list[Candidate]:
     """The settings of every objective that has several of them, in a table of the partition val; else none.
 
     Args:
-        section: The table.
-        sections: All tables of the report, among them perhaps the one of the same trials on test.
+        table: The table.
+        tables: All tables of the report, among them perhaps the one of the same trials on test.
     """
-    if section.setting.partition != "val":
+    if table.setting.partition != "val":
         return []
-    same = replace(section.setting, partition="test")
-    twin = next((other for other in sections if other.setting == same), None)
+    same = replace(table.setting, partition="test")
+    twin = next((other for other in tables if other.setting == same), None)
     on_test = {} if twin is None else dict(zip((c.label for c in twin.columns), _correctness(twin), strict=True))
-    on_val = _correctness(section)
+    on_val = _correctness(table)
     found = []
-    for objective in dict.fromkeys(column.objective for column in section.columns):
-        places = [index for index, column in enumerate(section.columns) if column.objective == objective]
+    for objective in dict.fromkeys(column.objective for column in table.columns):
+        places = [index for index, column in enumerate(table.columns) if column.objective == objective]
         known = [index for index in places if math.isfinite(on_val[index])]
         if len(places) < 2 or not known:
             continue
         best = max(known, key=lambda index: on_val[index])
         for index in places:
-            label = section.columns[index].label
+            label = table.columns[index].label
             found.append(
                 Candidate(label=label, val=on_val[index], test=on_test.get(label, math.nan), chosen=index == best)
             )
     return found
 
 
-def _correctness(section: Section) -> list[float]:
+def _correctness(table: Table) -> list[float]:
     """Of each column, the mean over levels under the headline protocol; nan where a level is missing."""
-    rows = [row for row in section.of(section.headline) if row.metric == "correctness"]
+    rows = [row for row in table.of(table.headline) if row.metric == "correctness"]
     values = [[math.nan if cell is None else cell.value for cell in row.cells] for row in rows]
-    return [math.fsum(column) / len(rows) for column in zip(*values, strict=True)] or [math.nan] * len(section.columns)
+    return [math.fsum(column) / len(rows) for column in zip(*values, strict=True)] or [math.nan] * len(table.columns)

@@ -1,29 +1,26 @@
-"""The report on a terminal: the short table, what is behind it, and what is missing."""
+"""The report on a terminal: the short table, what is behind it, and which trials are missing."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .aggregate import aggregate_tables
-from .layout import (
+from .comparison import Comparison, Section
+from .published import published_texts
+from .selection import RULE
+from .text import (
     TextRow,
+    as_text,
     caption,
     columns_differ_in_steps,
-    count_states,
-    explain_missing,
-    published_texts,
+    plain_table,
     seeds_text,
     text_rows,
 )
-from .notes import judges, progress, warnings
-from .selection import RULE, Candidate, candidates
-from .table import Comparison, Section
 
 MIN_WIDTH = 80
 """Narrower terminals get this width, and wrap."""
@@ -32,42 +29,36 @@ _BOLD, _DIM, _WARN = "bold", "dim", "yellow"
 
 def render_terminal(comparison: Comparison, *, width: int = MIN_WIDTH, color: bool = False) -> str:
     """The report as text, at most ``width`` columns wide; without escape codes unless ``color``."""
-    file = io.StringIO()
-    console = Console(file=file, width=max(width, MIN_WIDTH), force_terminal=color, no_color=not color,
-                      color_system="standard" if color else None, highlight=False)  # fmt: skip
-    for part in _parts(comparison, console.width):
-        console.print(part)
-    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+    return as_text(_parts(comparison, max(width, MIN_WIDTH)), width=max(width, MIN_WIDTH), color=color)
 
 
 def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
-    yield Text.assemble((comparison.name, _BOLD), f": {count_states(comparison)}")
+    yield Text.assemble((comparison.name, _BOLD), f": {comparison.states}")
     yield from (Text(f"from {source}", _DIM) for source in comparison.sources)
     remarks = [_remarks(section) for section in comparison.sections]
-    # What is to be said about every table is said once, at the end.
+    # Remarks that apply to every table are printed once, at the end.
     common = [line for line in remarks[0] if all(line in lines for lines in remarks)] if remarks else []
     for section, lines in zip(comparison.sections, remarks, strict=True):
         yield from _section(section, width)
-        yield from _selection(candidates(section, comparison.sections))
+        yield from _selection(section)
         yield from (line for line in lines if line not in common)
     if comparison.sections:
         yield ""
         yield from common
         yield Text(
-            "In % unless said otherwise. ± is the longer arm of the 95 % interval over queries, and over training "
-            "seeds where there are several. * the best, and what its paired difference does not tell from it. "
-            "ceiling, floor: what a perfect generator, and chance or a collapsed one, would score; references, not "
-            "bounds. ELBO slope: of the validation ELBO over the last third of training, in nats per 1000 steps ± "
-            "standard error.",
+            "In % unless stated otherwise. ± is the longer arm of the 95 % interval over queries, and over training "
+            "seeds where there are several. *: the best, and those not significantly different from it (paired by "
+            "query). ceiling, floor: expected scores of a perfect generator, and of chance or a collapsed generator; "
+            "references, not bounds. ELBO slope: slope of the validation ELBO over the last third of training, in nats "
+            "per 1000 steps, ± its standard error.",
             _DIM,
         )
         for note in dict.fromkeys(section.published_note for section in comparison.sections):
             if note:
                 yield Text(note, _DIM)
-    missing = explain_missing(comparison)
-    if missing:
+    if comparison.missing:
         yield Text("\nNot in the tables", _BOLD)
-        for line in missing:
+        for line in comparison.missing:
             yield Padding(Text(line), (0, 0, 0, 2))
 
 
@@ -78,8 +69,8 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
     if rows:
         for indices in _blocks(section, rows, width):
             yield _scores(section, rows, indices)
-    for found in aggregate_tables(section):
-        table = _plain_table()
+    for found in section.aggregate:
+        table = plain_table()
         for place, head in enumerate(found.heads):
             table.add_column(head, justify="right" if place else "left")
         for row in found.rows:
@@ -92,24 +83,23 @@ def _section(section: Section, width: int) -> Iterator[RenderableType]:
         yield printed
 
 
-def _selection(found: list[Candidate]) -> Iterator[RenderableType]:
-    """What the validation partition chooses."""
-    if found:
+def _selection(section: Section) -> Iterator[RenderableType]:
+    """The settings that the validation partition selects."""
+    if section.selection:
         yield Text(f"selection: {RULE}", _DIM)
         shown = Table(box=None, show_edge=False, pad_edge=False)
         for head in ("setting", "val", "test", ""):
             shown.add_column(head, justify="left" if head in ("setting", "") else "right")
-        for candidate in found:
+        for candidate in section.selection:
             shown.add_row(*candidate.texts, style=_BOLD if candidate.chosen else None)
         yield shown
 
 
 def _remarks(section: Section) -> list[Text]:
-    """The judge of a table, and what makes its numbers doubtful."""
-    found = judges([trial for column in section.columns for trial in column.done])
+    """The classifier behind a table, and the warnings about its numbers."""
     return [
-        *(Text(f"classifier {judge.text}") for judge in found),
-        *(Text(f"! {warning}", _WARN) for warning in warnings(section)),
+        *(Text(f"classifier {judge.text}") for judge in section.judges),
+        *(Text(f"! {warning}", _WARN) for warning in section.warnings),
     ]
 
 
@@ -122,7 +112,7 @@ def _header(section: Section, index: int) -> str:
 
 
 def _blocks(section: Section, rows: list[TextRow], width: int) -> Iterator[list[int]]:
-    """Cuts the columns into blocks that fit beside labels and references."""
+    """Splits the columns into blocks that fit next to the labels and references."""
     fixed = max(len(row.label) for row in rows) + len("level") + 6
     fixed += sum(max(len(name), *(len(getattr(row, name)) for row in rows)) + 2 for name in ("ceiling", "floor"))
     block: list[int] = []
@@ -139,7 +129,7 @@ def _blocks(section: Section, rows: list[TextRow], width: int) -> Iterator[list[
 
 
 def _scores(section: Section, rows: list[TextRow], indices: list[int]) -> Table:
-    table = _plain_table()
+    table = plain_table()
     table.add_column("")
     table.add_column("level", justify="right")
     for index in indices:
@@ -156,10 +146,10 @@ def _scores(section: Section, rows: list[TextRow], indices: list[int]) -> Table:
 
 
 def _training(section: Section) -> Table:
-    table = _plain_table()
+    table = plain_table()
     for name in ("trial", "objective", "seed", "steps", "steps/s", "ELBO slope", "verdict"):
         table.add_column(name, justify="right" if name in ("seed", "steps", "steps/s", "ELBO slope") else "left")
-    for line in progress(section):
+    for line in section.progress:
         seed = str(line.trial.spec.get("seed", "–"))
         numbers = (line.steps_text, line.speed_text, line.slope_text)
         table.add_row(line.trial.key, line.column, seed, *numbers, line.verdict)
@@ -167,16 +157,12 @@ def _training(section: Section) -> Table:
 
 
 def _published(section: Section) -> Table | None:
-    rows = published_texts(section)
+    rows = published_texts(section, section.published)
     if not rows:
         return None
-    table = _plain_table()
+    table = plain_table()
     for name in ("published", "level", "objective", "ours", "theirs", "difference"):
         table.add_column(name, justify="left" if name in ("published", "objective") else "right")
     for row in rows:
         table.add_row(row.label, row.level, row.objective, row.ours, row.published, row.difference)
     return table
-
-
-def _plain_table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style=_BOLD)

@@ -1,11 +1,14 @@
-"""What the trial folders of a run hold, read with suspicion: a damaged file is named and the others still count."""
+"""The trial folders of a run, read with suspicion: a damaged file is named and the other trials still count.
+
+A record is what is known of a trial besides its numbers: settings, state, provenance, judge, training. The numbers are
+in :mod:`.frames`.
+"""
 
 from __future__ import annotations
 
 import json
-from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,17 @@ from ..specs.grid import load_grid
 from ..specs.trial import SPEC_VERSION, trial_label
 
 STATES = ("done", "running", "pending", "interrupted", "failed", "damaged")
-"""What a trial can be; damaged: its files cannot be read or contradict each other."""
+"""The states of a trial; damaged: its files cannot be read or contradict each other."""
 
+PROVENANCE = (
+    ("package", "version"), ("commit", "commit"), ("dirty", "uncommitted changes"), ("torch", "torch"),
+    ("cuda", "CUDA"), ("cudnn", "cuDNN"), ("lightning", "lightning"), ("numpy", "numpy"), ("python", "Python"),
+    ("platform", "platform"), ("device", "device"), ("device_name", "device name"), ("precision", "precision"),
+    ("threads", "threads"), ("cpu_instructions", "CPU instructions"), ("deterministic", "bitwise repeatable"),
+    ("deterministic_algorithms", "deterministic algorithms"), ("cudnn_deterministic", "cuDNN deterministic"),
+    ("cudnn_benchmark", "cuDNN benchmark"),
+)  # fmt: skip
+"""Keys of a result's ``provenance`` and what they are called."""
 
 Json = Mapping[str, Any]
 
@@ -36,9 +48,9 @@ class TrialRecord:
         directory: The folder.
         state: One of STATES.
         spec: The canonical trial spec; empty where it cannot be read.
-        status: What ``status.json`` says, put right by the other evidence.
-        result: What ``result.json`` says beside the scores; empty unless the state is done.
-        scores: The numbers of the result.
+        status: The content of ``status.json``, corrected by the other evidence.
+        result: ``result.json`` without its scores; empty unless the state is done.
+        partitions: The partitions with scores, sorted.
         problem: Why the trial failed or counts as damaged.
     """
 
@@ -48,7 +60,7 @@ class TrialRecord:
     spec: Json = field(default_factory=dict)
     status: Status = field(default_factory=Status)
     result: Json = field(default_factory=dict)
-    scores: tuple[Score, ...] = ()
+    partitions: tuple[str, ...] = ()
     problem: str | None = None
 
     def component(self, kind: str) -> dict[str, Any]:
@@ -71,20 +83,20 @@ class TrialRecord:
 
     @cached_property
     def log(self) -> Path:
-        """The trial's output."""
+        """The file with the trial's output."""
         return Path(self.status.log or self.directory / LOG_FILE)
 
     @cached_property
-    def asked(self) -> str:
-        """What decides the queries: two trials of one setting with the same text answered the same ones."""
+    def query_settings(self) -> str:
+        """What decides the queries: two trials of one setting with equal values were scored on the same queries."""
         evaluation = self.section("evaluation")
         return json.dumps([evaluation.get(key) for key in ("seed", "query_repeats", "num_queries")])
 
     @cached_property
-    def asked_otherwise(self) -> bool:
-        """Whether the result is of another evaluation than the one that is asked for now."""
-        asked = TrialFolder(self.directory).evaluation()
-        return asked is not None and "evaluation" in self.result and asked != self.result["evaluation"]
+    def outdated(self) -> bool:
+        """Whether the result belongs to another evaluation than the one that is requested now."""
+        requested = TrialFolder(self.directory).evaluation()
+        return requested is not None and "evaluation" in self.result and requested != self.result["evaluation"]
 
     def section(self, name: str) -> dict[str, Any]:
         """A part of the result, such as ``training`` or ``provenance``; empty unless done."""
@@ -92,54 +104,45 @@ class TrialRecord:
 
 
 @dataclass(frozen=True)
-class RunRecord:
-    """A run folder, or several merged into one.
+class RunFolders:
+    """The trial folders of a run, or of several that are merged; nothing but their specs is read yet.
 
     Attributes:
-        trials: Every trial folder, in the order of the grid.
+        directory: The run's folder, or that of the merged report.
+        trials: Every trial folder, in the order of the report.
         waiting: Keys of the grid that have no folder yet.
-        sources: What was merged, one line a folder; empty where nothing was.
+        sources: What was merged, one line per folder; empty where nothing was.
     """
 
     directory: Path
-    trials: tuple[TrialRecord, ...]
+    trials: tuple[TrialFolder, ...]
     waiting: frozenset[str] = frozenset()
     sources: tuple[str, ...] = ()
 
-    @property
-    def unstarted(self) -> int:
-        """How many trials of the grid have no folder yet."""
-        return len(self.waiting)
 
-    @property
-    def name(self) -> str:
-        """The folder's name."""
-        return self.directory.resolve().name
-
-
-def read_run(run_dir: Path) -> RunRecord:
+def find_trials(run_dir: Path) -> RunFolders:
     """Every trial of a run, in the order of its grid; without one, sorted by what was trained.
 
     Raises:
-        BenchmarkError: ``run_dir`` is not there, is no run folder, or holds no trial.
+        BenchmarkError: ``run_dir`` does not exist, is not a run folder, or holds no trial.
     """
     store = open_run(run_dir)
     keys = store.keys()
     order = _grid_order(store.grid_path)
-    records = sorted((_read(store.folder(key)) for key in keys), key=_order)
-    records.sort(key=lambda record: order.get(record.key, len(order)))
-    return RunRecord(run_dir, tuple(records), frozenset(order.keys() - keys))
+    folders = sorted((store.folder(key) for key in keys), key=_order)
+    folders.sort(key=lambda folder: order.get(folder.key, len(order)))
+    return RunFolders(run_dir, tuple(folders), frozenset(order.keys() - keys))
 
 
 def open_run(run_dir: Path) -> RunStore:
     """The store of a run folder that has trials; reads none of them.
 
     Raises:
-        BenchmarkError: ``run_dir`` is not there, is no run folder, or holds no trial.
+        BenchmarkError: ``run_dir`` does not exist, is not a run folder, or holds no trial.
     """
     store = RunStore(run_dir)
     if not run_dir.is_dir():
-        made = "A run folder is what `mmvae-bench run --out` made."
+        made = "Run folders are made by `mmvae-bench run --out`."
         raise BenchmarkError(f"{run_dir}: no such folder\n  {made}{_hint(run_dir)}")
     if not store.trials_root.is_dir():
         merged = "\n  It holds a merged report: name the folders that it was made from."
@@ -153,7 +156,7 @@ def open_run(run_dir: Path) -> RunStore:
 
 
 def _grid_order(path: Path) -> dict[str, int]:
-    """Key to position; empty where the grid is not there or not one that this version reads."""
+    """Key to position; empty where there is no grid, or where this version cannot read it."""
     if not path.is_file():
         return {}
     try:
@@ -172,13 +175,18 @@ def _hint(run_dir: Path) -> str:
     return f"\n  Run folders nearby: {', '.join(map(str, runs[:5]))}" if runs else ""
 
 
-def _order(record: TrialRecord) -> tuple[str, ...]:
+def _order(folder: TrialFolder) -> tuple[str, ...]:
+    try:
+        record = TrialRecord(folder.key, folder.directory, "", _mapping(folder.spec_path))
+    except _Damaged:
+        record = TrialRecord(folder.key, folder.directory, "")
     parts = [json.dumps(record.component(kind), sort_keys=True) for kind in ("dataset", "backbone", "training")]
     objective = json.dumps(record.component("objective"), sort_keys=True)
     return (*parts, objective, f"{record.spec.get('seed', 0):>12}", record.key)
 
 
-def _read(folder: TrialFolder) -> TrialRecord:
+def read_record(folder: TrialFolder) -> tuple[TrialRecord, list[Json]]:
+    """One trial, and the scores of its result as they are in the file; none unless the trial is done."""
     key, directory = folder.key, folder.directory
     spec: dict[str, Any] = {}
     try:
@@ -187,15 +195,18 @@ def _read(folder: TrialFolder) -> TrialRecord:
             raise _Damaged(f"{folder.spec_path}: made by version {spec.get('version')}, this is {SPEC_VERSION}")
         if folder.result_path.exists():
             result = _mapping(folder.result_path)
-            status = read_status(directory)
             scores = _scores(folder.result_path, result)
-            # Kept once: the scores of every query are nearly all of a result, and a report holds those of all trials.
-            del result["scores"]
-            return TrialRecord(key, directory, "done", spec, status, result, scores)
+            partitions = tuple(sorted({score["partition"] for score in scores}))
+            return TrialRecord(key, directory, "done", spec, read_status(directory), result, partitions), scores
     except _Damaged as damage:
-        return TrialRecord(key, directory, "damaged", spec, problem=str(damage))
+        return TrialRecord(key, directory, "damaged", spec, problem=str(damage)), []
     status = folder.status(None)
-    return TrialRecord(key, directory, status.state, spec, status, problem=_reason(status))
+    return TrialRecord(key, directory, status.state, spec, status, problem=_reason(status)), []
+
+
+def unreadable(path: Path, reason: object) -> str:
+    """The problem of a trial whose ``result.json`` holds a score that cannot be used."""
+    return f"{path}: a score cannot be read: {reason}"
 
 
 def _reason(status: Status) -> str | None:
@@ -206,15 +217,11 @@ def _reason(status: Status) -> str | None:
     return ": ".join(part for part in parts if part) or "no reason was recorded"
 
 
+_KNOWN = frozenset(Score.__dataclass_fields__)
+
+
 class _Damaged(Exception):
     """A file that cannot be used, with the reason."""
-
-
-def _compact(score: Score) -> Score:
-    """The score with what it holds a query in arrays: 8 bytes a number, where a list takes five times as many."""
-    per_query = None if score.per_query is None else array("d", score.per_query)
-    groups = None if score.groups is None else array("q", score.groups)
-    return replace(score, per_query=per_query, groups=groups)
 
 
 def _mapping(path: Path) -> dict[str, Any]:
@@ -229,7 +236,8 @@ def _mapping(path: Path) -> dict[str, Any]:
     return value
 
 
-def _scores(path: Path, result: dict[str, Any]) -> tuple[Score, ...]:
+def _scores(path: Path, result: dict[str, Any]) -> list[Json]:
+    """Takes the scores out of a result."""
     missing = [name for name in ("key", "scores", "training", "provenance") if name not in result]
     if missing:
         raise _Damaged(f"{path}: has no {', '.join(missing)}")
@@ -237,7 +245,46 @@ def _scores(path: Path, result: dict[str, Any]) -> tuple[Score, ...]:
         raise _Damaged(f"{path}: is the result of trial {result['key']}, not of {path.parent.name}")
     if result.get("version") != SPEC_VERSION:
         raise _Damaged(f"{path}: made by version {result.get('version')}, this is {SPEC_VERSION}")
+    result.pop("spec", None)  # The folder's own spec.json counts.
+    scores = result.pop("scores")
     try:
-        return tuple(_compact(Score.from_json(score)) for score in result["scores"])
-    except (TypeError, ValueError, AttributeError) as error:
-        raise _Damaged(f"{path}: a score cannot be read: {error}") from None
+        for score in scores:
+            _check_score(score)
+    except (TypeError, ValueError) as error:
+        raise _Damaged(unreadable(path, error)) from None
+    return list(scores)
+
+
+def _check_score(score: object) -> None:
+    if not isinstance(score, dict):
+        raise ValueError("expected a JSON object")
+    for name in ("metric", "partition"):
+        if not isinstance(score.get(name), str):
+            raise ValueError(f"it has no {name}")
+    if not isinstance(score.get("proposal"), str | None):
+        raise ValueError("its proposal is not a text")
+    if not score.keys() <= _KNOWN:
+        raise ValueError(f"unknown field {min(score.keys() - _KNOWN)}")
+
+
+_JUDGED = {
+    "dataset": ("fingerprint", "pixel_hash", "source"),
+    "classifier": ("name", "fingerprint", "weights"),
+}
+
+
+def conditions(trial: TrialRecord) -> dict[str, Any]:
+    """The queries, the images and the classifier: where they differ, numbers do not measure the same thing."""
+    facts = {f"evaluation.{key}": value for key, value in trial.section("evaluation").items()}
+    for section, keys in _JUDGED.items():
+        found = trial.section(section)
+        facts |= {f"{section}.{key}": found.get(key) for key in keys}
+    return facts
+
+
+def origin(trial: TrialRecord) -> dict[str, Any]:
+    """The code and the machine that made the weights, and those of the evaluation where they differ."""
+    trained, asked = trial.section("provenance"), trial.section("evaluated_on")
+    facts = {label: trained.get(key) for key, label in PROVENANCE}
+    elsewhere = {f"evaluated: {label}": asked[key] for key, label in PROVENANCE if key != "precision" and key in asked}
+    return facts | elsewhere

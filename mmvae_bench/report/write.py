@@ -8,33 +8,35 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..base.files import atomic_path, write_json, write_text
-from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER, RESULTS_FILE
+from ..base.files import write_json, write_text
+from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER
+from .comparison import compare
+from .gather import gather
 from .html import render_html, write_figures
 from .latex import render_latex
 from .markdown import render_markdown
 from .merge import merge_runs
-from .results import results_frame
-from .table import compare
 from .terminal import render_terminal
-from .trials import RunRecord, read_run
+from .trials import RunFolders, find_trials
 
 
 def write_report(run_dir: Path, *, width: int | None = None, color: bool | None = None) -> str:
-    """Writes ``results.parquet`` and the folder ``report`` of a run: index.html, table.md|csv|tex, figures/*.svg.
+    """Writes ``results.parquet``, ``queries.parquet`` and the folder ``report`` of a run.
+
+    In the folder: index.html, table.md, table.csv, table.tex, figures/*.svg.
 
     Args:
-        run_dir: The run's folder; a part of its trials may be unfinished, failed or damaged.
+        run_dir: The run's folder; some of its trials may be unfinished, failed or damaged.
         width: Columns of the returned text; None: the terminal's, and 80 where there is none.
         color: Whether the returned text holds escape codes; None: where stdout is a terminal.
 
     Returns:
-        The short report, for the terminal.
+        The short report for the terminal.
 
     Raises:
-        BenchmarkError: ``run_dir`` is no run folder or holds no trial.
+        BenchmarkError: ``run_dir`` is not a run folder or holds no trial.
     """
-    return _write(read_run(run_dir), width, color)
+    return _write(find_trials(run_dir), width, color)
 
 
 def write_merged_report(
@@ -42,10 +44,10 @@ def write_merged_report(
 ) -> str:
     """Writes the report of several run folders, whose trials are merged, into ``out``; see :func:`write_report`.
 
-    ``merged.json`` beside it names the folders, and where the numbers of each trial come from.
+    ``merged.json`` in the same folder lists the run folders, and where the numbers of each trial come from.
 
     Raises:
-        BenchmarkError: as :func:`mmvae_bench.report.merge.merge_runs`; nothing was written.
+        BenchmarkError: see :func:`mmvae_bench.report.merge.merge_runs`; nothing was written.
     """
     run = merge_runs(run_dirs, out)
     trials = {trial.key: str(trial.directory.resolve()) for trial in run.trials}
@@ -53,11 +55,8 @@ def write_merged_report(
     return _write(run, width, color)
 
 
-def _write(run: RunRecord, width: int | None, color: bool | None) -> str:
-    comparison = compare(run)
-    frame = results_frame(run.trials)
-    with atomic_path(run.directory / RESULTS_FILE) as temporary:
-        frame.to_parquet(temporary, index=False)
+def _write(run: RunFolders, width: int | None, color: bool | None) -> str:
+    comparison = compare(gather(run))
     folder = run.directory / REPORT_FOLDER
     table = io.StringIO()
     comparison.frame().to_csv(table, index=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 GRID_FILE = "grid.yaml"
 RESULTS_FILE = "results.parquet"
+QUERIES_FILE = "queries.parquet"
 MERGED_FILE = "merged.json"
 """File in the folder of a merged report that names the runs it was made from."""
 TRIALS_FOLDER = "trials"

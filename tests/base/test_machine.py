@@ -12,7 +12,7 @@ import torch
 
 from mmvae_bench.base import machine as module
 from mmvae_bench.base.machine import commit, package_version, processor_name, provenance
-from mmvae_bench.report.facts import PROVENANCE
+from mmvae_bench.report.trials import PROVENANCE
 
 
 def test_everything_that_decides_a_number_is_named() -> None:

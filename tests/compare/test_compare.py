@@ -1,4 +1,4 @@
-"""Two runs: what differs is found, told apart from noise, and nothing that differs is passed over."""
+"""Two runs: differences are found and separated from noise, and none is missed."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_one_number_moved(runs: tuple[Path, Path], capsys: pytest.CaptureFixture
     assert "+1.0 [+1.0, +1.0]" in line
 
 
-def test_noise_lies_within(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_noise_is_within(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     change(runs[1], lambda result: shift(result, noise=0.1))
     assert main(*runs, "--json") == 0
     (moved,) = [number for number in said(capsys)["numbers"] if number["verdict"] == "within"]
@@ -97,7 +97,7 @@ def test_noise_lies_within(runs: tuple[Path, Path], capsys: pytest.CaptureFixtur
 
 
 def test_other_queries_are_not_paired(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
-    """The same shift, but the two answered other questions: only the intervals are left."""
+    """The same shift, but on different queries: only the two intervals can be used."""
 
     def asked_more(result: dict[str, Any]) -> None:
         shift(result, by=0.01)
@@ -110,8 +110,8 @@ def test_other_queries_are_not_paired(runs: tuple[Path, Path], capsys: pytest.Ca
     (moved,) = [number for number in document["numbers"] if number["verdict"] == "within"]
     assert not moved["paired"]
     assert moved["high"] - moved["low"] == pytest.approx(2 * 0.02 * math.sqrt(2))
-    told = {(each["name"], each["a"], each["b"]) for each in document["circumstances"] if each["asked"]}
-    assert told == {("evaluation.seed", "0", "7"), ("evaluation.num_samples", "100", "50")}
+    found = {(each["name"], each["a"], each["b"]) for each in document["circumstances"] if each["asked"]}
+    assert found == {("evaluation.seed", "0", "7"), ("evaluation.num_samples", "100", "50")}
     assert main(*runs) == 0
     assert "evaluation.num_samples: 100 in A, 50 in B (1 trial)" in capsys.readouterr().out
 
@@ -121,18 +121,18 @@ def test_other_queries_are_not_paired(runs: tuple[Path, Path], capsys: pytest.Ca
     [("dataset", "fingerprint", True), ("classifier", "fingerprint", True), ("provenance", "commit", False),
      ("provenance", "torch", False), ("provenance", "package", False)],
 )  # fmt: skip
-def test_what_else_differs_is_said(
+def test_other_differences_are_listed(
     section: str, key: str, asked: bool, runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     change(runs[1], lambda result: result[section].update({key: "another"}))
     assert main(*runs, "--json") == 0
-    (told,) = said(capsys)["circumstances"]
-    assert (told["b"], told["trials"], told["asked"]) == ("another", 1, asked)
+    (found,) = said(capsys)["circumstances"]
+    assert (found["b"], found["trials"], found["asked"]) == ("another", 1, asked)
     main(*runs)
     assert "another in B (1 trial)" in capsys.readouterr().out
 
 
-def test_a_difference_without_an_interval_is_not_passed_over(
+def test_a_difference_without_an_interval_is_reported(
     runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     change(runs[1], lambda result: result["scores"][-1].update(value=-112.5))
@@ -140,10 +140,8 @@ def test_a_difference_without_an_interval_is_not_passed_over(
     assert "differ and have no interval" in capsys.readouterr().out
 
 
-def test_one_concept_asked_many_times_has_no_interval(
-    runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Its repeats fail together: that all of them moved alike tells nothing of other concepts."""
+def test_repeats_of_one_concept_have_no_interval(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """Its repeats fail together: that all of them moved alike says nothing about other concepts."""
 
     def one_concept(result: dict[str, Any]) -> None:
         result["scores"][0]["groups"] = [7] * len(result["scores"][0]["per_query"])
@@ -233,7 +231,7 @@ def test_a_damaged_result_is_named_and_the_rest_compared(
     assert "1 trial in both" in printed.out
 
 
-def test_settings_that_a_version_has_added_do_not_part_a_trial(
+def test_a_trial_is_matched_although_a_version_has_added_settings(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Written before ``compile`` was a setting: another key, the same trial."""
@@ -255,7 +253,7 @@ def test_nothing_is_written(runs: tuple[Path, Path]) -> None:
     assert {path: path.stat().st_mtime_ns for run in runs for path in run.rglob("*")} == before
 
 
-def test_a_run_with_no_reason_to_be_read(runs: tuple[Path, Path]) -> None:
+def test_a_trial_folder_is_not_a_run(runs: tuple[Path, Path]) -> None:
     with pytest.raises(BenchmarkError, match="Did you mean the run that this belongs to"):
         compare_runs(runs[0], runs[1] / "trials" / spec_of().key)
 

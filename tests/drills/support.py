@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mmvae_bench.report.results import read_results
+from mmvae_bench.report import read_results
 from mmvae_bench.runs.status import Status, read_status
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec

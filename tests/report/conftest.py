@@ -12,7 +12,7 @@ from .synthetic_runs import spec_of, write_trial
 
 @pytest.fixture(scope="session")
 def built_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two objectives, two splits, two seeds; one of them failed, one not begun. Not to be changed."""
+    """Two objectives, two splits, two seeds; one of them failed, one not started. Do not change it."""
     root = tmp_path_factory.mktemp("built") / "demo"
     for objective in ("telbo", "jmvae"):
         for split in ("iid", "comp"):

@@ -1,4 +1,4 @@
-"""Run folders that no training made: small, and with every number known."""
+"""Run folders made without training: small, and with every number known."""
 
 from __future__ import annotations
 

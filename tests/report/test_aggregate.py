@@ -1,4 +1,4 @@
-"""The tables of aggregate posteriors: the numbers of results.parquet in every rendering, beside what was printed."""
+"""The tables of aggregate posteriors: the numbers of results.parquet in every rendering, next to the published ones."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 from mmvae_bench.base.statistics import bootstrap_interval, paired_difference
 from mmvae_bench.report import read_results, write_report
 from mmvae_bench.report.aggregate import AggregateTable, aggregate_tables, published_setting
-from mmvae_bench.report.style import number, with_bounds, with_interval
-from mmvae_bench.report.table import compare
-from mmvae_bench.report.trials import read_run
+from mmvae_bench.report.comparison import compare
+from mmvae_bench.report.gather import read_run
+from mmvae_bench.report.text import number, with_bounds, with_interval
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec
@@ -147,7 +147,7 @@ def test_differences_are_paired_second_minus_first(run: Path, terminal: str) -> 
     assert low < expected < high
 
 
-def test_images_of_two_priors_have_nothing_to_pair(tmp_path: Path) -> None:
+def test_images_of_two_priors_cannot_be_paired(tmp_path: Path) -> None:
     """And where some texts could not be judged the two are of different numbers of images."""
     first, second = (
         made(f"prior_correctness{ending}", "q_agg", mean=mean, num_samples=1, floor=0.3)
@@ -256,7 +256,7 @@ ALL_HEADS = [
 ]
 
 
-def test_printed_numbers_stand_beside_their_own_setting(tmp_path: Path) -> None:
+def test_published_numbers_are_shown_for_their_own_setting(tmp_path: Path) -> None:
     root = tmp_path / "run"
     assert published_heads(root) == ALL_HEADS
     (section,) = compare(read_run(root)).sections
@@ -290,7 +290,7 @@ def test_printed_numbers_stand_beside_their_own_setting(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_and_beside_no_other(change: dict[str, Any], tmp_path: Path) -> None:
+def test_and_for_no_other(change: dict[str, Any], tmp_path: Path) -> None:
     assert published_heads(tmp_path / "run", **change) == [(), ()]
 
 

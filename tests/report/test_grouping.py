@@ -1,11 +1,11 @@
-"""Which trials share a table, and what tells columns and tables apart."""
+"""Which trials share a table, and how columns and tables are named."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.grouping import Group, group_trials
-from mmvae_bench.report.trials import read_run
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 
@@ -18,7 +18,7 @@ def labels(group: Group) -> list[str]:
     return sorted(column.label for column in group.columns)
 
 
-def test_a_table_a_split_and_a_column_an_objective(run_dir: Path) -> None:
+def test_one_table_per_split_and_one_column_per_objective(run_dir: Path) -> None:
     found = {group.setting.split: group for group in groups(run_dir)}
     assert set(found) == {"iid", "comp"}
     assert all(labels(group) == ["jmvae", "telbo"] for group in found.values())
@@ -29,7 +29,7 @@ def test_a_table_a_split_and_a_column_an_objective(run_dir: Path) -> None:
     assert found["iid"].title == "mnist_a · digits · iid"
 
 
-def test_parameters_are_named_only_where_they_tell_columns_apart(tmp_path: Path) -> None:
+def test_parameters_are_named_only_where_columns_differ_in_them(tmp_path: Path) -> None:
     for gamma in (1.0, 50.0):
         write_trial(tmp_path, spec_of({"name": "telbo", "gamma": gamma}))
     write_trial(tmp_path, spec_of({"name": "jmvae", "alpha": 0.1}))

@@ -1,4 +1,4 @@
-"""Several run folders as one: nothing counts twice, no contradiction is passed over, the folders stay as they are."""
+"""Several run folders as one: nothing counts twice, every contradiction is reported, the folders are not changed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 from mmvae_bench import cli
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
-from mmvae_bench.report import read_results, write_merged_report
+from mmvae_bench.report import read_results, write_merged_report, write_results
+from mmvae_bench.report.gather import load
 from mmvae_bench.report.merge import merge_runs, merged_folder
-from mmvae_bench.report.results import write_results
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 from .test_trials import GRID
@@ -23,7 +23,7 @@ from .test_trials import GRID
 
 @pytest.fixture
 def machines(tmp_path: Path) -> tuple[Path, Path]:
-    """Two folders with a trial of each alone, and one that both have with the same result."""
+    """Two folders, each with a trial of its own, and one trial that both have with the same result."""
     one, two = tmp_path / "one", tmp_path / "two"
     write_trial(one, spec_of("telbo"))
     write_trial(one, spec_of("jmvae"))
@@ -70,12 +70,12 @@ def test_the_command(machines: tuple[Path, Path], tmp_path: Path, capsys: pytest
     for name in ("table.md", "table.tex", "table.csv", "index.html"):
         assert (out / "report" / name).is_file()
     assert str(machines[1]) in (out / "report" / "index.html").read_text()
-    told = json.loads((out / "merged.json").read_text())
-    assert told["runs"] == [str(folder.resolve()) for folder in machines]
-    assert told["trials"][spec_of("jmvae").key] == str(machines[0].resolve() / "trials" / spec_of("jmvae").key)
+    written = json.loads((out / "merged.json").read_text())
+    assert written["runs"] == [str(folder.resolve()) for folder in machines]
+    assert written["trials"][spec_of("jmvae").key] == str(machines[0].resolve() / "trials" / spec_of("jmvae").key)
 
 
-def test_without_out_it_lies_beside_the_first_and_can_be_made_again(machines: tuple[Path, Path]) -> None:
+def test_without_out_it_is_written_next_to_the_first_and_can_be_made_again(machines: tuple[Path, Path]) -> None:
     assert merged_folder(machines) == machines[0].parent / "one-merged"
     for _ in range(2):
         assert cli.main(["report", *map(str, machines)]) == 0
@@ -91,7 +91,7 @@ def test_one_run_to_another_place(machines: tuple[Path, Path], tmp_path: Path) -
 
 def test_machine_and_time_are_no_contradiction(machines: tuple[Path, Path], tmp_path: Path) -> None:
     change(machines[1], "jmvae", provenance={"device": "cuda", "commit": "other"}, training={"wall_seconds": 1.0})
-    assert len(merge_runs(machines, tmp_path / "out").trials) == 3
+    assert len(load(merge_runs(machines, tmp_path / "out")).trials) == 3
 
 
 @pytest.mark.parametrize(
@@ -139,26 +139,24 @@ def test_done_counts_before_anything_else(tmp_path: Path) -> None:
                 (path / "result.json").write_text("{")
             else:
                 write_trial(tmp_path / folder, spec_of(objective), state)
-    run = merge_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    run = load(merge_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "out"))
     assert {trial.objective: trial.state for trial in run.trials} == {
         "telbo": "done", "jmvae": "done", "bivcca": "failed"
     }  # fmt: skip
 
 
 def test_other_grids_merge(tmp_path: Path) -> None:
-    """What no folder has yet is counted once, and what another folder has is not missing."""
+    """A trial that no folder has is counted once, and one that another folder has is not missing."""
     grids = {"one": GRID, "two": GRID.replace("[telbo, jmvae, bivcca]", "[jmvae]")}
     for name, text in grids.items():
         write_trial(tmp_path / name, spec_of("telbo" if name == "one" else "jmvae"))
         (tmp_path / name / "grid.yaml").write_text(text)
-    run = merge_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    run = load(merge_runs([tmp_path / "one", tmp_path / "two"], tmp_path / "out"))
     assert run.unstarted == 10
     assert len(run.trials) == 2
 
 
-def test_folders_that_will_not_do(
-    machines: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unsuitable_folders(machines: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two = map(str, machines)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")

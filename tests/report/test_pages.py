@@ -15,7 +15,7 @@ from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
 from mmvae_bench.cli.report import report
 from mmvae_bench.report import write_report
-from mmvae_bench.report.curves import score_curves, validation_curve
+from mmvae_bench.report.figures import score_curves, validation_curve
 from mmvae_bench.report.notes import Progress
 from mmvae_bench.report.trials import TrialRecord
 
@@ -77,7 +77,7 @@ class _Page(HTMLParser):
             self.headings.append(data.strip())
 
 
-def test_the_page_stands_alone(run_dir: Path) -> None:
+def test_the_page_is_self_contained(run_dir: Path) -> None:
     text = page_of(run_dir)
     page = _Page()
     page.feed(text)
@@ -95,7 +95,7 @@ def test_the_page_stands_alone(run_dir: Path) -> None:
     assert 'name="viewport"' in text
 
 
-def test_figures_are_xml_and_take_the_colours_of_the_page(run_dir: Path) -> None:
+def test_figures_are_xml_and_use_the_colours_of_the_page(run_dir: Path) -> None:
     figures = re.findall(r"<svg.*?</svg>", page_of(run_dir), flags=re.DOTALL)
     assert len(figures) == 4
     for figure in figures:
@@ -196,7 +196,7 @@ def test_names_cannot_break_the_page(tmp_path: Path) -> None:
     assert page.open == []
 
 
-def test_missing_pictures_and_logs_are_no_matter(run_dir: Path) -> None:
+def test_missing_pictures_and_logs_are_left_out(run_dir: Path) -> None:
     for path in (run_dir / "trials").glob("*/*"):
         if path.name in ("samples.png", "log.jsonl", "output.log"):
             path.unlink()
@@ -230,7 +230,7 @@ def test_score_curves_forgive_what_a_kill_leaves(tmp_path: Path) -> None:
     assert score_curves(tmp_path / "nowhere") == {}
 
 
-def test_figures_are_files_that_stand_alone(run_dir: Path) -> None:
+def test_figures_are_self_contained_files(run_dir: Path) -> None:
     """Every curve that was measured is in the figure, and no variable of the page is left in it."""
     measured = 0
     for folder in (run_dir / "trials").iterdir():

@@ -1,4 +1,4 @@
-"""The printed table, and where it is set beside ours."""
+"""The published table, and where it is shown next to our numbers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from mmvae_bench.report import write_report
+from mmvae_bench.report.comparison import Section, compare
+from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.published import published_value
-from mmvae_bench.report.table import Section, compare
-from mmvae_bench.report.trials import read_run
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 

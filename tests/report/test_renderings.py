@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.report import read_results, write_report
-from mmvae_bench.report.table import Comparison, compare
-from mmvae_bench.report.trials import read_run
+from mmvae_bench.report.comparison import Comparison, compare
+from mmvae_bench.report.gather import read_run
 
 from .synthetic_runs import spec_of, write_trial
 
@@ -60,7 +60,7 @@ def from_csv(run_dir: Path) -> Numbers:
 
 
 def fill(cells: list[list[str]], table: str, protocol: str, numbers: Numbers) -> None:
-    """Reads a table with a label, a level, one column an objective and two references; blank labels repeat."""
+    """Reads a table with a label, a level, one column per objective and two references; blank labels repeat."""
     heads, label = cells[0], ""
     for row in cells[1:]:
         label = row[0] or label

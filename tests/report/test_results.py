@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
-from mmvae_bench.report.results import COLUMNS, read_results, write_results
+from mmvae_bench.report import read_results, write_results
+from mmvae_bench.report.frames import COLUMNS
 
 from .synthetic_runs import result_of, scores_of, spec_of, write_trial
 
@@ -89,18 +92,23 @@ def test_not_a_number_becomes_null(tmp_path: Path) -> None:
     assert list(frame.metric) == ["correctness"]
 
 
-def test_a_failed_write_leaves_the_old_file(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("writer", [0, 1], ids=["results.parquet", "queries.parquet"])
+def test_a_failed_write_leaves_the_old_files(run_dir: Path, monkeypatch: pytest.MonkeyPatch, writer: int) -> None:
     write_results(run_dir)
-    before = (run_dir / "results.parquet").read_bytes()
+    before = {name: (run_dir / name).read_bytes() for name in ("results.parquet", "queries.parquet")}
+    writers: list[pq.ParquetWriter] = []
+    write_table = pq.ParquetWriter.write_table
 
-    def fail(self: pd.DataFrame, path: Path, **_: object) -> None:
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
+    def fail(self: pq.ParquetWriter, table: pa.Table, *rest: object) -> None:
+        write_table(self, table, *rest)
+        writers.append(self)
+        if len(writers) > writer:
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
     with pytest.raises(OSError, match="No space left"):
         write_results(run_dir)
-    assert (run_dir / "results.parquet").read_bytes() == before
+    assert {name: (run_dir / name).read_bytes() for name in before} == before
     assert [path.name for path in run_dir.iterdir() if path.name.startswith(".")] == []
 
 
@@ -120,7 +128,7 @@ def test_no_torch_is_imported(run_dir: Path) -> None:
 import sys
 from pathlib import Path
 from mmvae_bench.report.write import write_report
-from mmvae_bench.report.results import read_results
+from mmvae_bench.report.frames import read_results
 write_report(Path({str(run_dir)!r}))
 read_results(Path({str(run_dir)!r}))
 wrong = {{"torch", "pytorch_lightning", "matplotlib.pyplot"}} & set(sys.modules)

@@ -1,4 +1,4 @@
-"""What the validation partition chooses."""
+"""Which setting the validation partition selects."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.report import write_report
+from mmvae_bench.report.comparison import compare
+from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.selection import candidates
-from mmvae_bench.report.table import compare
-from mmvae_bench.report.trials import read_run
 from mmvae_bench.runs.scores import Score
 
 from .synthetic_runs import spec_of, write_trial
@@ -40,7 +40,7 @@ def _scores(partition: str, values: tuple[float, float]) -> list[Score]:
                      attribute=attribute, per_query=[value] * 4, num_queries=4, num_samples=10)  # fmt: skip
 
     scores = [score("correctness", level, value) for level, value in zip((4, 3), values, strict=True)]
-    # Nothing else has a say: coverage, one attribute, another protocol.
+    # Nothing else counts: coverage, one attribute, another protocol.
     others = [score("coverage", 3, 1 - values[1]), score("correctness", 4, 1 - values[0], attribute="digit")]
     return [*scores, *others, score("correctness", 4, 1 - values[0], protocol="official")]
 

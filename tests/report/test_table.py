@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 from mmvae_bench.base.files import write_json
-from mmvae_bench.report.cells import Row
-from mmvae_bench.report.explanations import explain_metrics
-from mmvae_bench.report.layout import caption
-from mmvae_bench.report.notes import Judge, warnings
-from mmvae_bench.report.table import Comparison, Section, compare
-from mmvae_bench.report.trials import read_run
+from mmvae_bench.report.comparison import Comparison, Section, compare
+from mmvae_bench.report.gather import read_run
+from mmvae_bench.report.notes import Judge
+from mmvae_bench.report.tables import Row
+from mmvae_bench.report.text import caption
 from mmvae_bench.runs.scores import Score
 
 from .synthetic_runs import spec_of, write_trial
@@ -38,7 +37,7 @@ def row_of(found: Section, metric: str, level: int | None, protocol: str | None 
 
 
 def raw_scores(run_dir: Path, objective: str, split: str, **wanted: Any) -> list[dict[str, Any]]:
-    """The scores in the files that match, one a seed."""
+    """The scores in the files that match, one per seed."""
     found = []
     for path in sorted((run_dir / "trials").glob("*/result.json")):
         result = json.loads(path.read_text())
@@ -60,7 +59,7 @@ def test_values_are_means_over_seeds(run_dir: Path, split: str, protocol: str) -
             assert cell.num_seeds == len(raw) == (2 if split == "iid" else 1)
             assert cell.value == pytest.approx(sum(score["value"] for score in raw) / len(raw), abs=1e-12)
             checked += 1
-    # Description accuracy and ELBO belong to no protocol and stand with the headline's rows.
+    # Description accuracy and ELBO belong to no protocol and are shown with the headline's rows.
     assert checked == len(table.columns) * ({"iid": 7, "comp": 1}[split] + (2 if protocol == "paper" else 0))
 
 
@@ -115,7 +114,7 @@ def test_differences_are_paired_by_seed_and_query(run_dir: Path) -> None:
         assert difference.high - difference.low < math.hypot(*arms)
 
 
-def test_leaders_are_those_not_told_from_the_best(tmp_path: Path) -> None:
+def test_leaders_are_those_not_significantly_different_from_the_best(tmp_path: Path) -> None:
     values = {"telbo": [0.5, 0.7] * 20, "jmvae": [0.7, 0.48] * 20, "bivcca": [0.1, 0.2] * 20}
     for name, per_query in values.items():
         write_trial(tmp_path, spec_of(name), scores=[score(per_query)])
@@ -182,7 +181,7 @@ def test_other_queries_are_not_paired(tmp_path: Path) -> None:
     write_json(folder / "result.json", result)
     table = section(tmp_path)
     assert all(difference is None for row in table.rows for difference in row.differences)
-    assert any("different settings" in warning for warning in warnings(table))
+    assert any("different settings" in warning for warning in table.warnings)
 
 
 def test_queries_without_a_score_are_left_out(tmp_path: Path) -> None:
@@ -223,7 +222,7 @@ def test_rows_run_from_all_specified_to_one(run_dir: Path) -> None:
 def test_warnings(tmp_path: Path) -> None:
     write_trial(tmp_path, spec_of("telbo"), accuracy=0.793)
     folder = write_trial(tmp_path, spec_of("jmvae"), accuracy=0.793)
-    found = warnings(section(tmp_path))
+    found = section(tmp_path).warnings
     assert [text for text in found if "79.3 % of held-out images, under 85.0 %" in text]
     result = json.loads((folder / "result.json").read_text())
     result["classifier"]["fingerprint"] = "other"
@@ -232,7 +231,7 @@ def test_warnings(tmp_path: Path) -> None:
     result["scores"][0]["ceiling"] = 0.5
     result["training"]["convergence"]["verdict"] = "falling"
     write_json(folder / "result.json", result)
-    text = " ".join(warnings(section(tmp_path)))
+    text = " ".join(section(tmp_path).warnings)
     for part in (
         "different classifiers", "different images", "different commits", "uncommitted", "Ceilings or floors",
         "ELBO fell at the end of training (jmvae)",
@@ -241,7 +240,7 @@ def test_warnings(tmp_path: Path) -> None:
 
 
 def test_a_good_run_has_no_warnings(run_dir: Path) -> None:
-    assert warnings(section(run_dir)) == []
+    assert section(run_dir).warnings == ()
 
 
 def many_attributes(number: int) -> list[Score]:
@@ -298,6 +297,5 @@ def test_a_classifier_of_many_attributes_is_named_with_its_lowest() -> None:
 
 def test_the_caption_speaks_of_the_fixed_queries(tmp_path: Path) -> None:
     write_trial(tmp_path, spec_of("telbo"), scores=many_attributes(18))
-    assert caption(section(tmp_path), "paper") == "test, protocol paper (a level: 480 queries, 100 samples each)"
-    every = {row.metric for row in section(tmp_path).rows}
-    assert {"named query", "frequency when open"} <= {label for label, _ in explain_metrics(every)}
+    assert caption(section(tmp_path), "paper") == "test, protocol paper (per level: 480 queries, 100 samples each)"
+    assert {"named query", "frequency when open"} <= {label for label, _ in comparison(tmp_path).metrics}

@@ -1,4 +1,4 @@
-"""Run folders in every state, and folders that are none."""
+"""Run folders in every state, and folders that are not runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
-from mmvae_bench.report.trials import TrialRecord, read_run
+from mmvae_bench.report.gather import read_run
+from mmvae_bench.report.trials import TrialRecord
 
 from .synthetic_runs import spec_of, write_trial
 
@@ -38,7 +39,7 @@ def test_states(run_dir: Path) -> None:
     assert set(states.values()) == {"done"}
 
 
-def test_order_is_the_grids(run_dir: Path) -> None:
+def test_the_order_is_that_of_the_grid(run_dir: Path) -> None:
     (run_dir / "grid.yaml").write_text(GRID)
     run = read_run(run_dir)
     found = [(trial.spec["dataset"]["split"], trial.objective, trial.spec["seed"]) for trial in run.trials]
@@ -101,13 +102,13 @@ def test_a_damaged_status_counts_as_pending(tmp_path: Path) -> None:
 
 def test_a_result_of_an_earlier_evaluation_is_noticed(tmp_path: Path) -> None:
     folder = write_trial(tmp_path, spec_of())
-    assert not only(tmp_path).asked_otherwise
+    assert not only(tmp_path).outdated
     evaluation = json.loads((folder / "evaluation.json").read_text())
     write_json(folder / "evaluation.json", evaluation | {"num_samples": 7})
-    assert only(tmp_path).asked_otherwise
+    assert only(tmp_path).outdated
 
 
-def test_folders_that_are_no_run(run_dir: Path, tmp_path: Path) -> None:
+def test_folders_that_are_not_runs(run_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="no such folder"):
         read_run(tmp_path / "nowhere")
     with pytest.raises(BenchmarkError, match=r"not a run folder.*\n.*demo"):

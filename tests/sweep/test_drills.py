@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 
-from mmvae_bench.report.results import write_results
+from mmvae_bench.report import write_results
 from mmvae_bench.runs.lock import is_locked
 
 from .support import StubRun, until

@@ -255,7 +255,7 @@ def test_the_report_is_written_if_the_run_ended_with_something_done(
 ) -> None:
     calls: list[tuple[str, Path]] = []
     monkeypatch.setattr("mmvae_bench.report.write_report", lambda root: calls.append(("report", root)) or "a table \n")
-    monkeypatch.setattr("mmvae_bench.report.results.write_results", lambda root: calls.append(("results", root)))
+    monkeypatch.setattr("mmvae_bench.report.write_results", lambda root: calls.append(("results", root)))
     page = tmp_path / "report" / "index.html"
     expected = (str(page), f"a table\n{page}\n") if written == "report" else (None, "")
     assert write_reports(RunStore(tmp_path), outcome) == expected

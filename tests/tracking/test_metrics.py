@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmvae_bench.report.results import COLUMNS
+from mmvae_bench.report.frames import COLUMNS
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.tracking.metrics import SCORE_COLUMNS, record_values, score_name, score_table, score_values
 

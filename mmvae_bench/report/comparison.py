@@ -1,0 +1,172 @@
+"""The comparison: one object with everything that a report says. It is computed once; the renderers only print it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import pandas as pd
+
+from .aggregate import AggregateTable, aggregate_tables
+from .figures import NUM_COLORS, draw_figures
+from .frames import RunRecord
+from .grouping import group_trials
+from .notes import (
+    Judge,
+    Progress,
+    count_states,
+    explain_metrics,
+    explain_missing,
+    explain_protocols,
+    judges,
+    progress,
+    provenance,
+    warnings,
+)
+from .published import PublishedRow, published_note, published_rows
+from .selection import Candidate, candidates
+from .tables import Table, table_of
+from .trials import TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section(Table):
+    """The table of one setting, and everything that is said about it.
+
+    Attributes:
+        published: Published numbers next to ours.
+        published_note: Why there are none; None where there are some.
+        aggregate: The tables of aggregate posteriors.
+        selection: The settings among which the validation partition chooses.
+        judges: The classifiers behind the scores.
+        progress: One line per finished trial.
+        warnings: What makes the numbers less than comparable or less than trustworthy.
+    """
+
+    published: tuple[PublishedRow, ...]
+    published_note: str | None
+    aggregate: tuple[AggregateTable, ...]
+    selection: tuple[Candidate, ...] = ()
+    judges: tuple[Judge, ...]
+    progress: tuple[Progress, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Everything that a report says about a run.
+
+    Attributes:
+        name: The run folder's name.
+        sections: One per setting that has numbers.
+        trials: Every trial, in any state.
+        unstarted: Trials of the grid that have no folder yet.
+        sources: The folders that were merged, with their numbers of trials; empty where it is one run.
+        states: How many trials are in which state, in words.
+        missing: One line per trial without numbers.
+        judges: The classifiers behind all scores.
+        metrics: Label and explanation of each metric.
+        protocols: Name and explanation of each protocol.
+        provenance: What the numbers were made with.
+    """
+
+    name: str
+    sections: tuple[Section, ...]
+    trials: tuple[TrialRecord, ...]
+    unstarted: int
+    sources: tuple[str, ...]
+    states: str
+    missing: tuple[str, ...]
+    judges: tuple[Judge, ...]
+    metrics: tuple[tuple[str, str], ...]
+    protocols: tuple[tuple[str, str], ...]
+    provenance: tuple[tuple[str, str], ...]
+
+    @property
+    def unfinished(self) -> tuple[TrialRecord, ...]:
+        """The trials without numbers."""
+        return tuple(trial for trial in self.trials if trial.state != "done")
+
+    @cached_property
+    def colors(self) -> Mapping[str, int]:
+        """The colour number of each column label."""
+        labels = dict.fromkeys(column.label for section in self.sections for column in section.columns)
+        return {label: index % NUM_COLORS for index, label in enumerate(labels)}
+
+    @cached_property
+    def figures(self) -> tuple[Mapping[str, str], ...]:
+        """The figures of each section as SVG, by their kind; drawn once, when they are first needed."""
+        return tuple(draw_figures(section, self.colors) for section in self.sections)
+
+    def frame(self) -> pd.DataFrame:
+        """One row per cell, values as fractions."""
+        rows = [row for section in self.sections for row in _plain_rows(section)]
+        frame = pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
+        return frame.astype(dict.fromkeys(("split_seed", "level", "num_seeds", "num_queries", "num_samples"), "Int64"))
+
+
+FRAME_COLUMNS = (
+    "table", "dataset", "source", "split", "split_seed", "backbone", "partition", "protocol", "metric", "attribute",
+    "level", "objective", "value", "ci_low", "ci_high", "ceiling", "floor", "num_seeds", "num_queries", "num_samples",
+    "leader", "published", "published_std",
+)  # fmt: skip
+
+
+def compare(run: RunRecord) -> Comparison:
+    """Aggregates over training seeds and compares the objectives; the trials may be in any state."""
+    groups = group_trials(run.trials)
+    sections = [
+        _section(table_of(group, run.frames)) for group in groups if any(column.done for column in group.columns)
+    ]
+    done = [trial for trial in run.trials if trial.state == "done"]
+    return Comparison(
+        name=run.name,
+        sections=tuple(replace(section, selection=tuple(candidates(section, sections))) for section in sections),
+        trials=run.trials,
+        unstarted=run.unstarted,
+        sources=run.sources,
+        states=count_states(run.trials),
+        missing=tuple(explain_missing(run.trials, run.unstarted)),
+        judges=tuple(judges(done)),
+        metrics=tuple(explain_metrics({row.metric for section in sections for row in section.rows})),
+        protocols=tuple(explain_protocols({name for section in sections for name in section.protocols})),
+        provenance=tuple(provenance(done)),
+    )
+
+
+def _section(table: Table) -> Section:
+    lines = progress(table)
+    found = judges([line.trial for line in lines])
+    note = published_note(table.setting)
+    return Section(
+        **{field.name: getattr(table, field.name) for field in fields(table)},
+        published=published_rows(table) if note is None else (),
+        published_note=note,
+        aggregate=tuple(aggregate_tables(table)),
+        judges=tuple(found),
+        progress=tuple(lines),
+        warnings=tuple(warnings(table, found, lines)),
+    )
+
+
+def _plain_rows(section: Section) -> list[dict[str, object]]:
+    setting = section.setting
+    printed = {(id(item.row), item.column): item for item in section.published}
+    rows: list[dict[str, object]] = []
+    for row in section.rows:
+        leaders = row.leaders
+        for index, (column, cell) in enumerate(zip(section.columns, row.cells, strict=True)):
+            if cell is not None:
+                theirs = printed.get((id(row), index))
+                rows.append({
+                    "table": section.title, "dataset": setting.dataset, "source": setting.source,
+                    "split": setting.split, "split_seed": setting.split_seed, "backbone": setting.backbone,
+                    "partition": setting.partition, "protocol": row.protocol, "metric": row.metric,
+                    "attribute": row.attribute, "level": row.level, "objective": column.label, "value": cell.value,
+                    "ci_low": cell.low, "ci_high": cell.high, "ceiling": cell.ceiling, "floor": cell.floor,
+                    "num_seeds": cell.num_seeds, "num_queries": cell.num_queries, "num_samples": cell.num_samples,
+                    "leader": index in leaders, "published": theirs.mean if theirs else None,
+                    "published_std": theirs.std if theirs else None,
+                })  # fmt: skip
+    return rows

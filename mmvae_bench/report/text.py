@@ -1,0 +1,239 @@
+"""Numbers and tables as text: what the terminal, Markdown, LaTeX and HTML all print, each in its own layout.
+
+A number is written the same in every rendering, with no more digits than its interval supports.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.console import Console, RenderableType
+from rich.table import Table as RichTable
+
+from ..metrics.catalogue import metric_info
+from .tables import Row, Table
+
+DASH = "–"
+"""Printed where there is no number."""
+UNLIMITED = 100_000
+"""A width at which no line is wrapped."""
+
+
+_DECIMALS = {"nats/dim": 3}
+
+
+def number(value: float, unit: str = "%") -> str:
+    """One decimal for percent and nats, three for nats per dimension; a dash where there is no number.
+
+    >>> number(0.91149), number(-0.0001), number(float("nan")), number(-112.25, "nats")
+    ('91.1', '0.0', '–', '-112.2')
+    """
+    if not math.isfinite(value):
+        return DASH
+    text = f"{100 * value if unit == '%' else value:.{_DECIMALS.get(unit, 1)}f}"
+    return text.removeprefix("-") if not float(text) else text
+
+
+def half_width(value: float, low: float, high: float) -> float:
+    """The longer arm of an interval: what stands after ±, so that value ± arm covers the interval."""
+    return max(high - value, value - low)
+
+
+def with_interval(value: float, low: float, high: float, unit: str = "%") -> str:
+    """A value and the longer arm of its interval.
+
+    >>> with_interval(0.911, 0.906, 0.915), with_interval(0.911, float("nan"), float("nan"))
+    ('91.1 ±0.5', '91.1')
+    """
+    arm = number(half_width(value, low, high), unit)
+    return number(value, unit) if DASH in (arm, number(value, unit)) else f"{number(value, unit)} ±{arm}"
+
+
+def with_bounds(value: float, low: float, high: float, unit: str = "%") -> str:
+    """A difference and both ends of its interval.
+
+    >>> with_bounds(0.02, -0.001, 0.041)
+    '+2.0 [-0.1, +4.1]'
+    """
+    if not math.isfinite(value):
+        return DASH
+    ends = [_signed(number(end, unit)) for end in (value, low, high)]
+    return ends[0] if DASH in ends else f"{ends[0]} [{ends[1]}, {ends[2]}]"
+
+
+def _signed(text: str) -> str:
+    return text if text in (DASH, "0.0") or text.startswith("-") else f"+{text}"
+
+
+@dataclass(frozen=True)
+class TextCell:
+    """The content of a cell.
+
+    Attributes:
+        leader: Whether it is the best of its row, or not significantly different from the best.
+        exact: Both ends of the interval, for renderings with room for them.
+    """
+
+    text: str
+    leader: bool = False
+    exact: str = ""
+
+
+@dataclass(frozen=True)
+class TextRow:
+    """A row: its label and level, the cells, and the references."""
+
+    label: str
+    level: str
+    cells: tuple[TextCell, ...]
+    ceiling: str
+    floor: str
+    title: str
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """The best objective of a row compared with one other."""
+
+    label: str
+    level: str
+    best: str
+    other: str
+    difference: str
+    significant: bool
+
+
+def text_rows(table: Table, protocol: str | None, *, headline_only: bool = False) -> list[TextRow]:
+    """The rows of one protocol; ``headline_only`` leaves out those that are not part of the short table."""
+    rows = [row for row in table.of(protocol) if metric_info(row.metric).headline or not headline_only]
+    return [text_row(row) for row in rows]
+
+
+def text_row(row: Row) -> TextRow:
+    """One row as text."""
+    style = metric_info(row.metric)
+    leaders = row.leaders
+    cells = []
+    for index, cell in enumerate(row.cells):
+        if cell is None:
+            cells.append(TextCell(DASH))
+        else:
+            ends = f"{number(cell.low, style.unit)} to {number(cell.high, style.unit)}"
+            text = with_interval(cell.value, cell.low, cell.high, style.unit)
+            cells.append(TextCell(text, index in leaders, ends if math.isfinite(cell.low + cell.high) else ""))
+    return TextRow(
+        label=row_label(row),
+        level=level_text(row.level),
+        cells=tuple(cells),
+        ceiling=_range(row.reference("ceiling"), style.unit),
+        floor=_range(row.reference("floor"), style.unit),
+        title=_asked(row),
+    )
+
+
+def difference_rows(table: Table, protocol: str | None) -> list[DifferenceRow]:
+    """Best minus each other objective, row by row."""
+    found = []
+    for row in table.of(protocol):
+        unit = metric_info(row.metric).unit
+        for index, difference in enumerate(row.differences):
+            if difference is not None and row.best is not None:
+                found.append(
+                    DifferenceRow(
+                        label=row_label(row),
+                        level=level_text(row.level),
+                        best=table.columns[row.best].label,
+                        other=table.columns[index].label,
+                        difference=with_bounds(difference.value, difference.low, difference.high, unit),
+                        significant=not difference.tied,
+                    )
+                )
+    return found
+
+
+def level_text(level: int | None) -> str:
+    """Number of specified attributes; empty where there is none."""
+    return "" if level is None else str(level)
+
+
+def seeds_text(table: Table, index: int) -> str:
+    """How many seeds of a column have results, such as ``n=2`` or ``n=1 of 2``; empty where no column has several."""
+    counts = [(len(column.done), len(column.trials)) for column in table.columns]
+    done, total = counts[index]
+    if max(number for _, number in counts) == 1 and done == total:
+        return ""
+    return f"n={done}" if done == total else f"n={done} of {total}"
+
+
+def columns_differ_in_steps(table: Table) -> bool:
+    """Whether the objectives were trained for different numbers of steps, so that each column must show its own."""
+    return len({column.steps for column in table.columns}) > 1
+
+
+def row_label(row: Row) -> str:
+    style = metric_info(row.metric)
+    label = style.label + (" ↓" if style.direction < 0 else "") + ("" if style.unit == "%" else f", {style.unit}")
+    return label if row.attribute is None else f"{label}, {row.attribute}"
+
+
+def caption(table: Table, protocol: str | None) -> str:
+    """What a table shows, in one line."""
+    rows = (row for row in table.of(protocol) if row.level is not None and not metric_info(row.metric).own_rows)
+    asked = dict.fromkeys(map(_asked, rows))
+    # Where levels have different numbers of queries, no single number describes all of them.
+    detail = f" (per level: {next(iter(asked))})" if len(asked) == 1 and "" not in asked else ""
+    return f"{table.setting.partition}, protocol {protocol}{detail}" if protocol else table.setting.partition
+
+
+def setting_lines(table: Table) -> list[tuple[str, str]]:
+    """The setting in words: (what, its parameters)."""
+    setting = table.setting
+    seed = "" if setting.split_seed is None else f", split_seed {setting.split_seed}"
+    steps = ", ".join(dict.fromkeys(f"{column.steps} steps" for column in table.columns))
+    return [
+        ("dataset", _words(setting.dataset, (("source", setting.source), *setting.dataset_params))),
+        ("split", f"{setting.split}{seed}; scored on {setting.partition}"),
+        ("backbone", _words(setting.backbone, setting.backbone_params)),
+        ("training", _words(steps, setting.training_params)),
+        *((column.label, _pairs(column.params)) for column in table.columns),
+    ]
+
+
+def _words(name: str, params: tuple[tuple[str, str], ...]) -> str:
+    return ", ".join(filter(None, [name, _pairs(params)]))
+
+
+def _pairs(params: tuple[tuple[str, str], ...]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in params)
+
+
+def _range(ends: tuple[float, float], unit: str) -> str:
+    low, high = number(ends[0], unit), number(ends[1], unit)
+    return low if low == high else f"{low} to {high}"
+
+
+def _asked(row: Row) -> str:
+    """How many queries and samples are behind the numbers of a row."""
+    cell = next((cell for cell in row.cells if cell is not None), None)
+    if cell is None or cell.num_queries is None:
+        return ""
+    samples = f", {cell.num_samples:,} sample{'' if cell.num_samples == 1 else 's'} each" if cell.num_samples else ""
+    return f"{cell.num_queries:,} quer{'y' if cell.num_queries == 1 else 'ies'}{samples}"
+
+
+def as_text(parts: Iterable[RenderableType], *, width: int, color: bool = False) -> str:
+    """What rich prints of the parts, without spaces at the ends of lines; escape codes only where ``color``."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=color, no_color=not color,
+                      color_system="standard" if color else None, highlight=False)  # fmt: skip
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"
+
+
+def plain_table() -> RichTable:
+    """A table without lines."""
+    return RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False, header_style="bold")
