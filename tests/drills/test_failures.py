@@ -33,7 +33,7 @@ def plug_in(drill: Drill, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setattr(objectives, "_entry_points", None)
-    monkeypatch.setattr(objectives, "_specs", dict(objectives._specs))
+    monkeypatch.setattr(objectives, "_parts", dict(objectives._parts))
 
 
 def test_trials_fail(drill: Drill, plug_in: None, reference: Reference) -> None:
