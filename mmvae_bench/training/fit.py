@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.distributions import Distribution
 
@@ -43,6 +46,10 @@ VALIDATION_IMAGES = 2048
 
 class TrainingInterrupted(Exception):
     """Training was asked to stop and has saved its state."""
+
+
+class TrainingIncomplete(BenchmarkError):
+    """Training ended before its last step, and nothing had asked it to."""
 
 
 @dataclass
@@ -117,6 +124,7 @@ def fit(
     Raises:
         TrainingInterrupted: after saving, when ``control.stop`` returns true.
         NonFiniteLossError: naming the step and the part of the loss that broke; the last good checkpoint is kept.
+        TrainingIncomplete: after saving, if a stage ended before its last step for any other reason.
         CheckpointError: if the checkpoint cannot be used.
     """
     control, device = control or Control(), torch.device(device)
@@ -206,7 +214,9 @@ class _StageLoop(pl.Callback):
                 stop=self.stage.steps,
             )
             try:
-                self._trainer().fit(objective, train_dataloaders=loader)
+                # Lightning loads what looks like a SLURM checkpoint in its root folder: it gets one that is empty.
+                with tempfile.TemporaryDirectory(prefix="mmvae-bench-") as empty:
+                    self._trainer(root=empty).fit(objective, train_dataloaders=loader)
             except SIGTERMException as error:
                 # The signal came after this step's own check for it, and Lightning checks again. The step is complete
                 # all the same.
@@ -214,13 +224,31 @@ class _StageLoop(pl.Callback):
                     self._snapshot()
                     self._save()
                     raise self._interrupted() from error
+            if objective.step_done < self.stage.steps:
+                self._snapshot()
+                self._save()
+                raise TrainingIncomplete(
+                    f"training ended at step {objective.step_done} of {self.stage.steps} of stage {self.stage.name!r}, "
+                    "although nothing asked it to stop: a hook or callback ended Lightning's loop; the state was saved"
+                )
         self._snapshot()
         state.stage, state.step, state.optimizer = state.stage + 1, 0, None
         self._save()
 
-    def _trainer(self) -> pl.Trainer:
+    def _trainer(self, *, root: str) -> pl.Trainer:
+        """A trainer that takes nothing from its surroundings: no cluster, no folder and no setting of PL_TRAINER_*."""
+        hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PL_TRAINER_")}
+        try:
+            return self._make_trainer(root)
+        finally:
+            os.environ.update(hidden)
+
+    def _make_trainer(self, root: str) -> pl.Trainer:
         return pl.Trainer(
             max_epochs=1,
+            # Under SLURM's variables Lightning would expect its tasks, requeue the job and write its own checkpoints.
+            plugins=[LightningEnvironment()],
+            default_root_dir=root,
             accelerator="gpu" if self.device.type == "cuda" else "cpu",
             devices=[self.device.index or 0] if self.device.type == "cuda" else 1,
             precision=LIGHTNING_PRECISION[self.training.precision],
