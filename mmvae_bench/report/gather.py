@@ -177,10 +177,16 @@ class _Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        self._results.close()
-        self._queries.close()
+        writers = self._results, self._queries
+        try:
+            if kind is None:
+                self._flush()
+                for writer in writers:
+                    writer.close()
+        finally:
+            # On a full disk a writer that could not write its end would try again when it is collected, and print why.
+            for writer in writers:
+                writer.is_open = False
 
     def add(self, trial: TrialNumbers) -> None:
         """The rows of one trial."""

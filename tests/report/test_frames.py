@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import gc
+import io
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -191,3 +195,30 @@ def test_values_per_query_are_one_array_and_groups_are_kept_once(tmp_path: Path)
     arrays = [frames.per_query(row) for row in rows]
     assert len({id(None if values is None else values.base) for values in arrays}) == 1
     assert all(values is not None and values.dtype == np.float64 for values in arrays)
+
+
+class FullDisk(io.BytesIO):
+    """Takes so many bytes and no more."""
+
+    def __init__(self, num_bytes: int) -> None:
+        super().__init__()
+        self.num_bytes = num_bytes
+
+    def write(self, data: Any) -> int:
+        self.num_bytes -= len(data)
+        if self.num_bytes < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
+
+
+@pytest.mark.parametrize("room", [(4, 10**6), (10**6, 4), (1000, 10**6), (10**6, 1000), (4, 4)])
+def test_a_full_disk_is_one_error_and_no_second_one_later(
+    room: tuple[int, int], awkward: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow's writers close themselves when they are collected; what that raises is printed, traceback and all."""
+    later: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", later.append)
+    with pytest.raises(OSError, match="No space left on device"):
+        gathering._write(find_trials(awkward), *map(FullDisk, room))
+    gc.collect()
+    assert not later
