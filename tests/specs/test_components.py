@@ -88,7 +88,7 @@ BUILD: dict[str, Callable[[Any], object]] = {
         (objectives.parse("jvae"), "torch.nn:Linear", "mmvae_bench.objectives.base.Objective"),
         (datasets.parse("mnist_a"), "mmvae_bench.objectives.jvae:JVAE", "mmvae_bench.data.base.ConceptDataModule"),
         (backbones.parse("mnist_a_thin"), "mmvae_bench.objectives.jvae:JVAE", "mmvae_bench.backbones.base.Backbone"),
-        (classifiers.parse("conv_thin"), "mmvae_bench.backbones.mnist_a:ThinBackbone", "torch.nn.Module"),
+        (classifiers.parse("conv_thin"), "mmvae_bench.backbones.thin:ThinBackbone", "torch.nn.Module"),
     ],
     ids=BUILD,
 )
@@ -104,7 +104,7 @@ def test_another_kind_of_implementation_is_refused(
 class MistakenSpec(JVAESpec):
     """An objective of another package whose implementation is not one."""
 
-    implementation: ClassVar[str] = "mmvae_bench.backbones.mnist_a:ThinBackbone"
+    implementation: ClassVar[str] = "mmvae_bench.backbones.thin:ThinBackbone"
 
     name: Literal["mistaken"] = "mistaken"  # type: ignore[assignment]
 
