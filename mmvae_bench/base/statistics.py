@@ -253,12 +253,15 @@ def _times_drawn(generator: np.random.Generator, num_groups: int, num_resamples:
     """
     state = generator.bit_generator.state
     key = (*state["state"].values(), num_groups, num_resamples)
-    if key not in _last_drawn:
+    drawn = _last_drawn.get(key)
+    if drawn is None:
         chances = np.full(num_groups, 1 / num_groups)
         times = generator.multinomial(num_groups, chances, size=num_resamples).astype(np.float64)
-        _last_drawn.clear()
-        _last_drawn[key] = times, generator.bit_generator.state
-    times, generator.bit_generator.state = _last_drawn[key]
+        times.flags.writeable = False
+        drawn = times, generator.bit_generator.state
+        _last_drawn.clear()  # Another thread may do so at any time: nothing is looked up twice.
+        _last_drawn[key] = drawn
+    times, generator.bit_generator.state = drawn
     return times
 
 

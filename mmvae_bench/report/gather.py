@@ -97,6 +97,11 @@ def read_trial(folder: TrialFolder) -> TrialNumbers:
     except (TypeError, ValueError, OverflowError) as error:
         problem = unreadable(folder.result_path, error)
         record = TrialRecord(record.key, record.directory, "damaged", record.spec, problem=problem)
+    try:
+        return TrialNumbers(record, (), _result_rows(record, ()), ())
+    except (TypeError, ValueError, OverflowError) as error:
+        problem = f"{folder.spec_path}: a setting cannot be read: {error}"
+        record = TrialRecord(record.key, record.directory, "damaged", problem=problem)
         return TrialNumbers(record, (), _result_rows(record, ()), ())
 
 
@@ -216,7 +221,9 @@ class _Writer:
             for name in _HEAD:
                 each = pa.array([head[name] for head in self._heads], _QUERIES.field(name).type)
                 columns[name] = each.take(pa.array(score))
-            self._queries.write_table(pa.table([columns[name] for name in QUERY_TYPES], schema=_QUERIES))
+            table = pa.table([columns[name] for name in QUERY_TYPES], schema=_QUERIES)
+            # One row group, however long, because a score is read from the row group that it starts in.
+            self._queries.write_table(table, row_group_size=len(table))
         self._rows, self._heads, self._values, self._num_queries = [], [], [], 0
 
 

@@ -7,7 +7,7 @@ in :mod:`.frames`.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -177,7 +177,7 @@ def _hint(run_dir: Path) -> str:
 
 def _order(folder: TrialFolder) -> tuple[str, ...]:
     try:
-        record = TrialRecord(folder.key, folder.directory, "", _mapping(folder.spec_path))
+        record = TrialRecord(folder.key, folder.directory, "", _spec(folder.spec_path))
     except _Damaged:
         record = TrialRecord(folder.key, folder.directory, "")
     parts = [json.dumps(record.component(kind), sort_keys=True) for kind in ("dataset", "backbone", "training")]
@@ -190,7 +190,7 @@ def read_record(folder: TrialFolder) -> tuple[TrialRecord, list[Json]]:
     key, directory = folder.key, folder.directory
     spec: dict[str, Any] = {}
     try:
-        spec = _mapping(folder.spec_path)
+        spec = _spec(folder.spec_path)
         if spec.get("version") != SPEC_VERSION:
             raise _Damaged(f"{folder.spec_path}: made by version {spec.get('version')}, this is {SPEC_VERSION}")
         if folder.result_path.exists():
@@ -236,6 +236,21 @@ def _mapping(path: Path) -> dict[str, Any]:
     return value
 
 
+_SECTIONS = ("evaluation", "dataset", "classifier", "training", "provenance", "evaluated_on", "seeds")
+
+
+def _spec(path: Path) -> dict[str, Any]:
+    return _with_objects(path, _mapping(path), ("dataset", "backbone", "objective", "training"))
+
+
+def _with_objects(path: Path, value: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """``value``, whose members ``names`` are objects where they are given."""
+    for name in names:
+        if not isinstance(value.get(name) or {}, dict):
+            raise _Damaged(f"{path}: {name}: expected a JSON object")
+    return value
+
+
 def _scores(path: Path, result: dict[str, Any]) -> list[Json]:
     """Takes the scores out of a result."""
     missing = [name for name in ("key", "scores", "training", "provenance") if name not in result]
@@ -245,6 +260,9 @@ def _scores(path: Path, result: dict[str, Any]) -> list[Json]:
         raise _Damaged(f"{path}: is the result of trial {result['key']}, not of {path.parent.name}")
     if result.get("version") != SPEC_VERSION:
         raise _Damaged(f"{path}: made by version {result.get('version')}, this is {SPEC_VERSION}")
+    _with_objects(
+        path, result, ("evaluation", "dataset", "classifier", "training", "provenance", "evaluated_on", "seeds")
+    )
     result.pop("spec", None)  # The folder's own spec.json counts.
     scores = result.pop("scores")
     try:

@@ -94,8 +94,8 @@ class TrialFolder:
             with self.result_path.open("rb") as file:
                 head, scores, _ = file.read(HEAD_BYTES).partition(b', "scores": [')
                 size = file.seek(0, 2)
-                file.seek(max(0, size - 2))
-                whole = file.read() == b"]}"
+                file.seek(max(0, size - 16))
+                whole = file.read().rstrip().endswith(b"]}")
             if scores and whole:
                 with suppress(ValueError):
                     return dict(json.loads(head + b"}"))

@@ -3,11 +3,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 
+from mmvae_bench.base import statistics
 from mmvae_bench.base.statistics import bootstrap_interval, hierarchical_interval, paired_difference, slope
 
 NAN = float("nan")
@@ -222,3 +224,15 @@ def test_bad_input_is_refused() -> None:
         paired_difference([1.0, 2.0], [1.0], seed=0)
     with pytest.raises(ValueError, match="flat and of one length"):
         slope([1, 2, 3], [1.0, 2.0])
+
+
+def test_a_draw_that_another_thread_forgets_at_once_is_still_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forgetful(dict[Any, Any]):
+        """A memory that another thread clears whenever something was put into it."""
+
+        def __setitem__(self, key: object, value: object) -> None:
+            self.clear()
+
+    expected = hierarchical_interval([[0.0, 1.0, 0.5], [1.0, 0.25, 0.0]], seed=0)
+    monkeypatch.setattr(statistics, "_last_drawn", Forgetful())
+    assert hierarchical_interval([[0.0, 1.0, 0.5], [1.0, 0.25, 0.0]], seed=0) == expected

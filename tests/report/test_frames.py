@@ -222,3 +222,50 @@ def test_a_full_disk_is_one_error_and_no_second_one_later(
         gathering._write(find_trials(awkward), *map(FullDisk, room))
     gc.collect()
     assert not later
+
+
+def test_a_score_with_more_queries_than_arrow_puts_in_a_row_group(tmp_path: Path) -> None:
+    """By default a table is cut after 2**20 rows; the queries of a score must stay together."""
+    values = [0.25] * 2**20 + [0.5, 0.75]
+    folder = write_trial(tmp_path, spec_of("telbo"), scores=[score(per_query=values), score(level=3, per_query=[1.0])])
+    frames = read_run(tmp_path).frames
+    first, second = (frames.per_query(row) for row in frames.rows[folder.name])
+    assert first is not None
+    assert first.tolist() == values
+    assert second is not None
+    assert second.tolist() == [1.0]
+
+
+@pytest.mark.parametrize("section", ["evaluation", "dataset", "classifier", "training", "provenance", "seeds"])
+def test_a_result_with_a_section_that_is_no_object_is_damage_and_the_others_count(section: str, tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of("telbo"))
+    folder = write_trial(tmp_path, spec_of("jmvae"))
+    result = json.loads((folder / "result.json").read_text())
+    write_json(folder / "result.json", result | {section: [1]})
+    text = " ".join(write_report(tmp_path, width=400, color=False).split())
+    assert "1 of 2 trials done, 1 damaged" in text
+    assert f"{folder / 'result.json'}: {section}: expected a JSON object" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"seed": "one"}, "a setting cannot be read: "),
+        ({"seed": 2**70}, "a setting cannot be read: "),
+        ({"dataset": {"name": "mnist_a", "source": 5}}, "a setting cannot be read: "),
+        ({"objective": "jmvae"}, "objective: expected a JSON object"),
+    ],
+    ids=str,
+)
+def test_a_spec_of_the_wrong_kind_is_damage_and_the_others_count(
+    change: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    write_trial(tmp_path, spec_of("telbo"))
+    folder = write_trial(tmp_path, spec_of("jmvae"))
+    spec = json.loads((folder / "spec.json").read_text())
+    write_json(folder / "spec.json", spec | change)
+    text = " ".join(write_report(tmp_path, width=400, color=False).split())
+    assert "1 of 2 trials done, 1 damaged" in text
+    assert f"{folder / 'spec.json'}: {reason}" in text
+    frame = read_results(tmp_path)
+    assert set(frame.status[frame.trial == folder.name]) == {"damaged"}

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -99,8 +100,8 @@ def test_a_failed_write_leaves_the_old_files(run_dir: Path, monkeypatch: pytest.
     writers: list[pq.ParquetWriter] = []
     write_table = pq.ParquetWriter.write_table
 
-    def fail(self: pq.ParquetWriter, table: pa.Table, *rest: object) -> None:
-        write_table(self, table, *rest)
+    def fail(self: pq.ParquetWriter, table: pa.Table, *rest: Any, **options: Any) -> None:
+        write_table(self, table, *rest, **options)
         writers.append(self)
         if len(writers) > writer:
             raise OSError(28, "No space left on device")

@@ -172,6 +172,14 @@ def test_the_scores_of_a_result_are_not_parsed(tmp_path: Path) -> None:
     assert folder.result_head() == {"evaluation": {}, "training": {}}
 
 
+def test_nor_are_those_of_a_result_as_a_trial_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends with a newline."""
+    folder = TrialFolder(tmp_path)
+    write_json(folder.result_path, RESULT)
+    monkeypatch.setattr(folder_module, "read_json", lambda path: pytest.fail("parsed as a whole"))
+    assert folder.result_head() == {name: value for name, value in RESULT.items() if name != "scores"}
+
+
 @pytest.mark.parametrize("status", ["running", "failed", "pending", "torn", "empty", "missing"])
 def test_a_process_killed_between_its_result_and_its_status_loses_nothing(stub: StubRun, status: str) -> None:
     """The result is the truth: whatever the status file says or does not say, nothing runs again."""
