@@ -34,7 +34,7 @@ class Catalogue(Generic[T]):
         self._built_in = frozenset(self._parts)
 
     def add(self, part: T) -> None:
-        """Makes a part known under its name; raises ValueError where another part has that name."""
+        """Makes a part known under its name; raises ValueError if another part has that name."""
         name = self._name_of(part)
         if not isinstance(name, str):
             raise TypeError(f"{part!r} needs a name, to be {article(self.kind)}")
@@ -76,7 +76,7 @@ class Catalogue(Generic[T]):
         return self._parts[name]
 
     def find(self, name: str) -> T | None:
-        """The part called ``name``; None where there is none that can be used."""
+        """The part called ``name``; None if there is none that can be used."""
         try:
             return self.get(name) if name in self else None
         except ConfigError:

@@ -122,7 +122,7 @@ def paired_difference(
     What makes a query hard is common to both and cancels, so the interval is narrower than two separate ones suggest.
 
     Args:
-        a: One score per query; nan where there is none.
+        a: One score per query; nan if there is none.
         b: The other scores of the same queries, in the same order.
         groups: The group number of each query; None: each query is its own group.
         num_resamples: Number of resamples.
@@ -225,7 +225,7 @@ def _generator(num_resamples: int, confidence: float, seed: int) -> np.random.Ge
 def _resampled_means(sums: Scores, counts: Scores, num_resamples: int, generator: np.random.Generator) -> Scores:
     """Float[resample, seed]: the mean of each resample of the groups, drawn with replacement, the same for all seeds.
 
-    nan where there is no group, or where a resample holds no score of a seed.
+    nan if there is no group, or where a resample holds no score of a seed.
     """
     num_seeds, num_groups = sums.shape
     means = np.full((num_resamples, num_seeds), np.nan)

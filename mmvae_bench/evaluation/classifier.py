@@ -201,7 +201,7 @@ class HeldOut:
 
     @property
     def right(self) -> Tensor:
-        """Double[N, A]: 1 where an attribute is read correctly, nan where it is not scored."""
+        """Double[N, A]: 1 where an attribute is read correctly, nan if it is not scored."""
         right = (self.predictions == self.concepts).double()
         return right.masked_fill(self.predictions == NOT_SCORED, math.nan)
 
@@ -237,7 +237,7 @@ class ObservationClassifier:
             Long[B, A].
 
         Raises:
-            ValueError: where the schema has given attributes and ``given`` leaves one out.
+            ValueError: if the schema has given attributes and ``given`` leaves one out.
         """
         if given is None:
             parts = [read_concepts(self.network, part, None, self.schema) for part in images.split(IMAGES_AT_ONCE)]
@@ -283,11 +283,11 @@ def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schem
     Args:
         network: Called with the images, and with the given attributes, Long[B, G], where the schema has any.
         images: Float[B, C, H, W].
-        concepts: Long[B, A], of which only the given attributes are looked at; None where there are none.
+        concepts: Long[B, A], of which only the given attributes are looked at; None if there are none.
         schema: The attributes.
 
     Raises:
-        ValueError: where the schema has given attributes and ``concepts`` leaves one out.
+        ValueError: if the schema has given attributes and ``concepts`` leaves one out.
     """
     given: tuple[Tensor, ...] = ()
     if schema.given:

@@ -105,7 +105,7 @@ def judge_of(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> ObservationClassifier:
-    """The observation classifier that an evaluation names, or the dataset's own; trained where it is not cached."""
+    """The observation classifier that an evaluation names, or the dataset's own; trained if it is not cached."""
     spec = evaluation.classifier or classifiers.parse(data.spec.default_classifier())
     return observation_classifier(spec, data, device=device, progress=progress)
 

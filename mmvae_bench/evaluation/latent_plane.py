@@ -79,7 +79,7 @@ def latent_plane(
 
     Returns:
         ``x`` and ``y``, the axes, [G]; ``labels``, [C]; ``true``, ``aggregate`` and where there is one ``fitted``,
-        densities [C, G, G], rows along y. None where the latent space has not two dimensions, there are more than 12
+        densities [C, G, G], rows along y. None if the latent space has not two dimensions, there are more than 12
         concepts, y is a text, or the objective has no p(y|z) or no normal posterior of an image.
     """
     few = math.prod(data.schema.sizes) <= MAX_CONCEPTS
@@ -135,7 +135,7 @@ def _normal_posteriors(model: Objective, batches: Sequence[Batch]) -> list[Distr
 def write_latent_plane(
     model: Objective, data: ConceptDataModule, path: Path, *, device: torch.device | str = "cpu"
 ) -> None:
-    """Writes :func:`latent_plane` for the report to draw, atomically; nothing where there is none."""
+    """Writes :func:`latent_plane` for the report to draw, atomically; nothing if there is none."""
     plane = latent_plane(model, data, device=device)
     if plane is not None:
         with atomic_path(path) as temporary, temporary.open("wb") as file:

@@ -34,7 +34,7 @@ class Bound:
         values: Float64[B], nats; of :data:`ENTROPY` Float64[B, A], or of words.
         proposal: What z was drawn from.
         num_samples: Samples of z per image.
-        num_dimensions: Those of the observed modality; None where there is no such number.
+        num_dimensions: Those of the observed modality; None if there is no such number.
     """
 
     values: Tensor

@@ -98,8 +98,8 @@ def make_queries(
         split_seed: Seed of the split.
         partition: val or test.
         evaluation: Levels, repeats, the largest number of concepts, and seed.
-        concepts: Gives the concepts of the images of a partition, Long[N, A]; called where they are needed.
-        combinations: Long[C, A], those that the split gives the partition; None where it does not divide them.
+        concepts: Gives the concepts of the images of a partition, Long[N, A]; called if they are needed.
+        combinations: Long[C, A], those that the split gives the partition; None if it does not divide them.
         captions: They must be able to say a query; None: there is no such limit. A concept with fewer words than a
             level has attributes gives no query, and a level without queries is left out.
     """
@@ -165,7 +165,7 @@ def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition
     text view those that captions can say.
 
     Raises:
-        ConfigError: where a concept is none of the schema's, or leaves a given attribute unspecified.
+        ConfigError: if a concept is none of the schema's, or leaves a given attribute unspecified.
     """
     found = []
     for name, text in data.spec.named_queries().items():

@@ -227,7 +227,7 @@ class Objective(pl.LightningModule):
             concept: Long[B, A] or None; -1 where unspecified, for q(z|y_O) only. In the text view captions, Long[B, T].
 
         Raises:
-            CapabilityError: where the objective has no such network, or needs fully specified concepts.
+            CapabilityError: if the objective has no such network, or needs fully specified concepts.
         """
         if image is not None and concept is not None:
             # Not in training, where concepts are always complete: the check would make every step wait for the GPU.
@@ -257,7 +257,7 @@ class Objective(pl.LightningModule):
         """p(y|z).
 
         Raises:
-            CapabilityError: where the objective has no concept decoder.
+            CapabilityError: if the objective has no concept decoder.
         """
         if "concept" not in self.spec.likelihoods:
             raise CapabilityError(f"{self.spec.name} has no p(y|z): it models images only and cannot describe them")
@@ -272,7 +272,7 @@ class Objective(pl.LightningModule):
         """q(z), fitted to the aggregate of the image posteriors: a distribution over Float[D], in place of p(z).
 
         Raises:
-            CapabilityError: where the objective fits none.
+            CapabilityError: if the objective fits none.
         """
         raise CapabilityError(f"{self.spec.name} fits no flow to the aggregate posterior, to put in place of p(z)")
 
@@ -322,8 +322,8 @@ class Objective(pl.LightningModule):
             Float[S, C, H, W] or Float[Q, S, C, H, W], in [0, 1].
 
         Raises:
-            CapabilityError: where the objective has no q(z|y), or needs fully specified concepts.
-            ConfigError: where no caption can express the concept, or the text cannot be read.
+            CapabilityError: if the objective has no q(z|y), or needs fully specified concepts.
+            ConfigError: if no caption can express the concept, or the text cannot be read.
         """
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}")
@@ -368,7 +368,7 @@ class Objective(pl.LightningModule):
         networks run in the mode they are in, and a sample is drawn with torch's global generator.
 
         Raises:
-            CapabilityError: where the objective has no p(y|z).
+            CapabilityError: if the objective has no p(y|z).
         """
         py = self.concept_likelihood(z)
         y = py.sample() if sample else py.mode

@@ -150,7 +150,7 @@ class SCAN(Objective):
 
     @property
     def network_names(self) -> tuple[str, ...]:
-        """An encoder and a decoder for each modality, and the denoising autoencoder where it is wanted."""
+        """An encoder and a decoder for each modality, and the denoising autoencoder if it is wanted."""
         denoiser = ("denoiser",) if self.spec.dae else ()
         return ("concept_encoder", "image_encoder", "image_decoder", "concept_decoder", *denoiser)
 

@@ -119,7 +119,7 @@ def _has(given: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 
 def aggregate_tables(table: Table) -> list[AggregateTable]:
-    """The tables that can be made from the rows of a table; none where it has no such metrics."""
+    """The tables that can be made from the rows of a table; none if it has no such metrics."""
     rows = {(row.protocol, row.metric): row for row in table.rows if row.attribute is None and row.protocol}
     return [*_conditional(table, rows), *_prior(table, rows), *_inference(table)]
 

@@ -36,7 +36,7 @@ class Section(Table):
 
     Attributes:
         published: Published numbers next to ours.
-        published_note: Why there are none; None where there are some.
+        published_note: Why there are none; None if there are some.
         aggregate: The tables of aggregate posteriors.
         selection: The settings among which the validation partition chooses.
         judges: The classifiers behind the scores.
@@ -62,7 +62,7 @@ class Comparison:
         sections: One per setting that has numbers.
         trials: Every trial, in any state.
         unstarted: Trials of the grid that have no folder yet.
-        sources: The folders that were merged, with their numbers of trials; empty where it is one run.
+        sources: The folders that were merged, with their numbers of trials; empty if it is one run.
         states: How many trials are in which state, in words.
         missing: One line per trial without numbers.
         judges: The classifiers behind all scores.

@@ -71,7 +71,7 @@ class Frames:
     Attributes:
         rows: The rows of each trial that has any, by its key.
         questions: What each number is about.
-        value: Float[row], a fraction or nats; nan where there is none. The other arrays likewise.
+        value: Float[row], a fraction or nats; nan if there is none. The other arrays likewise.
         num_queries: Int[row]; -1 where unknown. ``num_samples`` likewise.
         proposal: What the z of a likelihood were drawn from; None for other numbers.
     """
@@ -90,7 +90,7 @@ class Frames:
     _groups: Sequence[NDArray[np.int64] | None]
 
     def per_query(self, row: int) -> NDArray[np.float64] | None:
-        """Float[query], nan where a query has no score; None where no score per query is stored."""
+        """Float[query], nan where a query has no score; None if no score per query is stored."""
         return self._per_query[row]
 
     def groups(self, row: int) -> NDArray[np.int64] | None:

@@ -80,7 +80,7 @@ class TrialNumbers:
 
     Attributes:
         rows: Of results.parquet; one, with metric and value null, where the trial has no numbers.
-        queries: For each score the scores per query and the groups, Arrow arrays of one length; None where it has none.
+        queries: For each score the scores per query and the groups, Arrow arrays of one length; None if it has none.
     """
 
     record: TrialRecord

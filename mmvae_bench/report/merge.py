@@ -73,7 +73,7 @@ def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder
 
 
 def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
-    """Raises BenchmarkError where ``out`` holds files that are not part of a report."""
+    """Raises BenchmarkError if ``out`` holds files that are not part of a report."""
     advice = "\n  Give a new or an empty folder with --out."
     if out.exists() and not out.is_dir():
         raise BenchmarkError(f"{out}: is a file; a report needs a folder{advice}")
@@ -86,7 +86,7 @@ def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
 
 
 def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
-    """How two results of one trial differ, in words; empty where they are the same.
+    """How two results of one trial differ, in words; empty if they are the same.
 
     Compared are the scores and what they depend on: queries, images, classifier. Time and machine are not.
     """

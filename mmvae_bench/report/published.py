@@ -92,7 +92,7 @@ class PublishedRow:
 
 
 def published_value(*, split: str, objective: str, metric: str, level: int | None) -> PublishedValue | None:
-    """The printed coverage or correctness; None where none was printed.
+    """The printed coverage or correctness; None if none was printed.
 
     >>> published_value(split="iid", objective="telbo", metric="correctness", level=4)
     PublishedValue(mean=0.8208, std=0.0056)
@@ -105,7 +105,7 @@ def published_value(*, split: str, objective: str, metric: str, level: int | Non
 
 
 def published_note(setting: Setting) -> str | None:
-    """Why printed values are not compared with ours; None where the setting is the paper's.
+    """Why printed values are not compared with ours; None if the setting is the paper's.
 
     Empty for other datasets than MNIST-A, for which no published numbers are expected.
     """

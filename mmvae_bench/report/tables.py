@@ -77,9 +77,9 @@ class Row:
     """One metric at one level, for every objective.
 
     Attributes:
-        cells: One per column; None where the objective has no such score.
-        best: Position of the best cell; None where fewer than two can be ranked.
-        differences: Best minus each other column, on the same queries; None where there is none.
+        cells: One per column; None if the objective has no such score.
+        best: Position of the best cell; None if fewer than two can be ranked.
+        differences: Best minus each other column, on the same queries; None if there is none.
     """
 
     protocol: str | None
@@ -122,11 +122,11 @@ class Table:
 
     @property
     def headline(self) -> str | None:
-        """The protocol of the short table; None where no score belongs to one."""
+        """The protocol of the short table; None if no score belongs to one."""
         return next(iter(self.protocols), None)
 
     def of(self, protocol: str | None) -> tuple[Row, ...]:
-        """The rows of a protocol, all attributes together; with those that belong to none where it is the headline."""
+        """The rows of a protocol, all attributes together; with those that belong to none if it is the headline."""
         wanted = {protocol, None} if protocol == self.headline else {protocol}
         return tuple(row for row in self.rows if row.protocol in wanted and not _of_one_attribute(row))
 
@@ -246,7 +246,7 @@ def best_and_differences(
     """Finds the best of several objectives and its difference from each of the others.
 
     Args:
-        cells: The score of each objective; None where it has none.
+        cells: The score of each objective; None if it has none.
         direction: 1 where higher is better, -1 where lower is, 0 where neither is.
         seed: Of the resamples.
 

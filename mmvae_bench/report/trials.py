@@ -47,7 +47,7 @@ class TrialRecord:
         key: The folder's name.
         directory: The folder.
         state: One of STATES.
-        spec: The canonical trial spec; empty where it cannot be read.
+        spec: The canonical trial spec; empty if it cannot be read.
         status: The content of ``status.json``, corrected by the other evidence.
         result: ``result.json`` without its scores; empty unless the state is done.
         partitions: The partitions with scores, sorted.
@@ -156,7 +156,7 @@ def open_run(run_dir: Path) -> RunStore:
 
 
 def _grid_order(path: Path) -> dict[str, int]:
-    """Key to position; empty where there is no grid, or where this version cannot read it."""
+    """Key to position; empty if there is no grid, or where this version cannot read it."""
     if not path.is_file():
         return {}
     try:

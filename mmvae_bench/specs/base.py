@@ -97,7 +97,7 @@ class ComponentSpec(Spec):
         """The class that :attr:`implementation` names; a subclass of :attr:`interface`.
 
         Raises:
-            ConfigError: where it is not one.
+            ConfigError: if it is not one.
         """
         found, interface = load_attribute(self.implementation), load_attribute(self.interface)
         if not (isinstance(found, type) and issubclass(found, interface)):

@@ -43,7 +43,7 @@ def read_command(given: object) -> SweepCommand:
     """Reads the list of words under ``command``; None is the default command.
 
     Raises:
-        ConfigError: where it is not ``mmvae-bench train`` with ``--set-json ${args_json}``, or has an option that is
+        ConfigError: if it is not ``mmvae-bench train`` with ``--set-json ${args_json}``, or has an option that is
             not supported without a server. Locations are relative to ``command``.
     """
     if given is None:

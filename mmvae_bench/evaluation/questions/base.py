@@ -125,7 +125,7 @@ class Question(ABC):
         return True
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
-        """Why this model cannot be asked; None where it can."""
+        """Why this model cannot be asked; None if it can."""
         return None
 
     @abstractmethod

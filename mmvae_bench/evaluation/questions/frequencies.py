@@ -68,7 +68,7 @@ def watched_scores(
         num_samples: S.
 
     Returns:
-        One score per attribute; none where no query leaves it open.
+        One score per attribute; none if no query leaves it open.
     """
     scores = []
     for name in attributes if seen else ():
@@ -116,5 +116,5 @@ def real_frequency_scores(judge: Judge, attributes: Sequence[str]) -> list[Score
 
 
 def _frequency(specified: Tensor, shown: Tensor) -> Tensor:
-    """Long[Q], Long[Q, S] of one attribute to Double[Q]: how often it is present; nan where the query specifies it."""
+    """Long[Q], Long[Q, S] of one attribute to Double[Q]: how often it is present; nan if the query specifies it."""
     return (shown == PRESENT).double().mean(1).masked_fill(specified != UNSPECIFIED, torch.nan)

@@ -56,7 +56,7 @@ def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> l
         predictions: Long[R, S, A]; -1 where an attribute is not scored.
 
     Returns:
-        Two scores, or none where the concept specifies nothing that is scored.
+        Two scores, or none if the concept specifies nothing that is scored.
     """
     concept = queries.concepts[:1]
     images = rearrange(predictions, "repeat sample attribute -> (repeat sample) attribute")

@@ -123,7 +123,7 @@ def text_scores(
         rule: The protocol.
         queries: N texts.
         concepts: Long[N, A], of the images that they are the texts of.
-        said: Long[N, A], what captions say of these; None where that is everything.
+        said: Long[N, A], what captions say of these; None if that is everything.
     """
     schema, judge = context.data.schema, context.judge
     predictions = context.predictions(queries, num_samples=rule.num_samples, mean=rule.image == "mean")

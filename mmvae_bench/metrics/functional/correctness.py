@@ -170,7 +170,7 @@ def agreement_by_chance(
 def description_values(
     predictions: Int[Tensor, "batch attribute"], concepts: Int[Tensor, "batch attribute"]
 ) -> Float64[Tensor, "batch attribute"]:
-    """1 where a description is right, 0 where it is wrong, nan where it is not scored.
+    """1 where a description is right, 0 where it is wrong, nan if it is not scored.
 
     Args:
         predictions: the described value of each attribute; -1 where it is not scored.

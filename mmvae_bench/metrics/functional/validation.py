@@ -108,5 +108,5 @@ def as_scored(scored: Tensor | None, concepts: Tensor) -> Tensor:
 
 
 def mean_where(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean over the last axis of the values under the mask; nan where the mask is empty."""
+    """The mean over the last axis of the values under the mask; nan if the mask is empty."""
     return values.masked_fill(~mask, 0.0).sum(-1) / mask.sum(-1)

@@ -212,7 +212,7 @@ PAPER = "Cremer and Kushman 2018, On the Importance of Learning Aggregate Poster
 
 
 def flow_needs_two_dimensions(objective: ObjectiveSpec, backbone: BackboneSpec) -> None:
-    """Raises ConfigError where z is too small for a flow, whose couplings condition one half of z on the other."""
+    """Raises ConfigError if z is too small for a flow, whose couplings condition one half of z on the other."""
     if backbone.latent_size < 2:
         raise ConfigError(
             [
