@@ -37,7 +37,7 @@ class Catalogue(Generic[T]):
         """Makes a part known under its name; raises ValueError if another part has that name."""
         name = self._name_of(part)
         if not isinstance(name, str):
-            raise TypeError(f"{part!r} needs a name, to be {article(self.kind)}")
+            raise TypeError(f"{part!r} has no name, which {article(self.kind)} needs")
         if not self._is_same(self._parts.get(name, part), part):
             raise ValueError(f"two specs for {self.kind} {name!r}: {self._parts[name]!r} and {part!r}")
         self._parts[name] = part
@@ -99,7 +99,7 @@ class Catalogue(Generic[T]):
                 owner = _owner(self._third_party()[name][0])
                 errors.append(
                     ConfigError(
-                        f"{self.kind} {name!r} of {owner} is not used: there is a built-in {self.kind} of that name"
+                        f"{self.kind} {name!r} from {owner} is ignored: there is a built-in {self.kind} of that name"
                     )
                 )
         return found, errors
@@ -118,9 +118,9 @@ class Catalogue(Generic[T]):
 
     def _imported(self, name: str) -> T:
         point, *others = self._third_party()[name]
-        where = f"{self.kind} {name!r} of {' and of '.join(map(_owner, (point, *others)))} cannot be used"
+        where = f"{self.kind} {name!r} from {' and from '.join(map(_owner, (point, *others)))} cannot be used"
         if others:
-            raise ConfigError(f"{where}: a name can only belong to one package; uninstall the other")
+            raise ConfigError(f"{where}: a name can only belong to one package; uninstall all but one")
         try:
             part: T = point.load()
         except Exception as error:  # whatever the import of another package raises, its user needs the name of the part
@@ -136,7 +136,7 @@ class Catalogue(Generic[T]):
         if own != name:
             raise ConfigError(
                 f"{where}: its entry point in {self.group} is called {name!r}, but the name of {point.value} is "
-                f"{own!r}: they must be the same"
+                f"{own!r}: they must match"
             )
         return part
 

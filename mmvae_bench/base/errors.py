@@ -106,5 +106,5 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID_BY_TORCH):
         return OUT_OF_MEMORY, message
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        message += "\n  Free some space (`df -h` and `df -i` say where), then run the trial again."
+        message += "\n  Free some space (`df -h` and `df -i` show where it is used), then run the trial again."
     return kind, message

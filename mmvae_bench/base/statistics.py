@@ -171,7 +171,7 @@ def slope(steps: ArrayLike, values: ArrayLike) -> tuple[float, float]:
     """
     t, v = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if t.ndim != 1 or t.shape != v.shape:
-        raise ValueError(f"steps and values must be flat and of one length, got shapes {t.shape} and {v.shape}")
+        raise ValueError(f"steps and values must be flat lists of equal length, got shapes {t.shape} and {v.shape}")
     known = ~(np.isnan(t) | np.isnan(v))
     t, v = t[known], v[known]
     if len(np.unique(t)) < 2:

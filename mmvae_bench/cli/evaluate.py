@@ -24,7 +24,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Evaluate a trained model again, and replace result.json; the training is left as it is."""
+    """Evaluate a trained model again and replace result.json, without retraining."""
     if protocol is not None:
         PROTOCOL_RULES.get(protocol, ("--protocol",))
 

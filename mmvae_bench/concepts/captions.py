@@ -135,7 +135,7 @@ class Captions(ABC):
         outside = (tokens < 0) | (tokens >= len(self.vocabulary))
         if outside.any():
             row, last = int(outside.nonzero()[0, 0]), len(self.vocabulary) - 1
-            raise ValueError(f"caption {row} holds token {int(tokens[outside][0])}: the vocabulary has 0 to {last}")
+            raise ValueError(f"caption {row} contains token {int(tokens[outside][0])}: the vocabulary has 0 to {last}")
 
     def _row(self, tokens: Iterable[int] | Tensor) -> list[int]:
         import torch
@@ -185,7 +185,9 @@ class PresenceCaptions(Captions):
 
     def __init__(self, schema: Schema, *, opposites: Mapping[str, str], max_words: int) -> None:
         if any(size != 2 for size in schema.sizes) or not opposites.keys() <= set(schema.names):
-            raise ValueError(f"binary attributes {schema.names}, among them those of opposites {list(opposites)}")
+            raise ValueError(
+                f"expected binary attributes, with opposites of some of them, got {schema.names} and {list(opposites)}"
+            )
         super().__init__(schema, vocabulary=("-", *schema.names, *opposites.values()), max_words=max_words)
         # What each word but the blank says: value `_value` of attribute `_attribute`.
         self._said = [(schema.names.index(name), 1) for name in schema.names]
@@ -224,7 +226,7 @@ class PresenceCaptions(Captions):
         gap = (blank[:, :-1] & ~blank[:, 1:]).any(1)
         repeated = (self._num_saying(words).sum(-1) > 1).any(1)
         for row in (gap | repeated).nonzero()[:, 0].tolist():
-            reason = "a word follows a blank" if gap[row] else "two words are about one attribute"
+            reason = "a word follows a blank" if gap[row] else "two words refer to the same attribute"
             raise ValueError(f"caption {row} is impossible, {reason}: {[self.vocabulary[t] for t in words[row]]}")
         return self.parse_leniently(tokens)
 

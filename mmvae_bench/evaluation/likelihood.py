@@ -128,7 +128,9 @@ class Bounds:
                 each = [torch.special.entr(log_probs.double().exp()).sum(-1) for log_probs in py.log_probs]
                 found.append(torch.stack(each, -1))
             else:
-                raise CapabilityError("p(y|z) is no product over attributes or words: no entropy of one of them alone")
+                raise CapabilityError(
+                    "p(y|z) is not a product over attributes or words, so a single one has no entropy of its own"
+                )
         return Bound(torch.stack(found).mean(0), POSTERIOR_NAMES[drawn.kind], self.num_samples)
 
     def _importance(self, drawn: _Drawn, log_likelihood: Tensor, num_dimensions: int, flow_prior: bool) -> Bound:

@@ -274,7 +274,7 @@ class Objective(pl.LightningModule):
         Raises:
             CapabilityError: if the objective fits none.
         """
-        raise CapabilityError(f"{self.spec.name} fits no flow to the aggregate posterior, to put in place of p(z)")
+        raise CapabilityError(f"{self.spec.name} has no flow fitted to the aggregate posterior that could replace p(z)")
 
     def centre(self, posterior: Distribution) -> Tensor:
         """Float[B, D]: the one z that represents a posterior, its mean."""

@@ -64,8 +64,8 @@ _WEIGHTS: Mapping[str, Mapping[str, str]] = {
 }
 _NUM_SAMPLES = {"log_px": 10, "log_py": 10}
 NOTE = (
-    "Their numbers are shown where the setting is the same as theirs. They report no spread, so the interval of a "
-    "difference covers only the uncertainty of ours. Their split of the photographs differs (180,000 to train on)."
+    "Their numbers are shown if the setting is the same as theirs. They report no spread, so the interval of a "
+    "difference covers only the uncertainty of ours. Their split of the photographs differs (180,000 for training)."
 )
 
 

@@ -229,7 +229,7 @@ def _read(run_dir: Path, name: str, types: Mapping[str, str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise BenchmarkError(f"{path}: cannot be read: {error}{advice}") from None
     if tuple(frame.columns) != tuple(types):
-        raise BenchmarkError(f"{path}: has other columns than this version writes{advice}")
+        raise BenchmarkError(f"{path}: its columns are not those that this version writes{advice}")
     return frame.astype(pandas_types(types))
 
 

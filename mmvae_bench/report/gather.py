@@ -118,7 +118,7 @@ def _per_query(score: Json) -> tuple[pa.Array, pa.Array] | None:
     groups = score.get("groups")
     found = pa.nulls(len(values), pa.int64()) if groups is None else pa.array(groups, pa.int64())
     if len(found) != len(values) or (groups is not None and found.null_count):
-        raise ValueError(f"{len(values)} scores per query need as many groups, got {len(found)}")
+        raise ValueError(f"expected a group for each of the {len(values)} scores per query, got {len(found)}")
     return values, found
 
 

@@ -82,7 +82,7 @@ def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
         if place == folder.resolve() or folder.resolve() in place.parents:
             raise BenchmarkError(f"{out}: belongs to the run {folder}, which is not changed{advice}")
     if out.is_dir() and any(out.iterdir()) and not (out / MERGED_FILE).is_file():
-        raise BenchmarkError(f"{out}: holds other files, and no merged report that could be replaced{advice}")
+        raise BenchmarkError(f"{out}: contains other files, and no merged report to replace{advice}")
 
 
 def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:

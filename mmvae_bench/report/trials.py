@@ -150,7 +150,7 @@ def open_run(run_dir: Path) -> RunStore:
         raise BenchmarkError(f"{run_dir}: not a run folder: it has no folder `{TRIALS_FOLDER}`{hint}")
     if not store.keys():
         raise BenchmarkError(
-            f"{run_dir}: holds no trials yet\n  Start them with `mmvae-bench run --grid FILE --out {run_dir}`."
+            f"{run_dir}: has no trials yet\n  Start them with `mmvae-bench run --grid FILE --out {run_dir}`."
         )
     return store
 
@@ -262,7 +262,7 @@ def _check_score(score: object) -> None:
         if not isinstance(score.get(name), str):
             raise ValueError(f"it has no {name}")
     if not isinstance(score.get("proposal"), str | None):
-        raise ValueError("its proposal is not a text")
+        raise ValueError("its proposal is not text")
     if not score.keys() <= _KNOWN:
         raise ValueError(f"unknown field {min(score.keys() - _KNOWN)}")
 

@@ -138,7 +138,7 @@ def _by_id(names: Iterator[str] | list[str] | dict[str, tarfile.TarInfo]) -> dic
     numbered = sorted((int(match[1]), name) for match, name in found if match)
     repeated = [image_name(number) for (number, _), (other, _) in itertools.pairwise(numbered) if number == other]
     if repeated:
-        raise SourceError(f"{len(repeated):,} images are there twice, the first: {', '.join(repeated[:3])}")
+        raise SourceError(f"{len(repeated):,} images occur twice, the first: {', '.join(repeated[:3])}")
     return dict(numbered)
 
 
@@ -228,6 +228,6 @@ def _rows(path: Path) -> Rows:
         concepts.append(np.stack([np.asarray(table[name]) > 0 for name in CELEBA18_SCHEMA.names], 1).astype(np.uint8))
         partition.append(np.full(len(part), number, np.uint8))
     if not concepts:
-        raise SourceError(f"{path}: none of the splits {', '.join(names[0] for names in SPLITS)}")
+        raise SourceError(f"{path}: has none of the splits {', '.join(names[0] for names in SPLITS)}")
     joined = np.concatenate(concepts)
     return Rows(np.arange(1, len(joined) + 1), joined, np.concatenate(partition))

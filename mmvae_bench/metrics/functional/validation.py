@@ -64,7 +64,7 @@ def as_reference(reference: Sequence[Tensor], num_queries: int | None = None) ->
     """For each attribute its reference Float[value], or Float[query, value] where it depends on the query."""
     tables = [as_distribution(table, f"reference of attribute {k}") for k, table in enumerate(reference)]
     if not tables:
-        raise ValueError("the reference holds no attribute")
+        raise ValueError("the reference has no attributes")
     if num_queries is None:
         num_queries = next((len(table) for table in tables if table.ndim == 2), None)
     for k, table in enumerate(tables):

@@ -385,7 +385,8 @@ class MVAESpec(MultimodalSpec):
     def _check(self) -> Self:
         if self.modalities == "two" and self.num_random_subsets:
             message = (
-                "two modalities have no other subsets than both and each one: choose modalities per_attribute, or 0"
+                "two modalities have no subsets besides both together and each alone: "
+                "choose modalities per_attribute, or 0"
             )
             raise ConfigError([Problem(message, ("num_random_subsets",), str(self.num_random_subsets))])
         return self
@@ -393,7 +394,7 @@ class MVAESpec(MultimodalSpec):
     def check_concepts(self, dataset: DatasetSpec) -> None:
         """The image and one attribute are two modalities, which have no other subsets to draw."""
         if self.num_random_subsets and self.num_modalities(dataset) < 3:
-            message = "two modalities have no other subsets than both and each one: choose 0"
+            message = "two modalities have no subsets besides both together and each alone: choose 0"
             where, value = ("objective", "num_random_subsets"), str(self.num_random_subsets)
             raise ConfigError([Problem(message, where, value, near="0")])
 
