@@ -1,6 +1,6 @@
 """Open catalogues: named parts of this package and, through entry points, of other packages.
 
-An entry point's value is the part itself. It is imported only when that part is wanted, so a broken package costs its
+An entry point's value is the part itself. It is imported only when that part is needed, so a broken package affects its
 own parts and nothing else.
 """
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Catalogue(Generic[T]):
-    """Maps names to parts of one kind; iterating gives the names.
+    """Maps names to parts of one kind; iterating over it gives the names.
 
     Args:
         kind: What the parts are called in messages, such as ``metric``.
@@ -76,7 +76,7 @@ class Catalogue(Generic[T]):
         return self._parts[name]
 
     def find(self, name: str) -> T | None:
-        """The part called ``name``; None if there is none that can be used."""
+        """The part called ``name``; None if there is none, or it cannot be used."""
         try:
             return self.get(name) if name in self else None
         except ConfigError:
@@ -85,8 +85,8 @@ class Catalogue(Generic[T]):
     def usable(self) -> tuple[list[str], list[ConfigError]]:
         """The names of all parts that can be imported, and for each of the others why it cannot.
 
-        The others are all of other packages. They must not hide what works: listings show the first and warn of the
-        second.
+        The others all come from other packages. They must not hide what works: listings show the former and warn about
+        the latter.
         """
         found, errors = [], []
         for name in self.names():
@@ -105,7 +105,7 @@ class Catalogue(Generic[T]):
         return found, errors
 
     def _load_built_in(self) -> None:
-        """Registers the parts of this package, where that is put off until a name is needed."""
+        """Registers the parts of this package, if that is put off until a name is needed."""
 
     def _name_of(self, part: T) -> object:
         return getattr(part, "name", None)
@@ -152,7 +152,7 @@ class Catalogue(Generic[T]):
 
 
 def _owner(point: EntryPoint) -> str:
-    """The package of an entry point, in words."""
+    """The package that an entry point belongs to, in words."""
     return f"package {point.dist.name} {point.dist.version}" if point.dist else "an installed package"
 
 

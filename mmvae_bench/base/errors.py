@@ -1,4 +1,4 @@
-"""Errors that teach: what was given, where, the choices and the nearest of them; and how a failure is reported."""
+"""Errors that help: what was given, where, the choices and the nearest of them; and how a failure is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BenchmarkError(Exception):
 
 
 def nearest(value: object, choices: Iterable[str]) -> str | None:
-    """The choice that is most like ``value``, or None if none is similar.
+    """The choice most similar to ``value``, or None if none is similar.
 
     >>> nearest("teblo", ["jmvae", "telbo"])
     'telbo'

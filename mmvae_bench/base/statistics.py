@@ -1,7 +1,7 @@
 """Bootstrap intervals, paired differences and slopes: how far a number can be trusted. numpy only.
 
 Scores are one number per query, nan where a query has no score; queries without a score are left out before anything is
-drawn. Intervals are percentile bootstraps (Efron 1979): resample with replacement, take the statistic of each
+drawn. Intervals are percentile bootstraps (Efron 1979): resample with replacement, compute the statistic of each
 resample, cut its distribution at (1 - confidence) / 2 on both sides. The same seed gives the same interval.
 
 Repeats of one concept are not independent queries: they fail together. ``groups`` says which queries belong together,
@@ -68,9 +68,9 @@ def hierarchical_interval(
     """The interval of the mean over training seeds scored on the same queries, resampling seeds and queries.
 
     The statistic is the mean over seeds of the mean over queries. The two are crossed: a query that is hard is hard
-    for every seed. So one resample of the queries is shared by all the seeds of a resample; drawing queries anew for
-    each seed would divide the queries' variance by the number of seeds. With few seeds the interval is too narrow: a
-    resample of n seeds underestimates their variance by (n - 1) / n.
+    for every seed. So one resample of the queries is shared by all the seeds of a resample; drawing queries separately
+    for each seed would divide the queries' variance by the number of seeds. With few seeds the interval is too narrow:
+    a resample of n seeds underestimates their variance by (n - 1) / n.
 
     Args:
         values_per_seed: For each training seed one score per query, the same queries in the same order; nan is left
@@ -246,7 +246,7 @@ _last_drawn: dict[tuple[int, ...], tuple[Scores, Mapping[str, Any]]] = {}
 
 
 def _times_drawn(generator: np.random.Generator, num_groups: int, num_resamples: int) -> Scores:
-    """Float[resample, group]: how often each group is drawn; the order of the draws does not matter to a mean.
+    """Float[resample, group]: how often each group is drawn; the order of the draws does not affect a mean.
 
     Objectives on the same queries are resampled with the same seed: the last draw is kept, and given again to a
     generator in the same state, which is then left as the draw would have left it.

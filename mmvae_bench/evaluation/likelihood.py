@@ -22,7 +22,7 @@ from ..specs.components import Posterior
 
 PROTOCOL = "likelihood"
 FLOW_PRIOR = "_flow_prior"
-"""Ends the name of a metric with the flow q(z) in place of p(z)."""
+"""Suffix of the name of a metric with the flow q(z) in place of p(z)."""
 ENTROPY = "description_entropy"
 
 
@@ -54,7 +54,7 @@ class _Drawn:
 
 
 class Bounds:
-    """The bounds of one batch. What an objective has no networks for raises CapabilityError, which says why.
+    """The bounds of one batch. A bound for which an objective has no networks raises CapabilityError, which says why.
 
     - ``log_px_given_y``: log p(x|z) + log q(z|y) - log q(z|x), one z ~ q(z|x) (Cremer and Kushman 2018, Eq. 6).
     - ``log_px``: importance weights p(x|z) p(z) / q(z|x), or q(z) in place of p(z); k samples.

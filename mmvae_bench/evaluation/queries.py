@@ -28,7 +28,7 @@ from ..objectives.base import Objective
 from ..specs.trial import COMPOSITIONAL, EvaluationSpec
 
 MAX_COMBINATIONS = 4096
-"""Of a schema with more combinations of values than this, the concepts of real images are queried."""
+"""If a schema has more combinations of values than this, the concepts of real images are queried instead."""
 NUM_SAMPLED = 240
 """How many such concepts, before repeats: as many as MNIST-A has combinations."""
 
@@ -100,7 +100,7 @@ def make_queries(
         evaluation: Levels, repeats, the largest number of concepts, and seed.
         concepts: Gives the concepts of the images of a partition, Long[N, A]; called if they are needed.
         combinations: Long[C, A], those that the split gives the partition; None if it does not divide them.
-        captions: They must be able to say a query; None: there is no such limit. A concept with fewer words than a
+        captions: They must be able to express a query; None: there is no such limit. A concept with fewer words than a
             level has attributes gives no query, and a level without queries is left out.
     """
     identity = {
@@ -148,8 +148,8 @@ def make_queries(
 
 
 def answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
-    """Those of the queries that the model can be asked: none without q(z|y), and full concepts alone where q(z|y)
-    takes no partial ones."""
+    """The queries that the model can be asked: none without q(z|y), and only full concepts if q(z|y) takes no partial
+    ones."""
     if not model.can_imagine:
         return []
     return [each for each in queries if model.takes_partial_concepts or each.level == len(model.schema)]
@@ -182,7 +182,7 @@ def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition
 
 
 def _can_be_said(concept: Tensor, captions: Captions) -> bool:
-    """Whether a caption says all of a concept, Long[A]."""
+    """Whether a caption can express all of a concept, Long[A]."""
     try:
         captions.require_sayable(concept[None])
     except ConfigError:

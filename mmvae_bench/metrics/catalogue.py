@@ -327,7 +327,7 @@ _UNPLACED = (
 )
 
 PER_DIM = "_per_dim"
-"""Ends the name of a likelihood in nats per dimension: a pixel's channel, an attribute or a word."""
+"""Suffix of the name of a likelihood in nats per dimension: a pixel's channel, an attribute or a word."""
 
 
 def _built_in() -> Iterator[MetricInfo]:
@@ -347,9 +347,10 @@ METRICS: Catalogue[MetricInfo] = Catalogue(
 
 
 def metric_info(name: str) -> MetricInfo:
-    """What is known about a metric, in the catalogue or not: likelihoods and ELBOs are in nats, all else is a fraction.
+    """What is known about a metric, in the catalogue or not: likelihoods and ELBOs are in nats, all others are
+    fractions.
 
-    An ELBO has no better or worse between objectives: they bound and weight different things.
+    Neither direction of an ELBO is better between objectives: they bound and weight different things.
     """
     known = METRICS.find(name)
     if known is not None:

@@ -1,4 +1,4 @@
-"""The kinds of part a trial is made of, and their registries."""
+"""The kinds of parts that a trial is made of, and their registries."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class DatasetSpec(ComponentSpec):
         raise NotImplementedError
 
     def named_queries(self) -> Mapping[str, str]:
-        """Queries that every model is scored on besides the fixed ones: a name, and the concept as text."""
+        """Further queries, besides the fixed ones, that every model is scored on: a name, and the concept as text."""
         return {}
 
     @property

@@ -27,7 +27,7 @@ from ..scoring import accuracy_on_real_images
 from .base import NO_IMAGINATION, Context, Question
 
 WORDS = "_words"
-"""Ends the name of a correctness that counts only the words of a text, and not what it leaves unsaid."""
+"""Suffix of the name of a correctness that counts only the words of a text, and not what it leaves unsaid."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Wording:
     """What the captions of a dataset leave unsaid: on CelebA the absence of every attribute but Male.
 
     Attributes:
-        captions: None where a dataset has none: then nothing is left unsaid.
+        captions: None if a dataset has none: then nothing is left unsaid.
     """
 
     captions: Captions | None
@@ -88,15 +88,15 @@ class Texts(Question):
     records_reason = False
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
-        """A protocol scores it."""
+        """Whether a protocol scores it."""
         return any(PROTOCOL_RULES[name].asks == self.name for name in evaluation.protocols)
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
-        """There is no q(z|y)."""
+        """A reason if there is no q(z|y)."""
         return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
-        """Under each protocol that scores texts."""
+        """Scores under each protocol that scores texts."""
         data, wording = context.data, Wording.of(context.data.spec)
         cpu = torch.device("cpu")
         batches = list(real_batches(data, context.partition, seed=context.evaluation.seed, device=cpu))
@@ -122,7 +122,7 @@ def text_scores(
         context: What the question is asked with.
         rule: The protocol.
         queries: N texts.
-        concepts: Long[N, A], of the images that they are the texts of.
+        concepts: Long[N, A], of the images that the texts belong to.
         said: Long[N, A], what captions say of these; None if that is everything.
     """
     schema, judge = context.data.schema, context.judge

@@ -1,4 +1,4 @@
-"""Whether images show what is said of them: correctness, compositionality, agreement by chance, and descriptions."""
+"""Whether images and concepts agree: correctness, compositionality, agreement by chance, and descriptions."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def compositionality(
     Args:
         predictions: the classifier's value of each attribute in each sample; -1 where it is not scored.
         concepts: the value each query specifies; -1 where an attribute is unspecified.
-        training_concepts: the combinations that training showed; repeats do no harm.
+        training_concepts: the combinations seen in training; duplicates are allowed.
 
     Raises:
         ValueError: shapes disagree, or the values are not indices.

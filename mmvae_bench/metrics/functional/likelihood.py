@@ -21,8 +21,8 @@ def importance_log_weights(
 ) -> Float64[Tensor, "sample image"]:
     """``log w = log p(v|z) + log p(z) - log q(z)``, with z drawn from the proposal q(z).
 
-    The mean of ``w`` over z is ``p(v) = integral p(v|z) p(z) dz``, whatever the proposal is, so long as it is
-    nowhere zero where the integrand is not.
+    The mean of ``w`` over z is ``p(v) = integral p(v|z) p(z) dz``, whatever the proposal is, as long as it is nowhere
+    zero where the integrand is not.
 
     Args:
         log_likelihood: log p(v|z) of the observed modality v, without any training weight.
@@ -113,7 +113,7 @@ def elbo_terms(
 
 
 def _as_samples(values: Tensor, name: str) -> Tensor:
-    """Float64[sample, image]. Minus infinity is a value: what the model holds to be impossible."""
+    """Float64[sample, image]. Minus infinity is allowed: it is what the model considers impossible."""
     if not isinstance(values, Tensor) or not values.is_floating_point() or values.ndim != 2 or not len(values):
         given = f"{values.dtype}{list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(

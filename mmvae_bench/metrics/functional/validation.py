@@ -32,7 +32,7 @@ def as_indices(values: Tensor, name: str, shape: str) -> Tensor:
 
 
 def as_queries(predictions: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
-    """Predictions Long[query, sample, attribute] and the concepts Long[query, attribute] that they are of."""
+    """Predictions Long[query, sample, attribute] and the concepts Long[query, attribute] that they belong to."""
     predictions = as_indices(predictions, "predictions", "[query, sample, attribute]")
     concepts = as_indices(concepts, "concepts", "[query, attribute]")
     if predictions.shape[::2] != concepts.shape:
@@ -89,14 +89,14 @@ def check_values(name: str, indices: Tensor, num_values: Sequence[int]) -> None:
 
 
 def check_base(base: float) -> float:
-    """The natural logarithm of the base: dividing by it turns nats into the wanted unit."""
+    """The natural logarithm of the base: dividing by it turns nats into the requested unit."""
     if not (math.isfinite(base) and base > 1):
         raise ValueError(f"base must be a number above 1 (2 for bits, math.e for nats), got {base}")
     return math.log(base)
 
 
 def as_scored(scored: Tensor | None, concepts: Tensor) -> Tensor:
-    """Bool[attribute]: the attributes that are scored, all of them where nothing is said."""
+    """Bool[attribute]: the attributes that are scored, by default all of them."""
     num_attributes = concepts.shape[-1]
     if scored is None:
         return torch.ones(num_attributes, dtype=torch.bool, device=concepts.device)
