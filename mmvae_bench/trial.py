@@ -79,7 +79,7 @@ def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) ->
         device: ``cpu`` or ``cuda``; None: a GPU if there is one.
 
     Raises:
-        BenchmarkError: if the trial fails in a way that the user can do something about.
+        BenchmarkError: if the trial fails for a reason that the user can fix.
         LockHeld: if another process is working on it.
     """
     directory = Path(out) / "trials" / spec.key
@@ -194,7 +194,7 @@ def evaluate_trial(directory: str | Path, *, protocol: str | None = None, device
 
 
 def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: None) -> None:
-    """Makes what several trials share: the cached dataset and its observation classifier, trained."""
+    """Makes what several trials share: the cached dataset and its trained observation classifier."""
     progress(f"preparing {spec.dataset.name}/{spec.dataset.source}")
     data = _ready_data(spec, default_device())
     progress(f"training the observation classifier of {spec.dataset.name}/{spec.dataset.source}")
@@ -216,7 +216,7 @@ def default_device() -> str:
 
 
 def _finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
-    """The stored result, if it is complete and belongs to the evaluation asked for; None if it has to be computed.
+    """The stored result, if it is complete and belongs to the requested evaluation; None if it has to be computed.
 
     Raises:
         ConfigError: if the result belongs to another trial: ``spec.json`` was changed after it was written.

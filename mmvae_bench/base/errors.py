@@ -12,7 +12,7 @@ Location = tuple[str | int, ...]
 
 
 class BenchmarkError(Exception):
-    """An error that a user can do something about: shown as one message, without a traceback."""
+    """An error that the user can fix: shown as one message, without a traceback."""
 
 
 def nearest(value: object, choices: Iterable[str]) -> str | None:

@@ -137,7 +137,7 @@ def _metric(metric: MetricInfo) -> dict[str, Any]:
 
 
 def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
-    """Plain text for people: the name, what it is, then one line per setting."""
+    """Plain text: the name, what it is, then one line per setting."""
     yield entry["name"]
     yield f"    {entry['summary']}"
     yield f"    {entry['reference']}"

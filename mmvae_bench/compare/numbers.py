@@ -90,7 +90,7 @@ def number_pairs(
 
 
 def _images(trial: TrialRecord) -> tuple[object, ...]:
-    """What decides which concepts and images are in the queries."""
+    """What determines which concepts and images are in the queries."""
     dataset = trial.component("dataset")
     return dataset.get("split"), dataset.get("split_seed"), trial.section("dataset").get("fingerprint")
 

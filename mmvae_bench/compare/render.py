@@ -15,7 +15,7 @@ from .numbers import VERDICTS, NumberPair, Verdict
 from .runs import Circumstance, RunComparison
 
 NUM_WITHIN = 10
-"""How many numbers within their intervals are shown: those closest to the end of the interval."""
+"""How many of the numbers within their intervals are shown: those closest to the end of their interval."""
 _NUM_TRIALS = 8
 _HEADS = ("trial", "protocol", "partition", "metric", "attribute", "level", "A", "B", "B - A [95 %]", "")
 _RIGHT = ("level", "A", "B", "B - A [95 %]")

@@ -49,12 +49,12 @@ class RunComparison:
         pairs: The trials that are done in both.
         only_a: Trials of the first run that the second does not have.
         only_b: Trials of the second run that the first does not have.
-        unfinished: Trials of both that are not done in one of them at least, damaged ones apart.
+        unfinished: Trials of both that are not done in at least one of them, not counting damaged ones.
         damaged: Trials whose files cannot be read, in either run.
         numbers: Every number that both runs of a trial have.
         questions_only_a: Numbers that only the first run of a trial has.
         questions_only_b: Numbers that only the second run has.
-        circumstances: What else differs, what changes the meaning of numbers comes first.
+        circumstances: What else differs; what changes the meaning of numbers comes first.
     """
 
     a: Path

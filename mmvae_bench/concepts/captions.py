@@ -1,7 +1,7 @@
 """Captions: concepts rendered as sequences of words, and read back.
 
 A caption says what a concept says, or less: an attribute that no word mentions is unspecified to its reader. Texts are
-checked where configurations are, so torch is imported only inside the functions that take or return tensors.
+checked together with configurations, so torch is imported only inside the functions that take or return tensors.
 
 Shapes: B caption, A attribute, W word.
 """
@@ -69,8 +69,8 @@ class Captions(ABC):
     def parse_leniently(self, tokens: Tensor) -> Tensor:
         """:meth:`parse` for captions that a model wrote.
 
-        An attribute about which a caption contradicts itself, or has a word without meaning in its place, is
-        unspecified. For what :meth:`parse` accepts the result is the same.
+        An attribute about which a caption contradicts itself, or has a meaningless word in its place, is unspecified.
+        For captions that :meth:`parse` accepts, the result is the same.
 
         Raises:
             ValueError: for a token outside the vocabulary.
@@ -273,7 +273,7 @@ class SlotCaptions(Captions):
     """The name of each attribute's value, in the order of the schema; the blank word where it is unspecified.
 
     A concept has one caption, so nothing is random. The same word may name the values of several attributes:
-    its place says of which. Only whole concepts have a full caption: a model of whole captions has never read a blank.
+    its place says which one. Only whole concepts have a full caption: a model of whole captions has never read a blank.
 
     >>> from mmvae_bench.concepts import Attribute
     >>> import torch

@@ -189,7 +189,7 @@ def coordinates(maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Real images that the classifier was not trained on, as it reads them.
+    """Real images that the classifier was not trained on, and what it reads in them.
 
     Attributes:
         concepts: Long[N, A], the truth.
@@ -208,7 +208,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class ObservationClassifier:
-    """A trained network that names the attributes of images. The same one judges every objective and split.
+    """A trained network that recognises the attributes of images. The same one judges every objective and split.
 
     Attributes:
         name: Of its spec.
@@ -267,7 +267,7 @@ class ObservationClassifier:
         return digest.hexdigest()[:12]
 
     def to_json(self) -> dict[str, object]:
-        """The judge as it is stored in a result."""
+        """The description of the classifier that is stored in a result."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,

@@ -89,7 +89,7 @@ def observation_classifier(
 
 
 def classifier_fingerprint(spec: ClassifierSpec, *, dataset: str) -> str:
-    """Hash of what decides the classifier: its spec, the dataset's fingerprint, and the version of the training."""
+    """Hash of what determines the classifier: its spec, the dataset's fingerprint, and the version of the training."""
     return content_hash({"version": CLASSIFIER_VERSION, "spec": spec.canonical(), "dataset": dataset})
 
 

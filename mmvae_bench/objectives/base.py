@@ -31,7 +31,7 @@ CONSEQUENCES: Mapping[Posterior, str] = {
     "concept": ", so the 3 C's cannot be computed",
     "image": ", so it cannot describe images",
 }
-"""What an objective without this posterior cannot do."""
+"""What an objective without this posterior cannot do, as the end of a message."""
 
 
 class CapabilityError(BenchmarkError):
@@ -40,13 +40,13 @@ class CapabilityError(BenchmarkError):
 
 @dataclass
 class Terms:
-    """A loss and what it is made of.
+    """A loss and its parts.
 
     Attributes:
         loss: Scalar, to be minimised, in nats per example.
         parts: Float[B] each, one value per example, in nats, with the sign they have in the formula.
-        latents: Float[B, D] each: the z that were drawn, by the name of the posterior. With these and the networks'
-            distributions anybody can recompute the loss.
+        latents: Float[B, D] each: the z that were drawn, by the name of the posterior. From these and the networks'
+            distributions the loss can be recomputed.
     """
 
     loss: Tensor
@@ -95,10 +95,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 class Objective(pl.LightningModule):
-    """Base of all objectives: how one is trained, and what can be asked of a trained one.
+    """Base of all objectives: how an objective is trained, and what a trained one can do.
 
     A subclass lists its networks in :attr:`network_names`, computes its loss in :meth:`terms`, and overrides
-    :meth:`stages` where it is trained in more than one. A trained one offers :meth:`imagine`, :meth:`describe` and
+    :meth:`stages` if it is trained in more than one. A trained one offers :meth:`imagine`, :meth:`describe` and
     :meth:`reconstruct`, which need no more than the networks and leave the training mode as it was.
 
     In the text view the networks read and write captions, Long[B, T], wherever they otherwise have concepts; what
@@ -272,7 +272,7 @@ class Objective(pl.LightningModule):
         """q(z), fitted to the aggregate of the image posteriors: a distribution over Float[D], in place of p(z).
 
         Raises:
-            CapabilityError: if the objective fits none.
+            CapabilityError: if the objective has no such flow.
         """
         raise CapabilityError(f"{self.spec.name} has no flow fitted to the aggregate posterior that could replace p(z)")
 

@@ -32,7 +32,7 @@ from .vae import vae
 CHANNELS = (32, 32, 64, 64)
 """Filters of the autoencoder's convolutions, of kernel 4 and stride 2, and back again (appendix)."""
 BOTTLENECK = 100
-"""Its narrowest layer (appendix)."""
+"""Width of its narrowest layer (appendix)."""
 HIDDEN = 100
 """Width of the concept encoder's one hidden layer (appendix)."""
 

@@ -1,4 +1,4 @@
-"""VLVAE, q_True and q_Agg: a model of images and concepts, then flows on it frozen (Cremer and Kushman 2018).
+"""VLVAE, q_True and q_Agg: a model of images and concepts, then flows on the frozen model (Cremer and Kushman 2018).
 
 First VLVAE (Eq. 1 and 2): images and concepts decoded from z ~ q(z|x). On the frozen model a flow is then fitted for
 q(z|y), either to the true posterior of a concept (q_True, Eq. 3) or to the aggregate posterior of its images (q_Agg,
@@ -197,7 +197,7 @@ class ConceptFlow(VLVAE):
 
     @property
     def flow_stages(self) -> dict[str, str]:
-        """The flow for q(z|y) first."""
+        """The stages after the first, starting with the flow for q(z|y)."""
         return {"concept": "concept_encoder", **super().flow_stages}
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:

@@ -27,7 +27,7 @@ from .trials import TrialRecord
 ScoreName = tuple[str, str | None, int]
 """Metric, attribute (None: all), level."""
 NUM_COLORS = 8
-"""How many colours the page has for objectives; further ones start again at the first."""
+"""How many colours the page has for objectives; after the last one they repeat."""
 # Stand-ins that are replaced by the page's own colours once the SVG is text.
 _INK, _RULE = "#010101", "#020202"
 _SERIES = [f"#0300{index:02x}" for index in range(NUM_COLORS)]
@@ -184,7 +184,7 @@ def _levels(density: NDArray[np.float64]) -> list[float]:
 
 
 def _shown_scores(names: set[ScoreName]) -> list[ScoreName]:
-    """The panels: of each metric the highest and the lowest level there is, then up to six attributes."""
+    """The panels: the highest and the lowest level of each metric, then up to six attributes."""
     shown: list[ScoreName] = []
     for metric in ("correctness", "coverage"):
         levels = sorted({level for each, attribute, level in names if each == metric and attribute is None})
@@ -194,7 +194,7 @@ def _shown_scores(names: set[ScoreName]) -> list[ScoreName]:
 
 
 def draw_figures(table: Table, colors: Mapping[str, int]) -> dict[str, str]:
-    """Every figure of a table that there is something to show in, as SVG, by its kind.
+    """Every figure of a table that has something to show, as SVG, by its kind.
 
     Args:
         table: What to draw.

@@ -48,7 +48,7 @@ drawn from. A number that has a proposal and no score per query has one row, wit
 
 
 class Question(NamedTuple):
-    """What a number is about; with its trial it names a row of results.parquet."""
+    """What a number is about; together with its trial it identifies a row of results.parquet."""
 
     protocol: str | None
     partition: str
@@ -61,7 +61,7 @@ QUESTION = Question._fields
 _NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "floor")
 _COUNTS = ("num_queries", "num_samples")
 SCORE_COLUMNS = (*QUESTION, *_NUMBERS, *_COUNTS)
-"""The columns of results.parquet that are of one number; the others are of its trial."""
+"""The columns of results.parquet that belong to a single number; the others belong to its trial."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _texts(column: pa.ChunkedArray) -> list[Any]:
 
 
 def texts_of(types: Mapping[str, str]) -> list[str]:
-    """The columns of text."""
+    """The columns that hold text."""
     return [name for name, kind in types.items() if kind == "str"]
 
 

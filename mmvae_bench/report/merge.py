@@ -58,7 +58,7 @@ def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
 
 
 def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder:
-    """The folder whose trial got furthest, the first of equal ones; contradictions are added to ``conflicts``."""
+    """The folder whose trial got furthest, the first one in a tie; contradictions are added to ``conflicts``."""
     chosen, *others = (read_trial(folder) for folder in folders)
     for other in others:
         states = chosen.record.state, other.record.state
@@ -88,7 +88,7 @@ def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
 def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
     """How two results of one trial differ, in words; empty if they are the same.
 
-    Compared are the scores and what they depend on: queries, images, classifier. Time and machine are not.
+    The scores are compared, and what they depend on: queries, images, classifier; but not time or machine.
     """
     mine, theirs = conditions(one.record), conditions(other.record)
     differing = [f"{key} {_text(mine.get(key))} and {_text(theirs.get(key))}" for key in {**mine, **theirs}

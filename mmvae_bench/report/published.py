@@ -1,4 +1,4 @@
-"""The published MNIST-A table, as data, and where it may be compared with our numbers.
+"""The published MNIST-A table, as data, and when it may be compared with our numbers.
 
 Source: Vedantam, Fischer, Huang and Murphy (2018), Generative Models of Visually Grounded Imagination, ICLR, the table
 of coverage and correctness on the MNIST-A test set (iid and compositional split). The authors draw 80 % of the queries
@@ -181,7 +181,7 @@ class PublishedText:
 
 
 def published_texts(table: Table, published: Sequence[PublishedRow]) -> list[PublishedText]:
-    """Ours, theirs and the difference."""
+    """Ours, theirs and the difference, as text."""
     found = []
     for item in published:
         cell = item.row.cells[item.column]

@@ -1,4 +1,4 @@
-"""From the numbers of a run to the rows of a table: means over training seeds, and paired differences."""
+"""Turns the numbers of a run into the rows of a table: means over training seeds, and paired differences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MANY_ATTRIBUTES = 5
 
 
 class SeedScore(NamedTuple):
-    """The score of one trial: its training seed, what decided its queries, and the score of each query."""
+    """The score of one trial: its training seed, what determined its queries, and the score of each query."""
 
     seed: int
     query_settings: str
@@ -92,7 +92,7 @@ class Row:
 
     @property
     def leaders(self) -> frozenset[int]:
-        """The best column and those not significantly different from it; none where one cannot be paired with it."""
+        """The best column and those not significantly different from it; none if one cannot be paired with it."""
         others = [index for index, cell in enumerate(self.cells) if cell is not None and index != self.best]
         if self.best is None or any(self.differences[index] is None for index in others):
             return frozenset()
@@ -100,7 +100,7 @@ class Row:
         return frozenset((self.best, *tied))
 
     def reference(self, name: str) -> tuple[float, float]:
-        """The lowest and the highest ``ceiling`` or ``floor`` of the cells; equal where all have the same."""
+        """The lowest and the highest ``ceiling`` or ``floor`` of the cells; equal if all have the same."""
         values = [getattr(cell, name) for cell in self.cells if cell is not None]
         values = [value for value in values if math.isfinite(value)]
         return (min(values), max(values)) if values else (math.nan, math.nan)
@@ -126,7 +126,7 @@ class Table:
         return next(iter(self.protocols), None)
 
     def of(self, protocol: str | None) -> tuple[Row, ...]:
-        """The rows of a protocol, all attributes together; with those that belong to none if it is the headline."""
+        """The rows of a protocol over all attributes; for the headline also those that belong to no protocol."""
         wanted = {protocol, None} if protocol == self.headline else {protocol}
         return tuple(row for row in self.rows if row.protocol in wanted and not _of_one_attribute(row))
 

@@ -38,7 +38,7 @@ def number(value: float, unit: str = "%") -> str:
 
 
 def half_width(value: float, low: float, high: float) -> float:
-    """The longer arm of an interval: what stands after ±, so that value ± arm covers the interval."""
+    """The longer arm of an interval: what is printed after ±, so that value ± arm covers the interval."""
     return max(high - value, value - low)
 
 

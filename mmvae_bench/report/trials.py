@@ -1,4 +1,4 @@
-"""The trial folders of a run, read with suspicion: a damaged file is named and the other trials still count.
+"""The trial folders of a run, read defensively: a damaged file is reported and the other trials still count.
 
 A record is what is known of a trial besides its numbers: settings, state, provenance, judge, training. The numbers are
 in :mod:`.frames`.
@@ -78,7 +78,7 @@ class TrialRecord:
 
     @cached_property
     def label(self) -> str:
-        """A short name for people."""
+        """A short human-readable name."""
         return trial_label(self.spec) if self.component("dataset") else f"trial {self.key}"
 
     @cached_property
@@ -88,7 +88,7 @@ class TrialRecord:
 
     @cached_property
     def query_settings(self) -> str:
-        """What decides the queries: two trials of one setting with equal values were scored on the same queries."""
+        """What determines the queries: two trials of one setting with equal values were scored on the same queries."""
         evaluation = self.section("evaluation")
         return json.dumps([evaluation.get(key) for key in ("seed", "query_repeats", "num_queries")])
 
@@ -237,7 +237,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _scores(path: Path, result: dict[str, Any]) -> list[Json]:
-    """Takes the scores out of a result."""
+    """Removes the scores from a result and returns them."""
     missing = [name for name in ("key", "scores", "training", "provenance") if name not in result]
     if missing:
         raise _Damaged(f"{path}: has no {', '.join(missing)}")
@@ -274,7 +274,7 @@ _JUDGED = {
 
 
 def conditions(trial: TrialRecord) -> dict[str, Any]:
-    """The queries, the images and the classifier: where they differ, numbers do not measure the same thing."""
+    """The queries, the images and the classifier: if they differ, numbers do not measure the same thing."""
     facts = {f"evaluation.{key}": value for key, value in trial.section("evaluation").items()}
     for section, keys in _JUDGED.items():
         found = trial.section(section)
@@ -283,7 +283,7 @@ def conditions(trial: TrialRecord) -> dict[str, Any]:
 
 
 def origin(trial: TrialRecord) -> dict[str, Any]:
-    """The code and the machine that made the weights, and those of the evaluation where they differ."""
+    """The code and the machine that made the weights, and those of the evaluation if they differ."""
     trained, asked = trial.section("provenance"), trial.section("evaluated_on")
     facts = {label: trained.get(key) for key, label in PROVENANCE}
     elsewhere = {f"evaluated: {label}": asked[key] for key, label in PROVENANCE if key != "precision" and key in asked}

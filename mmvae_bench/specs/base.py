@@ -81,9 +81,9 @@ class ComponentSpec(Spec):
     """The part's name in the registry."""
 
     implementation: ClassVar[str]
-    """The class with the code, as ``package.module:attribute``; imported only when it is needed."""
+    """The class that implements it, as ``package.module:attribute``; imported only when it is needed."""
     interface: ClassVar[str]
-    """The base class that every implementation of this kind of part has, as ``package.module:attribute``."""
+    """The base class of every implementation of this kind of part, as ``package.module:attribute``."""
     summary: ClassVar[str]
     """One line for ``mmvae-bench list``."""
     reference: ClassVar[str]

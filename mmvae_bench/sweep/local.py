@@ -34,7 +34,7 @@ class Slot:
     """A place for one process.
 
     Attributes:
-        name: A name for people.
+        name: A human-readable name.
         environment: Variables that bind a process to the slot's device.
     """
 

@@ -47,7 +47,7 @@ class TrainingInterrupted(Exception):
 
 @dataclass
 class Control:
-    """How a run is monitored and stopped from outside; none of it changes a number.
+    """How a run is monitored and stopped from outside; nothing here changes a number.
 
     Attributes:
         checkpoint: Where the state is saved; None: nowhere.

@@ -52,7 +52,7 @@ class ParquetImages(ImageRecipe):
         """Reads the row groups that hold the images.
 
         Raises:
-            BenchmarkError: if images are missing, there twice, or not pictures of the right shape.
+            BenchmarkError: if images are missing, duplicated, or not pictures of the right shape.
         """
         import pyarrow.dataset as ds
 

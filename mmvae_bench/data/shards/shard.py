@@ -80,7 +80,7 @@ def make_planes(recipe: ImageRecipe, start: int, stop: int) -> Planes:
 
 
 def join_planes(parts: list[Planes]) -> Planes:
-    """The images of consecutive parts in one."""
+    """Joins the images of consecutive parts."""
     return Planes(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.concepts for part in parts]),

@@ -35,7 +35,7 @@ NAME = re.compile(r"(?:^|/)(\d{6})\.jpe?g$", re.IGNORECASE)
 FOLDERS = ("celeba", ".", "CelebA")
 """Folders to look in under the data root; the first is torchvision's."""
 IMAGES = "img_align_celeba"
-"""How the name of the folder or archive begins."""
+"""Prefix of the name of the folder or archive."""
 
 
 class PhotoFiles(ABC):
