@@ -92,7 +92,7 @@ def test_an_entry_point_of_another_kind_is_refused(parts: Registry[PartSpec], mo
 
 def test_an_entry_point_has_the_name_of_its_spec(parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     entry_point(monkeypatch, "fourth", f"{__name__}:ThirdPartySpec")
-    with pytest.raises(ConfigError, match=r"is called 'fourth', but the name of .* is 'third': they must be"):
+    with pytest.raises(ConfigError, match=r"is called 'fourth', but the name of .* is 'third': they must match"):
         parts.get("fourth")
 
 
