@@ -18,7 +18,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"Print the scores under this protocol alone, and leave the folder as it is: {', '.join(PROTOCOLS)}, "
+            help=f"Only print the scores under this protocol, and leave the folder unchanged: {', '.join(PROTOCOLS)}, "
             "or one of another package.",
         ),
     ] = None,

@@ -33,7 +33,7 @@ class Spec(BaseModel):
     )
 
     later_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields added when trials had already been stored. At their defaults the canonical form leaves them out, so that
+    """Fields added after trials had already been stored. At their defaults the canonical form leaves them out, so that
     those trials keep their keys, and their results stay valid."""
 
     @model_validator(mode="before")

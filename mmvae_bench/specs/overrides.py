@@ -20,7 +20,7 @@ Keys = tuple[str, ...]
 COMMAND_LINE = "command line"
 AGENT = "W&B config"
 MAX_KEYS = 16
-"""The most keys in one path: more than any setting has, and few enough to recurse into."""
+"""The maximum number of keys in one path: more than any setting has, and few enough to recurse into."""
 
 
 def load_trial(

@@ -51,7 +51,7 @@ class PhotoFiles(ABC):
 
     @abstractmethod
     def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
-        """The content of the files at positions in ``ids``, in order, or why a file cannot be read."""
+        """The content of the files at positions in ``ids``, in order; for a file that cannot be read, the reason."""
 
 
 class FolderFiles(PhotoFiles):
@@ -168,7 +168,7 @@ class HubFiles:
         images = _undecoded(self.path)
         for position in positions.tolist():
             content = images[position][IMAGE]["bytes"]
-            yield content if content else OSError("the image column holds no bytes")
+            yield content if content else OSError("the image column contains no bytes")
 
 
 def find_hub_copy(folders: list[Path]) -> tuple[HubFiles, Rows] | None:

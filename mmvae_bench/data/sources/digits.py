@@ -171,7 +171,7 @@ class MnistSource:
         return Digits(images, labels)
 
     def _read(self, root: Path) -> tuple[list[bytes], list[str], list[str]]:
-        """The contents found, what is wrong with the others, and the names of those not there at all."""
+        """The contents found, what is wrong with the others, and the names of those that are missing."""
         contents: list[bytes] = []
         problems: list[str] = []
         missing: list[str] = []

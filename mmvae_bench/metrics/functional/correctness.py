@@ -151,7 +151,7 @@ def agreement_by_chance(
     concepts = as_indices(concepts, "concepts", "[image, attribute]")
     if predictions.shape != concepts.shape:
         raise ValueError(
-            "predictions and concepts are [image, attribute] both: "
+            "predictions and concepts must both be [image, attribute]: "
             f"got {tuple(predictions.shape)} and {tuple(concepts.shape)}"
         )
     fractions = torch.zeros(concepts.shape, dtype=torch.float64, device=concepts.device)

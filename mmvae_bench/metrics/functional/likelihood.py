@@ -37,7 +37,7 @@ def importance_log_weights(
         parts.append(_as_samples(values, name))
         if parts[-1].shape != parts[0].shape:
             raise ValueError(
-                f"{name} has the shape {tuple(parts[-1].shape)}, log_likelihood {tuple(parts[0].shape)}: both are "
+                f"{name} has the shape {tuple(parts[-1].shape)}, log_likelihood {tuple(parts[0].shape)}: both must be "
                 "[sample, image]"
             )
     likelihood, prior, proposal = parts
@@ -105,7 +105,7 @@ def elbo_terms(
     image, concept = _as_samples(log_px, "log_px"), _as_samples(log_py, "log_py")
     if image.shape != concept.shape or kl.shape != image.shape[1:]:
         raise ValueError(
-            "log_px and log_py are [sample, image] and kl is [image]: got "
+            "log_px and log_py must be [sample, image] and kl [image], got "
             f"{tuple(image.shape)}, {tuple(concept.shape)} and {tuple(kl.shape)}"
         )
     means = {"log_px": image.mean(0), "log_py": concept.mean(0), "kl": kl.double()}
@@ -120,5 +120,5 @@ def _as_samples(values: Tensor, name: str) -> Tensor:
             f"{name} must be a floating-point tensor [sample, image] with at least one sample, got {given}"
         )
     if bool(torch.isnan(values).any()):
-        raise ValueError(f"{name} holds a value that is not a number")
+        raise ValueError(f"{name} contains a value that is not a number")
     return values.double()

@@ -27,7 +27,9 @@ def as_indices(values: Tensor, name: str, shape: str) -> Tensor:
         raise ValueError(f"{name} must have the shape {shape}, got {tuple(values.shape)}")
     indices = values.long()
     if indices.numel() and int(indices.min()) < UNSPECIFIED:
-        raise ValueError(f"{name} holds {int(indices.min())}: value indices are 0, 1, ..., or {UNSPECIFIED} for none")
+        raise ValueError(
+            f"{name} contains {int(indices.min())}: value indices are 0, 1, ..., or {UNSPECIFIED} for none"
+        )
     return indices
 
 
@@ -50,9 +52,9 @@ def as_distribution(p: Tensor, name: str) -> Tensor:
         raise ValueError(f"{name} must be a floating-point tensor of probabilities along its last axis, got {given}")
     p = p.double()
     if not bool(torch.isfinite(p).all()):
-        raise ValueError(f"{name} holds a value that is not finite")
+        raise ValueError(f"{name} contains a value that is not finite")
     if bool((p < 0).any()):
-        raise ValueError(f"{name} holds a negative probability: {float(p.min()):g}")
+        raise ValueError(f"{name} contains a negative probability: {float(p.min()):g}")
     total = p.sum(-1, keepdim=True)
     far = (total - 1).abs() > SUM_TOLERANCE
     if bool(far.any()):
@@ -85,7 +87,7 @@ def check_values(name: str, indices: Tensor, num_values: Sequence[int]) -> None:
         return
     for k, (largest, number) in enumerate(zip(indices.flatten(0, -2).amax(0).tolist(), num_values, strict=True)):
         if largest >= number:
-            raise ValueError(f"{name} holds value {largest} of attribute {k}, whose reference has {number} values")
+            raise ValueError(f"{name} contains value {largest} of attribute {k}, whose reference has {number} values")
 
 
 def check_base(base: float) -> float:
