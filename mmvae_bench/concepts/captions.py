@@ -1,6 +1,6 @@
 """Captions: concepts rendered as sequences of words, and read back.
 
-A caption says what a concept says, or less: an attribute that no word mentions is unspecified to its reader. Texts are
+A caption says what a concept says, or less: an attribute that no word mentions is unspecified for its reader. Texts are
 checked together with configurations, so torch is imported only inside the functions that take or return tensors.
 
 Shapes: B caption, A attribute, W word.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLANK = 0
-"""The index of the blank word, with which captions are padded at their end."""
+"""The index of the blank word, which pads captions at their end."""
 CAPTION_SEED = 0
 """Seed of the captions of a dataset's images: one caption per image, fixed by its number."""
 
@@ -33,7 +33,7 @@ class Captions(ABC):
         schema: Schema of the concepts.
         vocabulary: The words; the first is the blank word.
         max_words: W, the length of every caption, blanks included.
-        levels: The numbers of specified attributes for which a caption says the whole concept.
+        levels: The numbers of specified attributes for which a caption can express the whole concept.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Captions(ABC):
         return specified(concepts)
 
     def require_sayable(self, concepts: Tensor) -> None:
-        """Raises ConfigError, naming what is missing or has no word, unless captions can say all of the concepts.
+        """Raises ConfigError, naming what is missing or has no word, unless captions can express all of the concepts.
 
         Args:
             concepts: Long[B, A], -1 where unspecified.

@@ -20,8 +20,8 @@ from ..metrics.functional import NOT_SCORED
 from ..specs.built_in.classifiers import ConvPublishedSpec, ConvRgbSpec, ConvThinSpec
 
 IMAGES_AT_ONCE = 250
-"""Images that :meth:`ObservationClassifier.predict` shows the network at once: their maps fit a CPU's cache, and a
-thousand at once took a third longer."""
+"""Images that :meth:`ObservationClassifier.predict` passes to the network at once: their feature maps fit a CPU's
+cache, and a thousand at once took a third longer."""
 
 
 class PublishedNetwork(nn.Module):
@@ -283,7 +283,7 @@ def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schem
     Args:
         network: Called with the images, and with the given attributes, Long[B, G], where the schema has any.
         images: Float[B, C, H, W].
-        concepts: Long[B, A], of which only the given attributes are looked at; None if there are none.
+        concepts: Long[B, A], of which only the given attributes are used; None if there are none.
         schema: The attributes.
 
     Raises:

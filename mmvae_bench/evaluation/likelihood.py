@@ -61,7 +61,7 @@ class Bounds:
     - ``log_py``: importance weights p(y|z) p(z) / q(z|y), or q(z) in place of p(z); k samples.
     - ``elbo`` and its terms: E_q[log p(x|z) + log p(y|z)] - KL(q || p), q = q(z|x,y), or q(z|x) where there is no
       other; the mean over k samples. Where the KL has no closed form it is the mean of log q(z) - log p(z).
-    - ``description_entropy``: of p(y_k|z), z as for the ELBO: how unsure an objective is of what it describes.
+    - ``description_entropy``: of p(y_k|z), z as for the ELBO: how uncertain an objective is about what it describes.
       In the text view of the next word, p(y_t|z, y_1 .. y_(t-1)), in a text y ~ p(y|z): their mean is that of p(y|z)
       per word.
 

@@ -1,10 +1,10 @@
 """The queries: concepts that every model trained on the same dataset and split imagines.
 
 On ``iid`` splits: every combination of values, several times, at each level; a level is a number of specified
-attributes, and which ones are kept is drawn uniformly for each query, but for the given ones (``Schema.given``), which
-always are. On ``comp``: the combinations held out, in full. Datasets name further queries. In the text view queries
-hold only what captions can say: as many attributes of a concept as the level, among those that have words. Nothing
-here depends on the objective, so scores can be compared query by query.
+attributes, and which ones are kept is drawn uniformly for each query, except for the given ones (``Schema.given``),
+which always are. On ``comp``: the held-out combinations, fully specified. Datasets name further queries. In the text
+view queries contain only what captions can express: as many attributes of a concept as the level, among those that have
+words. Nothing here depends on the objective, so scores can be compared query by query.
 
 Shapes: Q query, A attribute, N image.
 """
@@ -162,7 +162,7 @@ def is_listed(schema: Schema) -> bool:
 
 def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition: str) -> list[Queries]:
     """The queries that the dataset names, each repeated ``query_repeats`` times, as one concept in several rows; in the
-    text view those that captions can say.
+    text view only those that captions can express.
 
     Raises:
         ConfigError: if a concept is none of the schema's, or leaves a given attribute unspecified.

@@ -105,7 +105,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class RunFolders:
-    """The trial folders of a run, or of several that are merged; nothing but their specs is read yet.
+    """The trial folders of a run, or of several that are merged; only their specs have been read so far.
 
     Attributes:
         directory: The run's folder, or that of the merged report.

@@ -23,8 +23,8 @@ class Description(Question):
 
     In the text view the truth is what an image's caption says, and saying nothing about an attribute counts as a value
     of its own: both texts must say the same, or nothing. The majority value of an attribute is that of the training
-    partition. Where the schema has given attributes there is no ceiling: an image does not show what they are (of which
-    object the caption speaks first), and ``describe`` is not given them.
+    partition. If the schema has given attributes there is no ceiling: an image does not show what they are (which
+    object the caption names first), and ``describe`` is not told.
     """
 
     records_reason = False

@@ -1,4 +1,4 @@
-"""Queries that the dataset names: rare or telling concepts, such as "bald and not male".
+"""Queries that the dataset names: rare or revealing concepts, such as "bald and not male".
 
 Shapes: R repeat, S sample, A attribute, N held-out image.
 """

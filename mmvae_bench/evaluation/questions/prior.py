@@ -25,9 +25,9 @@ class Prior(Question):
     against a text y ~ p(y|z) generated from the same z, given attributes left out (Table 2, Sec. 5.4).
 
     The classifier is given the given attributes of the generated text. With ``_words`` in the name only what the text
-    says counts. The floor is the base rate: each text with the images of the other z. It differs between models: one
-    whose images are all alike has a high one. A text that does not mention a given attribute cannot be judged and is
-    left out.
+    says counts. The floor is the base rate: each text with the images of the other z. It differs between models: a
+    model whose images are all alike has a high base rate. A text that does not mention a given attribute cannot be
+    judged and is left out.
     """
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
