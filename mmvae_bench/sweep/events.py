@@ -30,10 +30,11 @@ class Event:
     """One change.
 
     Attributes:
-        event: run: the driver starts; preparing, prepared, prepare_failed: a dataset and its classifier are being
-            prepared, or no longer; running: a trial starts; elsewhere: another driver is running it, and this one
-            waits; done, failed, interrupted: how a trial ended; retry: it ended and will be retried; hung: it makes no
-            progress and is being stopped; stopping: the driver was asked to stop; end: the driver has finished.
+        event: run: the driver starts; preparing, prepared, prepare_failed: the preparation of a dataset and its
+            classifier has begun, succeeded or failed; running: a trial starts; elsewhere: another driver is running it,
+            and this one waits; done, failed, interrupted: how a trial ended; retry: it ended and will be retried; hung:
+            it makes no progress and is being stopped; stopping: the driver was asked to stop; end: the driver has
+            finished.
         finished: Number of trials that are done or failed so far.
         total: Number of trials in the run.
         key: The trial's key.
