@@ -151,8 +151,8 @@ def test_a_broken_package_is_named_and_the_built_in_parts_work(broken_site: Path
     assert "telbo" in names
     assert "half" not in names
     complaint = (
-        "objective 'half' from package half-done 0.3 cannot be used: importing half_done:HalfSpec, which it registers in "
-        "mmvae_bench.objectives, raised ModuleNotFoundError: No module named 'a_library_that_is_missing'"
+        "objective 'half' from package half-done 0.3 cannot be used: importing half_done:HalfSpec, which it registers "
+        "in mmvae_bench.objectives, raised ModuleNotFoundError: No module named 'a_library_that_is_missing'"
     )
     assert listed.stderr.startswith(f"warning: {complaint}")
     assert listed.stderr.count("\n") == 1
