@@ -79,8 +79,8 @@ def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) ->
         device: ``cpu`` or ``cuda``; None: a GPU if there is one.
 
     Raises:
-        BenchmarkError: where the trial fails in a way that the user can do something about.
-        LockHeld: where another process is working on it.
+        BenchmarkError: if the trial fails for a reason that the user can fix.
+        LockHeld: if another process is working on it.
     """
     directory = Path(out) / "trials" / spec.key
     directory.mkdir(parents=True, exist_ok=True)
@@ -162,8 +162,8 @@ def load(directory: str | Path, *, device: str = "cpu") -> Objective:
         device: Where its networks go.
 
     Raises:
-        ConfigError: where the folder is not a trial folder.
-        CheckpointError: where its checkpoint is missing, unusable, or from the middle of training.
+        ConfigError: if the folder is not a trial folder.
+        CheckpointError: if its checkpoint is missing, unusable, or from the middle of training.
     """
     directory = Path(directory)
     spec = read_trial(directory)
@@ -194,7 +194,7 @@ def evaluate_trial(directory: str | Path, *, protocol: str | None = None, device
 
 
 def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: None) -> None:
-    """Makes what several trials share: the cached dataset and its observation classifier, trained."""
+    """Makes what several trials share: the cached dataset and its trained observation classifier."""
     progress(f"preparing {spec.dataset.name}/{spec.dataset.source}")
     data = _ready_data(spec, default_device())
     progress(f"training the observation classifier of {spec.dataset.name}/{spec.dataset.source}")
@@ -216,10 +216,10 @@ def default_device() -> str:
 
 
 def _finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
-    """The stored result, if it is complete and belongs to the evaluation asked for; None if it has to be computed.
+    """The stored result, if it is complete and belongs to the requested evaluation; None if it has to be computed.
 
     Raises:
-        ConfigError: where the result belongs to another trial: ``spec.json`` was changed after it was written.
+        ConfigError: if the result belongs to another trial: ``spec.json`` was changed after it was written.
     """
     try:
         result = read_json(directory / RESULT_FILE)

@@ -210,7 +210,7 @@ def test_the_weights_of_the_aggregate_posteriors_are_those_of_their_paper() -> N
 
 
 def test_the_tables_of_the_aggregate_posteriors_are_of_texts() -> None:
-    """As in the paper: texts of scenes and of faces, q(z|y) of whole ones, scored on val with ten samples a bound."""
+    """As in the paper: texts of scenes and of faces, q(z|y) of whole ones, scored on val with ten samples per bound."""
     found = [trial for trial in trials("aggregate_posteriors") if trial.dataset.name != "single_object_clevr"]
     assert Counter((trial.dataset.name, trial.objective.name) for trial in found) == Counter(
         {(dataset, name): 1 for dataset in ("two_object_clevr", "celeba18") for name in ("q_true", "q_agg")}

@@ -22,7 +22,7 @@ class Eager(nn.Module):
     """A network that is not compiled for training."""
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Does nothing: the network would break a compiled graph."""
+        """Does nothing: compiling this network would break the graph."""
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:

@@ -129,7 +129,7 @@ class RGBThinBackbone(ThinNetworks):
 
     @property
     def likelihood(self) -> str:
-        """The spec's."""
+        """The name of p(x|z), from the spec."""
         return self.spec.likelihood
 
     def concept_encoder(self) -> nn.Module:

@@ -1,6 +1,6 @@
 """Open catalogues: named parts of this package and, through entry points, of other packages.
 
-An entry point's value is the part itself. It is imported only when that part is wanted, so a broken package costs its
+An entry point's value is the part itself. It is imported only when that part is needed, so a broken package affects its
 own parts and nothing else.
 """
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Catalogue(Generic[T]):
-    """Maps names to parts of one kind; iterating gives the names.
+    """Maps names to parts of one kind; iterating over it gives the names.
 
     Args:
         kind: What the parts are called in messages, such as ``metric``.
@@ -34,10 +34,10 @@ class Catalogue(Generic[T]):
         self._built_in = frozenset(self._parts)
 
     def add(self, part: T) -> None:
-        """Makes a part known under its name; raises ValueError where another part has that name."""
+        """Makes a part known under its name; raises ValueError if another part has that name."""
         name = self._name_of(part)
         if not isinstance(name, str):
-            raise TypeError(f"{part!r} needs a name, to be {article(self.kind)}")
+            raise TypeError(f"{part!r} has no name, which {article(self.kind)} needs")
         if not self._is_same(self._parts.get(name, part), part):
             raise ValueError(f"two specs for {self.kind} {name!r}: {self._parts[name]!r} and {part!r}")
         self._parts[name] = part
@@ -76,7 +76,7 @@ class Catalogue(Generic[T]):
         return self._parts[name]
 
     def find(self, name: str) -> T | None:
-        """The part called ``name``; None where there is none that can be used."""
+        """The part called ``name``; None if there is none, or it cannot be used."""
         try:
             return self.get(name) if name in self else None
         except ConfigError:
@@ -85,8 +85,8 @@ class Catalogue(Generic[T]):
     def usable(self) -> tuple[list[str], list[ConfigError]]:
         """The names of all parts that can be imported, and for each of the others why it cannot.
 
-        The others are all of other packages. They must not hide what works: listings show the first and warn of the
-        second.
+        The others all come from other packages. They must not hide what works: listings show the former and warn about
+        the latter.
         """
         found, errors = [], []
         for name in self.names():
@@ -99,13 +99,13 @@ class Catalogue(Generic[T]):
                 owner = _owner(self._third_party()[name][0])
                 errors.append(
                     ConfigError(
-                        f"{self.kind} {name!r} of {owner} is not used: there is a built-in {self.kind} of that name"
+                        f"{self.kind} {name!r} from {owner} is ignored: there is a built-in {self.kind} of that name"
                     )
                 )
         return found, errors
 
     def _load_built_in(self) -> None:
-        """Registers the parts of this package, where that is put off until a name is needed."""
+        """Registers the parts of this package, if that is put off until a name is needed."""
 
     def _name_of(self, part: T) -> object:
         return getattr(part, "name", None)
@@ -118,9 +118,9 @@ class Catalogue(Generic[T]):
 
     def _imported(self, name: str) -> T:
         point, *others = self._third_party()[name]
-        where = f"{self.kind} {name!r} of {' and of '.join(map(_owner, (point, *others)))} cannot be used"
+        where = f"{self.kind} {name!r} from {' and from '.join(map(_owner, (point, *others)))} cannot be used"
         if others:
-            raise ConfigError(f"{where}: a name can only belong to one package; uninstall the other")
+            raise ConfigError(f"{where}: a name can only belong to one package; uninstall all but one")
         try:
             part: T = point.load()
         except Exception as error:  # whatever the import of another package raises, its user needs the name of the part
@@ -136,7 +136,7 @@ class Catalogue(Generic[T]):
         if own != name:
             raise ConfigError(
                 f"{where}: its entry point in {self.group} is called {name!r}, but the name of {point.value} is "
-                f"{own!r}: they must be the same"
+                f"{own!r}: they must match"
             )
         return part
 
@@ -152,7 +152,7 @@ class Catalogue(Generic[T]):
 
 
 def _owner(point: EntryPoint) -> str:
-    """The package of an entry point, in words."""
+    """The package that an entry point belongs to, in words."""
     return f"package {point.dist.name} {point.dist.version}" if point.dist else "an installed package"
 
 

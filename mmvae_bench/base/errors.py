@@ -1,4 +1,4 @@
-"""Errors that teach: what was given, where, the choices and the nearest of them; and how a failure is reported."""
+"""Errors that help: what was given, where, the choices and the nearest of them; and how a failure is reported."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Location = tuple[str | int, ...]
 
 
 class BenchmarkError(Exception):
-    """An error that a user can do something about: shown as one message, without a traceback."""
+    """An error that the user can fix: shown as one message, without a traceback."""
 
 
 def nearest(value: object, choices: Iterable[str]) -> str | None:
-    """The choice that is most like ``value``, or None if none is similar.
+    """The choice most similar to ``value``, or None if none is similar.
 
     >>> nearest("teblo", ["jmvae", "telbo"])
     'telbo'
@@ -106,5 +106,5 @@ def explain(error: BaseException) -> tuple[str, str]:
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID_BY_TORCH):
         return OUT_OF_MEMORY, message
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        message += "\n  Free some space (`df -h` and `df -i` say where), then run the trial again."
+        message += "\n  Free some space (`df -h` and `df -i` show where it is used), then run the trial again."
     return kind, message

@@ -1,4 +1,4 @@
-"""Signs of progress from inside long work, for whoever watches the process.
+"""Signs of progress from inside long-running work, for whoever watches the process.
 
 A loop that may run for minutes calls :func:`beat` in every iteration; a process that is watched listens with
 :func:`heard`. If nobody listens, a beat costs one look-up. A beat means that work has progressed, not just that the

@@ -1,7 +1,7 @@
 """Random numbers: counter-based ones, and torch's generators seeded for a step or a block.
 
-A counter-based number is a hash of what it is for, not of what was drawn before. So an image is the same whatever the
-order, the batch or the process in which it is made. The hash is the output function of SplitMix64 (Steele, Lea and
+A counter-based number is a hash of what it is for, not of what was drawn before. So an image is the same regardless of
+the order, the batch or the process in which it is made. The hash is the output function of SplitMix64 (Steele, Lea and
 Flood 2014, "Fast splittable pseudorandom number generators", figure 17); a stream is the sequence of that generator.
 Integer arithmetic on int64 wraps modulo 2^64 on every device, so the numbers are equal everywhere.
 
@@ -97,7 +97,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 @contextmanager
 def own_randomness(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Inside the block the generators are seeded with ``seed``; afterwards they are as they were.
+    """Inside the block the generators are seeded with ``seed``; afterwards their state is restored.
 
     If ``seed`` is None, nothing is done: draws come from the generators as they are.
     """

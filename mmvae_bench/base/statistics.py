@@ -1,7 +1,7 @@
 """Bootstrap intervals, paired differences and slopes: how far a number can be trusted. numpy only.
 
 Scores are one number per query, nan where a query has no score; queries without a score are left out before anything is
-drawn. Intervals are percentile bootstraps (Efron 1979): resample with replacement, take the statistic of each
+drawn. Intervals are percentile bootstraps (Efron 1979): resample with replacement, compute the statistic of each
 resample, cut its distribution at (1 - confidence) / 2 on both sides. The same seed gives the same interval.
 
 Repeats of one concept are not independent queries: they fail together. ``groups`` says which queries belong together,
@@ -68,9 +68,9 @@ def hierarchical_interval(
     """The interval of the mean over training seeds scored on the same queries, resampling seeds and queries.
 
     The statistic is the mean over seeds of the mean over queries. The two are crossed: a query that is hard is hard
-    for every seed. So one resample of the queries is shared by all the seeds of a resample; drawing queries anew for
-    each seed would divide the queries' variance by the number of seeds. With few seeds the interval is too narrow: a
-    resample of n seeds underestimates their variance by (n - 1) / n.
+    for every seed. So one resample of the queries is shared by all the seeds of a resample; drawing queries separately
+    for each seed would divide the queries' variance by the number of seeds. With few seeds the interval is too narrow:
+    a resample of n seeds underestimates their variance by (n - 1) / n.
 
     Args:
         values_per_seed: For each training seed one score per query, the same queries in the same order; nan is left
@@ -122,7 +122,7 @@ def paired_difference(
     What makes a query hard is common to both and cancels, so the interval is narrower than two separate ones suggest.
 
     Args:
-        a: One score per query; nan where there is none.
+        a: One score per query; nan if there is none.
         b: The other scores of the same queries, in the same order.
         groups: The group number of each query; None: each query is its own group.
         num_resamples: Number of resamples.
@@ -171,7 +171,7 @@ def slope(steps: ArrayLike, values: ArrayLike) -> tuple[float, float]:
     """
     t, v = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if t.ndim != 1 or t.shape != v.shape:
-        raise ValueError(f"steps and values must be flat and of one length, got shapes {t.shape} and {v.shape}")
+        raise ValueError(f"steps and values must be flat lists of equal length, got shapes {t.shape} and {v.shape}")
     known = ~(np.isnan(t) | np.isnan(v))
     t, v = t[known], v[known]
     if len(np.unique(t)) < 2:
@@ -225,7 +225,7 @@ def _generator(num_resamples: int, confidence: float, seed: int) -> np.random.Ge
 def _resampled_means(sums: Scores, counts: Scores, num_resamples: int, generator: np.random.Generator) -> Scores:
     """Float[resample, seed]: the mean of each resample of the groups, drawn with replacement, the same for all seeds.
 
-    nan where there is no group, or where a resample holds no score of a seed.
+    nan if there is no group, or where a resample holds no score of a seed.
     """
     num_seeds, num_groups = sums.shape
     means = np.full((num_resamples, num_seeds), np.nan)
@@ -246,7 +246,7 @@ _last_drawn: dict[tuple[int, ...], tuple[Scores, Mapping[str, Any]]] = {}
 
 
 def _times_drawn(generator: np.random.Generator, num_groups: int, num_resamples: int) -> Scores:
-    """Float[resample, group]: how often each group is drawn; the order of the draws does not matter to a mean.
+    """Float[resample, group]: how often each group is drawn; the order of the draws does not affect a mean.
 
     Objectives on the same queries are resampled with the same seed: the last draw is kept, and given again to a
     generator in the same state, which is then left as the draw would have left it.

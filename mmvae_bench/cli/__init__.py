@@ -1,4 +1,4 @@
-"""The command line. Every command has its own file; none imports torch before it needs it.
+"""The command line. Every command has its own file; none imports torch before it is needed.
 
 Results go to stdout, messages to stderr. Exit codes: 0 all done, 1 some trials failed, 2 invalid input, 130
 interrupted.

@@ -13,11 +13,11 @@ def compare(
     run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run folder.")],
     run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The run to compare it with.")],
     metric: Annotated[
-        list[str] | None, typer.Option("--metric", metavar="NAME", help="Only this metric; may be repeated.")
+        list[str] | None, typer.Option("--metric", metavar="NAME", help="Only this metric; repeatable.")
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", metavar="PATH=VALUE", help="Only these, such as objective=telbo; may be repeated."),
+        typer.Option("--where", metavar="PATH=VALUE", help="Only these trials, such as objective=telbo; repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:

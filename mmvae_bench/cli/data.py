@@ -23,7 +23,7 @@ app = typer.Typer(
     name="data", help="Prepare, describe, preview, verify, export and import datasets.", no_args_is_help=True
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset; `mmvae-bench list datasets` shows all.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset; `mmvae-bench list datasets` lists them all.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 DataRoot = Annotated[
@@ -175,7 +175,7 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _lines(value: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """Plain text for people: one line per key, nested mappings indented, long lists only counted."""
+    """Plain text: one line per key, nested mappings indented, long lists only counted."""
     width = max((len(key) for key in value), default=0)
     for key, item in value.items():
         if isinstance(item, dict):

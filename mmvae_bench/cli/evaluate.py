@@ -18,13 +18,13 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"Print the scores under this protocol alone, and leave the folder as it is: {', '.join(PROTOCOLS)}, "
+            help=f"Only print the scores under this protocol, and leave the folder unchanged: {', '.join(PROTOCOLS)}, "
             "or one of another package.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Evaluate a trained model again, and replace result.json; the training is left as it is."""
+    """Evaluate a trained model again and replace result.json, without retraining."""
     if protocol is not None:
         PROTOCOL_RULES.get(protocol, ("--protocol",))
 

@@ -12,10 +12,12 @@ from ..runs.folder import read_trial
 
 
 def imagine(
-    trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="Folder of the trial.")],
+    trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="The trial's folder.")],
     concept: Annotated[
         str,
-        typer.Argument(metavar="CONCEPT", help='For example "digit=6, scale=small"; in the text view also a caption.'),
+        typer.Argument(
+            metavar="CONCEPT", help='For example "digit=6, scale=small"; in the text view, a caption also works.'
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="PNG file to write.")],
     num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="Number of images.")] = 10,
@@ -25,7 +27,7 @@ def imagine(
     """Draw images of a concept from a trained model."""
     if out.suffix.lower() != ".png":
         near = str(out.with_suffix(".png"))
-        raise ConfigError([Problem("the picture must be a PNG file", ("--out",), str(out), near=near)])
+        raise ConfigError([Problem("the image must be a PNG file", ("--out",), str(out), near=near)])
 
     # The concept is checked before anything heavy is imported.
     dataset = read_trial(trial_dir).dataset

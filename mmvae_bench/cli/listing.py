@@ -42,7 +42,7 @@ def list_parts(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """List what a grid file can name, with defaults, and what is measured."""
+    """List what a grid file can name, with its defaults, and which metrics there are."""
     entries = describe_kind(kind)
     for error in unusable(kind):
         typer.echo(f"warning: {error}", err=True)
@@ -114,7 +114,7 @@ def _parameter(key: str, field: FieldInfo) -> dict[str, Any]:
 
 def _protocol(rule: ProtocolRule) -> dict[str, Any]:
     meanings = {
-        "num_samples": "Samples per query that are scored, the first ones; null: all that were drawn.",
+        "num_samples": "How many samples per query are scored, the first ones; null: all that were drawn.",
         "target": "The distribution with which the values of an unspecified attribute are compared.",
         "base": "Base of the logarithm of the divergences.",
     }
@@ -137,7 +137,7 @@ def _metric(metric: MetricInfo) -> dict[str, Any]:
 
 
 def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
-    """Plain text for people: the name, what it is, then one line per setting."""
+    """Plain text: the name, what it is, then one line per setting."""
     yield entry["name"]
     yield f"    {entry['summary']}"
     yield f"    {entry['reference']}"

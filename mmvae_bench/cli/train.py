@@ -119,7 +119,7 @@ def _trial_spec(
     """The spec from a file (or the folder's own), changed by the JSON values, the single ones, and the agent's."""
     if file is None and not assignments and set_json is None and not agent:
         if out is None:
-            raise ConfigError("nothing to train: give --out FOLDER of a trial, --spec FILE or --set KEY=VALUE")
+            raise ConfigError("nothing to train: give --spec FILE, --set KEY=VALUE, or --out with a trial's folder")
         file = out / SPEC_FILE
         if not file.exists():
             raise ConfigError(f"{out} has no {SPEC_FILE}: give --spec FILE, --set or --set-json")

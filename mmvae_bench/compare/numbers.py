@@ -31,9 +31,9 @@ class NumberPair:
     Attributes:
         trial: The trial in the first run.
         question: Protocol, partition, metric, attribute and level.
-        a: The value in the first run, a fraction or nats; nan where there is none.
+        a: The value in the first run, a fraction or nats; nan if there is none.
         b: The value in the second run.
-        low: Lower end of the 95 % interval of b - a; nan where there is none.
+        low: Lower end of the 95 % interval of b - a; nan if there is none.
         high: Upper end.
         paired: Whether the interval is that of differences paired by query.
         verdict: One of VERDICTS.
@@ -50,7 +50,7 @@ class NumberPair:
 
     @property
     def difference(self) -> float:
-        """b - a; nan where one of them is."""
+        """b - a; nan if one of them is."""
         return self.b - self.a
 
     @property
@@ -90,7 +90,7 @@ def number_pairs(
 
 
 def _images(trial: TrialRecord) -> tuple[object, ...]:
-    """What decides which concepts and images are in the queries."""
+    """What determines which concepts and images are in the queries."""
     dataset = trial.component("dataset")
     return dataset.get("split"), dataset.get("split_seed"), trial.section("dataset").get("fingerprint")
 

@@ -15,7 +15,7 @@ from .numbers import VERDICTS, NumberPair, Verdict
 from .runs import Circumstance, RunComparison
 
 NUM_WITHIN = 10
-"""How many numbers within their intervals are shown: those closest to the end of the interval."""
+"""How many of the numbers within their intervals are shown: those closest to the end of their interval."""
 _NUM_TRIALS = 8
 _HEADS = ("trial", "protocol", "partition", "metric", "attribute", "level", "A", "B", "B - A [95 %]", "")
 _RIGHT = ("level", "A", "B", "B - A [95 %]")
@@ -70,7 +70,7 @@ def _lines(comparison: RunComparison) -> Iterator[str]:
         yield ""
         yield _table([_row(each) for each in shown])
         if len(within) > NUM_WITHIN:
-            yield f"and {len(within) - NUM_WITHIN} more within their intervals; --json has all of them"
+            yield f"and {len(within) - NUM_WITHIN} more within their intervals; --json lists them all"
     yield from _trials("Only in A", comparison.only_a)
     yield from _trials("Only in B", comparison.only_b)
     if comparison.unfinished:
@@ -97,8 +97,8 @@ def _summary(comparison: RunComparison) -> Iterator[str]:
         unpaired = sum(not each.paired for each in comparison.numbers if each.verdict in ("within", "beyond"))
         how = "paired by query" if not unpaired else f"paired by query, {unpaired} from two separate intervals"
         yield (
-            f"Intervals are 95 %, over queries ({how}): by chance about one difference in twenty is beyond "
-            "its interval. They do not cover the variation between training runs."
+            f"Intervals are 95 %, over queries ({how}): about one difference in twenty is beyond its "
+            "interval by chance. They do not cover the variation between training runs."
         )
 
 

@@ -49,12 +49,12 @@ class RunComparison:
         pairs: The trials that are done in both.
         only_a: Trials of the first run that the second does not have.
         only_b: Trials of the second run that the first does not have.
-        unfinished: Trials of both that are not done in one of them at least, damaged ones apart.
+        unfinished: Trials of both that are not done in at least one of them, not counting damaged ones.
         damaged: Trials whose files cannot be read, in either run.
         numbers: Every number that both runs of a trial have.
         questions_only_a: Numbers that only the first run of a trial has.
         questions_only_b: Numbers that only the second run has.
-        circumstances: What else differs, what changes the meaning of numbers comes first.
+        circumstances: What else differs; what changes the meaning of numbers comes first.
     """
 
     a: Path
@@ -198,13 +198,13 @@ def _nothing_in_common(
     if both:
         states = Counter((one.state, other.state) for one, other in both)
         text = ", ".join(f"{number} {one} and {other}" for (one, other), number in states.items())
-        return f"{a} and {b}: none of the {len(both)} trials that both have is done in both: {text}"
+        return f"{a} and {b}: none of the {len(both)} trials that they share is done in both: {text}"
     closest = min(
         ((one, other) for one in mine.values() for other in list(theirs.values())[:1000] if one.spec and other.spec),
         key=lambda pair: len(_settings_apart(*pair)),
         default=None,
     )
-    text = f"{a} and {b}: no trial is in both ({len(mine)} and {len(theirs)} trials): nothing to compare"
+    text = f"{a} and {b}: no trial in common ({len(mine)} and {len(theirs)} trials), so there is nothing to compare"
     if closest is None:
         return text
     apart = _settings_apart(*closest)

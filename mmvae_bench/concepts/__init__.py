@@ -1,4 +1,4 @@
-"""Attributes, schemas, partial concepts, and captions. Free of torch until a tensor is needed."""
+"""Attributes, schemas, partial concepts, and captions. Imports torch only when a tensor is needed."""
 
 from __future__ import annotations
 

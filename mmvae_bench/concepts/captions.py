@@ -1,7 +1,7 @@
 """Captions: concepts rendered as sequences of words, and read back.
 
-A caption says what a concept says, or less: an attribute that no word mentions is unspecified to its reader. Texts are
-checked where configurations are, so torch is imported only inside the functions that take or return tensors.
+A caption says what a concept says, or less: an attribute that no word mentions is unspecified for its reader. Texts are
+checked together with configurations, so torch is imported only inside the functions that take or return tensors.
 
 Shapes: B caption, A attribute, W word.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLANK = 0
-"""The index of the blank word, with which captions are padded at their end."""
+"""The index of the blank word, which pads captions at their end."""
 CAPTION_SEED = 0
 """Seed of the captions of a dataset's images: one caption per image, fixed by its number."""
 
@@ -33,7 +33,7 @@ class Captions(ABC):
         schema: Schema of the concepts.
         vocabulary: The words; the first is the blank word.
         max_words: W, the length of every caption, blanks included.
-        levels: The numbers of specified attributes for which a caption says the whole concept.
+        levels: The numbers of specified attributes for which a caption can express the whole concept.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Captions(ABC):
     def parse_leniently(self, tokens: Tensor) -> Tensor:
         """:meth:`parse` for captions that a model wrote.
 
-        An attribute about which a caption contradicts itself, or has a word without meaning in its place, is
-        unspecified. For what :meth:`parse` accepts the result is the same.
+        An attribute about which a caption contradicts itself, or has a meaningless word in its place, is unspecified.
+        For captions that :meth:`parse` accepts, the result is the same.
 
         Raises:
             ValueError: for a token outside the vocabulary.
@@ -86,7 +86,7 @@ class Captions(ABC):
         return specified(concepts)
 
     def require_sayable(self, concepts: Tensor) -> None:
-        """Raises ConfigError, naming what is missing or has no word, unless captions can say all of the concepts.
+        """Raises ConfigError, naming what is missing or has no word, unless captions can express all of the concepts.
 
         Args:
             concepts: Long[B, A], -1 where unspecified.
@@ -135,7 +135,7 @@ class Captions(ABC):
         outside = (tokens < 0) | (tokens >= len(self.vocabulary))
         if outside.any():
             row, last = int(outside.nonzero()[0, 0]), len(self.vocabulary) - 1
-            raise ValueError(f"caption {row} holds token {int(tokens[outside][0])}: the vocabulary has 0 to {last}")
+            raise ValueError(f"caption {row} contains token {int(tokens[outside][0])}: the vocabulary has 0 to {last}")
 
     def _row(self, tokens: Iterable[int] | Tensor) -> list[int]:
         import torch
@@ -185,7 +185,9 @@ class PresenceCaptions(Captions):
 
     def __init__(self, schema: Schema, *, opposites: Mapping[str, str], max_words: int) -> None:
         if any(size != 2 for size in schema.sizes) or not opposites.keys() <= set(schema.names):
-            raise ValueError(f"binary attributes {schema.names}, among them those of opposites {list(opposites)}")
+            raise ValueError(
+                f"expected binary attributes, with opposites of some of them, got {schema.names} and {list(opposites)}"
+            )
         super().__init__(schema, vocabulary=("-", *schema.names, *opposites.values()), max_words=max_words)
         # What each word but the blank says: value `_value` of attribute `_attribute`.
         self._said = [(schema.names.index(name), 1) for name in schema.names]
@@ -224,7 +226,7 @@ class PresenceCaptions(Captions):
         gap = (blank[:, :-1] & ~blank[:, 1:]).any(1)
         repeated = (self._num_saying(words).sum(-1) > 1).any(1)
         for row in (gap | repeated).nonzero()[:, 0].tolist():
-            reason = "a word follows a blank" if gap[row] else "two words are about one attribute"
+            reason = "a word follows a blank" if gap[row] else "two words refer to the same attribute"
             raise ValueError(f"caption {row} is impossible, {reason}: {[self.vocabulary[t] for t in words[row]]}")
         return self.parse_leniently(tokens)
 
@@ -271,7 +273,7 @@ class SlotCaptions(Captions):
     """The name of each attribute's value, in the order of the schema; the blank word where it is unspecified.
 
     A concept has one caption, so nothing is random. The same word may name the values of several attributes:
-    its place says of which. Only whole concepts have a full caption: a model of whole captions has never read a blank.
+    its place says which one. Only whole concepts have a full caption: a model of whole captions has never read a blank.
 
     >>> from mmvae_bench.concepts import Attribute
     >>> import torch

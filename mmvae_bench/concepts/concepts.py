@@ -35,7 +35,9 @@ class Attribute:
             raise ValueError(f"attribute {self.name!r} needs at least two distinct values, got {self.values}")
         for text in (self.name, *self.values):
             if not text or text != text.strip() or set(text) & set(",=*"):
-                raise ValueError(f"attribute {self.name!r}: {text!r} cannot be written in a concept (',', '=', '*')")
+                raise ValueError(
+                    f"attribute {self.name!r}: {text!r} is empty, has spaces around it, or contains ',', '=' or '*'"
+                )
 
     def __len__(self) -> int:
         return len(self.values)
@@ -64,7 +66,7 @@ class Schema:
         if not self.attributes or len(set(self.names)) != len(self.attributes):
             raise ValueError(f"a schema needs at least one attribute, and distinct names, got {self.names}")
         if len(set(self.given)) != len(self.given) or not set(self.given) < set(self.names):
-            raise ValueError(f"given attributes must be a part of {self.names}, each named once, got {self.given}")
+            raise ValueError(f"given attributes must be among {self.names}, each named once, got {self.given}")
 
     def __len__(self) -> int:
         return len(self.attributes)
@@ -191,7 +193,7 @@ class Schema:
         import torch
 
         if concepts.is_floating_point() or concepts.is_complex() or concepts.dtype == torch.bool:
-            raise ValueError(f"a concept must hold integers, got {concepts.dtype}")
+            raise ValueError(f"a concept must contain integers, got {concepts.dtype}")
         if concepts.ndim == 0 or concepts.shape[-1] != len(self):
             raise ValueError(f"a concept has {len(self)} attributes {self.names}, got shape {tuple(concepts.shape)}")
         bad = (concepts < UNSPECIFIED) | (concepts >= torch.tensor(self.sizes, device=concepts.device))
@@ -284,5 +286,5 @@ def compositional_split(
     parts = {"train": order[: cuts[0]], "val": order[cuts[0] : cuts[1]], "test": order[cuts[1] :]}
     empty = [name for name, part in parts.items() if not part]
     if empty:
-        raise ValueError(f"{len(order)} combinations cut at {fractions} leave nothing for {', '.join(empty)}")
+        raise ValueError(f"{len(order)} combinations divided by {fractions} leave none for {', '.join(empty)}")
     return {name: combinations[torch.tensor(part)] for name, part in parts.items()}

@@ -1,1 +1,1 @@
-"""Datasets of images with concepts: one LightningDataModule a file, and what they share."""
+"""Datasets of images with concepts: one LightningDataModule per file, and what they share."""

@@ -71,7 +71,7 @@ class ResidentLoader:
 
 
 class OrderedBatches:
-    """The images of some rows, in order; each batch is made when it is needed, each time anew.
+    """The images of some rows, in order; each batch is made when it is needed, again each time.
 
     Args:
         store: The images.

@@ -87,7 +87,7 @@ def held_out_objects(*, seed: int) -> dict[str, Tensor]:
     for attribute, values in zip(OBJECT_SCHEMA.attributes, parts["train"].unbind(1), strict=True):
         missing = [value for index, value in enumerate(attribute.values) if index not in values]
         if missing:
-            raise BenchmarkError(f"split_seed {seed} holds out every object that is {missing[0]}; choose another one")
+            raise BenchmarkError(f"split_seed {seed} holds out every object that is {missing[0]}; choose another seed")
     return parts
 
 

@@ -49,7 +49,8 @@ def preview(
 
 
 def verify(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
-    """Compares the prepared dataset with its checksums and with images made again; ``ok`` says whether all is well."""
+    """Compares the prepared dataset with its checksums and with images made again; ``ok`` says whether everything
+    matches."""
     report: dict[str, Any] = _module(spec, progress, workers).verify()
     return report
 

@@ -28,7 +28,7 @@ from .splits import FRACTIONS, PartitionedDataModule, compositional_partition, r
 from .store import BitStore, pack_bits
 
 CHUNK = 256
-"""Images rendered at a time: the fastest number measured."""
+"""Images rendered at a time: the fastest batch size measured."""
 
 
 class MnistAImages:
@@ -119,7 +119,7 @@ class MnistAImages:
     def count_different(
         self, rows: Tensor, images: np.ndarray, concepts: np.ndarray, progress: Progress | None = None
     ) -> int:
-        """How many of Long[R] differ, made again, from the stored images (Byte[N, K]) or concepts (Byte[N, A])."""
+        """How many of Long[R], made again, differ from the stored images (Byte[N, K]) or concepts (Byte[N, A])."""
         return sum(
             int(((images[chunk.numpy()] != packed).any(1) | (concepts[chunk.numpy()] != labels).any(1)).sum())
             for chunk, packed, labels in self.chunks(rows, digits=self.source.load(), progress=progress)

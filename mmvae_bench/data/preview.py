@@ -72,7 +72,7 @@ def preview(
 
     Args:
         data: After ``setup()``.
-        path: PNG, JPEG or WebP file, by its ending; replaced atomically.
+        path: PNG, JPEG or WebP file, by its extension; replaced atomically.
         num_images: At most the size of the partition.
         partition: train, val or test.
         masks: Show each image next to its foreground masks.
@@ -81,7 +81,7 @@ def preview(
         Plain JSON: the file, the rows shown and their concepts; captions if the dataset has any.
 
     Raises:
-        BenchmarkError: for another ending, or if masks are requested but there are none.
+        BenchmarkError: for another extension, or if masks are requested but there are none.
     """
     check_picture_name(path)
     rows = data.rows(partition).cpu()

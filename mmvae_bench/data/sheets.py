@@ -24,7 +24,7 @@ INK: Colour = (30, 30, 30)
 PAPER: Colour = (255, 255, 255)
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-"""Endings of file names, and the format that each stands for."""
+"""File name extensions, and the format of each."""
 
 
 def draw_sheet(
@@ -79,13 +79,13 @@ def draw_sheet(
 
 
 def check_picture_name(path: Path) -> None:
-    """Raises BenchmarkError unless the name has the ending of a picture that can be written."""
+    """Raises BenchmarkError unless the name has the extension of an image format that can be written."""
     if path.suffix.lower() not in FORMATS:
-        raise BenchmarkError(f"--out {path}: the file name of a picture must end in {', '.join(FORMATS)}")
+        raise BenchmarkError(f"--out {path}: the file name of an image must end in {', '.join(FORMATS)}")
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
-    """Writes a picture in the format that the name's ending stands for; replaces the file atomically."""
+    """Writes a picture in the format that the name's extension implies; replaces the file atomically."""
     check_picture_name(path)
     with atomic_path(path) as temporary:
         picture.save(temporary, format=FORMATS[path.suffix.lower()], quality=95)

@@ -1,4 +1,4 @@
-"""Which image belongs to which partition: by a hash of its number or of its concept, so adding images moves no other.
+"""Which image belongs to which partition: by a hash of its number or concept, so that adding images moves no others.
 
 Shapes: N image, R row, D distinct concept, A attribute, Q query.
 """

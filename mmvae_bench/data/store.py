@@ -23,20 +23,22 @@ from .batch import Batch
 
 
 class ByteRows:
-    """Rows of equally many bytes: consecutive parts on the CPU, possibly mapped from files, or one tensor.
+    """Rows of equal length in bytes: consecutive parts on the CPU, possibly mapped from files, or one tensor.
 
     Args:
         parts: Byte[n, K] each, or one Byte[N, K].
 
     Raises:
-        ValueError: if the rows are not bytes, or not equally many.
+        ValueError: if the rows are not bytes, or differ in length.
     """
 
     def __init__(self, parts: Sequence[np.ndarray] | Tensor) -> None:
         arrays = [parts] if isinstance(parts, Tensor) else list(parts)
         shapes: set[tuple[int, ...]] = {tuple(array.shape[1:]) for array in arrays}
         if len(shapes) != 1 or any(array.dtype not in (torch.uint8, np.uint8) for array in arrays):
-            raise ValueError(f"rows must be bytes, equally many in every part, got {[array.shape for array in arrays]}")
+            raise ValueError(
+                f"rows must be bytes of equal length in every part, got {[array.shape for array in arrays]}"
+            )
         (self.num_bytes,) = shapes.pop()
         *self._starts, self._num = itertools.accumulate((len(array) for array in arrays), initial=0)
         self._parts = parts

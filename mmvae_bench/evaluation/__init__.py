@@ -1,1 +1,1 @@
-"""What a trained model is asked, and how its answers become scores."""
+"""The questions that a trained model is asked, and how its answers become scores."""

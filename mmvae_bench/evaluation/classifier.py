@@ -20,8 +20,8 @@ from ..metrics.functional import NOT_SCORED
 from ..specs.built_in.classifiers import ConvPublishedSpec, ConvRgbSpec, ConvThinSpec
 
 IMAGES_AT_ONCE = 250
-"""Images that :meth:`ObservationClassifier.predict` shows the network at once: their maps fit a CPU's cache, and a
-thousand at once took a third longer."""
+"""Images that :meth:`ObservationClassifier.predict` passes to the network at once: their feature maps fit a CPU's
+cache, and a thousand at once took a third longer."""
 
 
 class PublishedNetwork(nn.Module):
@@ -189,7 +189,7 @@ def coordinates(maps: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Real images that the classifier was not trained on, as it reads them.
+    """Real images that the classifier was not trained on, and what it reads in them.
 
     Attributes:
         concepts: Long[N, A], the truth.
@@ -201,14 +201,14 @@ class HeldOut:
 
     @property
     def right(self) -> Tensor:
-        """Double[N, A]: 1 where an attribute is read correctly, nan where it is not scored."""
+        """Double[N, A]: 1 where an attribute is read correctly, nan if it is not scored."""
         right = (self.predictions == self.concepts).double()
         return right.masked_fill(self.predictions == NOT_SCORED, math.nan)
 
 
 @dataclass(frozen=True)
 class ObservationClassifier:
-    """A trained network that names the attributes of images. The same one judges every objective and split.
+    """A trained network that recognises the attributes of images. The same one judges every objective and split.
 
     Attributes:
         name: Of its spec.
@@ -237,7 +237,7 @@ class ObservationClassifier:
             Long[B, A].
 
         Raises:
-            ValueError: where the schema has given attributes and ``given`` leaves one out.
+            ValueError: if the schema has given attributes and ``given`` leaves one out.
         """
         if given is None:
             parts = [read_concepts(self.network, part, None, self.schema) for part in images.split(IMAGES_AT_ONCE)]
@@ -267,7 +267,7 @@ class ObservationClassifier:
         return digest.hexdigest()[:12]
 
     def to_json(self) -> dict[str, object]:
-        """The judge as it is stored in a result."""
+        """The description of the classifier that is stored in a result."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,
@@ -283,11 +283,11 @@ def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schem
     Args:
         network: Called with the images, and with the given attributes, Long[B, G], where the schema has any.
         images: Float[B, C, H, W].
-        concepts: Long[B, A], of which only the given attributes are looked at; None where there are none.
+        concepts: Long[B, A], of which only the given attributes are used; None if there are none.
         schema: The attributes.
 
     Raises:
-        ValueError: where the schema has given attributes and ``concepts`` leaves one out.
+        ValueError: if the schema has given attributes and ``concepts`` leaves one out.
     """
     given: tuple[Tensor, ...] = ()
     if schema.given:

@@ -53,7 +53,7 @@ def observation_classifier(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> ObservationClassifier:
-    """The classifier of a dataset from ``classifiers/<fingerprint>`` in the cache, trained first where it is not there.
+    """The classifier of a dataset from ``classifiers/<fingerprint>`` in the cache, trained first if it is not there.
 
     A damaged one is trained again; processes that need the same one wait for the first.
 
@@ -64,7 +64,7 @@ def observation_classifier(
         progress: Called with ``"classifier"``, the steps done and in all.
 
     Raises:
-        TypeError: where the spec has no training settings.
+        TypeError: if the spec has no training settings.
     """
     if not isinstance(spec, TrainedClassifierSpec):
         raise TypeError(f"{type(spec).__name__} is not a TrainedClassifierSpec: it does not say how it is trained")
@@ -89,7 +89,7 @@ def observation_classifier(
 
 
 def classifier_fingerprint(spec: ClassifierSpec, *, dataset: str) -> str:
-    """Hash of what decides the classifier: its spec, the dataset's fingerprint, and the version of the training."""
+    """Hash of what determines the classifier: its spec, the dataset's fingerprint, and the version of the training."""
     return content_hash({"version": CLASSIFIER_VERSION, "spec": spec.canonical(), "dataset": dataset})
 
 

@@ -21,7 +21,7 @@ class ScoreCurve:
     """Evaluates a model that is being trained, on the first partition of its evaluation: what each question gives as
     :meth:`~mmvae_bench.evaluation.questions.base.Question.points`.
 
-    The classifier is trained here, where it is not cached.
+    The classifier is trained here if it is not cached.
 
     Args:
         data: After ``setup()``.

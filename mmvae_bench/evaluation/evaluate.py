@@ -1,4 +1,4 @@
-"""The whole evaluation of a trained objective: the same questions for all, and their scores."""
+"""The evaluation of a trained objective: the same questions for all objectives, and their scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Evaluation:
         classifier: The judge.
         unmatched: The number of queries that no held-out real image satisfies, by ``partition/level``: they are left
             out of the ceiling of correctness, not of correctness itself.
-        left_out: For each wanted metric or question that the objective's mathematics does not give, the reason.
+        left_out: The reason for each requested metric or question that the objective's mathematics does not provide.
     """
 
     scores: list[Score]
@@ -91,7 +91,7 @@ def references_of(data: ConceptDataModule, evaluation: EvaluationSpec, classifie
 
 
 def can_be_asked(question: Question, context: Context) -> bool:
-    """Whether the model can be asked; where it cannot, ``context.left_out`` says why, if that is worth recording."""
+    """Whether the model can be asked; if it cannot, ``context.left_out`` says why, if that is worth recording."""
     reason = question.reason_not(context.model, context.data)
     if reason is not None and question.records_reason:
         context.left_out[question.name] = reason
@@ -105,7 +105,7 @@ def judge_of(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> ObservationClassifier:
-    """The observation classifier that an evaluation names, or the dataset's own; trained where it is not cached."""
+    """The observation classifier that an evaluation names, or the dataset's own; trained if it is not cached."""
     spec = evaluation.classifier or classifiers.parse(data.spec.default_classifier())
     return observation_classifier(spec, data, device=device, progress=progress)
 

@@ -37,7 +37,7 @@ def latent_grid(reach: float, *, num_points: int = NUM_POINTS) -> Tensor:
 
 
 def on_grid(log_density: Tensor, reach: float) -> Tensor:
-    """A density over the grid that sums to one over its cells, from any log density but for a constant (Sec. 5.5).
+    """A density over the grid that sums to one over its cells, from a log density up to a constant (Sec. 5.5).
 
     Args:
         log_density: Float[..., P].
@@ -68,8 +68,8 @@ def latent_plane(
     """For every concept: the true posterior p(z|y), proportional to p(y|z) p(z); the aggregate of q(z|x) over at most
     2,000 training images, those of the concept; and q(z|y), where the objective has it.
 
-    The images' posteriors are normal: where q(z|x) is none (a flow, fitted to q(z|x,y)) or not there, q(z|x,y) is
-    taken.
+    The images' posteriors are normal: if q(z|x) is not (a flow, fitted to q(z|x,y)) or does not exist, q(z|x,y) is
+    used.
 
     Args:
         model: On ``device``.
@@ -79,7 +79,7 @@ def latent_plane(
 
     Returns:
         ``x`` and ``y``, the axes, [G]; ``labels``, [C]; ``true``, ``aggregate`` and where there is one ``fitted``,
-        densities [C, G, G], rows along y. None where the latent space has not two dimensions, there are more than 12
+        densities [C, G, G], rows along y. None if the latent space does not have two dimensions, there are more than 12
         concepts, y is a text, or the objective has no p(y|z) or no normal posterior of an image.
     """
     few = math.prod(data.schema.sizes) <= MAX_CONCEPTS
@@ -135,7 +135,7 @@ def _normal_posteriors(model: Objective, batches: Sequence[Batch]) -> list[Distr
 def write_latent_plane(
     model: Objective, data: ConceptDataModule, path: Path, *, device: torch.device | str = "cpu"
 ) -> None:
-    """Writes :func:`latent_plane` for the report to draw, atomically; nothing where there is none."""
+    """Writes :func:`latent_plane` for the report to draw, atomically; nothing if there is none."""
     plane = latent_plane(model, data, device=device)
     if plane is not None:
         with atomic_path(path) as temporary, temporary.open("wb") as file:

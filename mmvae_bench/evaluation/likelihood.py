@@ -22,7 +22,7 @@ from ..specs.components import Posterior
 
 PROTOCOL = "likelihood"
 FLOW_PRIOR = "_flow_prior"
-"""Ends the name of a metric with the flow q(z) in place of p(z)."""
+"""Suffix of the name of a metric with the flow q(z) in place of p(z)."""
 ENTROPY = "description_entropy"
 
 
@@ -34,7 +34,7 @@ class Bound:
         values: Float64[B], nats; of :data:`ENTROPY` Float64[B, A], or of words.
         proposal: What z was drawn from.
         num_samples: Samples of z per image.
-        num_dimensions: Those of the observed modality; None where there is no such number.
+        num_dimensions: Those of the observed modality; None if there is no such number.
     """
 
     values: Tensor
@@ -54,14 +54,14 @@ class _Drawn:
 
 
 class Bounds:
-    """The bounds of one batch. What an objective has no networks for raises CapabilityError, which says why.
+    """The bounds of one batch. A bound for which an objective has no networks raises CapabilityError, which says why.
 
     - ``log_px_given_y``: log p(x|z) + log q(z|y) - log q(z|x), one z ~ q(z|x) (Cremer and Kushman 2018, Eq. 6).
     - ``log_px``: importance weights p(x|z) p(z) / q(z|x), or q(z) in place of p(z); k samples.
     - ``log_py``: importance weights p(y|z) p(z) / q(z|y), or q(z) in place of p(z); k samples.
     - ``elbo`` and its terms: E_q[log p(x|z) + log p(y|z)] - KL(q || p), q = q(z|x,y), or q(z|x) where there is no
       other; the mean over k samples. Where the KL has no closed form it is the mean of log q(z) - log p(z).
-    - ``description_entropy``: of p(y_k|z), z as for the ELBO: how unsure an objective is of what it describes.
+    - ``description_entropy``: of p(y_k|z), z as for the ELBO: how uncertain an objective is about what it describes.
       In the text view of the next word, p(y_t|z, y_1 .. y_(t-1)), in a text y ~ p(y|z): their mean is that of p(y|z)
       per word.
 
@@ -128,7 +128,9 @@ class Bounds:
                 each = [torch.special.entr(log_probs.double().exp()).sum(-1) for log_probs in py.log_probs]
                 found.append(torch.stack(each, -1))
             else:
-                raise CapabilityError("p(y|z) is no product over attributes or words: no entropy of one of them alone")
+                raise CapabilityError(
+                    "p(y|z) is not a product over attributes or words, so a single one has no entropy of its own"
+                )
         return Bound(torch.stack(found).mean(0), POSTERIOR_NAMES[drawn.kind], self.num_samples)
 
     def _importance(self, drawn: _Drawn, log_likelihood: Tensor, num_dimensions: int, flow_prior: bool) -> Bound:

@@ -1,10 +1,10 @@
 """The queries: concepts that every model trained on the same dataset and split imagines.
 
 On ``iid`` splits: every combination of values, several times, at each level; a level is a number of specified
-attributes, and which ones are kept is drawn uniformly for each query, but for the given ones (``Schema.given``), which
-always are. On ``comp``: the combinations held out, in full. Datasets name further queries. In the text view queries
-hold only what captions can say: as many attributes of a concept as the level, among those that have words. Nothing
-here depends on the objective, so scores can be compared query by query.
+attributes, and which ones are kept is drawn uniformly for each query, except for the given ones (``Schema.given``),
+which always are. On ``comp``: the held-out combinations, fully specified. Datasets name further queries. In the text
+view queries contain only what captions can express: as many attributes of a concept as the level, among those that have
+words. Nothing here depends on the objective, so scores can be compared query by query.
 
 Shapes: Q query, A attribute, N image.
 """
@@ -28,7 +28,7 @@ from ..objectives.base import Objective
 from ..specs.trial import COMPOSITIONAL, EvaluationSpec
 
 MAX_COMBINATIONS = 4096
-"""Of a schema with more combinations of values than this, the concepts of real images are queried."""
+"""If a schema has more combinations of values than this, the concepts of real images are queried instead."""
 NUM_SAMPLED = 240
 """How many such concepts, before repeats: as many as MNIST-A has combinations."""
 
@@ -98,9 +98,9 @@ def make_queries(
         split_seed: Seed of the split.
         partition: val or test.
         evaluation: Levels, repeats, the largest number of concepts, and seed.
-        concepts: Gives the concepts of the images of a partition, Long[N, A]; called where they are needed.
-        combinations: Long[C, A], those that the split gives the partition; None where it does not divide them.
-        captions: They must be able to say a query; None: there is no such limit. A concept with fewer words than a
+        concepts: Gives the concepts of the images of a partition, Long[N, A]; called if they are needed.
+        combinations: Long[C, A], those that the split gives the partition; None if it does not divide them.
+        captions: They must be able to express a query; None: there is no such limit. A concept with fewer words than a
             level has attributes gives no query, and a level without queries is left out.
     """
     identity = {
@@ -148,8 +148,8 @@ def make_queries(
 
 
 def answerable(model: Objective, queries: list[Queries]) -> list[Queries]:
-    """Those of the queries that the model can be asked: none without q(z|y), and full concepts alone where q(z|y)
-    takes no partial ones."""
+    """The queries that the model can be asked: none without q(z|y), and only full concepts if q(z|y) takes no partial
+    ones."""
     if not model.can_imagine:
         return []
     return [each for each in queries if model.takes_partial_concepts or each.level == len(model.schema)]
@@ -162,10 +162,10 @@ def is_listed(schema: Schema) -> bool:
 
 def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition: str) -> list[Queries]:
     """The queries that the dataset names, each repeated ``query_repeats`` times, as one concept in several rows; in the
-    text view those that captions can say.
+    text view only those that captions can express.
 
     Raises:
-        ConfigError: where a concept is none of the schema's, or leaves a given attribute unspecified.
+        ConfigError: if a concept is none of the schema's, or leaves a given attribute unspecified.
     """
     found = []
     for name, text in data.spec.named_queries().items():
@@ -182,7 +182,7 @@ def named_queries(data: ConceptDataModule, evaluation: EvaluationSpec, partition
 
 
 def _can_be_said(concept: Tensor, captions: Captions) -> bool:
-    """Whether a caption says all of a concept, Long[A]."""
+    """Whether a caption can express all of a concept, Long[A]."""
     try:
         captions.require_sayable(concept[None])
     except ConfigError:

@@ -35,7 +35,8 @@ RIGHT, WRONG = (205, 205, 205), (214, 39, 40)
 def write_samples(
     model: Objective, data: ConceptDataModule, classifier: ObservationClassifier, path: Path, *, seed: int = 0
 ) -> None:
-    """Writes a PNG with a row of ten images per query: two queries per level and the named ones, for all models alike.
+    """Writes a PNG with a row of ten images per query: two queries per level and the named ones, the same for all
+    models.
 
     The images are means of p(x|z). A red border means that the classifier, given a sample of p(x|z) at the same z as in
     the evaluation, reads some specified attribute differently. For a model without q(z|y) they are images of z ~ p(z).

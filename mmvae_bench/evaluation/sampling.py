@@ -78,9 +78,9 @@ def predictions_of(
     """The values of all attributes in ``num_samples`` images of every query: Long[Q, S, A], on the CPU.
 
     For each query z ~ q(z|y_O), then an image x ~ p(x|z), a sample and not the mean unless ``mean`` is set; then the
-    value of each attribute that the classifier finds most probable, when given the given attributes. The randomness of
-    a chunk is derived from the evaluation's seed, the split, the partition, the level, the name of a named query and
-    the chunk: it is the same for every objective.
+    value of each attribute that the classifier finds most probable, once it has been told the given attributes. The
+    randomness of a chunk is derived from the evaluation's seed, the split, the partition, the level, the name of a
+    named query and the chunk: it is the same for every objective.
 
     Args:
         model: With q(z|y).

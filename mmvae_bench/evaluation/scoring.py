@@ -72,7 +72,7 @@ def make_score(
         groups: Long[Q]: the values of a group are resampled together.
         ceiling: What a perfect generator would be expected to score.
         floor: What chance would be expected to score.
-        protocol: None where the metric is the same under every protocol.
+        protocol: None if the metric is the same under every protocol.
         attribute: None: all attributes.
         level: Number of specified attributes.
         num_samples: Images per query.
@@ -149,5 +149,5 @@ def num_unmatched(held_out: HeldOut, concepts: Tensor) -> int:
 
 
 def mean_of(values: Tensor) -> float:
-    """The mean over queries, nan left out; nan where nothing is left."""
+    """The mean over queries, nan left out; nan if nothing is left."""
     return float(values.double().nanmean())

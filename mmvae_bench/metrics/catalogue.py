@@ -68,7 +68,7 @@ _PLACED = (
         explanation=(
             "The share of specified attributes that the observation classifier finds in the imagined images. The "
             "ceiling is the classifier's accuracy on real images of the same concepts: a reference, not a bound, since "
-            "clear prototypes can please a judge more than real images do. The floor is chance."
+            "the classifier can read clear prototypes better than real images. The floor is chance."
         ),
     ),
     MetricInfo(
@@ -89,7 +89,7 @@ _PLACED = (
     MetricInfo(
         name="compositionality",
         label="compositionality",
-        summary="correctness on the concepts that training never showed",
+        summary="correctness on concepts never seen in training",
         reference=_VEDANTAM,
         needs=("q(z|y)", "p(x|z)"),
         headline=True,
@@ -119,9 +119,9 @@ _PLACED = (
         needs=("q(z|x)", "p(y|z)"),
         headline=True,
         explanation=(
-            "The way back: how often the model names the attributes of a held-out real image correctly. The classifier "
-            "is not involved. The floor is the score of always naming each attribute's most frequent value. An "
-            "objective without a posterior given the image alone has no such score."
+            "The reverse direction: how often the model names the attributes of a held-out real image correctly. The "
+            "classifier is not involved. The floor is the score of always naming each attribute's most frequent value. "
+            "An objective without a posterior given the image alone has no such score."
         ),
     ),
     MetricInfo(
@@ -135,8 +135,8 @@ _PLACED = (
         explanation=(
             "One concept that the dataset names, such as a rare combination: the share of its specified attributes "
             "that the classifier finds in the images imagined for it. The interval is over those images, as there is "
-            "one concept: it says nothing about other concepts. The ceiling is the classifier's on held-out real "
-            "images of the concept, where there are any; the floor is chance."
+            "one concept: it says nothing about other concepts. The ceiling is what the classifier scores on held-out "
+            "real images of the concept, if there are any; the floor is chance."
         ),
     ),
     MetricInfo(
@@ -146,7 +146,7 @@ _PLACED = (
         reference=_PROJECT,
         needs=("q(z|y)", "p(x|z)"),
         own_rows=True,
-        explanation="Of the same images, the share in which every specified attribute is found.",
+        explanation="The share of the same images in which every specified attribute is found.",
     ),
     MetricInfo(
         name="frequency_unspecified",
@@ -171,19 +171,20 @@ _PLACED = (
         direction=0,
         own_rows=True,
         explanation=(
-            "How often the classifier sees the attribute in held-out real images, and in the column of the ceiling how "
-            "often it is there: what the classifier's own errors add to or take from the frequency above."
+            "How often the classifier sees the attribute in held-out real images, next to how often it is really there "
+            "(the ceiling). The difference is what the classifier's own errors add to or take from the frequency "
+            "above."
         ),
     ),
     MetricInfo(
         name="correctness_words",
         label="correctness, words said",
-        summary="correctness of what a caption says, without what it leaves unsaid",
+        summary="correctness of only what a caption says, without what it leaves unsaid",
         reference=f"{_CREMER}, table 1",
         needs=("q(z|y)", "p(x|z)"),
         explanation=(
-            "Correctness of what a caption says alone: on CelebA the attributes that are present, and Male or Female. "
-            "Absences, of which most of a concept consists, do not count."
+            "Correctness of only what a caption says: on CelebA the attributes that are present, and Male or Female. "
+            "Absences, which make up most of a concept, do not count."
         ),
     ),
     MetricInfo(
@@ -202,7 +203,7 @@ _PLACED = (
     MetricInfo(
         name="prior_correctness_flow_prior",
         label="q(z) flow: image against text",
-        summary="the same with one z of the flow q(z)",
+        summary="prior_correctness with z from the flow q(z) instead of the prior",
         reference=f"{_CREMER}, table 2",
         needs=("p(x|z)", "p(y|z)", _FLOW),
         own_floor=True,
@@ -210,7 +211,7 @@ _PLACED = (
     MetricInfo(
         name="prior_correctness_words",
         label="prior: image against words said",
-        summary="prior_correctness of what the text says, without what it leaves unsaid",
+        summary="prior_correctness of only what the text says, without what it leaves unsaid",
         reference=f"{_CREMER}, table 2",
         needs=("p(x|z)", "p(y|z)"),
         own_floor=True,
@@ -218,7 +219,7 @@ _PLACED = (
     MetricInfo(
         name="prior_correctness_words_flow_prior",
         label="q(z) flow: image against words said",
-        summary="the same with one z of the flow q(z)",
+        summary="prior_correctness_words with z from the flow q(z) instead of the prior",
         reference=f"{_CREMER}, table 2",
         needs=("p(x|z)", "p(y|z)", _FLOW),
         own_floor=True,
@@ -232,8 +233,8 @@ _PLACED = (
         needs=("q(z|y)", _ENCODER, "p(x|z)"),
         explanation=(
             "A lower bound of log p(x|y) on held-out images, in nats, with one z from q(z|x) (Cremer and Kushman 2018, "
-            "Eq. 6): a q(z|y) that leaves out a part of the images of a text pays for it here. No training weight "
-            "counts in any of the likelihoods. The bounds of different objectives also differ in how tight they are."
+            "Eq. 6): a q(z|y) that misses some of the images of a text is penalised here. None of the likelihoods "
+            "contains a training weight. The bounds of different objectives also differ in how tight they are."
         ),
     ),
     MetricInfo(
@@ -244,8 +245,8 @@ _PLACED = (
         unit="nats",
         needs=(_ENCODER, "p(x|z)"),
         explanation=(
-            "An importance-weighted lower bound of log p(x), z from q(z|x); with the flow, q(z) takes the place of "
-            "p(z). The proposals and the number of samples are in result.json. Densities of pixels in [0, 1] may be "
+            "An importance-weighted lower bound of log p(x), with z from q(z|x); with the flow, q(z) takes the place "
+            "of p(z). The proposals and the number of samples are in result.json. Densities of pixels in [0, 1] may be "
             "above one."
         ),
     ),
@@ -265,7 +266,8 @@ _PLACED = (
         unit="nats",
         needs=("q(z|y)", "p(y|z)"),
         explanation=(
-            "An importance-weighted lower bound of log p(y), z from q(z|y), so looser where q(z|y) is far from p(z|y)."
+            "An importance-weighted lower bound of log p(y), with z from q(z|y): the further q(z|y) is from p(z|y), "
+            "the looser the bound."
         ),
     ),
     MetricInfo(
@@ -285,8 +287,8 @@ _PLACED = (
         direction=0,
         needs=(_ENCODER, "p(y|z)"),
         explanation=(
-            "How uncertain p(y_k|z) leaves an attribute, in nats, at the z that training infers: near zero where the "
-            "latent holds the text itself, as with inference from image and text together."
+            "How uncertain p(y_k|z) leaves an attribute, in nats, at the z that training infers: near zero if the "
+            "latent contains the text itself, as with inference from image and text together."
         ),
     ),
     MetricInfo(
@@ -298,7 +300,7 @@ _PLACED = (
         direction=0,
         explanation=(
             "Minus the training loss on held-out images, in nats per image. Every objective has its own loss, with its "
-            "own weights, so this compares settings and seeds of one objective, never two objectives: it is not "
+            "own weights, so this compares settings and seeds of one objective, but never two objectives: it is not "
             "ranked."
         ),
     ),
@@ -325,7 +327,7 @@ _UNPLACED = (
 )
 
 PER_DIM = "_per_dim"
-"""Ends the name of a likelihood in nats per dimension: a pixel's channel, an attribute or a word."""
+"""Suffix of the name of a likelihood in nats per dimension: a pixel's channel, an attribute or a word."""
 
 
 def _built_in() -> Iterator[MetricInfo]:
@@ -345,9 +347,10 @@ METRICS: Catalogue[MetricInfo] = Catalogue(
 
 
 def metric_info(name: str) -> MetricInfo:
-    """What is known about a metric, in the catalogue or not: likelihoods and ELBOs are in nats, all else is a fraction.
+    """What is known about a metric, in the catalogue or not: likelihoods and ELBOs are in nats, all others are
+    fractions.
 
-    An ELBO has no better or worse between objectives: they bound and weight different things.
+    Neither direction of an ELBO is better between objectives: they bound and weight different things.
     """
     known = METRICS.find(name)
     if known is not None:

@@ -118,10 +118,10 @@ class Coverage(ReferencedQueryMean):
 
 
 class Compositionality(QueryMean):
-    """The mean of :func:`~mmvae_bench.metrics.functional.compositionality` over the queries that training never met.
+    """The mean of :func:`~mmvae_bench.metrics.functional.compositionality` over the queries never seen in training.
 
     Args:
-        training_concepts: Long[combination, attribute], the combinations that training showed; repeats do no harm.
+        training_concepts: Long[combination, attribute], the combinations seen in training; duplicates are allowed.
 
     Raises:
         ValueError: ``training_concepts`` is not an integer tensor of that shape.

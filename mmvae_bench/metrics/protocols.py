@@ -75,7 +75,7 @@ _BUILT_IN = (
     ),
     ProtocolRule(
         name="cremer",
-        summary="full texts of real images, one z per text, the mean image: correctness alone",
+        summary="full texts of real images, one z per text, the mean image: correctness only",
         reference="Cremer and Kushman 2018, table 1 and section 5.4",
         num_samples=1,
         target="marginal",

@@ -1,1 +1,1 @@
-"""The objectives, one a file: the formula as a pure function, then a thin LightningModule."""
+"""The objectives, one per file: the formula as a pure function, then a thin LightningModule."""

@@ -31,7 +31,7 @@ CONSEQUENCES: Mapping[Posterior, str] = {
     "concept": ", so the 3 C's cannot be computed",
     "image": ", so it cannot describe images",
 }
-"""What an objective without this posterior cannot do."""
+"""What an objective without this posterior cannot do, as the end of a message."""
 
 
 class CapabilityError(BenchmarkError):
@@ -40,13 +40,13 @@ class CapabilityError(BenchmarkError):
 
 @dataclass
 class Terms:
-    """A loss and what it is made of.
+    """A loss and its parts.
 
     Attributes:
         loss: Scalar, to be minimised, in nats per example.
         parts: Float[B] each, one value per example, in nats, with the sign they have in the formula.
-        latents: Float[B, D] each: the z that were drawn, by the name of the posterior. With these and the networks'
-            distributions anybody can recompute the loss.
+        latents: Float[B, D] each: the z that were drawn, by the name of the posterior. From these and the networks'
+            distributions the loss can be recomputed.
     """
 
     loss: Tensor
@@ -95,10 +95,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 class Objective(pl.LightningModule):
-    """Base of all objectives: how one is trained, and what can be asked of a trained one.
+    """Base of all objectives: how an objective is trained, and what a trained one can do.
 
     A subclass lists its networks in :attr:`network_names`, computes its loss in :meth:`terms`, and overrides
-    :meth:`stages` where it is trained in more than one. A trained one offers :meth:`imagine`, :meth:`describe` and
+    :meth:`stages` if it is trained in more than one. A trained one offers :meth:`imagine`, :meth:`describe` and
     :meth:`reconstruct`, which need no more than the networks and leave the training mode as it was.
 
     In the text view the networks read and write captions, Long[B, T], wherever they otherwise have concepts; what
@@ -227,7 +227,7 @@ class Objective(pl.LightningModule):
             concept: Long[B, A] or None; -1 where unspecified, for q(z|y_O) only. In the text view captions, Long[B, T].
 
         Raises:
-            CapabilityError: where the objective has no such network, or needs fully specified concepts.
+            CapabilityError: if the objective has no such network, or needs fully specified concepts.
         """
         if image is not None and concept is not None:
             # Not in training, where concepts are always complete: the check would make every step wait for the GPU.
@@ -257,7 +257,7 @@ class Objective(pl.LightningModule):
         """p(y|z).
 
         Raises:
-            CapabilityError: where the objective has no concept decoder.
+            CapabilityError: if the objective has no concept decoder.
         """
         if "concept" not in self.spec.likelihoods:
             raise CapabilityError(f"{self.spec.name} has no p(y|z): it models images only and cannot describe them")
@@ -272,9 +272,9 @@ class Objective(pl.LightningModule):
         """q(z), fitted to the aggregate of the image posteriors: a distribution over Float[D], in place of p(z).
 
         Raises:
-            CapabilityError: where the objective fits none.
+            CapabilityError: if the objective has no such flow.
         """
-        raise CapabilityError(f"{self.spec.name} fits no flow to the aggregate posterior, to put in place of p(z)")
+        raise CapabilityError(f"{self.spec.name} has no flow fitted to the aggregate posterior that could replace p(z)")
 
     def centre(self, posterior: Distribution) -> Tensor:
         """Float[B, D]: the one z that represents a posterior, its mean."""
@@ -322,8 +322,8 @@ class Objective(pl.LightningModule):
             Float[S, C, H, W] or Float[Q, S, C, H, W], in [0, 1].
 
         Raises:
-            CapabilityError: where the objective has no q(z|y), or needs fully specified concepts.
-            ConfigError: where no caption can express the concept, or the text cannot be read.
+            CapabilityError: if the objective has no q(z|y), or needs fully specified concepts.
+            ConfigError: if no caption can express the concept, or the text cannot be read.
         """
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}")
@@ -368,7 +368,7 @@ class Objective(pl.LightningModule):
         networks run in the mode they are in, and a sample is drawn with torch's global generator.
 
         Raises:
-            CapabilityError: where the objective has no p(y|z).
+            CapabilityError: if the objective has no p(y|z).
         """
         py = self.concept_likelihood(z)
         y = py.sample() if sample else py.mode

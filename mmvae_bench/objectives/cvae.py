@@ -119,7 +119,7 @@ class CVAE(Objective):
 
     @property
     def network_names(self) -> tuple[str, ...]:
-        """The recognition network, the prior's where it is conditional, and the image decoder."""
+        """The recognition network, that of the prior if it is conditional, and the image decoder."""
         prior = ("concept_encoder",) if self.spec.prior == "conditional" else ()
         return ("joint_encoder", *prior, "image_decoder")
 
@@ -160,7 +160,7 @@ class CVAE(Objective):
         """p(x|y,z).
 
         Raises:
-            CapabilityError: where no concept is given.
+            CapabilityError: if no concept is given.
         """
         if concept is None:
             raise CapabilityError(f"{self.spec.name} has p(x|y,z) but no p(x|z): its image decoder needs the concept")
@@ -171,7 +171,7 @@ class CVAE(Objective):
         """z ~ p(z|y), and the y that the decoder gets: the concept with its unspecified attributes filled in.
 
         Raises:
-            CapabilityError: where attributes are unspecified and the spec says to refuse that.
+            CapabilityError: if attributes are unspecified and the spec refuses them.
         """
         if self.spec.unspecified == "impute":
             completed = self.memory.complete(concept, num_samples=num_samples)

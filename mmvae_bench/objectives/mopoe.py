@@ -34,7 +34,7 @@ def mopoe(
 
     Args:
         log_px: log p(x|z), Float[B], z ~ q.
-        log_py: log p(y|z), Float[B], at the same z; None where there is no concept.
+        log_py: log p(y|z), Float[B], at the same z; None if there is no concept.
         kls: KL(q_S || p(z)), Float[B, K].
         counts: Bool[B, K]; the subsets in an example's mixture.
         lambda_image: Weight of log p(x|z).

@@ -29,7 +29,7 @@ def mvae(
     Wu and Goodman (2018): the ELBO of a subset of the modalities, and their sum in sub-sampled training.
 
     Args:
-        bounds: For each subset S: log p(x|z) or None where S has no image, log p(y_S|z) or None where it has no
+        bounds: For each subset S: log p(x|z) or None where S has no image, log p(y_S|z) or None if it has no
             attribute, and KL(q_S || p(z)), each Float[B], with z ~ q_S proportional to p(z) prod_{m in S} q(z|x_m).
         lambda_image: Weight of log p(x|z).
         lambda_: Weight of log p(y_S|z).

@@ -32,7 +32,7 @@ from .vae import vae
 CHANNELS = (32, 32, 64, 64)
 """Filters of the autoencoder's convolutions, of kernel 4 and stride 2, and back again (appendix)."""
 BOTTLENECK = 100
-"""Its narrowest layer (appendix)."""
+"""Width of its narrowest layer (appendix)."""
 HIDDEN = 100
 """Width of the concept encoder's one hidden layer (appendix)."""
 
@@ -150,7 +150,7 @@ class SCAN(Objective):
 
     @property
     def network_names(self) -> tuple[str, ...]:
-        """An encoder and a decoder for each modality, and the denoising autoencoder where it is wanted."""
+        """An encoder and a decoder for each modality, and the denoising autoencoder if it is wanted."""
         denoiser = ("denoiser",) if self.spec.dae else ()
         return ("concept_encoder", "image_encoder", "image_decoder", "concept_decoder", *denoiser)
 

@@ -1,8 +1,8 @@
-"""VLVAE, q_True and q_Agg: a model of images and concepts, then flows on it frozen (Cremer and Kushman 2018).
+"""VLVAE, q_True and q_Agg: a model of images and concepts, then flows on the frozen model (Cremer and Kushman 2018).
 
 First VLVAE (Eq. 1 and 2): images and concepts decoded from z ~ q(z|x). On the frozen model a flow is then fitted for
 q(z|y), either to the true posterior of a concept (q_True, Eq. 3) or to the aggregate posterior of its images (q_Agg,
-Eq. 4 and 5); and, where wanted, a flow for q(z), the aggregate of all images, to replace the prior (Sec. 3).
+Eq. 4 and 5); and, if wanted, a flow for q(z), the aggregate of all images, to replace the prior (Sec. 3).
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class VLVAE(Objective):
 
     @property
     def network_names(self) -> tuple[str, ...]:
-        """The encoder that the spec chooses, both decoders, and the flow for q(z) where it is wanted."""
+        """The encoder that the spec chooses, both decoders, and the flow for q(z) if it is wanted."""
         prior_flow = ("prior_flow",) if self.spec.prior_flow else ()
         return (f"{self.spec.inference}_encoder", "image_decoder", "concept_decoder", *prior_flow)
 
@@ -176,7 +176,7 @@ class VLVAE(Objective):
         """q(z), the flow fitted to the aggregate of q(z|x): a distribution over Float[D], in place of p(z).
 
         Raises:
-            CapabilityError: where the objective was trained without it.
+            CapabilityError: if the objective was trained without it.
         """
         if not self.spec.prior_flow:
             raise CapabilityError(f"{self.spec.name} was trained without a flow for q(z): set prior_flow: true")
@@ -197,7 +197,7 @@ class ConceptFlow(VLVAE):
 
     @property
     def flow_stages(self) -> dict[str, str]:
-        """The flow for q(z|y) first."""
+        """The stages after the first, starting with the flow for q(z|y)."""
         return {"concept": "concept_encoder", **super().flow_stages}
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:

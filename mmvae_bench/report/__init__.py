@@ -1,4 +1,4 @@
-"""From the trials of a run to tables that can be trusted: tidy rows, comparisons with intervals, pages.
+"""Turns the trials of a run into tables that can be trusted: tidy rows, comparisons with intervals, pages.
 
 The names below are imported when they are first used, so that a wrong folder is reported without importing pandas.
 """

@@ -1,4 +1,4 @@
-"""Aggregate posteriors: the tables of Cremer and Kushman (2018), out of the rows of a table.
+"""Aggregate posteriors: the tables of Cremer and Kushman (2018), made from the rows of a table.
 
 Table 1 scores q(z|y) of each objective by correctness and log p(x|y), Table 2 one model under p(z) and under the flow
 q(z) in its place. A third table compares joint with marginal inference, as their Fig. 7 does in pictures.
@@ -64,8 +64,8 @@ _WEIGHTS: Mapping[str, Mapping[str, str]] = {
 }
 _NUM_SAMPLES = {"log_px": 10, "log_py": 10}
 NOTE = (
-    "Their numbers are shown where the setting is the same as theirs. They report no spread, so the interval of a "
-    "difference covers only the uncertainty of ours. Their split of the photographs differs (180,000 to train on)."
+    "Their numbers are shown if the setting is the same as theirs. They report no spread, so the interval of a "
+    "difference covers only the uncertainty of ours. Their split of the photographs differs (180,000 for training)."
 )
 
 
@@ -119,13 +119,13 @@ def _has(given: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 
 
 def aggregate_tables(table: Table) -> list[AggregateTable]:
-    """The tables that can be made from the rows of a table; none where it has no such metrics."""
+    """The tables that can be made from the rows of a table; empty if it has none of the metrics."""
     rows = {(row.protocol, row.metric): row for row in table.rows if row.attribute is None and row.protocol}
     return [*_conditional(table, rows), *_prior(table, rows), *_inference(table)]
 
 
 def _conditional(table: Table, rows: Mapping[_Question, Row]) -> Iterator[AggregateTable]:
-    """Their Table 1."""
+    """Their Table 1: images generated from the texts of real images."""
     asked = [rows[question] for question in _CONDITIONAL if question in rows]
     columns = [index for index in range(len(table.columns)) if any(row.cells[index] for row in asked)]
     if not asked or not columns:
@@ -151,7 +151,7 @@ def _conditional(table: Table, rows: Mapping[_Question, Row]) -> Iterator[Aggreg
 
 
 def _prior(table: Table, rows: Mapping[_Question, Row]) -> Iterator[AggregateTable]:
-    """Their Table 2."""
+    """Their Table 2: the prior compared with a flow in its place."""
     lines = []
     published = any(published_column(table, index) for index in range(len(table.columns)))
     for index, column in enumerate(table.columns):
@@ -212,7 +212,7 @@ def _base_rate(cells: Sequence[Cell | None] | Iterator[Cell | None]) -> str:
 
 
 def _difference(first: Cell | None, second: Cell | None, metric: str) -> str:
-    """Second minus first with its interval: paired by image, or from both intervals where each has its own z."""
+    """Second minus first with its interval: paired by image, or from both intervals if each has its own z."""
     if first is None or second is None:
         return DASH
     unit = metric_info(metric).unit

@@ -32,16 +32,16 @@ from .trials import TrialRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Section(Table):
-    """The table of one setting, and everything that is said about it.
+    """The table of one setting, and everything that the report says about it.
 
     Attributes:
         published: Published numbers next to ours.
-        published_note: Why there are none; None where there are some.
+        published_note: Why there are no published numbers; None if there are some.
         aggregate: The tables of aggregate posteriors.
         selection: The settings among which the validation partition chooses.
         judges: The classifiers behind the scores.
         progress: One line per finished trial.
-        warnings: What makes the numbers less than comparable or less than trustworthy.
+        warnings: What makes the numbers hard to compare or to trust.
     """
 
     published: tuple[PublishedRow, ...]
@@ -62,13 +62,13 @@ class Comparison:
         sections: One per setting that has numbers.
         trials: Every trial, in any state.
         unstarted: Trials of the grid that have no folder yet.
-        sources: The folders that were merged, with their numbers of trials; empty where it is one run.
+        sources: The folders that were merged, with their numbers of trials; empty for a single run.
         states: How many trials are in which state, in words.
         missing: One line per trial without numbers.
         judges: The classifiers behind all scores.
         metrics: Label and explanation of each metric.
         protocols: Name and explanation of each protocol.
-        provenance: What the numbers were made with.
+        provenance: How the numbers were made: code, versions and machine.
     """
 
     name: str

@@ -27,7 +27,7 @@ from .trials import TrialRecord
 ScoreName = tuple[str, str | None, int]
 """Metric, attribute (None: all), level."""
 NUM_COLORS = 8
-"""How many colours the page has for objectives; further ones start again at the first."""
+"""How many colours the page has for objectives; after the last one they repeat."""
 # Stand-ins that are replaced by the page's own colours once the SVG is text.
 _INK, _RULE = "#010101", "#020202"
 _SERIES = [f"#0300{index:02x}" for index in range(NUM_COLORS)]
@@ -68,7 +68,7 @@ def curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
 
 
 def scores_figure(table: Table, colors: Mapping[str, int]) -> str | None:
-    """Correctness and coverage by level, with intervals and references; None where there is neither."""
+    """Correctness and coverage by level, with intervals and references; None if there is neither."""
     panels = []
     for metric in ("correctness", "coverage"):
         rows = [row for row in table.of(table.headline) if row.metric == metric and row.level and any(row.cells)]
@@ -87,7 +87,7 @@ def scores_figure(table: Table, colors: Mapping[str, int]) -> str | None:
 
 
 def score_curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
-    """Correctness and coverage over steps, one panel per score and one line per trial; None where none was measured.
+    """Correctness and coverage over steps, one panel per score and one line per trial; None if none was measured.
 
     Correctness at the highest and the lowest level, coverage at the same ones, and correctness by attribute.
     """
@@ -133,7 +133,7 @@ def latent_plane_figure(table: Table, colors: Mapping[str, int]) -> str | None:
     """Cremer and Kushman (2018), Fig. 1: the true posterior of each concept over the aggregate posterior of its images.
 
     A row for the first finished trial of each objective whose latent space has two dimensions, with a second panel for
-    its q(z|y); None where there is none.
+    its q(z|y); None if there is none.
 
     Args:
         section: Whose trials.
@@ -184,7 +184,7 @@ def _levels(density: NDArray[np.float64]) -> list[float]:
 
 
 def _shown_scores(names: set[ScoreName]) -> list[ScoreName]:
-    """The panels: of each metric the highest and the lowest level there is, then up to six attributes."""
+    """The panels: the highest and the lowest level of each metric, then up to six attributes."""
     shown: list[ScoreName] = []
     for metric in ("correctness", "coverage"):
         levels = sorted({level for each, attribute, level in names if each == metric and attribute is None})
@@ -194,7 +194,7 @@ def _shown_scores(names: set[ScoreName]) -> list[ScoreName]:
 
 
 def draw_figures(table: Table, colors: Mapping[str, int]) -> dict[str, str]:
-    """Every figure of a table that there is something to show in, as SVG, by its kind.
+    """Every figure of a table that has something to show, as SVG, by its kind.
 
     Args:
         table: What to draw.
@@ -309,7 +309,7 @@ def validation_curve(directory: Path) -> tuple[list[int], list[float]]:
 
 
 def score_curves(directory: Path) -> dict[ScoreName, tuple[list[int], list[float]]]:
-    """Steps (over all stages) and values of each score that was measured while training; empty where none was."""
+    """Steps (over all stages) and values of each score that was measured while training; empty if none was."""
     measured: dict[ScoreName, dict[int, float]] = {}
     for event in _events(directory, "scores"):
         step = int(event.get("overall", event["step"]))

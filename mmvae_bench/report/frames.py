@@ -48,7 +48,7 @@ drawn from. A number that has a proposal and no score per query has one row, wit
 
 
 class Question(NamedTuple):
-    """What a number is about; with its trial it names a row of results.parquet."""
+    """What a number is about; together with its trial it identifies a row of results.parquet."""
 
     protocol: str | None
     partition: str
@@ -61,7 +61,7 @@ QUESTION = Question._fields
 _NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "floor")
 _COUNTS = ("num_queries", "num_samples")
 SCORE_COLUMNS = (*QUESTION, *_NUMBERS, *_COUNTS)
-"""The columns of results.parquet that are of one number; the others are of its trial."""
+"""The columns of results.parquet that belong to a single number; the others belong to its trial."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Frames:
     Attributes:
         rows: The rows of each trial that has any, by its key.
         questions: What each number is about.
-        value: Float[row], a fraction or nats; nan where there is none. The other arrays likewise.
+        value: Float[row], a fraction or nats; nan if there is none. The other arrays likewise.
         num_queries: Int[row]; -1 where unknown. ``num_samples`` likewise.
         proposal: What the z of a likelihood were drawn from; None for other numbers.
     """
@@ -90,7 +90,7 @@ class Frames:
     _groups: Sequence[NDArray[np.int64] | None]
 
     def per_query(self, row: int) -> NDArray[np.float64] | None:
-        """Float[query], nan where a query has no score; None where no score per query is stored."""
+        """Float[query], nan where a query has no score; None if no score per query is stored."""
         return self._per_query[row]
 
     def groups(self, row: int) -> NDArray[np.int64] | None:
@@ -172,7 +172,7 @@ def _texts(column: pa.ChunkedArray) -> list[Any]:
 
 
 def texts_of(types: Mapping[str, str]) -> list[str]:
-    """The columns of text."""
+    """The columns that hold text."""
     return [name for name, kind in types.items() if kind == "str"]
 
 
@@ -229,7 +229,7 @@ def _read(run_dir: Path, name: str, types: Mapping[str, str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise BenchmarkError(f"{path}: cannot be read: {error}{advice}") from None
     if tuple(frame.columns) != tuple(types):
-        raise BenchmarkError(f"{path}: has other columns than this version writes{advice}")
+        raise BenchmarkError(f"{path}: its columns are not those that this version writes{advice}")
     return frame.astype(pandas_types(types))
 
 

@@ -1,4 +1,4 @@
-"""From the trial folders to ``results.parquet`` and ``queries.parquet``.
+"""Gathers the trial folders into ``results.parquet`` and ``queries.parquet``.
 
 The files are written trial by trial: a run of a thousand trials never has all its results in memory.
 """
@@ -28,7 +28,7 @@ _RESULTS = pa.Schema.from_pandas(pd.DataFrame(columns=list(TYPES)).astype(pandas
 _ARROW = {"str": pa.dictionary(pa.int32(), pa.string()), "Int64": pa.int64(), "float64": pa.float64()}
 _QUERIES = pa.schema([(name, _ARROW[kind]) for name, kind in QUERY_TYPES.items()])
 _ROWS_AT_ONCE = 2**17
-"""A row group has about this many queries ..."""
+"""A row group is written when it has about this many queries ..."""
 _TRIALS_AT_ONCE = 100
 """... or this many trials."""
 
@@ -80,7 +80,7 @@ class TrialNumbers:
 
     Attributes:
         rows: Of results.parquet; one, with metric and value null, where the trial has no numbers.
-        queries: For each score the scores per query and the groups, Arrow arrays of one length; None where it has none.
+        queries: For each score the scores per query and the groups, Arrow arrays of one length; None if it has none.
     """
 
     record: TrialRecord
@@ -123,7 +123,7 @@ def _per_query(score: Json) -> tuple[pa.Array, pa.Array] | None:
     groups = score.get("groups")
     found = pa.nulls(len(values), pa.int64()) if groups is None else pa.array(groups, pa.int64())
     if len(found) != len(values) or (groups is not None and found.null_count):
-        raise ValueError(f"{len(values)} scores per query need as many groups, got {len(found)}")
+        raise ValueError(f"expected a group for each of the {len(values)} scores per query, got {len(found)}")
     return values, found
 
 
@@ -166,7 +166,7 @@ def _write(run: RunFolders, results: Any, queries: Any) -> tuple[TrialRecord, ..
 
 
 class _Writer:
-    """Collects the rows of trials, and writes a row group when there are many."""
+    """Collects the rows of trials, and writes a row group whenever there are enough."""
 
     def __init__(self, results: Any, queries: Any) -> None:
         self._results = pq.ParquetWriter(results, _RESULTS)

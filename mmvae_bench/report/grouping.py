@@ -36,7 +36,7 @@ class Setting:
     steps: int | None = None
 
     def flat(self) -> dict[str, str]:
-        """Everything in which two settings can differ, except what every title says anyway."""
+        """Everything in which two settings can differ, except what every title already says."""
         named = {"split_seed": self.split_seed, "backbone": self.backbone, "steps": self.steps}
         shown = {key: show(value) for key, value in named.items() if value is not None}
         return shown | dict(self.dataset_params + self.backbone_params + self.training_params)
@@ -119,7 +119,7 @@ def differing(items: Sequence[Mapping[str, str]]) -> list[str]:
 def group_trials(trials: Iterable[TrialRecord]) -> list[Group]:
     """The tables of a run, one for each setting and partition, in the order of the trials.
 
-    Trials without a readable spec are in none.
+    Trials without a readable spec are in no table.
     """
     by_setting: dict[Setting, list[TrialRecord]] = defaultdict(list)
     for trial in trials:
@@ -183,7 +183,7 @@ def _columns(trials: list[TrialRecord]) -> tuple[Column, ...]:
 
 
 def _titles(settings: list[Setting]) -> dict[Setting, str]:
-    """A title for each setting that no other has."""
+    """A title for each setting, different from all others."""
     titles: dict[Setting, str] = {}
     alike: dict[tuple[str, str, str], list[Setting]] = defaultdict(list)
     for setting in settings:

@@ -62,7 +62,7 @@ def render_html(comparison: Comparison) -> str:
 
 
 def write_figures(comparison: Comparison, folder: Path) -> None:
-    """Writes the page's figures as files too, light, to be shown elsewhere: ``<table>-<figure>.svg``."""
+    """Writes the page's figures as files too, in light colours, for use elsewhere: ``<table>-<figure>.svg``."""
     style = (Path(__file__).parent / "style.html").read_text()
     for section, figures in zip(comparison.sections, comparison.figures, strict=True):
         name = re.sub(r"[^\w.-]+", "-", section.title).strip("-")
@@ -113,7 +113,7 @@ def _table(section: Section, protocol: str | None) -> dict[str, Any]:
 
 
 def _grouped(rows: list[TextRow]) -> list[list[TextRow]]:
-    """Rows of one metric together."""
+    """Groups the rows by metric."""
     groups: dict[str, list[TextRow]] = {}
     for row in rows:
         groups.setdefault(row.label, []).append(row)

@@ -58,7 +58,7 @@ def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
 
 
 def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder:
-    """The folder whose trial got furthest, the first of equal ones; contradictions are added to ``conflicts``."""
+    """The folder whose trial got furthest, the first one in a tie; contradictions are added to ``conflicts``."""
     chosen, *others = (read_trial(folder) for folder in folders)
     for other in others:
         states = chosen.record.state, other.record.state
@@ -73,7 +73,7 @@ def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder
 
 
 def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
-    """Raises BenchmarkError where ``out`` holds files that are not part of a report."""
+    """Raises BenchmarkError if ``out`` holds files that are not part of a report."""
     advice = "\n  Give a new or an empty folder with --out."
     if out.exists() and not out.is_dir():
         raise BenchmarkError(f"{out}: is a file; a report needs a folder{advice}")
@@ -82,13 +82,13 @@ def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
         if place == folder.resolve() or folder.resolve() in place.parents:
             raise BenchmarkError(f"{out}: belongs to the run {folder}, which is not changed{advice}")
     if out.is_dir() and any(out.iterdir()) and not (out / MERGED_FILE).is_file():
-        raise BenchmarkError(f"{out}: holds other files, and no merged report that could be replaced{advice}")
+        raise BenchmarkError(f"{out}: contains other files, and no merged report to replace{advice}")
 
 
 def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
-    """How two results of one trial differ, in words; empty where they are the same.
+    """How two results of one trial differ, in words; empty if they are the same.
 
-    Compared are the scores and what they depend on: queries, images, classifier. Time and machine are not.
+    The scores are compared, and what they depend on: queries, images, classifier; but not time or machine.
     """
     mine, theirs = conditions(one.record), conditions(other.record)
     differing = [f"{key} {_text(mine.get(key))} and {_text(theirs.get(key))}" for key in {**mine, **theirs}

@@ -95,7 +95,7 @@ def progress(table: Table) -> list[Progress]:
 
 
 def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) -> Iterator[str]:
-    """What makes the numbers of a table less than comparable or less than trustworthy.
+    """What makes the numbers of a table hard to compare or to trust.
 
     Args:
         table: The numbers.
@@ -165,13 +165,13 @@ def _float(value: object) -> float:
 
 
 def explain_metrics(metrics: Collection[str]) -> list[tuple[str, str]]:
-    """(label, paragraph) of each of the metrics that has one."""
+    """(label, paragraph) for each of the metrics that has an explanation."""
     known = [metric_info(name) for name in sorted(set(metrics), key=metric_order)]
     return [(metric.label, metric.explanation) for metric in known if metric.explanation]
 
 
 def explain_protocols(protocols: Collection[str]) -> list[tuple[str, str]]:
-    """(name, sentence) of each of the protocols that has one."""
+    """(name, sentence) for each of the protocols that has an explanation."""
     rules = [rule for name in PROTOCOL_RULES if name in protocols and (rule := protocol_rule(name)) is not None]
     return [(rule.name, f"{rule.summary[:1].upper()}{rule.summary[1:]} ({rule.reference}).") for rule in rules]
 
@@ -201,7 +201,7 @@ def count_states(trials: Sequence[TrialRecord]) -> str:
 
 
 def provenance(done: list[TrialRecord]) -> list[tuple[str, str]]:
-    """What the numbers were made with; where trials differ, each value and its count."""
+    """How the numbers were made; if trials differ, each value and its count."""
     made = (*PROVENANCE, ("created", "made"))
     facts = [(label, [trial.section("provenance").get(key) for trial in done]) for key, label in made]
     # Shown where the evaluation ran on another machine, or with other code.

@@ -1,4 +1,4 @@
-"""The published MNIST-A table, as data, and where it may be compared with our numbers.
+"""The published MNIST-A table, as data, and when it may be compared with our numbers.
 
 Source: Vedantam, Fischer, Huang and Murphy (2018), Generative Models of Visually Grounded Imagination, ICLR, the table
 of coverage and correctness on the MNIST-A test set (iid and compositional split). The authors draw 80 % of the queries
@@ -92,7 +92,7 @@ class PublishedRow:
 
 
 def published_value(*, split: str, objective: str, metric: str, level: int | None) -> PublishedValue | None:
-    """The printed coverage or correctness; None where none was printed.
+    """The printed coverage or correctness; None if none was printed.
 
     >>> published_value(split="iid", objective="telbo", metric="correctness", level=4)
     PublishedValue(mean=0.8208, std=0.0056)
@@ -105,7 +105,7 @@ def published_value(*, split: str, objective: str, metric: str, level: int | Non
 
 
 def published_note(setting: Setting) -> str | None:
-    """Why printed values are not compared with ours; None where the setting is the paper's.
+    """Why printed values are not compared with ours; None if the setting is the paper's.
 
     Empty for other datasets than MNIST-A, for which no published numbers are expected.
     """
@@ -181,7 +181,7 @@ class PublishedText:
 
 
 def published_texts(table: Table, published: Sequence[PublishedRow]) -> list[PublishedText]:
-    """Ours, theirs and the difference."""
+    """Ours, theirs and the difference, as text."""
     found = []
     for item in published:
         cell = item.row.cells[item.column]

@@ -22,7 +22,7 @@ class Candidate:
     Attributes:
         label: Objective, and how the setting differs from its others.
         val: Correctness, mean over the levels, as a fraction.
-        test: The same on test; nan where it was not scored.
+        test: The same on test; nan if it was not scored.
         chosen: Whether it has the highest ``val`` of its objective.
     """
 

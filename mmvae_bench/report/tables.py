@@ -1,4 +1,4 @@
-"""From the numbers of a run to the rows of a table: means over training seeds, and paired differences."""
+"""Turns the numbers of a run into the rows of a table: means over training seeds, and paired differences."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MANY_ATTRIBUTES = 5
 
 
 class SeedScore(NamedTuple):
-    """The score of one trial: its training seed, what decided its queries, and the score of each query."""
+    """The score of one trial: its training seed, what determined its queries, and the score of each query."""
 
     seed: int
     query_settings: str
@@ -77,9 +77,9 @@ class Row:
     """One metric at one level, for every objective.
 
     Attributes:
-        cells: One per column; None where the objective has no such score.
-        best: Position of the best cell; None where fewer than two can be ranked.
-        differences: Best minus each other column, on the same queries; None where there is none.
+        cells: One per column; None if the objective has no such score.
+        best: Position of the best cell; None if fewer than two can be ranked.
+        differences: Best minus each other column, on the same queries; None if there is none.
     """
 
     protocol: str | None
@@ -92,7 +92,7 @@ class Row:
 
     @property
     def leaders(self) -> frozenset[int]:
-        """The best column and those not significantly different from it; none where one cannot be paired with it."""
+        """The best column and those not significantly different from it; none if one cannot be paired with it."""
         others = [index for index, cell in enumerate(self.cells) if cell is not None and index != self.best]
         if self.best is None or any(self.differences[index] is None for index in others):
             return frozenset()
@@ -100,7 +100,7 @@ class Row:
         return frozenset((self.best, *tied))
 
     def reference(self, name: str) -> tuple[float, float]:
-        """The lowest and the highest ``ceiling`` or ``floor`` of the cells; equal where all have the same."""
+        """The lowest and the highest ``ceiling`` or ``floor`` of the cells; equal if all have the same."""
         values = [getattr(cell, name) for cell in self.cells if cell is not None]
         values = [value for value in values if math.isfinite(value)]
         return (min(values), max(values)) if values else (math.nan, math.nan)
@@ -122,11 +122,11 @@ class Table:
 
     @property
     def headline(self) -> str | None:
-        """The protocol of the short table; None where no score belongs to one."""
+        """The protocol of the short table; None if no score belongs to one."""
         return next(iter(self.protocols), None)
 
     def of(self, protocol: str | None) -> tuple[Row, ...]:
-        """The rows of a protocol, all attributes together; with those that belong to none where it is the headline."""
+        """The rows of a protocol over all attributes; for the headline also those that belong to no protocol."""
         wanted = {protocol, None} if protocol == self.headline else {protocol}
         return tuple(row for row in self.rows if row.protocol in wanted and not _of_one_attribute(row))
 
@@ -246,7 +246,7 @@ def best_and_differences(
     """Finds the best of several objectives and its difference from each of the others.
 
     Args:
-        cells: The score of each objective; None where it has none.
+        cells: The score of each objective; None if it has none.
         direction: 1 where higher is better, -1 where lower is, 0 where neither is.
         seed: Of the resamples.
 

@@ -26,7 +26,7 @@ _DECIMALS = {"nats/dim": 3}
 
 
 def number(value: float, unit: str = "%") -> str:
-    """One decimal for percent and nats, three for nats per dimension; a dash where there is no number.
+    """One decimal for percent and nats, three for nats per dimension; a dash if there is no number.
 
     >>> number(0.91149), number(-0.0001), number(float("nan")), number(-112.25, "nats")
     ('91.1', '0.0', '–', '-112.2')
@@ -38,7 +38,7 @@ def number(value: float, unit: str = "%") -> str:
 
 
 def half_width(value: float, low: float, high: float) -> float:
-    """The longer arm of an interval: what stands after ±, so that value ± arm covers the interval."""
+    """The longer arm of an interval: what is printed after ±, so that value ± arm covers the interval."""
     return max(high - value, value - low)
 
 
@@ -155,12 +155,12 @@ def difference_rows(table: Table, protocol: str | None) -> list[DifferenceRow]:
 
 
 def level_text(level: int | None) -> str:
-    """Number of specified attributes; empty where there is none."""
+    """Number of specified attributes; empty if there is none."""
     return "" if level is None else str(level)
 
 
 def seeds_text(table: Table, index: int) -> str:
-    """How many seeds of a column have results, such as ``n=2`` or ``n=1 of 2``; empty where no column has several."""
+    """How many seeds of a column have results, such as ``n=2`` or ``n=1 of 2``; empty if no column has several."""
     counts = [(len(column.done), len(column.trials)) for column in table.columns]
     done, total = counts[index]
     if max(number for _, number in counts) == 1 and done == total:

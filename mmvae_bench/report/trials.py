@@ -1,4 +1,4 @@
-"""The trial folders of a run, read with suspicion: a damaged file is named and the other trials still count.
+"""The trial folders of a run, read defensively: a damaged file is reported and the other trials still count.
 
 A record is what is known of a trial besides its numbers: settings, state, provenance, judge, training. The numbers are
 in :mod:`.frames`.
@@ -47,7 +47,7 @@ class TrialRecord:
         key: The folder's name.
         directory: The folder.
         state: One of STATES.
-        spec: The canonical trial spec; empty where it cannot be read.
+        spec: The canonical trial spec; empty if it cannot be read.
         status: The content of ``status.json``, corrected by the other evidence.
         result: ``result.json`` without its scores; empty unless the state is done.
         partitions: The partitions with scores, sorted.
@@ -78,7 +78,7 @@ class TrialRecord:
 
     @cached_property
     def label(self) -> str:
-        """A short name for people."""
+        """A short human-readable name."""
         return trial_label(self.spec) if self.component("dataset") else f"trial {self.key}"
 
     @cached_property
@@ -88,7 +88,7 @@ class TrialRecord:
 
     @cached_property
     def query_settings(self) -> str:
-        """What decides the queries: two trials of one setting with equal values were scored on the same queries."""
+        """What determines the queries: two trials of one setting with equal values were scored on the same queries."""
         evaluation = self.section("evaluation")
         return json.dumps([evaluation.get(key) for key in ("seed", "query_repeats", "num_queries")])
 
@@ -105,7 +105,7 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class RunFolders:
-    """The trial folders of a run, or of several that are merged; nothing but their specs is read yet.
+    """The trial folders of a run, or of several that are merged; only their specs have been read so far.
 
     Attributes:
         directory: The run's folder, or that of the merged report.
@@ -150,13 +150,13 @@ def open_run(run_dir: Path) -> RunStore:
         raise BenchmarkError(f"{run_dir}: not a run folder: it has no folder `{TRIALS_FOLDER}`{hint}")
     if not store.keys():
         raise BenchmarkError(
-            f"{run_dir}: holds no trials yet\n  Start them with `mmvae-bench run --grid FILE --out {run_dir}`."
+            f"{run_dir}: has no trials yet\n  Start them with `mmvae-bench run --grid FILE --out {run_dir}`."
         )
     return store
 
 
 def _grid_order(path: Path) -> dict[str, int]:
-    """Key to position; empty where there is no grid, or where this version cannot read it."""
+    """Key to position; empty if there is no grid, or where this version cannot read it."""
     if not path.is_file():
         return {}
     try:
@@ -252,7 +252,7 @@ def _with_objects(path: Path, value: dict[str, Any], names: Iterable[str]) -> di
 
 
 def _scores(path: Path, result: dict[str, Any]) -> list[Json]:
-    """Takes the scores out of a result."""
+    """Removes the scores from a result and returns them."""
     missing = [name for name in ("key", "scores", "training", "provenance") if name not in result]
     if missing:
         raise _Damaged(f"{path}: has no {', '.join(missing)}")
@@ -280,7 +280,7 @@ def _check_score(score: object) -> None:
         if not isinstance(score.get(name), str):
             raise ValueError(f"it has no {name}")
     if not isinstance(score.get("proposal"), str | None):
-        raise ValueError("its proposal is not a text")
+        raise ValueError("its proposal is not text")
     if not score.keys() <= _KNOWN:
         raise ValueError(f"unknown field {min(score.keys() - _KNOWN)}")
 
@@ -292,7 +292,7 @@ _JUDGED = {
 
 
 def conditions(trial: TrialRecord) -> dict[str, Any]:
-    """The queries, the images and the classifier: where they differ, numbers do not measure the same thing."""
+    """The queries, the images and the classifier: if they differ, numbers do not measure the same thing."""
     facts = {f"evaluation.{key}": value for key, value in trial.section("evaluation").items()}
     for section, keys in _JUDGED.items():
         found = trial.section(section)
@@ -301,7 +301,7 @@ def conditions(trial: TrialRecord) -> dict[str, Any]:
 
 
 def origin(trial: TrialRecord) -> dict[str, Any]:
-    """The code and the machine that made the weights, and those of the evaluation where they differ."""
+    """The code and the machine that made the weights, and those of the evaluation if they differ."""
     trained, asked = trial.section("provenance"), trial.section("evaluated_on")
     facts = {label: trained.get(key) for key, label in PROVENANCE}
     elsewhere = {f"evaluated: {label}": asked[key] for key, label in PROVENANCE if key != "precision" and key in asked}

@@ -1,4 +1,4 @@
-"""Everything that a report consists of, written in one go."""
+"""Writes all the files of a report."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
 
     Args:
         run_dir: The run's folder; some of its trials may be unfinished, failed or damaged.
-        width: Columns of the returned text; None: the terminal's, and 80 where there is none.
-        color: Whether the returned text holds escape codes; None: where stdout is a terminal.
+        width: Columns of the returned text; None: as wide as the terminal, or 80 if there is none.
+        color: Whether the returned text contains escape codes; None: if stdout is a terminal.
 
     Returns:
         The short report for the terminal.

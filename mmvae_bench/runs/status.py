@@ -18,9 +18,9 @@ STATES: tuple[State, ...] = ("pending", "running", "done", "failed", "interrupte
 Phase = Literal["prepare", "train", "evaluate"]
 
 STATUS_SECONDS = 1.0
-"""Shortest time between two writes of a status."""
+"""Minimum time between two writes of a status, in seconds."""
 ATTEMPT_VARIABLE = "MMVAE_BENCH_ATTEMPT"
-"""Set by a driver for a trial's process: the number of the attempt that it is meant to be."""
+"""Set by a driver for a trial's process: the number of the attempt that it should be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,7 +227,7 @@ class TrialOverview:
 
     @property
     def label(self) -> str:
-        """A short name for people."""
+        """A short human-readable name."""
         return trial_label(self.spec)
 
     @property

@@ -33,7 +33,7 @@ class Spec(BaseModel):
     )
 
     later_fields: ClassVar[frozenset[str]] = frozenset()
-    """Fields added when trials had already been stored. At their defaults the canonical form leaves them out, so that
+    """Fields added after trials had already been stored. At their defaults the canonical form leaves them out, so that
     those trials keep their keys, and their results stay valid."""
 
     @model_validator(mode="before")
@@ -81,9 +81,9 @@ class ComponentSpec(Spec):
     """The part's name in the registry."""
 
     implementation: ClassVar[str]
-    """The class with the code, as ``package.module:attribute``; imported only when it is needed."""
+    """The class that implements it, as ``package.module:attribute``; imported only when it is needed."""
     interface: ClassVar[str]
-    """The base class that every implementation of this kind of part has, as ``package.module:attribute``."""
+    """The base class of every implementation of this kind of part, as ``package.module:attribute``."""
     summary: ClassVar[str]
     """One line for ``mmvae-bench list``."""
     reference: ClassVar[str]
@@ -97,7 +97,7 @@ class ComponentSpec(Spec):
         """The class that :attr:`implementation` names; a subclass of :attr:`interface`.
 
         Raises:
-            ConfigError: where it is not one.
+            ConfigError: if it is not one.
         """
         found, interface = load_attribute(self.implementation), load_attribute(self.interface)
         if not (isinstance(found, type) and issubclass(found, interface)):

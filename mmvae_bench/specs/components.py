@@ -1,4 +1,4 @@
-"""The kinds of part a trial is made of, and their registries."""
+"""The kinds of parts that a trial is made of, and their registries."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class ObjectiveSpec(ComponentSpec):
         return ("attributes",) if cls.text_obstacle is not None else ("attributes", "text")
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """Raises ConfigError where the parameters do not apply to the concepts of ``dataset``."""
+        """Raises ConfigError if the parameters do not apply to the concepts of ``dataset``."""
 
     def check(self, backbone: BackboneSpec) -> None:
-        """Raises ConfigError where the objective cannot be trained on the networks of ``backbone``."""
+        """Raises ConfigError if the objective cannot be trained on the networks of ``backbone``."""
 
     def build(self, backbone: Backbone, *, seed: int = 0) -> Objective:
         """The untrained objective.
@@ -76,7 +76,7 @@ class ObjectiveSpec(ComponentSpec):
             seed: Training seed, for the initial weights.
 
         Raises:
-            ConfigError: where the implementation is not an Objective.
+            ConfigError: if the implementation is not an Objective.
         """
         objective: Objective = self.implementing_class()(self, backbone, seed=seed)
         return objective
@@ -129,7 +129,7 @@ class DatasetSpec(ComponentSpec):
         raise NotImplementedError
 
     def named_queries(self) -> Mapping[str, str]:
-        """Queries that every model is scored on besides the fixed ones: a name, and the concept as text."""
+        """Further queries, besides the fixed ones, that every model is scored on: a name, and the concept as text."""
         return {}
 
     @property
@@ -153,7 +153,7 @@ class DatasetSpec(ComponentSpec):
         """How a concept is written as a caption.
 
         Raises:
-            BenchmarkError: where the dataset has no captions.
+            BenchmarkError: if the dataset has no captions.
         """
         raise BenchmarkError(f"dataset {self.name} has no captions: its concepts are attributes only")
 
@@ -166,7 +166,7 @@ class DatasetSpec(ComponentSpec):
         """The data module, neither prepared nor set up.
 
         Raises:
-            ConfigError: where the implementation is not a ConceptDataModule.
+            ConfigError: if the implementation is not a ConceptDataModule.
         """
         data: ConceptDataModule = self.implementing_class()(self)
         return data
@@ -184,7 +184,7 @@ class BackboneSpec(ComponentSpec):
     """Number of latent dimensions."""
 
     def check(self, dataset: DatasetSpec) -> None:
-        """Raises ConfigError where the networks cannot take the images of ``dataset``."""
+        """Raises ConfigError if the networks cannot take the images of ``dataset``."""
 
     def build(self, *, schema: Schema, image_shape: tuple[int, int, int], captions: Captions | None = None) -> Backbone:
         """The family, ready to build networks.
@@ -196,7 +196,7 @@ class BackboneSpec(ComponentSpec):
                 implementation is called without this argument.
 
         Raises:
-            ConfigError: where the implementation is not a Backbone.
+            ConfigError: if the implementation is not a Backbone.
         """
         texts = {} if captions is None else {"captions": captions}
         backbone: Backbone = self.implementing_class()(self, schema=schema, image_shape=image_shape, **texts)
@@ -220,7 +220,7 @@ class ClassifierSpec(ComponentSpec):
             image_shape: (channel, height, width).
 
         Raises:
-            ConfigError: where the implementation is not a Module.
+            ConfigError: if the implementation is not a Module.
         """
         network: nn.Module = self.implementing_class()(self, schema=schema, image_shape=image_shape)
         return network

@@ -100,7 +100,7 @@ class GridSpec(Spec):
         """Every trial once, in the order of expansion.
 
         Raises:
-            ConfigError: where parts are incompatible, ``exclude`` names something that is not in the grid, or excludes
+            ConfigError: if parts are incompatible, ``exclude`` names something that is not in the grid, or excludes
                 everything.
         """
         return expand_blocks(self._blocks(), self.exclude)
@@ -148,7 +148,7 @@ def expand(grid: GridSpec, *, where: Iterable[str] = ()) -> list[TrialSpec]:
             only one of several conditions on the same path.
 
     Raises:
-        ConfigError: where a condition names something that the grid does not have, or no trial meets them all.
+        ConfigError: if a condition names something that the grid does not have, or no trial meets them all.
     """
     wanted = list(where)
     return matching(grid.trials, wanted) if wanted else list(grid.trials)

@@ -62,7 +62,7 @@ def condition(path: str, value: object, parts: Parts, *, location: Location = ()
     """Checks a path and a value against the parts of a grid.
 
     Raises:
-        ConfigError: where no part has the path, or none could have the value; with the choices.
+        ConfigError: if no part has the path, or none could have the value; with the choices.
     """
     kind, _, field = path.partition(".")
     paths = list(_paths(parts))

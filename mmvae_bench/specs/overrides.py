@@ -20,7 +20,7 @@ Keys = tuple[str, ...]
 COMMAND_LINE = "command line"
 AGENT = "W&B config"
 MAX_KEYS = 16
-"""The most keys in one path: more than any setting has, and few enough to recurse into."""
+"""The maximum number of keys in one path: more than any setting has, and few enough to recurse into."""
 
 
 def load_trial(
@@ -69,7 +69,7 @@ def parse_assignment(text: str) -> tuple[Keys, Any]:
     (('levels',), [1, 2])
 
     Raises:
-        ConfigError: where the equals sign, a key or the value is missing, or the value is not YAML.
+        ConfigError: if the equals sign, a key or the value is missing, or the value is not YAML.
     """
     name, equals, written = text.partition("=")
     if not equals:
@@ -93,7 +93,7 @@ def parse_json(text: str, *, source: str = "--set-json") -> list[tuple[Keys, Any
     [(('objective',), 'jmvae'), (('objective', 'alpha'), 0.5)]
 
     Raises:
-        ConfigError: where the text is not JSON, not an object, or has a duplicate key.
+        ConfigError: if the text is not JSON, not an object, or has a duplicate key.
     """
     try:
         pairs = json.loads(text, object_pairs_hook=_Pairs)

@@ -2,7 +2,7 @@
 
 The built-ins of a kind are on one page of ``mmvae_bench.specs.built_in``, which is imported when the first name is
 looked up. A third-party part is an entry point whose value is the spec class; it is imported only when that part is
-looked up, so that a broken package affects nothing but its own parts. Implementations are imported when they are built.
+looked up, so that a broken package affects only its own parts. Implementations are imported when they are built.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def read_command(given: object) -> SweepCommand:
     """Reads the list of words under ``command``; None is the default command.
 
     Raises:
-        ConfigError: where it is not ``mmvae-bench train`` with ``--set-json ${args_json}``, or has an option that is
+        ConfigError: if it is not ``mmvae-bench train`` with ``--set-json ${args_json}``, or has an option that is
             not supported without a server. Locations are relative to ``command``.
     """
     if given is None:
@@ -94,7 +94,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 """The supported distributions, with their keys; ``q`` is 1 by default."""
 COUNTABLE = ("constant", "categorical", "int_uniform", "q_uniform")
-"""Those with a finite number of values, as a grid needs."""
+"""The distributions with a finite number of values, as a grid needs."""
 ELSEWHERE = "probabilities", "mu", "sigma"
 """Keys of distributions that only W&B's server supports."""
 
@@ -318,7 +318,7 @@ KEYS = (
 METHODS = ("grid", "random")
 """The methods that work without a server."""
 MAX_TRIALS = 100_000
-"""A larger grid is refused, unless run_cap or --count take the first trials only."""
+"""A larger grid is refused, unless run_cap or --count limits it to its first trials."""
 
 
 @dataclass(frozen=True)
@@ -345,7 +345,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
 
     Args:
         path: The file.
-        count: The most combinations to take; None: ``run_cap``.
+        count: Maximum number of combinations to take; None: ``run_cap``.
 
     Raises:
         ConfigError: with every problem of the file at once, each with its line.

@@ -54,7 +54,7 @@ LARGEST = 2**53
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 Partition = Literal["val", "test"]
 DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
-"""Those that share the samples of the fixed queries."""
+"""The protocols that share the samples of the fixed queries."""
 
 
 class TrainingSpec(Spec):
@@ -240,14 +240,14 @@ class TrialSpec(Spec):
 
     @property
     def label(self) -> str:
-        """A short name for people."""
+        """A short human-readable name."""
         dataset = self.dataset
         named = {"name": dataset.name, "source": dataset.source, "split": dataset.split, "view": dataset.chosen_view}
         return trial_label({"objective": {"name": self.objective.name}, "dataset": named, "seed": self.seed})
 
 
 def trial_label(spec: Mapping[str, Any]) -> str:
-    """A short name for people, from a canonical spec, which may be damaged: a question mark for whatever is missing.
+    """A short human-readable name, from a canonical spec that may be damaged: question marks for whatever is missing.
 
     >>> trial_label({"objective": {"name": "jmvae"}, "dataset": {"name": "celeba18", "view": "text"}, "seed": 0})
     'jmvae celeba18/?/?/text seed 0'

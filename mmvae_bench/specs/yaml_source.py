@@ -87,7 +87,7 @@ class YamlDocument:
 
 
 def read_yaml(path: Path) -> YamlDocument:
-    """Parses a file; raises ConfigError where it cannot be read or is not YAML."""
+    """Parses a file; raises ConfigError if it cannot be read or is not YAML."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

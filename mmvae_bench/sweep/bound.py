@@ -1,7 +1,7 @@
 """A command that ends with the process that started it: ``python bound.py PARENT COMMAND...``. A script of its own.
 
 A cluster may kill its worker processes at any time, even by SIGKILL, and Ray then kills their children in the same way.
-What a worker has started must save and end, since its GPU is given to somebody else. So the command is the worker's
+What a worker has started must save and end, since its GPU is given to someone else. So the command is the worker's
 grandchild, with this process between them, which passes SIGTERM on; and the kernel sends SIGTERM to each of the two
 when its parent is gone (Linux only; elsewhere the command runs on to its end).
 """

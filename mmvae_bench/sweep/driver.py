@@ -83,9 +83,9 @@ class Driver:
     A trial that is done is skipped; one that failed before stays failed unless ``retry_failed``. Any number of drivers
     may work on one folder: a trial that another driver is running is waited for, and its result counts.
 
-    A process that runs out of memory, or that somebody else stops, is retried once, after all other trials and alone.
-    A process that makes no progress for ``hang_seconds`` is stopped and its trial has failed, even if it was left
-    behind on this machine by a driver that was killed.
+    A process that runs out of memory, or is stopped by someone else, is retried once, alone, after all other trials. A
+    process that makes no progress for ``hang_seconds`` is stopped and its trial has failed, even if it was left behind
+    on this machine by a driver that was killed.
 
     Args:
         store: The run's folder, with the folders of the trials in it.
@@ -142,7 +142,7 @@ class Driver:
         return Outcome(len(self.trials), self.num_done, self.num_failed, stopped, self.error, self.refused)
 
     def progress(self) -> Progress:
-        """How far the run is, by the status files of the running trials and the costs of those that have ended."""
+        """How far the run is, from the status files of the running trials and the costs of those that have ended."""
         now = time.monotonic()
         running: list[Running] = []
         rates: dict[Group, float] = {}

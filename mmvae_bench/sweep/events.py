@@ -30,14 +30,15 @@ class Event:
     """One change.
 
     Attributes:
-        event: run: the driver starts; preparing, prepared, prepare_failed: a dataset and its classifier are being
-            prepared, or no longer; running: a trial starts; elsewhere: another driver is running it, and this one
-            waits; done, failed, interrupted: how a trial ended; retry: it ended and will be retried; hung: it makes no
-            progress and is being stopped; stopping: the driver was asked to stop; end: the driver has finished.
+        event: run: the driver starts; preparing, prepared, prepare_failed: the preparation of a dataset and its
+            classifier has begun, succeeded or failed; running: a trial starts; elsewhere: another driver is running it,
+            and this one waits; done, failed, interrupted: how a trial ended; retry: it ended and will be retried; hung:
+            it makes no progress and is being stopped; stopping: the driver was asked to stop; end: the driver has
+            finished.
         finished: Number of trials that are done or failed so far.
         total: Number of trials in the run.
         key: The trial's key.
-        label: Its name for people.
+        label: Its human-readable name.
         seconds: How long it took.
         attempts: How many processes have worked on it.
         error: What went wrong, in one message.
@@ -125,10 +126,10 @@ class Observer:
         return None
 
     def event(self, event: Event) -> None:
-        """Is called when something has changed."""
+        """Called when something has changed."""
 
     def tick(self, progress: Callable[[], Progress]) -> None:
-        """Is called several times a second; ``progress`` may be called to see how far the run is."""
+        """Called several times per second; ``progress`` may be called to see how far the run is."""
 
 
 _REFRESH_SECONDS = 0.5
@@ -145,7 +146,7 @@ _AT_REST = {"pending": "starting", "done": "done", "failed": "failed", "interrup
 
 
 def duration(seconds: float) -> str:
-    """A time for people.
+    """A duration in human-readable form.
 
     >>> duration(7.4), duration(75), duration(4020), duration(200_000)
     ('7.4 s', '75 s', '67 min', '55.6 h')
@@ -158,7 +159,7 @@ def duration(seconds: float) -> str:
 
 
 def describe(event: Event) -> list[str]:
-    """An event as lines of text for people; none if they need not see it.
+    """An event as lines of plain text; none if it is not worth showing.
 
     >>> describe(Event(event="done", finished=3, total=6, label="telbo mnist_a/digits/iid seed 0", seconds=75.0))
     ['[3/6] done telbo mnist_a/digits/iid seed 0 in 75 s']

@@ -41,7 +41,7 @@ class Ended:
         job: The job.
         returncode: Its exit code; minus the signal's number if a signal ended it.
         lost: Whether its machine failed or was taken away: nothing that the job could have prevented.
-        began: Whether there was a process at all.
+        began: Whether a process was started at all.
     """
 
     job: Job
@@ -50,7 +50,7 @@ class Ended:
     began: bool = True
 
     def describe(self) -> tuple[str, str]:
-        """(error type, sentence), for an end that the process itself did not report."""
+        """(error type, sentence), for a process that ended without reporting why."""
         number = -self.returncode if self.returncode < 0 else self.returncode - 128
         if self.returncode < 0 or self.returncode > 128:
             try:

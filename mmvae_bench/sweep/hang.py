@@ -21,7 +21,7 @@ DEFAULT_SECONDS = 1800.0
 """How long a trial may make no progress by default."""
 _LOOK_SECONDS = 1.0
 _MAX_GAP_SECONDS = 10.0
-"""The most that counts between two looks: if they are further apart, the driver or the whole machine was stopped."""
+"""The maximum time counted between two looks: if they are further apart, the driver or the machine was stopped."""
 
 Sign = tuple[int, int, int] | None
 

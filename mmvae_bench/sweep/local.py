@@ -1,7 +1,8 @@
 """The local executor: one process per job, slots on the devices of this machine.
 
 Each process leads a session of its own, so that Ctrl-C on the terminal reaches only the driver, which then asks the
-processes to save. If the driver is killed outright, they go on to their own end, and their locks tell the next driver.
+processes to save. If the driver is killed outright, they run on to their end, and the next driver sees them by their
+locks.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Slot:
     """A place for one process.
 
     Attributes:
-        name: A name for people.
+        name: A human-readable name.
         environment: Variables that bind a process to the slot's device.
     """
 

@@ -1,4 +1,4 @@
-"""What became of a trial whose process has ended: as it reported itself, else as its exit code suggests."""
+"""What became of a trial whose process has ended: what it reported, or else what its exit code suggests."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def connect(address: str | None = None) -> Any:
 
 
 def _knock(address: str, option: str) -> None:
-    """Raises ConfigError if no Ray responds at an address. Ray itself would retry for minutes."""
+    """Raises ConfigError if Ray does not respond at an address. Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
     if not host or "/" in host or not port.isdigit():
         client = "\n  A driver outside the cluster (ray://) is not supported." if address.startswith("ray://") else ""

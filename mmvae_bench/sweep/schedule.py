@@ -24,12 +24,12 @@ class Trial:
 
     Attributes:
         folder: Its folder.
-        label: A short name for people, unique in the run.
+        label: A short human-readable name, unique in the run.
         evaluation: Its evaluation settings, as canonical JSON values.
         group: Trials of one group are assumed to have the same cost per step.
         steps: Steps of its main stage.
         recipe: Identifies what has to be prepared for it: equal for trials that share dataset and classifier.
-        dataset: Its dataset, for people.
+        dataset: Its dataset, in human-readable form.
         attempts: How many processes had worked on it when this driver last looked.
         retried: Whether this driver has retried it.
         losses: How often this driver has seen its machine fail.

@@ -112,7 +112,7 @@ def wandb_run(trial: TrialSpec | None = None) -> Iterator[WandbRun]:
         trial: What is trained; None under an agent, where the run's config determines it.
 
     Raises:
-        BenchmarkError: where wandb is not installed, or no run can be started.
+        BenchmarkError: if wandb is not installed, or no run can be started.
     """
     run = _start(trial)
     try:

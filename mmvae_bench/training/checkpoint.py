@@ -127,7 +127,7 @@ def _digest(value: Any) -> str:
 
 
 class _Target:
-    """A file for torch.save that remembers why a write failed: torch hides that behind an error of its own."""
+    """A file for torch.save that remembers why a write failed: torch hides the reason behind its own error."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file

@@ -54,7 +54,7 @@ class TrainingIncomplete(BenchmarkError):
 
 @dataclass
 class Control:
-    """How a run is monitored and stopped from outside; none of it changes a number.
+    """How a run is monitored and stopped from outside; nothing here changes a number.
 
     Attributes:
         checkpoint: Where the state is saved; None: nowhere.

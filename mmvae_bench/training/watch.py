@@ -1,4 +1,4 @@
-"""Stopping a trial whose loss is no longer finite, and naming the step and the part that broke."""
+"""Stops a trial whose loss is no longer finite, and names the step and the part of the loss."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is drawn: the recipe of every image, from its number to its pixels. What needs a renderer imports it late."""
+"""What is drawn: the recipe of every image, from its number to its pixels. Renderers are imported only when needed."""

@@ -5,9 +5,9 @@ datasets/mnist_attributes): rotate with a box that expands, shrink, paste where 
 each pixel once as Bernoulli of its grey. They draw a location until it fits, 240 times on average; here the truncated
 distribution is sampled directly.
 
-Every picture is decided by (seed, source index, replica) alone. Vectorised kernels may differ from their scalar tails
-in the last bit, so what depends on a transcendental function is computed in float64 on the CPU and rounded to a fixed
-grid, and the sampling grid is made by separate elementwise products and sums.
+Every picture is determined by (seed, source index, replica) alone. Vectorised kernels may differ from their scalar
+tails in the last bit, so what depends on a transcendental function is computed in float64 on the CPU and rounded to a
+fixed grid, and the sampling grid is made by separate elementwise products and sums.
 
 Shapes: B picture, S side of the canvas in pixels, W side of the window in pixels. Lengths are in units of 1/64 canvas,
 which are pixels at the published size; y points down; angles are counter-clockwise on the screen.
@@ -26,7 +26,7 @@ from ..base import randomness
 from ..base.seeds import derive_seed
 
 GENERATOR_VERSION = 1
-"""Raised when the pictures change: it is part of the fingerprint."""
+"""Increased when the pictures change: it is part of the fingerprint."""
 
 UNITS = 64
 DIGIT = 28

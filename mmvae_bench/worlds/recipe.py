@@ -1,4 +1,4 @@
-"""What a set of images is before it is made: how many, of what shape, and how to make any of them.
+"""What defines a set of images before it is made: how many, of what shape, and how to make any of them.
 
 Shapes: n image of a shard, H height, W width, C channel, A attribute, M mask.
 """
@@ -51,7 +51,7 @@ class ImageRecipe(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Plain JSON of everything that decides the pixels: configuration, renderer and variant, generator version,
+        """Plain JSON of everything that determines the pixels: configuration, renderer and variant, generator version,
         checksum of the source. Hashed into the fingerprint."""
 
     @property

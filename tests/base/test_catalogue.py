@@ -45,7 +45,7 @@ def test_a_broken_package_costs_its_own_parts_alone(monkeypatch: pytest.MonkeyPa
     names, errors = found.usable()
     assert names == ["zeta", "alpha"]
     assert [str(error).split(": ")[0] for error in errors] == [
-        f"thing {name!r} of an installed package cannot be used" for name in ("broken", "other", "third")
+        f"thing {name!r} from an installed package cannot be used" for name in ("broken", "other", "third")
     ]
     assert "No module named 'no_such_module'" in str(errors[0])
     assert "is not a Thing" in str(errors[1])
@@ -58,7 +58,7 @@ def test_a_built_in_part_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None
     found = things(monkeypatch, alpha=f"{__name__}:THEIRS")
     names, (error,) = found.usable()
     assert names == ["zeta", "alpha"]
-    assert "thing 'alpha' of an installed package is not used: there is a built-in thing of that name" in str(error)
+    assert "thing 'alpha' from an installed package is ignored: there is a built-in thing of that name" in str(error)
     assert found.get("alpha") == Thing("alpha")
 
 

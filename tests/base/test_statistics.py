@@ -222,7 +222,7 @@ def test_bad_input_is_refused() -> None:
         hierarchical_interval([[1.0]], confidence=95, seed=0)
     with pytest.raises(ValueError, match="both sides of a pair need the same queries"):
         paired_difference([1.0, 2.0], [1.0], seed=0)
-    with pytest.raises(ValueError, match="flat and of one length"):
+    with pytest.raises(ValueError, match="flat lists of equal length"):
         slope([1, 2, 3], [1.0, 2.0])
 
 

@@ -194,12 +194,12 @@ def test_metric_and_where(runs: tuple[Path, Path], capsys: pytest.CaptureFixture
     [
         (["a", "nowhere"], "nowhere: no such folder"),
         (["a", "empty"], "empty: not a run folder"),
-        (["a", "begun"], "begun: holds no trials yet"),
+        (["a", "begun"], "begun: has no trials yet"),
         (["a", "b", "--metric", "coverag"], "unknown metric 'coverag'"),
         (["a", "b", "--where", "objective=telbo", "--where", "seed=9"], "no trial of these runs has this seed"),
         (["a", "b", "--where", "objektive=telbo"], "unknown path 'objektive'"),
         (["a", "disjoint"], "training.learning_rate 0.001 and 0.002"),
-        (["a", "undone"], "none of the 1 trials that both have is done in both: 1 done and failed"),
+        (["a", "undone"], "none of the 1 trials that they share is done in both: 1 done and failed"),
     ],
 )
 def test_bad_input(

@@ -95,7 +95,11 @@ def test_a_caption_is_a_function_of_seed_and_index() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("Bald Bald", "one attribute"), ("Male Female", "one attribute"), ("Female Smiling Female", "one attribute")],
+    [
+        ("Bald Bald", "the same attribute"),
+        ("Male Female", "the same attribute"),
+        ("Female Smiling Female", "the same attribute"),
+    ],
 )
 def test_impossible_texts(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

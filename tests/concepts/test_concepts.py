@@ -143,8 +143,8 @@ def test_combinations_are_in_product_order() -> None:
 @pytest.mark.parametrize(
     ("concepts", "words"),
     [
-        (torch.zeros(2, 4), "must hold integers"),
-        (torch.zeros(2, 4, dtype=torch.bool), "must hold integers"),
+        (torch.zeros(2, 4), "must contain integers"),
+        (torch.zeros(2, 4, dtype=torch.bool), "must contain integers"),
         (torch.zeros(2, 3, dtype=torch.long), "4 attributes"),
         (torch.tensor(3), "4 attributes"),
         (torch.tensor([0, 2, 0, 0]), "'scale' takes 0..1 or -1"),
@@ -268,8 +268,8 @@ def test_other_schemas_are_cut_at_the_nearest_place(sizes: tuple[int, ...]) -> N
     [
         ((0.9, 0.2, -0.1), "must be positive and sum to 1"),
         ((0.5, 0.2, 0.2), "must be positive and sum to 1"),
-        ((1.0, 0.0, 0.0), "leave nothing for val, test"),
-        ((0.0, 0.5, 0.5), "leave nothing for train"),
+        ((1.0, 0.0, 0.0), "leave none for val, test"),
+        ((0.0, 0.5, 0.5), "leave none for train"),
     ],
 )
 def test_fractions_that_do_not_divide(fractions: Any, words: str) -> None:
@@ -295,7 +295,7 @@ def flags(number: int, *given: int) -> Schema:
 @pytest.mark.parametrize("given", [("a", "a"), ("missing",), ("a", "b")])
 def test_given_names_are_some_of_the_attributes(given: tuple[str, ...]) -> None:
     attributes = (Attribute("a", ("x", "y")), Attribute("b", ("x", "y")))
-    with pytest.raises(ValueError, match="given attributes must be a part of"):
+    with pytest.raises(ValueError, match="given attributes must be among"):
         Schema(attributes, given)
 
 

@@ -155,7 +155,7 @@ def test_imagine_refuses_what_is_no_concept(name: str, digits: ConceptDataModule
         objective.imagine(torch.tensor([1, 5, 0, 0]))
     with pytest.raises(ValueError, match="has 4 attributes"):
         objective.imagine(torch.tensor([1, 0]))
-    with pytest.raises(ValueError, match="must hold integers"):
+    with pytest.raises(ValueError, match="must contain integers"):
         objective.imagine(torch.zeros(4))
     with pytest.raises(ValueError, match="num_samples"):
         objective.imagine(torch.tensor([1, 0, 0, 0]), num_samples=0)

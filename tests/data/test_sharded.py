@@ -106,7 +106,7 @@ def test_a_preview_is_what_its_name_says(tmp_path: Path, suffix: str, format: st
 
 
 def test_another_ending_is_an_error_before_anything_is_made(tmp_path: Path, own_cache: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r"sheet.tiff: the file name of a picture must end in .png, .jpg"):
+    with pytest.raises(BenchmarkError, match=r"sheet.tiff: the file name of an image must end in .png, .jpg"):
         commands.preview(SquaresSpec(), out=tmp_path / "sheet.tiff", num_images=3)
     assert not own_cache.exists()
 

@@ -58,7 +58,7 @@ class Plan:
     """What :mod:`tests.drills.child` does.
 
     Attributes:
-        journal: Folder with a file a trial, with a line a step.
+        journal: Folder with one file per trial, with one line per step.
         step_seconds: Sleep after each step.
         checkpoint_seconds: Time between two checkpoints.
         evaluation_seconds: Sleep when training is done, and again when ``samples.png`` is written.

@@ -213,7 +213,7 @@ def test_a_model_without_a_flow_says_so() -> None:
     data = world("rgb_thin")
     backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
     model = cast(Objective, objectives.parse("telbo").build(backbone, seed=0))
-    with pytest.raises(CapabilityError, match="fits no flow"):
+    with pytest.raises(CapabilityError, match="has no flow fitted"):
         model.aggregate_prior()
 
 

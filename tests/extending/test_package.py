@@ -151,8 +151,8 @@ def test_a_broken_package_is_named_and_the_built_in_parts_work(broken_site: Path
     assert "telbo" in names
     assert "half" not in names
     complaint = (
-        "objective 'half' of package half-done 0.3 cannot be used: importing half_done:HalfSpec, which it registers in "
-        "mmvae_bench.objectives, raised ModuleNotFoundError: No module named 'a_library_that_is_missing'"
+        "objective 'half' from package half-done 0.3 cannot be used: importing half_done:HalfSpec, which it registers "
+        "in mmvae_bench.objectives, raised ModuleNotFoundError: No module named 'a_library_that_is_missing'"
     )
     assert listed.stderr.startswith(f"warning: {complaint}")
     assert listed.stderr.count("\n") == 1
@@ -170,7 +170,7 @@ def test_a_broken_package_is_named_and_the_built_in_parts_work(broken_site: Path
 def test_a_broken_entry_costs_a_catalogue_nothing_else(kind: str, broken_site: Path, tmp_path: Path) -> None:
     broken, whole = (command("list", kind, "--json", site=site, cwd=tmp_path) for site in (broken_site, tmp_path))
     assert (broken.returncode, broken.stdout) == (0, whole.stdout)
-    assert broken.stderr.startswith(f"warning: {kind[:-1]} 'half' of package half-done 0.3 cannot be used: importing")
+    assert broken.stderr.startswith(f"warning: {kind[:-1]} 'half' from package half-done 0.3 cannot be used: importing")
     assert "No module named 'a_library_that_is_missing'" in broken.stderr
     assert (whole.stderr, broken.stderr.count("\n")) == ("", 1)
 
@@ -181,7 +181,7 @@ def test_a_grid_that_names_a_broken_protocol_or_question_says_why(broken_site: P
         (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid | {"evaluation": evaluation}))
         done = command("run", "--grid", "grid.yaml", "--dry-run", site=broken_site, cwd=tmp_path)
         assert done.returncode == 2
-        assert "'half' of package half-done 0.3 cannot be used" in done.stderr
+        assert "'half' from package half-done 0.3 cannot be used" in done.stderr
         assert "Traceback" not in done.stderr
 
 

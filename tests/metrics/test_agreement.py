@@ -35,5 +35,5 @@ def test_independent_images_and_texts_agree_at_the_base_rate() -> None:
 
 def test_one_image_has_no_base_rate() -> None:
     assert agreement_by_chance(torch.tensor([[1]]), torch.tensor([[1]])).isnan().all()
-    with pytest.raises(ValueError, match=r"\[image, attribute\] both"):
+    with pytest.raises(ValueError, match=r"must both be \[image, attribute\]"):
         agreement_by_chance(torch.tensor([[1]]), torch.tensor([[1, 0]]))

@@ -99,7 +99,7 @@ def test_chance_leaves_out_what_is_not_scored() -> None:
         (torch.zeros(2, 3, 4), torch.zeros(2, 4).long(), "predictions must be an integer tensor"),
         (torch.zeros(2, 3, 4).long(), torch.zeros(2, 4).bool(), "concepts must be an integer tensor"),
         (torch.zeros(2, 3, 4).long(), [[0] * 4] * 2, "concepts must be an integer tensor .* got a list"),
-        (torch.full((2, 3, 4), -2), torch.zeros(2, 4).long(), "predictions holds -2"),
+        (torch.full((2, 3, 4), -2), torch.zeros(2, 4).long(), "predictions contains -2"),
     ],
 )
 def test_bad_input_is_refused(predictions: Any, concepts: Any, message: str) -> None:
@@ -108,7 +108,7 @@ def test_bad_input_is_refused(predictions: Any, concepts: Any, message: str) -> 
 
 
 def test_chance_refuses_what_it_cannot_count() -> None:
-    with pytest.raises(ValueError, match="concepts holds value 4 of attribute 0"):
+    with pytest.raises(ValueError, match="concepts contains value 4 of attribute 0"):
         correctness_chance(torch.tensor([[4, 0]]), [4, 2])
     with pytest.raises(ValueError, match="concepts has 2 attributes, the reference has 3"):
         correctness_chance(torch.tensor([[1, 0]]), [4, 2, 2])

@@ -127,10 +127,15 @@ HALF = torch.tensor([0.5, 0.5])
 @pytest.mark.parametrize(
     ("predictions", "concepts", "reference", "message"),
     [
-        ([[[0, 2]]], [[0, -1]], [HALF, HALF], "predictions holds value 2 of attribute 1, whose reference has 2 values"),
-        ([[[0, 1]]], [[3, -1]], [HALF, HALF], "concepts holds value 3 of attribute 0, whose reference has 2 values"),
+        (
+            [[[0, 2]]],
+            [[0, -1]],
+            [HALF, HALF],
+            "predictions contains value 2 of attribute 1, whose reference has 2 values",
+        ),
+        ([[[0, 1]]], [[3, -1]], [HALF, HALF], "concepts contains value 3 of attribute 0, whose reference has 2 values"),
         ([[[0, 1]]], [[0, -1]], [HALF], "predictions has 2 attributes, the reference has 1"),
-        ([[[0, 1]]], [[0, -1]], [], "the reference holds no attribute"),
+        ([[[0, 1]]], [[0, -1]], [], "the reference has no attributes"),
         ([[[0, 1]]], [[0, -1]], [HALF, HALF.expand(3, 2)], "reference of attribute 1 must have .* with 1 queries"),
         ([[[0, 1]]], [[0, -1]], [HALF, HALF.expand(1, 1, 2)], "reference of attribute 1 must have the shape"),
         ([[[0, 1]]], [[0, -1]], [HALF, 0.9 * HALF], "reference of attribute 1 is not normalised: it sums to 0.9"),

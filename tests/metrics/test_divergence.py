@@ -85,8 +85,8 @@ def test_terms_pass_nan_on_so_that_an_empty_histogram_is_not_a_score() -> None:
     ("p", "base", "message"),
     [
         ([0.5, 0.6], 2.0, "p is not normalised: it sums to 1.1"),
-        ([1.5, -0.5], 2.0, "p holds a negative probability: -0.5"),
-        ([float("nan"), 1.0], 2.0, "p holds a value that is not finite"),
+        ([1.5, -0.5], 2.0, "p contains a negative probability: -0.5"),
+        ([float("nan"), 1.0], 2.0, "p contains a value that is not finite"),
         ([0.2, 0.3, 0.5], 2.0, "p has 3 values and q has 2"),
         ([0.5, 0.5], 1.0, "base must be a number above 1"),
         ([0.5, 0.5], float("nan"), "base must be a number above 1"),

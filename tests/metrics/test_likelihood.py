@@ -125,7 +125,7 @@ def test_bad_shapes_and_dimensions_are_named() -> None:
         importance_log_weights(
             log_likelihood=torch.zeros(2, 3), log_prior=torch.zeros(2, 2), log_proposal=torch.zeros(2, 3)
         )
-    with pytest.raises(ValueError, match=r"kl is \[image\]"):
+    with pytest.raises(ValueError, match=r"log_py must be \[sample, image\] and kl \[image\]"):
         elbo_terms(log_px=torch.zeros(2, 3), log_py=torch.zeros(2, 3), kl=torch.zeros(2))
     with pytest.raises(ValueError, match="num_dimensions must be at least 1"):
         nats_per_dimension(torch.zeros(1), 0)

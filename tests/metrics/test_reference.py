@@ -225,7 +225,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="base must be a number above 1"):
         coverage_reference([half], 10, 0.5)
     for function in (coverage_reference_per_query, joint_divergence_reference):
-        with pytest.raises(ValueError, match="concepts holds value 2 of attribute 0"):
+        with pytest.raises(ValueError, match="concepts contains value 2 of attribute 0"):
             function(torch.tensor([[2]]), [half], 10)
         with pytest.raises(ValueError, match="with 1 queries"):
             function(torch.tensor([[1]]), [half.expand(3, 2)], 10)

@@ -102,5 +102,5 @@ def test_the_image_and_one_attribute_have_no_other_subsets(make: Make, monkeypat
     assert model.subsets() == {"joint": (True, True), "image": (True, False), "digit": (False, True)}
     spec = objectives.parse({"name": "mvae", "modalities": "per_attribute", "num_random_subsets": 2})
     monkeypatch.setattr(type(spec), "num_modalities", lambda self, dataset: 2)
-    with pytest.raises(ConfigError, match="no other subsets than both and each"):
+    with pytest.raises(ConfigError, match="no subsets besides both together and each"):
         spec.check_concepts(datasets.parse("mnist_a"))

@@ -62,7 +62,7 @@ def test_equal_generators_say_the_same(model: Objective, read: list[Tensor]) -> 
 def test_a_caption_is_taken_as_it_stands(model: Objective, read: list[Tensor]) -> None:
     assert model.imagine("Hat Bald", num_samples=4).shape == (4, 3, 16, 16)
     assert [CAPTIONS.text(row) for row in read[0]] == ["Hat Bald"]
-    for text, message in {"Male Female": "two words are about one attribute", "Hatt": "nearest: Hat"}.items():
+    for text, message in {"Male Female": "two words refer to the same attribute", "Hatt": "nearest: Hat"}.items():
         with pytest.raises(ConfigError, match=message):
             model.imagine(text)
     with pytest.raises(ConfigError, match="at most 3 words, got 4"):

@@ -1,4 +1,4 @@
-"""Recorded numbers: where they were recorded, and how they are recorded anew.
+"""Recorded numbers: where they were recorded, and how they are re-recorded.
 
 A record is replaced by an explicit command only, which demands the line that goes into CHANGELOG.md or CORRECTIONS.md.
 """
@@ -77,9 +77,7 @@ def record(
         root: Where CHANGELOG.md and CORRECTIONS.md lie.
     """
     choices = list(names)
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {command}", description=f"Records {what} anew.", allow_abbrev=False
-    )
+    parser = argparse.ArgumentParser(prog=f"python -m {command}", description=f"Re-records {what}.", allow_abbrev=False)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which; all of them by default: {', '.join(choices)}")
     why = parser.add_mutually_exclusive_group(required=True)
     why.add_argument("--changelog", metavar="LINE", help="why numbers changed or are new, for CHANGELOG.md")
@@ -95,7 +93,7 @@ def record(
     # Everything is computed before anything is written.
     new = {name: {"recorded_on": here(), **make(name)} for name in chosen}
     records = {name: one for name, one in (read(path) | new).items() if name in choices}
-    note = f"{what[:1].upper()}{what[1:]} recorded anew ({', '.join(given.names) or 'all'}): {reason}"
+    note = f"{what[:1].upper()}{what[1:]} re-recorded ({', '.join(given.names) or 'all'}): {reason}"
     file = CHANGELOG if given.changelog is not None else CORRECTIONS
     text = (root / file).read_text()
     write_text(root / file, with_change(text, note) if file == CHANGELOG else with_correction(text, note))

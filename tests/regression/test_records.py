@@ -87,7 +87,7 @@ def test_a_change_gets_its_line(root: Path) -> None:
         "one": {"recorded_on": {}, "value": [9]},
         "two": {"recorded_on": here(), "value": [3, 0.1]},
     }
-    expected = LOG.replace("two lines.\n", "two lines.\n- Things recorded anew (two): because of it\n")
+    expected = LOG.replace("two lines.\n", "two lines.\n- Things re-recorded (two): because of it\n")
     assert (root / CHANGELOG).read_text() == expected
 
 
@@ -97,7 +97,7 @@ def test_a_correction_gets_its_line(root: Path) -> None:
     run(root, "one", "--correction", f"and {'long ' * 40}")
     heading, words, empty, *lines = (root / CORRECTIONS).read_text().splitlines()
     assert (heading, words, empty) == ("# Corrections", "A list.", "")
-    assert lines[0].endswith(": Things recorded anew (all): coverage of telbo was 0.1 too high")
+    assert lines[0].endswith(": Things re-recorded (all): coverage of telbo was 0.1 too high")
     assert lines[1].startswith("- ")
     assert all(line.startswith("  ") and len(line) <= 120 for line in lines[2:])
     assert (root / CHANGELOG).read_text() == before

@@ -172,7 +172,7 @@ def test_unsuitable_folders(machines: tuple[Path, Path], tmp_path: Path, capsys:
         ([one, str(tmp_path / "merged")], "It holds a merged report: name the folders that it was made from"),
         ([one, two, "--out", one], "belongs to the run"),
         ([one, two, "--out", f"{two}/report"], "belongs to the run"),
-        ([one, two, "--out", str(tmp_path / "mine")], "holds other files"),
+        ([one, two, "--out", str(tmp_path / "mine")], "contains other files"),
         ([one, two, "--out", str(tmp_path / "file")], "is a file"),
     ):
         assert cli.main(["report", *arguments]) == 2, arguments

@@ -120,7 +120,7 @@ def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="cannot be read"):
         read_results(tmp_path)
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "results.parquet")
-    with pytest.raises(BenchmarkError, match="other columns"):
+    with pytest.raises(BenchmarkError, match="its columns are not those that this version writes"):
         read_results(tmp_path)
 
 

@@ -117,5 +117,5 @@ def test_folders_that_are_not_runs(run_dir: Path, tmp_path: Path) -> None:
         with pytest.raises(BenchmarkError, match=r"not a run folder.*\n.*Did you mean the run.*demo$"):
             read_run(inside)
     (tmp_path / "empty" / "trials").mkdir(parents=True)
-    with pytest.raises(BenchmarkError, match=r"holds no trials yet\n.*mmvae-bench run"):
+    with pytest.raises(BenchmarkError, match=r"has no trials yet\n.*mmvae-bench run"):
         read_run(tmp_path / "empty")

@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def errors(path: Path, text: str) -> list[str]:
-    """What is said about a grid file, one text a problem, without the file's name."""
+    """The problems of a grid file, one text per problem, without the file's name."""
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_grid(path)

@@ -31,7 +31,7 @@ class _Flags(DatasetSpec):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"name": "mvae", "num_random_subsets": 2}, r"num_random_subsets: two modalities have no other subsets than"),
+        ({"name": "mvae", "num_random_subsets": 2}, r"num_random_subsets: two modalities have no subsets besides"),
         ({"name": "mmvae", "bound": "elbo", "estimator": "dreg"}, r"estimator: only applies to bound iwae"),
         ({"name": "mopoe", "num_subsets": 3}, r"num_subsets: two modalities have three subsets"),
         ({"name": "mvtcae", "alpha": 1.5}, "alpha"),

@@ -81,7 +81,7 @@ def test_a_broken_entry_point_is_named(
     assert parts.names() == ["third"]
     usable, (error,) = parts.usable()
     assert not usable
-    assert "part 'third' of an installed package cannot be used" in str(error)
+    assert "part 'third' from an installed package cannot be used" in str(error)
 
 
 def test_an_entry_point_of_another_kind_is_refused(parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_an_entry_point_of_another_kind_is_refused(parts: Registry[PartSpec], mo
 
 def test_an_entry_point_has_the_name_of_its_spec(parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     entry_point(monkeypatch, "fourth", f"{__name__}:ThirdPartySpec")
-    with pytest.raises(ConfigError, match=r"is called 'fourth', but the name of .* is 'third': they must be"):
+    with pytest.raises(ConfigError, match=r"is called 'fourth', but the name of .* is 'third': they must match"):
         parts.get("fourth")
 
 
@@ -100,7 +100,7 @@ def test_a_name_of_two_packages_is_nobodys(parts: Registry[PartSpec], monkeypatc
     group = "mmvae_bench_test.parts"
     same = [EntryPoint("third", f"{__name__}:ThirdPartySpec", group)] * 2
     monkeypatch.setattr(module, "entry_points", lambda group: [*same, EntryPoint("third", "elsewhere:Spec", group)])
-    with pytest.raises(ConfigError, match=r"'third' of .* and of .*: a name can only belong to one package"):
+    with pytest.raises(ConfigError, match=r"'third' from .* and from .*: a name can only belong to one package"):
         parts.get("third")
     again = Registry("part", PartSpec, page="empty_parts_package", group=group)
     monkeypatch.setattr(module, "entry_points", lambda group: same)
@@ -115,7 +115,7 @@ def test_a_built_in_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
         registry.register(objectives.get(name))  # the modules are imported once in a process
     usable, (error,) = registry.usable()
     assert usable == objectives.names()
-    assert "objective 'telbo' of an installed package is not used: there is a built-in objective of that name" in str(
+    assert "objective 'telbo' from an installed package is ignored: there is a built-in objective of that name" in str(
         error
     )
 

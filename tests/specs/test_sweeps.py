@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def errors(path: Path, text: str) -> list[str]:
-    """What is said about a file, one text a problem, without the file's name."""
+    """The problems of a file, one text per problem, without the file's name."""
     path.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_sweep(path)

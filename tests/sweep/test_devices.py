@@ -34,7 +34,7 @@ def test_so_many_slots_a_gpu_dealt_out_in_turn(monkeypatch: pytest.MonkeyPatch) 
     assert dealt() == ["4", "7"]
     assert dealt(1) == ["4"]
     assert dealt(per_device=2) == ["4", "7", "4", "7"]
-    assert dealt(3, per_device=2) == ["4", "7", "4"], "--workers is the most in all"
+    assert dealt(3, per_device=2) == ["4", "7", "4"], "--workers is the maximum overall"
     assert crowding(local_slots(per_device=99)) is None, "GPUs, not cores"
 
 

@@ -52,7 +52,7 @@ class ParquetImages(ImageRecipe):
         """Reads the row groups that hold the images.
 
         Raises:
-            BenchmarkError: if images are missing, there twice, or not pictures of the right shape.
+            BenchmarkError: if images are missing, duplicated, or not pictures of the right shape.
         """
         import pyarrow.dataset as ds
 
@@ -61,7 +61,7 @@ class ParquetImages(ImageRecipe):
         try:
             table = ds.dataset(self.files, format="parquet").to_table(filter=wanted).sort_by("index")
             if table.column("index").to_pylist() != list(range(start, stop)):
-                raise ValueError("some are missing or there twice")
+                raise ValueError("some are missing or duplicated")
             pictures = [from_png(row["bytes"], self.image_shape) for row in table.column("image").to_pylist()]
             masks = [
                 [from_png(row["bytes"], (1, height, width))[0] > 0 for row in table.column(name).to_pylist()]
@@ -156,8 +156,8 @@ def _check(
     ]
     if differences or passport.fingerprint != fingerprint:
         raise BenchmarkError(
-            f"{folder} contains other images: fingerprint {passport.fingerprint}, expected {fingerprint}; name the "
-            "same dataset with the same --set\n" + "\n".join(differences)
+            f"{folder} contains other images: fingerprint {passport.fingerprint}, expected {fingerprint}; give the "
+            "dataset and the --set options that were exported\n" + "\n".join(differences)
         )
     expected = features(schema, passport.num_masks, passport.columns).arrow_schema
     num_rows = 0
@@ -167,11 +167,11 @@ def _check(
         except (pa.ArrowInvalid, OSError) as error:
             raise BenchmarkError(f"{file} is damaged or not a Parquet file ({error}); export it again") from error
         if not about.schema_arrow.equals(expected) or (about.schema_arrow.metadata != expected.metadata):
-            raise BenchmarkError(f"{file} has other columns than {PASSPORT} says; export it again")
+            raise BenchmarkError(f"{file} does not have the columns that {PASSPORT} lists; export it again")
         num_rows += about.metadata.num_rows
     if num_rows != passport.num_images:
         raise BenchmarkError(
-            f"{folder} holds {num_rows:,} images, {PASSPORT} says {passport.num_images:,}; export it again"
+            f"{folder} contains {num_rows:,} images, but {PASSPORT} says {passport.num_images:,}; export it again"
         )
 
 

@@ -165,7 +165,7 @@ def check_listed(folder: Path, manifest: Manifest) -> list[ShardState]:
         digest = file_sha256(folder / shard.file)
         if digest == shard.sha256:
             return ShardState(shard, shard, "", shard.sha256, digest)
-        problem = "missing" if digest is None else "its content is not what was written"
+        problem = "missing" if digest is None else "its content has changed since it was written"
         return ShardState(shard, None, problem, shard.sha256, digest)
 
     with ThreadPoolExecutor(_THREADS) as threads:  # hashing releases the GIL
@@ -198,7 +198,7 @@ def read_entry(content: bytes, shard: ShardRange, *, fingerprint: str) -> ShardE
         ValueError: if it is damaged, or of another version, recipe or range.
     """
     if not is_sealed(content):
-        raise ValueError("its content is not what was written")
+        raise ValueError("its content has changed since it was written")
     _, passport = decode(content)
     if passport.fingerprint != fingerprint:
         raise ValueError(f"made from another recipe: fingerprint {passport.fingerprint}, expected {fingerprint}")
@@ -219,7 +219,7 @@ def open_manifest(folder: Path) -> Manifest:
     """The manifest of a finished store; raises BenchmarkError if there is none that can be used."""
     manifest = Manifest.read(folder)
     if manifest is None or manifest.format != FORMAT:
-        why = "there is none" if not (folder / MANIFEST).exists() else "it is damaged, or of another version"
+        why = "missing" if not (folder / MANIFEST).exists() else "damaged, or of another version"
         raise BenchmarkError(f"{folder} is not prepared: no usable {MANIFEST} ({why})")
     return manifest
 

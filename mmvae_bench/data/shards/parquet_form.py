@@ -44,7 +44,7 @@ class ExportPassport:
         sizes: Images of each partition.
         split: How they are divided.
         columns: Each scalar's name to its type and to the name of its column.
-        recipe: The description of what decides the pixels; null if the dataset has none that is hashed.
+        recipe: The description of what determines the pixels; null if the dataset has none that is hashed.
         pixel_hash: See :mod:`mmvae_bench.data.shards.shard`.
         label_hash: The same of concepts, scalars and masks.
     """

@@ -71,7 +71,7 @@ class Processes:
             tell: Called with a job and the number of its images that are made.
 
         Raises:
-            WorkerError: if a process dies, with its last words.
+            WorkerError: if a process dies, with its last output.
         """
         waiting = deque(jobs)
         for _ in range(min(self._number, len(jobs))):

@@ -80,7 +80,7 @@ def make_planes(recipe: ImageRecipe, start: int, stop: int) -> Planes:
 
 
 def join_planes(parts: list[Planes]) -> Planes:
-    """The images of consecutive parts in one."""
+    """Joins the images of consecutive parts."""
     return Planes(
         np.concatenate([part.pixels for part in parts]),
         np.concatenate([part.concepts for part in parts]),
@@ -98,11 +98,11 @@ def _wrong(images: Images, recipe: ImageRecipe, num: int) -> list[str]:
     if recipe.num_masks or images.masks is not None:
         wanted.append(("masks", images.masks, (num, recipe.num_masks, height, width), "b"))
     wanted += [(f"column {name}", np.asarray(values), (num,), "biufU") for name, values in images.columns.items()]
-    problems = [f"column {name} is a reserved name" for name in images.columns if name in RESERVED]
+    problems = [f"the column name {name} is reserved" for name in images.columns if name in RESERVED]
     for name, array, shape, kinds in wanted:
         if array is None or array.shape != shape or array.dtype.kind not in kinds:
             found = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
-            problems.append(f"{name} must have the shape {list(shape)} and a type among {kinds!r}, got {found}")
+            problems.append(f"{name} must have the shape {list(shape)} and a type of kind {kinds!r}, got {found}")
     if not problems and images.pixels.dtype != np.uint8:
         problems.append(f"pixels must be uint8, got {images.pixels.dtype}")
     if not problems and num and (images.concepts.min() < 0 or images.concepts.max() > np.iinfo(np.int16).max):
@@ -249,7 +249,7 @@ def scalars(column: pa.ChunkedArray) -> np.ndarray:
 def _binary(rows: np.ndarray) -> pa.Array:
     """Byte[n, K] as n values of a binary column, not copied."""
     if rows.nbytes > _OFFSET_LIMIT:
-        raise ValueError(f"{len(rows)} images of {rows.shape[1]} bytes are too many for one shard: make shards smaller")
+        raise ValueError(f"{len(rows)} images of {rows.shape[1]} bytes do not fit into one shard: make shards smaller")
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(rows.shape[1])
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(rows))]
     return pa.Array.from_buffers(pa.binary(), len(rows), buffers)
@@ -260,5 +260,5 @@ def _rows(values: pa.Array) -> np.ndarray:
     _, offset_buffer, data = values.buffers()
     offsets = np.frombuffer(offset_buffer, np.int32, len(values) + 1)
     if not len(values) or (np.diff(offsets) != offsets[1]).any() or offsets[0]:
-        raise ValueError("its images are not of one size")
+        raise ValueError("its images differ in size")
     return np.frombuffer(data, np.uint8, int(offsets[-1])).reshape(len(values), -1)

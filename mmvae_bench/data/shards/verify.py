@@ -36,7 +36,7 @@ def verify_store(
         progress: Called with the numbers of images made again and to make.
 
     Returns:
-        Plain JSON; ``ok`` says whether all is well. Nothing is made again if a checksum is wrong.
+        Plain JSON; ``ok`` says whether everything matches. No image is made again if a checksum is wrong.
 
     Raises:
         BenchmarkError: if the store is not prepared, or its images cannot be made.

@@ -4,4 +4,4 @@ from ...base.errors import BenchmarkError
 
 
 class SourceError(BenchmarkError):
-    """The images a dataset is made from are missing or damaged. Says where it looked and what to do."""
+    """The images that a dataset is made from are missing or damaged. Says where it looked and what to do."""

@@ -35,7 +35,7 @@ NAME = re.compile(r"(?:^|/)(\d{6})\.jpe?g$", re.IGNORECASE)
 FOLDERS = ("celeba", ".", "CelebA")
 """Folders to look in under the data root; the first is torchvision's."""
 IMAGES = "img_align_celeba"
-"""How the name of the folder or archive begins."""
+"""Prefix of the name of the folder or archive."""
 
 
 class PhotoFiles(ABC):
@@ -51,7 +51,7 @@ class PhotoFiles(ABC):
 
     @abstractmethod
     def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
-        """The content of the files at positions in ``ids``, in order, or why a file cannot be read."""
+        """The content of the files at positions in ``ids``, in order; for a file that cannot be read, the reason."""
 
 
 class FolderFiles(PhotoFiles):
@@ -138,7 +138,7 @@ def _by_id(names: Iterator[str] | list[str] | dict[str, tarfile.TarInfo]) -> dic
     numbered = sorted((int(match[1]), name) for match, name in found if match)
     repeated = [image_name(number) for (number, _), (other, _) in itertools.pairwise(numbered) if number == other]
     if repeated:
-        raise SourceError(f"{len(repeated):,} images are there twice, the first: {', '.join(repeated[:3])}")
+        raise SourceError(f"{len(repeated):,} images occur twice, the first: {', '.join(repeated[:3])}")
     return dict(numbered)
 
 
@@ -168,7 +168,7 @@ class HubFiles:
         images = _undecoded(self.path)
         for position in positions.tolist():
             content = images[position][IMAGE]["bytes"]
-            yield content if content else OSError("the image column holds no bytes")
+            yield content if content else OSError("the image column contains no bytes")
 
 
 def find_hub_copy(folders: list[Path]) -> tuple[HubFiles, Rows] | None:
@@ -228,6 +228,6 @@ def _rows(path: Path) -> Rows:
         concepts.append(np.stack([np.asarray(table[name]) > 0 for name in CELEBA18_SCHEMA.names], 1).astype(np.uint8))
         partition.append(np.full(len(part), number, np.uint8))
     if not concepts:
-        raise SourceError(f"{path}: none of the splits {', '.join(names[0] for names in SPLITS)}")
+        raise SourceError(f"{path}: has none of the splits {', '.join(names[0] for names in SPLITS)}")
     joined = np.concatenate(concepts)
     return Rows(np.arange(1, len(joined) + 1), joined, np.concatenate(partition))

@@ -91,7 +91,7 @@ def _opened(content: bytes) -> Image.Image:
 
 
 PREPARATION_VERSION = 1
-"""Raised whenever the same photograph gives other pixels."""
+"""Increased whenever the same photograph gives different pixels."""
 
 
 class PhotoReader(Protocol):

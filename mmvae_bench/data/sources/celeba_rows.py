@@ -107,7 +107,7 @@ def _attribute_table(text: str, name: str) -> tuple[list[str], np.ndarray, np.nd
     names = lines[1].split()
     table = _numbers(lines[2:], name, width=1 + len(names))
     if not lines[0].strip().isdigit() or int(lines[0]) != len(table):
-        raise SourceError(f"{name} announces {lines[0].strip()!r} images but has {len(table):,}")
+        raise SourceError(f"{name} declares {lines[0].strip()!r} images but has {len(table):,}")
     return names, table[:, 0], table[:, 1:]
 
 
@@ -124,4 +124,4 @@ def _numbers(lines: list[str], name: str, *, width: int) -> np.ndarray:
         table = np.fromstring("\n".join(lines).replace(".jpg", ""), dtype=np.int64, sep=" ")
         return table.reshape(-1, width)
     except ValueError as error:
-        raise SourceError(f"{name}: not lines of an image's name and {width - 1} numbers ({error})") from error
+        raise SourceError(f"{name}: expected lines with an image's name and {width - 1} numbers ({error})") from error

@@ -92,7 +92,7 @@ class ScikitDigitsSource:
         if found != MD5:
             raise SourceError(
                 f"scikit-learn's load_digits has changed: md5 {found}, expected {MD5}.\n"
-                "  Install a scikit-learn with the 1,797 digits of its versions 1.5 to 1.9, or use source=mnist."
+                "  Install scikit-learn with the 1,797 digits of versions 1.5 to 1.9, or use source=mnist."
             )
         return Digits(enlarge(torch.from_numpy(small)), torch.from_numpy(labels).long())
 
@@ -171,7 +171,7 @@ class MnistSource:
         return Digits(images, labels)
 
     def _read(self, root: Path) -> tuple[list[bytes], list[str], list[str]]:
-        """The contents found, what is wrong with the others, and the names of those not there at all."""
+        """The contents found, what is wrong with the others, and the names of those that are missing."""
         contents: list[bytes] = []
         problems: list[str] = []
         missing: list[str] = []
@@ -217,7 +217,7 @@ def parse_idx(content: bytes) -> Tensor:
     start = 4 + 4 * num_dimensions
     sizes = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4))
     if not num_dimensions or start + math.prod(sizes) != len(content):
-        raise SourceError(f"not an idx file of bytes: sizes {sizes}, {len(content)} bytes in all")
+        raise SourceError(f"not an idx file of bytes: sizes {sizes}, {len(content)} bytes in total")
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy())
 
 

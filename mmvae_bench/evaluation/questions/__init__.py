@@ -19,7 +19,7 @@ def build_question(spec: QuestionSpec) -> Question:
     """Imports the implementation of a question.
 
     Raises:
-        ConfigError: where it is not a Question.
+        ConfigError: if it is not a Question.
     """
     question: Question = spec.implementing_class()(spec)
     return question

@@ -23,7 +23,7 @@ from ..sampling import predictions_of
 from ..scoring import Judge, make_score
 
 NO_IMAGINATION = "there is no q(z|y): the model cannot imagine a concept"
-"""Why a question is not asked that needs imagined images."""
+"""Why a question that needs imagined images is not asked."""
 Point = dict[str, Any]
 """A number measured during training: ``metric``, ``attribute``, ``level`` and ``value``, as in a score."""
 
@@ -41,7 +41,7 @@ class Context:
         partition: val or test.
         device: Where networks run.
         progress: Called with what is being done, how much of it is done, and how much there is.
-        left_out: Filled by questions: for each metric that the model's mathematics does not give, why.
+        left_out: Filled by questions: the reason for each metric that the model's mathematics does not provide.
         drawn: Predictions that were needed already, kept by :meth:`predictions`.
     """
 
@@ -107,9 +107,10 @@ class Question(ABC):
     """
 
     per_partition: ClassVar[bool] = True
-    """Whether it is asked for each partition of the evaluation; else once, at the end, about the test partition."""
+    """Whether it is asked for each partition of the evaluation; otherwise once, at the end, about the test
+    partition."""
     records_reason: ClassVar[bool] = True
-    """Whether result.json says under ``left_out`` why the question could not be asked. Not for the questions whose
+    """Whether result.json says under ``left_out`` why the question could not be asked. Not set for questions whose
     absence follows from the posteriors that an objective declares."""
 
     def __init__(self, spec: QuestionSpec) -> None:
@@ -117,7 +118,7 @@ class Question(ABC):
 
     @property
     def name(self) -> str:
-        """As in ``mmvae-bench list questions``."""
+        """The name in ``mmvae-bench list questions``."""
         return self.spec.name
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
@@ -125,7 +126,7 @@ class Question(ABC):
         return True
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
-        """Why this model cannot be asked; None where it can."""
+        """Why this model cannot be asked; None if it can."""
         return None
 
     @abstractmethod

@@ -21,20 +21,20 @@ from .base import Context, Question
 class Description(Question):
     """Accuracy of ``describe`` over all attributes and by attribute, compared with 1 and with the majority value.
 
-    In the text view the truth is what an image's caption says, and its silence about an attribute is a value of its
-    own: both texts must say the same, or nothing. The majority value of an attribute is that of the training partition.
-    Where the schema has given attributes there is no ceiling: an image does not show what they are (of which object
-    the caption speaks first), and ``describe`` is not given them.
+    In the text view the truth is what an image's caption says, and saying nothing about an attribute counts as a value
+    of its own: both texts must say the same, or nothing. The majority value of an attribute is that of the training
+    partition. If the schema has given attributes there is no ceiling: an image does not show what they are (which
+    object the caption names first), and ``describe`` is not told.
     """
 
     records_reason = False
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
-        """There is no q(z|x) or no p(y|z)."""
+        """A reason if there is no q(z|x) or no p(y|z)."""
         return None if model.can_describe else "there is no q(z|x) or no p(y|z): the model cannot describe an image"
 
     def ask(self, context: Context) -> list[Score]:
-        """Of at most 2,000 images of the partition."""
+        """Scores the descriptions of at most 2,000 images of the partition."""
         data, described, truth = context.data, [], []
         batches = real_batches(data, context.partition, seed=context.evaluation.seed, device=context.device)
         for batch in batches:
@@ -59,7 +59,7 @@ class ClassifierAccuracy(Question):
     per_partition = False
 
     def ask(self, context: Context) -> list[Score]:
-        """The same for every objective: there is nothing to pair, and no values are kept."""
+        """The scores are the same for every objective: there is nothing to pair, so no values are kept."""
         held_out, majority = context.classifier.held_out, context.data.concepts("train").mode(0).values.cpu()
         return accuracy_scores(
             context, "classifier_accuracy", held_out.predictions, held_out.concepts,
@@ -77,7 +77,8 @@ def accuracy_scores(
     ceiling: float,
     keep_values: bool = True,
 ) -> list[Score]:
-    """The accuracy over all scored attributes, and that of each; their floor is always to say the majority value.
+    """The accuracy over all scored attributes, and that of each; their floor is the score of always naming the majority
+    value.
 
     Args:
         context: With the schema and the intervals.

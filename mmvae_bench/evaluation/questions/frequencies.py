@@ -28,7 +28,7 @@ class Frequencies(Question):
     records_reason = False
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
-        """There is no q(z|y)."""
+        """A reason if there is no q(z|y)."""
         return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
@@ -57,8 +57,8 @@ def watched_scores(
     leave it open, of all levels; the same under every protocol.
 
     Neither high nor low is good. The ceiling is the frequency in training, which a perfect generator has on average:
-    which attributes a query keeps is drawn without regard to their values. There is no floor. Images are seen through
-    the classifier, whose own errors shift a frequency: how often it sees the attribute in real images is
+    the attributes that a query keeps are drawn without regard to their values. There is no floor. Images are seen
+    through the classifier, whose own errors shift a frequency: how often it sees the attribute in real images is
     ``frequency_real``, see :func:`real_frequency_scores`.
 
     Args:
@@ -68,7 +68,7 @@ def watched_scores(
         num_samples: S.
 
     Returns:
-        One score per attribute; none where no query leaves it open.
+        One score per attribute; none if no query leaves it open.
     """
     scores = []
     for name in attributes if seen else ():
@@ -96,7 +96,8 @@ def watched_scores(
 def real_frequency_scores(judge: Judge, attributes: Sequence[str]) -> list[Score]:
     """``frequency_real`` of each watched attribute: how often the classifier sees it in held-out real images.
 
-    The ceiling is how often it is there. Of the ``iid`` split's test partition, and the same for every objective.
+    The ceiling is how often it is really there. The images are those of the ``iid`` split's test partition, the same
+    for every objective.
     """
     scores = []
     for name in attributes:
@@ -116,5 +117,5 @@ def real_frequency_scores(judge: Judge, attributes: Sequence[str]) -> list[Score
 
 
 def _frequency(specified: Tensor, shown: Tensor) -> Tensor:
-    """Long[Q], Long[Q, S] of one attribute to Double[Q]: how often it is present; nan where the query specifies it."""
+    """Long[Q], Long[Q, S] of one attribute to Double[Q]: how often it is present; nan if the query specifies it."""
     return (shown == PRESENT).double().mean(1).masked_fill(specified != UNSPECIFIED, torch.nan)

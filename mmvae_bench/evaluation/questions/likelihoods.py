@@ -25,11 +25,12 @@ class Likelihoods(Question):
     """
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
-        """``likelihood_images`` is positive."""
+        """Whether ``likelihood_images`` is positive."""
         return evaluation.likelihood_images > 0
 
     def ask(self, context: Context) -> list[Score]:
-        """On at most ``likelihood_images`` images of the partition, with ``likelihood_samples`` samples each."""
+        """Bounds for at most ``likelihood_images`` images of the partition, with ``likelihood_samples`` samples
+        each."""
         data, partition, evaluation = context.data, context.partition, context.evaluation
         total = min(evaluation.likelihood_images, len(data.rows(partition)))
         batches = real_batches(

@@ -1,4 +1,4 @@
-"""Queries that the dataset names: rare or telling concepts, such as "bald and not male".
+"""Queries that the dataset names: rare or revealing concepts, such as "bald and not male".
 
 Shapes: R repeat, S sample, A attribute, N held-out image.
 """
@@ -28,7 +28,7 @@ class NamedQueries(Question):
     records_reason = False
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
-        """There is no q(z|y)."""
+        """A reason if there is no q(z|y)."""
         return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
@@ -47,8 +47,8 @@ def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> l
 
     The same under every protocol; their attribute is the name of the query. There is one concept, so a value belongs
     to an image and the interval is over images: it says how well these images measure the model on this concept, and
-    nothing about other concepts. Ceilings are the classifier's on held-out real images that satisfy the concept, nan
-    where there are none; floors are what values drawn uniformly would score.
+    nothing about other concepts. Ceilings are what the classifier scores on held-out real images that satisfy the
+    concept, nan if there are none; floors are what values drawn uniformly would score.
 
     Args:
         judge: With the schema and the held-out images.
@@ -56,7 +56,7 @@ def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> l
         predictions: Long[R, S, A]; -1 where an attribute is not scored.
 
     Returns:
-        Two scores, or none where the concept specifies nothing that is scored.
+        Two scores, or none if the concept specifies nothing that is scored.
     """
     concept = queries.concepts[:1]
     images = rearrange(predictions, "repeat sample attribute -> (repeat sample) attribute")

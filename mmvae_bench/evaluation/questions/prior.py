@@ -25,17 +25,17 @@ class Prior(Question):
     against a text y ~ p(y|z) generated from the same z, given attributes left out (Table 2, Sec. 5.4).
 
     The classifier is given the given attributes of the generated text. With ``_words`` in the name only what the text
-    says counts. The floor is the base rate: each text with the images of the other z. It differs between models: one
-    whose images are all alike has a high one. A text that does not say a given attribute cannot be judged and is left
-    out.
+    says counts. The floor is the base rate: each text with the images of the other z. It differs between models: a
+    model whose images are all alike has a high base rate. A text that does not mention a given attribute cannot be
+    judged and is left out.
     """
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
-        """``prior_images`` is positive."""
+        """Whether ``prior_images`` is positive."""
         return evaluation.prior_images > 0
 
     def ask(self, context: Context) -> list[Score]:
-        """Under p(z) and under the flow."""
+        """Scores under p(z) and under the flow."""
         scores: list[Score] = []
         wording = Wording.of(context.data.spec)
         for ending in ("", FLOW_PRIOR):

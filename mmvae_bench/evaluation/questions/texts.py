@@ -27,15 +27,15 @@ from ..scoring import accuracy_on_real_images
 from .base import NO_IMAGINATION, Context, Question
 
 WORDS = "_words"
-"""Ends the name of a correctness that counts only the words of a text, and not what it leaves unsaid."""
+"""Suffix of the name of a correctness that counts only the words of a text, and not what it leaves unsaid."""
 
 
 @dataclass(frozen=True)
 class Wording:
-    """What the captions of a dataset leave unsaid: on CelebA the absence of every attribute but Male.
+    """What the captions of a dataset do not mention: on CelebA the absence of every attribute except Male.
 
     Attributes:
-        captions: None where a dataset has none: then nothing is left unsaid.
+        captions: None if a dataset has none: then everything is mentioned.
     """
 
     captions: Captions | None
@@ -55,12 +55,12 @@ class Wording:
 
     @property
     def _absent(self) -> Tensor:
-        """Long[A]: what the caption says of the concept whose attributes all have the first value."""
+        """Long[A]: what the caption says about the concept whose attributes all have the first value."""
         assert self.captions is not None
         return self.said(torch.zeros(1, len(self.captions.schema), dtype=torch.long))[0]
 
     def said(self, concepts: Tensor) -> Tensor:
-        """What captions say of concepts: Long[N, A], -1 where they are silent."""
+        """What captions say about concepts: Long[N, A], -1 where they say nothing."""
         if self.captions is None:
             return concepts
         # A caption holds a limited number of words: which ones it loses is random, and fixed by the number of the text.
@@ -88,15 +88,15 @@ class Texts(Question):
     records_reason = False
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
-        """A protocol scores it."""
+        """Whether a protocol scores it."""
         return any(PROTOCOL_RULES[name].asks == self.name for name in evaluation.protocols)
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
-        """There is no q(z|y)."""
+        """A reason if there is no q(z|y)."""
         return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
-        """Under each protocol that scores texts."""
+        """Scores under each protocol that scores texts."""
         data, wording = context.data, Wording.of(context.data.spec)
         cpu = torch.device("cpu")
         batches = list(real_batches(data, context.partition, seed=context.evaluation.seed, device=cpu))
@@ -116,14 +116,14 @@ class Texts(Question):
 def text_scores(
     context: Context, rule: ProtocolRule, queries: Queries, concepts: Tensor, said: Tensor | None
 ) -> list[Score]:
-    """Correctness over all attributes and by attribute, and where captions are silent of their words alone.
+    """Correctness over all attributes and by attribute, and, if captions leave something out, of their words only.
 
     Args:
         context: What the question is asked with.
         rule: The protocol.
         queries: N texts.
-        concepts: Long[N, A], of the images that they are the texts of.
-        said: Long[N, A], what captions say of these; None where that is everything.
+        concepts: Long[N, A], of the images that the texts belong to.
+        said: Long[N, A], what captions say about these; None if that is everything.
     """
     schema, judge = context.data.schema, context.judge
     predictions = context.predictions(queries, num_samples=rule.num_samples, mean=rule.image == "mean")

@@ -36,11 +36,11 @@ class ThreeCs(Question):
     records_reason = False
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:
-        """There is no q(z|y)."""
+        """A reason if there is no q(z|y)."""
         return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
-        """At each level, under each protocol."""
+        """Scores at each level, under each protocol."""
         scores = []
         for queries in context.queries:
             for rule in context.protocols(self.name):

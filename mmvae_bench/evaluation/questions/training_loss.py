@@ -26,7 +26,7 @@ class TrainingLoss(Question):
     """
 
     def ask(self, context: Context) -> list[Score]:
-        """One score."""
+        """The one score of a partition."""
         seed, partition = context.evaluation.seed, context.partition
         values: list[float] = []
         num_images = 0

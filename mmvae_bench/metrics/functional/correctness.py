@@ -1,4 +1,4 @@
-"""Whether images show what is said of them: correctness, compositionality, agreement by chance, and descriptions."""
+"""Whether images and concepts agree: correctness, compositionality, agreement by chance, and descriptions."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def compositionality(
     Args:
         predictions: the classifier's value of each attribute in each sample; -1 where it is not scored.
         concepts: the value each query specifies; -1 where an attribute is unspecified.
-        training_concepts: the combinations that training showed; repeats do no harm.
+        training_concepts: the combinations seen in training; duplicates are allowed.
 
     Raises:
         ValueError: shapes disagree, or the values are not indices.
@@ -151,7 +151,7 @@ def agreement_by_chance(
     concepts = as_indices(concepts, "concepts", "[image, attribute]")
     if predictions.shape != concepts.shape:
         raise ValueError(
-            "predictions and concepts are [image, attribute] both: "
+            "predictions and concepts must both be [image, attribute]: "
             f"got {tuple(predictions.shape)} and {tuple(concepts.shape)}"
         )
     fractions = torch.zeros(concepts.shape, dtype=torch.float64, device=concepts.device)
@@ -170,7 +170,7 @@ def agreement_by_chance(
 def description_values(
     predictions: Int[Tensor, "batch attribute"], concepts: Int[Tensor, "batch attribute"]
 ) -> Float64[Tensor, "batch attribute"]:
-    """1 where a description is right, 0 where it is wrong, nan where it is not scored.
+    """1 where a description is right, 0 where it is wrong, nan if it is not scored.
 
     Args:
         predictions: the described value of each attribute; -1 where it is not scored.

@@ -57,7 +57,7 @@ def js_divergence(
 
 
 def value_frequencies(predictions: Tensor, num_values: int) -> Tensor:
-    """Long[query, sample] of one attribute -> Float[query, value]; a row of nan where no sample is scored."""
+    """Long[query, sample] of one attribute -> Float[query, value]; a row of nan if no sample is scored."""
     # -1 equals no value, so samples that are not scored drop out of the count by themselves.
     counts = (predictions.unsqueeze(-1) == torch.arange(num_values, device=predictions.device)).sum(1).double()
     return counts / counts.sum(-1, keepdim=True)

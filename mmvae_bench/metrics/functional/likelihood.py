@@ -21,8 +21,8 @@ def importance_log_weights(
 ) -> Float64[Tensor, "sample image"]:
     """``log w = log p(v|z) + log p(z) - log q(z)``, with z drawn from the proposal q(z).
 
-    The mean of ``w`` over z is ``p(v) = integral p(v|z) p(z) dz``, whatever the proposal is, so long as it is
-    nowhere zero where the integrand is not.
+    The mean of ``w`` over z is ``p(v) = integral p(v|z) p(z) dz``, whatever the proposal is, as long as it is nowhere
+    zero where the integrand is not.
 
     Args:
         log_likelihood: log p(v|z) of the observed modality v, without any training weight.
@@ -37,7 +37,7 @@ def importance_log_weights(
         parts.append(_as_samples(values, name))
         if parts[-1].shape != parts[0].shape:
             raise ValueError(
-                f"{name} has the shape {tuple(parts[-1].shape)}, log_likelihood {tuple(parts[0].shape)}: both are "
+                f"{name} has the shape {tuple(parts[-1].shape)}, log_likelihood {tuple(parts[0].shape)}: both must be "
                 "[sample, image]"
             )
     likelihood, prior, proposal = parts
@@ -105,7 +105,7 @@ def elbo_terms(
     image, concept = _as_samples(log_px, "log_px"), _as_samples(log_py, "log_py")
     if image.shape != concept.shape or kl.shape != image.shape[1:]:
         raise ValueError(
-            "log_px and log_py are [sample, image] and kl is [image]: got "
+            "log_px and log_py must be [sample, image] and kl [image], got "
             f"{tuple(image.shape)}, {tuple(concept.shape)} and {tuple(kl.shape)}"
         )
     means = {"log_px": image.mean(0), "log_py": concept.mean(0), "kl": kl.double()}
@@ -113,12 +113,12 @@ def elbo_terms(
 
 
 def _as_samples(values: Tensor, name: str) -> Tensor:
-    """Float64[sample, image]. Minus infinity is a value: what the model holds to be impossible."""
+    """Float64[sample, image]. Minus infinity is allowed: it is what the model considers impossible."""
     if not isinstance(values, Tensor) or not values.is_floating_point() or values.ndim != 2 or not len(values):
         given = f"{values.dtype}{list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(
             f"{name} must be a floating-point tensor [sample, image] with at least one sample, got {given}"
         )
     if bool(torch.isnan(values).any()):
-        raise ValueError(f"{name} holds a value that is not a number")
+        raise ValueError(f"{name} contains a value that is not a number")
     return values.double()

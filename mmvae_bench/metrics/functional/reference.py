@@ -87,7 +87,7 @@ def coverage_reference(
 
 
 def _check_sources(tables: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
-    """Raise a ValueError unless what is drawn from has the attributes and values of the reference."""
+    """Raise a ValueError unless ``drawn`` has the attributes and values of the reference."""
     given, wanted = ([table.shape[-1] for table in each] for each in (sources, tables))
     if given != wanted:
         raise ValueError(f"drawn has attributes with {given} values, the reference with {wanted}")
@@ -108,7 +108,7 @@ def coverage_reference_per_query(
     *,
     scored: Bool[Tensor, " attribute"] | None = None,
 ) -> References:
-    """:func:`coverage_reference` as each query sees it: averaged over the scored attributes that it leaves open.
+    """:func:`coverage_reference` for each query: averaged over the scored attributes that it leaves open.
 
     Args:
         concepts: the value each query specifies; -1 where an attribute is unspecified.

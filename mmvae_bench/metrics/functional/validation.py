@@ -27,12 +27,14 @@ def as_indices(values: Tensor, name: str, shape: str) -> Tensor:
         raise ValueError(f"{name} must have the shape {shape}, got {tuple(values.shape)}")
     indices = values.long()
     if indices.numel() and int(indices.min()) < UNSPECIFIED:
-        raise ValueError(f"{name} holds {int(indices.min())}: value indices are 0, 1, ..., or {UNSPECIFIED} for none")
+        raise ValueError(
+            f"{name} contains {int(indices.min())}: value indices are 0, 1, ..., or {UNSPECIFIED} for none"
+        )
     return indices
 
 
 def as_queries(predictions: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
-    """Predictions Long[query, sample, attribute] and the concepts Long[query, attribute] that they are of."""
+    """Predictions Long[query, sample, attribute] and the concepts Long[query, attribute] that they belong to."""
     predictions = as_indices(predictions, "predictions", "[query, sample, attribute]")
     concepts = as_indices(concepts, "concepts", "[query, attribute]")
     if predictions.shape[::2] != concepts.shape:
@@ -50,9 +52,9 @@ def as_distribution(p: Tensor, name: str) -> Tensor:
         raise ValueError(f"{name} must be a floating-point tensor of probabilities along its last axis, got {given}")
     p = p.double()
     if not bool(torch.isfinite(p).all()):
-        raise ValueError(f"{name} holds a value that is not finite")
+        raise ValueError(f"{name} contains a value that is not finite")
     if bool((p < 0).any()):
-        raise ValueError(f"{name} holds a negative probability: {float(p.min()):g}")
+        raise ValueError(f"{name} contains a negative probability: {float(p.min()):g}")
     total = p.sum(-1, keepdim=True)
     far = (total - 1).abs() > SUM_TOLERANCE
     if bool(far.any()):
@@ -64,7 +66,7 @@ def as_reference(reference: Sequence[Tensor], num_queries: int | None = None) ->
     """For each attribute its reference Float[value], or Float[query, value] where it depends on the query."""
     tables = [as_distribution(table, f"reference of attribute {k}") for k, table in enumerate(reference)]
     if not tables:
-        raise ValueError("the reference holds no attribute")
+        raise ValueError("the reference has no attributes")
     if num_queries is None:
         num_queries = next((len(table) for table in tables if table.ndim == 2), None)
     for k, table in enumerate(tables):
@@ -85,18 +87,18 @@ def check_values(name: str, indices: Tensor, num_values: Sequence[int]) -> None:
         return
     for k, (largest, number) in enumerate(zip(indices.flatten(0, -2).amax(0).tolist(), num_values, strict=True)):
         if largest >= number:
-            raise ValueError(f"{name} holds value {largest} of attribute {k}, whose reference has {number} values")
+            raise ValueError(f"{name} contains value {largest} of attribute {k}, whose reference has {number} values")
 
 
 def check_base(base: float) -> float:
-    """The natural logarithm of the base: dividing by it turns nats into the wanted unit."""
+    """The natural logarithm of the base: dividing by it turns nats into the requested unit."""
     if not (math.isfinite(base) and base > 1):
         raise ValueError(f"base must be a number above 1 (2 for bits, math.e for nats), got {base}")
     return math.log(base)
 
 
 def as_scored(scored: Tensor | None, concepts: Tensor) -> Tensor:
-    """Bool[attribute]: the attributes that are scored, all of them where nothing is said."""
+    """Bool[attribute]: the attributes that are scored, by default all of them."""
     num_attributes = concepts.shape[-1]
     if scored is None:
         return torch.ones(num_attributes, dtype=torch.bool, device=concepts.device)
@@ -108,5 +110,5 @@ def as_scored(scored: Tensor | None, concepts: Tensor) -> Tensor:
 
 
 def mean_where(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean over the last axis of the values under the mask; nan where the mask is empty."""
+    """The mean over the last axis of the values under the mask; nan if the mask is empty."""
     return values.masked_fill(~mask, 0.0).sum(-1) / mask.sum(-1)

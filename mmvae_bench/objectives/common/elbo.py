@@ -23,8 +23,8 @@ def elbo(
     Vedantam et al. (2018), Eq. 1, with the weights of Sec. 2.1.
 
     Args:
-        log_px: Float[B], nats, summed over pixels; None where the bound has no image term.
-        log_py: Float[B], nats, summed over attributes; None where it has no concept term.
+        log_px: Float[B], nats, summed over pixels; None if the bound has no image term.
+        log_py: Float[B], nats, summed over attributes; None if it has no concept term.
         kl: Float[B], nats.
         image_weight: a.
         concept_weight: b, also called lambda (joint) and gamma (concept alone).

@@ -1,4 +1,4 @@
-"""Objectives whose joint posterior is made of the modalities' own: no network sees both image and concept.
+"""Objectives whose joint posterior is built from those of the modalities: no network sees both image and concept.
 
 Shapes: B batch, C channel, H height, W width, A attribute, M modality, D latent dimension.
 """
@@ -77,7 +77,8 @@ class MultimodalObjective(Objective):
         return component(products(experts, members, prior=self.prior_is_factor), 0)
 
     def experts(self, image: Tensor | None, concept: Tensor | None) -> Experts:
-        """The expert of every modality, in the order of ``modality_names``; what is not given is not present."""
+        """The expert of every modality, in the order of ``modality_names``; modalities that are not given are not
+        present."""
         given = image if image is not None else concept
         assert given is not None
         num_concepts, device = len(self.modality_names) - 1, given.device

@@ -26,7 +26,7 @@ def frozen_call(network: nn.Module, *inputs: Any) -> Any:
 
 
 def total(*terms: Terms) -> Terms:
-    """The sum of losses with different parts, as one."""
+    """The sum of losses with different parts, as a single loss."""
     first, *others = terms
     result = Terms(first.loss, dict(first.parts), dict(first.latents))
     for other in others:

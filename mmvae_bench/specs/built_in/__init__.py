@@ -1,1 +1,1 @@
-"""The specs of what comes with the package, a page a kind of part; the registries find them here."""
+"""The specs of what comes with the package, one page per kind of part; the registries find them here."""

@@ -31,7 +31,7 @@ def require(met: bool, backbone: BackboneSpec, dataset: DatasetSpec, wanted: str
 
 
 def require_texts(backbone: BackboneSpec, dataset: DatasetSpec, *settings: str) -> None:
-    """Raises ConfigError where settings for captions are given in the attribute view.
+    """Raises ConfigError if settings for captions are given in the attribute view.
 
     Args:
         backbone: The backbone with the settings.

@@ -119,7 +119,7 @@ class VAESpec(ImageVAESpec):
 
     @property
     def kl_weight(self) -> float:
-        """One."""
+        """Weight one: the plain ELBO."""
         return 1.0
 
 
@@ -139,7 +139,7 @@ class BetaVAESpec(ImageVAESpec):
 
     @property
     def kl_weight(self) -> float:
-        """beta."""
+        """The spec's beta."""
         return self.beta
 
 
@@ -212,7 +212,7 @@ PAPER = "Cremer and Kushman 2018, On the Importance of Learning Aggregate Poster
 
 
 def flow_needs_two_dimensions(objective: ObjectiveSpec, backbone: BackboneSpec) -> None:
-    """Raises ConfigError where z is too small for a flow, whose couplings condition one half of z on the other."""
+    """Raises ConfigError if z is too small for a flow, whose couplings condition one half of z on the other."""
     if backbone.latent_size < 2:
         raise ConfigError(
             [
@@ -257,7 +257,7 @@ class _ConceptFlow(_VLVAEBased):
         flow_needs_two_dimensions(self, backbone)
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """Captions are never masked: the setting would have no effect."""
+        """Refuses masking in the text view: captions are never masked, so it would have no effect."""
         if dataset.chosen_view == "text" and self.mask_probability:
             message = "the flow conditions on whole captions: in view text nothing can be masked"
             where, value = ("objective", "mask_probability"), str(self.mask_probability)
@@ -385,15 +385,16 @@ class MVAESpec(MultimodalSpec):
     def _check(self) -> Self:
         if self.modalities == "two" and self.num_random_subsets:
             message = (
-                "two modalities have no other subsets than both and each one: choose modalities per_attribute, or 0"
+                "two modalities have no subsets besides both together and each alone: "
+                "choose modalities per_attribute, or 0"
             )
             raise ConfigError([Problem(message, ("num_random_subsets",), str(self.num_random_subsets))])
         return self
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """The image and one attribute are two modalities, which have no other subsets to draw."""
+        """Refuses random subsets for the image and one attribute: two modalities have no further subsets to draw."""
         if self.num_random_subsets and self.num_modalities(dataset) < 3:
-            message = "two modalities have no other subsets than both and each one: choose 0"
+            message = "two modalities have no subsets besides both together and each alone: choose 0"
             where, value = ("objective", "num_random_subsets"), str(self.num_random_subsets)
             raise ConfigError([Problem(message, where, value, near="0")])
 
@@ -425,7 +426,7 @@ class MMVAESpec(MultimodalSpec):
 
 
 MAX_SUBSETS: Final = 2**12
-"""The most products in a mixture: each is kept in memory for every example."""
+"""The maximum number of products in a mixture: each is kept in memory for every example."""
 
 
 @objectives.register
@@ -453,7 +454,7 @@ class MoPoESpec(MultimodalSpec):
         return self
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """All subsets of many modalities are too many; with too few subsets some modality has no posterior."""
+        """Refuses too many subsets, and so few that some modality would have no posterior."""
         num_modalities = self.num_modalities(dataset)
         every, least = 2**num_modalities - 1, num_modalities + 1
         if self.num_subsets is None and every > MAX_SUBSETS:

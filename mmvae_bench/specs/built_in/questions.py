@@ -12,7 +12,7 @@ _LIKELIHOODS = ("log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_
 
 @questions.register
 class ThreeCsSpec(QuestionSpec):
-    """Correctness, coverage, joint divergence and compositionality."""
+    """Scores correctness, coverage, joint divergence and compositionality."""
 
     implementation: ClassVar[str] = f"{_ROOM}.three_cs:ThreeCs"
     summary: ClassVar[str] = "imagines the fixed queries: the 3 C's at each level, under each protocol"
@@ -25,7 +25,7 @@ class ThreeCsSpec(QuestionSpec):
 
 @questions.register
 class FrequenciesSpec(QuestionSpec):
-    """How often watched attributes appear where a query leaves them open."""
+    """Counts how often watched attributes appear if a query leaves them open."""
 
     implementation: ClassVar[str] = f"{_ROOM}.frequencies:Frequencies"
     summary: ClassVar[str] = "counts the dataset's watched attributes in images of queries that leave them open"
@@ -38,7 +38,7 @@ class FrequenciesSpec(QuestionSpec):
 
 @questions.register
 class NamedQueriesSpec(QuestionSpec):
-    """Concepts that a dataset names."""
+    """Imagines the concepts that a dataset names."""
 
     implementation: ClassVar[str] = f"{_ROOM}.named_queries:NamedQueries"
     summary: ClassVar[str] = "imagines the concepts that the dataset names, such as rare combinations"
@@ -51,10 +51,10 @@ class NamedQueriesSpec(QuestionSpec):
 
 @questions.register
 class TextsSpec(QuestionSpec):
-    """Protocol cremer."""
+    """Imagines the texts of real images, for protocol cremer."""
 
     implementation: ClassVar[str] = f"{_ROOM}.texts:Texts"
-    summary: ClassVar[str] = "imagines the texts of real images: their correctness, where protocol cremer is wanted"
+    summary: ClassVar[str] = "imagines the texts of real images: their correctness, if protocol cremer is used"
     reference: ClassVar[str] = "Cremer and Kushman 2018, table 1 and section 5.4"
     metrics: ClassVar[tuple[str, ...]] = ("correctness", "correctness_words")
 
@@ -64,7 +64,7 @@ class TextsSpec(QuestionSpec):
 
 @questions.register
 class DescriptionSpec(QuestionSpec):
-    """Image to concept."""
+    """Describes real images by concepts."""
 
     implementation: ClassVar[str] = f"{_ROOM}.description:Description"
     summary: ClassVar[str] = "describes held-out real images"
@@ -77,7 +77,7 @@ class DescriptionSpec(QuestionSpec):
 
 @questions.register
 class TrainingLossSpec(QuestionSpec):
-    """The objective's own loss."""
+    """Computes the objective's own loss on held-out images."""
 
     implementation: ClassVar[str] = f"{_ROOM}.training_loss:TrainingLoss"
     summary: ClassVar[str] = "measures the objective's own training loss on held-out images"
@@ -90,10 +90,10 @@ class TrainingLossSpec(QuestionSpec):
 
 @questions.register
 class LikelihoodsSpec(QuestionSpec):
-    """Bounds of log likelihoods."""
+    """Bounds the log likelihoods of held-out images and texts."""
 
     implementation: ClassVar[str] = f"{_ROOM}.likelihoods:Likelihoods"
-    summary: ClassVar[str] = "bounds the log likelihoods of held-out images and texts, where likelihood_images says so"
+    summary: ClassVar[str] = "bounds the log likelihoods of held-out images and texts, if likelihood_images is set"
     reference: ClassVar[str] = "Cremer and Kushman 2018, equation 6; Burda et al. 2016, equation 8"
     metrics: ClassVar[tuple[str, ...]] = (
         *_LIKELIHOODS,
@@ -108,10 +108,10 @@ class LikelihoodsSpec(QuestionSpec):
 
 @questions.register
 class PriorSpec(QuestionSpec):
-    """Images and texts of one z."""
+    """Compares the image and the text generated from the same z."""
 
     implementation: ClassVar[str] = f"{_ROOM}.prior:Prior"
-    summary: ClassVar[str] = "compares the image and the text generated from one z, where prior_images says so"
+    summary: ClassVar[str] = "compares the image and the text generated from one z, if prior_images is set"
     reference: ClassVar[str] = "Cremer and Kushman 2018, table 2 and section 5.4"
     metrics: ClassVar[tuple[str, ...]] = tuple(
         f"prior_correctness{words}{flow}" for words in ("", "_words") for flow in ("", "_flow_prior")
@@ -123,7 +123,7 @@ class PriorSpec(QuestionSpec):
 
 @questions.register
 class ClassifierAccuracySpec(QuestionSpec):
-    """How good the judge is."""
+    """Measures the accuracy of the classifier itself."""
 
     implementation: ClassVar[str] = f"{_ROOM}.description:ClassifierAccuracy"
     summary: ClassVar[str] = "measures the observation classifier on held-out real images, once"
@@ -136,7 +136,7 @@ class ClassifierAccuracySpec(QuestionSpec):
 
 @questions.register
 class RealFrequenciesSpec(QuestionSpec):
-    """What the judge sees in real images."""
+    """Counts the attributes that the classifier sees in real images."""
 
     implementation: ClassVar[str] = f"{_ROOM}.frequencies:RealFrequencies"
     summary: ClassVar[str] = "counts the dataset's watched attributes in real images, as the classifier sees them"

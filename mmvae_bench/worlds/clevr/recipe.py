@@ -20,7 +20,7 @@ from .scene import Scenes, sample_pairs, sample_singles
 from .variant import Variant, mitsuba_version, resolve
 
 GENERATOR_VERSION = 1
-"""Raised when scenes or pictures change: it is part of the fingerprint."""
+"""Increased when scenes or pictures change: it is part of the fingerprint."""
 
 
 class ClevrRecipe(ImageRecipe):

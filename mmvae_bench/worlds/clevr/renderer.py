@@ -1,6 +1,6 @@
 """Path-traces scenes with Mitsuba 3: one Mitsuba scene is built, and each image changes its parameters.
 
-Building a scene anew would compile its kernels anew. So lamps are meshes of two triangles (a lamp that moves as a
+Building a scene again would compile its kernels again. So lamps are meshes of two triangles (a lamp that moves as a
 shape's transform would be a constant of the kernel), every object is the same grid of triangles, rubber and metal are
 the same material with other numbers, and nothing but ``mi.traverse`` touches the scene afterwards.
 

@@ -159,7 +159,7 @@ class Variant:
             import mitsuba
         except ImportError as error:
             raise BenchmarkError(
-                f"Mitsuba {installed} is installed but does not import here ({error}); install it again with: "
+                f"Mitsuba {installed} is installed but cannot be imported here ({error}); install it again with: "
                 f"{INSTALL.replace('install', 'install --force-reinstall', 1)}"
             ) from error
 

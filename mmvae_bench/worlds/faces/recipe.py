@@ -15,7 +15,7 @@ from .painter import Painter
 from .person import Nuisance, draw_nuisance
 
 GENERATOR_VERSION = 1
-"""Raised whenever the same number gives another picture."""
+"""Increased whenever the same number gives a different picture."""
 
 
 class DrawnFaces(ImageRecipe):

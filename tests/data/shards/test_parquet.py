@@ -138,10 +138,13 @@ def passport(folder: Path, **changes: object) -> None:
 REFUSED = {
     "a pixel": (lambda folder: rewrite(folder, other_pixel), "the pixels in .* do not match"),
     "a label": (lambda folder: rewrite(folder, other_label), "the labels in .* do not match"),
-    "a row too few": (lambda folder: rewrite(folder, lambda t: t.slice(1)), "holds 22 images, .* says 23"),
-    "a row twice": (lambda folder: rewrite(folder, twice), "some are missing or there twice"),
+    "a row too few": (lambda folder: rewrite(folder, lambda t: t.slice(1)), "contains 22 images, but .* says 23"),
+    "a row twice": (lambda folder: rewrite(folder, twice), "some are missing or duplicated"),
     "no picture": (lambda folder: rewrite(folder, no_picture), "not a picture"),
-    "a column too few": (lambda folder: rewrite(folder, lambda t: t.drop_columns(["colour"])), "has other columns"),
+    "a column too few": (
+        lambda folder: rewrite(folder, lambda t: t.drop_columns(["colour"])),
+        "does not have the columns",
+    ),
     "a file too few": (lambda folder: next(folder.glob("data/test*")).unlink(), "images, .* says 23"),
     "no parquet": (lambda folder: next(folder.glob("data/test*")).write_bytes(b"no"), "is damaged or not a Parquet"),
     "no passport": (lambda folder: (folder / PASSPORT).unlink(), "is not an export: it has no mmvae_bench.json"),
