@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -113,6 +114,12 @@ class Objective(pl.LightningModule):
     spec: ObjectiveSpec
     image_decoder: nn.Module
     concept_decoder: nn.Module
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "networks" in vars(cls):
+            # It would be ignored, and another set of networks trained than its author meant.
+            raise TypeError(f"{cls.__name__}.networks() is not called any more: give network_names instead")
 
     def __init__(self, spec: ObjectiveSpec, backbone: Backbone, *, seed: int = 0) -> None:
         super().__init__()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mmvae_bench.objectives.base import Objective
+
 from .opinions import (
     Make,
 )
@@ -26,3 +28,8 @@ def test_common_networks_start_equal_whatever_the_objective(make: Make) -> None:
     telbo, jmvae = states[1], states[2]
     # The fixture's perturbation runs over the parameters in one order, so equal sets stay equal.
     assert all(torch.equal(telbo[key], jmvae[key]) for key in telbo)
+
+
+def test_a_method_that_would_be_ignored_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Old\.networks\(\) is not called any more: give network_names instead"):
+        type("Old", (Objective,), {"networks": lambda self: ("joint_encoder",)})
