@@ -21,7 +21,7 @@ $(READY): pyproject.toml $(CONSTRAINT)
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -q --check
+	$(BIN)/python -m pytest -q --check -n 2
 
 test: setup
 	$(BIN)/python -m pytest -q

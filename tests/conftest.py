@@ -1,7 +1,8 @@
 """What every test may use: a cache of its own, and a small dataset; and what ``make check`` leaves out.
 
 ``pytest --check`` skips a test at the moment at which it starts a process or makes an optimiser step: there is no list
-of quick tests to maintain, and none becomes slow unnoticed. A test marked ``in_check`` may do both.
+of quick tests to maintain, and none becomes slow unnoticed. A test marked ``in_check`` may do both; one marked
+``not_in_check`` is skipped before it begins.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class _Quick:
     """Skips the running test when it starts a process or trains, unless it is marked ``in_check``."""
 
     def __init__(self) -> None:
-        self.allowed = False
+        self.allowed = True  # Until a test runs: the workers of pytest-xdist are processes too.
 
     def refuse(self, what: str) -> None:
         if not self.allowed:
@@ -64,9 +65,14 @@ _QUICK = pytest.StashKey[_Quick]()
 def pytest_runtest_setup(item: pytest.Item) -> None:
     quick = item.config.stash.get(_QUICK, None)
     if quick is not None:
-        if item.get_closest_marker("process"):
-            pytest.skip("starts a process: left to make test")
+        if item.get_closest_marker("not_in_check"):
+            pytest.skip("left to make test")
         quick.allowed = item.get_closest_marker("in_check") is not None
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    if (quick := item.config.stash.get(_QUICK, None)) is not None:
+        quick.allowed = True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,6 +12,8 @@ import pytest
 
 from .support import STEPS, Drill, Ended, Finished
 
+pytestmark = pytest.mark.not_in_check
+
 Reference = dict[str, Path]
 NUM_BYTES = 2**24
 PAGE = 4096

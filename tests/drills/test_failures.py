@@ -10,6 +10,8 @@ import pytest
 from .faulty.objective import REPAIRED
 from .support import REPOSITORY, STEPS, Drill, Ended
 
+pytestmark = pytest.mark.not_in_check
+
 Reference = dict[str, Path]
 EXPLODING = "jvae 1e+06"
 INCLUDE = """\

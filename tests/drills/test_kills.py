@@ -11,6 +11,8 @@ import pytest
 
 from .support import STEPS, Drill, Ended
 
+pytestmark = pytest.mark.not_in_check
+
 Reference = dict[str, Path]
 
 

@@ -17,6 +17,8 @@ from mmvae_bench.specs.trial import TrialSpec
 from .conftest import Desk, accepted, inputs
 from .strategies import TRIAL, words
 
+pytestmark = pytest.mark.not_in_check
+
 Enough = Callable[[str, int], None]
 names = st.sampled_from([*MNIST_A_SCHEMA.names, "digits", "scal", "Digit"])
 marks = st.sampled_from(

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from .conftest import Desk, inputs
 from .strategies import GRID, grid_texts, paths, values, words, yaml_texts
 
+pytestmark = pytest.mark.not_in_check
+
 Enough = Callable[[str, int], None]
 
 

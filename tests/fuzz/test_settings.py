@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from .conftest import Desk, inputs
 from .strategies import TRIAL, likely, mutated, paths, scalars, values, words, yaml_texts
 
+pytestmark = pytest.mark.not_in_check
+
 Enough = Callable[[str, int], None]
 keys = st.one_of(
     st.sampled_from([".".join(path) for path in paths(TRIAL)]),

@@ -8,10 +8,14 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from mmvae_bench.report import write_results
 from mmvae_bench.runs.lock import is_locked
 
 from .support import StubRun, until
+
+pytestmark = pytest.mark.not_in_check
 
 
 def test_sigint_lets_trials_save_and_says_how_to_go_on(stub: StubRun) -> None:

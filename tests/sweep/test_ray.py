@@ -22,6 +22,8 @@ from mmvae_bench.sweep.ray import RayExecutor, connect
 from .cluster import drive_with, interrupt, meanwhile, most_at_once
 from .support import StubRun, until
 
+pytestmark = pytest.mark.not_in_check
+
 SETTINGS = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",

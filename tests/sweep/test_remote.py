@@ -69,7 +69,7 @@ def test_a_job_that_is_stopped_before_it_begins_never_does(tmp_path: Path) -> No
     assert not early.started
 
 
-@pytest.mark.process
+@pytest.mark.not_in_check
 def test_a_job_that_does_not_save_in_time_is_killed(tmp_path: Path) -> None:
     slow = runner()
     program = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
@@ -81,7 +81,7 @@ def test_a_job_that_does_not_save_in_time_is_killed(tmp_path: Path) -> None:
     thread.join()
 
 
-@pytest.mark.process
+@pytest.mark.not_in_check
 def test_a_job_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     quick = runner()
     program = "import os, signal, time; signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True)\n"

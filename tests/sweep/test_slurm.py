@@ -18,6 +18,8 @@ from .cluster import drive_with, interrupt, meanwhile, most_at_once
 from .slurm import install
 from .support import StubRun, until
 
+pytestmark = pytest.mark.not_in_check
+
 submitit = pytest.importorskip("submitit", reason="submitit is not installed (extra slurm)")
 Captured = pytest.CaptureFixture[str]
 
