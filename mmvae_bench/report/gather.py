@@ -172,7 +172,11 @@ class _Writer:
         self._results = pq.ParquetWriter(results, _RESULTS)
         repeated = [*texts_of(QUERY_TYPES), "level", "group"]
         encoding = {"query": "DELTA_BINARY_PACKED"}
-        self._queries = pq.ParquetWriter(queries, _QUERIES, use_dictionary=repeated, column_encoding=encoding)
+        try:
+            self._queries = pq.ParquetWriter(queries, _QUERIES, use_dictionary=repeated, column_encoding=encoding)
+        except BaseException:
+            self._results.is_open = False  # As in __exit__.
+            raise
         self._rows: list[pa.RecordBatch] = []
         self._heads: list[Json] = []
         self._values: list[tuple[pa.Array, pa.Array]] = []

@@ -211,7 +211,7 @@ class FullDisk(io.BytesIO):
         return super().write(data)
 
 
-@pytest.mark.parametrize("room", [(4, 10**6), (10**6, 4), (1000, 10**6), (10**6, 1000), (4, 4)])
+@pytest.mark.parametrize("room", [(0, 0), (4, 0), (4, 10**6), (10**6, 4), (1000, 10**6), (10**6, 1000), (4, 4)])
 def test_a_full_disk_is_one_error_and_no_second_one_later(
     room: tuple[int, int], awkward: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
