@@ -12,7 +12,19 @@ from typing import IO
 
 import pytest
 
-from mmvae_bench.base.files import remove_leftovers, write_atomic, write_text
+from mmvae_bench.base.files import (
+    MOST_LEVELS,
+    DamagedFile,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_text,
+    remove_leftovers,
+    tail,
+    write_atomic,
+    write_json,
+    write_text,
+)
 
 KILLED = """
 import os, signal, sys
@@ -51,3 +63,69 @@ def test_a_writer_that_is_killed_leaves_what_can_be_removed(tmp_path: Path) -> N
     assert len(list(tmp_path.iterdir())) == 3
     remove_leftovers(path)
     assert sorted(tmp_path.iterdir()) == [other, path]
+
+
+def test_only_a_regular_file_is_read_and_nothing_is_waited_for(tmp_path: Path) -> None:
+    secret, link, pipe = tmp_path / "secret", tmp_path / "link", tmp_path / "pipe"
+    secret.write_text("secret\n")
+    link.symlink_to(secret)
+    os.mkfifo(pipe)
+    for path in (link, pipe, tmp_path, Path("/dev/zero")):
+        with pytest.raises(DamagedFile, match="not a regular file"):
+            read_bytes(path)
+        assert tail(path) == []
+    with pytest.raises(FileNotFoundError):
+        read_bytes(tmp_path / "missing")
+    assert tail(secret) == ["secret"]
+
+
+def test_a_file_has_a_greatest_size(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"12345")
+    assert read_bytes(path, at_most=5) == b"12345"
+    with pytest.raises(DamagedFile, match="more than 4 bytes"):
+        read_bytes(path, at_most=4)
+
+
+def test_text_is_utf_8_in_any_locale(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text(path, "Größe")
+    code = "import sys; from pathlib import Path; from mmvae_bench.base.files import read_text\n"
+    code += "print(ascii(read_text(Path(sys.argv[1]))))"
+    latin = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", code, path], env=latin, capture_output=True, timeout=60, check=True)
+    assert done.stdout.decode().strip() == ascii("Größe")
+    path.write_bytes("Größe".encode("latin-1"))
+    with pytest.raises(DamagedFile, match="not UTF-8 text at byte 2"):
+        read_text(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "Expecting value"),
+        ("[1, NaN]", "NaN is not JSON"),
+        ("-Infinity", "-Infinity is not JSON"),
+        ("[" * 200 + "]" * 200, f"more than {MOST_LEVELS} deep"),
+        ("[" * 200_000, "nested too deeply"),
+        ('{"a":' * 200_000, "nested too deeply"),
+        ("1" * 5000, "digits"),
+    ],
+)
+def test_json_that_is_none_or_too_deep_is_damaged(text: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse_json(text)
+    path = tmp_path / "file.json"
+    path.write_text(text)
+    with pytest.raises(DamagedFile, match=f"file.json is damaged: .*{reason}"):
+        read_json(path)
+
+
+def test_json_is_read_as_written(tmp_path: Path) -> None:
+    value = {"a": [1, 2.5, None, {"b": "ü"}], "deep": [[[[[]]]]]}
+    write_json(tmp_path / "file.json", value)
+    assert read_json(tmp_path / "file.json") == value
+    deepest: list[object] = []
+    for _ in range(MOST_LEVELS - 1):
+        deepest = [deepest]
+    assert parse_json(str(deepest)) == deepest
