@@ -14,6 +14,7 @@ import platform
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -131,11 +132,11 @@ class Variant:
 
     Attributes:
         kind: cuda, llvm or scalar.
-        library: Path of LLVM's library; None for other kinds.
+        llvm: Path of LLVM's library; None for other kinds.
     """
 
     kind: Kind
-    library: str | None = None
+    llvm: str | None = None
 
     @property
     def name(self) -> str:
@@ -144,7 +145,7 @@ class Variant:
 
     def environment(self) -> dict[str, str]:
         """Environment variables to set before Mitsuba starts."""
-        return {} if self.library is None else {LLVM_VARIABLE: self.library}
+        return {} if self.llvm is None else {LLVM_VARIABLE: self.llvm}
 
     def activate(self) -> Any:
         """Makes it this process's variant, computing with one thread, and returns the module ``mitsuba``.
@@ -202,7 +203,7 @@ def _resolve(wanted: Wanted, given: str | None) -> Variant:
         failure = probe(candidate)
         if failure is None:
             return candidate
-        tried.append(f"{candidate.name} with {candidate.library or 'the driver'}: {failure}")
+        tried.append(f"{candidate.name} with {candidate.llvm or 'the driver'}: {failure}")
     if wanted == "scalar":
         return Variant("scalar")
     if wanted == "auto":
@@ -213,7 +214,8 @@ def _resolve(wanted: Wanted, given: str | None) -> Variant:
         )
         return Variant("scalar")
     advice = {
-        "llvm": f"install LLVM 17 or newer (Debian: apt install libllvm19), set {LLVM_VARIABLE} to its libLLVM, ",
+        "llvm": "install LLVM 17 or newer (the package libllvm19: apt install libllvm19), "
+        f"set {LLVM_VARIABLE} to its libLLVM if it is not found, ",
         "cuda": "check that the driver works (nvidia-smi), ",
     }[wanted]
     found = "\n  ".join(tried) or "no library was found"
@@ -225,7 +227,7 @@ def probe(variant: Variant) -> str | None:
 
     A library can load and still abort while it compiles a kernel for this processor, so no simpler test is enough.
     """
-    if worked_here(variant.name, variant.library, mitsuba_version()):
+    if worked_here(variant.name, variant.llvm, mitsuba_version()):
         return None
     environment = {**os.environ, **variant.environment(), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
@@ -243,10 +245,10 @@ def probe(variant: Variant) -> str | None:
         return f"killed by signal {-done.returncode}{_last_line(done.stderr)}"
     if done.returncode or not done.stdout.startswith("ok"):
         return f"exit code {done.returncode}{_last_line(done.stderr)}"
-    remember(variant.name, variant.library, mitsuba_version())
+    remember(variant.name, variant.llvm, mitsuba_version())
     return None
 
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return f" ({lines[-1][:200]})" if lines else ""
+    return f" ({textwrap.shorten(lines[-1], 500, placeholder=' ...')})" if lines else ""

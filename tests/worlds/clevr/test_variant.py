@@ -70,6 +70,18 @@ def test_an_abort_ends_the_probe_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve("auto") == Variant("scalar")
 
 
+def test_a_long_reason_ends_with_a_whole_word_and_the_advice_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = " ".join(f"word{number}" for number in range(200))
+    pretend(monkeypatch, f"raise SystemExit('{words}')")
+    monkeypatch.setenv(LLVM_VARIABLE, "/nowhere/libLLVM.so")
+    with pytest.raises(BenchmarkError, match="libllvm19") as caught:
+        resolve("llvm")
+    said = str(caught.value).split("(", 1)[1].split(")", 1)[0].split()
+    assert said[-1] == "..."
+    assert set(said[:-1]) <= set(words.split())
+    assert Variant("llvm", "/l/2").llvm == "/l/2"
+
+
 @pytest.mark.parametrize("library", sorted(Path("/").glob("usr/lib/*-linux-gnu/libLLVM-1[456].so.1")))
 def test_old_libraries_of_this_machine_are_survived(library: Path) -> None:
     pytest.importorskip("mitsuba", reason="needs Mitsuba 3: pip install 'mmvae-bench[clevr]'")
