@@ -16,6 +16,7 @@ import typer
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.files import DATA_VARIABLE
 from ..base.processes import FAILED, program
+from ..data.sources import MissingSourceError
 from ..specs.components import DatasetSpec, datasets
 from ..specs.overrides import apply_assignments
 
@@ -112,10 +113,24 @@ def verify(
         report = commands.verify(spec, workers=workers, progress=progress)
     _show(report, as_json)
     if not report["ok"]:
-        for file in (entry["file"] for entry in report["files"] if not entry["ok"]):
-            typer.echo(f"damaged or missing: {file}", err=True)
-        typer.echo("the dataset is damaged or differs; `mmvae-bench data prepare` replaces damaged files", err=True)
+        again = [*program(), "data", "prepare", name, *(word for item in settings or () for word in ("--set", item))]
+        again += [] if data_root is None else ["--data-root", str(data_root)]
+        typer.echo("\n".join(_to_mend(report, shlex.join(again))), err=True)
         raise typer.Exit(FAILED)
+
+
+def _to_mend(report: dict[str, Any], again: str) -> Iterator[str]:
+    """What is wrong with a dataset, and the commands that mend it."""
+    damaged = [entry["file"] for entry in report["files"] if not entry["ok"]]
+    yield from (f"damaged or missing: {file}" for file in damaged)
+    changed = not report.get("source_files", {"ok": True})["ok"]
+    if changed:
+        yield "your files have changed since the images were made from them"
+    if damaged or changed:
+        yield f"to make {'the images' if changed else 'these files'} again:\n  {again}"
+    else:
+        yield "every file is as it was written, but the images differ from those that are made here now"
+        yield f"to make all of them again:\n  rm -r {shlex.quote(report['path'])}\n  {again}"
 
 
 @app.command()
@@ -211,6 +226,8 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
         task = bar.add_task("images", visible=False)
         try:
             yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        except MissingSourceError as error:
+            raise MissingSourceError(f"{error}\n  or give the folder with --data-root") from error
         except KeyboardInterrupt:
             bar.stop()
             # What is made depends on the arguments alone, so the same command resumes.

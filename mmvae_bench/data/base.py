@@ -145,6 +145,12 @@ class ConceptDataModule(pl.LightningDataModule):
         """Folder of the prepared dataset."""
         raise NotImplementedError
 
+    @property
+    def made_from(self) -> str | None:
+        """Digest of the content of the user's files that the prepared images were made from, where the fingerprint
+        does not cover it; None elsewhere. Whatever is kept of the images is only valid for this digest."""
+        return None
+
     def rows(self, partition: str, *, split: str | None = None) -> Tensor:
         """Long[n]: the rows of ``train``, ``val`` or ``test``, under the spec's split or another one."""
         raise NotImplementedError

@@ -1,23 +1,26 @@
 """Folders that are built once, either complete or absent, and verified by checksum.
 
-A folder holds the builder's files and ``meta.json``, whose ``files`` give the sha256 of each. It is built under a
-temporary name and a lock, then renamed, so a process that is killed leaves nothing that looks finished, and two
-processes that need the same folder build it once.
+A folder holds the builder's files and ``meta.json``, whose ``files`` give the sha256 of each, and whose ``checksum`` is
+that of the rest of it (an earlier version wrote none). It is built under a temporary name and a lock, then renamed, so
+a process that is killed leaves nothing that looks finished, and two processes that need the same folder build it once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock
 
-from ..base.files import read_json, write_json
+from ..base.canonical import content_hash
+from ..base.files import DamagedFile, open_regular, read_json, write_json
 from ..base.heartbeat import patiently
 
 META = "meta.json"
@@ -38,11 +41,15 @@ class FileState:
 
 
 def inspect(folder: Path) -> list[FileState]:
-    """The state of every file that ``meta.json`` names; of ``meta.json`` alone if it names none or is not JSON."""
+    """The state of every file that ``meta.json`` names; of ``meta.json`` alone if it is damaged or names none."""
     try:
-        expected: dict[str, str] = {name: entry["sha256"] for name, entry in read_json(folder / META)["files"].items()}
+        meta = read_json(folder / META)
+        expected: dict[str, str] = {name: entry["sha256"] for name, entry in meta["files"].items()}
+        told = meta.pop("checksum", None)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [FileState(META, None, None)]
+    if told is not None and told != (found := content_hash(meta, 64)):
+        return [FileState(META, str(told), found)]
     states = [FileState(name, digest, file_sha256(folder / name)) for name, digest in sorted(expected.items())]
     return states or [FileState(META, None, None)]
 
@@ -79,7 +86,8 @@ def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
                 files[path.name] = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
-            write_json(unfinished / META, {**meta, "files": files}, indent=2)
+            content = json.loads(json.dumps({**meta, "files": files}))  # As it will be read.
+            write_json(unfinished / META, {**content, "checksum": content_hash(content, 64)}, indent=2)
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(unfinished, folder)
         except BaseException:
@@ -89,9 +97,9 @@ def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
 
 
 def file_sha256(path: Path) -> str | None:
-    """The sha256 of a file; None if it cannot be read."""
+    """The sha256 of a file; None if it cannot be read or is not a regular file."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+        with open_regular(path) as file:
+            return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
+    except (OSError, DamagedFile):
         return None

@@ -23,6 +23,7 @@ from ..specs.built_in.datasets import MnistASpec
 from ..worlds.mnist_a import GENERATOR_VERSION, draw_geometry, render
 from .base import Progress
 from .cache import META, build_once, inspect
+from .origin import Origin
 from .sources.digits import Digits, DigitSource, digit_source
 from .splits import FRACTIONS, PartitionedDataModule, compositional_partition, random_partition
 from .store import BitStore, pack_bits
@@ -164,9 +165,14 @@ class MnistADataModule(PartitionedDataModule):
         """Renders the images that are missing from the cache or damaged there; one process does it for all.
 
         Raises:
-            SourceError: if the digits are missing or damaged.
+            SourceError: if the digits are missing or damaged. Digits that were rendered before may be missing.
         """
         build_once(self.cache_path, lambda folder: self.images.write(folder, self.progress))
+        if (files := self.images.source.user_files) is not None:
+            # Their content is known beforehand, so reading them is all: it raises where a new cache would refuse them.
+            origin = Origin(files)
+            origin.made(self.cache_path, ())
+            origin.remember(self.cache_path)
 
     def setup(self, stage: str | None = None) -> None:
         """Maps the prepared images into memory, which the processes of one machine share."""

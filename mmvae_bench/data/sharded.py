@@ -19,10 +19,11 @@ from ..base.files import cache_root
 from ..specs.components import DatasetSpec
 from ..worlds.recipe import ImageRecipe
 from .base import Progress
+from .origin import recorded
 from .shards.importing import import_store
 from .shards.manifest import MANIFEST, Manifest, open_manifest
 from .shards.prepare import prepare_store
-from .shards.shard import decode
+from .shards.shard import Planes, decode
 from .shards.verify import verify_store
 from .splits import PartitionedDataModule
 from .store import ByteStore
@@ -92,8 +93,14 @@ class ShardedDataModule(PartitionedDataModule):
         """``datasets/<name>-<fingerprint>`` in the cache: shards and a manifest."""
         return cache_root() / "datasets" / f"{self.spec.name}-{self.fingerprint}"
 
+    @property
+    def made_from(self) -> str | None:
+        """See :attr:`ConceptDataModule.made_from`."""
+        return recorded(self.cache_path)
+
     def prepare_data(self) -> None:
-        """Makes the images that are missing from the cache or damaged there; one process does it for all.
+        """Makes the images that are missing from the cache, damaged there or made from files that have since changed;
+        one process does it for all.
 
         Raises:
             BenchmarkError: if they cannot be made, or the disk is full.
@@ -189,11 +196,8 @@ def load_all(folder: Path) -> Loaded:
     for shard in manifest.shards:
         path = folder / shard.file
         if not path.is_file() or path.stat().st_size != shard.num_bytes:
-            raise BenchmarkError(
-                f"{path} is damaged or missing: run `mmvae-bench data prepare {manifest.name}` with the same "
-                "settings to make it again"
-            )
-    parts = [decode(folder / shard.file)[0] for shard in manifest.shards]
+            raise _unusable(path, manifest)
+    parts = [_planes(folder / shard.file, manifest) for shard in manifest.shards]
     masks = [part.masks for part in parts if part.masks is not None]
     store = ByteStore(
         [part.pixels for part in parts],
@@ -203,3 +207,17 @@ def load_all(folder: Path) -> Loaded:
     )
     names = parts[0].columns
     return Loaded(manifest, store, {name: np.concatenate([part.columns[name] for part in parts]) for name in names})
+
+
+def _planes(path: Path, manifest: Manifest) -> Planes:
+    try:
+        return decode(path)[0]
+    except (ValueError, OSError) as error:
+        raise _unusable(path, manifest) from error
+
+
+def _unusable(path: Path, manifest: Manifest) -> BenchmarkError:
+    return BenchmarkError(
+        f"{path} is damaged or missing: run `mmvae-bench data prepare {manifest.name}` with the same settings to make "
+        "it again"
+    )

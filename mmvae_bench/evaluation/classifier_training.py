@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..backbones.base import seeded
 from ..base.canonical import content_hash
-from ..base.files import cache_root
+from ..base.files import cache_root, read_json
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule, ResidentLoader
@@ -76,8 +76,11 @@ def observation_classifier(
         held_out = {"concepts": trained.held_out.concepts.short(), "predictions": trained.held_out.predictions.short()}
         state = {name: value.cpu() for name, value in trained.network.state_dict().items()}
         torch.save({"network": state, "held_out": held_out}, unfinished / WEIGHTS)
-        return {"spec": spec.canonical(), "dataset": data.fingerprint, **trained.to_json()}
+        about = {"spec": spec.canonical(), "dataset": data.fingerprint, "made_from": data.made_from}
+        return {**about, **trained.to_json()}
 
+    if _is_of_other_images(folder, data):
+        (folder / META).unlink(missing_ok=True)
     build_once(folder, build)
     try:
         return _load(folder, spec, data, device=device)
@@ -86,6 +89,20 @@ def observation_classifier(
         (folder / META).unlink(missing_ok=True)
         build_once(folder, build)
         return _load(folder, spec, data, device=device)
+
+
+def _is_of_other_images(folder: Path, data: ConceptDataModule) -> bool:
+    """Whether the user's files, which the fingerprint does not cover, have changed since a classifier was trained."""
+    if data.made_from is None:
+        return False
+    try:
+        about, trained = read_json(folder / META), (folder / META).stat().st_mtime
+        # An earlier version recorded nothing: then its images must not have been made again since.
+        if "made_from" not in about:
+            return any(path.stat().st_mtime > trained for path in data.cache_path.glob("*.arrow"))
+        return bool(about["made_from"] != data.made_from)
+    except (OSError, ValueError, TypeError):
+        return False  # None, or a damaged one: trained anyway.
 
 
 def classifier_fingerprint(spec: ClassifierSpec, *, dataset: str) -> str:

@@ -6,9 +6,9 @@ Shapes: n image of a shard, H height, W width, C channel, A attribute, M mask.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,6 +32,16 @@ class Images:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
+class UserFiles(Protocol):
+    """The files of the user from which images are made."""
+
+    def stamps(self) -> Iterable[tuple[str, int, int, int]]:
+        """Of each file: path, size, time of the last change of its content and of its metadata in nanoseconds."""
+
+    def digest(self) -> str:
+        """Hash of the content that the images are made from; the same for every layout of the same files."""
+
+
 class ImageRecipe(ABC):
     """A numbered set of images, each a function of its number and of the recipe alone.
 
@@ -48,6 +58,11 @@ class ImageRecipe(ABC):
     image_shape: tuple[int, int, int]
     num_attributes: int
     num_masks: int = 0
+
+    @property
+    def user_files(self) -> UserFiles | None:
+        """The files of the user that the images are made from; None if there are none."""
+        return None
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli.data import app
-from mmvae_bench.data.sources import SourceError
+from mmvae_bench.data.sources import MissingSourceError, SourceError
+from mmvae_bench.specs.components import datasets
 
 SMALL = ("--set", "canvas=16", "--set", "num_sources=50", "--set", "replicas=4")
 
@@ -77,6 +78,31 @@ def test_the_data_root_option_is_where_it_looks(tmp_path: Path, monkeypatch: pyt
     assert isinstance(result.exception, SourceError)
     assert str((tmp_path / "given" / "MNIST" / "raw").resolve()) in str(result.exception)
     assert f"no network for {tmp_path / 'given'}" in str(result.exception)
+    assert "MMVAE_BENCH_DATA" in str(result.exception)
+
+
+@pytest.mark.parametrize("dataset", [("mnist_a", "--set", "source=mnist"), ("celeba18", "--set", "source=celeba")])
+def test_the_data_root_option_is_named_where_it_exists(
+    dataset: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``run`` has no such option: there the variable alone helps."""
+    monkeypatch.setenv("MMVAE_BENCH_DATA", str(tmp_path))
+    monkeypatch.setattr("mmvae_bench.data.sources.digits._download", lambda root: "no network")
+    for command in ("prepare", "describe"):
+        message = str(call(command, *dataset).exception)
+        assert message.splitlines()[-1] == "  or give the folder with --data-root"
+    data = datasets.parse({"name": dataset[0], "source": dataset[2].partition("=")[2]}).build()
+    with pytest.raises(MissingSourceError, match="set MMVAE_BENCH_DATA to") as caught:
+        data.prepare_data()
+    assert "--data-root" not in str(caught.value)
+
+
+def test_what_verify_advises_names_the_same_settings(own_cache: Path) -> None:
+    call("prepare", "mnist_a", *SMALL)
+    (path,) = own_cache.glob("datasets/*/images.npy")
+    path.write_bytes(b"")
+    advice = call("verify", "mnist_a", *SMALL).stderr.splitlines()[-1].split()
+    assert advice[advice.index("data") + 1 :] == ["prepare", "mnist_a", *SMALL]
 
 
 @pytest.mark.parametrize(

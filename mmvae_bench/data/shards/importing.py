@@ -54,6 +54,7 @@ class ParquetImages(ImageRecipe):
         Raises:
             BenchmarkError: if images are missing, duplicated, or not pictures of the right shape.
         """
+        import pyarrow as pa
         import pyarrow.dataset as ds
 
         wanted = (ds.field("index") >= start) & (ds.field("index") < stop)
@@ -67,7 +68,7 @@ class ParquetImages(ImageRecipe):
                 [from_png(row["bytes"], (1, height, width))[0] > 0 for row in table.column(name).to_pylist()]
                 for name in mask_names(self.num_masks)
             ]
-        except (ValueError, TypeError, OSError) as error:
+        except (pa.ArrowException, ValueError, TypeError, LookupError, OSError, NotImplementedError) as error:
             raise BenchmarkError(
                 f"{self.folder}: images {start:,} to {stop - 1:,}: {error}; export it again"
             ) from error
@@ -163,10 +164,11 @@ def _check(
     num_rows = 0
     for file in images.files:
         try:
-            about = pq.ParquetFile(file)
-        except (pa.ArrowInvalid, OSError) as error:
+            about = pq.ParquetFile(pa.OSFile(file))
+            columns = about.schema_arrow
+        except (pa.ArrowException, ValueError, LookupError, OSError) as error:
             raise BenchmarkError(f"{file} is damaged or not a Parquet file ({error}); export it again") from error
-        if not about.schema_arrow.equals(expected) or (about.schema_arrow.metadata != expected.metadata):
+        if not columns.equals(expected) or (columns.metadata != expected.metadata):
             raise BenchmarkError(f"{file} does not have the columns that {PASSPORT} lists; export it again")
         num_rows += about.metadata.num_rows
     if num_rows != passport.num_images:

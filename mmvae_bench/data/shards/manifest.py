@@ -14,7 +14,7 @@ from typing import Any
 
 from ...base.canonical import content_hash
 from ...base.errors import BenchmarkError
-from ...base.files import read_json, write_json
+from ...base.files import DamagedFile, open_regular, read_json, write_json
 from ..cache import file_sha256
 from .shard import FORMAT, add_hashes, decode, is_sealed
 
@@ -177,9 +177,12 @@ def check_unlisted(folder: Path, plan: Sequence[ShardRange], *, fingerprint: str
 
     def check(shard: ShardRange) -> ShardState:
         try:
-            content = (folder / shard.file).read_bytes()
+            with open_regular(folder / shard.file) as file:
+                content = file.read()
         except FileNotFoundError:
             return ShardState(shard, None, "missing", None, None)
+        except DamagedFile as error:
+            return ShardState(shard, None, error.reason, None, "")
         digest = hashlib.sha256(content).hexdigest()
         try:
             entry = read_entry(content, shard, fingerprint=fingerprint)
@@ -220,7 +223,10 @@ def open_manifest(folder: Path) -> Manifest:
     manifest = Manifest.read(folder)
     if manifest is None or manifest.format != FORMAT:
         why = "missing" if not (folder / MANIFEST).exists() else "damaged, or of another version"
-        raise BenchmarkError(f"{folder} is not prepared: no usable {MANIFEST} ({why})")
+        raise BenchmarkError(
+            f"{folder} is not prepared: no usable {MANIFEST} ({why}); `mmvae-bench data prepare` with the same "
+            "settings makes what is missing"
+        )
     return manifest
 
 

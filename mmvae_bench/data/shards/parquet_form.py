@@ -82,14 +82,30 @@ class ExportPassport:
                 raise BenchmarkError(
                     f"{path}: format {content['format']}, this version reads {FORMAT}; export it again"
                 )
-            return cls(**{**content, "image_shape": tuple(content["image_shape"])})
+            passport = cls(**{**content, "image_shape": tuple(content["image_shape"])})
+            _check_types(passport)
+            return passport
         except FileNotFoundError:
             raise BenchmarkError(
                 f"{folder} is not an export: it has no {PASSPORT}; "
                 "make one with `mmvae-bench data export NAME --out FOLDER`"
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BenchmarkError(f"{path} is damaged ({error}); export it again") from error
+
+
+def _check_types(passport: ExportPassport) -> None:
+    """Raises ValueError where a passport cannot be one that was written."""
+    kinds = {"schema": dict, "sizes": dict, "columns": dict, "split": dict, "recipe": dict | None}
+    wrong = [name for name, kind in kinds.items() if not isinstance(getattr(passport, name), kind)]
+    if not wrong:
+        numbers = [*passport.image_shape, passport.num_masks, *passport.sizes.values()]
+        if len(passport.image_shape) != 3 or any(type(number) is not int or number < 0 for number in numbers):
+            wrong.append("image_shape, num_masks or sizes")
+        if any(set(column) != {"name", "type"} for column in passport.columns.values()):
+            wrong.append("columns")
+    if wrong:
+        raise ValueError(f"not as it is written: {', '.join(wrong)}")
 
 
 def column_names(names: Mapping[str, Any], schema: Mapping[str, Any], num_masks: int) -> dict[str, str]:
@@ -138,8 +154,11 @@ def to_png(pixels: np.ndarray) -> bytes:
 def from_png(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     """The inverse: Byte[C, H, W]; raises ValueError if it is not a picture, or of another shape."""
     try:
-        pixels = np.asarray(Image.open(io.BytesIO(content)))
-    except OSError as error:
+        image = Image.open(io.BytesIO(content), formats=["PNG"])
+        if image.size != shape[:0:-1]:  # Before anything is unpacked.
+            raise ValueError(f"{image.width}x{image.height} pixels, not {shape[2]}x{shape[1]}")
+        pixels = np.asarray(image)
+    except Exception as error:  # A damaged file raises whatever it happens to lead to.
         raise ValueError(f"not a picture ({error})") from error
     planes = pixels[None] if pixels.ndim == 2 else rearrange(pixels, "h w c -> c h w")
     if planes.shape != shape or planes.dtype != np.uint8:

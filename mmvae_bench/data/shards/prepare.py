@@ -17,7 +17,9 @@ from ...base.errors import BenchmarkError
 from ...base.heartbeat import beat, patiently
 from ...base.machine import num_cpus
 from ...worlds.recipe import ImageRecipe
+from ..origin import RECORD, Origin
 from .manifest import (
+    MANIFEST,
     SHARD_SIZE,
     Manifest,
     ShardEntry,
@@ -70,13 +72,16 @@ def prepare_store(
     Raises:
         NoSpaceError: if the disk is full; finished shards are kept.
         WorkerError: if a process dies.
-        BenchmarkError: if the recipe cannot make its images.
+        BenchmarkError: if the recipe cannot make its images, or the user's files change while they are read.
     """
     fingerprint = fingerprint or recipe.fingerprint
-    if is_whole(folder, fingerprint=fingerprint):
+    origin = None if recipe.user_files is None else Origin(recipe.user_files)
+    if is_whole(folder, fingerprint=fingerprint) and _is_of(origin, folder):
         return False
     folder.mkdir(parents=True, exist_ok=True)
     with store_lock(folder):
+        if origin is not None:
+            _begin(folder, origin)
         listed = usable_manifest(folder, fingerprint=fingerprint)
         if listed is not None:
             shard_size = listed.shard_size
@@ -105,10 +110,40 @@ def prepare_store(
                 {"python": sys.version.split()[0], **{package: version(package) for package in ("numpy", "pyarrow")}},
                 tuple(entries[shard.start] for shard in plan),
             )
+            if origin is not None and not origin.is_still_there():
+                raise BenchmarkError(
+                    f"the source files of {name} changed while its images were made; run the same command again"
+                )
             manifest.write(folder)
         finally:
             _remove_leftovers(folder)
     return True
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """The shards in a folder, those of other divisions too."""
+    return sorted(folder.glob("*.arrow"))
+
+
+def _is_of(origin: Origin | None, folder: Path) -> bool:
+    """Whether a finished store is made from the user's files as they are now."""
+    if origin is None:
+        return True
+    if not origin.made(folder, shard_files(folder)):
+        return False
+    origin.remember(folder)
+    return True
+
+
+def _begin(folder: Path, origin: Origin) -> None:
+    """Removes images that were made from other files, and records from which ones they are made from now on."""
+    made = shard_files(folder)
+    if not origin.made(folder, made):
+        _log.warning("%s: the source files have changed since these images were made; making all of them again", folder)
+        # The record goes last: what is left of a removal that was cut short is not taken for images of the new files.
+        for path in (folder / MANIFEST, *made, folder / RECORD):
+            path.unlink(missing_ok=True)
+    origin.write(folder)
 
 
 @contextmanager
@@ -216,7 +251,7 @@ def _no_space(folder: Path, needed: int, reason: str) -> NoSpaceError:
 def _remove_strangers(folder: Path, plan: Sequence[ShardRange]) -> None:
     """Removes shards of another division, and files that killed processes left."""
     _remove_leftovers(folder)
-    for stranger in sorted({path.name for path in folder.glob("*.arrow")} - {shard.file for shard in plan}):
+    for stranger in sorted({path.name for path in shard_files(folder)} - {shard.file for shard in plan}):
         _log.warning("%s: %s belongs to another division into shards; removing it", folder, stranger)
         (folder / stranger).unlink()
 

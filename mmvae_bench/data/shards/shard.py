@@ -223,6 +223,7 @@ def decode(source: Path | bytes) -> tuple[Planes, Passport]:
     try:
         stream = pa.memory_map(str(source)) if isinstance(source, Path) else pa.BufferReader(source)
         table: pa.Table = pa.ipc.open_stream(stream).read_all()
+        table.validate(full=True)
         passport = Passport(**json.loads((table.schema.metadata or {})[_KEY]))
         if passport.format != FORMAT:
             raise ValueError(f"format {passport.format}, not {FORMAT}")
@@ -236,7 +237,7 @@ def decode(source: Path | bytes) -> tuple[Planes, Passport]:
             _rows(table.column("mask").chunk(0)) if "mask" in names else None,
             {name: scalars(table.column(name)) for name in names if name not in RESERVED},
         ), passport
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError, TypeError) as error:
+    except (pa.ArrowException, ArithmeticError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"not a shard of images ({error})") from error
 
 

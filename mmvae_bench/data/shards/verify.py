@@ -8,6 +8,7 @@ from typing import Any
 
 from ...base.errors import BenchmarkError
 from ...worlds.recipe import ImageRecipe
+from ..origin import Origin
 from .manifest import Manifest, check_listed, open_manifest
 from .prepare import run_jobs
 from .shard import add_hashes, decode, label_digests, pixel_digests
@@ -36,7 +37,8 @@ def verify_store(
         progress: Called with the numbers of images made again and to make.
 
     Returns:
-        Plain JSON; ``ok`` says whether everything matches. No image is made again if a checksum is wrong.
+        Plain JSON; ``ok`` says whether everything matches. No image is made again if a checksum is wrong or the
+        user's files have changed; ``source_files`` is there if the images are made from such files.
 
     Raises:
         BenchmarkError: if the store is not prepared, or its images cannot be made.
@@ -50,7 +52,11 @@ def verify_store(
             for state in states
         ]
     }
-    if not all(state.ok for state in states):
+    if recipe.user_files is not None:
+        shards = [folder / shard.file for shard in manifest.shards if (folder / shard.file).exists()]
+        report["source_files"] = Origin(recipe.user_files).report(folder, shards)
+    same_source = report.get("source_files", {"ok": True})["ok"]
+    if not same_source or not all(state.ok for state in states):
         return {**report, "ok": False, "pixel_hash": None, "num_images": None, "compared": 0, "different": None}
     compared = min(manifest.num_images, num_verified)
     rows = [number * manifest.num_images // compared for number in range(compared)]

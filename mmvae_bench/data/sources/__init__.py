@@ -5,3 +5,7 @@ from ...base.errors import BenchmarkError
 
 class SourceError(BenchmarkError):
     """The images that a dataset is made from are missing or damaged. Says where it looked and what to do."""
+
+
+class MissingSourceError(SourceError):
+    """There are no such files under the data root: another data root may have them."""

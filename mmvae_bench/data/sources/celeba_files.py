@@ -1,9 +1,7 @@
-"""The files of CelebA's photographs: a folder, a tar or a zip of ``000001.jpg`` ..., or a copy of the Hugging Face hub.
+"""The files of CelebA's photographs: a folder, a tar or a zip of ``000001.jpg`` ..., in the layouts that people have.
 
-A copy from the hub has a column of images and one of each attribute, in three splits: the layout of ``flwrlabs/celeba``
-(columns ``image``, ``celeb_id`` and the 40 attributes as booleans; splits train, valid and test) and of copies like it,
-whose attributes may be -1 and 1 or 0 and 1 and whose validation split may be called validation or val. Such a copy has
-no ids: its images are numbered in the order of the official partition.
+Everything that is read is bounded in size, and what cannot be read is named: an archive is as trustworthy as whoever
+packed it.
 
 Shapes: N image.
 """
@@ -11,31 +9,33 @@ Shapes: N image.
 from __future__ import annotations
 
 import itertools
+import lzma
 import os
 import re
+import struct
 import tarfile
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...base.files import cache_root
-from ...specs.built_in.datasets import CELEBA18_SCHEMA
 from . import SourceError
-from .celeba_rows import Rows, image_name
-
-if TYPE_CHECKING:
-    from datasets import Dataset
+from .celeba_rows import image_name
+from .user_files import FileStamp, read_file, stamps
 
 NAME = re.compile(r"(?:^|/)(\d{6})\.jpe?g$", re.IGNORECASE)
 FOLDERS = ("celeba", ".", "CelebA")
 """Folders to look in under the data root; the first is torchvision's."""
 IMAGES = "img_align_celeba"
 """Prefix of the name of the folder or archive."""
+MOST_BYTES = 16 * 2**20
+"""The largest photograph. Those of CelebA have about 10 kB, lossless ones 100 kB."""
+_MOST_FOLDERS = 100
 
 
 class PhotoFiles(ABC):
@@ -53,22 +53,36 @@ class PhotoFiles(ABC):
     def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
         """The content of the files at positions in ``ids``, in order; for a file that cannot be read, the reason."""
 
+    def stamps(self, positions: np.ndarray) -> Iterator[FileStamp]:
+        """Sizes and times of the files that hold the images at some positions."""
+        return stamps([self.path])
+
 
 class FolderFiles(PhotoFiles):
     """A folder of images."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._names = _by_id(entry.name for entry in os.scandir(path))
+        try:
+            self._names = _by_id(entry.name for entry in os.scandir(path))
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be listed ({error.strerror})") from error
         self.ids = np.array(list(self._names), np.int64)
 
     def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
         """See :meth:`PhotoFiles.read`."""
-        for number in self.ids[positions].tolist():
+        for path in self._paths(positions):
             try:
-                yield (self.path / self._names[number]).read_bytes()
+                yield read_file(path, at_most=MOST_BYTES)
             except OSError as error:
                 yield error
+
+    def stamps(self, positions: np.ndarray) -> Iterator[FileStamp]:
+        """See :meth:`PhotoFiles.stamps`."""
+        return stamps(self._paths(positions))
+
+    def _paths(self, positions: np.ndarray) -> Iterator[Path]:
+        return (self.path / self._names[number] for number in self.ids[positions].tolist())
 
 
 class TarFiles(PhotoFiles):
@@ -78,17 +92,22 @@ class TarFiles(PhotoFiles):
         self.path = path
         try:
             with tarfile.open(path, "r:") as archive:
-                members = {member.name: member for member in archive if member.isfile()}
-        except (tarfile.TarError, OSError) as error:
+                members = {member.name: member for member in archive if member.isreg()}
+                _check_end(archive)
+        except (tarfile.TarError, OSError, ValueError, ArithmeticError, RecursionError) as error:
             raise SourceError(f"{path}: not a complete, uncompressed tar archive ({error}): copy it again") from error
         names = _by_id(members)
         self.ids = np.array(list(names), np.int64)
-        self._places = np.array([(members[name].offset_data, members[name].size) for name in names.values()], np.int64)
+        self._places = [(members[name].offset_data, members[name].size) for name in names.values()]
 
     def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
         """See :meth:`PhotoFiles.read`."""
         with self.path.open("rb") as file:
-            for offset, size in self._places[positions].tolist():
+            for position in positions.tolist():
+                offset, size = self._places[position]
+                if size > MOST_BYTES:
+                    yield _too_large(size)
+                    continue
                 file.seek(offset)
                 yield file.read(size)
 
@@ -99,135 +118,125 @@ class ZipFiles(PhotoFiles):
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._names = _by_id(_zip(path).namelist())
-        except (zipfile.BadZipFile, OSError) as error:
+            names = _zip(path).namelist()
+        except _ZIP_ERRORS as error:
             raise SourceError(f"{path}: not a complete zip archive ({error}): copy it again") from error
+        self._names = _by_id(names)
         self.ids = np.array(list(self._names), np.int64)
 
     def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
         """See :meth:`PhotoFiles.read`."""
         for number in self.ids[positions].tolist():
             try:
-                yield _zip(self.path).read(self._names[number])
-            except (zipfile.BadZipFile, EOFError) as error:
-                yield OSError(str(error))
-            except OSError as error:
-                yield error
+                yield _member(_zip(self.path), self._names[number])
+            except _ZIP_ERRORS as error:
+                yield error if isinstance(error, OSError) else OSError(str(error))
+
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, OSError, EOFError, zlib.error, lzma.LZMAError, struct.error, ValueError, LookupError,
+    RuntimeError,
+)  # fmt: skip
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    about = archive.getinfo(name)
+    if about.flag_bits & 1:
+        raise OSError("encrypted: unpack the archive with its password")
+    if about.file_size > MOST_BYTES:
+        raise _too_large(about.file_size)
+    with archive.open(name) as file:
+        return file.read(MOST_BYTES + 1)  # Up to its end, where its checksum is compared.
+
+
+def _too_large(size: int) -> OSError:
+    return OSError(f"{size:,} bytes, at most {MOST_BYTES:,} expected")
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """Raises OSError unless the members end at a block of zeros: a damaged header looks like the end to tarfile."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    block = archive.fileobj.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or any(block):
+        raise OSError(f"damaged or cut off at byte {archive.offset:,}, after {len(archive.getmembers()):,} files")
 
 
 def find_files(root: Path) -> PhotoFiles | None:
     """The images under a data root; None if there are none.
 
-    The first of: the folder of torchvision's name, a zip, a tar, another folder whose name begins with that name.
+    In each of :func:`places`, the first of: the folder of torchvision's name or, as Kaggle packs it, the folder of the
+    same name in it; a zip; a tar; another folder whose name begins with that name; the place itself.
     """
-    for place in (root / folder for folder in FOLDERS):
+    for place in places(root):
         for pattern, kind in (("", FolderFiles), ("*.zip", ZipFiles), ("*.tar", TarFiles), ("*", FolderFiles)):
             for path in sorted(place.glob(IMAGES + pattern)):
-                if path.is_dir() == (kind is FolderFiles) and len((found := kind(path)).ids):
-                    return found
+                for inner in (path, path / IMAGES) if kind is FolderFiles else (path,):
+                    right = inner.is_dir() if kind is FolderFiles else inner.is_file()
+                    if right and len((found := kind(inner)).ids):
+                        return found
+        if place.is_dir() and len((found := FolderFiles(place)).ids):
+            return found
     return None
 
 
-def _by_id(names: Iterator[str] | list[str] | dict[str, tarfile.TarInfo]) -> dict[int, str]:
+def places(root: Path) -> list[Path]:
+    """Where CelebA may lie under a data root: ``FOLDERS``, what is in them, and folders of the root named after it."""
+    first = [root / folder for folder in FOLDERS]
+    inner = [
+        path
+        for place in first
+        for path in folders_in(place)
+        if not path.name.startswith(IMAGES) and (place != root / "." or "celeba" in path.name.casefold())
+    ]
+    return list(dict.fromkeys([*first, *inner]))
+
+
+def folders_in(place: Path) -> list[Path]:
+    """The folders in a place that can be read, hidden ones left out."""
+    try:
+        found = sorted(path for path in place.iterdir() if not path.name.startswith(".") and path.is_dir())
+    except OSError:
+        return []
+    return [path for path in found[:_MOST_FOLDERS] if os.access(path, os.R_OK | os.X_OK)]
+
+
+def describe_found(root: Path) -> list[str]:
+    """What lies in the places that exist, for an error: a line for each folder, with its files counted by ending."""
+    lines = []
+    for place in places(root):
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        folders = [f"{entry.name}/" for entry in entries if entry.is_dir()]
+        endings = Counter("".join(Path(entry.name).suffixes[-2:]) or entry.name for entry in entries if entry.is_file())
+        files = [f"{number:,} {ending}" for ending, number in endings.most_common(6)]
+        lines.append(f"  {place.resolve()}: {', '.join([*folders[:8], *files]) or 'nothing'}")
+    return lines
+
+
+def _by_id(names: Iterable[str]) -> dict[int, str]:
     """The names of images by their ids, ascending.
 
     >>> _by_id(["celeba/000002.jpg", "000001.jpg", "notes.txt"])
     {1: '000001.jpg', 2: 'celeba/000002.jpg'}
     """
     found = ((NAME.search(name), name) for name in names)
-    numbered = sorted((int(match[1]), name) for match, name in found if match)
+    # A copy of a file's metadata, as macOS packs it, is no image.
+    numbered = sorted((int(match[1]), name) for match, name in found if match and not name.startswith("__MACOSX"))
     repeated = [image_name(number) for (number, _), (other, _) in itertools.pairwise(numbered) if number == other]
     if repeated:
         raise SourceError(f"{len(repeated):,} images occur twice, the first: {', '.join(repeated[:3])}")
     return dict(numbered)
 
 
-@lru_cache(maxsize=2)
 def _zip(path: Path) -> zipfile.ZipFile:
-    """An archive that stays open in this process."""
+    """An archive that stays open in this process, for as long as the file is the same."""
+    (stamp,) = stamps([path])
+    return _opened_zip(path, stamp)
+
+
+@lru_cache(maxsize=2)
+def _opened_zip(path: Path, stamp: FileStamp) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
-
-
-SPLITS = (("train",), ("valid", "validation", "val"), ("test",))
-"""The names of the splits, in the order of the official partition."""
-IMAGE = "image"
-
-
-class HubFiles:
-    """The image column of a saved copy. Pickled to worker processes, so the files are opened where they are read.
-
-    Args:
-        path: The folder of the copy.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
-        """The image files at some positions, in order, or why one cannot be read."""
-        images = _undecoded(self.path)
-        for position in positions.tolist():
-            content = images[position][IMAGE]["bytes"]
-            yield content if content else OSError("the image column contains no bytes")
-
-
-def find_hub_copy(folders: list[Path]) -> tuple[HubFiles, Rows] | None:
-    """The first copy in ``folders`` or one level below them; None if there is none."""
-    candidates = [path for folder in folders if folder.is_dir() for path in [folder, *sorted(folder.iterdir())]]
-    for path in candidates:
-        if path.is_dir() and (_is_saved(path) or _parquet(path)):
-            return HubFiles(path), _rows(path)
-    return None
-
-
-def _is_saved(path: Path) -> bool:
-    """Whether ``save_to_disk`` wrote the folder."""
-    return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
-
-
-def _parquet(path: Path) -> dict[str, list[str]]:
-    """The parquet files of each split, by name as the hub names them: ``train-00000-of-00019.parquet``."""
-    files = {
-        names[0]: sorted(str(file) for name in names for file in path.glob(f"{name}-*.parquet")) for names in SPLITS
-    }
-    return {name: found for name, found in files.items() if found}
-
-
-def _splits(path: Path) -> list[tuple[int, Dataset]]:
-    """The splits that exist, each with its number in the official partition."""
-    import datasets
-
-    if _is_saved(path):
-        saved = datasets.load_from_disk(str(path))
-        found: dict[str, Any] = dict(saved) if isinstance(saved, datasets.DatasetDict) else {"train": saved}
-    else:
-        found = dict(
-            datasets.load_dataset("parquet", data_files=_parquet(path), cache_dir=str(cache_root() / "celeba-hub"))
-        )
-    return [(number, found[name]) for number, names in enumerate(SPLITS) for name in names if name in found]
-
-
-def _undecoded(path: Path) -> Dataset:
-    """All images in order, as files and not as pixels."""
-    import datasets
-
-    parts = [part.select_columns([IMAGE]) for _, part in _splits(path)]
-    return datasets.concatenate_datasets(parts).cast_column(IMAGE, datasets.Image(decode=False))
-
-
-def _rows(path: Path) -> Rows:
-    concepts, partition = [], []
-    for number, part in _splits(path):
-        missing = [name for name in (IMAGE, *CELEBA18_SCHEMA.names) if name not in part.column_names]
-        if missing:
-            raise SourceError(
-                f"{path}: no column {', '.join(missing)}; a copy of the hub's CelebA has {IMAGE} and one column per "
-                f"attribute, this one has: {', '.join(part.column_names)}"
-            )
-        table = part.select_columns(list(CELEBA18_SCHEMA.names)).with_format("numpy")[:]
-        concepts.append(np.stack([np.asarray(table[name]) > 0 for name in CELEBA18_SCHEMA.names], 1).astype(np.uint8))
-        partition.append(np.full(len(part), number, np.uint8))
-    if not concepts:
-        raise SourceError(f"{path}: has none of the splits {', '.join(names[0] for names in SPLITS)}")
-    joined = np.concatenate(concepts)
-    return Rows(np.arange(1, len(joined) + 1), joined, np.concatenate(partition))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,10 +21,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from ...base.files import DATA_VARIABLE
+from ...base.heartbeat import beat
 from ...worlds.recipe import ImageRecipe, Images
-from . import SourceError
-from .celeba_files import FOLDERS, IMAGES, find_files
+from . import MissingSourceError, SourceError
+from .celeba_files import IMAGES, describe_found, find_files, places
 from .celeba_rows import ATTRIBUTES, NUM_IMAGES, PARTITION, Rows, TextFile, image_name, read_rows
+from .user_files import FileStamp
 
 WIDTH, HEIGHT = 178, 218
 DEFAULT_SIDE = 148
@@ -52,8 +54,14 @@ def has_aspect(width: int, height: int) -> bool:
     return abs(height - width * HEIGHT / WIDTH) < 1
 
 
+FORMATS = ("JPEG", "PNG", "WEBP")
+"""Of image files. Pillow would try dozens of others, one of which starts a program."""
+MOST_PIXELS = 2**24
+"""The largest photograph: more than any scaled copy has."""
+
+
 def image_size(content: bytes) -> tuple[int, int]:
-    """Width and height of an image file; raises OSError if it is not an image."""
+    """Width and height of an image file; raises OSError if it is not an image, or a very large one."""
     with _opened(content) as image:
         return image.size
 
@@ -73,7 +81,7 @@ def decode_and_crop(content: bytes, *, photo_size: tuple[int, int], size: int, s
     with _opened(content) as image:
         if image.size != photo_size:
             raise OSError(f"{image.width}x{image.height}, the first image is {photo_size[0]}x{photo_size[1]}")
-        colour = image if image.mode == "RGB" else image.convert("RGB")
+        colour = _decoded(image)
         left, top, right, bottom = crop_box(*photo_size, side=side)
         # Cut out first: the filter of resize() would reach beyond its box.
         x, y = math.floor(left), math.floor(top)
@@ -84,10 +92,25 @@ def decode_and_crop(content: bytes, *, photo_size: tuple[int, int], size: int, s
 
 def _opened(content: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
         # Pillow's own message names an object in memory.
         raise OSError(f"not an image ({len(content):,} bytes)" if content else "an empty file") from None
+    except Exception as error:  # A damaged header raises whatever it happens to lead to.
+        raise OSError(f"not a whole image ({error})") from error
+    if image.width * image.height > MOST_PIXELS:
+        raise OSError(f"{image.width}x{image.height}, at most {MOST_PIXELS:,} pixels expected")
+    return image
+
+
+def _decoded(image: Image.Image) -> Image.Image:
+    try:
+        image.load()
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except OSError:
+        raise
+    except Exception as error:  # As above.
+        raise OSError(f"not a whole image ({error})") from error
 
 
 PREPARATION_VERSION = 1
@@ -98,6 +121,9 @@ class PhotoReader(Protocol):
     """Reads the content of images."""
 
     path: Path
+
+    def stamps(self, positions: np.ndarray) -> Iterable[FileStamp]:
+        """Sizes and times of the files that hold the images at some positions."""
 
     def read(self, positions: np.ndarray) -> Iterator[bytes | OSError]:
         """The image files at some positions, in order, or why one cannot be read."""
@@ -121,14 +147,17 @@ class Photos:
 
     def __post_init__(self) -> None:
         first = next(iter(self.files.read(np.arange(1))))
+        name = image_name(self.rows.ids[0])
         try:
-            size = image_size(first) if isinstance(first, bytes) else (0, 0)
-        except OSError:
-            size = (0, 0)
-        if not has_aspect(*size) or not size[0]:
+            if isinstance(first, OSError):
+                raise first
+            size = image_size(first)
+        except OSError as error:
+            raise SourceError(f"{self.files.path}: {name} cannot be used: {error}; copy it again") from error
+        if not has_aspect(*size):
             raise SourceError(
-                f"{self.files.path}: {image_name(self.rows.ids[0])} is {size[0]}x{size[1]}; the crop is defined on the "
-                f"aligned images, {WIDTH}x{HEIGHT} or scaled copies (0x0: the file cannot be read)"
+                f"{self.files.path}: {name} is {size[0]}x{size[1]}; the crop is defined on the aligned images, "
+                f"{WIDTH}x{HEIGHT} or scaled copies"
             )
         object.__setattr__(self, "photo_size", size)
 
@@ -156,7 +185,7 @@ class Photos:
 
 
 def find_photos(root: Path, *, attributes: TextFile = ATTRIBUTES, partition: TextFile = PARTITION) -> Photos:
-    """Looks for torchvision's layout under a data root, then for a copy of the Hugging Face hub's dataset.
+    """Looks for photographs and lists under a data root, then for a copy of the Hugging Face hub's dataset.
 
     Args:
         root: The data root.
@@ -168,14 +197,14 @@ def find_photos(root: Path, *, attributes: TextFile = ATTRIBUTES, partition: Tex
     """
     files = find_files(root)
     if files is None:
-        from .celeba_files import find_hub_copy
+        from .celeba_hub import find_hub_copy
 
-        found = find_hub_copy([root / folder for folder in FOLDERS])
+        found = find_hub_copy(root)
         if found is not None:
             reader, rows = found
             return Photos(reader, rows, max(NUM_IMAGES, len(rows)))
-        raise SourceError(_advice(root))
-    rows = read_rows([root / folder for folder in FOLDERS], attributes=attributes, partition=partition)
+        raise MissingSourceError(_advice(root))
+    rows = read_rows(places(root), attributes=attributes, partition=partition)
     known = np.isin(files.ids, rows.ids)
     if not known.all():
         unknown = files.ids[~known]
@@ -185,6 +214,33 @@ def find_photos(root: Path, *, attributes: TextFile = ATTRIBUTES, partition: Tex
         )
     there = np.searchsorted(rows.ids, files.ids)
     return Photos(files, Rows(files.ids, rows.concepts[there], rows.partition[there]), len(rows))
+
+
+@dataclass(frozen=True)
+class UsedPhotos:
+    """The photographs that images are made from, as files of the user.
+
+    Attributes:
+        photos: All of them.
+        positions: Which are used: Long[n].
+    """
+
+    photos: Photos
+    positions: np.ndarray
+
+    def stamps(self) -> Iterable[FileStamp]:
+        """See :class:`UserFiles`."""
+        return self.photos.files.stamps(self.positions)
+
+    def digest(self) -> str:
+        """Hash of the ids and of the content of each file, the same for a folder, an archive and a hub's copy."""
+        whole = hashlib.sha256()
+        ids = self.photos.rows.ids[self.positions].tolist()
+        for number, content in zip(ids, self.photos.files.read(self.positions), strict=True):
+            readable = b"" if isinstance(content, OSError) else content
+            whole.update(number.to_bytes(8, "little") + hashlib.sha256(readable).digest())
+            beat()
+        return whole.hexdigest()
 
 
 class CroppedPhotos(ImageRecipe):
@@ -215,6 +271,11 @@ class CroppedPhotos(ImageRecipe):
     def positions(self) -> np.ndarray:
         """Which of the photographs are used: Long[num_images], ascending."""
         return np.arange(self.num_images) * len(self.photos) // self.num_images
+
+    @property
+    def user_files(self) -> UsedPhotos:
+        """See :attr:`ImageRecipe.user_files`."""
+        return UsedPhotos(self.photos, self.positions)
 
     def describe(self) -> dict[str, Any]:
         """See :meth:`ImageRecipe.describe`."""
@@ -247,7 +308,7 @@ class CroppedPhotos(ImageRecipe):
                 continue
             try:
                 yield decode_and_crop(content, photo_size=self.photos.photo_size, size=self.size, side=self.side)
-            except (OSError, SyntaxError) as error:  # Pillow calls some broken headers a SyntaxError
+            except OSError as error:
                 yield error
 
     def _unusable(self) -> str:
@@ -264,13 +325,17 @@ class CroppedPhotos(ImageRecipe):
 
 
 def _advice(root: Path) -> str:
-    lines = ["no CelebA images found; looked in:"] + [f"  {(root / folder).resolve()}" for folder in FOLDERS]
+    lines = ["no CelebA images found; looked in:"] + [f"  {path.resolve()}" for path in places(root)]
+    found = describe_found(root)
+    lines += ["what was found there:", *found] if found else ["none of these folders exists"]
     lines += [
-        "expected there, as torchvision lays them out:",
+        "expected there:",
         f"  {IMAGES}/000001.jpg ..., or {IMAGES}*.zip, or {IMAGES}*.tar; some of the images are enough",
         *(f"  {file.name}, plain or with .gz, md5 of the plain file {file.md5}" for file in (ATTRIBUTES, PARTITION)),
+        "  or Kaggle's CSV files of the same names",
         "or a copy of the Hugging Face hub's dataset: saved with save_to_disk, or its parquet files",
-        f"what to do: set {DATA_VARIABLE} to the folder that holds celeba/ (or give --data-root),",
+        "  (train.parquet, train-00000-of-00019.parquet ... or train/0000.parquet ..., and so on for valid and test)",
+        f"what to do: set {DATA_VARIABLE} to the folder that holds celeba/,",
         "  or use source=drawn, which needs no file. CelebA is for non-commercial research; its authors distribute it.",
     ]
     return "\n".join(lines)

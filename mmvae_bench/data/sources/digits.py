@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
 import sys
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,9 @@ from torch.nn.functional import interpolate, pad
 
 from ...base.files import DATA_VARIABLE, data_root
 from ...base.heartbeat import patiently
-from . import SourceError
+from ...worlds.recipe import UserFiles
+from . import MissingSourceError, SourceError
+from .user_files import FileStamp, gunzip, is_gzip, read_file, stamps
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class DigitSource(Protocol):
     @property
     def checksum(self) -> str:
         """Checksum of the raw content that :meth:`load` accepts; part of a dataset's fingerprint."""
+
+    @property
+    def user_files(self) -> UserFiles | None:
+        """The files of the user that there are; None if the source needs none or there are none."""
 
     def load(self) -> Digits:
         """Reads and checks the images; raises SourceError."""
@@ -81,6 +85,7 @@ class ScikitDigitsSource:
 
     name: ClassVar[str] = "digits"
     checksum: ClassVar[str] = MD5
+    user_files: ClassVar[None] = None
 
     def load(self) -> Digits:
         """Reads the digits; raises SourceError if this version of scikit-learn has different ones."""
@@ -147,13 +152,24 @@ class MnistSource:
         self.root, self.files, self.download = root, tuple(files), download
 
     @property
+    def folder(self) -> Path:
+        """The folder to look in."""
+        return data_root() if self.root is None else self.root
+
+    @property
     def checksum(self) -> str:
         """md5 of the md5s of the four contents."""
         return hashlib.md5("".join(file.md5 for file in self.files).encode(), usedforsecurity=False).hexdigest()
 
+    @property
+    def user_files(self) -> UserFiles | None:
+        """See :attr:`DigitSource.user_files`."""
+        found = MnistFiles(self)
+        return found if found.paths else None
+
     def load(self) -> Digits:
         """Reads the files; raises SourceError if they are neither found nor fetched, or wrong."""
-        root = data_root() if self.root is None else self.root
+        root = self.folder
         contents, problems, missing = self._read(root)
         if missing and not problems and self.download:
             failure = _download(root)
@@ -161,7 +177,7 @@ class MnistSource:
             if missing and failure:
                 problems.append(f"download: {failure}")
         if missing or problems:
-            raise SourceError(self._advice(root, problems, missing))
+            raise (MissingSourceError if missing else SourceError)(self._advice(root, problems, missing))
         arrays = [parse_idx(content) for content in contents]
         images, labels = torch.cat(arrays[::2]), torch.cat(arrays[1::2]).long()
         if images.ndim != 3 or images.shape[1:] != (28, 28) or labels.shape != images.shape[:1]:
@@ -170,6 +186,12 @@ class MnistSource:
             )
         return Digits(images, labels)
 
+    def check(self) -> None:
+        """Raises SourceError if a file that is there is wrong; missing ones are not looked for elsewhere."""
+        _, problems, missing = self._read(self.folder)
+        if problems:
+            raise SourceError(self._advice(self.folder, problems, missing))
+
     def _read(self, root: Path) -> tuple[list[bytes], list[str], list[str]]:
         """The contents found, what is wrong with the others, and the names of those that are missing."""
         contents: list[bytes] = []
@@ -177,7 +199,7 @@ class MnistSource:
         missing: list[str] = []
         for file in self.files:
             refused: list[str] = []
-            for path in _places(root, file.name):
+            for path in places(root, file.name):
                 content, problem = _read_checked(path, file)
                 if content is not None:
                     contents.append(content)
@@ -193,15 +215,18 @@ class MnistSource:
         lines += [f"  {problem}" for problem in problems]
         lines += [f"  missing: {name}" for name in missing]
         lines += ["looked in:"] + [f"  {(root / folder).resolve()}" for folder in FOLDERS]
-        lines += ["expected, plain or with .gz:"]
+        lines += ["expected, unpacked or packed with gzip:"]
         lines += [f"  {file.name}  md5 {file.md5}  (.gz: {file.packed_md5})" for file in self.files]
         if problems and not missing:
             lines += ["what to do: delete the damaged files and copy or download them again"]
         lines += [
-            f"offline: copy the four files to a folder and set {DATA_VARIABLE} to it (or give --data-root),",
+            f"offline: copy the four files to a folder and set {DATA_VARIABLE} to it,",
             "  or use source=digits, which needs no file",
         ]
         return "\n".join(lines)
+
+
+_MOST_DIMENSIONS = 8
 
 
 def parse_idx(content: bytes) -> Tensor:
@@ -214,6 +239,7 @@ def parse_idx(content: bytes) -> Tensor:
         SourceError: if the header and the length disagree.
     """
     num_dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
+    num_dimensions = num_dimensions if num_dimensions <= _MOST_DIMENSIONS else 0
     start = 4 + 4 * num_dimensions
     sizes = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4))
     if not num_dimensions or start + math.prod(sizes) != len(content):
@@ -221,31 +247,59 @@ def parse_idx(content: bytes) -> Tensor:
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(sizes).copy())
 
 
-def _places(root: Path, name: str) -> list[Path]:
-    """The existing files that may be the one called ``name``."""
-    paths = [root / folder / (name + suffix) for folder in FOLDERS for suffix in ("", ".gz")]
+def places(root: Path, name: str) -> list[Path]:
+    """The existing files that may be the one called ``name``: in any of the folders, plain or with .gz, with a dot as
+    some mirrors write it, or in a folder of the same name."""
+    names = (name, f"{name}.gz", name.replace("-idx", ".idx"), f"{name.replace('-idx', '.idx')}.gz")
+    paths = [root / folder / inner / named for folder in FOLDERS for inner in (".", *names[::2]) for named in names]
     return [path for path in paths if path.is_file()]
 
 
 def _read_checked(path: Path, file: IdxFile) -> tuple[bytes | None, str]:
-    """The unpacked content of a file, or None and what is wrong with it."""
+    """The unpacked content of a file, whether its name ends in .gz or not, or None and what is wrong with it."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
-        return None, f"{path}: cannot be read ({error.strerror})"
-    expected = file.packed_md5 if path.suffix == ".gz" else file.md5
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found == expected:
-        return (gzip.decompress(content) if path.suffix == ".gz" else content), ""
-    if path.suffix == ".gz":
-        # Compressed again by somebody else: what counts is the content.
+        return None, f"{path}: cannot be read ({error.strerror or error})"
+    size, packed = len(content), is_gzip(content)
+    found, expected = _md5(content), file.packed_md5 if packed else file.md5
+    if found == file.md5:
+        return content, ""
+    if packed:
+        # Whoever compressed it, and however: what counts is the content.
         try:
-            content = gzip.decompress(content)
-        except (EOFError, OSError, zlib.error):
-            return None, f"{path}: truncated or damaged gzip ({len(content):,} bytes), md5 {found}, expected {expected}"
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() == file.md5:
+            content = gunzip(content)
+        except OSError as error:
+            return None, f"{path}: {error} ({size:,} bytes), md5 {found}, expected {expected}"
+        if (inner := _md5(content)) == file.md5:
             return content, ""
-    return None, f"{path}: wrong md5 {found}, expected {expected} ({path.stat().st_size:,} bytes)"
+        return None, f"{path}: wrong md5 {inner} when unpacked, expected {file.md5} ({len(content):,} bytes)"
+    return None, f"{path}: wrong md5 {found}, expected {expected} ({size:,} bytes)"
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+class MnistFiles:
+    """The files of MNIST that are under the data root; what they must contain is known.
+
+    Args:
+        source: The source.
+    """
+
+    def __init__(self, source: MnistSource) -> None:
+        self._source = source
+        self.paths = [path for file in source.files for path in places(source.folder, file.name)]
+
+    def stamps(self) -> Iterator[FileStamp]:
+        """See :class:`UserFiles`."""
+        return stamps(self.paths)
+
+    def digest(self) -> str:
+        """The source's checksum; raises SourceError if a file that is there is wrong."""
+        self._source.check()
+        return self._source.checksum
 
 
 def _download(root: Path) -> str:

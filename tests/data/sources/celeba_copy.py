@@ -37,6 +37,7 @@ class FakeCelebA:
 
     num: int = 40
     size: tuple[int, int] = (178, 218)
+    shift: int = 0
 
     @property
     def values(self) -> np.ndarray:
@@ -79,10 +80,23 @@ class FakeCelebA:
             else:
                 (folder / name).write_text(text)
 
+    def write_csv(self, folder: Path) -> None:
+        """The lists as Kaggle has them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [image_name(number + 1) for number in range(self.num)]
+        lines = [[name, *map(str, row)] for name, row in zip(names, self.values.tolist(), strict=True)]
+        text = "\n".join(map(",".join, [["image_id", *COLUMNS], *lines]))
+        (folder / "list_attr_celeba.csv").write_text(text + "\n")
+        lines = [[name, str(part)] for name, part in zip(names, self.partition.tolist(), strict=True)]
+        text = "\n".join(map(",".join, [["image_id", "partition"], *lines]))
+        (folder / "list_eval_partition.csv").write_text(text + "\n")
+
     def write_images(self, folder: Path, layout: str = "folder", ids: range | None = None) -> Path:
         """The images in a folder, a tar or a zip; returns its path."""
         folder.mkdir(parents=True, exist_ok=True)
-        contents = {image_name(number): photo(number, self.size) for number in ids or range(1, self.num + 1)}
+        contents = {
+            image_name(number): photo(number + self.shift, self.size) for number in ids or range(1, self.num + 1)
+        }
         if layout == "folder":
             path = folder / "img_align_celeba"
             path.mkdir()
