@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -39,6 +40,8 @@ NOT_CALLED = (
     "on_after_batch_transfer",
 )  # fmt: skip
 """Hooks of a LightningModule that a trainer calls during training, and :func:`fit` does not."""
+SEARCH = "PYTORCH_NVML_BASED_CUDA_CHECK"
+"""A variable that importing Lightning sets: every step of Adam then looks for the driver's library anew."""
 VALIDATION_IMAGES = 2048
 """The validation ELBO is computed on at most this many images, always the same ones with the same noise."""
 
@@ -390,6 +393,8 @@ def _training_mode(training: TrainingSpec) -> Iterator[None]:
     validated = Distribution._validate_args
     threads = torch.get_num_threads()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    # Where there is no GPU, the search fails each time, which costs up to a tenth of a thin network's step.
+    search = None if torch.cuda.is_available() else os.environ.pop(SEARCH, None)
     Distribution.set_default_validate_args(False)
     torch.set_num_threads(training.num_threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
@@ -397,6 +402,8 @@ def _training_mode(training: TrainingSpec) -> Iterator[None]:
         with torch.enable_grad():
             yield
     finally:
+        if search is not None:
+            os.environ[SEARCH] = search
         Distribution.set_default_validate_args(validated)
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32

@@ -20,16 +20,20 @@ class Stages(pl.Callback):
     Lightning continues in its stage. The trainer's one optimiser starts each stage without moments, as if it were new.
 
     Args:
-        training: Steps of the first stage, from which the objective derives the others, and the learning rate; the
-            batches come from the trainer's loader. None: the objective's ``training_spec``.
+        steps: Of the main stage; those of the others follow from the objective's settings. None: as in the objective's
+            ``training_spec``.
+        learning_rate: Adam's step size. None: as in the objective's ``training_spec``.
 
     Raises:
+        ConfigError: for settings that are not positive.
         BenchmarkError: when training begins, if the module is no objective, or if several processes cannot leave a
             frozen network without a gradient.
     """
 
-    def __init__(self, training: TrainingSpec | None = None) -> None:
-        self.training = training
+    def __init__(self, *, steps: int | None = None, learning_rate: float | None = None) -> None:
+        given = {"steps": steps, "learning_rate": learning_rate}
+        self.settings = {name: value for name, value in given.items() if value is not None}
+        TrainingSpec.parse(self.settings)
         self.stages: list[Stage] = []
         self.ends: list[int] = []
 
@@ -37,8 +41,7 @@ class Stages(pl.Callback):
         """Hands the settings to the objective, before it makes its optimiser."""
         if not isinstance(pl_module, Objective):
             raise BenchmarkError(f"Stages runs the stages of an Objective; {type(pl_module).__name__} has none")
-        if self.training is not None:
-            pl_module.training_spec = self.training
+        pl_module.training_spec = pl_module.training_spec.model_copy(update=self.settings)
         self.stages = pl_module.stages(pl_module.training_spec)
         self.ends = list(accumulate(each.steps for each in self.stages))
 

@@ -193,7 +193,7 @@ def test_a_plain_lightning_trainer_trains_it(name: str, digits: ConceptDataModul
     before = {key: value.clone() for key, value in objective.state_dict().items()}
     trainer = pl.Trainer(
         max_epochs=-1,
-        callbacks=[Stages(TrainingSpec(steps=2))],
+        callbacks=[Stages(steps=2)],
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import multiprocessing
 import os
+import re
 import socket
 from collections.abc import Iterator
 from copy import copy
@@ -14,13 +16,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.demos.boring_classes import BoringModel
 from pytorch_lightning.loggers import Logger
 from torch import Tensor, nn
 
-from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.data.base import ConceptDataModule, EpochLoader
 from mmvae_bench.data.batch import Batch
-from mmvae_bench.objectives.base import Objective
+from mmvae_bench.objectives.base import Objective, Stage
 from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import fit
@@ -147,17 +150,39 @@ def test_a_finished_run_is_not_trained_on(digits: ConceptDataModule, tmp_path: P
     assert same(objective.state_dict(), other.state_dict())
 
 
+def test_a_network_of_two_stages_begins_the_second_without_moments(
+    digits: ConceptDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective, fitted = build(digits, SINGLE), build(digits, SINGLE)
+    stages = [Stage("first", 3, objective.network_names), Stage("second", 2, ("image_decoder",))]
+    monkeypatch.setattr(type(objective), "stages", lambda self, training: stages)
+    trainer(max_epochs=-1, callbacks=[Stages()]).fit(objective, AsInFit(digits, objective))
+    fit(fitted, digits, TRAINING, key="k", seed=0)
+    assert same(objective.state_dict(), fitted.state_dict())
+
+
 def test_stages_that_a_trainer_cuts_short_are_named(digits: ConceptDataModule) -> None:
     plain = trainer(max_steps=3, callbacks=[Stages()], limit_val_batches=0)
     with pytest.warns(UserWarning, match=r"ended at step 3 of 8, in stage 'image' of denoise, image, concept"):
         plain.fit(build(digits, STAGED), datamodule=digits)
 
 
+def test_settings_of_stages(digits: ConceptDataModule) -> None:
+    objective = build(digits, STAGED)
+    plain = trainer(max_epochs=-1, callbacks=[Stages(steps=2, learning_rate=0.5)], limit_val_batches=0)
+    plain.fit(objective, datamodule=digits)
+    assert plain.global_step == 4
+    assert plain.optimizers[0].param_groups[0]["lr"] == 0.5
+    with pytest.raises(ConfigError, match="learning_rate"):
+        Stages(learning_rate=-1.0)
+    with pytest.raises(BenchmarkError, match="Stages runs the stages of an Objective; BoringModel has none"):
+        trainer(callbacks=[Stages()]).fit(BoringModel())
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_gradients_are_clipped_and_accumulated(name: str, precision: str, digits: ConceptDataModule) -> None:
     objective = build(digits, name)
-    objective.training_spec = TRAINING.model_copy(update={"steps": 1})
     norms, seeds = list[float](), list[int]()
 
     class Watch(pl.Callback):
@@ -167,7 +192,7 @@ def test_gradients_are_clipped_and_accumulated(name: str, precision: str, digits
             seeds.append(torch.initial_seed())
 
     options = {"gradient_clip_val": 0.01, "accumulate_grad_batches": 2, "precision": precision, "limit_val_batches": 0}
-    plain = trainer(max_steps=1, callbacks=[Stages(), Watch()], **options)
+    plain = trainer(max_steps=1, callbacks=[Stages(steps=1), Watch()], **options)
     plain.fit(objective, datamodule=digits)
     assert plain.global_step == 1
     assert norms[1] == pytest.approx(0.01, rel=1e-3)
@@ -275,9 +300,10 @@ def one_of_two(rank: int, port: int, data: ConceptDataModule, folder: Path) -> N
     weights = {}
     for name in NAMES:
         objective = build(data, name)
-        objective.training_spec = TRAINING.model_copy(update={"steps": 2})
         options: dict[str, Any] = {"devices": 2, "strategy": "ddp_find_unused_parameters_true"}
-        trainer(max_epochs=-1, callbacks=[Stages()], limit_val_batches=1, **options).fit(objective, datamodule=data)
+        trainer(max_epochs=-1, callbacks=[Stages(steps=2)], limit_val_batches=1, **options).fit(
+            objective, datamodule=data
+        )
         weights |= {f"{name}.{key}": value.detach() for key, value in objective.named_parameters()}
     torch.save(weights, folder / f"all-{rank}.pt")
     with pytest.raises(BenchmarkError, match="ddp_find_unused_parameters_true"):
@@ -352,3 +378,16 @@ def test_processes_share_each_batch_equally(digits: ConceptDataModule, monkeypat
     assert torch.equal(torch.stack(three, 1).flatten(), whole)
     with pytest.raises(ValueError, match="a batch of 2 images cannot be shared by 3 processes"):
         shares(2, 3)
+
+
+def test_the_example_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[2] / "docs" / "lightning.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    values: dict[str, Any] = {}
+    exec(compile("\n".join(blocks), str(page), "exec"), values)
+    assert values["trainer"].global_step == 40
+    assert values["images"].shape == (3, 1, 16, 16)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step=20.ckpt", "step=40.ckpt"]
+    with (tmp_path / "logs" / "version_0" / "metrics.csv").open(encoding="utf-8") as file:
+        assert {"train/loss", "train/parts/concept/log_q", "val/elbo"} <= {*next(csv.reader(file))}

@@ -109,3 +109,20 @@ def test_a_stage_that_ends_early_is_not_finished(run: Run, tmp_path: Path, monke
     assert fitted is not None
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert steps[-1] == 20
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to be found")
+def test_no_step_looks_for_a_gpu_where_there_is_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing Lightning makes every step of Adam open the driver's library, which is not there."""
+    searches = 0
+
+    def search() -> int:
+        nonlocal searches
+        searches += 1
+        return -1
+
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    monkeypatch.setattr("torch.cuda._raw_device_count_nvml", search)
+    run(steps=20)
+    assert searches < 10
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
