@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -123,8 +123,6 @@ class Objective(pl.LightningModule):
 
     def __init__(self, spec: ObjectiveSpec, backbone: Backbone, *, seed: int = 0) -> None:
         super().__init__()
-        # The stage loop owns the optimiser: one per stage, whose state is saved and resumed exactly.
-        self.automatic_optimization = False
         self.spec, self.schema, self.image_shape = spec, backbone.schema, backbone.image_shape
         self.captions: Captions | None = backbone.captions
         self.latent_size = backbone.latent_size
@@ -133,8 +131,12 @@ class Objective(pl.LightningModule):
         self.stage: Stage | None = None
         self.training_spec, self.training_seed = TrainingSpec(), seed
         self.optimizer: torch.optim.Optimizer | None = None
-        self._step_seed: int | None = None
+        self.stage_began = 0
+        """The trainer's global step at which the stage began, under a plain Lightning trainer."""
         self.step_done = 0
+        """Optimiser steps done in the stage."""
+        self._step_seeds: dict[tuple[int, int], int] = {}
+        self._share = (0, 0)
 
     # ---------------------------------------------------------------- networks
 
@@ -170,8 +172,8 @@ class Objective(pl.LightningModule):
 
     def begin_stage(self, stage: Stage) -> None:
         """Makes exactly the stage's networks trainable, and keeps the others in eval mode until the stage ends."""
-        self.stage, self._step_seed, self.step_done = stage, None, 0
-        self.optimizer = None
+        self.stage, self.step_done, self._share = stage, 0, (0, 0)
+        self._step_seeds.clear()
         for name in self.network_names:
             getattr(self, name).requires_grad_(name in stage.trains)
         self.train(self.training)
@@ -191,38 +193,84 @@ class Objective(pl.LightningModule):
         return self
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over the networks that the current stage trains."""
+        """Adam over the networks that the current stage trains; outside of stages over all of them."""
         names = self.network_names if self.stage is None else self.stage.trains
         parameters = [parameter for name in names for parameter in getattr(self, name).parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=self.training_spec.learning_rate, fused=True)
+        trainer = self._trainer
+        # A fused Adam undoes the scaling of mixed precision itself, so Lightning could not clip before it.
+        clipped = trainer is not None and bool(trainer.gradient_clip_val) and trainer.precision.endswith("-mixed")
+        self.optimizer = torch.optim.Adam(parameters, lr=self.training_spec.learning_rate, fused=not clipped)
         return self.optimizer
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Mapping[str, Terms]:
-        """One gradient step, seeded by (seed, stage, step), so that it does not depend on where training resumed.
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """The loss of one step, seeded by (seed, stage, step), so that it does not depend on where training resumed.
 
         Returns:
-            The step's terms under ``terms``, which callbacks receive as ``outputs``.
+            ``loss``, to be minimised, penalties of the networks' weights included; and under ``terms`` the step's
+            terms, which callbacks receive in their ``outputs``.
         """
-        if self._step_seed is None:
+        if self._share not in self._step_seeds:
             name = "fit" if self.stage is None else self.stage.name
-            self._step_seed = derive_seed("training step", seed=self.training_seed, stage=name) % 2**62
-        seed_generators(self._step_seed + self.step_done, self.device)
+            # Other processes, and other parts of an accumulated batch, have other images and need other noise.
+            which = {"process": self._share[0], "part": self._share[1]} if any(self._share) else {}
+            seed = derive_seed("training step", seed=self.training_seed, stage=name, **which)
+            self._step_seeds[self._share] = seed % 2**62
+        seed_generators(self._step_seeds[self._share] + self.step_done, self.device)
         terms = self.terms(batch)
         loss = terms.loss
         for name in self.network_names if self.stage is None else self.stage.trains:
             penalty = getattr(getattr(self, name), "penalty", None)
             if penalty is not None and (value := penalty()) is not None:
                 loss = loss + value
-        assert self.optimizer is not None
-        self.optimizer.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
-        self.optimizer.step()
-        self.step_done += 1
-        return {"terms": terms}
+        if self._trainer is not None and self._trainer.training:
+            self._log_terms("train", "loss", terms.loss, terms, size=len(batch))
+        return {"loss": loss, "terms": terms}
+
+    # ---- under a plain Lightning trainer; the project's own loop calls none of these hooks
+
+    def on_fit_start(self) -> None:
+        """Every network can be trained, until a stage begins."""
+        self.end_stages()
+
+    def on_train_start(self) -> None:
+        """Begins the stage, if there is only one: it lasts as long as the trainer trains.
+
+        Raises:
+            BenchmarkError: if there are several, and no callback that has begun the first of them.
+        """
+        if self.stage is not None:
+            return
+        stage, *others = stages = self.stages(self.training_spec)
+        if others:
+            raise BenchmarkError(
+                f"{self.spec.name} is trained in {len(stages)} stages ({', '.join(each.name for each in stages)}): "
+                "give the trainer callbacks=[mmvae_bench.training.stages.Stages(...)], which runs them"
+            )
+        steps = self.trainer.estimated_stepping_batches
+        self.stage_began = 0
+        self.begin_stage(replace(stage, steps=int(steps)) if 0 < steps < float("inf") else stage)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Finds the step that the batch belongs to in Lightning's own count, which its checkpoints hold."""
+        trainer = self.trainer
+        self.step_done = trainer.global_step - self.stage_began
+        self._share = (trainer.global_rank, batch_idx % trainer.accumulate_grad_batches)
+
+    def on_train_end(self) -> None:
+        """Ends the stages."""
+        self.end_stages()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Logs ``val/elbo``, the negative loss, for use with a plain Lightning trainer."""
-        self.log("val/elbo", -self.terms(batch).loss, batch_size=len(batch))
+        """Logs ``val/elbo``, the negative loss, and the mean of each part, in nats per image, always with the same
+        noise."""
+        with own_randomness(derive_seed("validation", partition="val", batch=batch_idx) % 2**62, self.device):
+            terms = self.terms(batch)
+        self._log_terms("val", "elbo", -terms.loss, terms, size=len(batch))
+
+    def _log_terms(self, prefix: str, name: str, value: Tensor, terms: Terms, *, size: int) -> None:
+        values = {f"{prefix}/{name}": value.detach()}
+        values |= {f"{prefix}/parts/{part}": each.detach().mean() for part, each in terms.parts.items()}
+        self.log_dict(values, batch_size=size, sync_dist=prefix == "val")
 
     # ---------------------------------------------------------------- distributions
 
