@@ -42,7 +42,7 @@ from .runs.names import (
 from .runs.status import Status, StatusWriter, begin, latest, write_status
 from .specs.trial import SPEC_VERSION, TrialSpec
 from .training.checkpoint import Checkpoint, CheckpointError
-from .training.convergence import convergence
+from .training.convergence import by_stage
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
 
 Record = Callable[[dict[str, Any]], None]
@@ -315,10 +315,8 @@ def _result(
     *,
     seconds: float,
 ) -> dict[str, Any]:
-    # Each stage has its own loss, so only the curve of the last one says whether the run has converged.
-    stage = fitted.history[-1]["stage"]
-    last = [record for record in fitted.history if record["stage"] == stage]
-    trend = convergence([record["step"] for record in last], [record["elbo"] for record in last], stage=stage)
+    # Each stage has its own loss and its own verdict; the last one is the trial's.
+    verdicts = by_stage(fitted.history)
     described = data.describe()
     return {
         "version": SPEC_VERSION,
@@ -332,7 +330,8 @@ def _result(
             "wall_seconds": round(fitted.seconds, 3),
             "steps_per_second": round(fitted.steps / fitted.seconds, 3) if fitted.seconds else None,
             "num_parameters": sum(parameter.numel() for parameter in objective.parameters()),
-            "convergence": trend.to_json(),
+            "convergence": verdicts[-1].to_json(),
+            "convergence_by_stage": [verdict.to_json() for verdict in verdicts],
         },
         # Of the training; the evaluation may have run on another machine.
         "provenance": fitted.origin,

@@ -22,6 +22,8 @@ from .notes import Judge, duration
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
+    BOLD_NOTE,
+    INTERVAL_NOTE,
     TextRow,
     caption,
     columns_differ_in_steps,
@@ -57,6 +59,8 @@ def render_html(comparison: Comparison) -> str:
         "unfinished": [_unfinished(trial) for trial in comparison.unfinished],
         "unstarted": comparison.unstarted,
         "provenance": comparison.provenance,
+        "interval_note": INTERVAL_NOTE,
+        "bold_note": BOLD_NOTE,
     }
     return templates.get_template("page.html").render(context)
 

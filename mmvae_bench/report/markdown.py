@@ -10,6 +10,8 @@ from .comparison import Comparison, Section
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
+    BOLD_NOTE,
+    INTERVAL_NOTE,
     TextCell,
     caption,
     columns_differ_in_steps,
@@ -21,9 +23,8 @@ from .text import (
 )
 
 LEGEND = (
-    "In % unless stated otherwise. ± is the longer arm of the 95 % interval: a bootstrap over queries, and over "
-    "training seeds where there are several (too narrow with few seeds). **Bold**: the best of its row, and those not "
-    "significantly different from it (paired by query). Ceiling and floor: expected scores of a perfect generator, and "
+    f"In % unless stated otherwise. {INTERVAL_NOTE}. **Bold**: {BOLD_NOTE}. "
+    "Ceiling and floor: expected scores of a perfect generator, and "
     "of chance or a generator collapsed to one value; references, not bounds."
 )
 

@@ -103,6 +103,11 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         lines: The progress of its trials.
     """
     done = [line.trial for line in lines]
+    if len(table.columns) > 1 and max(len(column.done) for column in table.columns) == 1:
+        yield (
+            "One training seed each: these numbers compare single runs, not objectives. Another seed may reverse any "
+            "order, so nothing is bold."
+        )
     for judge in found:
         if judge.mean < TRUSTED_ACCURACY:
             yield (

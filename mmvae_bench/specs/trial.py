@@ -165,7 +165,7 @@ class EvaluationSpec(Spec):
     """How many z are drawn from the prior, and from the flow in its place, to compare the image and the text of each;
     0: none."""
     num_resamples: PositiveInt = 2000
-    """Bootstrap resamples behind each interval."""
+    """Not used: intervals are computed in closed form. Kept so that the settings of earlier runs stay the same."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Seed of the queries and of the samples."""
     questions: Annotated[tuple[QuestionSpec, ...], BeforeValidator(_known_questions), _QuestionNames()] = Field(
