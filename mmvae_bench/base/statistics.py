@@ -24,6 +24,8 @@ Interval = tuple[float, float]
 _UNKNOWN: Interval = (math.nan, math.nan)
 _LEAST_DEGREES = 2.0
 """A spread seen in the scores of very few groups is trusted like that of three values."""
+_MOST_ANSWERS = 6.0
+"""A group counts for at most this many independent answers: where few differ, their spread may be understated."""
 _DRAWS_AT_ONCE = 50
 _ROUNDING = 1e-6
 
@@ -55,7 +57,8 @@ def mean_interval(
     answers m (1 - m) / v, where m is the mean and v its estimated variance, and a t quantile (Korn and Graubard 1998
     for survey proportions): the variance of a fraction shrinks towards 0 and 1, so an interval near them is lopsided,
     and is not empty where all answers are right. The degrees of freedom are 2 / Var(log of that number), by the
-    jackknife (Satterthwaite), since a few groups may be all that is known of the spread.
+    jackknife (Satterthwaite), since a few groups may be all that is known of the spread. No group counts for more than
+    six answers.
 
     Args:
         values: One score per query; nan is left out.
@@ -357,7 +360,7 @@ def _interaction(sums: Scores, counts: Scores) -> float:
     influences = _influences(sums, counts)
     residuals = influences - influences.mean(0)
     squares = float((residuals**2).sum())
-    return num_groups / (num_groups - 1) * squares / (num_seeds - 1) / num_seeds
+    return float(num_groups * squares / ((num_groups - 1) * (num_seeds - 1) * num_seeds))
 
 
 def _influences(sums: Scores, counts: Scores) -> Scores:
@@ -375,6 +378,7 @@ def _arms_over_groups(sums: Scores, counts: Scores, upper: float, *, fraction: b
         arm = float(stdtrit(num_groups - 1, upper)) * math.sqrt(variance)
         return arm, arm
     answers = mean * (1 - mean) / variance if variance else float(num_groups)
+    answers = min(answers, _MOST_ANSWERS * num_groups)
     t = float(stdtrit(min(_degrees(sums, counts, answers), num_groups - 1), upper))
     center = (mean + t * t / (2 * answers)) / (1 + t * t / answers)
     arm = t / (1 + t * t / answers) * math.sqrt(mean * (1 - mean) / answers + t * t / (4 * answers**2))

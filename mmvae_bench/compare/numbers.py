@@ -17,7 +17,8 @@ from ..runs.scores import Score
 Verdict = Literal["same", "within", "beyond", "no interval"]
 VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "no interval")
 """same: equal to the stored digits; beyond: the difference is not zero, with 5 % probability of one false claim in the
-whole comparison (Holm), or one of the two is missing; within: the others; no interval: the numbers differ, and their uncertainty is unknown."""
+whole comparison (Holm), or one of the two is missing; within: the others; no interval: the numbers differ, and their
+uncertainty is unknown."""
 
 STORED_PRECISION = 1e-6
 """Results store scores per query to six decimals: smaller differences, relative to 1 or to the value, do not count."""
