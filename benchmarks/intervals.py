@@ -181,7 +181,7 @@ TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[Sequence[s
         over_seeds, 1, ("seeds", "queries", "sd of seeds 0", "1", "2", "5"),
     ),
     "Over queries, fractions: % of 95 % intervals that hold the truth (median width, points)": (
-        over_fractions, 1, ("queries", "rate", "one image each", "10 images, alike", "less alike", "100 images, all or none"),
+        over_fractions, 1, ("queries", "rate", "one image", "10 images, alike", "less alike", "100, all or none"),
     ),
     "Concepts asked four times: % of 95 % intervals that hold the truth": (
         grouped, 1, ("concepts", "resampled as concepts", "as if independent"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -78,6 +78,26 @@ class Stage:
             raise ValueError(
                 f"stage {self.name!r} needs at least one step and one network to train, got {given}: leave it out"
             )
+
+
+def planned_stages(objective: Objective, training: TrainingSpec) -> list[Stage]:
+    """The stages of an objective with the steps that the budget leaves them.
+
+    Raises:
+        BenchmarkError: ``training.budget`` is total, and there are fewer steps than stages.
+    """
+    stages = objective.stages(training)
+    if training.budget == "stage":
+        return stages
+    if training.steps < len(stages):
+        names = ", ".join(stage.name for stage in stages)
+        raise BenchmarkError(f"training.steps: {training.steps} in total are fewer than the stages ({names})")
+    # Each has one step for certain; the others are shared in proportion, by rounding the ends of the stages.
+    shared, total = training.steps - len(stages), sum(stage.steps for stage in stages)
+    ends = [round(shared * sum(stage.steps for stage in stages[:place]) / total) for place in range(len(stages) + 1)]
+    return [
+        replace(stage, steps=1 + end - start) for stage, start, end in zip(stages, ends[:-1], ends[1:], strict=True)
+    ]
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
 
 def _column(section: Section, index: int, colors: Mapping[str, int]) -> dict[str, Any]:
     column = section.columns[index]
-    steps = f"{column.steps} steps" if columns_differ_in_steps(section) else ""
+    steps = f"{column.total_steps} steps" if columns_differ_in_steps(section) else ""
     extra = column.label.removeprefix(column.objective).strip()
     notes = [note for note in (extra, seeds_text(section, index), steps) if note]
     return {"name": column.objective, "label": column.label, "notes": notes, "color": colors[column.label]}

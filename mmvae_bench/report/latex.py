@@ -112,7 +112,7 @@ def _close() -> Iterator[str]:
 
 
 def _head(section: Section, index: int) -> str:
-    steps = f"{section.columns[index].steps} steps" if columns_differ_in_steps(section) else ""
+    steps = f"{section.columns[index].total_steps} steps" if columns_differ_in_steps(section) else ""
     extra = ", ".join(filter(None, [seeds_text(section, index), steps]))
     return escape(section.columns[index].label + (f" ({extra})" if extra else ""))
 

@@ -108,7 +108,7 @@ def _header(section: Section, index: int) -> str:
     column = section.columns[index]
     extra = [column.label.removeprefix(column.objective).strip(), seeds_text(section, index)]
     if columns_differ_in_steps(section):
-        extra.append(f"{column.steps} steps")
+        extra.append(f"{column.total_steps} steps")
     return "\n".join(filter(None, [column.objective, *extra]))
 
 

@@ -181,7 +181,7 @@ def seeds_text(table: Table, index: int) -> str:
 
 def columns_differ_in_steps(table: Table) -> bool:
     """Whether the objectives were trained for different numbers of steps, so that each column must show its own."""
-    return len({column.steps for column in table.columns}) > 1
+    return len({column.total_steps for column in table.columns}) > 1
 
 
 def row_label(row: Row) -> str:
@@ -203,7 +203,7 @@ def setting_lines(table: Table) -> list[tuple[str, str]]:
     """The setting in words: (what, its parameters)."""
     setting = table.setting
     seed = "" if setting.split_seed is None else f", split_seed {setting.split_seed}"
-    steps = ", ".join(dict.fromkeys(f"{column.steps} steps" for column in table.columns))
+    steps = ", ".join(dict.fromkeys(f"{column.total_steps} steps" for column in table.columns))
     return [
         ("dataset", _words(setting.dataset, (("source", setting.source), *setting.dataset_params))),
         ("split", f"{setting.split}{seed}; scored on {setting.partition}"),

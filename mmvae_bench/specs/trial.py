@@ -60,8 +60,10 @@ DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 class TrainingSpec(Spec):
     """How the parameters are fitted. Adam throughout, as in every paper compared here."""
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"budget"})
+
     steps: PositiveInt = 250_000
-    """Gradient steps of the main stage."""
+    """Gradient steps: of the main stage, or of all stages together, as ``budget`` says."""
     batch_size: PositiveInt = 64
     """Images per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
@@ -74,6 +76,10 @@ class TrainingSpec(Spec):
     """How often, at least, the validation ELBO is computed in each stage; evenly spaced."""
     compile: bool = False
     """Compile the networks (torch.compile)."""
+    budget: Literal["stage", "total"] = "stage"
+    """What ``steps`` counts. stage: the main stage, as in the papers, so that an objective with several stages trains
+    longer than one with a single stage. total: all stages, which share the steps in the proportions that they have
+    otherwise, so that every objective makes the same number of steps."""
 
 
 def _known_protocol(value: object) -> str:

@@ -30,7 +30,7 @@ from ..base.machine import provenance
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
-from ..objectives.base import Objective, Stage, Terms, evaluating
+from ..objectives.base import Objective, Stage, Terms, evaluating, planned_stages
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch
@@ -128,7 +128,7 @@ def fit(
         CheckpointError: if the checkpoint cannot be used.
     """
     control, device = control or Control(), torch.device(device)
-    stages = objective.stages(training)
+    stages = planned_stages(objective, training)
     state = Checkpoint(key, 0, 0, {})
     if control.checkpoint is not None and control.checkpoint.exists():
         state = Checkpoint.load(control.checkpoint, key=key)
