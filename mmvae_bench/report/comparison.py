@@ -170,7 +170,7 @@ def _plain_rows(section: Section) -> list[dict[str, object]]:
                     "attribute": row.attribute, "level": row.level, "objective": column.label, "value": cell.value,
                     "ci_low": cell.low, "ci_high": cell.high, "ceiling": cell.ceiling, "floor": cell.floor,
                     "num_seeds": cell.num_seeds, "num_queries": cell.num_queries, "num_samples": cell.num_samples,
-                    "leader": index in leaders, "rank_low": ranks[0], "rank_high": ranks[1], "published": theirs.mean if theirs else None,
-                    "published_std": theirs.std if theirs else None,
+                    "leader": index in leaders, "rank_low": ranks[0], "rank_high": ranks[1],
+                    "published": theirs.mean if theirs else None, "published_std": theirs.std if theirs else None,
                 })  # fmt: skip
     return rows
