@@ -25,7 +25,7 @@ from .evaluation.latent_plane import write_latent_plane
 from .evaluation.questions import questions_of
 from .evaluation.samples import write_samples
 from .metrics.protocols import PROTOCOL_RULES
-from .objectives.base import Objective
+from .objectives.base import Objective, planned_stages
 from .runs.folder import read_trial
 from .runs.lock import TrialLock
 from .runs.names import (
@@ -42,7 +42,7 @@ from .runs.names import (
 from .runs.status import Status, StatusWriter, begin, latest, write_status
 from .specs.trial import SPEC_VERSION, TrialSpec
 from .training.checkpoint import Checkpoint, CheckpointError
-from .training.convergence import convergence
+from .training.convergence import by_stage
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
 
 Record = Callable[[dict[str, Any]], None]
@@ -254,7 +254,7 @@ def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
         raise CheckpointError(f"{directory} has no {CHECKPOINT_FILE}: the trial has not been trained yet")
     objective = build_objective(spec)
     state = Checkpoint.load(path, key=spec.key)
-    stages = objective.stages(spec.training)
+    stages = planned_stages(objective, spec.training)
     if state.stage < len(stages):
         raise CheckpointError(
             f"{path} is from the middle of training (step {state.step} of {stages[state.stage].steps} in stage "
@@ -315,10 +315,8 @@ def _result(
     *,
     seconds: float,
 ) -> dict[str, Any]:
-    # Each stage has its own loss, so only the curve of the last one says whether the run has converged.
-    stage = fitted.history[-1]["stage"]
-    last = [record for record in fitted.history if record["stage"] == stage]
-    trend = convergence([record["step"] for record in last], [record["elbo"] for record in last], stage=stage)
+    # Each stage has its own loss and its own verdict; the last one is the trial's.
+    verdicts = by_stage(fitted.history)
     described = data.describe()
     return {
         "version": SPEC_VERSION,
@@ -331,8 +329,14 @@ def _result(
             "steps": fitted.steps,
             "wall_seconds": round(fitted.seconds, 3),
             "steps_per_second": round(fitted.steps / fitted.seconds, 3) if fitted.seconds else None,
+            "samples_seen": fitted.steps * spec.training.batch_size,
             "num_parameters": sum(parameter.numel() for parameter in objective.parameters()),
-            "convergence": trend.to_json(),
+            "parameters_by_network": {
+                name: sum(parameter.numel() for parameter in getattr(objective, name).parameters())
+                for name in objective.network_names
+            },
+            "convergence": verdicts[-1].to_json(),
+            "convergence_by_stage": [verdict.to_json() for verdict in verdicts],
         },
         # Of the training; the evaluation may have run on another machine.
         "provenance": fitted.origin,

@@ -6,15 +6,14 @@ Shapes: Q query, A attribute, N held-out image.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..base.seeds import derive_seed
-from ..base.statistics import bootstrap_interval
+from ..base.statistics import mean_interval
 from ..concepts import Schema, satisfies, specified
+from ..metrics.catalogue import metric_info
 from ..runs.scores import Score
 from .classifier import HeldOut
 from .references import TrainingConcepts
@@ -22,31 +21,9 @@ from .references import TrainingConcepts
 _QUERIES_AT_ONCE = 64
 
 
-@dataclass(frozen=True)
-class Intervals:
-    """How the intervals of an evaluation are computed.
-
-    Attributes:
-        num_resamples: Bootstrap resamples.
-        seed: The evaluation's.
-    """
-
-    num_resamples: int
-    seed: int
-
-    def __call__(self, values: Sequence[float], groups: Sequence[int] | None = None) -> tuple[float, float]:
-        """The 95 % interval of the mean of ``values``, nan left out; each group of them is resampled as a whole."""
-        if sum(not math.isnan(value) for value in values) < 2:
-            return math.nan, math.nan  # One value says nothing about its spread.
-        # One seed for all: scores of the same queries are resampled alike.
-        seed = derive_seed("bootstrap", seed=self.seed)
-        return bootstrap_interval(values, groups=groups, num_resamples=self.num_resamples, seed=seed)
-
-
 def make_score(
     metric: str,
     values: Tensor,
-    intervals: Intervals,
     *,
     partition: str,
     value: float | None = None,
@@ -65,7 +42,6 @@ def make_score(
     Args:
         metric: Its name.
         values: Float[Q], nan where a query has none.
-        intervals: How the interval is computed.
         partition: val or test.
         value: Their mean, where that is computed elsewhere; None: it is computed here.
         keep_values: Whether the score holds ``values``, so that differences can be paired.
@@ -80,7 +56,7 @@ def make_score(
     """
     per_query = values.double().tolist()
     members = None if groups is None else groups.tolist()
-    low, high = intervals(per_query, members)
+    low, high = mean_interval(per_query, groups=members, fraction=metric_info(metric).unit == "%")
     return Score(
         metric=metric,
         partition=partition,
@@ -109,14 +85,12 @@ class Judge:
         split: The trial's.
         training: Concepts of the trial's own training partition.
         held_out: Real images as the classifier reads them.
-        intervals: How intervals are computed.
     """
 
     schema: Schema
     split: str
     training: TrainingConcepts
     held_out: HeldOut
-    intervals: Intervals
 
     @property
     def scored(self) -> Tensor:

@@ -80,6 +80,26 @@ class Stage:
             )
 
 
+def planned_stages(objective: Objective, training: TrainingSpec) -> list[Stage]:
+    """The stages of an objective with the steps that the budget leaves them.
+
+    Raises:
+        BenchmarkError: ``training.budget`` is total, and there are fewer steps than stages.
+    """
+    stages = objective.stages(training)
+    if training.budget == "stage":
+        return stages
+    if training.steps < len(stages):
+        names = ", ".join(stage.name for stage in stages)
+        raise BenchmarkError(f"training.steps: {training.steps} in total are fewer than the stages ({names})")
+    # Each has one step for certain; the others are shared in proportion, by rounding the ends of the stages.
+    shared, total = training.steps - len(stages), sum(stage.steps for stage in stages)
+    ends = [round(shared * sum(stage.steps for stage in stages[:place]) / total) for place in range(len(stages) + 1)]
+    return [
+        replace(stage, steps=1 + end - start) for stage, start, end in zip(stages, ends[:-1], ends[1:], strict=True)
+    ]
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode inside the block; afterwards every module is in the mode it was in, also after an error.
@@ -240,7 +260,7 @@ class Objective(pl.LightningModule):
         """
         if self.stage is not None:
             return
-        stage, *others = stages = self.stages(self.training_spec)
+        stage, *others = stages = planned_stages(self, self.training_spec)
         if others:
             raise BenchmarkError(
                 f"{self.spec.name} is trained in {len(stages)} stages ({', '.join(each.name for each in stages)}): "

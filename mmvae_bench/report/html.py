@@ -22,6 +22,8 @@ from .notes import Judge, duration
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
+    BOLD_NOTE,
+    INTERVAL_NOTE,
     TextRow,
     caption,
     columns_differ_in_steps,
@@ -57,6 +59,8 @@ def render_html(comparison: Comparison) -> str:
         "unfinished": [_unfinished(trial) for trial in comparison.unfinished],
         "unstarted": comparison.unstarted,
         "provenance": comparison.provenance,
+        "interval_note": INTERVAL_NOTE,
+        "bold_note": BOLD_NOTE,
     }
     return templates.get_template("page.html").render(context)
 
@@ -101,7 +105,7 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
 
 def _column(section: Section, index: int, colors: Mapping[str, int]) -> dict[str, Any]:
     column = section.columns[index]
-    steps = f"{column.steps} steps" if columns_differ_in_steps(section) else ""
+    steps = f"{column.total_steps} steps" if columns_differ_in_steps(section) else ""
     extra = column.label.removeprefix(column.objective).strip()
     notes = [note for note in (extra, seeds_text(section, index), steps) if note]
     return {"name": column.objective, "label": column.label, "notes": notes, "color": colors[column.label]}

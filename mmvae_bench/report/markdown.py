@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .comparison import Comparison, Section
+from .notes import duration
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
+    BOLD_NOTE,
+    INTERVAL_NOTE,
     TextCell,
     caption,
     columns_differ_in_steps,
@@ -21,9 +24,8 @@ from .text import (
 )
 
 LEGEND = (
-    "In % unless stated otherwise. ± is the longer arm of the 95 % interval: a bootstrap over queries, and over "
-    "training seeds where there are several (too narrow with few seeds). **Bold**: the best of its row, and those not "
-    "significantly different from it (paired by query). Ceiling and floor: expected scores of a perfect generator, and "
+    f"In % unless stated otherwise. {INTERVAL_NOTE}. **Bold**: {BOLD_NOTE}. "
+    "Ceiling and floor: expected scores of a perfect generator, and "
     "of chance or a generator collapsed to one value; references, not bounds."
 )
 
@@ -81,7 +83,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> 
 
 
 def _head(section: Section, index: int) -> str:
-    steps = f"{section.columns[index].steps} steps" if columns_differ_in_steps(section) else ""
+    steps = f"{section.columns[index].total_steps} steps" if columns_differ_in_steps(section) else ""
     extra = ", ".join(filter(None, [seeds_text(section, index), steps]))
     return section.columns[index].label + (f" ({extra})" if extra else "")
 
@@ -132,9 +134,21 @@ def _aggregate(section: Section) -> Iterator[str]:
 
 def _training(section: Section) -> Iterator[str]:
     yield from ("", "### How far from convergence", "")
-    cells = [[line.trial.key, line.column, str(line.trial.spec.get("seed", "–")), line.steps_text, line.speed_text,
-              line.slope_text, line.verdict] for line in section.progress]  # fmt: skip
-    heads = ["trial", "objective", "seed", "steps", "steps/s", "ELBO slope, nats per 1000 steps", "verdict"]
+    cells = [[line.trial.key, line.column, str(line.trial.spec.get("seed", "–")), line.steps_text,
+              line.samples_text, line.weights_text, line.speed_text, duration(line.wall_seconds), line.slope_text,
+              line.verdict] for line in section.progress]  # fmt: skip
+    heads = [
+        "trial",
+        "objective",
+        "seed",
+        "steps",
+        "images seen",
+        "weights",
+        "steps/s",
+        "time",
+        "ELBO slope, nats per 1000 steps",
+        "verdict",
+    ]
     yield from table(heads, cells, left=2)
 
 

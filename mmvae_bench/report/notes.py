@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES
@@ -47,6 +48,8 @@ class Progress:
     trial: TrialRecord
     column: str
     steps: int | None
+    samples: int | None
+    weights: Mapping[str, int]
     steps_per_second: float
     wall_seconds: float
     slope: float
@@ -68,6 +71,21 @@ class Progress:
     def steps_text(self) -> str:
         """Number of training steps."""
         return DASH if self.steps is None else f"{self.steps:,}"
+
+    @property
+    def samples_text(self) -> str:
+        """Training images seen, counted as often as they were."""
+        return DASH if self.samples is None else f"{self.samples:,}"
+
+    @property
+    def weights_text(self) -> str:
+        """Number of weights of all networks."""
+        return f"{sum(self.weights.values()):,}"
+
+    @property
+    def weights_by_network(self) -> str:
+        """Number of weights of each network."""
+        return ", ".join(f"{name} {number:,}" for name, number in self.weights.items())
 
     @property
     def speed_text(self) -> str:
@@ -103,6 +121,11 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         lines: The progress of its trials.
     """
     done = [line.trial for line in lines]
+    if len(table.columns) > 1 and max(len(column.done) for column in table.columns) == 1:
+        yield (
+            "One training seed each: these numbers compare single runs, not objectives. Another seed may reverse any "
+            "order, so nothing is bold."
+        )
     for judge in found:
         if judge.mean < TRUSTED_ACCURACY:
             yield (
@@ -123,7 +146,7 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         yield "The trials were made with different versions of torch."
     if any(trial.section("provenance").get("dirty") for trial in done):
         yield "Some trials were made by code with uncommitted changes."
-    falling = [line.column for line in lines if line.verdict == "falling"]
+    falling = [line.column for line in lines if line.verdict.startswith("falling")]
     if falling:
         yield (
             f"The validation ELBO fell at the end of training ({', '.join(dict.fromkeys(falling))}): overfitting, or, "
@@ -152,12 +175,24 @@ def _progress(trial: TrialRecord, column: str) -> Progress:
         trial=trial,
         column=column,
         steps=training.get("steps"),
+        samples=training.get("samples_seen"),
+        weights=training.get("parameters_by_network") or {"all": training.get("num_parameters") or 0},
         steps_per_second=_float(training.get("steps_per_second")),
         wall_seconds=_float(training.get("wall_seconds")),
         slope=_float(convergence.get("slope_per_1000_steps")),
         standard_error=_float(convergence.get("standard_error")),
-        verdict=str(convergence.get("verdict") or DASH),
+        verdict=_verdict(training),
     )
+
+
+def _verdict(training: Mapping[str, Any]) -> str:
+    """The verdict of the last stage, and those of earlier ones that were not flat."""
+    stages = training.get("convergence_by_stage") or [training.get("convergence") or {}]
+    earlier = [
+        f"{stage.get('stage')} {stage.get('verdict')}" for stage in stages[:-1] if stage.get("verdict") != "flat"
+    ]
+    last = str(stages[-1].get("verdict") or DASH)
+    return f"{last} (before: {', '.join(earlier)})" if earlier else last
 
 
 def _float(value: object) -> float:

@@ -60,8 +60,10 @@ DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 class TrainingSpec(Spec):
     """How the parameters are fitted. Adam throughout, as in every paper compared here."""
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"budget"})
+
     steps: PositiveInt = 250_000
-    """Gradient steps of the main stage."""
+    """Gradient steps: of the main stage, or of all stages together, as ``budget`` says."""
     batch_size: PositiveInt = 64
     """Images per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
@@ -74,6 +76,10 @@ class TrainingSpec(Spec):
     """How often, at least, the validation ELBO is computed in each stage; evenly spaced."""
     compile: bool = False
     """Compile the networks (torch.compile)."""
+    budget: Literal["stage", "total"] = "stage"
+    """What ``steps`` counts. stage: the main stage, as in the papers, so that an objective with several stages trains
+    longer than one with a single stage. total: all stages, which share the steps in the proportions that they have
+    otherwise, so that every objective makes the same number of steps."""
 
 
 def _known_protocol(value: object) -> str:
@@ -165,7 +171,7 @@ class EvaluationSpec(Spec):
     """How many z are drawn from the prior, and from the flow in its place, to compare the image and the text of each;
     0: none."""
     num_resamples: PositiveInt = 2000
-    """Bootstrap resamples behind each interval."""
+    """Not used: intervals are computed in closed form. Kept so that the settings of earlier runs stay the same."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Seed of the queries and of the samples."""
     questions: Annotated[tuple[QuestionSpec, ...], BeforeValidator(_known_questions), _QuestionNames()] = Field(

@@ -27,7 +27,7 @@ from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
-from ..objectives.base import Objective, Stage, Terms, evaluating
+from ..objectives.base import Objective, Stage, Terms, evaluating, planned_stages
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch
@@ -132,7 +132,7 @@ def fit(
     """
     _refuse_hooks(objective)
     control, device = control or Control(), torch.device(device)
-    stages = objective.stages(training)
+    stages = planned_stages(objective, training)
     state = Checkpoint(key, 0, 0, {})
     if control.checkpoint is not None and control.checkpoint.exists():
         state = Checkpoint.load(control.checkpoint, key=key)

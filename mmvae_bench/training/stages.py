@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_warn
 
 from ..base.errors import BenchmarkError
-from ..objectives.base import Objective, Stage
+from ..objectives.base import Objective, Stage, planned_stages
 from ..specs.trial import TrainingSpec
 
 
@@ -42,7 +42,7 @@ class Stages(pl.Callback):
         if not isinstance(pl_module, Objective):
             raise BenchmarkError(f"Stages runs the stages of an Objective; {type(pl_module).__name__} has none")
         pl_module.training_spec = pl_module.training_spec.model_copy(update=self.settings)
-        self.stages = pl_module.stages(pl_module.training_spec)
+        self.stages = planned_stages(pl_module, pl_module.training_spec)
         self.ends = list(accumulate(each.steps for each in self.stages))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

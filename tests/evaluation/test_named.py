@@ -14,7 +14,7 @@ from mmvae_bench.evaluation.queries import Queries
 from mmvae_bench.evaluation.questions.frequencies import real_frequency_scores, watched_scores
 from mmvae_bench.evaluation.questions.named_queries import named_query_scores
 from mmvae_bench.evaluation.references import TrainingConcepts
-from mmvae_bench.evaluation.scoring import Intervals, Judge
+from mmvae_bench.evaluation.scoring import Judge
 
 FACES = Schema(
     (Attribute("Bald", ("no", "yes")), Attribute("Male", ("no", "yes")), Attribute("Hair", ("black", "grey", "red"))),
@@ -31,7 +31,7 @@ def judge(schema: Schema = FACES, held_out: HeldOut | None = None) -> Judge:
     truth = drawn(300, 0)
     seen = torch.where(torch.rand(truth.shape, generator=torch.Generator().manual_seed(1)) < 0.3, 0, truth)
     training = TrainingConcepts(drawn(500, 2), sizes=FACES.sizes)
-    return Judge(schema, "iid", training, held_out or HeldOut(truth, seen), Intervals(200, 0))
+    return Judge(schema, "iid", training, held_out or HeldOut(truth, seen))
 
 
 def test_a_named_query_is_counted_over_its_images() -> None:

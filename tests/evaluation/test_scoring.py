@@ -10,13 +10,13 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
-from mmvae_bench.base.statistics import bootstrap_interval
+from mmvae_bench.base.statistics import mean_interval
 from mmvae_bench.concepts import UNSPECIFIED, Schema, keep_random
 from mmvae_bench.evaluation.classifier import HeldOut
 from mmvae_bench.evaluation.queries import Queries
 from mmvae_bench.evaluation.questions.three_cs import three_cs
 from mmvae_bench.evaluation.references import TrainingConcepts
-from mmvae_bench.evaluation.scoring import Intervals, Judge, accuracy_on_real_images
+from mmvae_bench.evaluation.scoring import Judge, accuracy_on_real_images, make_score
 from mmvae_bench.metrics.functional import coverage_reference
 from mmvae_bench.metrics.protocols import PROTOCOL_RULES, PROTOCOLS, SMOOTHING
 from mmvae_bench.runs.scores import Score
@@ -41,7 +41,7 @@ def make_judge(data: LinesData) -> Judge:
     wrong = torch.rand(truth.shape, generator=torch.Generator().manual_seed(5)) < 0.2
     held_out = HeldOut(truth, torch.where(wrong, 0, truth))
     training = TrainingConcepts(data.concepts("train"), sizes=LINES.sizes)
-    return Judge(LINES, data.spec.split, training, held_out, Intervals(200, 0))
+    return Judge(LINES, data.spec.split, training, held_out)
 
 
 def expected_target(protocol: str, data: LinesData, query: list[int], k: int) -> list[float]:
@@ -149,7 +149,7 @@ def test_a_query_that_no_real_image_shows_is_left_out_of_the_ceiling(lines: Call
     judge = make_judge(lines())
     without = (judge.held_out.concepts != torch.tensor([0, 0, 0])).any(1)
     fewer = HeldOut(judge.held_out.concepts[without], judge.held_out.predictions[without])
-    judge = Judge(LINES, "iid", judge.training, fewer, judge.intervals)
+    judge = Judge(LINES, "iid", judge.training, fewer)
     queries = torch.tensor([[0, 0, 0], [1, 1, 1]])
     scores = by_metric(three_cs(judge, PROTOCOL_RULES["paper"], Queries("test", 3, queries), random_predictions(2)))
     score = scores["correctness", None]
@@ -186,13 +186,12 @@ def test_compositionality_leaves_out_what_training_has_shown(lines: Callable[...
     assert score.floor == pytest.approx((1 / 4 + 1 / 2 + 1 / 3) / 3)
 
 
-def test_the_same_interval_as_the_bootstrap_of_the_queries(lines: Callable[..., LinesData]) -> None:
-    intervals = Intervals(100, 7)
-    values = torch.rand(50, generator=torch.Generator().manual_seed(0)).tolist()
-    assert intervals(values) == intervals(values)
-    assert intervals(values) != Intervals(100, 8)(values)
-    low, high = bootstrap_interval(values, num_resamples=20_000, seed=1)
-    assert intervals(values) == pytest.approx((low, high), abs=0.02)
+def test_fractions_and_nats_have_their_own_intervals() -> None:
+    values = torch.tensor([1.0] * 19 + [0.0])
+    made = make_score("correctness", values, partition="test")
+    assert (made.ci_low, made.ci_high) == mean_interval(values.tolist(), fraction=True)
+    made = make_score("log_px", values, partition="test", groups=torch.arange(20) // 2)
+    assert (made.ci_low, made.ci_high) == mean_interval(values.tolist(), groups=[place // 2 for place in range(20)])
 
 
 GIVEN = Schema(LINES.attributes, given=("direction",))
@@ -210,7 +209,7 @@ def test_a_given_attribute_counts_in_nothing(lines: Callable[..., LinesData], pr
     plain = make_judge(data)
     seen = plain.held_out.predictions.clone()
     seen[:, 1] = -1
-    judge = Judge(GIVEN, "iid", plain.training, HeldOut(plain.held_out.concepts, seen), plain.intervals)
+    judge = Judge(GIVEN, "iid", plain.training, HeldOut(plain.held_out.concepts, seen))
     rule = PROTOCOL_RULES[protocol]
     scores = by_metric(three_cs(judge, rule, Queries("test", level, concepts), predictions))
     assert {attribute for _, attribute in scores} <= {None, "place", "number"}

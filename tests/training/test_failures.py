@@ -13,7 +13,7 @@ from mmvae_bench.objectives.base import Terms
 from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.checkpoint import Checkpoint
-from mmvae_bench.training.convergence import convergence
+from mmvae_bench.training.convergence import by_stage, convergence
 from mmvae_bench.training.fit import fit
 from mmvae_bench.training.watch import FiniteWatch, NonFiniteLossError
 
@@ -99,10 +99,23 @@ def test_verdicts_of_convergence() -> None:
     wild = [9.0, -7.0, 2.0, -4.0, 6.0, -9.0, 4.0, -2.0, 8.0, -6.0, 4.0, -4.0]
     assert convergence(steps, [-100.0 + value for value in wild]).verdict == "unclear"
     noise = [0.5, -0.4, 0.1, -0.2, 0.3, -0.5, 0.2, -0.1, 0.4, -0.3, 0.2, -0.2]
-    assert convergence(steps, [-100.0 + value / 2 for value in noise]).verdict == "flat"
+    assert convergence(steps, [-100.0 + value / 4 for value in noise]).verdict == "flat"
+    assert convergence(steps, [-100.0 + value for value in noise]).verdict == "unclear"
     assert convergence(steps[:2], [1.0, 2.0]).verdict.startswith("unknown")
+    # A relative criterion called this flat: 4.5 nats per 1,000 steps at an ELBO of a density.
+    assert convergence(steps, [75_726 + 0.0045 * step for step in steps]).verdict == "rising"
+    assert convergence(steps, [75_726 + 0.0005 * step for step in steps]).verdict == "flat"
     exact = convergence(steps, [0.02 * step for step in steps])
     assert exact.slope_per_1000_steps == pytest.approx(20)
+
+
+def test_every_stage_has_its_own_verdict() -> None:
+    rising = [{"stage": "image", "step": step, "elbo": 0.1 * step} for step in range(0, 900, 100)]
+    flat = [{"stage": "concept", "step": step, "elbo": 5.0} for step in range(0, 900, 100)]
+    assert [(found.stage, found.verdict) for found in by_stage(rising + flat)] == [
+        ("image", "rising"),
+        ("concept", "flat"),
+    ]
 
 
 def test_a_batch_larger_than_the_training_set_is_refused(digits: ConceptDataModule) -> None:

@@ -89,7 +89,7 @@ class Context:
 
     def score(self, metric: str, values: Tensor, **details: Any) -> Score:
         """A score of this partition with its interval; see :func:`~mmvae_bench.evaluation.scoring.make_score`."""
-        return make_score(metric, values, self.judge.intervals, partition=self.partition, **details)
+        return make_score(metric, values, partition=self.partition, **details)
 
     def report(self, what: str, done: int, total: int) -> None:
         """Passes progress on to whoever listens."""

@@ -81,7 +81,6 @@ def watched_scores(
             make_score(
                 "frequency_unspecified",
                 values,
-                judge.intervals,
                 partition=seen[0][0].partition,
                 # The queries of all levels are made from the same full concepts, by number.
                 groups=torch.cat(groups) if len(groups) == len(seen) else None,
@@ -106,7 +105,6 @@ def real_frequency_scores(judge: Judge, attributes: Sequence[str]) -> list[Score
             make_score(
                 "frequency_real",
                 (judge.held_out.predictions[:, k] == PRESENT).double(),
-                judge.intervals,
                 partition="test",
                 keep_values=False,
                 ceiling=float((judge.held_out.concepts[:, k] == PRESENT).double().mean()),

@@ -73,7 +73,6 @@ def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> l
         made = make_score(
             metric,
             values,
-            judge.intervals,
             partition=queries.partition,
             attribute=queries.name,
             level=queries.level,

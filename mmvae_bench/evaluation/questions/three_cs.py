@@ -94,7 +94,6 @@ def three_cs(judge: Judge, rule: ProtocolRule, queries: Queries, predictions: Te
         return make_score(
             metric,
             values,
-            judge.intervals,
             partition=queries.partition,
             keep_values=attribute is None,
             groups=queries.groups,
