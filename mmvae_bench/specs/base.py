@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Final, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,10 @@ from pydantic import (
 )
 
 from ..base.errors import ConfigError, Location, Problem, nearest
+
+
+LARGEST: Final = 2**53
+"""The largest whole number that every reader of JSON and Parquet represents exactly."""
 
 
 class Spec(BaseModel):
@@ -173,7 +177,10 @@ _EXPECTED = {
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number with more than 4,300 digits.
+        return "a number with thousands of digits"
     return text if len(text) <= 120 else text[:117] + "..."
 
 

@@ -13,11 +13,11 @@ from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, Validati
 
 from ..base.canonical import canonical_json
 from ..base.errors import ConfigError, Location, Problem
-from .base import ComponentSpec, Spec, problems_of
+from .base import LARGEST, ComponentSpec, Spec, problems_of
 from .components import BackboneField, DatasetField, ObjectiveField, backbones, classifiers, datasets, objectives
 from .matching import KINDS, Condition, Part, conditions, matching
 from .registry import Registry
-from .trial import LARGEST, EvaluationSpec, TrainingSpec, TrialSpec
+from .trial import EvaluationSpec, TrainingSpec, TrialSpec
 from .yaml_source import read_yaml
 
 LISTS = ("datasets", "backbones", "objectives", "training", "seeds")

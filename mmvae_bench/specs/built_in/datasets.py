@@ -79,6 +79,10 @@ class MnistASpec(DatasetSpec):
             raise ConfigError([Problem(message, ("num_sources",), str(self.num_sources))])
         return self
 
+    def most_images(self) -> int:
+        """The replicas of all digits."""
+        return (self.num_sources or SOURCE_SIZES[self.source]) * self.replicas
+
     def concept_schema(self) -> Schema:
         """Digit, scale, orientation, location."""
         return MNIST_A_SCHEMA
@@ -156,6 +160,10 @@ class CelebA18Spec(CaptionedSpec):
             raise ConfigError([Problem("only applies to photographs (source: celeba)", ("crop",), str(self.crop))])
         return self
 
+    def most_images(self) -> int | None:
+        """Those asked for; all photographs are counted when they are read."""
+        return self.num_images or (NUM_DRAWN if self.source == "drawn" else None)
+
     def concept_schema(self) -> Schema:
         """18 attributes with the values no and yes."""
         return CELEBA18_SCHEMA
@@ -219,6 +227,10 @@ class ClevrSpec(DatasetSpec):
     variant: Literal["auto", "cuda", "llvm", "scalar"] = "auto"
     """What renders: a GPU, LLVM on the CPU, or plain CPU code (slow); auto takes the first that works on this machine.
     The images of two variants differ in their noise, so the variant is part of the fingerprint."""
+
+    def most_images(self) -> int:
+        """All scenes."""
+        return self.num_images
 
     def image_shape(self) -> tuple[int, int, int]:
         """(3, canvas, canvas)."""
