@@ -18,7 +18,6 @@ from pydantic import (
 
 from ..base.errors import ConfigError, Location, Problem, nearest
 
-
 LARGEST: Final = 2**53
 """The largest whole number that every reader of JSON and Parquet represents exactly."""
 

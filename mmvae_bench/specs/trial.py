@@ -253,7 +253,9 @@ def trial_label(spec: Mapping[str, Any]) -> str:
     >>> trial_label({"objective": {"name": "jmvae"}, "dataset": {"name": "celeba18", "view": "text"}, "seed": 0})
     'jmvae celeba18/?/?/text seed 0'
     """
-    objective, dataset = spec.get("objective") or {}, spec.get("dataset") or {}
+    objective, dataset = (
+        {} if not isinstance(part := spec.get(kind), Mapping) else part for kind in ("objective", "dataset")
+    )
     words = [str(dataset.get(key, "?")) for key in ("name", "source", "split")]
     words += ["text"] if dataset.get("view") == "text" else []
     return f"{objective.get('name', '?')} {'/'.join(words)} seed {spec.get('seed', '?')}"

@@ -63,12 +63,14 @@ class YamlDocument:
         source: The file's name, for messages.
         lines: The line, from 1, of every location.
         problems: What is wrong with a document that parses: duplicate keys, tags.
+        text: What was parsed.
     """
 
     value: Any
     source: str
     lines: Mapping[Location, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    text: str = ""
 
     def locate(self, problem: Problem) -> Problem:
         """The problem with its line, and its location as written in the file.
@@ -137,7 +139,7 @@ def parse_yaml(text: str, *, source: str) -> YamlDocument:
         raise ConfigError([_invalid(error, text)], source) from None
     builder = _Builder(source)
     value = builder.value(node, ()) if node is not None else None
-    return YamlDocument(value, source, builder.lines, tuple(builder.problems))
+    return YamlDocument(value, source, builder.lines, tuple(builder.problems), text)
 
 
 MAX_EXPLAINED = 2**16
