@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, ClassVar, Final, Self, get_args
 
@@ -34,6 +34,9 @@ class Spec(BaseModel):
         serialize_by_alias=True,
         use_attribute_docstrings=True,
     )
+
+    whole: ClassVar[bool] = False
+    """Whether a file or a command line describes all of it, so that a misplaced key belongs elsewhere in it."""
 
     later_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields added after trials had already been stored. At their defaults the canonical form leaves them out, so that
@@ -70,7 +73,12 @@ class Spec(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            raise ConfigError(problems_of(error, location, spec=cls)) from None
+            problems = problems_of(error, location, spec=cls)
+        if cls.whole:
+            from .paths import pointed  # It looks at every part, so it cannot be imported before them.
+
+            problems = pointed(problems)
+        raise ConfigError(problems)
 
 
 class ComponentSpec(Spec):
@@ -155,6 +163,9 @@ def _problem(item: Mapping[str, Any], location: Location, spec: type[Spec] | Non
     if kind == "missing":
         return Problem(f"required key {str(location[-1])!r} is missing", location)
     value = _shown(item["input"])
+    if kind in _SINGLE and isinstance(item["input"], list | tuple) and spec is not None:
+        meant = _as_grid(str(location[-1]), item["input"], spec)
+        return Problem(f"{_EXPECTED.get(kind, 'expected one of the choices')}, not a list: {meant}", location, value)
     if kind in _EXPECTED:
         return Problem(_EXPECTED[kind], location, value)
     if kind in ("literal_error", "enum"):
@@ -173,6 +184,20 @@ _EXPECTED = {
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "expected a mapping of keys to values"),
     **dict.fromkeys(("too_short",), "needs at least one entry"),
 }
+
+
+_SINGLE = ("int_type", "float_type", "bool_type", "string_type", "literal_error")
+"""What pydantic calls a list where a single value is expected."""
+
+
+def _as_grid(key: str, values: Sequence[object], spec: type[Spec]) -> str:
+    """How a grid writes several values of one setting: an entry with each."""
+    is_component = issubclass(spec, ComponentSpec)
+    if key == "seed" and not is_component:
+        return f"did you mean a grid? There it is seeds: {_shown(values)}"
+    name = f"name: {spec.model_fields['name'].default}, " if is_component else ""
+    parts = [f"{{{name}{key}: {value}}}" for value in values[:2]] + ["..."] * (len(values) > 2)
+    return f"did you mean a grid? There each value has an entry: [{', '.join(parts)}]"
 
 
 def _shown(value: object) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
@@ -18,7 +18,7 @@ from .components import BackboneField, DatasetField, ObjectiveField, backbones, 
 from .matching import KINDS, Condition, Part, conditions, matching
 from .registry import Registry
 from .trial import EvaluationSpec, TrainingSpec, TrialSpec
-from .yaml_source import read_yaml
+from .yaml_source import check_kind, read_yaml
 
 LISTS = ("datasets", "backbones", "objectives", "training", "seeds")
 """The keys of a grid that are multiplied, in the order of expansion: the last runs fastest."""
@@ -60,6 +60,8 @@ class GridSpec(Spec):
     The top level is a product of its own if it has datasets, backbones and objectives; otherwise its lists only fill in
     what the products under ``include`` omit.
     """
+
+    whole: ClassVar[bool] = True
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """The run's name; its folder is ``runs/NAME`` by default. Letters, digits, dot, dash, underscore."""
@@ -128,6 +130,7 @@ def load_grid(path: str | Path) -> GridSpec:
     document = read_yaml(Path(path))
     if document.value is None and not document.problems:
         raise ConfigError("the file is empty: a grid needs name, datasets, backbones and objectives", document.source)
+    check_kind(document, "grid")
     problems: list[Problem] = []
     try:
         grid = GridSpec.parse(document.value)

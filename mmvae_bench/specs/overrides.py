@@ -14,7 +14,7 @@ from typing import Any
 from ..base import files
 from ..base.errors import ConfigError, Problem, format_location
 from .trial import TrialSpec
-from .yaml_source import YamlDocument, parse_yaml, read_yaml
+from .yaml_source import YamlDocument, check_kind, parse_yaml, read_yaml
 
 Keys = tuple[str, ...]
 """The path of a setting: ``("objective", "alpha")``."""
@@ -49,6 +49,7 @@ def load_trial(
     if not isinstance(value, Mapping) or document.problems:
         no_mapping = Problem("expected a mapping of keys to values", value=repr(value)[:120])
         raise document.error([] if document.problems else [no_mapping])
+    check_kind(document, "trial")
     settings = _settings(json_settings, assignments)
     chosen = list(leaves(agent or {}))
     try:

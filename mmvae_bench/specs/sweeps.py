@@ -20,7 +20,7 @@ from ..base.seeds import derive_seed
 from .base import LARGEST
 from .overrides import Keys, apply_settings, leaves, parse_assignment
 from .trial import TrialSpec
-from .yaml_source import YamlDocument, read_yaml
+from .yaml_source import YamlDocument, check_kind, read_yaml
 
 TEMPLATE = ("${env}", "mmvae-bench", "train", "--wandb", "--set-json", "${args_json}")
 """The default command: every setting of a trial is a parameter."""
@@ -364,6 +364,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     if not isinstance(given, Mapping):
         message = "expected a sweep: a mapping with method, parameters and command"
         raise document.error([] if document.problems else [Problem(message, (), repr(given)[:120])])
+    check_kind(document, "sweep")
     problems = _top_problems(given)
     parameters, found = _parameters(given)
     problems += found

@@ -198,6 +198,8 @@ class EvaluationSpec(Spec):
 class TrialSpec(Spec):
     """One training run: a dataset, networks, an objective, training settings and a seed."""
 
+    whole: ClassVar[bool] = True
+
     version: Literal[1] = SPEC_VERSION
     """Version of the spec format."""
     dataset: DatasetField

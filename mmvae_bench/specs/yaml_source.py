@@ -101,6 +101,27 @@ class YamlDocument:
         return ConfigError(sorted(found, key=lambda problem: problem.line or 0), self.source)
 
 
+COMMANDS = {
+    "grid": "a grid, which mmvae-bench run takes",
+    "sweep": "a W&B sweep file, which mmvae-bench sweep --local takes",
+    "trial": "the spec of one trial, which mmvae-bench train --spec takes",
+}
+"""The kinds of files, and the command for each."""
+
+
+def check_kind(document: YamlDocument, wanted: str) -> None:
+    """Raises ConfigError if a document is certainly of another kind than the one of ``COMMANDS`` that is wanted."""
+    keys = document.value.keys() if isinstance(document.value, Mapping) else set()
+    found = {
+        "sweep": {"method", "parameters"} <= keys,
+        "grid": bool(keys & {"datasets", "backbones", "objectives", "seeds", "include", "exclude"}),
+        "trial": len(keys & {"dataset", "backbone", "objective"}) > 1,
+    }
+    others = [kind for kind, there in found.items() if there and kind != wanted]
+    if others and not found[wanted]:
+        raise ConfigError(f"this is {COMMANDS[others[0]]}, not {COMMANDS[wanted].partition(',')[0]}", document.source)
+
+
 def read_yaml(path: Path) -> YamlDocument:
     """Parses a file; raises ConfigError if it cannot be read or is not YAML."""
     try:
