@@ -56,7 +56,9 @@ def test_a_setting_in_the_wrong_place(setting: str, words: list[str], capsys: py
 
 
 def test_another_objectives_setting_is_not_called_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refused(["train", *PARTS, "--set", "objective.name=jmvae", "--set", "objective.beta=1", "--out", "x"], capsys)
+    said = refused(
+        ["train", *PARTS, "--set", "objective.name=jmvae", "--set", "objective.beta=1", "--out", "x"], capsys
+    )
     assert "unknown key 'beta' of jmvae" in said
     assert "nearest" not in said
 

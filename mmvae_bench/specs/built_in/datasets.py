@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ...base.errors import ConfigError, Problem
 from ...concepts import Attribute, Schema
+from ..base import LARGEST
 from ..components import DatasetSpec, View, datasets
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class MnistASpec(DatasetSpec):
     """Height and width of an image in pixels; the geometry scales with it. 64 is the paper's."""
     replicas: Annotated[int, Field(gt=0, le=1000)] = 10
     """Images rendered from each source digit."""
-    num_sources: Annotated[int, Field(ge=20)] | None = None
+    num_sources: Annotated[int, Field(ge=20, le=LARGEST)] | None = None
     """Use only this many source digits, evenly spaced over the source; null: all of them."""
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Seed of the rendering."""
