@@ -35,9 +35,6 @@ class Spec(BaseModel):
         use_attribute_docstrings=True,
     )
 
-    whole: ClassVar[bool] = False
-    """Whether a file or a command line describes all of it, so that a misplaced key belongs elsewhere in it."""
-
     later_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields added after trials had already been stored. At their defaults the canonical form leaves them out, so that
     those trials keep their keys, and their results stay valid."""
@@ -73,12 +70,7 @@ class Spec(BaseModel):
         try:
             return cls.model_validate(value)
         except ValidationError as error:
-            problems = problems_of(error, location, spec=cls)
-        if cls.whole:
-            from .paths import pointed  # It looks at every part, so it cannot be imported before them.
-
-            problems = pointed(problems)
-        raise ConfigError(problems)
+            raise ConfigError(problems_of(error, location, spec=cls)) from None
 
 
 class ComponentSpec(Spec):

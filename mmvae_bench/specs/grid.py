@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
@@ -16,8 +16,9 @@ from ..base.errors import ConfigError, Location, Problem
 from .base import LARGEST, ComponentSpec, Spec, problems_of
 from .components import BackboneField, DatasetField, ObjectiveField, backbones, classifiers, datasets, objectives
 from .matching import KINDS, Condition, Part, conditions, matching
+from .paths import pointed
 from .registry import Registry
-from .trial import EvaluationSpec, TrainingSpec, TrialSpec
+from .trial import SETTINGS, EvaluationSpec, TrainingSpec, TrialSpec
 from .yaml_source import check_kind, read_yaml
 
 LISTS = ("datasets", "backbones", "objectives", "training", "seeds")
@@ -61,8 +62,6 @@ class GridSpec(Spec):
     what the products under ``include`` omit.
     """
 
-    whole: ClassVar[bool] = True
-
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """The run's name; its folder is ``runs/NAME`` by default. Letters, digits, dot, dash, underscore."""
     summary: str = ""
@@ -96,6 +95,14 @@ class GridSpec(Spec):
         if missing:
             raise ConfigError(missing)
         return grid
+
+    @classmethod
+    def parse(cls, value: object, *, location: Location = ()) -> Self:
+        """Validates ``value``; raises ConfigError with every problem, and where misplaced keys belong."""
+        try:
+            return super().parse(value, location=location)
+        except ConfigError as error:
+            raise ConfigError(pointed(error.problems, SETTINGS)) from None
 
     @cached_property
     def trials(self) -> tuple[TrialSpec, ...]:

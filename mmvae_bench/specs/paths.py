@@ -11,6 +11,8 @@ from ..base.errors import Problem
 from .base import Spec
 from .components import backbones, datasets, objectives
 
+Settings = tuple[tuple[str, type[Spec]], ...]
+"""The parts of a trial that are no components, with their keys."""
 ELSEWHERE = {
     **dict.fromkeys(
         ("accelerator", "cuda", "device", "devices", "gpu", "gpus"),
@@ -26,16 +28,16 @@ UNKNOWN_KEY = "unknown key "
 """How the message of such a problem begins."""
 
 
-def pointed(problems: Iterable[Problem]) -> list[Problem]:
+def pointed(problems: Iterable[Problem], settings: Settings) -> list[Problem]:
     """The problems; those of unknown keys with the setting that was probably meant, wherever that is."""
-    return [_pointed(problem) if problem.message.startswith(UNKNOWN_KEY) else problem for problem in problems]
+    return [_pointed(problem, settings) if problem.message.startswith(UNKNOWN_KEY) else problem for problem in problems]
 
 
-def _pointed(problem: Problem) -> Problem:
+def _pointed(problem: Problem, settings: Settings) -> Problem:
     key = str(problem.location[-1]).casefold().replace("-", "_")
     if key in ELSEWHERE:
         return replace(problem, message=f"{problem.message}: {ELSEWHERE[key]}", near=None)
-    known = _paths()
+    known = _paths(settings)
     path = known.get(key) or (known.get(_resembling(key, known)) if problem.near is None else None)
     here = {str(part).removesuffix("s") for part in problem.location}
     # Another objective may have the key: that is no help here.
@@ -52,11 +54,9 @@ def _resembling(key: str, known: Iterable[str]) -> str:
 
 
 @cache
-def _paths() -> dict[str, str]:
+def _paths(settings: Settings) -> dict[str, str]:
     """The path in a trial of every built-in setting, by its last key; of two with the same key the first."""
-    from .trial import EvaluationSpec, TrainingSpec
-
-    owners: list[tuple[str, type[Spec]]] = [("training", TrainingSpec), ("evaluation", EvaluationSpec)]
+    owners = list(settings)
     for kind, registry in (("objective", objectives), ("dataset", datasets), ("backbone", backbones)):
         owners[-1:-1] = [(kind, registry.get(name)) for name in sorted(registry.built_in())]
     found: dict[str, str] = {}

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_seriali
 from pydantic_core import CoreSchema
 
 from ..base.canonical import content_hash
-from ..base.errors import ConfigError, Problem, nearest, unknown
+from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..metrics.protocols import PROTOCOL_RULES
 from .base import LARGEST, Spec
 from .components import (
@@ -25,6 +25,7 @@ from .components import (
     backbones,
     questions,
 )
+from .paths import pointed
 
 COMPOSITIONAL = "comp"
 
@@ -195,10 +196,12 @@ class EvaluationSpec(Spec):
         return type(self).parse(self.canonical() | {"protocols": [name]})
 
 
+SETTINGS: Final = (("training", TrainingSpec), ("evaluation", EvaluationSpec))
+"""The parts of a trial that are no components."""
+
+
 class TrialSpec(Spec):
     """One training run: a dataset, networks, an objective, training settings and a seed."""
-
-    whole: ClassVar[bool] = True
 
     version: Literal[1] = SPEC_VERSION
     """Version of the spec format."""
@@ -235,6 +238,14 @@ class TrialSpec(Spec):
         if problems:
             raise ConfigError(problems)
         return self
+
+    @classmethod
+    def parse(cls, value: object, *, location: Location = ()) -> Self:
+        """Validates ``value``; raises ConfigError with every problem, and where misplaced keys belong."""
+        try:
+            return super().parse(value, location=location)
+        except ConfigError as error:
+            raise ConfigError(pointed(error.problems, SETTINGS)) from None
 
     @property
     def key(self) -> str:

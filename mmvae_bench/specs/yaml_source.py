@@ -195,10 +195,10 @@ def _check_extent(text: str, source: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MOST_LEVELS or number > MAX_VALUES:
-            raise _excessive(depth > MOST_LEVELS, event.start_mark.line + 1, source)
+            raise _excessive(depth > MOST_LEVELS, event.start_mark.line + 1 if event.start_mark else None, source)
 
 
-def _excessive(too_deep: bool, line: int, source: str) -> ConfigError:
+def _excessive(too_deep: bool, line: int | None, source: str) -> ConfigError:
     message = f"nested more than {MOST_LEVELS} deep" if too_deep else f"more than {MAX_VALUES:,} keys and values"
     return ConfigError([Problem(message, line=line)], source)
 

@@ -145,7 +145,7 @@ def test_deep_values_on_the_command_line(levels: int) -> None:
     nested = "[" * levels + "]" * levels
     with pytest.raises(ConfigError, match="seed: nested more than 100 deep"):
         parse_assignment(f"seed={nested}")
-    with pytest.raises(ConfigError, match="not valid JSON: nested (more than 100 deep|too deeply)"):
+    with pytest.raises(ConfigError, match=r"not valid JSON: nested (more than 100 deep|too deeply)"):
         parse_json(f'{{"seed": {nested}}}')
 
 
@@ -166,8 +166,8 @@ parameters:
     [
         ("random", "2", f"training.steps: {{distribution: q_uniform, min: 1, max: {10**400}}}",
          "8: parameters.training.steps.max: not between -2^53 and 2^53"),
-        ("random", "2", f"training.steps: {{min: -{10**400}, max: 3}}", "8: parameters.training.steps.min: not between"),
-        ("random", "2", "objective.alpha: {min: 0.0, max: 1e400}", "8: parameters.objective.alpha.max: expected a number"),
+        ("random", "2", f"training.steps: {{min: -{10**400}, max: 3}}", "training.steps.min: not between"),
+        ("random", "2", "objective.alpha: {min: 0.0, max: 1e400}", "objective.alpha.max: expected a number"),
         ("random", "2", "seed: {values: [1, .nan]}", "8: parameters.seed.values[1]"),
         ("random", "2", f"seed: {{value: {2**53 + 1}}}", "8: parameters.seed.value"),
         ("random", str(10**30), "seed: {min: 0, max: 9}", "2: run_cap: at most 100,000 trials are possible"),
