@@ -10,8 +10,9 @@ import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.base import Spec, _leaves
-from mmvae_bench.specs.components import Registry, backbones, classifiers, datasets, objectives
+from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives
 from mmvae_bench.specs.overrides import parse_assignment, parse_json
+from mmvae_bench.specs.registry import Registry
 from mmvae_bench.specs.sweeps import load_sweep
 from mmvae_bench.specs.trial import EvaluationSpec, TrainingSpec, TrialSpec
 from mmvae_bench.specs.yaml_source import MAX_BYTES, parse_yaml, read_yaml
