@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..base.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
 from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def run(
-    grid: Annotated[Path, typer.Option("--grid", metavar="FILE", help="The grid file (YAML).")],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The grid file (YAML), as with --grid.")] = None,
+    grid: Annotated[Path | None, typer.Option("--grid", metavar="FILE", help="The grid file (YAML).")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="The run folder; default: runs/NAME of the grid.")
     ] = None,
@@ -50,8 +52,13 @@ def run(
     from ..sweep.run import Request
     from ..sweep.run import run as run_grid
 
+    chosen = grid or file
+    if chosen is None:
+        raise ConfigError("Missing option '--grid', or the grid file alone: mmvae-bench run configs/quick.yaml")
+    if grid is not None and file is not None:
+        raise ConfigError(f"two grid files, {file} and {grid}: give one")
     request = Request(
-        grid=grid,
+        grid=chosen,
         out=out,
         where=tuple(where or ()),
         dry_run=dry_run,

@@ -31,13 +31,14 @@ def status(
 def _lines(trials: Sequence[TrialOverview]) -> Iterator[str]:
     """One line per trial, below a failed one the reason, and last the totals."""
     from ..runs.status import STATES
+    from ..specs.labels import trial_labels
 
     width = max((len(f"{trial.steps}") for trial in trials), default=1)
-    for trial in trials:
+    for trial, label in zip(trials, trial_labels([trial.spec for trial in trials]), strict=True):
         shown = trial.to_json()
         attempts = f"  attempt {trial.status.attempts}" if trial.status.attempts > 1 else ""
         steps = f"{shown['step']:>{width}}/{shown['steps']:<{width}}"
-        yield f"{trial.key}  {trial.status.state:<11}  {steps}  {trial.label}{attempts}"
+        yield f"{trial.key}  {trial.status.state:<11}  {steps}  {label}{attempts}"
         if trial.status.state == "failed":
             yield from (f"    {line}" for line in (trial.status.error or "").splitlines())
             if trial.status.log:

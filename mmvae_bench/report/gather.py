@@ -21,7 +21,7 @@ from ..base.files import atomic_path
 from ..runs.folder import TrialFolder
 from ..runs.names import QUERIES_FILE, RESULTS_FILE
 from .frames import QUERY_TYPES, SCORE_COLUMNS, TYPES, Frames, RunRecord, pandas_types, read_results, texts_of
-from .trials import Json, RunFolders, TrialRecord, find_trials, read_record, unreadable
+from .trials import Json, RunFolders, TrialRecord, find_trials, labelled, read_record, unreadable
 
 _RESULTS = pa.Schema.from_pandas(pd.DataFrame(columns=list(TYPES)).astype(pandas_types(TYPES)), preserve_index=False)
 """With the pandas types, so that ``pandas.read_parquet`` gives them back."""
@@ -162,7 +162,7 @@ def _write(run: RunFolders, results: Any, queries: Any) -> tuple[TrialRecord, ..
             numbers = read_trial(folder)
             writer.add(numbers)
             records.append(numbers.record)
-    return tuple(records)
+    return labelled(records)
 
 
 class _Writer:

@@ -7,8 +7,8 @@ in :mod:`.frames`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ..runs.scores import Score
 from ..runs.status import Status, read_status
 from ..runs.store import RunStore
 from ..specs.grid import load_grid
+from ..specs.labels import trial_labels
 from ..specs.trial import SPEC_VERSION, trial_label
 
 STATES = ("done", "running", "pending", "interrupted", "failed", "damaged")
@@ -52,6 +53,7 @@ class TrialRecord:
         result: ``result.json`` without its scores; empty unless the state is done.
         partitions: The partitions with scores, sorted.
         problem: Why the trial failed or counts as damaged.
+        telling_label: Its label among the trials it is shown with; None: the one that it has alone.
     """
 
     key: str
@@ -62,6 +64,7 @@ class TrialRecord:
     result: Json = field(default_factory=dict)
     partitions: tuple[str, ...] = ()
     problem: str | None = None
+    telling_label: str | None = None
 
     def component(self, kind: str) -> dict[str, Any]:
         """The spec of the ``dataset``, ``backbone``, ``objective`` or ``training``; empty where unknown."""
@@ -79,6 +82,8 @@ class TrialRecord:
     @cached_property
     def label(self) -> str:
         """A short human-readable name."""
+        if self.telling_label is not None:
+            return self.telling_label
         return trial_label(self.spec) if self.component("dataset") else f"trial {self.key}"
 
     @cached_property
@@ -101,6 +106,13 @@ class TrialRecord:
     def section(self, name: str) -> dict[str, Any]:
         """A part of the result, such as ``training`` or ``provenance``; empty unless done."""
         return dict(self.result.get(name) or {})
+
+
+def labelled(trials: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The records, with labels that tell them apart."""
+    known = [trial for trial in trials if trial.component("dataset")]
+    labels = dict(zip(map(id, known), trial_labels([trial.spec for trial in known]), strict=True))
+    return tuple(replace(trial, telling_label=labels.get(id(trial))) for trial in trials)
 
 
 @dataclass(frozen=True)

@@ -128,6 +128,10 @@ class DatasetSpec(ComponentSpec):
         """The name of the observation classifier that scores this dataset unless the evaluation names another."""
         raise NotImplementedError
 
+    def most_images(self) -> int | None:
+        """A number of images that the dataset cannot exceed; None if only preparing it shows how many there are."""
+        return None
+
     def named_queries(self) -> Mapping[str, str]:
         """Further queries, besides the fixed ones, that every model is scored on: a name, and the concept as text."""
         return {}
@@ -179,6 +183,9 @@ class BackboneSpec(ComponentSpec):
 
     views: ClassVar[tuple[View, ...]] = ("attributes",)
     """What y can be: with ``text``, there are encoders and a decoder for captions."""
+
+    least_batch: ClassVar[int] = 1
+    """The smallest number of images per step: 2 where batch norm has one value per channel and image."""
 
     latent_size: int
     """Number of latent dimensions."""

@@ -13,12 +13,13 @@ from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, Validati
 
 from ..base.canonical import canonical_json
 from ..base.errors import ConfigError, Location, Problem
-from .base import ComponentSpec, Spec, problems_of
+from .base import LARGEST, ComponentSpec, Spec, problems_of
 from .components import BackboneField, DatasetField, ObjectiveField, backbones, classifiers, datasets, objectives
 from .matching import KINDS, Condition, Part, conditions, matching
+from .paths import pointed
 from .registry import Registry
-from .trial import LARGEST, EvaluationSpec, TrainingSpec, TrialSpec
-from .yaml_source import read_yaml
+from .trial import SETTINGS, EvaluationSpec, TrainingSpec, TrialSpec
+from .yaml_source import check_kind, read_yaml
 
 LISTS = ("datasets", "backbones", "objectives", "training", "seeds")
 """The keys of a grid that are multiplied, in the order of expansion: the last runs fastest."""
@@ -95,6 +96,14 @@ class GridSpec(Spec):
             raise ConfigError(missing)
         return grid
 
+    @classmethod
+    def parse(cls, value: object, *, location: Location = ()) -> Self:
+        """Validates ``value``; raises ConfigError with every problem, and where misplaced keys belong."""
+        try:
+            return super().parse(value, location=location)
+        except ConfigError as error:
+            raise ConfigError(pointed(error.problems, SETTINGS)) from None
+
     @cached_property
     def trials(self) -> tuple[TrialSpec, ...]:
         """Every trial once, in the order of expansion.
@@ -128,6 +137,7 @@ def load_grid(path: str | Path) -> GridSpec:
     document = read_yaml(Path(path))
     if document.value is None and not document.problems:
         raise ConfigError("the file is empty: a grid needs name, datasets, backbones and objectives", document.source)
+    check_kind(document, "grid")
     problems: list[Problem] = []
     try:
         grid = GridSpec.parse(document.value)

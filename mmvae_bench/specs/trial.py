@@ -10,9 +10,9 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_seriali
 from pydantic_core import CoreSchema
 
 from ..base.canonical import content_hash
-from ..base.errors import ConfigError, Problem, nearest, unknown
+from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..metrics.protocols import PROTOCOL_RULES
-from .base import Spec
+from .base import LARGEST, Spec
 from .components import (
     BackboneField,
     BackboneSpec,
@@ -25,6 +25,7 @@ from .components import (
     backbones,
     questions,
 )
+from .paths import pointed
 
 COMPOSITIONAL = "comp"
 
@@ -49,9 +50,9 @@ def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: Objec
 SPEC_VERSION: Final = 1
 """Increased when the meaning of a spec changes; folders of other versions are refused."""
 
-LARGEST = 2**53
-"""The largest whole number that every reader of JSON and Parquet represents exactly."""
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
+Few = Annotated[int, Field(gt=0, le=1_000_000)]
+"""A number of things that are in memory together."""
 Partition = Literal["val", "test"]
 DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 """The protocols that share the samples of the fixed queries."""
@@ -70,7 +71,7 @@ class TrainingSpec(Spec):
     """Adam's step size."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     """float32; tf32 (matrix products and convolutions, on a GPU); bfloat16 (autocast)."""
-    num_threads: PositiveInt = 1
+    num_threads: Annotated[int, Field(gt=0, le=1024)] = 1
     """CPU threads; part of the key, because results differ bitwise between numbers of threads."""
     validations: PositiveInt = 20
     """How often, at least, the validation ELBO is computed in each stage; evenly spaced."""
@@ -150,9 +151,9 @@ class EvaluationSpec(Spec):
     all."""
     partitions: tuple[Partition, ...] = ("test",)
     """The partitions evaluated: val for choosing settings, test for reporting."""
-    num_samples: PositiveInt = 100
+    num_samples: Few = 100
     """Images drawn per query."""
-    query_repeats: PositiveInt = 2
+    query_repeats: Few = 2
     """How often each combination of values is queried at a level."""
     num_queries: PositiveInt | None = None
     """The largest number of full concepts behind the queries of a level, before repeats; null: all combinations of
@@ -165,12 +166,12 @@ class EvaluationSpec(Spec):
     likelihood_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """The largest number of images per partition whose log likelihoods are bounded: log p(x|y), log p(x), log p(y), and
     the terms of the unweighted ELBO; 0: none."""
-    likelihood_samples: PositiveInt = 10
+    likelihood_samples: Few = 10
     """Importance samples behind each bound of log p(x) and log p(y); Cremer and Kushman take 10."""
     prior_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """How many z are drawn from the prior, and from the flow in its place, to compare the image and the text of each;
     0: none."""
-    num_resamples: PositiveInt = 2000
+    num_resamples: Few = 2000
     """Not used: intervals are computed in closed form. Kept so that the settings of earlier runs stay the same."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Seed of the queries and of the samples."""
@@ -201,6 +202,10 @@ class EvaluationSpec(Spec):
         return type(self).parse(self.canonical() | {"protocols": [name]})
 
 
+SETTINGS: Final = (("training", TrainingSpec), ("evaluation", EvaluationSpec))
+"""The parts of a trial that are no components."""
+
+
 class TrialSpec(Spec):
     """One training run: a dataset, networks, an objective, training settings and a seed."""
 
@@ -222,6 +227,7 @@ class TrialSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         problems = [
+            *_batch_problems(self.training.batch_size, self.dataset, self.backbone),
             *view_problems(self.dataset, self.backbone, self.objective),
             *_level_problems(self.evaluation, self.dataset),
         ]
@@ -238,6 +244,14 @@ class TrialSpec(Spec):
         if problems:
             raise ConfigError(problems)
         return self
+
+    @classmethod
+    def parse(cls, value: object, *, location: Location = ()) -> Self:
+        """Validates ``value``; raises ConfigError with every problem, and where misplaced keys belong."""
+        try:
+            return super().parse(value, location=location)
+        except ConfigError as error:
+            raise ConfigError(pointed(error.problems, SETTINGS)) from None
 
     @property
     def key(self) -> str:
@@ -258,10 +272,22 @@ def trial_label(spec: Mapping[str, Any]) -> str:
     >>> trial_label({"objective": {"name": "jmvae"}, "dataset": {"name": "celeba18", "view": "text"}, "seed": 0})
     'jmvae celeba18/?/?/text seed 0'
     """
-    objective, dataset = spec.get("objective") or {}, spec.get("dataset") or {}
+    objective, dataset = (
+        {} if not isinstance(part := spec.get(kind), Mapping) else part for kind in ("objective", "dataset")
+    )
     words = [str(dataset.get(key, "?")) for key in ("name", "source", "split")]
     words += ["text"] if dataset.get("view") == "text" else []
     return f"{objective.get('name', '?')} {'/'.join(words)} seed {spec.get('seed', '?')}"
+
+
+def _batch_problems(batch_size: int, dataset: DatasetSpec, backbone: BackboneSpec) -> Iterator[Problem]:
+    """Why no step can be made with so many images."""
+    where, given, least, most = ("training", "batch_size"), str(batch_size), backbone.least_batch, dataset.most_images()
+    if batch_size < least:
+        message = f"backbone {backbone.name} normalises over the batch, so it needs at least {least} images per step"
+        yield Problem(message, where, given, near=str(least))
+    if most is not None and batch_size > most:
+        yield Problem(f"this {dataset.name} has only {most:,} images, of which some are for testing", where, given)
 
 
 def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:

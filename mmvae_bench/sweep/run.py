@@ -15,6 +15,7 @@ from ..base.processes import FAILED, INTERRUPTED, program
 from ..runs.lock import Drivers
 from ..runs.store import RunStore
 from ..specs.grid import expand, load_grid
+from ..specs.labels import trial_labels
 from ..specs.sweeps import SweepFile, load_sweep
 from ..specs.trial import TrialSpec
 from .driver import Driver, Outcome
@@ -278,7 +279,7 @@ def _resume(request: Request, outcome: Outcome) -> str | None:
 def _print_plan(specs: Sequence[TrialSpec], store: RunStore, present: Set[str], *, as_json: bool) -> None:
     out = sys.stdout
     separator = '{"trials": ['
-    for spec in specs:
+    for spec, label in zip(specs, trial_labels(specs), strict=True):
         key = spec.key
         state = store.folder(key).status(spec.evaluation.canonical()).state if key in present else "pending"
         if as_json:
@@ -286,7 +287,7 @@ def _print_plan(specs: Sequence[TrialSpec], store: RunStore, present: Set[str], 
             out.write(separator + json.dumps({"key": key, "spec": spec.canonical(), "status": state}))
             separator = ", "
         else:
-            out.write(f"{key}  {state:<11}  {spec.training.steps} steps  {spec.label}\n")
+            out.write(f"{key}  {state:<11}  {spec.training.steps} steps  {label}\n")
     if as_json:
         out.write("]}\n")
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ from ..base.canonical import content_hash
 from ..runs.folder import TrialFolder
 from ..runs.status import ATTEMPT_VARIABLE
 from ..runs.store import RunStore
+from ..specs.labels import trial_labels
 from ..specs.trial import TrialSpec
 from .executor import Job
 
@@ -68,11 +69,11 @@ class Trial:
 
 def trials_of(specs: Sequence[TrialSpec], store: RunStore) -> list[Trial]:
     """The driver's view of ``specs``, in their order."""
-    labels = Counter(spec.label for spec in specs)
+    labels = trial_labels(specs)
     evaluations: dict[int, dict[str, Any]] = {}
     recipes: dict[tuple[int, int], str] = {}
     trials: list[Trial] = []
-    for spec in specs:
+    for spec, label in zip(specs, labels, strict=True):
         key = spec.key
         # Specs of a grid share their parts, so each part is written out once.
         pair = (id(spec.dataset), id(spec.evaluation))
@@ -85,7 +86,7 @@ def trials_of(specs: Sequence[TrialSpec], store: RunStore) -> list[Trial]:
         trials.append(
             Trial(
                 folder=store.folder(key),
-                label=spec.label if labels[spec.label] == 1 else f"{spec.label} [{key}]",
+                label=label,
                 evaluation=evaluations[pair[1]],
                 group=(spec.objective.name, spec.backbone.name, spec.dataset.name),
                 steps=spec.training.steps,

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from ...base.errors import ConfigError, Problem
 from ...concepts import Attribute, Schema
+from ..base import LARGEST
 from ..components import DatasetSpec, View, datasets
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class MnistASpec(DatasetSpec):
     """Height and width of an image in pixels; the geometry scales with it. 64 is the paper's."""
     replicas: Annotated[int, Field(gt=0, le=1000)] = 10
     """Images rendered from each source digit."""
-    num_sources: Annotated[int, Field(ge=20)] | None = None
+    num_sources: Annotated[int, Field(ge=20, le=LARGEST)] | None = None
     """Use only this many source digits, evenly spaced over the source; null: all of them."""
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Seed of the rendering."""
@@ -78,6 +79,10 @@ class MnistASpec(DatasetSpec):
             message = f"source {self.source} has {available:,} digits; use at most that many, or null for all"
             raise ConfigError([Problem(message, ("num_sources",), str(self.num_sources))])
         return self
+
+    def most_images(self) -> int:
+        """The replicas of all digits."""
+        return (self.num_sources or SOURCE_SIZES[self.source]) * self.replicas
 
     def concept_schema(self) -> Schema:
         """Digit, scale, orientation, location."""
@@ -156,6 +161,10 @@ class CelebA18Spec(CaptionedSpec):
             raise ConfigError([Problem("only applies to photographs (source: celeba)", ("crop",), str(self.crop))])
         return self
 
+    def most_images(self) -> int | None:
+        """Those asked for; all photographs are counted when they are read."""
+        return self.num_images or (NUM_DRAWN if self.source == "drawn" else None)
+
     def concept_schema(self) -> Schema:
         """18 attributes with the values no and yes."""
         return CELEBA18_SCHEMA
@@ -219,6 +228,10 @@ class ClevrSpec(DatasetSpec):
     variant: Literal["auto", "cuda", "llvm", "scalar"] = "auto"
     """What renders: a GPU, LLVM on the CPU, or plain CPU code (slow); auto takes the first that works on this machine.
     The images of two variants differ in their noise, so the variant is part of the fingerprint."""
+
+    def most_images(self) -> int:
+        """All scenes."""
+        return self.num_images
 
     def image_shape(self) -> tuple[int, int, int]:
         """(3, canvas, canvas)."""
