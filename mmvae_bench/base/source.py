@@ -49,6 +49,10 @@ def source_files(
     return dict(sorted(walk.hashes()))
 
 
+Link = tuple[str | None, tuple[str, ...]]
+"""What a statement leads to: a name of its module and attributes of it; or None, and a module with a name in it."""
+
+
 @dataclass
 class _Module:
     """The statements of a module, and what each of its names means.
@@ -59,9 +63,8 @@ class _Module:
         file: Its file, relative to the folder of the top-level package.
         statements: Its statements, without what does not count.
         names: The positions of the statements that define a name.
-        imports: The module that a name is imported from, and the name there; None: the name is the module itself.
+        imports: The module that a name is imported from, and the name there, if it is not the module itself.
         always: The positions of statements that do something else than define names.
-        reached: The positions of statements that count.
     """
 
     name: str
@@ -69,13 +72,15 @@ class _Module:
     file: str
     statements: list[ast.stmt] = field(default_factory=list)
     names: dict[str, list[int]] = field(default_factory=dict)
-    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    imports: dict[str, tuple[str, ...]] = field(default_factory=dict)
     always: list[int] = field(default_factory=list)
-    reached: set[int] = field(default_factory=set)
+    _texts: dict[int, str] = field(default_factory=dict)
+    _links: dict[int, list[Link]] = field(default_factory=dict)
 
     def read(self, source: str) -> None:
-        for position, statement in enumerate(_Strip().visit(ast.parse(source)).body):
-            self.statements.append(statement)
+        """Fills it from its source; raises SyntaxError or ValueError."""
+        self.statements = _Strip().visit(ast.parse(source)).body
+        for position, statement in enumerate(self.statements):
             match statement:
                 case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                     self.names.setdefault(name, []).append(position)
@@ -85,23 +90,44 @@ class _Module:
                 case ast.AnnAssign(target=ast.Name(id=name)):
                     self.names.setdefault(name, []).append(position)
                 case ast.Import() | ast.ImportFrom():
-                    self.imports |= {bound: (module, name) for bound, module, name in self.imported(statement)}
+                    self.imports |= dict(self._imported(statement))
                     if any(alias.name == "*" for alias in statement.names):
                         self.always.append(position)
-                case ast.If(test=ast.Name(id="TYPE_CHECKING")):
-                    pass
                 case _:
                     self.always.append(position)
 
-    def imported(self, statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str, str | None]]:
-        """The name bound by each part of an import, the module it comes from, and its name there."""
+    def text(self, position: int) -> str:
+        """A statement, in a form that layout and comments do not change."""
+        if position not in self._texts:
+            self._texts[position] = _text(self.statements[position])
+        return self._texts[position]
+
+    def links(self, position: int) -> list[Link]:
+        """What a statement leads to."""
+        if position not in self._links:
+            self._links[position] = list(self._found(self.statements[position]))
+        return self._links[position]
+
+    def _found(self, node: ast.AST) -> Iterator[Link]:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            # Inside a function, or of a module that counts as a whole.
+            yield from ((None, target) for _, target in self._imported(node))
+        elif isinstance(node, ast.Name | ast.Attribute) and (parts := _dotted(node)):
+            yield parts[0], tuple(parts[1:])
+        else:
+            for child in ast.iter_child_nodes(node):
+                yield from self._found(child)
+
+    def _imported(self, statement: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The name bound by each part of an import; the module it comes from, and its name there."""
         for alias in statement.names:
             if isinstance(statement, ast.Import):
                 top = alias.name.partition(".")[0]
-                yield alias.asname or top, alias.name if alias.asname else top, None
+                yield alias.asname or top, (alias.name if alias.asname else top,)
             else:
                 base = self.package.rsplit(".", statement.level - 1)[0] if statement.level else ""
-                yield alias.asname or alias.name, ".".join(filter(None, (base, statement.module))), alias.name
+                module = ".".join(filter(None, (base, statement.module)))
+                yield alias.asname or alias.name, (module,) if alias.name == "*" else (module, alias.name)
 
 
 class _Strip(ast.NodeTransformer):
@@ -119,6 +145,10 @@ class _Strip(ast.NodeTransformer):
                 return None
         return self.generic_visit(node)
 
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        hints = isinstance(node.test, ast.Name | ast.Attribute) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        return None if hints else self.generic_visit(node)
+
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         return ast.Raise()
 
@@ -129,90 +159,84 @@ class _Walk:
     def __init__(self, follow: Callable[[str], bool], whole: Callable[[str], bool]) -> None:
         self.follow, self.whole = follow, whole
         self.modules: dict[str, _Module | None] = {}
-        self.opaque: dict[str, bytes] = {}
+        self.reached: dict[str, set[int]] = {}
+        self.seen: dict[str, set[int]] = {}
 
     def hashes(self) -> Iterator[tuple[str, str]]:
         """Every file that something was reached in, and the hash of that."""
-        for module in filter(None, self.modules.values()):
-            if module.reached:
-                text = "\n".join(sorted(_text(module.statements[position]) for position in module.reached))
+        for name, positions in self.reached.items():
+            module = self.modules[name]
+            if module is not None and positions:
+                text = "\n".join(sorted(module.text(position) for position in positions))
                 yield module.file, hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
-        for file, content in self.opaque.items():
-            yield file, hashlib.sha256(content).hexdigest()[:DIGITS]
 
     def reach(self, name: str, attribute: str | None) -> None:
         """Counts a definition of the module ``name``, or all of it, with everything that this leads to."""
         module = self._module(name)
         if module is None:
             return
-        if attribute is None or self.whole(name):
-            positions: Iterable[int] = range(len(module.statements))
-        else:
+        positions: Iterable[int] = range(len(module.statements))
+        if attribute is not None and not self.whole(name):
             positions = (*module.always, *module.names.get(attribute, ()))
+        reached, seen = self.reached.setdefault(name, set()), self.seen.setdefault(name, set())
         for position in positions:
-            if position not in module.reached:
-                statement = module.statements[position]
+            if position not in seen:
+                seen.add(position)
                 # An import binds a name and computes nothing: what counts is what is reached through it.
-                if not isinstance(statement, ast.Import | ast.ImportFrom):
-                    module.reached.add(position)
-                self._follow_all(module, statement)
+                if not isinstance(module.statements[position], ast.Import | ast.ImportFrom):
+                    reached.add(position)
+                for first, rest in module.links(position):
+                    if first is None:
+                        self._enter(*rest)
+                    elif first in module.names:
+                        self.reach(name, first)
+                    elif first in module.imports:
+                        self._enter(*module.imports[first], *rest)
         if attribute in module.imports:
-            self._enter(*module.imports[attribute], ())
+            self._enter(*module.imports[attribute])
 
-    def _follow_all(self, module: _Module, node: ast.AST) -> None:
-        match node:
-            case ast.Import() | ast.ImportFrom():
-                # Inside a function, or of a module that counts as a whole.
-                for _, source, name in module.imported(node):
-                    self._enter(source, None if name == "*" else name, ())
-            case ast.Name() | ast.Attribute():
-                first, *rest = _dotted(node)
-                if first in module.names:
-                    self.reach(module.name, first)
-                elif first in module.imports:
-                    self._enter(*module.imports[first], tuple(rest))
-                if not first and isinstance(node, ast.Attribute):
-                    self._follow_all(module, node.value)
-            case _:
-                for child in ast.iter_child_nodes(node):
-                    self._follow_all(module, child)
-
-    def _enter(self, source: str, name: str | None, rest: tuple[str, ...]) -> None:
-        """Follows an import of ``name`` from the module ``source``, with the attributes that are taken of it."""
-        if name is None and rest:
-            name, rest = rest[0], rest[1:]
-        if name is None:
+    def _enter(self, source: str, *attributes: str) -> None:
+        """Follows an import from the module ``source``; what is taken of it may be a module in turn."""
+        if not attributes:
             self.reach(source, None)
             return
+        name, *rest = attributes
         module = self._module(source)
         if module is not None and (name in module.names or name in module.imports):
             self.reach(source, name)
         elif _located(f"{source}.{name}") is not None:
-            self._enter(f"{source}.{name}", None, rest)
-        elif module is not None:
+            self._enter(f"{source}.{name}", *rest)
+        else:
             self.reach(source, name)
 
     def _module(self, name: str) -> _Module | None:
         if name not in self.modules:
-            self.modules[name] = None
             found = _located(name) if self.follow(name) else None
-            if found is not None and found.origin is not None:
-                self.modules[name] = self._read(found, Path(found.origin))
+            self.modules[name] = _read(found) if found is not None and found.origin is not None else None
         return self.modules[name]
 
-    def _read(self, found: ModuleSpec, path: Path) -> _Module | None:
-        is_package = found.submodule_search_locations is not None
-        parts = [*found.name.split("."), path.name] if is_package else [*found.name.split(".")[:-1], path.name]
-        file = "/".join(parts)
-        try:
-            if path.suffix != ".py":
-                self.opaque[file] = path.read_bytes()
-                return None
-            module = _Module(found.name, found.name if is_package else found.parent or "", file)
-            module.read(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, SyntaxError):
-            return None  # Whoever imports it gets the error.
-        return module
+
+def _read(found: ModuleSpec) -> _Module | None:
+    """A module; None if there is no file to read. One that Python compiles from no source is one constant."""
+    path = Path(found.origin or "")
+    try:
+        state = path.stat()
+        return _parsed(found.name, path, found.submodule_search_locations is not None, state.st_mtime_ns, state.st_size)
+    except (OSError, ValueError, SyntaxError):
+        return None  # Whoever imports it gets the error.
+
+
+@cache
+def _parsed(name: str, path: Path, is_package: bool, changed: int, size: int) -> _Module:
+    """What is in a file; kept for other walks as long as the file does not change."""
+    package = name if is_package else name.rpartition(".")[0]
+    module = _Module(name, package, "/".join((*package.split("."), path.name) if package else (path.name,)))
+    if path.suffix == ".py":
+        module.read(path.read_text(encoding="utf-8"))
+    else:
+        module.read(f"CONTENT = {hashlib.sha256(path.read_bytes()).hexdigest()!r}")
+        module.always = [0]
+    return module
 
 
 @cache
@@ -231,12 +255,12 @@ def _located(name: str) -> ModuleSpec | None:
 
 
 def _dotted(node: ast.AST) -> list[str]:
-    """The parts of ``a.b.c``; the first one is empty if it is not a name."""
+    """The parts of ``a.b.c``; none if it does not start with a name."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
         node = node.value
-    return [node.id if isinstance(node, ast.Name) else "", *reversed(parts)]
+    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
 
 
 def _text(node: object) -> str:

@@ -117,7 +117,7 @@ def mixture(segments: Sequence[Mapping[str, Any]]) -> list[str]:
     for before, after in pairwise(segments):
         code = after.get("code")
         if not isinstance(before.get("code"), Mapping) and isinstance(code, Mapping):
-            changed = ["by code that was not recorded before"]
+            changed = ["the code before it was not recorded"]
         else:
             changed = differences(before.get("code"), code) if isinstance(code, Mapping) else []
         found += [f"from step {after.get('from')} on: {reason}" for reason in changed]
