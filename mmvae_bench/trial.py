@@ -373,7 +373,7 @@ def _result(
         "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads())
         | {
             "wall_seconds": round(seconds, 3),
-            "code": _evaluation_code(spec),
+            "code": _evaluation_code(spec) | training_code(spec.canonical()),
         },
         "seeds": {
             "training": spec.seed,

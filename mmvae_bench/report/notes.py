@@ -155,14 +155,14 @@ def _other_code(done: Sequence[TrialRecord]) -> Iterator[str]:
     for trial in done:
         if other := [part for part, code in parts[trial.key].items() if code != usual[part]]:
             apart.append(f"{trial.label} ({', '.join(other)})")
-        if changes := mixture(segments[trial.key]):
+        if changes := mixture(trial.result):
             mixed.append(f"{trial.label} ({'; '.join(changes)})")
         if parts[trial.key] and (found := staleness(TrialFolder(trial.directory), trial.result)):
             changed.append(f"{trial.label} ({found})")
     if apart:
         yield f"Made by other code than the trials next to them: {_some(apart)}."
     if mixed:
-        yield f"Trained by mixed code, so their numbers belong to no version of it: {_some(mixed)}."
+        yield f"Made by mixed code, so their numbers belong to no version of it: {_some(mixed)}."
     if changed:
         yield f"Made by other code than is installed now: {_some(changed)}."
     unknown = sum(not parts[trial.key] for trial in done)
@@ -173,7 +173,7 @@ def _other_code(done: Sequence[TrialRecord]) -> Iterator[str]:
 def _parts(trial: TrialRecord, segments: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The parts of a trial and their code, in a form that can be compared; empty if it was not recorded."""
     found = {}
-    for section in (*segments[-1:], trial.section("evaluated_on")):
+    for section in (trial.section("evaluated_on"), *segments[-1:]):
         code = section.get("code")
         for kind, part in code.items() if isinstance(code, Mapping) else ():
             if isinstance(part, Mapping):

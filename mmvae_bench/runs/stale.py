@@ -8,7 +8,7 @@ somebody has decided to go on all the same; that is not asked again, and reports
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -111,9 +111,9 @@ def checkpoint_segments(path: Path) -> list[Mapping[str, Any]] | None:
         return None
 
 
-def mixture(segments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Where the code changed in the middle of a training, in words; empty if one code made all of it."""
-    found = []
+def mixture(result: Mapping[str, Any]) -> list[str]:
+    """Where the code changed between the first step and the evaluation, in words; empty if it did not."""
+    segments, found = segments_of(result), []
     for before, after in pairwise(segments):
         code = after.get("code")
         if not isinstance(before.get("code"), Mapping) and isinstance(code, Mapping):
@@ -121,6 +121,11 @@ def mixture(segments: Sequence[Mapping[str, Any]]) -> list[str]:
         else:
             changed = differences(before.get("code"), code) if isinstance(code, Mapping) else []
         found += [f"from step {after.get('from')} on: {reason}" for reason in changed]
+    asked = result.get("evaluated_on")
+    code, trained = (asked.get("code") if isinstance(asked, Mapping) else None), segments[-1:]
+    if trained and isinstance(code, Mapping):
+        # Parts that the training does not have, such as questions, are not compared.
+        found += [f"in the evaluation: {reason}" for reason in differences(trained[0].get("code"), code)]
     return found
 
 

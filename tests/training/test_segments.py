@@ -46,7 +46,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_as_one_of_unknown_code(tmp_p
     state.save(path)
     segments = Checkpoint.load(path, key="k").origin["segments"]
     assert [(each["from"], each["to"], each["package"]) for each in segments] == [(0, 4, "0.1.0"), (4, 4, "0.2.0")]
-    assert mixture(segments) == ["from step 4 on: the code before it was not recorded"]
+    assert mixture({"provenance": {"segments": segments}}) == ["from step 4 on: the code before it was not recorded"]
 
 
 def test_a_process_that_made_no_step_leaves_no_segment(tmp_path: Path) -> None:
