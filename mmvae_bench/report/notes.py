@@ -11,7 +11,7 @@ from typing import Any
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES
 from ..runs.folder import TrialFolder
-from ..runs.stale import mixture, segments_of, staleness
+from ..runs.stale import mixture, other_packages, segments_of, staleness
 from ..specs.code import identity
 from .tables import MANY_ATTRIBUTES, Table, protocol_rule
 from .text import DASH, number
@@ -260,6 +260,7 @@ def provenance(done: list[TrialRecord]) -> list[tuple[str, str]]:
         and any(trial.section("evaluated_on").get(key) != trial.section("provenance").get(key) for trial in done)
         and any("evaluated_on" in trial.result for trial in done)
     ]
+    facts.append(("other packages", [other_packages(trial.result) for trial in done]))
     facts.append(("dataset", [trial.section("dataset").get("fingerprint") for trial in done]))
     facts.append(("pixels", [trial.section("dataset").get("pixel_hash") for trial in done]))
     facts.append(("classifier", [trial.section("classifier").get("fingerprint") for trial in done]))

@@ -17,7 +17,7 @@ from zipfile import BadZipFile, ZipFile
 
 from ..base.errors import ConfigError
 from ..base.files import DamagedFile, open_regular, parse_json, remove_leftovers
-from ..specs.code import differences, evaluation_code, training_code
+from ..specs.code import OWN, differences, evaluation_code, training_code
 from .folder import TrialFolder
 from .names import CHECKPOINT_FILE, PLANE_FILE, RESULT_FILE, SAMPLES_FILE, TRAINING_LOG
 from .status import Status, read_status, write_status
@@ -127,6 +127,16 @@ def mixture(result: Mapping[str, Any]) -> list[str]:
         # Parts that the training does not have, such as questions, are not compared.
         found += [f"in the evaluation: {reason}" for reason in differences(trained[0].get("code"), code)]
     return found
+
+
+def other_packages(result: Mapping[str, Any]) -> str | None:
+    """The packages besides this one that a result's parts came from, with their versions; None if there are none."""
+    asked = result.get("evaluated_on")
+    sections = [*segments_of(result), *([asked] if isinstance(asked, Mapping) else [])]
+    codes = [code for section in sections if isinstance(code := section.get("code"), Mapping)]
+    parts = [part for code in codes for part in code.values() if isinstance(part, Mapping)]
+    named = {f"{part.get('package')} {part.get('version')}" for part in parts if part.get("package") != OWN}
+    return ", ".join(sorted(named)) or None
 
 
 def discard(directory: Path, *, training: bool) -> Status:
