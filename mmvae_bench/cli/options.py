@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..base.errors import ConfigError, Problem
-from ..runs.stale import WhenStale
+
+if TYPE_CHECKING:
+    from ..runs.stale import WhenStale
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be run; start and write nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON event per line; with --dry-run, the plan.")]

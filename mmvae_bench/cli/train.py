@@ -17,12 +17,12 @@ from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD
 from ..runs.folder import read_object, read_trial
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
-from ..runs.stale import WhenStale
 from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
 from .options import Keep, Retrain, when_stale
 
 if TYPE_CHECKING:
+    from ..runs.stale import WhenStale
     from ..tracking.wandb import WandbRun
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..base.errors import ConfigError, Problem, nearest, unknown
+from ..base.errors import ConfigError, Problem, nearest
 from ..base.processes import FAILED, INTERRUPTED, program
 from ..runs.lock import Drivers, LockHeld, TrialLock
 from ..runs.stale import WhenStale, discard, staleness
@@ -291,9 +291,10 @@ def _resume(request: Request, outcome: Outcome) -> str | None:
 
 def _check_forced(keys: Sequence[str], specs: Sequence[TrialSpec]) -> None:
     """Raises ConfigError if a key that is to be trained again is none of this request's."""
-    known = {spec.key: None for spec in specs} if keys else {}
-    if problems := [unknown("trial", key, list(known), ("--force",)) for key in keys if key not in known]:
-        raise ConfigError(problems)
+    known = [spec.key for spec in specs] if keys else []
+    message = "no trial of this run has this key (`mmvae-bench status` lists them)"
+    if missing := [key for key in keys if key not in known]:
+        raise ConfigError([Problem(message, ("--force",), key, near=nearest(key, known)) for key in missing])
 
 
 def _force(keys: Sequence[str], store: RunStore) -> None:
