@@ -95,7 +95,8 @@ def test_a_trial_of_changed_code_waits_for_a_decision(tmp_path: Path, monkeypatc
     table = (tmp_path / "runs" / "reverse" / "report" / "table.md").read_text()
     assert "Made by mixed code" in table
     assert f"from step 1 on: {reason}" in table
-    assert "reverse-jmvae 1.0" in table
+    page = (tmp_path / "runs" / "reverse" / "report" / "index.html").read_text()
+    assert "reverse-jmvae 1.0" in page
     # What was decided is not asked again.
     assert package("status", "runs/reverse").stdout.splitlines()[-1] == "1 done"
 
