@@ -26,7 +26,7 @@ from .evaluation.questions import questions_of
 from .evaluation.samples import write_samples
 from .metrics.protocols import PROTOCOL_RULES
 from .objectives.base import Objective, planned_stages
-from .runs.folder import read_trial
+from .runs.folder import TrialFolder, read_trial
 from .runs.lock import TrialLock
 from .runs.names import (
     CHECKPOINT_FILE,
@@ -39,7 +39,9 @@ from .runs.names import (
     STATUS_FILE,
     TRAINING_LOG,
 )
+from .runs.stale import StaleTrial, WhenStale, discard, staleness
 from .runs.status import Status, StatusWriter, begin, latest, write_status
+from .specs.code import evaluation_code, training_code
 from .specs.trial import SPEC_VERSION, TrialSpec
 from .training.checkpoint import Checkpoint, CheckpointError
 from .training.convergence import by_stage
@@ -68,7 +70,9 @@ class TrialResult:
         return scores
 
 
-def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) -> TrialResult:
+def run_trial(
+    spec: TrialSpec, *, out: str | Path, device: str | None = None, stale: WhenStale = "refuse"
+) -> TrialResult:
     """Runs one trial under ``out/trials/<key>``, resuming where an earlier run was stopped.
 
     If the model is trained already and only the evaluation has changed, only the evaluation is run.
@@ -77,9 +81,11 @@ def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) ->
         spec: The trial; its ``evaluation`` says how the trained model is evaluated.
         out: A run folder; created if it does not exist.
         device: ``cpu`` or ``cuda``; None: a GPU if there is one.
+        stale: What to do if other code has trained or evaluated it: ``refuse``, ``keep`` or ``retrain``.
 
     Raises:
         BenchmarkError: if the trial fails for a reason that the user can fix.
+        StaleTrial: if other code has trained or evaluated it and ``stale`` is ``refuse``; nothing was changed.
         LockHeld: if another process is working on it.
     """
     directory = Path(out) / "trials" / spec.key
@@ -87,11 +93,16 @@ def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) ->
     write_text(directory / SPEC_FILE, canonical_json(spec.canonical()))
     write_json(directory / EVALUATION_FILE, spec.evaluation.canonical())
     with TrialLock(directory):
-        return run_locked(spec, directory, device=device)
+        return run_locked(spec, directory, device=device, stale=stale)
 
 
 def run_locked(
-    spec: TrialSpec, directory: Path, *, device: str | None = None, record: Record = lambda record: None
+    spec: TrialSpec,
+    directory: Path,
+    *,
+    device: str | None = None,
+    record: Record = lambda record: None,
+    stale: WhenStale = "refuse",
 ) -> TrialResult:
     """:func:`run_trial` in a folder that has the spec, for a caller that holds the folder's lock.
 
@@ -100,8 +111,11 @@ def run_locked(
         directory: Its folder.
         device: ``cpu`` or ``cuda``; None: a GPU if there is one.
         record: Called with every record of the training as it is made, for a tracker.
+        stale: As in :func:`run_trial`.
     """
     result = _finished(directory, spec)
+    if _made_again(directory, stale):
+        result = None
     if result is not None:
         return TrialResult(directory, result)
     status = begin(directory, steps=0)
@@ -123,12 +137,25 @@ def run_locked(
         raise
 
 
+def _made_again(directory: Path, stale: WhenStale) -> bool:
+    """Whether what other code has made in the folder was removed, because ``stale`` says so."""
+    folder = TrialFolder(directory)
+    found = staleness(folder, folder.result_head()) if stale != "keep" else None
+    if not found:
+        return False
+    if stale == "refuse":
+        raise StaleTrial(directory, found)
+    discard(directory, training=bool(found.training))
+    return True
+
+
 def _train_and_evaluate(
     spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool], record: Record
 ) -> TrialResult:
     torch.set_num_threads(spec.training.num_threads)
     report = StatusWriter(directory, status)
     with heard(report.beat):
+        _evaluation_code(spec)  # Read and kept now: the files may be edited while training runs.
         data = _ready_data(spec, device)
         objective = build_objective(spec).to(device)
         fitted = fit(
@@ -145,6 +172,7 @@ def _train_and_evaluate(
                 progress=report.training,
                 score=_score_curve(spec, data, device),
                 num_scores=spec.evaluation.curve_points,
+                code=training_code(spec.canonical()),
                 record=record,
             ),
         )
@@ -208,6 +236,12 @@ def build_objective(spec: TrialSpec) -> Objective:
         schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
     )
     return spec.objective.build(backbone, seed=spec.seed)
+
+
+def _evaluation_code(spec: TrialSpec) -> dict[str, Any]:
+    given = spec.evaluation.classifier
+    classifier = given.name if given is not None else spec.dataset.default_classifier()
+    return evaluation_code(spec.evaluation.canonical(), classifier)
 
 
 def default_device() -> str:
@@ -338,10 +372,13 @@ def _result(
             "convergence": verdicts[-1].to_json(),
             "convergence_by_stage": [verdict.to_json() for verdict in verdicts],
         },
-        # Of the training; the evaluation may have run on another machine.
+        # Of the training, from where it began; the evaluation may have run on another machine.
         "provenance": fitted.origin,
         "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads())
-        | {"wall_seconds": round(seconds, 3)},
+        | {
+            "wall_seconds": round(seconds, 3),
+            "code": _evaluation_code(spec) | training_code(spec.canonical()),
+        },
         "seeds": {
             "training": spec.seed,
             "split": getattr(spec.dataset, "split_seed", None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
 from mmvae_bench.runs.folder import read_trial
 from mmvae_bench.runs.lock import TrialLock
+from mmvae_bench.runs.stale import StaleTrial
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import CheckpointError
 from mmvae_bench.trial import TrialResult, evaluate_trial, run_locked
@@ -156,6 +158,36 @@ def test_a_spec_that_was_changed_is_refused(done: TrialResult) -> None:
             run_again(done.directory)
     finally:
         path.write_text(whole)
+
+
+def test_a_trial_of_other_code_is_left_alone_until_told(done: TrialResult, tmp_path: Path) -> None:
+    """In Python as on the command line; the other two answers are to take it, and to train it again."""
+    out = tmp_path / "run"
+    folder = shutil.copytree(done.directory, out / "trials" / done.directory.name)
+    segments = done.result["provenance"]["segments"]
+    assert [(segment["from"], segment["to"]) for segment in segments] == [(0, 12)]
+    assert {name: segments[0][name] for name in ("commit", "device", "torch")} == {
+        name: done.result["provenance"][name] for name in ("commit", "device", "torch")
+    }
+    text = (folder / "result.json").read_text()
+    made = segments[0]["code"]["objective"]["files"]["mmvae_bench/objectives/telbo.py"]
+    (folder / "result.json").write_text(text.replace(made, "00000000", 1))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    spec = TrialSpec.parse(SPEC)
+    with pytest.raises(StaleTrial, match=r"objective 'telbo': mmvae_bench/objectives/telbo\.py has changed"):
+        mb.run_trial(spec, out=out)
+    assert main(["train", "--out", str(folder)]) == 2
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert mb.run_trial(spec, out=out, stale="keep").scores == done.scores
+    assert main(["train", "--out", str(folder), "--keep"]) == 0
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    again = mb.run_trial(spec, out=out, stale="retrain")
+    assert again.scores == done.scores
+    assert again.result["provenance"]["segments"][0]["code"] == segments[0]["code"]
+    attempts = [
+        json.loads(text)["attempts"] for text in (before[folder / "status.json"], (folder / "status.json").read_text())
+    ]
+    assert attempts[1] == attempts[0] + 1
 
 
 def test_what_is_no_trial_or_not_trained(tmp_path: Path, done: TrialResult) -> None:

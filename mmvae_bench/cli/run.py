@@ -9,7 +9,7 @@ import typer
 
 from ..base.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
-from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
+from .options import AsJson, DryRun, Force, HangSeconds, Keep, PerDevice, Retrain, Retry, Workers, when_stale
 
 if TYPE_CHECKING:
     from ..runs.store import RunStore
@@ -35,6 +35,9 @@ def run(
     per_device: PerDevice = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Retry = None,
+    retrain: Retrain = False,
+    keep: Keep = False,
+    force: Force = None,
     ray_address: Annotated[
         str | None,
         typer.Option("--ray-address", metavar="HOST:PORT", help="The Ray cluster; default: RAY_ADDRESS."),
@@ -47,7 +50,8 @@ def run(
     """Run the trials of a grid, skip finished ones, and print the table.
 
     The same command resumes a run that was stopped. A grid may grow: a run folder accepts any grid that contains all
-    trials in the folder.
+    trials in the folder. Trials made by other code than is installed are named and left alone until --retrain or
+    --keep says what to do with them.
     """
     from ..sweep.run import Request
     from ..sweep.run import run as run_grid
@@ -68,6 +72,8 @@ def run(
         per_device=per_device,
         hang_seconds=hang_seconds,
         retry=retry,
+        stale=when_stale(retrain=retrain, keep=keep),
+        force=tuple(force or ()),
         ray_address=ray_address,
         slurm=tuple(slurm or ()),
     )

@@ -39,9 +39,13 @@ def _lines(trials: Sequence[TrialOverview]) -> Iterator[str]:
         attempts = f"  attempt {trial.status.attempts}" if trial.status.attempts > 1 else ""
         steps = f"{shown['step']:>{width}}/{shown['steps']:<{width}}"
         yield f"{trial.key}  {trial.status.state:<11}  {steps}  {label}{attempts}"
+        if trial.stale:
+            yield f"    made by other code: {trial.stale}"
         if trial.status.state == "failed":
             yield from (f"    {line}" for line in (trial.status.error or "").splitlines())
             if trial.status.log:
                 yield f"    log: {trial.status.log}"
     counts = Counter(trial.status.state for trial in trials)
-    yield ", ".join(f"{counts[state]} {state}" for state in reversed(STATES) if counts[state]) or "no trials"
+    words = [f"{counts[state]} {state}" for state in reversed(STATES) if counts[state]]
+    stale = sum(bool(trial.stale) for trial in trials)
+    yield ", ".join([*words, *([f"{stale} made by other code"] if stale else [])]) or "no trials"

@@ -19,8 +19,10 @@ from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
 from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
+from .options import Keep, Retrain, when_stale
 
 if TYPE_CHECKING:
+    from ..runs.stale import WhenStale
     from ..tracking.wandb import WandbRun
 
 
@@ -39,23 +41,26 @@ def train(
     wandb: Annotated[
         bool, typer.Option("--wandb", help="Log the trial as a W&B run; values from a sweep agent override all others.")
     ] = False,
+    retrain: Retrain = False,
+    keep: Keep = False,
 ) -> None:
     """Run one trial, or resume it where it was stopped."""
     from ..tracking.wandb import under_agent, wandb_run
 
+    stale = when_stale(retrain=retrain, keep=keep)
     if out is None and not wandb:
         raise ConfigError("--out FOLDER is missing: the folder for the trial's files (optional only with --wandb)")
     if wandb and under_agent():
         # The run comes first: its config says what the trial is.
         with wandb_run() as run:
             trial = _trial_spec(out, spec, set_ or [], set_json, agent=run.settings)
-            _train(out or _folder(trial, run.sweep), trial, nullcontext(run))
+            _train(out or _folder(trial, run.sweep), trial, nullcontext(run), stale)
     else:
         trial = _trial_spec(out, spec, set_ or [], set_json)
-        _train(out or _folder(trial, None), trial, wandb_run(trial) if wandb else nullcontext(None))
+        _train(out or _folder(trial, None), trial, wandb_run(trial) if wandb else nullcontext(None), stale)
 
 
-def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun | None]) -> None:
+def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun | None], stale: WhenStale) -> None:
     _lay_out(out, trial)
     try:
         # Taken before anything heavy is imported, so that a second process gives up at once.
@@ -64,18 +69,21 @@ def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun
             with tracked as run:
                 if run is not None:
                     run.describe(trial)
-                _run(out, trial, run)
+                _run(out, trial, run, stale)
     except LockHeld as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(LOCK_HELD) from None
 
 
-def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None) -> None:
+def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale) -> None:
     from ..training.fit import TrainingInterrupted
     from ..trial import run_locked
 
     try:
-        result = run_locked(trial, out) if tracker is None else run_locked(trial, out, record=tracker.record)
+        if tracker is None:
+            result = run_locked(trial, out, stale=stale)
+        else:
+            result = run_locked(trial, out, stale=stale, record=tracker.record)
     except (LockHeld, ConfigError):
         raise
     except TrainingInterrupted as interrupted:

@@ -10,6 +10,9 @@ from typing import Any
 
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES
+from ..runs.folder import TrialFolder
+from ..runs.stale import mixture, other_packages, segments_of, staleness
+from ..specs.code import identity
 from .tables import MANY_ATTRIBUTES, Table, protocol_rule
 from .text import DASH, number
 from .trials import PROVENANCE, STATES, TrialRecord
@@ -140,8 +143,11 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         yield "The trials were evaluated with different settings; their scores are not paired."
     if any(trial.outdated for trial in done):
         yield "The evaluation settings of some trials have changed since; these numbers are from the earlier settings."
+    if len({trial.section("provenance").get("package") for trial in done}) > 1:
+        yield "The trials were made by different versions of mmvae-bench."
     if len({trial.section("provenance").get("commit") for trial in done}) > 1:
         yield "The trials were made by different commits of the code."
+    yield from _other_code(done)
     if len({trial.section("provenance").get("torch") for trial in done}) > 1:
         yield "The trials were made with different versions of torch."
     if any(trial.section("provenance").get("dirty") for trial in done):
@@ -159,6 +165,47 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         for name in _REFERENCES
     ):
         yield "Ceilings or floors differ between the objectives; the table shows their range."
+
+
+def _other_code(done: Sequence[TrialRecord]) -> Iterator[str]:
+    """Which trials were made by other code than those next to them, by more than one, or by other than is installed."""
+    segments = {trial.key: segments_of(trial.result) for trial in done}
+    parts = {trial.key: _parts(trial, segments[trial.key]) for trial in done}
+    count = Counter(pair for each in parts.values() for pair in each.items())
+    usual = {part: code for (part, code), _ in reversed(count.most_common())}
+    apart, mixed, changed = [], [], []
+    for trial in done:
+        if other := [part for part, code in parts[trial.key].items() if code != usual[part]]:
+            apart.append(f"{trial.label} ({', '.join(other)})")
+        if changes := mixture(trial.result):
+            mixed.append(f"{trial.label} ({'; '.join(changes)})")
+        if parts[trial.key] and (found := staleness(TrialFolder(trial.directory), trial.result)):
+            changed.append(f"{trial.label} ({found})")
+    if apart:
+        yield f"Made by other code than the trials next to them: {_some(apart)}."
+    if mixed:
+        yield f"Made by mixed code, so their numbers belong to no version of it: {_some(mixed)}."
+    if changed:
+        yield f"Made by other code than is installed now: {_some(changed)}."
+    unknown = sum(not parts[trial.key] for trial in done)
+    if 0 < unknown < len(done):
+        yield f"{unknown} of {len(done)} trials were made before code was recorded; it may differ."
+
+
+def _parts(trial: TrialRecord, segments: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The parts of a trial and their code, in a form that can be compared; empty if it was not recorded."""
+    found = {}
+    for section in (trial.section("evaluated_on"), *segments[-1:]):
+        code = section.get("code")
+        for kind, part in code.items() if isinstance(code, Mapping) else ():
+            if isinstance(part, Mapping):
+                name = kind if kind.endswith(str(part.get("name"))) else f"{kind} {part.get('name')}"
+                found[name] = identity(part)
+    return found
+
+
+def _some(texts: Sequence[str], most: int = 5) -> str:
+    return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
 
 
 _REFERENCES = ("ceiling", "floor")
@@ -247,6 +294,7 @@ def provenance(done: list[TrialRecord]) -> list[tuple[str, str]]:
         and any(trial.section("evaluated_on").get(key) != trial.section("provenance").get(key) for trial in done)
         and any("evaluated_on" in trial.result for trial in done)
     ]
+    facts.append(("other packages", [other_packages(trial.result) for trial in done]))
     facts.append(("dataset", [trial.section("dataset").get("fingerprint") for trial in done]))
     facts.append(("pixels", [trial.section("dataset").get("pixel_hash") for trial in done]))
     facts.append(("classifier", [trial.section("classifier").get("fingerprint") for trial in done]))

@@ -18,6 +18,7 @@ from ..base.files import read_json
 from ..runs.folder import TrialFolder
 from ..runs.names import LOG_FILE, MERGED_FILE, TRIALS_FOLDER
 from ..runs.scores import Score
+from ..runs.stale import other_packages
 from ..runs.status import Status, read_status
 from ..runs.store import RunStore
 from ..specs.grid import load_grid
@@ -317,4 +318,4 @@ def origin(trial: TrialRecord) -> dict[str, Any]:
     trained, asked = trial.section("provenance"), trial.section("evaluated_on")
     facts = {label: trained.get(key) for key, label in PROVENANCE}
     elsewhere = {f"evaluated: {label}": asked[key] for key, label in PROVENANCE if key != "precision" and key in asked}
-    return facts | elsewhere
+    return facts | elsewhere | {"other packages": other_packages(trial.result)}

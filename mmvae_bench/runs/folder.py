@@ -18,8 +18,8 @@ from .lock import is_locked
 from .names import EVALUATION_FILE, LOCK_FILE, LOG_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE
 from .status import Status, read_status
 
-HEAD_BYTES = 16_384
-"""How much of a result is read for its head, which takes 3 to 4 KB; the scores behind it make a result large."""
+HEAD_BYTES = 65_536
+"""How much of a result is read for its head, which takes 10 KB and 3 more for each resume; its scores are longer."""
 
 
 @dataclass(frozen=True, slots=True)

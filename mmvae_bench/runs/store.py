@@ -24,6 +24,7 @@ from ..specs.trial import SPEC_VERSION, trial_label
 from .folder import TrialFolder
 from .lock import Drivers, TrialLock
 from .names import EVALUATION_FILE, GRID_FILE, SPEC_FILE, TRIALS_FOLDER
+from .stale import staleness
 from .status import Status
 
 
@@ -219,11 +220,13 @@ class TrialOverview:
         key: The name of its folder.
         spec: Its canonical spec.
         status: How far it is with regard to its folder's evaluation settings.
+        stale: What differs between the code that made it and the installed code, in words; empty if nothing does.
     """
 
     key: str
     spec: dict[str, Any]
     status: Status
+    stale: str = ""
 
     @property
     def label(self) -> str:
@@ -246,7 +249,7 @@ class TrialOverview:
             "step": step,
             "steps": self.steps,
             "error": self.status.error,
-        }
+        } | ({"stale": self.stale} if self.stale else {})
 
 
 def overview(run_dir: Path) -> list[TrialOverview]:
@@ -264,5 +267,7 @@ def overview(run_dir: Path) -> list[TrialOverview]:
     for key in store.check():
         folder = store.folder(key)
         if folder.spec_path.exists() and folder.spec_path.stat().st_size:
-            trials.append(TrialOverview(key, json.loads(folder.spec_text()), folder.status(folder.evaluation())))
+            status = folder.status(folder.evaluation())
+            stale = None if status.state == "running" else staleness(folder, folder.result_head())
+            trials.append(TrialOverview(key, json.loads(folder.spec_text()), status, str(stale or "")))
     return sorted(trials, key=lambda trial: (trial.label, trial.key))

@@ -12,6 +12,7 @@ from ..base.errors import BenchmarkError
 from ..base.files import tail
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
 from ..runs.lock import LockHeld, TrialLock
+from ..runs.stale import Staleness, WhenStale, discard, staleness
 from ..runs.status import Status, read_status, write_status
 from ..runs.store import RunStore, writing
 from .events import Event, Kind, Observer, Progress, Running
@@ -34,6 +35,7 @@ class Outcome:
         total: Number of trials in the run.
         done: Number of trials with a result.
         failed: Number of trials that failed.
+        stale: Number of trials that other code has made, and that were therefore left alone.
         stopped: Whether the driver was asked to stop and left trials unfinished.
         error: Why the driver gave up; None if it did not.
         refused: Whether it gave up because no process could be started, not even the first one.
@@ -45,6 +47,7 @@ class Outcome:
     stopped: bool
     error: BenchmarkError | None = None
     refused: bool = False
+    stale: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -93,6 +96,7 @@ class Driver:
         executor: Runs the trials.
         observer: Is notified of events.
         retry_failed: Whether to retry trials that failed before.
+        stale: What to do with trials that other code has made.
         grace: Seconds that processes have to save after the first request to stop.
         hang_seconds: How long a job may make no progress; None: no limit.
     """
@@ -105,11 +109,12 @@ class Driver:
         observer: Observer,
         *,
         retry_failed: bool = False,
+        stale: WhenStale = "refuse",
         grace: float = 30.0,
         hang_seconds: float | None = DEFAULT_SECONDS,
     ) -> None:
         self.store, self.trials, self.executor, self.observer = store, trials, executor, observer
-        self.retry_failed, self.grace = retry_failed, grace
+        self.retry_failed, self.stale, self.grace = retry_failed, stale, grace
         self.costs = CostModel()
         self.schedule = Schedule(self.costs)
         self.preparations: deque[Trial] = deque()
@@ -117,7 +122,7 @@ class Driver:
         self.elsewhere: dict[str, Trial] = {}
         self.hangs = HangWatch(hang_seconds)
         self.hung: dict[str, float] = {}
-        self.num_done = self.num_failed = 0
+        self.num_done = self.num_failed = self.num_stale = 0
         self.signals = StopSignals()
         self.error: BenchmarkError | None = None
         self.refused = self._any_began = False
@@ -137,9 +142,11 @@ class Driver:
             except BaseException:
                 self.executor.terminate()
                 raise
-        unfinished = len(self.trials) - self.num_done - self.num_failed
+        unfinished = len(self.trials) - self.num_done - self.num_failed - self.num_stale
         stopped = self.signals.requests > 0 and unfinished > 0
-        return Outcome(len(self.trials), self.num_done, self.num_failed, stopped, self.error, self.refused)
+        return Outcome(
+            len(self.trials), self.num_done, self.num_failed, stopped, self.error, self.refused, self.num_stale
+        )
 
     def progress(self) -> Progress:
         """How far the run is, from the status files of the running trials and the costs of those that have ended."""
@@ -201,14 +208,29 @@ class Driver:
     def _plan(self) -> None:
         waiting: list[Trial] = []
         failed: list[tuple[Trial, Status]] = []
+        stale: list[tuple[Trial, Staleness]] = []
+        num_unknown = 0
         for trial in self.trials:
             status = trial.folder.status(trial.evaluation)
             trial.attempts = _attempts_before(trial, status)
             head = trial.folder.result_head() if trial.folder.result_path.exists() else None
-            if status.state == "done":
+            killed = status.state == "failed" and status.attempts == 1 and status.error_type in OUT_OF_MEMORY
+            untouched = status.state == "running" or (status.state == "failed" and not (killed or self.retry_failed))
+            found = None if untouched else staleness(trial.folder, head)
+            num_unknown += found is not None and not found.known
+            if found and self.stale == "refuse":
+                stale.append((trial, found))
+                continue
+            trial.keep = bool(found) and self.stale == "keep"
+            trial.remake = found if found and self.stale == "retrain" else None
+            if trial.remake is not None:
+                if not trial.remake.training:
+                    trial.steps = 0
+                waiting.append(trial)
+            elif status.state == "done":
                 self.num_done += 1
                 self._learn(trial, head)
-            elif status.state == "failed" and status.attempts == 1 and status.error_type in OUT_OF_MEMORY:
+            elif killed:
                 trial.retried = True  # The retry that an earlier driver did not get to.
                 self.schedule.add_alone(trial)
             elif status.state == "failed" and not self.retry_failed:
@@ -218,7 +240,11 @@ class Driver:
                 if head is not None:
                     trial.steps = 0  # Trained already: only its evaluation is new.
                 waiting.append(trial)
-        self._notify("run", done=self.num_done, failed=self.num_failed)
+        self.num_stale = len(stale)
+        unknown = f"{num_unknown} of them made before code was recorded: taken as they are" if num_unknown else None
+        self._notify("run", done=self.num_done, failed=self.num_failed, stale=self.num_stale or None, message=unknown)
+        for trial, found in stale:
+            self._notify("stale", trial, message=str(found))
         for trial, status in failed:
             self._notify("failed", trial, status=status, message="in an earlier run; --retry failed runs it again")
         for trial in waiting:
@@ -245,8 +271,24 @@ class Driver:
                 waiting, alone = self.schedule.pop_alone(), True
             if waiting is None:
                 return
+            self._make_room(waiting)
             if not self._taken(waiting):
                 self._submit(waiting.train_job(), waiting, alone=alone)
+
+    def _make_room(self, trial: Trial) -> None:
+        """Removes what other code has made, just before the trial is started: whatever waits is still there."""
+        if trial.remake is None or self.error is not None:
+            return
+        trial.remake, folder = None, trial.folder
+        try:
+            with writing(self.store.root), TrialLock(folder.directory, wait=0):
+                # Another driver may have made it again in the meantime.
+                if found := staleness(folder, folder.result_head()):
+                    discard(folder.directory, training=bool(found.training))
+        except LockHeld:
+            pass  # That process will tell what became of it.
+        except BenchmarkError as error:
+            self._give_up(error)
 
     def _taken(self, trial: Trial) -> bool:
         """Whether another driver has the trial, or has had it since this driver last looked."""

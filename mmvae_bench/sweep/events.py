@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "run", "preparing", "prepared", "prepare_failed", "running", "elsewhere", "done", "failed", "retry", "hung",
-    "interrupted", "stopping", "end",
+    "interrupted", "stale", "stopping", "end",
 ]  # fmt: skip
 
 
@@ -33,8 +33,8 @@ class Event:
         event: run: the driver starts; preparing, prepared, prepare_failed: the preparation of a dataset and its
             classifier has begun, succeeded or failed; running: a trial starts; elsewhere: another driver is running it,
             and this one waits; done, failed, interrupted: how a trial ended; retry: it ended and will be retried; hung:
-            it makes no progress and is being stopped; stopping: the driver was asked to stop; end: the driver has
-            finished.
+            it makes no progress and is being stopped; stale: other code has made it, and it is left alone; stopping:
+            the driver was asked to stop; end: the driver has finished.
         finished: Number of trials that are done or failed so far.
         total: Number of trials in the run.
         key: The trial's key.
@@ -46,6 +46,7 @@ class Event:
         message: A remark.
         done: Number of trials that are done; with ``run`` and ``end``.
         failed: Number of trials that failed; with ``run`` and ``end``.
+        stale: Number of trials that other code has made and that are left alone; with ``run`` and ``end``, if any are.
         report: Path of the report; with ``end``.
         resume: The command that resumes the run; with ``end``, if anything is left to do.
     """
@@ -62,6 +63,7 @@ class Event:
     message: str | None = None
     done: int | None = None
     failed: int | None = None
+    stale: int | None = None
     report: str | None = None
     resume: str | None = None
 
@@ -137,6 +139,7 @@ _WORDS = {
     "preparing": "preparing data and classifier of",
     "prepared": "prepared data and classifier of",
     "prepare_failed": "could not prepare data and classifier of",
+    "stale": "made by other code, left alone:",
     "elsewhere": "waiting for another driver to finish",
     "retry": "ended early:",
     "hung": "hung:",
@@ -165,8 +168,9 @@ def describe(event: Event) -> list[str]:
     ['[3/6] done telbo mnist_a/digits/iid seed 0 in 75 s']
     """
     if event.event == "run":
-        earlier = "".join(f", {n} {word} before" for n, word in ((event.done, "done"), (event.failed, "failed")) if n)
-        return [f"{event.total} trials{earlier}"]
+        counts = ((event.done, "done before"), (event.failed, "failed before"), (event.stale, "made by other code"))
+        earlier = "".join(f", {n} {words}" for n, words in counts if n)
+        return [f"{event.total} trials{earlier}", *([event.message] if event.message else [])]
     if event.event == "end":
         return []
     if event.event == "stopping":
@@ -238,7 +242,8 @@ class LiveConsole(Observer):
         from rich.text import Text
 
         bad = event.event in ("failed", "prepare_failed")
-        style = "red" if bad else "yellow" if event.event in ("retry", "hung", "interrupted", "stopping") else ""
+        odd = event.event in ("retry", "hung", "interrupted", "stale", "stopping")
+        style = "red" if bad else "yellow" if odd else ""
         if lines := describe(event):
             with suppress(OSError):
                 self.live.console.print(Text("\n".join(lines), style=style), soft_wrap=True)

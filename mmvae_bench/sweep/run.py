@@ -7,13 +7,14 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.processes import FAILED, INTERRUPTED, program
-from ..runs.lock import Drivers
-from ..runs.store import RunStore
+from ..runs.lock import Drivers, LockHeld, TrialLock
+from ..runs.stale import WhenStale, discard, staleness
+from ..runs.store import RunStore, writing
 from ..specs.grid import expand, load_grid
 from ..specs.labels import trial_labels
 from ..specs.sweeps import SweepFile, load_sweep
@@ -65,6 +66,8 @@ class Request:
     per_device: int = 1
     hang_seconds: float = DEFAULT_SECONDS
     retry: str | None = None
+    stale: WhenStale = "refuse"
+    force: tuple[str, ...] = ()
     ray_address: str | None = None
     slurm: tuple[str, ...] = ()
 
@@ -118,6 +121,7 @@ class Request:
         words += ["--per-device", str(self.per_device)] if self.per_device != 1 else []
         words += ["--hang-seconds", f"{self.hang_seconds:g}"] if self.hang_seconds != DEFAULT_SECONDS else []
         words += ["--retry", self.retry] if self.retry is not None else []
+        words += [f"--{self.stale}"] if self.stale != "refuse" else []
         words += ["--json"] if self.as_json else []
         return shlex.join(words)
 
@@ -185,6 +189,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
     # Another machine has another working directory.
     store = RunStore(root if request.executor == "local" else root.absolute())
     present = store.check(plan.keys)
+    _check_forced(request.force, plan.specs)
     if request.dry_run:
         _print_plan(plan.specs, store, present, as_json=request.as_json)
         return 0
@@ -197,10 +202,11 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
                 grid_keys=plan.keys,
                 drivers=drivers,
             )
+            _force(request.force, store)
             observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
             driver = Driver(
                 store, trials_of(plan.specs, store), executor, observer,
-                retry_failed=request.retry == "failed", hang_seconds=request.hang_seconds or None,
+                retry_failed=request.retry == "failed", stale=request.stale, hang_seconds=request.hang_seconds or None,
             )  # fmt: skip
             with observer:
                 outcome = driver.run()
@@ -258,22 +264,49 @@ def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outc
     observer.event(
         Event(
             event="end", finished=finished, total=outcome.total, done=outcome.done, failed=outcome.failed,
-            report=page, resume=resume,
+            stale=outcome.stale or None, report=page, resume=resume,
         )
     )  # fmt: skip
     if resume is not None:
-        left = outcome.total - finished
+        left = outcome.total - finished - outcome.stale
         counts = [f"{outcome.done} of {outcome.total} trials done", f"{outcome.failed} failed", f"{left} not finished"]
-        _say(f"{', '.join(counts)}; resume with:\n{resume}")
+        counts += [f"{outcome.stale} made by other code and left alone"] if outcome.stale else []
+        if outcome.stale and not left:
+            kept = replace(request, stale="keep").command()
+            _say(f"{', '.join(counts)}; take them as they are, which reports will say, with:\n{kept}")
+            _say(f"or train them again with:\n{resume}")
+        else:
+            _say(f"{', '.join(counts)}; resume with:\n{resume}")
     return code
 
 
 def _resume(request: Request, outcome: Outcome) -> str | None:
     if outcome.done == outcome.total:
         return None
-    if outcome.done + outcome.failed < outcome.total or request.retry is not None:
+    if outcome.done + outcome.failed + outcome.stale < outcome.total:
         return request.command()
-    return f"{request.command()} --retry failed"
+    if outcome.stale:
+        return replace(request, stale="retrain").command()
+    return request.command() if request.retry is not None else f"{request.command()} --retry failed"
+
+
+def _check_forced(keys: Sequence[str], specs: Sequence[TrialSpec]) -> None:
+    """Raises ConfigError if a key that is to be trained again is none of this request's."""
+    known = [spec.key for spec in specs] if keys else []
+    message = "no trial of this run has this key (`mmvae-bench status` lists them)"
+    if missing := [key for key in keys if key not in known]:
+        raise ConfigError([Problem(message, ("--force",), key, near=nearest(key, known)) for key in missing])
+
+
+def _force(keys: Sequence[str], store: RunStore) -> None:
+    """Removes what there is of the trials that are to be trained again, whoever made it."""
+    for key in keys:
+        directory = store.folder(key).directory
+        try:
+            with writing(store.root), TrialLock(directory):
+                discard(directory, training=True)
+        except LockHeld as error:
+            raise ConfigError([Problem(f"{error}: stop it first", ("--force",), key)]) from None
 
 
 def _print_plan(specs: Sequence[TrialSpec], store: RunStore, present: Set[str], *, as_json: bool) -> None:
@@ -281,13 +314,18 @@ def _print_plan(specs: Sequence[TrialSpec], store: RunStore, present: Set[str], 
     separator = '{"trials": ['
     for spec, label in zip(specs, trial_labels(specs), strict=True):
         key = spec.key
-        state = store.folder(key).status(spec.evaluation.canonical()).state if key in present else "pending"
+        folder = store.folder(key)
+        state = folder.status(spec.evaluation.canonical()).state if key in present else "pending"
+        stale = str(staleness(folder, folder.result_head()) or "") if key in present and state != "running" else ""
         if as_json:
             # Piece by piece: for 100,000 trials the whole document is large.
-            out.write(separator + json.dumps({"key": key, "spec": spec.canonical(), "status": state}))
+            plain = {"key": key, "spec": spec.canonical(), "status": state} | ({"stale": stale} if stale else {})
+            out.write(separator + json.dumps(plain))
             separator = ", "
         else:
             out.write(f"{key}  {state:<11}  {spec.training.steps} steps  {label}\n")
+            if stale:
+                out.write(f"    made by other code: {stale}\n")
     if as_json:
         out.write("]}\n")
     else:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..base.canonical import content_hash
 from ..runs.folder import TrialFolder
+from ..runs.stale import Staleness
 from ..runs.status import ATTEMPT_VARIABLE
 from ..runs.store import RunStore
 from ..specs.labels import trial_labels
@@ -34,6 +35,8 @@ class Trial:
         attempts: How many processes had worked on it when this driver last looked.
         retried: Whether this driver has retried it.
         losses: How often this driver has seen its machine fail.
+        keep: Whether it goes on where other code has left it.
+        remake: What other code has made and this driver is to make again; None if there is nothing.
     """
 
     folder: TrialFolder
@@ -46,6 +49,8 @@ class Trial:
     attempts: int = 0
     retried: bool = False
     losses: int = 0
+    keep: bool = False
+    remake: Staleness | None = None
 
     @property
     def key(self) -> str:
@@ -55,7 +60,8 @@ class Trial:
     def train_job(self) -> Job:
         """The process that trains and evaluates it."""
         folder = self.folder
-        arguments = ("train", "--spec", str(folder.spec_path), "--out", str(folder.directory))
+        keep = ("--keep",) if self.keep else ()
+        arguments = ("train", "--spec", str(folder.spec_path), "--out", str(folder.directory), *keep)
         environment = {ATTEMPT_VARIABLE: str(self.attempts + 1)}
         return Job(folder.key, arguments, folder.log_path, environment, pulse=folder.status_path)
 

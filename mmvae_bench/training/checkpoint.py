@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 
 from ..base.errors import BenchmarkError
 from ..base.files import write_atomic
+from ..runs.stale import SEGMENTS_ENTRY
 
 FORMAT = 2
 
@@ -35,7 +38,8 @@ class Checkpoint:
         optimizer: ``state_dict`` of the stage's optimiser; None at the start of a stage.
         history: Validation records so far, plain JSON.
         seconds: Time spent training so far.
-        origin: Where the weights were trained, from :func:`mmvae_bench.base.machine.provenance`.
+        origin: Where training began, from :func:`mmvae_bench.base.machine.provenance`, and its ``segments``: what each
+            process that trained the weights ran on, in order, with the steps ``from`` and ``to`` and the ``code``.
     """
 
     key: str
@@ -47,6 +51,27 @@ class Checkpoint:
     seconds: float = 0.0
     origin: dict[str, Any] = field(default_factory=dict)
 
+    def begin_segment(self, origin: dict[str, Any], code: Mapping[str, Any], *, step: int) -> None:
+        """Records that another process goes on with the training.
+
+        Args:
+            origin: What it runs on.
+            code: The code of the trial's parts, from :func:`mmvae_bench.specs.code.training_code`.
+            step: Steps made so far, over all stages.
+        """
+        earlier = self.origin.get("segments")
+        if earlier is None:
+            # Made by a version that did not record the code.
+            earlier = [{"from": 0, "to": step, **self.origin}] if self.origin and step else []
+        earlier = [segment for segment in earlier if segment["from"] < segment["to"]]
+        segment = {"from": step, "to": step, **origin, "code": dict(code)}
+        self.origin = {**(self.origin if earlier else origin), "segments": [*earlier, segment]}
+
+    def extend_segment(self, step: int) -> None:
+        """Records how far the last segment has come: steps made over all stages."""
+        if segments := self.origin.get("segments"):
+            segments[-1]["to"] = step
+
     def save(self, path: Path) -> None:
         """Writes a temporary file, flushes, renames: a kill at any moment leaves either the old file or the new one."""
 
@@ -56,6 +81,11 @@ class Checkpoint:
                 torch.save({"format": FORMAT, "digest": _digest(vars(self)), **vars(self)}, cast("IO[bytes]", target))
             except RuntimeError as error:
                 raise target.error or error from None
+            file.flush()
+            # Once more for those who have no torch: a driver, before it starts anything.
+            with ZipFile(file.name, "a") as archive:
+                folder = archive.namelist()[0].partition("/")[0]  # torch refuses entries outside its own folder.
+                archive.writestr(f"{folder}/{SEGMENTS_ENTRY}", json.dumps(self.origin.get("segments", [])))
 
         write_atomic(path, write)
 

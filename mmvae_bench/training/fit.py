@@ -12,7 +12,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,6 +69,7 @@ class Control:
         score: Returns the scores that are logged as ``scores``. Called ``num_scores`` times, evenly spaced over the
             steps of all stages, the last time at their end; None: never. Its time does not count as training time.
         num_scores: Number of points of the score curve.
+        code: The code of the trial's parts, which checkpoints record: :func:`mmvae_bench.specs.code.training_code`.
         record: Called with every record of the log, plus ``overall``, its step over all stages.
     """
 
@@ -78,6 +80,7 @@ class Control:
     progress: Callable[[str, int, int, float], None] = lambda stage, step, steps, rate: None
     score: Callable[[Objective], list[dict[str, Any]]] | None = None
     num_scores: int = 0
+    code: Mapping[str, Any] = field(default_factory=dict)
     record: Callable[[dict[str, Any]], None] = lambda record: None
 
     def wants_score(self, step: int, total: int) -> bool:
@@ -93,7 +96,7 @@ class Fitted:
         steps: Steps of all stages.
         seconds: Time spent training, over all sessions.
         history: Validation records: stage, step, elbo and the mean of each part, in nats per image.
-        origin: Where it was trained: versions, commit, device.
+        origin: Where it was trained: versions, commit, device; and the same of each of its ``segments``.
     """
 
     steps: int
@@ -148,7 +151,8 @@ def fit(
     objective.training_seed, objective.training_spec = seed, training
     objective.to(device)
     if state.stage < len(stages):
-        state.origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
+        origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
+        state.begin_segment(origin, control.code, step=_total(stages[: state.stage]) + state.step)
     with _training_mode(training), _compiled(objective, wanted=training.compile):
         while state.stage < len(stages):
             _StageLoop(
@@ -292,6 +296,7 @@ class _StageLoop:
         self.state.seconds += now - self.clock
         self.clock = now
         self.state.step = self.objective.step_done
+        self.state.extend_segment(self.done + self.state.step)
         self.state.weights = self.objective.state_dict()
         if self.objective.optimizer is not None:
             self.state.optimizer = self.objective.optimizer.state_dict()

@@ -19,6 +19,7 @@ from mmvae_bench.report.notes import Judge
 from mmvae_bench.report.tables import Row
 from mmvae_bench.report.text import caption
 from mmvae_bench.runs.scores import Score
+from mmvae_bench.specs.code import training_code
 
 from .synthetic_runs import spec_of, write_trial
 
@@ -263,16 +264,83 @@ def test_warnings(tmp_path: Path) -> None:
     result = json.loads((folder / "result.json").read_text())
     result["classifier"]["fingerprint"] = "other"
     result["dataset"]["fingerprint"] = "other"
-    result["provenance"] |= {"commit": "other", "dirty": True}
+    result["provenance"] |= {"package": "0.2.0", "commit": "other", "dirty": True}
     result["scores"][0]["ceiling"] = 0.5
     result["training"]["convergence"]["verdict"] = "falling"
     write_json(folder / "result.json", result)
     text = " ".join(section(tmp_path).warnings)
     for part in (
-        "different classifiers", "different images", "different commits", "uncommitted", "Ceilings or floors",
+        "different classifiers", "different images", "different versions", "different commits", "uncommitted",
+        "Ceilings or floors",
         "ELBO fell at the end of training (jmvae)",
     ):  # fmt: skip
         assert part in text
+
+
+ELBO = "mmvae_bench/objectives/common/elbo.py"
+
+
+def coded(
+    run_dir: Path, objective: str = "telbo", *, seed: int = 0, old: tuple[bool, ...] = (False,), asked: bool = False
+) -> None:
+    """A trial with a segment for each of ``old``, which says whether other code than is installed made it."""
+    spec = spec_of(objective, seed=seed)
+    path = write_trial(run_dir, spec) / "result.json"
+    result = json.loads(path.read_text())
+    segments = []
+    for index, other in enumerate((*old, asked)):
+        code = json.loads(json.dumps(training_code(spec.canonical())))
+        if other:
+            code["objective"]["files"][ELBO] = "00000000"
+        segments.append({"from": 100 * index, "to": 100 * (index + 1), "code": code})
+    result["provenance"]["segments"] = segments[:-1]
+    result["evaluated_on"] = {"code": segments[-1]["code"]}
+    write_json(path, result)
+
+
+@pytest.mark.parametrize(
+    ("old", "asked", "expected"),
+    [
+        ((False, False), False, []),
+        (
+            (True,),
+            True,
+            [
+                "Made by other code than the trials next to them: telbo mnist_a/digits/iid seed 2 (objective telbo).",
+                "Made by other code than is installed now: telbo mnist_a/digits/iid seed 2 (objective 'telbo': "
+                f"{ELBO} has changed).",
+            ],
+        ),
+        (
+            (True, False),
+            False,
+            [
+                "Made by mixed code, so their numbers belong to no version of it: telbo mnist_a/digits/iid seed 2 "
+                f"(from step 100 on: objective 'telbo': {ELBO} has changed).",
+            ],
+        ),
+    ],
+    ids=["the same", "other", "mixed"],
+)
+def test_trials_of_other_code_are_named(
+    tmp_path: Path, old: tuple[bool, ...], asked: bool, expected: list[str]
+) -> None:
+    for seed in (0, 1):
+        coded(tmp_path, seed=seed)
+    coded(tmp_path, "jmvae")
+    coded(tmp_path, seed=2, old=old, asked=asked)
+    assert list(section(tmp_path).warnings) == expected
+
+
+def test_weights_that_other_code_evaluated_are_named(tmp_path: Path) -> None:
+    coded(tmp_path, old=(True,))
+    assert f"(in the evaluation: objective 'telbo': {ELBO} has changed)" in section(tmp_path).warnings[0]
+
+
+def test_trials_of_unknown_code_are_counted_next_to_known_ones(tmp_path: Path) -> None:
+    coded(tmp_path)
+    write_trial(tmp_path, spec_of("jmvae"))
+    assert section(tmp_path).warnings == ("1 of 2 trials were made before code was recorded; it may differ.",)
 
 
 def test_a_good_run_has_no_warnings(run_dir: Path) -> None:
