@@ -1,7 +1,7 @@
 """``checksums.json``: the sha256 of each file that is final when a trial is done.
 
-It is written just before ``result.json`` appears, and covers that too, so a result is believed only as a whole. A trial that
-was made before there were checksums has none, and is believed as it is.
+It is written just before ``result.json`` appears, and covers that too, so a result is believed only as a whole. A trial
+that was made before there were checksums has none, and is believed as it is.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from .documents import read_object
 from .names import (
     CHECKPOINT_FILE,
     CHECKSUMS_FILE,
-    EVALUATION_FILE,
     PLANE_FILE,
     RESULT_FILE,
     SAMPLES_FILE,
@@ -24,7 +23,7 @@ from .names import (
     TRAINING_LOG,
 )
 
-COVERED = (SPEC_FILE, EVALUATION_FILE, CHECKPOINT_FILE, TRAINING_LOG, SAMPLES_FILE, PLANE_FILE)
+COVERED = (SPEC_FILE, CHECKPOINT_FILE, TRAINING_LOG, SAMPLES_FILE, PLANE_FILE)
 """The files with a checksum besides ``result.json``, as far as a trial has them."""
 _CHANGED = "its content is not what was written (sha256)"
 _BLOCK = 2**20

@@ -155,6 +155,34 @@ class StoredStatus(TypedDict):
     steps_per_second: NotRequired[float | None]
 
 
+Step = Annotated[int, Field(ge=0, lt=2**53)]
+Drawn = Annotated[float, Field(ge=-1e30, le=1e30)]
+"""A number of a curve: any that a figure has room for."""
+
+
+@with_config(_OPEN)
+class _Validation(TypedDict):
+    stage: NotRequired[str | None]
+    step: Step
+    elbo: Drawn
+
+
+@with_config(_OPEN)
+class _Point(TypedDict):
+    metric: str
+    attribute: str | None
+    level: Integer
+    value: Drawn
+
+
+@with_config(_OPEN)
+class _Scored(TypedDict):
+    step: Step
+    overall: NotRequired[Step]
+    scores: list[_Point]
+
+
+_EVENTS: dict[str, TypeAdapter[Any]] = {"validation": TypeAdapter(_Validation), "scores": TypeAdapter(_Scored)}
 _SPEC, _STATUS, _RESULT = TypeAdapter(StoredSpec), TypeAdapter(StoredStatus), TypeAdapter(StoredResult)
 
 
@@ -181,7 +209,7 @@ def parse_object(path: Path, content: bytes) -> dict[str, Any]:
 
 def check_spec(path: Path, plain: Mapping[str, Any]) -> dict[str, Any]:
     """The object of a ``spec.json`` with printable texts; raises :class:`DamagedFile`."""
-    return _validated(path, _SPEC, _printable(path, plain))
+    return _validated(path, _SPEC, _printable(path, plain), prefix="a setting cannot be read: ")
 
 
 def check_result(path: Path, plain: Mapping[str, Any], *, pure: bool) -> dict[str, Any]:
@@ -217,6 +245,15 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
         return
 
 
+def read_events(path: Path, event: Literal["validation", "scores"]) -> Iterator[dict[str, Any]]:
+    """The records of one kind of a ``log.jsonl`` that are what they should be, with printable texts."""
+    model = _EVENTS[event]
+    for record in read_records(path):
+        if record.get("event") == event:
+            with suppress(ValueError):  # A ValidationError is one.
+                yield dict(model.validate_python(cleaned(record)))
+
+
 def understood_status(plain: Mapping[str, Any]) -> dict[str, Any]:
     """The members of a ``status.json`` that are what they should be, printable; the others are left out."""
     texts = {
@@ -237,11 +274,14 @@ def _printable(path: Path, value: Any) -> Any:
         raise DamagedFile(path, f"holds {error}") from None
 
 
-def _validated(path: Path, model: TypeAdapter[Any], value: object) -> dict[str, Any]:
+def _validated(path: Path, model: TypeAdapter[Any], value: object, *, prefix: str = "") -> dict[str, Any]:
     try:
         return dict(model.validate_python(value))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = format_location(first["loc"])
-        kind = "a score cannot be read: " if where.startswith("scores[") else ""
-        raise DamagedFile(path, f"{kind}{printable(where)}: {first['msg']}") from None
+        if first["type"] in ("dict_type", "typed_dict_type") and not where.startswith("scores["):
+            prefix, reason = "", "expected a JSON object"
+        else:
+            prefix, reason = "a score cannot be read: " if where.startswith("scores") else prefix, first["msg"]
+        raise DamagedFile(path, f"{prefix}{printable(where)}: {reason}") from None

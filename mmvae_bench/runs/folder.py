@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -119,9 +120,10 @@ class TrialFolder:
         plain = parse_object(path, content)
         if plain.get("version") != SPEC_VERSION:
             raise DamagedFile(path, f"made by version {plain.get('version')!r:.20}, this is {SPEC_VERSION}")
+        spec = check_spec(path, plain)
         if hashlib.sha256(content).hexdigest()[:_KEY_LENGTH] != self.key:
             raise DamagedFile(path, "was changed: the folder's name is no longer its hash")
-        return check_spec(path, plain)
+        return spec
 
     def result(self) -> dict[str, Any] | None:
         """The result, checked as a whole, with printable texts; None if there is none.
@@ -154,16 +156,25 @@ class TrialFolder:
             pass
         return None
 
-    def damage(self) -> DamagedFile | None:
-        """What is wrong with the trial, as far as it can be told quickly; None if nothing is."""
-        try:
-            self.spec()
-            if os.path.lexists(self.result_path) and self.result_head() is None:
+    def result_damage(self) -> DamagedFile | None:
+        """What is wrong with the result or the weights of a trial, so that a run makes them again; None if nothing is.
+
+        Only what can be told quickly, without parsing the scores.
+        """
+        if os.path.lexists(self.result_path) and self.result_head() is None:
+            try:
                 self.result()
-                return DamagedFile(self.result_path, "its parts contradict each other")
-        except DamagedFile as damage:
-            return damage
+            except DamagedFile as damage:
+                return damage
         return self.weights_damage()
+
+    def is_blank(self) -> bool:
+        """Whether the spec is missing or empty: it was never completely written, so nothing can have run."""
+        try:
+            found = self.spec_path.lstat()
+        except FileNotFoundError:
+            return True
+        return stat.S_ISREG(found.st_mode) and not found.st_size
 
     def evaluation(self) -> dict[str, Any] | None:
         """The evaluation settings as canonical JSON values; None if the file is missing or damaged."""
