@@ -191,12 +191,11 @@ def _plane(path: Path) -> dict[str, Any] | None:
         return None
     shape = plane["labels"].size, plane["y"].size, plane["x"].size
     densities = [name for name in ("aggregate", "true", "fitted") if name in plane]
-    whole = all(
-        plane[name].shape == shape and plane[name].dtype.kind == "f" and (plane[name].sum(axis=(1, 2)) > 0).all()
-        for name in densities
-    )
-    numbers = whole and all(plane[name].dtype.kind == "f" and np.isfinite(plane[name]).all() for name in "xy")
-    if not numbers or not all(np.isfinite(plane[name]).all() for name in densities):
+    if not all(plane[name].dtype.kind == "f" and np.isfinite(plane[name]).all() for name in ("x", "y", *densities)):
+        return None
+    if min(shape[1:]) < 2 or not plane["x"].ndim == plane["y"].ndim == 1:
+        return None
+    if not all(plane[name].shape == shape and (plane[name].sum(axis=(1, 2)) > 0).all() for name in densities):
         return None
     return plane | {"labels": [printable(str(label)) for label in plane["labels"].ravel()]}
 

@@ -143,8 +143,8 @@ class RunStore:
         if version != SPEC_VERSION:
             raise ConfigError(
                 f"{folder.spec_path}: made by version {version!r:.20} of the trial spec; this mmvae-bench writes "
-                f"version {SPEC_VERSION}\n  Results of two versions are not comparable: choose another folder with --out, or "
-                f"read this one with the mmvae-bench that made it."
+                f"version {SPEC_VERSION}\n  Results of two versions are not comparable: choose another folder with "
+                f"--out, or read this one with the mmvae-bench that made it."
             )
         if not folder.intact():
             raise ConfigError(

@@ -25,13 +25,16 @@ from .names import (
     CHECKPOINT_FILE,
     CHECKSUMS_FILE,
     EVALUATION_FILE,
+    PLANE_FILE,
     QUERIES_FILE,
     REPORT_FOLDER,
     RESULT_FILE,
     RESULTS_FILE,
+    SAMPLES_FILE,
     SPEC_FILE,
     STATUS_FILE,
     TRAINING_LOG,
+    TRIAL_FILES,
 )
 from .status import STATES
 from .store import DAMAGED, RunStore
@@ -140,23 +143,20 @@ def _fault(damage: DamagedFile) -> Fault:
 
 def _damages(folder: TrialFolder) -> Iterator[DamagedFile]:
     """What is wrong with the files of a trial whose spec is whole."""
-    result = None
+    result, checksums = None, None
     try:
         result = folder.result()
     except DamagedFile as damage:
         yield damage
-    checksums = None
     try:
         checksums = read_checksums(folder.directory)
     except DamagedFile as damage:
-        if not os.path.lexists(folder.result_path):
-            yield damage
-    names = {CHECKPOINT_FILE, TRAINING_LOG, *(checksums if result is not None else ())} if checksums else set()
-    for name in sorted(names - {RESULT_FILE, SPEC_FILE}):
-        # While a trial is trained further, its checksums are those of an earlier result.
-        if result is not None and name in (checksums or {}):
-            yield from _differs(folder.directory / os.path.basename(name), checksums or {})
-    if result is None or not checksums:
+        if result is None and not os.path.lexists(folder.result_path):
+            yield damage  # Otherwise it was the damage of the result.
+    if checksums is not None and os.path.lexists(folder.result_path):
+        for name in sorted(checksums.keys() & TRIAL_FILES - {RESULT_FILE, SPEC_FILE}):
+            yield from _differs(folder.directory / name, checksums)
+    else:
         yield from _unreadable_weights(folder.directory / CHECKPOINT_FILE)
         yield from _unreadable_log(folder.directory / TRAINING_LOG)
     for name in (STATUS_FILE, EVALUATION_FILE):
@@ -238,6 +238,8 @@ def _next_step(folder: TrialFolder, state: str, faults: list[Fault]) -> str:
     if state == "done":
         if CHECKPOINT_FILE in files:
             return f"nothing: its numbers are whole; to train it again, remove its {RESULT_FILE} and run"
+        if files & {SAMPLES_FILE, PLANE_FILE}:
+            return f"nothing: its numbers are whole; `mmvae-bench evaluate {folder.directory}` draws its pictures again"
         return "nothing: its numbers are whole" if files else "nothing: it is done"
     if state == "running":
         return "nothing: a process is working on it"
@@ -274,10 +276,9 @@ def _parquet_problem(path: Path) -> str | None:
     import pyarrow.parquet as pq
 
     try:
-        with open_regular(path) as file:
-            table = pq.ParquetFile(file, page_checksum_verification=True)
+        with pq.ParquetFile(path, pre_buffer=False) as table:
             for group in range(table.num_row_groups):
-                table.read_row_group(group)
+                table.read_row_group(group, use_threads=False)
     except (OSError, ValueError, NotImplementedError, MemoryError) as error:
         return f"cannot be read: {printable(str(error).splitlines()[0])}"
     return None
