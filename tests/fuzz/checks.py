@@ -10,8 +10,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import pytest
-
 from mmvae_bench.cli import main
 from mmvae_bench.report import comparison as report
 from mmvae_bench.report.gather import read_run
@@ -48,14 +46,12 @@ def numbers_of(run: Path) -> Numbers:
     """Every number of the run's trials that are done."""
     record = read_run(run)
     done = [trial.key for trial in record.trials if trial.state == "done"]
-    return {
-        key: {question: score.to_json() for question, score in record.frames.scores(key).items()} for key in done
-    }
+    return {key: {question: score.to_json() for question, score in record.frames.scores(key).items()} for key in done}
 
 
 def check(run: Path, keys: dict[str, str], whole: Numbers, damaged: tuple[str, str, str], capsys: Any) -> None:
     """No traceback, no wait, no escape, and no number that is another one."""
-    trial, name, kind = damaged
+    trial, name, _ = damaged
     with prompt():
         assert main(["status", str(run)]) in (0, 2)
     with prompt():
@@ -84,6 +80,3 @@ def check_report(run: Path) -> None:
         assert not any(sign in text for sign in OBEYED)
         assert "<script>alert" not in text
         assert "root:x:0:0" not in text
-
-
-__all__ = ["check", "check_report", "numbers_of", "prompt", "pytest"]

@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from mmvae_bench.base.errors import BenchmarkError
-from mmvae_bench.base.files import write_json
 from mmvae_bench.runs.checksums import write_checksums
 from mmvae_bench.training.checkpoint import Checkpoint
 
@@ -120,6 +118,3 @@ def inside(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-__all__ = ["BenchmarkError", "build_run", "damage", "write_json"]
