@@ -43,7 +43,7 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 def printed(text: str) -> str:
     """What a program has printed, without its colours and other terminal sequences; the rest as :func:`printable`."""
-    return printable(_SEQUENCE.sub("", text), lines=True)
+    return printable(_SEQUENCE.sub("", text).replace("\r", "\n"), lines=True)
 
 
 def cleaned(value: Any) -> Any:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..base.files import DamagedFile, read_bytes, tail, write_text
-from ..base.printable import printable, printed
+from ..base.printable import printable
 from ..runs.names import SAMPLES_FILE
 from ..runs.store import DAMAGED
 from .aggregate import NOTE as AGGREGATE_NOTE
@@ -159,7 +159,7 @@ def _unfinished(trial: TrialRecord) -> dict[str, Any]:
         "at": f"step {status.step:,} of {status.steps:,}" if status.steps else "",
         "problem": trial.problem,
         "log": printable(str(trial.log)) if trial.log.is_file() and not trial.log.is_symlink() else None,
-        "tail": printed("\n".join(tail(trial.log, num_lines=15))) if trial.state in ("failed", DAMAGED) else "",
+        "tail": "\n".join(tail(trial.log, num_lines=15)) if trial.state in ("failed", DAMAGED) else "",
     }
 
 

