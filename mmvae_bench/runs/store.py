@@ -280,7 +280,7 @@ def overview(run_dir: Path) -> list[TrialOverview]:
     """Every trial of a run folder, whatever grid it came from, ordered by label and key; some may be damaged.
 
     Raises:
-        ConfigError: ``run_dir`` has no run.
+        ConfigError: ``run_dir`` has no run, or one of another version.
         DamagedFile: the folder of its trials is a link.
     """
     store = RunStore(run_dir)
@@ -301,6 +301,8 @@ def _overview(folder: TrialFolder) -> TrialOverview | None:
     except DamagedFile as error:
         if error.path == folder.spec_path and folder.is_blank():
             return None
+        if error.reason.startswith("made by version"):  # Of the whole run, most likely: there is nothing to show.
+            raise ConfigError(printable(str(error))) from None
         return TrialOverview(shown, {}, Status(), printable(str(error)))
     status = folder.status(folder.evaluation())
     damage = folder.result_damage() if status.state not in ("done", "running") else None
