@@ -22,7 +22,8 @@ def test_every_command_of_the_contract_is_there(capsys: pytest.CaptureFixture[st
     assert cli.main(["--help"]) == 0
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
     assert listed == [
-        "run", "train", "evaluate", "imagine", "status", "verify", "report", "compare", "sweep", "list", "schema", "data"
+        "run", "train", "evaluate", "imagine", "status", "verify", "report", "compare", "sweep", "list", "schema",
+        "data",
     ]  # fmt: skip
     assert sorted(listed) == sorted(CONTRACT)
 
