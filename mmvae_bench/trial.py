@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import torch
 
 from .base.canonical import canonical_json
 from .base.errors import ConfigError, explain
-from .base.files import read_json, remove_leftovers, write_json, write_text
+from .base.files import DamagedFile, remove_leftovers, write_json, write_text
 from .base.heartbeat import heard
 from .base.machine import provenance
 from .base.processes import StopSignals
@@ -26,10 +28,12 @@ from .evaluation.questions import questions_of
 from .evaluation.samples import write_samples
 from .metrics.protocols import PROTOCOL_RULES
 from .objectives.base import Objective, planned_stages
-from .runs.folder import TrialFolder, read_trial
-from .runs.lock import TrialLock
+from .runs.checksums import write_checksums
+from .runs.folder import TrialFolder, read_result, read_trial
+from .runs.lock import LockHeld, TrialLock, check_held
 from .runs.names import (
     CHECKPOINT_FILE,
+    CHECKSUMS_FILE,
     EVALUATION_FILE,
     LOG_FILE,
     PLANE_FILE,
@@ -43,7 +47,7 @@ from .runs.stale import StaleTrial, WhenStale, discard, staleness
 from .runs.status import Status, StatusWriter, begin, latest, write_status
 from .specs.code import evaluation_code, training_code
 from .specs.trial import SPEC_VERSION, TrialSpec
-from .training.checkpoint import Checkpoint, CheckpointError
+from .training.checkpoint import Checkpoint, CheckpointError, DamagedCheckpoint
 from .training.convergence import by_stage
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
 
@@ -113,17 +117,21 @@ def run_locked(
         record: Called with every record of the training as it is made, for a tracker.
         stale: As in :func:`run_trial`.
     """
+    TrialFolder(directory).check_files()
     result = _finished(directory, spec)
     if _made_again(directory, stale):
         result = None
     if result is not None:
         return TrialResult(directory, result)
     status = begin(directory, steps=0)
-    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, PLANE_FILE, STATUS_FILE):
+    _set_aside_damaged_weights(directory, spec)
+    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, PLANE_FILE, STATUS_FILE, CHECKSUMS_FILE):
         remove_leftovers(directory / name)
     try:
         with StopSignals(signal.SIGTERM, signal.SIGINT) as signals:
             return _train_and_evaluate(spec, directory, device or default_device(), status, signals.requested, record)
+    except LockHeld:
+        raise  # Another process has taken the trial over: nothing more is written here.
     except TrainingInterrupted as interrupted:
         write_status(directory, replace(latest(directory, status), state="interrupted", error=str(interrupted)))
         raise
@@ -178,7 +186,7 @@ def _train_and_evaluate(
         )
         report.evaluating(fitted.steps)
         result = _evaluate(spec, directory, data, objective, fitted, device, stop=stop)
-        write_status(directory, replace(report.status, state="done", phase=None))
+        report.done()
         return result
 
 
@@ -250,23 +258,41 @@ def default_device() -> str:
 
 
 def _finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
-    """The stored result, if it is complete and belongs to the requested evaluation; None if it has to be computed.
+    """The stored result, if it is whole and belongs to the requested evaluation; None if it has to be computed.
 
     Raises:
         ConfigError: if the result belongs to another trial: ``spec.json`` was changed after it was written.
     """
     try:
-        result = read_json(directory / RESULT_FILE)
-    except (FileNotFoundError, ValueError):
+        result = read_result(directory / RESULT_FILE)
+    except (FileNotFoundError, DamagedFile) as error:
+        if isinstance(error, DamagedFile):
+            _say(f"{error}: it is made again")
         return None
-    if not isinstance(result, dict) or not isinstance(result.get("scores"), list):
-        return None
-    if result.get("key") != spec.key:
+    if result["key"] != spec.key:
         raise ConfigError(
-            f"{directory / RESULT_FILE} belongs to trial {result.get('key')!r}, but {SPEC_FILE} next to it describes "
+            f"{directory / RESULT_FILE} belongs to trial {result['key']!r}, but {SPEC_FILE} next to it describes "
             f"{spec.key!r}: restore the spec, or choose another folder"
         )
-    return result if result.get("evaluation") == spec.evaluation.canonical() else None
+    if result.get("evaluation") != spec.evaluation.canonical():
+        return None
+    return result if TrialFolder(directory).weights_damage() is None else None
+
+
+def _set_aside_damaged_weights(directory: Path, spec: TrialSpec) -> None:
+    """Renames a checkpoint that is not what was saved, so that the trial is trained from its start."""
+    path = directory / CHECKPOINT_FILE
+    try:
+        if path.exists():
+            Checkpoint.load(path, key=spec.key)
+    except DamagedCheckpoint as error:
+        aside = path.with_name(f"{CHECKPOINT_FILE}.damaged")
+        path.replace(aside)
+        _say(f"{str(error).rsplit(':', 1)[0]}: it is kept as {aside.name}, and the trial is trained from its start")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _evaluate_protocol(spec: TrialSpec, directory: Path, protocol: str, device: str) -> TrialResult:
@@ -335,7 +361,10 @@ def _evaluate(
     write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE)
     write_latent_plane(objective, data, directory / PLANE_FILE, device=device)
     result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
-    write_json(directory / RESULT_FILE, result)
+    check_held(directory)
+    text = json.dumps(result, allow_nan=False) + "\n"
+    write_checksums(directory, result=text.encode())
+    write_text(directory / RESULT_FILE, text)
     return TrialResult(directory, result)
 
 

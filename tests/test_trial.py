@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
 from mmvae_bench.runs.folder import read_trial
-from mmvae_bench.runs.lock import TrialLock
+from mmvae_bench.runs.lock import LockHeld, TrialLock
 from mmvae_bench.runs.stale import StaleTrial
+from mmvae_bench.runs.status import Status, write_status
+from mmvae_bench.runs.verify import verify
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import CheckpointError
 from mmvae_bench.trial import TrialResult, evaluate_trial, run_locked
@@ -147,6 +151,59 @@ def test_a_damaged_result_is_made_again(text: str | None, done: TrialResult) -> 
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2] if text is None else text)
     assert run_again(done.directory).scores == done.scores
+
+
+def test_a_changed_digit_is_evaluated_again(done: TrialResult, capsys: pytest.CaptureFixture[str]) -> None:
+    path, weights = done.directory / "result.json", (done.directory / "last.ckpt").read_bytes()
+    before = path.read_text()
+    at = before.rindex('"value": ') + len('"value": ')
+    path.write_text(before[:at] + ("1" if before[at] != "1" else "2") + before[at + 1 :])
+    assert not verify(done.directory.parents[1]).whole
+    assert run_again(done.directory).scores == done.scores
+    assert "result.json is damaged: its content is not what was written (sha256): it is made again" in (
+        capsys.readouterr().err
+    )
+    assert (done.directory / "last.ckpt").read_bytes() == weights
+    assert verify(done.directory.parents[1]).whole
+
+
+def test_damaged_weights_are_trained_again(done: TrialResult, capsys: pytest.CaptureFixture[str]) -> None:
+    path = done.directory / "last.ckpt"
+    content = path.read_bytes()
+    weights = torch.load(path, weights_only=True)["weights"]
+    path.write_bytes(content[: len(content) // 2])
+    assert run_again(done.directory).scores == done.scores
+    assert "last.ckpt is damaged (" in (said := capsys.readouterr().err)
+    assert said.endswith("it is kept as last.ckpt.damaged, and the trial is trained from its start\n")
+    again = torch.load(path, weights_only=True)["weights"]
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+    (done.directory / "last.ckpt.damaged").unlink()
+    assert verify(done.directory.parents[1]).whole
+
+
+def test_who_loses_the_trial_to_another_process_stops_and_leaves_its_files(
+    tmp_path: Path, done: TrialResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "trials" / done.directory.name
+    directory.mkdir(parents=True)
+    for name in ("spec.json", "evaluation.json"):
+        (directory / name).write_text((done.directory / name).read_text())
+    held: list[int] = []
+    kept: dict[str, bytes] = {}
+
+    def taken_over(record: dict[str, Any]) -> None:
+        """Another process has locked the folder, and works in it."""
+        if not held:
+            (directory / "lock").unlink()
+            held.append(os.open(directory / "lock", os.O_RDWR | os.O_CREAT))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+            write_status(directory, Status(state="running", pid=1))
+            kept.update({path.name: path.read_bytes() for path in directory.iterdir()})
+
+    with TrialLock(directory, wait=0.0), pytest.raises(LockHeld, match="another process has taken the trial over"):
+        run_locked(read_trial(directory), directory, record=taken_over)
+    os.close(held[0])
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == kept
 
 
 def test_a_spec_that_was_changed_is_refused(done: TrialResult) -> None:

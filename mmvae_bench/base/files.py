@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from .errors import BenchmarkError
+from .printable import printed
 
 CACHE_VARIABLE = "MMVAE_BENCH_CACHE"
 DATA_VARIABLE = "MMVAE_BENCH_DATA"
@@ -185,12 +186,12 @@ def _refused(name: str) -> NoReturn:
 
 
 def tail(path: Path, *, start: int = 0, num_lines: int = 10, num_bytes: int = 4096) -> list[str]:
-    """The last lines of a regular text file, looking no further back than ``start`` and ``num_bytes``."""
+    """The last lines of a regular text file, printable, looking no further back than ``start`` and ``num_bytes``."""
     try:
         with open_regular(path) as file:
             file.seek(0, 2)
             file.seek(max(start, file.tell() - num_bytes))
-            lines = file.read(num_bytes).decode(errors="replace").splitlines()
+            lines = printed(file.read(num_bytes).decode(errors="replace")).splitlines()
     except (OSError, DamagedFile):
         return []
     return [line.rstrip() for line in lines if line.strip()][-num_lines:]

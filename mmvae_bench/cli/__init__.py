@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "evaluate:evaluate",
     "imagine": "imagine:imagine",
     "status": "status:status",
+    "verify": "verify:verify",
     "report": "report:report",
     "compare": "compare:compare",
     "sweep": "sweep:sweep",

@@ -14,7 +14,7 @@ from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_json, write_text
 from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD
-from ..runs.folder import read_object, read_trial
+from ..runs.folder import TrialFolder, read_object, read_trial
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
 from ..specs.overrides import load_trial
@@ -50,6 +50,8 @@ def train(
     stale = when_stale(retrain=retrain, keep=keep)
     if out is None and not wandb:
         raise ConfigError("--out FOLDER is missing: the folder for the trial's files (optional only with --wandb)")
+    if out is not None:
+        TrialFolder(out).check_files()
     if wandb and under_agent():
         # The run comes first: its config says what the trial is.
         with wandb_run() as run:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..base.errors import BenchmarkError
+from ..base.printable import printable
 from ..runs.names import QUERIES_FILE, RESULTS_FILE
 from ..runs.scores import Score
 from .trials import TrialRecord
@@ -202,7 +203,7 @@ class RunRecord:
     @property
     def name(self) -> str:
         """The folder's name."""
-        return self.directory.resolve().name
+        return printable(self.directory.resolve().name)
 
 
 def read_results(run_dir: Path) -> pd.DataFrame:
@@ -226,7 +227,7 @@ def _read(run_dir: Path, name: str, types: Mapping[str, str]) -> pd.DataFrame:
         raise BenchmarkError(f"{path}: no such file{advice}")
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError, MemoryError) as error:
         raise BenchmarkError(f"{path}: cannot be read: {error}{advice}") from None
     if tuple(frame.columns) != tuple(types):
         raise BenchmarkError(f"{path}: its columns are not those that this version writes{advice}")

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from ..base.canonical import canonical_json
 from ..base.files import atomic_path
+from ..base.printable import printable
 from ..runs.folder import TrialFolder
 from ..runs.names import QUERIES_FILE, RESULTS_FILE
 from .frames import QUERY_TYPES, SCORE_COLUMNS, TYPES, Frames, RunRecord, pandas_types, read_results, texts_of
@@ -95,12 +96,12 @@ def read_trial(folder: TrialFolder) -> TrialNumbers:
     try:
         return TrialNumbers(record, scores, _result_rows(record, scores), [_per_query(score) for score in scores])
     except (TypeError, ValueError, OverflowError) as error:
-        problem = unreadable(folder.result_path, error)
+        problem = printable(unreadable(folder.result_path, error))
         record = TrialRecord(record.key, record.directory, "damaged", record.spec, problem=problem)
     try:
         return TrialNumbers(record, (), _result_rows(record, ()), ())
     except (TypeError, ValueError, OverflowError) as error:
-        problem = f"{folder.spec_path}: a setting cannot be read: {error}"
+        problem = printable(f"{folder.spec_path}: a setting cannot be read: {error}")
         record = TrialRecord(record.key, record.directory, "damaged", problem=problem)
         return TrialNumbers(record, (), _result_rows(record, ()), ())
 

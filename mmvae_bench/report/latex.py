@@ -22,7 +22,7 @@ from .text import (
 
 _SPECIAL = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
             "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--", "±": r"$\pm$",
-            "↓": r"$\downarrow$", "·": r"$\cdot$", "×": r"$\times$",
+            "↓": r"$\downarrow$", "<": r"\textless{}", ">": r"\textgreater{}", "·": r"$\cdot$", "×": r"$\times$",
             "|": r"$|$"}  # fmt: skip
 
 
@@ -37,7 +37,9 @@ def escape(text: str) -> str:
     >>> escape("split_seed 42, 95 %")
     'split\\\\_seed 42, 95 \\\\%'
     """
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    escaped = "".join(_SPECIAL.get(character, character) for character in text)
+    # At the start of a row LaTeX would take a bracket for an argument of the line break before it.
+    return f"{{[}}{escaped[1:]}" if escaped.startswith("[") else escaped
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:

@@ -152,6 +152,13 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         yield "The trials were made with different versions of torch."
     if any(trial.section("provenance").get("dirty") for trial in done):
         yield "Some trials were made by code with uncommitted changes."
+    damaged = [f"{trial.key}/{name}" for trial in done for name in trial.damaged_files]
+    if damaged:
+        more = f" and {len(damaged) - NUM_LOWEST} more" if len(damaged) > NUM_LOWEST else ""
+        yield (
+            f"Files that are not what was written are left out of this report: {', '.join(damaged[:NUM_LOWEST])}{more}."
+            " The numbers are whole; `mmvae-bench verify` says what is wrong."
+        )
     falling = [line.column for line in lines if line.verdict.startswith("falling")]
     if falling:
         yield (

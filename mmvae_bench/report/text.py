@@ -238,8 +238,8 @@ def _asked(row: Row) -> str:
 def as_text(parts: Iterable[RenderableType], *, width: int, color: bool = False) -> str:
     """What rich prints of the parts, without spaces at the ends of lines; escape codes only where ``color``."""
     file = io.StringIO()
-    console = Console(file=file, width=width, force_terminal=color, no_color=not color,
-                      color_system="standard" if color else None, highlight=False)  # fmt: skip
+    console = Console(file=file, width=width, force_terminal=color, no_color=not color, highlight=False,
+                      color_system="standard" if color else None, markup=False, emoji=False)  # fmt: skip
     for part in parts:
         console.print(part)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

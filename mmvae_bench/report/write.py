@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..base.files import write_json, write_text
+from ..base.files import DamagedFile, write_json, write_text
 from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER
 from .comparison import compare
 from .gather import gather
@@ -56,8 +56,11 @@ def write_merged_report(
 
 
 def _write(run: RunFolders, width: int | None, color: bool | None) -> str:
-    comparison = compare(gather(run))
     folder = run.directory / REPORT_FOLDER
+    for place in (folder, folder / "figures"):
+        if place.is_symlink():
+            raise DamagedFile(place, "a link; a report is not written through it\n  Give another folder with --out.")
+    comparison = compare(gather(run))
     table = io.StringIO()
     comparison.frame().to_csv(table, index=False)
     write_text(folder / "table.csv", table.getvalue())

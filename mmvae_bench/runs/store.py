@@ -19,13 +19,17 @@ from typing import Any
 
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
-from ..base.files import write_text
+from ..base.files import DamagedFile, parse_json, write_text
+from ..base.printable import printable
 from ..specs.trial import SPEC_VERSION, trial_label
 from .folder import TrialFolder
 from .lock import Drivers, TrialLock
 from .names import EVALUATION_FILE, GRID_FILE, SPEC_FILE, TRIALS_FOLDER
 from .stale import staleness
 from .status import Status
+
+DAMAGED = "damaged"
+"""The state of a trial whose files cannot be read or contradict each other."""
 
 
 class StoreError(BenchmarkError):
@@ -69,10 +73,16 @@ class RunStore:
         return TrialFolder(self.trials_root / key)
 
     def keys(self) -> set[str]:
-        """The keys of all trials in the folder."""
+        """The keys of all trials in the folder, of links to folders too, which are never followed.
+
+        Raises:
+            DamagedFile: the folder of the trials is itself a link.
+        """
+        if self.trials_root.is_symlink():
+            raise DamagedFile(self.trials_root, "a link; the folder of a run holds no links to others")
         try:
             with os.scandir(self.trials_root) as entries:
-                return {entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()}
+                return {entry.name for entry in entries if not entry.name.startswith(".") and _is_trial(entry)}
         except FileNotFoundError:
             return set()
 
@@ -114,22 +124,28 @@ class RunStore:
 
     def _check_spec(self, folder: TrialFolder) -> None:
         try:
+            folder.check_files()
+        except DamagedFile as error:
+            raise ConfigError(f"{error}\n  Remove it, then run again.") from None
+        try:
             text = folder.spec_text()
         except FileNotFoundError:
             text = ""
+        except DamagedFile:
+            text = "damaged"
         if not text.strip():
             return  # Never completely written, so nothing can have run in it; create() writes it again.
         try:
-            version = json.loads(text).get("version")
+            version = parse_json(text).get("version")
         except (ValueError, AttributeError):
             raise ConfigError(
                 f"{folder.spec_path}: damaged: not the spec of a trial\n  Remove {folder.directory}, then run again."
             ) from None
         if version != SPEC_VERSION:
             raise ConfigError(
-                f"{folder.spec_path}: made by version {version!r} of the trial spec; this mmvae-bench writes version "
-                f"{SPEC_VERSION}\n  Results of two versions are not comparable: choose another folder with --out, or "
-                f"read this one with the mmvae-bench that made it."
+                f"{folder.spec_path}: made by version {version!r:.20} of the trial spec; this mmvae-bench writes "
+                f"version {SPEC_VERSION}\n  Results of two versions are not comparable: choose another folder with "
+                f"--out, or read this one with the mmvae-bench that made it."
             )
         if not folder.intact():
             raise ConfigError(
@@ -212,62 +228,88 @@ class RunStore:
             raise
 
 
+def _is_trial(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and entry.is_dir())
+
+
 @dataclass(frozen=True, slots=True)
 class TrialOverview:
     """One trial of a run folder.
 
     Attributes:
         key: The name of its folder.
-        spec: Its canonical spec.
+        spec: Its canonical spec; empty if it cannot be read.
         status: How far it is with regard to its folder's evaluation settings.
         stale: What differs between the code that made it and the installed code, in words; empty if nothing does.
+        damage: What is wrong with its files, if something is.
     """
 
     key: str
     spec: dict[str, Any]
     status: Status
     stale: str = ""
+    damage: str | None = None
 
     @property
     def label(self) -> str:
         """A short human-readable name."""
-        return trial_label(self.spec)
+        return trial_label(self.spec) if self.spec else f"trial {self.key}"
+
+    @property
+    def state(self) -> str:
+        """The state of its status, or ``damaged``."""
+        return self.status.state if self.damage is None else DAMAGED
 
     @property
     def steps(self) -> int:
         """Gradient steps to make: as the trial has reported, else those of its main stage."""
-        return self.status.steps or int(self.spec["training"]["steps"])
+        return self.status.steps or int(self.spec.get("training", {}).get("steps", 0))
 
     def to_json(self) -> dict[str, Any]:
         """As ``mmvae-bench status --json`` has it."""
-        step = self.steps if self.status.state == "done" else self.status.step
+        step = self.steps if self.state == "done" else self.status.step
         return {
             "key": self.key,
             "spec": self.spec,
-            "status": self.status.state,
+            "status": self.state,
             "attempts": self.status.attempts,
             "step": step,
             "steps": self.steps,
-            "error": self.status.error,
+            "error": self.status.error if self.damage is None else self.damage,
         } | ({"stale": self.stale} if self.stale else {})
 
 
 def overview(run_dir: Path) -> list[TrialOverview]:
-    """Every trial of a run folder, whatever grid it came from, ordered by label and key.
+    """Every trial of a run folder, whatever grid it came from, ordered by label and key; some may be damaged.
 
     Raises:
-        ConfigError: ``run_dir`` has no run, or one that this version cannot read.
+        ConfigError: ``run_dir`` has no run, or one of another version.
+        DamagedFile: the folder of its trials is a link.
     """
     store = RunStore(run_dir)
     if not store.trials_root.is_dir():
         there = sorted(path.parent.name for path in run_dir.parent.glob("*/trials")) if run_dir.parent.is_dir() else []
-        hint = f"\n  runs in {run_dir.parent}: {', '.join(there)}" if there else ""
+        hint = f"\n  runs in {run_dir.parent}: {', '.join(map(printable, there))}" if there else ""
         raise ConfigError(f"{run_dir}: not a run folder: it has no trials{hint}")
-    trials: list[TrialOverview] = []
-    for key in store.check():
-        folder = store.folder(key)
-        if folder.spec_path.exists() and folder.spec_path.stat().st_size:
-            status = folder.status(folder.evaluation())
-            stale = None if status.state == "running" else staleness(folder, folder.result_head())
-            trials.append(TrialOverview(key, json.loads(folder.spec_text()), status, str(stale or "")))
-    return sorted(trials, key=lambda trial: (trial.label, trial.key))
+    keys = store.keys()
+    found = (_overview(store.folder(key)) for key in keys)
+    return sorted((trial for trial in found if trial is not None), key=lambda trial: (trial.label, trial.key))
+
+
+def _overview(folder: TrialFolder) -> TrialOverview | None:
+    """One trial; None if its spec was never completely written, so that nothing can have run."""
+    shown = printable(folder.key)
+    try:
+        spec = folder.spec()
+    except DamagedFile as error:
+        if error.path == folder.spec_path and folder.is_blank():
+            return None
+        if error.reason.startswith("made by version"):  # Of the whole run, most likely: there is nothing to show.
+            raise ConfigError(printable(str(error))) from None
+        return TrialOverview(shown, {}, Status(), damage=printable(str(error)))
+    status = folder.status(folder.evaluation())
+    damage = folder.result_damage() if status.state not in ("done", "running") else None
+    stale = None if status.state == "running" else staleness(folder, folder.result_head())
+    return TrialOverview(
+        shown, spec, status, printable(str(stale or "")), None if damage is None else printable(str(damage))
+    )

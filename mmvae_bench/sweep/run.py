@@ -203,6 +203,8 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
                 drivers=drivers,
             )
             _force(request.force, store)
+            for damage in filter(None, (store.folder(spec.key).result_damage() for spec in plan.specs)):
+                _say(f"{damage}: it is made again")
             observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
             driver = Driver(
                 store, trials_of(plan.specs, store), executor, observer,

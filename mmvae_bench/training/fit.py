@@ -12,7 +12,6 @@ import json
 import math
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -23,12 +22,15 @@ import torch
 from torch.distributions import Distribution
 
 from ..base.errors import BenchmarkError
+from ..base.files import atomic_path
 from ..base.machine import provenance
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
 from ..objectives.base import Objective, Stage, Terms, evaluating, planned_stages
+from ..runs.documents import read_records
+from ..runs.lock import check_held
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch
@@ -335,6 +337,7 @@ class _StageLoop:
     def _log(self, event: str, step: int, values: dict[str, Any]) -> None:
         record = {"event": event, "stage": self.stage.name, "step": step, **values}
         if self.control.log is not None:
+            check_held(self.control.log.parent)
             with self.control.log.open("a") as file:
                 file.write(json.dumps(record, allow_nan=False) + "\n")
         self.control.record(record | {"overall": self.done + step})
@@ -358,17 +361,12 @@ def _total(stages: list[Stage]) -> int:
 def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
     """Drops the records of steps that will be repeated, and a last line that a kill cut short."""
     order = {stage.name: index for index, stage in enumerate(stages)}
-    kept = []
-    for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
-        try:
-            record = json.loads(line)
-            position = (order[record["stage"]], record["step"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        if position <= (state.stage, state.step):
-            kept.append(line + "\n")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("".join(kept))
+    with atomic_path(log) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for record in read_records(log):
+            step = record.get("step")
+            position = (order.get(str(record.get("stage")), len(stages)), step if isinstance(step, int) else math.inf)
+            if position <= (state.stage, state.step):
+                file.write(json.dumps(record, allow_nan=False) + "\n")
 
 
 @contextmanager

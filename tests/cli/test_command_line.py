@@ -13,14 +13,17 @@ import mmvae_bench
 from mmvae_bench import cli
 from mmvae_bench.base.errors import BenchmarkError, ConfigError, Problem
 
-CONTRACT = ["run", "train", "evaluate", "imagine", "status", "report", "compare", "sweep", "list", "data", "schema"]
+CONTRACT = [
+    "run", "train", "evaluate", "imagine", "status", "verify", "report", "compare", "sweep", "list", "data", "schema"
+]  # fmt: skip
 
 
 def test_every_command_of_the_contract_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
     assert listed == [
-        "run", "train", "evaluate", "imagine", "status", "report", "compare", "sweep", "list", "schema", "data"
+        "run", "train", "evaluate", "imagine", "status", "verify", "report", "compare", "sweep", "list", "schema",
+        "data",
     ]  # fmt: skip
     assert sorted(listed) == sorted(CONTRACT)
 

@@ -47,8 +47,8 @@ evaluation:
   classifier: {{name: conv_thin, steps: 40, width: 8, hidden: 16}}
 """
 FILES = {
-    "evaluation.json", "last.ckpt", "lock", "log.jsonl", "output.log", "result.json", "samples.png", "spec.json",
-    "status.json",
+    "checksums.json", "evaluation.json", "last.ckpt", "lock", "log.jsonl", "output.log", "result.json", "samples.png",
+    "spec.json", "status.json",
 }  # fmt: skip
 """What a finished trial's folder holds, and nothing else: no half-written file is left."""
 

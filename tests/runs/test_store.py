@@ -176,7 +176,7 @@ def test_nor_are_those_of_a_result_as_a_trial_writes_it(tmp_path: Path, monkeypa
     """It ends with a newline."""
     folder = TrialFolder(tmp_path)
     write_json(folder.result_path, RESULT)
-    monkeypatch.setattr(folder_module, "read_json", lambda path: pytest.fail("parsed as a whole"))
+    monkeypatch.setattr(folder_module, "parse_json", lambda text: pytest.fail("parsed as a whole"))
     assert folder.result_head() == {name: value for name, value in RESULT.items() if name != "scores"}
 
 
