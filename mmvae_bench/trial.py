@@ -14,7 +14,7 @@ import torch
 
 from .base.canonical import canonical_json
 from .base.errors import ConfigError, explain
-from .base.files import read_json, remove_leftovers, write_json, write_text
+from .base.files import clear_leftovers, read_json, write_json, write_text
 from .base.heartbeat import heard
 from .base.machine import provenance
 from .base.processes import StopSignals
@@ -36,7 +36,6 @@ from .runs.names import (
     RESULT_FILE,
     SAMPLES_FILE,
     SPEC_FILE,
-    STATUS_FILE,
     TRAINING_LOG,
 )
 from .runs.status import Status, StatusWriter, begin, latest, write_status
@@ -105,8 +104,7 @@ def run_locked(
     if result is not None:
         return TrialResult(directory, result)
     status = begin(directory, steps=0)
-    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, PLANE_FILE, STATUS_FILE):
-        remove_leftovers(directory / name)
+    clear_leftovers(directory)
     try:
         with StopSignals(signal.SIGTERM, signal.SIGINT) as signals:
             return _train_and_evaluate(spec, directory, device or default_device(), status, signals.requested, record)
@@ -119,7 +117,7 @@ def run_locked(
         log = directory / LOG_FILE
         if not log.exists():
             # In a sweep the process's output is stored there; outside of one, this is all there is.
-            log.write_text("".join(traceback.format_exception(error)))
+            log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
         raise
 
 
