@@ -65,7 +65,7 @@ class TrialFolder:
 
     def spec_text(self) -> str:
         """The text of ``spec.json``."""
-        return self.spec_path.read_text()
+        return self.spec_path.read_text(encoding="utf-8")
 
     def intact(self) -> bool:
         """Whether the hash of ``spec.json`` is still the folder's name."""

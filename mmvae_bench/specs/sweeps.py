@@ -377,7 +377,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     trials, found = _trials(base, parameters, taken)
     if found:
         raise document.error(found)
-    return SweepFile(path.read_text(), str(method), trials, len(taken))
+    return SweepFile(document.text, str(method), trials, len(taken))
 
 
 @dataclass(frozen=True)
