@@ -323,7 +323,7 @@ def _events(directory: Path, kind: str) -> Iterator[dict[str, Any]]:
     """The complete records of a kind, in the order in which they were written; torn lines are skipped."""
     needed = {"validation": {"step", "elbo"}, "scores": {"step", "scores"}}[kind]
     try:
-        lines = (directory / TRAINING_LOG).read_text(errors="replace").splitlines()
+        lines = (directory / TRAINING_LOG).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return
     for line in lines:

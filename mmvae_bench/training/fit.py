@@ -349,7 +349,7 @@ class _StageLoop(pl.Callback):
     def _log(self, event: str, step: int, values: dict[str, Any]) -> None:
         record = {"event": event, "stage": self.stage.name, "step": step, **values}
         if self.control.log is not None:
-            with self.control.log.open("a") as file:
+            with self.control.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, allow_nan=False) + "\n")
         self.control.record(record | {"overall": self.done + step})
 
@@ -362,7 +362,7 @@ def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
     """Drops the records of steps that will be repeated, and a last line that a kill cut short."""
     order = {stage.name: index for index, stage in enumerate(stages)}
     kept = []
-    for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []:
         try:
             record = json.loads(line)
             position = (order[record["stage"]], record["step"])
@@ -371,7 +371,7 @@ def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
         if position <= (state.stage, state.step):
             kept.append(line + "\n")
     log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("".join(kept))
+    log.write_text("".join(kept), encoding="utf-8")
 
 
 @contextmanager
