@@ -16,7 +16,7 @@ import torch
 
 from .base.canonical import canonical_json
 from .base.errors import ConfigError, explain
-from .base.files import DamagedFile, remove_leftovers, write_json, write_text
+from .base.files import DamagedFile, clear_leftovers, write_json, write_text
 from .base.heartbeat import heard
 from .base.machine import provenance
 from .base.processes import StopSignals
@@ -33,14 +33,12 @@ from .runs.folder import TrialFolder, read_result, read_trial
 from .runs.lock import LockHeld, TrialLock, check_held
 from .runs.names import (
     CHECKPOINT_FILE,
-    CHECKSUMS_FILE,
     EVALUATION_FILE,
     LOG_FILE,
     PLANE_FILE,
     RESULT_FILE,
     SAMPLES_FILE,
     SPEC_FILE,
-    STATUS_FILE,
     TRAINING_LOG,
 )
 from .runs.stale import StaleTrial, WhenStale, discard, staleness
@@ -125,8 +123,7 @@ def run_locked(
         return TrialResult(directory, result)
     status = begin(directory, steps=0)
     _set_aside_damaged_weights(directory, spec)
-    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, PLANE_FILE, STATUS_FILE, CHECKSUMS_FILE):
-        remove_leftovers(directory / name)
+    clear_leftovers(directory)
     try:
         with StopSignals(signal.SIGTERM, signal.SIGINT) as signals:
             return _train_and_evaluate(spec, directory, device or default_device(), status, signals.requested, record)
@@ -141,7 +138,7 @@ def run_locked(
         log = directory / LOG_FILE
         if not log.exists():
             # In a sweep the process's output is stored there; outside of one, this is all there is.
-            log.write_text("".join(traceback.format_exception(error)))
+            log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
         raise
 
 

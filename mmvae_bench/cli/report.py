@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ..base.files import clear_leftovers
+from .writing import writing_to
+
 
 def report(
     run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="A run folder, runs/NAME; or several.")],
@@ -33,13 +36,13 @@ def report(
 
     from ..report.merge import merged_folder
     from ..report.write import write_merged_report, write_report
-    from ..runs.names import PAGE_FILE, REPORT_FOLDER
+    from ..runs.names import FIGURES_FOLDER, PAGE_FILE, REPORT_FOLDER
 
-    if len(run_dirs) == 1 and out is None:
-        folder = run_dirs[0]
-        text = write_report(folder)
-    else:
-        folder = out if out is not None else merged_folder(run_dirs)
-        text = write_merged_report(run_dirs, folder)
+    in_place = len(run_dirs) == 1 and out is None
+    folder = run_dirs[0] if in_place else out if out is not None else merged_folder(run_dirs)
+    for written in (folder.resolve(), folder / REPORT_FOLDER, folder / REPORT_FOLDER / FIGURES_FOLDER):
+        clear_leftovers(written)
+    with writing_to(folder, advice="Give another folder with --out FOLDER: then the runs are only read."):
+        text = write_report(folder) if in_place else write_merged_report(run_dirs, folder)
     typer.echo(text)
     typer.echo(str(folder / REPORT_FOLDER / PAGE_FILE))

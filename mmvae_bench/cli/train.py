@@ -146,7 +146,7 @@ def _folder(trial: TrialSpec, sweep: str | None) -> Path:
 def _lay_out(out: Path, trial: TrialSpec) -> None:
     """Writes the spec into the folder, unless the folder belongs to another trial."""
     path, text = out / SPEC_FILE, canonical_json(trial.canonical())
-    if path.exists() and path.read_text() != text:
+    if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ConfigError(f"{out} belongs to another trial ({path} differs): choose another --out")
     if not path.exists():
         write_text(path, text)

@@ -74,7 +74,7 @@ def render_html(comparison: Comparison) -> str:
 
 def write_figures(comparison: Comparison, folder: Path) -> None:
     """Writes the page's figures as files too, in light colours, for use elsewhere: ``<table>-<figure>.svg``."""
-    style = (Path(__file__).parent / "style.html").read_text()
+    style = (Path(__file__).parent / "style.html").read_text(encoding="utf-8")
     for section, figures in zip(comparison.sections, comparison.figures, strict=True):
         name = re.sub(r"[^\w.-]+", "-", section.title).strip("-")[:_NAME_CHARACTERS]
         for kind, svg in figures.items():

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..base.files import DamagedFile, write_json, write_text
-from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER
+from ..runs.names import FIGURES_FOLDER, MERGED_FILE, PAGE_FILE, REPORT_FOLDER
 from .comparison import compare
 from .gather import gather
 from .html import render_html, write_figures
@@ -66,7 +66,7 @@ def _write(run: RunFolders, width: int | None, color: bool | None) -> str:
     write_text(folder / "table.csv", table.getvalue())
     write_text(folder / "table.md", render_markdown(comparison))
     write_text(folder / "table.tex", render_latex(comparison))
-    write_figures(comparison, folder / "figures")
+    write_figures(comparison, folder / FIGURES_FOLDER)
     write_text(folder / PAGE_FILE, render_html(comparison))
     console = Console()
     colored = console.is_terminal and console.color_system is not None if color is None else color

@@ -9,6 +9,7 @@ MERGED_FILE = "merged.json"
 """File in the folder of a merged report that names the runs it was made from."""
 TRIALS_FOLDER = "trials"
 REPORT_FOLDER = "report"
+FIGURES_FOLDER = "figures"
 PAGE_FILE = "index.html"
 
 SPEC_FILE = "spec.json"

@@ -16,10 +16,10 @@ from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile
 
 from ..base.errors import ConfigError
-from ..base.files import DamagedFile, open_regular, parse_json, remove_leftovers
+from ..base.files import DamagedFile, clear_leftovers, open_regular, parse_json
 from ..specs.code import OWN, differences, evaluation_code, training_code
 from .folder import TrialFolder
-from .names import CHECKPOINT_FILE, PLANE_FILE, RESULT_FILE, SAMPLES_FILE, TRAINING_LOG
+from .names import CHECKPOINT_FILE, CHECKSUMS_FILE, PLANE_FILE, RESULT_FILE, SAMPLES_FILE, TRAINING_LOG
 from .status import Status, read_status, write_status
 
 WhenStale = Literal["refuse", "keep", "retrain"]
@@ -151,9 +151,9 @@ def discard(directory: Path, *, training: bool) -> Status:
     """
     # The result goes first: whoever is interrupted here leaves a trial that is not done.
     trained = (CHECKPOINT_FILE, TRAINING_LOG, SAMPLES_FILE, PLANE_FILE)
-    for name in (RESULT_FILE, *(trained if training else ())):
-        remove_leftovers(directory / name)
+    for name in (RESULT_FILE, CHECKSUMS_FILE, *(trained if training else ())):
         (directory / name).unlink(missing_ok=True)
+    clear_leftovers(directory)
     return write_status(directory, Status(attempts=read_status(directory).attempts))
 
 

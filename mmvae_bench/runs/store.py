@@ -12,19 +12,19 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
-from ..base.files import DamagedFile, parse_json, write_text
+from ..base.files import DamagedFile, clear_leftovers, parse_json, read_bytes, write_text
 from ..base.printable import printable
 from ..specs.trial import SPEC_VERSION, trial_label
 from .folder import TrialFolder
 from .lock import Drivers, TrialLock
-from .names import EVALUATION_FILE, GRID_FILE, SPEC_FILE, TRIALS_FOLDER
+from .names import EVALUATION_FILE, FIGURES_FOLDER, GRID_FILE, REPORT_FOLDER, SPEC_FILE, TRIALS_FOLDER
 from .stale import staleness
 from .status import Status
 
@@ -165,7 +165,7 @@ class RunStore:
 
         Args:
             trials: Key, canonical spec and canonical evaluation of the trials to work on.
-            grid_text: Text of the grid file, kept as ``grid.yaml``.
+            grid_text: Text of the grid file, kept byte for byte as ``grid.yaml``.
             grid_keys: Every key of the grid.
             drivers: Joined here by a caller that will work on the trials.
 
@@ -179,14 +179,19 @@ class RunStore:
             with TrialLock(self.root, wait=60.0):
                 for leftover in self.trials_root.glob(".????????????.*"):
                     shutil.rmtree(leftover, ignore_errors=True)  # Left by a driver that was killed at this point.
+                report = self.root / REPORT_FOLDER
+                for written in (self.root.resolve(), report, report / FIGURES_FOLDER):
+                    clear_leftovers(written)
                 keys = self.check(grid_keys)
                 if drivers is not None and not drivers.join():
                     trials = list(trials)
                     self._check_evaluations((key, evaluation) for key, _, evaluation in trials if key in keys)
-                if not self.grid_path.exists() or self.grid_path.read_text(errors="replace") != grid_text:
+                if not self._has_grid(grid_text):
                     write_text(self.grid_path, grid_text)
                 for key, spec, evaluation in trials:
                     folder = self.folder(key)
+                    if key in keys:
+                        clear_leftovers(folder.directory)
                     if key in keys and folder.spec_path.exists() and folder.spec_path.stat().st_size:
                         folder.write_evaluation(evaluation)
                     elif key in keys:
@@ -194,6 +199,11 @@ class RunStore:
                         folder.write_evaluation(evaluation)
                     else:
                         self._create(key, spec, evaluation)
+
+    def _has_grid(self, text: str) -> bool:
+        with suppress(FileNotFoundError, DamagedFile):
+            return read_bytes(self.grid_path) == text.encode()
+        return False
 
     def _check_evaluations(self, evaluations: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Two drivers with different evaluation settings would replace each other's results and leave a mixture."""
@@ -217,8 +227,8 @@ class RunStore:
         # would take most of the time to start, and a file left empty by a power cut is written again.
         temporary = Path(tempfile.mkdtemp(dir=self.trials_root, prefix=f".{key}."))
         try:
-            (temporary / SPEC_FILE).write_text(canonical_json(spec))
-            (temporary / EVALUATION_FILE).write_text(canonical_json(evaluation))
+            (temporary / SPEC_FILE).write_text(canonical_json(spec), encoding="utf-8")
+            (temporary / EVALUATION_FILE).write_text(canonical_json(evaluation), encoding="utf-8")
             mask = os.umask(0)
             os.umask(mask)
             temporary.chmod(0o777 & ~mask)

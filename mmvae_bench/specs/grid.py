@@ -134,7 +134,12 @@ def load_grid(path: str | Path) -> GridSpec:
     Raises:
         ConfigError: with every problem of the file at once, each with its line.
     """
-    document = read_yaml(Path(path))
+    return read_grid(Path(path))[0]
+
+
+def read_grid(path: Path) -> tuple[GridSpec, str]:
+    """:func:`load_grid`, and the text of the file, to the byte. It is read once, so it may be a pipe."""
+    document = read_yaml(path)
     if document.value is None and not document.problems:
         raise ConfigError("the file is empty: a grid needs name, datasets, backbones and objectives", document.source)
     check_kind(document, "grid")
@@ -146,7 +151,7 @@ def load_grid(path: str | Path) -> GridSpec:
         problems += error.problems
     if problems or document.problems:
         raise document.error(problems)
-    return grid
+    return grid, document.text
 
 
 def expand(grid: GridSpec, *, where: Iterable[str] = ()) -> list[TrialSpec]:

@@ -63,7 +63,7 @@ class YamlDocument:
         source: The file's name, for messages.
         lines: The line, from 1, of every location.
         problems: What is wrong with a document that parses: duplicate keys, tags.
-        text: What was parsed.
+        text: The file, to the byte.
     """
 
     value: Any
@@ -142,7 +142,7 @@ def read_yaml(path: Path) -> YamlDocument:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError([Problem("the file is not UTF-8 text", line=line)], str(path)) from None
-    return parse_yaml(text, source=str(path))
+    return replace(parse_yaml(text, source=str(path)), text=data.decode())
 
 
 def parse_yaml(text: str, *, source: str) -> YamlDocument:

@@ -338,7 +338,7 @@ class _StageLoop:
         record = {"event": event, "stage": self.stage.name, "step": step, **values}
         if self.control.log is not None:
             check_held(self.control.log.parent)
-            with self.control.log.open("a") as file:
+            with self.control.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, allow_nan=False) + "\n")
         self.control.record(record | {"overall": self.done + step})
 
