@@ -40,7 +40,7 @@ from .runs.names import (
     TRAINING_LOG,
 )
 from .runs.status import Status, StatusWriter, begin, latest, write_status
-from .specs.trial import SPEC_VERSION, TrialSpec
+from .specs.trial import SPEC_VERSION, TrialSpec, trial_label
 from .training.checkpoint import Checkpoint, CheckpointError
 from .training.convergence import convergence
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
@@ -66,6 +66,14 @@ class TrialResult:
         """All scores, as plain dicts."""
         scores: list[dict[str, Any]] = self.result["scores"]
         return scores
+
+    def __repr__(self) -> str:
+        """One line: a result has thousands of numbers."""
+        key, spec, training = (self.result.get(name) for name in ("key", "spec", "training"))
+        label = trial_label(spec) if spec else "?"
+        seconds = (training or {}).get("wall_seconds")
+        time_taken = "" if seconds is None else f", trained in {seconds:g} s"
+        return f"TrialResult({key} {label}: {len(self.result.get('scores', ()))} scores{time_taken}; {self.directory})"
 
 
 def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) -> TrialResult:

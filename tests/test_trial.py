@@ -64,6 +64,30 @@ def test_the_folder_and_the_result(done: TrialResult) -> None:
     assert (done.directory / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_result_is_shown_in_one_line(done: TrialResult) -> None:
+    shown = repr(done)
+    assert len(shown) < 300
+    assert "\n" not in shown
+    for part in (done.directory.name, "telbo mnist_a/digits/iid seed 0", f"{len(done.scores)} scores", " s"):
+        assert part in shown
+    assert repr(TrialResult(Path("x"), {"scores": []})) == "TrialResult(None ?: 0 scores; x)"
+
+
+def test_a_model_takes_a_concept_as_a_dict(done: TrialResult) -> None:
+    model = mb.load(done.directory)
+
+    def ask(concept: Any) -> torch.Tensor:
+        return model.imagine(concept, num_samples=2, generator=torch.Generator().manual_seed(0))
+
+    text = ask("digit=6, scale=small")
+    assert torch.equal(ask({"digit": 6, "scale": "small"}), text)
+    assert not torch.equal(ask({}), text)
+    with pytest.raises(ConfigError, match=r"unknown value of scale 'smal'\n.*\n  nearest: small"):
+        ask({"scale": "smal"})
+    with pytest.raises(ConfigError, match=r"a text such as 'digit=9', as a dict .* or as an integer tensor .*got list"):
+        ask([6, -1, -1, -1])
+
+
 def test_the_model_can_be_asked(done: TrialResult) -> None:
     model = mb.load(done.directory)
     concept = model.schema.parse("digit=6, scale=small")
