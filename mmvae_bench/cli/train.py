@@ -14,7 +14,7 @@ from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_json, write_text
 from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD
-from ..runs.folder import read_object, read_trial
+from ..runs.folder import read_object, read_trial, trials_nearby
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
 from ..specs.overrides import load_trial
@@ -122,7 +122,7 @@ def _trial_spec(
             raise ConfigError("nothing to train: give --spec FILE, --set KEY=VALUE, or --out with a trial's folder")
         file = out / SPEC_FILE
         if not file.exists():
-            raise ConfigError(f"{out} has no {SPEC_FILE}: give --spec FILE, --set or --set-json")
+            raise ConfigError(f"{out} has no {SPEC_FILE}: give --spec FILE, --set or --set-json{trials_nearby(out)}")
     beside = file.parent / EVALUATION_FILE if file is not None and file.name == SPEC_FILE else None
     evaluation = read_object(beside) if beside is not None and beside.exists() else None
     return load_trial(file, json_settings=set_json, assignments=assignments, evaluation=evaluation, agent=agent)

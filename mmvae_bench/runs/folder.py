@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from ..base.canonical import canonical_json
-from ..base.errors import ConfigError
+from ..base.errors import ConfigError, nearest
 from ..base.files import read_json, write_text
-from ..specs.trial import SPEC_VERSION, TrialSpec
+from ..specs.trial import SPEC_VERSION, TrialSpec, trial_label
 from .lock import is_locked
-from .names import EVALUATION_FILE, LOCK_FILE, LOG_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE
+from .names import EVALUATION_FILE, LOCK_FILE, LOG_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE, TRIALS_FOLDER
 from .status import Status, read_status
 
 HEAD_BYTES = 16_384
 """How much of a result is read for its head, which takes 3 to 4 KB; the scores behind it make a result large."""
+MOST_NEARBY = 8
+"""How many trials a message lists instead of a folder that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def read_trial(directory: Path) -> TrialSpec:
     """
     path = directory / SPEC_FILE
     if not path.is_file():
-        raise ConfigError(f"{directory} is not a trial folder: it has no {SPEC_FILE}")
+        raise ConfigError(f"{directory} is not a trial folder: it has no {SPEC_FILE}{trials_nearby(directory)}")
     plain = read_object(path)
     if plain.get("version") != SPEC_VERSION:
         raise ConfigError(
@@ -147,6 +149,31 @@ def read_trial(directory: Path) -> TrialSpec:
     if evaluation.is_file():
         plain["evaluation"] = read_object(evaluation)
     return TrialSpec.parse(plain)
+
+
+def trials_nearby(directory: Path) -> str:
+    """The trials that may have been meant instead of ``directory``, as lines for the end of a message.
+
+    Those of a run folder, or those next to a folder that does not exist: the nearest key first.
+    """
+    places = (directory / TRIALS_FOLDER, directory, directory.parent, directory.parent / TRIALS_FOLDER)
+    for place in places:
+        found = {path.parent.name: path for path in place.glob(f"[!.]*/{SPEC_FILE}")}
+        if not found:
+            continue
+        near = nearest(directory.name, found)
+        order = sorted(found, key=lambda name: (name != near, name))
+        lines = [f"    {found[name].parent}  {_label(found[name])}" for name in order[:MOST_NEARBY]]
+        more = [f"    and {len(found) - MOST_NEARBY} more"] if len(found) > MOST_NEARBY else []
+        return "\n".join([f"\n  trials in {place}:", *lines, *more])
+    return ""
+
+
+def _label(path: Path) -> str:
+    try:
+        return trial_label(read_object(path))
+    except (ConfigError, OSError, AttributeError, TypeError):
+        return "(damaged)"
 
 
 def read_object(path: Path) -> dict[str, object]:
