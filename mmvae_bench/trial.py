@@ -119,7 +119,7 @@ def run_locked(
         with StopSignals(signal.SIGTERM, signal.SIGINT) as signals:
             return _train_and_evaluate(spec, directory, device or default_device(), status, signals.requested, record)
     except TrainingInterrupted as interrupted:
-        write_status(directory, replace(latest(directory, status), state="interrupted", error=str(interrupted)))
+        write_status(directory, replace(latest(directory, status).interrupted(), error=str(interrupted)))
         raise
     except BaseException as error:
         kind, text = explain(error)
@@ -151,6 +151,7 @@ def _train_and_evaluate(
                 log=directory / TRAINING_LOG,
                 stop=stop,
                 progress=report.training,
+                saved=report.saved,
                 score=_score_curve(spec, data, device),
                 num_scores=spec.evaluation.curve_points,
                 record=record,

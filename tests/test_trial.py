@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,12 @@ import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
-from mmvae_bench.runs.folder import read_trial
+from mmvae_bench.runs.folder import TrialFolder, read_trial
 from mmvae_bench.runs.lock import TrialLock
+from mmvae_bench.runs.status import begin, read_status, write_status
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.training.checkpoint import CheckpointError
+from mmvae_bench.training.checkpoint import Checkpoint, CheckpointError
+from mmvae_bench.training.fit import TrainingInterrupted
 from mmvae_bench.trial import TrialResult, evaluate_trial, run_locked
 
 SPEC = {
@@ -206,6 +211,32 @@ def test_a_failed_trial_says_why(tmp_path: Path) -> None:
     assert "stage 'fit'" in status["error"]
     assert "NonFiniteLossError" in Path(status["log"]).read_text()
     assert not (directory / "result.json").exists()
+
+
+def test_the_steps_of_an_interrupted_trial_are_those_of_its_checkpoint(tmp_path: Path) -> None:
+    spec = TrialSpec.parse(SPEC | {"training": {"steps": 60, "batch_size": 32, "validations": 4}})
+    directory = tmp_path / spec.key
+    directory.mkdir()
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["step"] == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with TrialLock(directory), pytest.raises(TrainingInterrupted):
+        run_locked(spec, directory, record=stop)
+    step = Checkpoint.load(directory / "last.ckpt", key=spec.key).step
+    status = json.loads((directory / "status.json").read_text())
+    assert (status["state"], status["step"], status["steps"], status["stage"]) == ("interrupted", step, 60, "fit")
+    assert step == 20
+    # A process that is killed later has made steps that nobody saved; one that is killed at its start has lost none.
+    for state, attempted in ((replace(read_status(directory), state="running", step=33), 33), (None, 0)):
+        if state is None:
+            begin(directory, steps=0)
+        else:
+            write_status(directory, state)
+        assert read_status(directory).step == attempted
+        found = TrialFolder(directory).status(None)
+        assert (found.state, found.step) == ("interrupted", step)
 
 
 def test_a_result_names_its_origin(done: TrialResult) -> None:

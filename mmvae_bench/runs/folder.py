@@ -124,7 +124,7 @@ class TrialFolder:
         if is_locked(self.directory):
             return replace(status, state="running", error=None, error_type=None)
         if status.state == "running":
-            return replace(status, state="interrupted")
+            return status.interrupted()
         if status.state == "done":
             return replace(status, state="pending", step=0)
         return status

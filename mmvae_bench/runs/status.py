@@ -11,7 +11,7 @@ from typing import Literal
 
 from ..base.files import read_json, write_json
 from .lock import LockHeld
-from .names import LOG_FILE, STATUS_FILE
+from .names import CHECKPOINT_FILE, LOG_FILE, STATUS_FILE
 
 State = Literal["pending", "running", "done", "failed", "interrupted"]
 STATES: tuple[State, ...] = ("pending", "running", "done", "failed", "interrupted")
@@ -42,6 +42,8 @@ class Status:
         started: When that process began, in unix seconds.
         updated: When this was written, in unix seconds.
         steps_per_second: The current speed of training.
+        saved: Gradient steps in the checkpoint, over all stages; None if none was written.
+        where: The last line of the objective's own code that the exception came through, if it did.
     """
 
     state: State = "pending"
@@ -58,6 +60,12 @@ class Status:
     started: float | None = None
     updated: float | None = None
     steps_per_second: float | None = None
+    saved: int | None = None
+    where: str | None = None
+
+    def interrupted(self) -> Status:
+        """This status once its process is gone: it has come as far as its checkpoint."""
+        return replace(self, state="interrupted", step=self.step if self.saved is None else self.saved)
 
 
 _FIELDS = frozenset(field.name for field in fields(Status))
@@ -75,6 +83,8 @@ def read_status(directory: Path) -> Status:
     for count in ("step", "steps", "attempts"):
         if not isinstance(known.get(count), int):
             known[count] = 0
+    if not isinstance(known.get("saved"), int):
+        known["saved"] = None
     return Status(**known)
 
 
@@ -91,7 +101,8 @@ def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
     Raises:
         LockHeld: another process has worked on the trial since the driver started this one, which is now superfluous.
     """
-    attempt = read_status(directory).attempts + 1
+    before = read_status(directory)
+    attempt = before.attempts + 1
     meant = os.environ.get(ATTEMPT_VARIABLE)
     if meant is not None and meant != str(attempt):
         raise LockHeld(f"{directory}: another process has worked on it in the meantime")
@@ -104,6 +115,7 @@ def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
         pid=os.getpid(),
         host=socket.gethostname(),
         started=time.time(),
+        saved=before.saved if (directory / CHECKPOINT_FILE).exists() else None,
     )
     return write_status(directory, status)
 
@@ -130,6 +142,13 @@ class StatusWriter:
                 steps=steps,
                 steps_per_second=rate or self.status.steps_per_second,
             ),
+        )
+
+    def saved(self, stage: str, step: int, steps: int) -> None:
+        """To be called when a checkpoint was written: what is said of a trial that ends here is what it holds."""
+        self.written = time.monotonic()
+        self.status = write_status(
+            self.directory, replace(self.status, phase="train", stage=stage, step=step, steps=steps, saved=step)
         )
 
     def beat(self) -> None:
