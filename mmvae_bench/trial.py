@@ -25,7 +25,7 @@ from .evaluation.latent_plane import write_latent_plane
 from .evaluation.questions import questions_of
 from .evaluation.samples import write_samples
 from .metrics.protocols import PROTOCOL_RULES
-from .objectives.base import Objective
+from .objectives.base import Objective, raised_in
 from .runs.folder import read_trial
 from .runs.lock import TrialLock
 from .runs.names import (
@@ -123,7 +123,9 @@ def run_locked(
         raise
     except BaseException as error:
         kind, text = explain(error)
-        write_status(directory, replace(latest(directory, status), state="failed", error=text, error_type=kind))
+        where = raised_in(error, spec.objective.implementing_class())
+        failed = replace(latest(directory, status), state="failed", error=text, error_type=kind, where=where)
+        write_status(directory, failed)
         log = directory / LOG_FILE
         if not log.exists():
             # In a sweep the process's output is stored there; outside of one, this is all there is.

@@ -19,3 +19,7 @@ HangSeconds = Annotated[
     float, typer.Option(metavar="S", help="Stop a trial that makes no progress for this long; 0: no limit.")
 ]
 Retry = Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop everything after the first trial that fails.")]
+NoRehearsal = Annotated[
+    bool, typer.Option("--no-rehearsal", help="Do not first try a step of each objective on made-up images.")
+]

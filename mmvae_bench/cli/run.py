@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..sweep.hang import DEFAULT_SECONDS
-from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
+from .options import AsJson, DryRun, FailFast, HangSeconds, NoRehearsal, PerDevice, Retry, Workers
 
 if TYPE_CHECKING:
     from ..runs.store import RunStore
@@ -33,6 +33,8 @@ def run(
     per_device: PerDevice = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Retry = None,
+    fail_fast: FailFast = False,
+    no_rehearsal: NoRehearsal = False,
     ray_address: Annotated[
         str | None,
         typer.Option("--ray-address", metavar="HOST:PORT", help="The Ray cluster; default: RAY_ADDRESS."),
@@ -61,6 +63,8 @@ def run(
         per_device=per_device,
         hang_seconds=hang_seconds,
         retry=retry,
+        fail_fast=fail_fast,
+        rehearsal=not no_rehearsal,
         ray_address=ray_address,
         slurm=tuple(slurm or ()),
     )

@@ -9,7 +9,7 @@ import typer
 
 from ..base.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
-from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
+from .options import AsJson, DryRun, FailFast, HangSeconds, NoRehearsal, PerDevice, Retry, Workers
 from .run import write_reports
 
 
@@ -29,6 +29,8 @@ def sweep(
     per_device: PerDevice = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Retry = None,
+    fail_fast: FailFast = False,
+    no_rehearsal: NoRehearsal = False,
 ) -> None:
     """Run the trials of a W&B sweep file on this machine.
 
@@ -54,6 +56,8 @@ def sweep(
         per_device=per_device,
         hang_seconds=hang_seconds,
         retry=retry,
+        fail_fast=fail_fast,
+        rehearsal=not no_rehearsal,
         count=count,
     )
     raise typer.Exit(run_grid(request, report=write_reports))

@@ -108,6 +108,21 @@ def prepare(
         prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
 
 
+def rehearse(
+    spec: Annotated[list[Path], typer.Option(help="A trial's spec.json; repeatable.")],
+) -> None:
+    """Make a first step of every stage of each objective on made-up images; print one JSON line per objective."""
+    import json
+
+    # Whatever an objective prints must not be mistaken for an answer.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    from ..training.rehearsal import rehearse_all
+
+    for name, error in rehearse_all([read_trial(path.parent) for path in spec]):
+        answers.write(json.dumps({"objective": name, "error": error}) + "\n")
+        answers.flush()
+
+
 def _trial_spec(
     out: Path | None,
     file: Path | None,

@@ -5,6 +5,8 @@ Shapes: B batch, C channel, H height, W width, A attribute, T word, D latent dim
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -128,6 +130,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def raised_in(error: BaseException, kind: type) -> str | None:
+    """The last line of an objective's own code that an exception came through: ``FILE:LINE in FUNCTION``.
+
+    Args:
+        error: The exception.
+        kind: The objective's class.
+
+    Returns:
+        None if the exception never was in the files of the class and of those that it is derived from.
+    """
+    own = kind.__mro__[: kind.__mro__.index(Objective)] if issubclass(kind, Objective) else (kind,)
+    files = {getattr(sys.modules.get(part.__module__), "__file__", None) for part in own}
+    if isinstance(error, TermsError):
+        return f"{getattr(sys.modules.get(kind.__module__), '__file__', '?')} in terms"
+    lines = [line for line in traceback.extract_tb(error.__traceback__) if line.filename in files]
+    return f"{lines[-1].filename}:{lines[-1].lineno} in {lines[-1].name}" if lines else None
 
 
 class Objective(pl.LightningModule):
