@@ -9,13 +9,15 @@ import typer
 
 
 def report(
-    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="A run folder, runs/NAME; or several.")],
+    run_dirs: Annotated[
+        list[Path], typer.Argument(metavar="RUN_DIR...", help="A run folder, runs/NAME, or a trial's; or several runs.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Where to write the report. Default: the run's folder; for several runs NAME-merged, next to the "
+            help="Where to write the report. Default: the folder itself; for several runs NAME-merged, next to the "
             "first of them.",
         ),
     ] = None,
@@ -27,15 +29,19 @@ def report(
     nothing.
     """
     from ..report.trials import open_run
+    from ..runs.names import PAGE_FILE, REPORT_FOLDER, SPEC_FILE, TRIALS_FOLDER
 
-    for folder in run_dirs:
+    trial = len(run_dirs) == 1 and (run_dirs[0] / SPEC_FILE).is_file() and not (run_dirs[0] / TRIALS_FOLDER).exists()
+    for folder in () if trial else run_dirs:
         open_run(folder)  # A folder that is not a run is reported before pandas and matplotlib are imported.
 
     from ..report.merge import merged_folder
-    from ..report.write import write_merged_report, write_report
-    from ..runs.names import PAGE_FILE, REPORT_FOLDER
+    from ..report.write import write_merged_report, write_report, write_trial_report
 
-    if len(run_dirs) == 1 and out is None:
+    if trial:
+        folder = out if out is not None else run_dirs[0]
+        text = write_trial_report(run_dirs[0], folder)
+    elif len(run_dirs) == 1 and out is None:
         folder = run_dirs[0]
         text = write_report(folder)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,8 +18,10 @@ from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD
 from ..runs.folder import read_object, read_trial, trials_nearby
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
+from ..runs.status import ATTEMPT_VARIABLE
 from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
+from .progress import shown
 
 if TYPE_CHECKING:
     from ..tracking.wandb import WandbRun
@@ -74,8 +77,11 @@ def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None) -> None:
     from ..training.fit import TrainingInterrupted
     from ..trial import run_locked
 
+    # A driver shows how far its trials are.
+    watched = nullcontext() if ATTEMPT_VARIABLE in os.environ else shown(out)
     try:
-        result = run_locked(trial, out) if tracker is None else run_locked(trial, out, record=tracker.record)
+        with watched:
+            result = run_locked(trial, out) if tracker is None else run_locked(trial, out, record=tracker.record)
     except (LockHeld, ConfigError):
         raise
     except TrainingInterrupted as interrupted:

@@ -195,7 +195,7 @@ def read_record(folder: TrialFolder) -> tuple[TrialRecord, list[Json]]:
             raise _Damaged(f"{folder.spec_path}: made by version {spec.get('version')}, this is {SPEC_VERSION}")
         if folder.result_path.exists():
             result = _mapping(folder.result_path)
-            scores = _scores(folder.result_path, result)
+            scores = _scores(folder.result_path, result, key)
             partitions = tuple(sorted({score["partition"] for score in scores}))
             return TrialRecord(key, directory, "done", spec, read_status(directory), result, partitions), scores
     except _Damaged as damage:
@@ -251,13 +251,13 @@ def _with_objects(path: Path, value: dict[str, Any], names: Iterable[str]) -> di
     return value
 
 
-def _scores(path: Path, result: dict[str, Any]) -> list[Json]:
+def _scores(path: Path, result: dict[str, Any], key: str) -> list[Json]:
     """Removes the scores from a result and returns them."""
     missing = [name for name in ("key", "scores", "training", "provenance") if name not in result]
     if missing:
         raise _Damaged(f"{path}: has no {', '.join(missing)}")
-    if result["key"] != path.parent.name:
-        raise _Damaged(f"{path}: is the result of trial {result['key']}, not of {path.parent.name}")
+    if result["key"] != key:
+        raise _Damaged(f"{path}: is the result of trial {result['key']}, not of {key}")
     if result.get("version") != SPEC_VERSION:
         raise _Damaged(f"{path}: made by version {result.get('version')}, this is {SPEC_VERSION}")
     _with_objects(

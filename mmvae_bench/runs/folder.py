@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..base.canonical import canonical_json
 from ..base.errors import ConfigError, nearest
-from ..base.files import read_json, write_text
+from ..base.files import read_bytes, read_json, write_text
 from ..specs.trial import SPEC_VERSION, TrialSpec, trial_label
 from .lock import is_locked
 from .names import EVALUATION_FILE, LOCK_FILE, LOG_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE, TRIALS_FOLDER
@@ -26,14 +26,20 @@ MOST_NEARBY = 8
 
 @dataclass(frozen=True, slots=True)
 class TrialFolder:
-    """``runs/<name>/trials/<key>``."""
+    """``runs/<name>/trials/<key>``, or a trial's folder of any name, whose key is ``named``."""
 
     directory: Path
+    named: str | None = None
+
+    @classmethod
+    def alone(cls, directory: Path) -> Self:
+        """A trial's folder that need not be part of a run: its key is the hash of its spec, whatever its name."""
+        return cls(directory, hashlib.sha256(read_bytes(directory / SPEC_FILE)).hexdigest()[:12])
 
     @property
     def key(self) -> str:
-        """The trial's key, which is the folder's name."""
-        return self.directory.name
+        """The trial's key, which in a run is the folder's name."""
+        return self.named or self.directory.name
 
     @property
     def spec_path(self) -> Path:
