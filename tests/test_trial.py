@@ -249,3 +249,21 @@ def test_a_result_names_its_origin(done: TrialResult) -> None:
     assert result["seeds"] == {"training": 0, "split": 42, "evaluation": 0}
     assert result["training"]["wall_seconds"] > 0
     assert result["evaluated_on"]["wall_seconds"] > 0
+
+
+def test_a_failure_in_an_objectives_own_code_is_recorded_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmvae_bench.objectives.telbo import TELBO
+
+    def wrong(self: TELBO, batch: object) -> object:
+        return batch.nothing  # type: ignore[attr-defined]
+
+    spec = TrialSpec.parse(SPEC)
+    # The file of the class counts, and this function is written elsewhere.
+    monkeypatch.setattr(TELBO, "terms", wrong)
+    monkeypatch.setattr(TELBO, "__module__", __name__)
+    with pytest.raises(AttributeError):
+        mb.run_trial(spec, out=tmp_path)
+    status = read_status(tmp_path / "trials" / spec.key)
+    assert status.where == f"{__file__}:{wrong.__code__.co_firstlineno + 1} in wrong"

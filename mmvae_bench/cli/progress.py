@@ -100,7 +100,9 @@ class _Bar:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[speed]}"),
             TimeElapsedColumn(),
         )  # fmt: skip
-        self.progress: Progress = Progress(*columns, console=Console(file=stream), transient=True)
+        self.progress: Progress = Progress(
+            *columns, console=Console(file=stream), transient=True, redirect_stdout=False
+        )
         self.task = self.progress.add_task("starting", total=None, speed="")
         self.progress.start()
 

@@ -25,6 +25,7 @@ from .progress import shown
 
 if TYPE_CHECKING:
     from ..tracking.wandb import WandbRun
+    from ..trial import TrialResult
 
 
 def train(
@@ -74,14 +75,20 @@ def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun
 
 
 def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None) -> None:
+    # A driver shows by itself how far its trials are.
+    with nullcontext() if ATTEMPT_VARIABLE in os.environ else shown(out):
+        result = _result(out, trial, tracker)
+    if tracker is not None:
+        tracker.result(result.result, result.directory)
+    typer.echo(str(result.directory / RESULT_FILE))
+
+
+def _result(out: Path, trial: TrialSpec, tracker: WandbRun | None) -> TrialResult:
     from ..training.fit import TrainingInterrupted
     from ..trial import run_locked
 
-    # A driver shows how far its trials are.
-    watched = nullcontext() if ATTEMPT_VARIABLE in os.environ else shown(out)
     try:
-        with watched:
-            result = run_locked(trial, out) if tracker is None else run_locked(trial, out, record=tracker.record)
+        return run_locked(trial, out) if tracker is None else run_locked(trial, out, record=tracker.record)
     except (LockHeld, ConfigError):
         raise
     except TrainingInterrupted as interrupted:
@@ -95,9 +102,6 @@ def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None) -> None:
 
         traceback.print_exc(file=sys.stderr)
         raise typer.Exit(FAILED) from None
-    if tracker is not None:
-        tracker.result(result.result, result.directory)
-    typer.echo(str(result.directory / RESULT_FILE))
 
 
 def prepare(
