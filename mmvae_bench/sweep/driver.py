@@ -366,7 +366,7 @@ class Driver:
 
     def _hold_if_again(self, trial: Trial, status: Status) -> None:
         """Holds an objective's waiting trials back if this failure is the second of its kind."""
-        if status.where is None or trial.group in self.held:
+        if status.where is None or status.error_type in OUT_OF_MEMORY or trial.group in self.held:
             return
         objective = trial.group[0]
         alike = self.failures.setdefault((objective, status.error_type or "", status.error or "", status.where), set())

@@ -86,7 +86,8 @@ def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -
         return 1
     if behaviour.startswith("bug "):
         where = f"objective.py:{behaviour.split()[1]} in terms"
-        error, kind = "ZeroDivisionError: division by zero", "ZeroDivisionError"
+        kind = behaviour.split()[2] if behaviour.count(" ") > 1 else "ZeroDivisionError"
+        error = f"{kind}: division by zero"
         write_status(directory, replace(status, state="failed", error=error, error_type=kind, where=where))
         return 1
     if behaviour == "hang":

@@ -50,6 +50,12 @@ def test_an_error_that_is_not_in_the_objective_holds_nothing_back(stub: StubRun)
     assert (outcome.failed, outcome.held) == (3, 0)
 
 
+def test_a_shortage_of_memory_is_no_bug(stub: StubRun) -> None:
+    stub.behaviours = {"attempts": {str(seed): ["bug 7 MemoryError"] * 2 for seed in range(3)}}
+    outcome, _ = stub.drive(workers=1)
+    assert (outcome.failed, outcome.held) == (3, 0)
+
+
 def test_each_objective_is_held_back_for_its_own_errors(stub: StubRun) -> None:
     bugs(stub, 7, 7, 7, 7)
     stub.objectives = ("jvae", "telbo")
