@@ -27,7 +27,7 @@ from .evaluation.latent_plane import write_latent_plane
 from .evaluation.questions import questions_of
 from .evaluation.samples import write_samples
 from .metrics.protocols import PROTOCOL_RULES
-from .objectives.base import Objective, planned_stages
+from .objectives.base import Objective, planned_stages, raised_in
 from .runs.checksums import write_checksums
 from .runs.folder import TrialFolder, read_result, read_trial
 from .runs.lock import LockHeld, TrialLock, check_held
@@ -44,7 +44,7 @@ from .runs.names import (
 from .runs.stale import StaleTrial, WhenStale, discard, staleness
 from .runs.status import Status, StatusWriter, begin, latest, write_status
 from .specs.code import evaluation_code, training_code
-from .specs.trial import SPEC_VERSION, TrialSpec
+from .specs.trial import SPEC_VERSION, TrialSpec, trial_label
 from .training.checkpoint import Checkpoint, CheckpointError, DamagedCheckpoint
 from .training.convergence import by_stage
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
@@ -70,6 +70,14 @@ class TrialResult:
         """All scores, as plain dicts."""
         scores: list[dict[str, Any]] = self.result["scores"]
         return scores
+
+    def __repr__(self) -> str:
+        """One line: a result has thousands of numbers."""
+        key, spec, training = (self.result.get(name) for name in ("key", "spec", "training"))
+        label = trial_label(spec) if spec else "?"
+        seconds = (training or {}).get("wall_seconds")
+        time_taken = "" if seconds is None else f", trained in {seconds:g} s"
+        return f"TrialResult({key} {label}: {len(self.result.get('scores', ()))} scores{time_taken}; {self.directory})"
 
 
 def run_trial(
@@ -130,11 +138,13 @@ def run_locked(
     except LockHeld:
         raise  # Another process has taken the trial over: nothing more is written here.
     except TrainingInterrupted as interrupted:
-        write_status(directory, replace(latest(directory, status), state="interrupted", error=str(interrupted)))
+        write_status(directory, replace(latest(directory, status).interrupted(), error=str(interrupted)))
         raise
     except BaseException as error:
         kind, text = explain(error)
-        write_status(directory, replace(latest(directory, status), state="failed", error=text, error_type=kind))
+        where = raised_in(error, spec.objective.implementing_class())
+        failed = replace(latest(directory, status), state="failed", error=text, error_type=kind, where=where)
+        write_status(directory, failed)
         log = directory / LOG_FILE
         if not log.exists():
             # In a sweep the process's output is stored there; outside of one, this is all there is.
@@ -175,6 +185,7 @@ def _train_and_evaluate(
                 log=directory / TRAINING_LOG,
                 stop=stop,
                 progress=report.training,
+                saved=report.saved,
                 score=_score_curve(spec, data, device),
                 num_scores=spec.evaluation.curve_points,
                 code=training_code(spec.canonical()),

@@ -6,6 +6,8 @@ import fcntl
 import json
 import os
 import shutil
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,14 @@ import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
-from mmvae_bench.runs.folder import read_trial
+from mmvae_bench.runs.folder import TrialFolder, read_trial
 from mmvae_bench.runs.lock import LockHeld, TrialLock
 from mmvae_bench.runs.stale import StaleTrial
-from mmvae_bench.runs.status import Status, write_status
+from mmvae_bench.runs.status import Status, begin, read_status, write_status
 from mmvae_bench.runs.verify import verify
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.training.checkpoint import CheckpointError
+from mmvae_bench.training.checkpoint import Checkpoint, CheckpointError
+from mmvae_bench.training.fit import TrainingInterrupted
 from mmvae_bench.trial import TrialResult, evaluate_trial, run_locked
 
 SPEC = {
@@ -68,6 +71,30 @@ def test_the_folder_and_the_result(done: TrialResult) -> None:
     found = {(score["metric"], score["level"]) for score in result["scores"]}
     assert {("correctness", 4), ("coverage", 2), ("elbo", None), ("classifier_accuracy", None)} <= found
     assert (done.directory / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_result_is_shown_in_one_line(done: TrialResult) -> None:
+    shown = repr(done)
+    assert len(shown) < 300
+    assert "\n" not in shown
+    for part in (done.directory.name, "telbo mnist_a/digits/iid seed 0", f"{len(done.scores)} scores", " s"):
+        assert part in shown
+    assert repr(TrialResult(Path("x"), {"scores": []})) == "TrialResult(None ?: 0 scores; x)"
+
+
+def test_a_model_takes_a_concept_as_a_dict(done: TrialResult) -> None:
+    model = mb.load(done.directory)
+
+    def ask(concept: Any) -> torch.Tensor:
+        return model.imagine(concept, num_samples=2, generator=torch.Generator().manual_seed(0))
+
+    text = ask("digit=6, scale=small")
+    assert torch.equal(ask({"digit": 6, "scale": "small"}), text)
+    assert not torch.equal(ask({}), text)
+    with pytest.raises(ConfigError, match=r"unknown value of scale 'smal'\n.*\n  nearest: small"):
+        ask({"scale": "smal"})
+    with pytest.raises(ConfigError, match=r"a text such as 'digit=9', as a dict .* or as an integer tensor .*got list"):
+        ask([6, -1, -1, -1])
 
 
 def test_the_model_can_be_asked(done: TrialResult) -> None:
@@ -273,6 +300,32 @@ def test_a_failed_trial_says_why(tmp_path: Path) -> None:
     assert not (directory / "result.json").exists()
 
 
+def test_the_steps_of_an_interrupted_trial_are_those_of_its_checkpoint(tmp_path: Path) -> None:
+    spec = TrialSpec.parse(SPEC | {"training": {"steps": 60, "batch_size": 32, "validations": 4}})
+    directory = tmp_path / spec.key
+    directory.mkdir()
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["step"] == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with TrialLock(directory), pytest.raises(TrainingInterrupted):
+        run_locked(spec, directory, record=stop)
+    step = Checkpoint.load(directory / "last.ckpt", key=spec.key).step
+    status = json.loads((directory / "status.json").read_text())
+    assert (status["state"], status["step"], status["steps"], status["stage"]) == ("interrupted", step, 60, "fit")
+    assert step == 20
+    # A process that is killed later has made steps that nobody saved; one that is killed at its start has lost none.
+    for state, attempted in ((replace(read_status(directory), state="running", step=33), 33), (None, 0)):
+        if state is None:
+            begin(directory, steps=0)
+        else:
+            write_status(directory, state)
+        assert read_status(directory).step == attempted
+        found = TrialFolder(directory).status(None)
+        assert (found.state, found.step) == ("interrupted", step)
+
+
 def test_a_result_names_its_origin(done: TrialResult) -> None:
     result = done.result
     origin = result["provenance"]
@@ -283,3 +336,21 @@ def test_a_result_names_its_origin(done: TrialResult) -> None:
     assert result["seeds"] == {"training": 0, "split": 42, "evaluation": 0}
     assert result["training"]["wall_seconds"] > 0
     assert result["evaluated_on"]["wall_seconds"] > 0
+
+
+def test_a_failure_in_an_objectives_own_code_is_recorded_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmvae_bench.objectives.telbo import TELBO
+
+    def wrong(self: TELBO, batch: object) -> object:
+        return batch.nothing  # type: ignore[attr-defined]
+
+    spec = TrialSpec.parse(SPEC)
+    # The file of the class counts, and this function is written elsewhere.
+    monkeypatch.setattr(TELBO, "terms", wrong)
+    monkeypatch.setattr(TELBO, "__module__", __name__)
+    with pytest.raises(AttributeError):
+        mb.run_trial(spec, out=tmp_path)
+    status = read_status(tmp_path / "trials" / spec.key)
+    assert status.where == f"{__file__}:{wrong.__code__.co_firstlineno + 1} in wrong"

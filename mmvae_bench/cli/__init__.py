@@ -38,7 +38,7 @@ COMMANDS = {
     "schema": "schema:schema",
 }
 """The commands in the order of ``--help``, each with its module in this package and its function."""
-HIDDEN = {"prepare": "train:prepare"}
+HIDDEN = {"prepare": "train:prepare", "rehearse": "train:rehearse"}
 """Commands that only a sweep calls."""
 GROUPS = {"data": "data:app"}
 """Commands with subcommands."""

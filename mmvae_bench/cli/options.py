@@ -35,6 +35,10 @@ Force = Annotated[
     typer.Option("--force", metavar="KEY", help="Train this trial again, from the start; repeatable."),
 ]
 Retry = Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop everything after the first trial that fails.")]
+NoRehearsal = Annotated[
+    bool, typer.Option("--no-rehearsal", help="Do not first try a step of each objective on made-up images.")
+]
 
 
 def when_stale(*, retrain: bool, keep: bool) -> WhenStale:

@@ -9,7 +9,20 @@ import typer
 
 from ..base.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
-from .options import AsJson, DryRun, Force, HangSeconds, Keep, PerDevice, Retrain, Retry, Workers, when_stale
+from .options import (
+    AsJson,
+    DryRun,
+    FailFast,
+    Force,
+    HangSeconds,
+    Keep,
+    NoRehearsal,
+    PerDevice,
+    Retrain,
+    Retry,
+    Workers,
+    when_stale,
+)
 
 if TYPE_CHECKING:
     from ..runs.store import RunStore
@@ -38,6 +51,8 @@ def run(
     retrain: Retrain = False,
     keep: Keep = False,
     force: Force = None,
+    fail_fast: FailFast = False,
+    no_rehearsal: NoRehearsal = False,
     ray_address: Annotated[
         str | None,
         typer.Option("--ray-address", metavar="HOST:PORT", help="The Ray cluster; default: RAY_ADDRESS."),
@@ -74,6 +89,8 @@ def run(
         retry=retry,
         stale=when_stale(retrain=retrain, keep=keep),
         force=tuple(force or ()),
+        fail_fast=fail_fast,
+        rehearsal=not no_rehearsal,
         ray_address=ray_address,
         slurm=tuple(slurm or ()),
     )

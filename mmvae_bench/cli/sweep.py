@@ -9,7 +9,20 @@ import typer
 
 from ..base.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
-from .options import AsJson, DryRun, Force, HangSeconds, Keep, PerDevice, Retrain, Retry, Workers, when_stale
+from .options import (
+    AsJson,
+    DryRun,
+    FailFast,
+    Force,
+    HangSeconds,
+    Keep,
+    NoRehearsal,
+    PerDevice,
+    Retrain,
+    Retry,
+    Workers,
+    when_stale,
+)
 from .run import write_reports
 
 
@@ -32,6 +45,8 @@ def sweep(
     retrain: Retrain = False,
     keep: Keep = False,
     force: Force = None,
+    fail_fast: FailFast = False,
+    no_rehearsal: NoRehearsal = False,
 ) -> None:
     """Run the trials of a W&B sweep file on this machine.
 
@@ -59,6 +74,8 @@ def sweep(
         retry=retry,
         stale=when_stale(retrain=retrain, keep=keep),
         force=tuple(force or ()),
+        fail_fast=fail_fast,
+        rehearsal=not no_rehearsal,
         count=count,
     )
     raise typer.Exit(run_grid(request, report=write_reports))

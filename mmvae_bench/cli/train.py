@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,16 +15,19 @@ from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_json, write_text
 from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD
-from ..runs.folder import TrialFolder, read_object, read_trial
+from ..runs.folder import TrialFolder, read_object, read_trial, trials_nearby
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
+from ..runs.status import ATTEMPT_VARIABLE
 from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
 from .options import Keep, Retrain, when_stale
+from .progress import shown
 
 if TYPE_CHECKING:
     from ..runs.stale import WhenStale
     from ..tracking.wandb import WandbRun
+    from ..trial import TrialResult
 
 
 def train(
@@ -78,14 +82,22 @@ def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun
 
 
 def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale) -> None:
+    # A driver shows by itself how far its trials are.
+    with nullcontext() if ATTEMPT_VARIABLE in os.environ else shown(out):
+        result = _result(out, trial, tracker, stale)
+    if tracker is not None:
+        tracker.result(result.result, result.directory)
+    typer.echo(str(result.directory / RESULT_FILE))
+
+
+def _result(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale) -> TrialResult:
     from ..training.fit import TrainingInterrupted
     from ..trial import run_locked
 
     try:
         if tracker is None:
-            result = run_locked(trial, out, stale=stale)
-        else:
-            result = run_locked(trial, out, stale=stale, record=tracker.record)
+            return run_locked(trial, out, stale=stale)
+        return run_locked(trial, out, stale=stale, record=tracker.record)
     except (LockHeld, ConfigError):
         raise
     except TrainingInterrupted as interrupted:
@@ -99,9 +111,6 @@ def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale
 
         traceback.print_exc(file=sys.stderr)
         raise typer.Exit(FAILED) from None
-    if tracker is not None:
-        tracker.result(result.result, result.directory)
-    typer.echo(str(result.directory / RESULT_FILE))
 
 
 def prepare(
@@ -118,6 +127,21 @@ def prepare(
         prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
 
 
+def rehearse(
+    spec: Annotated[list[Path], typer.Option(help="A trial's spec.json; repeatable.")],
+) -> None:
+    """Make a first step of every stage of each objective on made-up images; print one JSON line per objective."""
+    import json
+
+    # Whatever an objective prints must not be mistaken for an answer.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    from ..training.rehearsal import rehearse_all
+
+    for name, error in rehearse_all([read_trial(path.parent) for path in spec]):
+        answers.write(json.dumps({"objective": name, "error": error}) + "\n")
+        answers.flush()
+
+
 def _trial_spec(
     out: Path | None,
     file: Path | None,
@@ -132,7 +156,7 @@ def _trial_spec(
             raise ConfigError("nothing to train: give --spec FILE, --set KEY=VALUE, or --out with a trial's folder")
         file = out / SPEC_FILE
         if not file.exists():
-            raise ConfigError(f"{out} has no {SPEC_FILE}: give --spec FILE, --set or --set-json")
+            raise ConfigError(f"{out} has no {SPEC_FILE}: give --spec FILE, --set or --set-json{trials_nearby(out)}")
     beside = file.parent / EVALUATION_FILE if file is not None and file.name == SPEC_FILE else None
     evaluation = read_object(beside) if beside is not None and beside.exists() else None
     return load_trial(file, json_settings=set_json, assignments=assignments, evaluation=evaluation, agent=agent)

@@ -5,6 +5,8 @@ Shapes: B batch, C channel, H height, W width, A attribute, T word, D latent dim
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +23,7 @@ from ..backbones.base import Backbone, seeded
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.randomness import own_randomness, seed_from, seed_generators
 from ..base.seeds import derive_seed
+from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED, Captions
 from ..data.batch import Batch
 from ..distributions.latents import standard_normal
@@ -53,6 +56,40 @@ class Terms:
     loss: Tensor
     parts: dict[str, Tensor]
     latents: dict[str, Tensor] = field(default_factory=dict)
+
+
+class TermsError(BenchmarkError):
+    """What :meth:`Objective.terms` returned is no loss with its parts."""
+
+
+def checked(terms: object, num_examples: int) -> Terms:
+    """What ``terms()`` returned for so many examples, if it can be trained on; see :class:`Terms`.
+
+    Raises:
+        TermsError: naming what has another type or shape.
+    """
+    if not isinstance(terms, Terms):
+        shape = f" of shape {tuple(terms.shape)}" if isinstance(terms, Tensor) else ""
+        raise TermsError(
+            f"terms() returned {type(terms).__name__}{shape}, expected Terms(loss, parts): a scalar, and a dict of the "
+            "loss's parts by name"
+        )
+    named = [("the loss", terms.loss), *((f"part {name!r}", part) for name, part in terms.parts.items())]
+    for name, value in named:
+        if not isinstance(value, Tensor):
+            raise TermsError(f"terms(): {name} is a {type(value).__name__}, expected a tensor")
+    if terms.loss.ndim:
+        shape = f"{tuple(terms.loss.shape)} for a batch of {num_examples}"
+        alike = [f"{name!r}" for name, part in terms.parts.items() if part.shape == terms.loss.shape]
+        like = f", like its part{'s' * (len(alike) > 1)} {', '.join(alike)}" if alike else ""
+        raise TermsError(f"terms(): the loss has shape {shape}{like}: it must be a scalar, the mean over the examples")
+    for name, part in terms.parts.items():
+        if part.shape != (num_examples,):
+            raise TermsError(
+                f"terms(): part {name!r} has shape {tuple(part.shape)}: a part has one value per example, here "
+                f"{(num_examples,)}"
+            )
+    return terms
 
 
 @dataclass(frozen=True)
@@ -113,6 +150,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def raised_in(error: BaseException, kind: type) -> str | None:
+    """The last line of an objective's own code that an exception came through: ``FILE:LINE in FUNCTION``.
+
+    Args:
+        error: The exception.
+        kind: The objective's class.
+
+    Returns:
+        None if the exception never was in the files of the class and of those that it is derived from.
+    """
+    own = kind.__mro__[: kind.__mro__.index(Objective)] if issubclass(kind, Objective) else (kind,)
+    files = {getattr(sys.modules.get(part.__module__), "__file__", None) for part in own}
+    if isinstance(error, TermsError):
+        return f"{getattr(sys.modules.get(kind.__module__), '__file__', '?')} in terms"
+    lines = [line for line in traceback.extract_tb(error.__traceback__) if line.filename in files]
+    return f"{lines[-1].filename}:{lines[-1].lineno} in {lines[-1].name}" if lines else None
 
 
 class Objective(pl.LightningModule):
@@ -236,7 +291,7 @@ class Objective(pl.LightningModule):
             seed = derive_seed("training step", seed=self.training_seed, stage=name, **which)
             self._step_seeds[self._share] = seed % 2**62
         seed_generators(self._step_seeds[self._share] + self.step_done, self.device)
-        terms = self.terms(batch)
+        terms = checked(self.terms(batch), len(batch))
         loss = terms.loss
         for name in self.network_names if self.stage is None else self.stage.trains:
             penalty = getattr(getattr(self, name), "penalty", None)
@@ -375,7 +430,7 @@ class Objective(pl.LightningModule):
     @torch.no_grad()
     def imagine(
         self,
-        concept: Tensor | str,
+        concept: Tensor | str | Mapping[str, object],
         *,
         num_samples: int = 10,
         mean: bool = False,
@@ -388,7 +443,8 @@ class Objective(pl.LightningModule):
 
         Args:
             concept: Long[A] or Long[Q, A], -1 where unspecified; or a text, which in the text view is a caption and
-                otherwise a concept as :meth:`Schema.parse` reads it.
+                otherwise a concept as :meth:`Schema.parse` reads it; or a dict of values by attribute, such as
+                ``{"digit": 6, "scale": "small"}``.
             num_samples: S, images per concept.
             mean: Return E[x|z] instead of a sample of x.
             generator: Source of randomness; None: torch's global one.
@@ -402,6 +458,8 @@ class Objective(pl.LightningModule):
         """
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        if isinstance(concept, Mapping):
+            concept = self.schema.parse(", ".join(f"{name}={value}" for name, value in concept.items()))
         queries, leading = pack([self._query(concept).to(self.device)], "* word")
         with evaluating(self), own_randomness(seed_from(generator), self.device):
             if self.captions is None or isinstance(concept, str):
@@ -462,6 +520,14 @@ class Objective(pl.LightningModule):
 
     def _query(self, concept: Tensor | str) -> Tensor:
         """What :meth:`imagine` conditions on: a concept, Long[..., A], or the words of a caption, Long[T]."""
+        if not isinstance(concept, Tensor | str):
+            names = self.schema.names
+            example = f"{names[0]}={self.schema.attributes[0].values[-1]}"
+            raise ConfigError(
+                f"imagine takes a concept as a text such as {example!r}, as a dict of values by attribute "
+                f"({', '.join(names)}), or as an integer tensor [..., {len(names)}] with {UNSPECIFIED} where it says "
+                f"nothing; got {type(concept).__name__}"
+            )
         if self.captions is None:
             wanted = self.schema.parse(concept) if isinstance(concept, str) else concept
             self.schema.check(wanted)

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from ..base.files import DamagedFile, write_json, write_text
+from ..runs.folder import TrialFolder
 from ..runs.names import FIGURES_FOLDER, MERGED_FILE, PAGE_FILE, REPORT_FOLDER
 from .comparison import compare
 from .gather import gather
@@ -37,6 +38,11 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
         BenchmarkError: ``run_dir`` is not a run folder or holds no trial.
     """
     return _write(find_trials(run_dir), width, color)
+
+
+def write_trial_report(trial_dir: Path, out: Path, *, width: int | None = None, color: bool | None = None) -> str:
+    """Writes the report of a single trial, which need not be part of a run, into ``out``; see :func:`write_report`."""
+    return _write(RunFolders(out, (TrialFolder.alone(trial_dir),)), width, color)
 
 
 def write_merged_report(

@@ -74,6 +74,7 @@ class _Convergence(TypedDict):
     slope_per_1000_steps: NotRequired[float | None]
     standard_error: NotRequired[float | None]
     verdict: NotRequired[str | None]
+    stage: NotRequired[str | None]
 
 
 @with_config(_OPEN)
@@ -81,7 +82,11 @@ class _Trained(TypedDict):
     steps: NotRequired[Count | None]
     wall_seconds: NotRequired[float | None]
     steps_per_second: NotRequired[float | None]
+    samples_seen: NotRequired[Count | None]
+    num_parameters: NotRequired[Count | None]
+    parameters_by_network: NotRequired[dict[str, Count] | None]
     convergence: NotRequired[_Convergence | None]
+    convergence_by_stage: NotRequired[list[_Convergence] | None]
 
 
 @with_config(_OPEN)
@@ -153,6 +158,8 @@ class StoredStatus(TypedDict):
     started: NotRequired[float | None]
     updated: NotRequired[float | None]
     steps_per_second: NotRequired[float | None]
+    saved: NotRequired[Count | None]
+    where: NotRequired[str | None]
 
 
 Step = Annotated[int, Field(ge=0, lt=2**53)]

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..base.canonical import canonical_json
-from ..base.errors import ConfigError
-from ..base.files import DamagedFile, parse_json, read_json, read_text, write_text
-from ..specs.trial import SPEC_VERSION, TrialSpec
+from ..base.errors import ConfigError, nearest
+from ..base.files import DamagedFile, parse_json, read_bytes, read_json, read_text, write_text
+from ..specs.trial import SPEC_VERSION, TrialSpec, trial_label
 from .checksums import check_whole, read_whole
 from .documents import SMALL_BYTES, check_result, check_spec, parse_object
 from .lock import is_locked
@@ -35,18 +35,26 @@ from .status import Status, read_status
 HEAD_BYTES = 65_536
 """How much of a result is read for its head, which takes 10 KB and 3 more for each resume; its scores are longer."""
 _KEY_LENGTH = 12
+MOST_NEARBY = 8
+"""How many trials a message lists instead of a folder that is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialFolder:
-    """``runs/<name>/trials/<key>``."""
+    """``runs/<name>/trials/<key>``, or a trial's folder of any name, whose key is ``named``."""
 
     directory: Path
+    named: str | None = None
+
+    @classmethod
+    def alone(cls, directory: Path) -> Self:
+        """A trial's folder that need not be part of a run: its key is the hash of its spec, whatever its name."""
+        return cls(directory, hashlib.sha256(read_bytes(directory / SPEC_FILE)).hexdigest()[:12])
 
     @property
     def key(self) -> str:
-        """The trial's key, which is the folder's name."""
-        return self.directory.name
+        """The trial's key, which in a run is the folder's name."""
+        return self.named or self.directory.name
 
     @property
     def spec_path(self) -> Path:
@@ -224,7 +232,7 @@ class TrialFolder:
         if is_locked(self.directory):
             return replace(status, state="running", error=None, error_type=None)
         if status.state == "running":
-            return replace(status, state="interrupted")
+            return status.interrupted()
         if status.state == "done":
             return replace(status, state="pending", step=0)
         return status
@@ -240,7 +248,7 @@ def read_trial(directory: Path) -> TrialSpec:
     TrialFolder(directory).check_files()
     path = directory / SPEC_FILE
     if not path.is_file():
-        raise ConfigError(f"{directory} is not a trial folder: it has no {SPEC_FILE}")
+        raise ConfigError(f"{directory} is not a trial folder: it has no {SPEC_FILE}{trials_nearby(directory)}")
     plain = read_object(path)
     if plain.get("version") != SPEC_VERSION:
         raise ConfigError(
@@ -267,6 +275,31 @@ def read_result(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DamagedFile(path, f"cannot be read: {error.strerror}") from None
     return check_result(path, parse_object(path, content), pure=content.isascii() and b"\\" not in content)
+
+
+def trials_nearby(directory: Path) -> str:
+    """The trials that may have been meant instead of ``directory``, as lines for the end of a message.
+
+    Those of a run folder, or those next to a folder that does not exist: the nearest key first.
+    """
+    places = (directory / TRIALS_FOLDER, directory, directory.parent, directory.parent / TRIALS_FOLDER)
+    for place in places:
+        found = {path.parent.name: path for path in place.glob(f"[!.]*/{SPEC_FILE}")}
+        if not found:
+            continue
+        near = nearest(directory.name, found)
+        order = sorted(found, key=lambda name: (name != near, name))
+        lines = [f"    {found[name].parent}  {_label(found[name])}" for name in order[:MOST_NEARBY]]
+        more = [f"    and {len(found) - MOST_NEARBY} more"] if len(found) > MOST_NEARBY else []
+        return "\n".join([f"\n  trials in {place}:", *lines, *more])
+    return ""
+
+
+def _label(path: Path) -> str:
+    try:
+        return trial_label(read_object(path))
+    except (ConfigError, OSError, AttributeError, TypeError):
+        return "(damaged)"
 
 
 def read_object(path: Path) -> dict[str, object]:

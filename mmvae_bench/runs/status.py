@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ..base.files import write_json
 from .documents import read_object, understood_status
 from .lock import LockHeld, check_held
-from .names import LOG_FILE, STATUS_FILE
+from .names import CHECKPOINT_FILE, LOG_FILE, STATUS_FILE
 
 State = Literal["pending", "running", "done", "failed", "interrupted"]
 STATES: tuple[State, ...] = ("pending", "running", "done", "failed", "interrupted")
@@ -43,6 +43,8 @@ class Status:
         started: When that process began, in unix seconds.
         updated: When this was written, in unix seconds.
         steps_per_second: The current speed of training.
+        saved: Gradient steps in the checkpoint, over all stages; None if none was written.
+        where: The last line of the objective's own code that the exception came through, if it did.
     """
 
     state: State = "pending"
@@ -59,6 +61,12 @@ class Status:
     started: float | None = None
     updated: float | None = None
     steps_per_second: float | None = None
+    saved: int | None = None
+    where: str | None = None
+
+    def interrupted(self) -> Status:
+        """This status once its process is gone: it has come as far as its checkpoint."""
+        return replace(self, state="interrupted", step=self.step if self.saved is None else self.saved)
 
 
 _FIELDS = frozenset(field.name for field in fields(Status)) - {"state", "log"}
@@ -92,7 +100,8 @@ def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
     Raises:
         LockHeld: another process has worked on the trial since the driver started this one, which is now superfluous.
     """
-    attempt = read_status(directory).attempts + 1
+    before = read_status(directory)
+    attempt = before.attempts + 1
     meant = os.environ.get(ATTEMPT_VARIABLE)
     if meant is not None and meant != str(attempt):
         raise LockHeld(f"{directory}: another process has worked on it in the meantime")
@@ -105,6 +114,7 @@ def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
         pid=os.getpid(),
         host=socket.gethostname(),
         started=time.time(),
+        saved=before.saved if (directory / CHECKPOINT_FILE).exists() else None,
     )
     return write_status(directory, status)
 
@@ -124,6 +134,13 @@ class StatusWriter:
         if self._due():
             speed = rate or self.status.steps_per_second
             self._write(phase="train", stage=stage, step=step, steps=steps, steps_per_second=speed)
+
+    def saved(self, stage: str, step: int, steps: int) -> None:
+        """To be called when a checkpoint was written: what is said of a trial that ends here is what it holds."""
+        self.written = time.monotonic()
+        self.status = write_status(
+            self.directory, replace(self.status, phase="train", stage=stage, step=step, steps=steps, saved=step)
+        )
 
     def beat(self) -> None:
         """To be called when anything else has made progress: the new ``updated`` shows that the trial does not hang."""

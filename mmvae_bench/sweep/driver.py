@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,10 @@ MAX_LOSSES = 5
 """How often the machine of one trial may fail before the trial itself is suspected of being the cause."""
 
 
+Rehearsal = Callable[[Sequence[Trial], Callable[[], bool]], Mapping[str, str]]
+"""Given trials, and whether to stop early: the objectives whose first step of training fails, each with the error."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended.
@@ -39,6 +43,7 @@ class Outcome:
         stopped: Whether the driver was asked to stop and left trials unfinished.
         error: Why the driver gave up; None if it did not.
         refused: Whether it gave up because no process could be started, not even the first one.
+        held: Number of trials that were not started, since others of their objective failed with one error.
     """
 
     total: int
@@ -48,6 +53,7 @@ class Outcome:
     error: BenchmarkError | None = None
     refused: bool = False
     stale: int = 0
+    held: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -90,6 +96,9 @@ class Driver:
     process that makes no progress for ``hang_seconds`` is stopped and its trial has failed, even if it was left behind
     on this machine by a driver that was killed.
 
+    A bug in an objective would end all its trials, one after the other: once the same exception came from the same line
+    of its code in two trials, those of its trials that have not begun are held back.
+
     Args:
         store: The run's folder, with the folders of the trials in it.
         trials: The trials to work on.
@@ -99,6 +108,9 @@ class Driver:
         stale: What to do with trials that other code has made.
         grace: Seconds that processes have to save after the first request to stop.
         hang_seconds: How long a job may make no progress; None: no limit.
+        fail_fast: Whether to stop everything after the first trial that fails.
+        rehearse: Tries the objectives of the trials that are to be trained, before anything is started; see
+            :data:`Rehearsal`. None: nothing is tried.
     """
 
     def __init__(
@@ -112,6 +124,8 @@ class Driver:
         stale: WhenStale = "refuse",
         grace: float = 30.0,
         hang_seconds: float | None = DEFAULT_SECONDS,
+        fail_fast: bool = False,
+        rehearse: Rehearsal | None = None,
     ) -> None:
         self.store, self.trials, self.executor, self.observer = store, trials, executor, observer
         self.retry_failed, self.stale, self.grace = retry_failed, stale, grace
@@ -122,7 +136,10 @@ class Driver:
         self.elsewhere: dict[str, Trial] = {}
         self.hangs = HangWatch(hang_seconds)
         self.hung: dict[str, float] = {}
-        self.num_done = self.num_failed = self.num_stale = 0
+        self.fail_fast, self.rehearse = fail_fast, rehearse
+        self.held: set[Group] = set()
+        self.failures: dict[tuple[str, ...], set[str]] = {}
+        self.num_done = self.num_failed = self.num_stale = self.num_held = 0
         self.signals = StopSignals()
         self.error: BenchmarkError | None = None
         self.refused = self._any_began = False
@@ -143,9 +160,16 @@ class Driver:
                 self.executor.terminate()
                 raise
         unfinished = len(self.trials) - self.num_done - self.num_failed - self.num_stale
-        stopped = self.signals.requests > 0 and unfinished > 0
+        stopped = self.signals.requests > 0 and unfinished > self.num_held
         return Outcome(
-            len(self.trials), self.num_done, self.num_failed, stopped, self.error, self.refused, self.num_stale
+            total=len(self.trials),
+            done=self.num_done,
+            failed=self.num_failed,
+            stopped=stopped,
+            error=self.error,
+            refused=self.refused,
+            stale=self.num_stale,
+            held=self.num_held,
         )
 
     def progress(self) -> Progress:
@@ -180,6 +204,7 @@ class Driver:
             seconds=now - self._began,
             seconds_left=seconds_left,
             stopping=self.stopping,
+            held=self.num_held,
         )
 
     def _seconds_left(self, trial: Trial, status: Status, seconds: float) -> float | None:
@@ -247,9 +272,23 @@ class Driver:
             self._notify("stale", trial, message=str(found))
         for trial, status in failed:
             self._notify("failed", trial, status=status, message="in an earlier run; --retry failed runs it again")
+        self._rehearse([trial for trial in waiting if trial.steps])
+        waiting = [trial for trial in waiting if trial.group not in self.held or not trial.steps]
         for trial in waiting:
             self.schedule.add(trial)
         self._plan_preparations(waiting)
+
+    def _rehearse(self, trials: Sequence[Trial]) -> None:
+        """Holds the trials back whose first step fails on made-up images."""
+        if self.rehearse is None or not trials:
+            return
+        names = sorted({trial.group[0] for trial in trials})
+        count = f"{len(names)} objectives" if len(names) > 1 else f"objective {names[0]}"
+        self._notify("rehearsing", label=count, message="on made-up images; --no-rehearsal leaves this out")
+        for name, error in self.rehearse(trials, self.signals.requested).items():
+            held = [trial for trial in trials if trial.group[0] == name]
+            self.held |= {trial.group for trial in held}
+            self._hold(held, "the first step of training fails", error)
 
     def _plan_preparations(self, waiting: Sequence[Trial]) -> None:
         # A trial that shares its data with no other prepares them itself. So do all trials if there is only one slot.
@@ -346,6 +385,8 @@ class Driver:
         if status is None:
             self.elsewhere[trial.key] = trial
             self._notify("elsewhere", trial)
+        elif trial.group in self.held and status.state not in ("done", "failed") and not self.stopping:
+            self._hold([trial], "others of its objective ended with the same error")
         elif self._lost(ended, status) and trial.losses < MAX_LOSSES and not self.stopping:
             trial.losses += 1
             self.schedule.add(trial)
@@ -363,6 +404,31 @@ class Driver:
             # Its trials are started all the same: each one succeeds, or fails with an error of its own.
             error = "\n".join([ended.describe()[1], *tail(started.job.log, start=started.log_start)])
             self._notify("prepare_failed", label=trial.dataset, seconds=seconds, error=error, log=str(started.job.log))
+
+    def _hold(self, trials: Sequence[Trial], reason: str, error: str | None = None) -> None:
+        """Says that ``trials``, all of one objective, are not started; they are in no queue any more."""
+        self.num_held += len(trials)
+        count = f"{len(trials)} trial{'s' if len(trials) > 1 else ''} of objective {trials[0].group[0]}"
+        self._notify("held", label=count, held=len(trials), message=reason, error=error)
+
+    def _hold_if_again(self, trial: Trial, status: Status) -> None:
+        """Holds an objective's waiting trials back if this failure is the second of its kind."""
+        if status.where is None or status.error_type in OUT_OF_MEMORY or trial.group in self.held:
+            return
+        objective = trial.group[0]
+        alike = self.failures.setdefault((objective, status.error_type or "", status.error or "", status.where), set())
+        alike.add(trial.key)
+        if len(alike) < 2:
+            return
+        groups = {other.group for other in self.trials if other.group[0] == objective}
+        self.held |= groups
+        waiting = self.schedule.withdraw(groups)
+        wanted = self.schedule.recipes()
+        self.preparations = deque(other for other in self.preparations if other.recipe in wanted)
+        queued = [name for name, started in self.started.items() if started.trial.group in groups]
+        self.executor.withdraw([name for name in queued if not self.started[name].preparation])
+        if waiting:
+            self._hold(waiting, "two of its trials ended with the same error", _said(status))
 
     @staticmethod
     def _lost(ended: Ended, status: Status) -> bool:
@@ -395,6 +461,9 @@ class Driver:
         elif status.state == "failed":
             self.num_failed += 1
             self._notify("failed", trial, status=status, seconds=seconds)
+            self._hold_if_again(trial, status)
+            if self.fail_fast and not self.stopping:
+                self._stop("stopping after the first failure (--fail-fast): running trials save and end")
         else:
             self._notify("interrupted", trial, seconds=seconds, attempts=status.attempts, message=status.error)
 
@@ -430,6 +499,8 @@ class Driver:
             del self.elsewhere[trial.key]
             if status.state == "done" or (status.state == "failed" and status.attempts > trial.attempts):
                 self._close(trial, status)
+            elif trial.group in self.held:
+                self._hold([trial], "others of its objective ended with the same error")
             else:
                 self.schedule.add(trial)
 
@@ -484,9 +555,14 @@ class Driver:
         if trial is not None:
             details |= {"key": trial.key, "label": trial.label}
         if status is not None:
-            details |= {"attempts": status.attempts, "error": status.error, "log": status.log}
+            details |= {"attempts": status.attempts, "error": _said(status), "log": status.log}
         finished = self.num_done + self.num_failed
         self.observer.event(Event(event=event, finished=finished, total=len(self.trials), **details))
+
+
+def _said(status: Status) -> str | None:
+    """The error of a trial, and the line of its objective that it came from."""
+    return f"{status.error}\nat {status.where}" if status.error and status.where else status.error
 
 
 def _attempts_before(trial: Trial, status: Status) -> int:

@@ -134,6 +134,9 @@ class LocalExecutor:
                 os.killpg(process.pid, signal.SIGKILL)
         return True
 
+    def withdraw(self, names: Collection[str]) -> None:
+        """Nothing: no job waits."""
+
     def terminate(self) -> None:
         """SIGTERM to every process, which saves a checkpoint and ends."""
         for name in self._running:

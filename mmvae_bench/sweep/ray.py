@@ -210,6 +210,12 @@ class RayExecutor:
                 self._kill(running) if force else self._terminate(running)
         return True
 
+    def withdraw(self, names: Collection[str]) -> None:
+        """Withdraws those of some jobs that have not been placed."""
+        for running in self._running.values():
+            if running.job.name in names and not self._placed(running):
+                self._ray.kill(running.actor)
+
     def terminate(self) -> None:
         """SIGTERM to every process; jobs that have not been placed are withdrawn."""
         for running in self._running.values():

@@ -30,6 +30,7 @@ from .events import Event, Observer, watcher
 from .executor import Executor
 from .hang import DEFAULT_SECONDS
 from .local import COMMAND, DEFAULT_ENVIRONMENT, LocalExecutor, crowding, local_slots
+from .rehearsal import Rehearsal
 from .schedule import trials_of
 
 EXECUTORS = ("local", "ray", "slurm")
@@ -87,6 +88,8 @@ class Request:
     force: tuple[str, ...] = ()
     ray_address: str | None = None
     slurm: tuple[str, ...] = ()
+    fail_fast: bool = False
+    rehearsal: bool = True
 
     def check(self) -> None:
         """Raises ConfigError with every invalid option."""
@@ -141,6 +144,8 @@ class Request:
         words += ["--workers", str(self.workers)] if self.workers is not None else []
         words += ["--per-device", str(self.per_device)] if self.per_device != 1 else []
         words += ["--hang-seconds", f"{self.hang_seconds:g}"] if self.hang_seconds != DEFAULT_SECONDS else []
+        words += ["--fail-fast"] if self.fail_fast else []
+        words += [] if self.rehearsal else ["--no-rehearsal"]
         words += ["--retry", self.retry] if self.retry is not None else []
         words += [f"--{self.stale}"] if self.stale != "refuse" else []
         words += ["--json"] if self.as_json else []
@@ -241,6 +246,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
             driver = Driver(
                 store, trials_of(plan.specs, store), executor, observer,
                 retry_failed=request.retry == "failed", stale=request.stale, hang_seconds=request.hang_seconds or None,
+                fail_fast=request.fail_fast, rehearse=Rehearsal(command) if request.rehearsal else None,
             )  # fmt: skip
             with observer:
                 outcome = driver.run()
@@ -329,12 +335,13 @@ def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outc
     observer.event(
         Event(
             event="end", finished=finished, total=outcome.total, done=outcome.done, failed=outcome.failed,
-            stale=outcome.stale or None, report=page, resume=resume,
+            stale=outcome.stale or None, held=outcome.held or None, report=page, resume=resume,
         )
     )  # fmt: skip
     if resume is not None:
         left = outcome.total - finished - outcome.stale
         counts = [f"{outcome.done} of {outcome.total} trials done", f"{outcome.failed} failed", f"{left} not finished"]
+        counts += [f"{outcome.held} of them held back"] if outcome.held else []
         counts += [f"{outcome.stale} made by other code and left alone"] if outcome.stale else []
         if outcome.stale and not left:
             kept = replace(request, stale="keep").command()
@@ -348,7 +355,9 @@ def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outc
 def _resume(request: Request, outcome: Outcome) -> str | None:
     if outcome.done == outcome.total:
         return None
-    if outcome.done + outcome.failed + outcome.stale < outcome.total:
+    # After a bug is mended, the trials that it ended are to be run again with those that were held back for it.
+    bug = outcome.held or (request.fail_fast and outcome.failed)
+    if outcome.done + outcome.failed + outcome.stale < outcome.total and not bug:
         return request.command()
     if outcome.stale:
         return replace(request, stale="retrain").command()

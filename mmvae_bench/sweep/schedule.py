@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,6 +222,21 @@ class Schedule:
     def pop_alone(self) -> Trial | None:
         """The next trial to run alone."""
         return self._alone.popleft() if self._alone else None
+
+    def withdraw(self, groups: Collection[Group]) -> list[Trial]:
+        """Takes all waiting trials of some groups out, and returns them."""
+        alone = [trial for trial in self._alone if trial.group in groups]
+        self._alone = deque(trial for trial in self._alone if trial.group not in groups)
+        taken = [trial for group in groups for _, _, trial in self._waiting.pop(group, [])]
+        for group in groups:
+            self._steps.pop(group, None)
+        self._size -= len(taken)
+        return taken + alone
+
+    def recipes(self) -> set[str]:
+        """What has to be prepared for the waiting trials."""
+        waiting = (trial for group in self._waiting.values() for _, _, trial in group)
+        return {trial.recipe for trial in (*waiting, *self._alone)}
 
     def seconds(self, rates: Mapping[Group, float]) -> float | None:
         """How long the waiting trials would take in one slot; None if nothing is known about some of them.

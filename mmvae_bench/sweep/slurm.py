@@ -267,6 +267,13 @@ class SubmititExecutor:
         self._kill([submitted]) if force else self._terminate([submitted])
         return True
 
+    def withdraw(self, names: Collection[str]) -> None:
+        """Withdraws those of some jobs that wait in the queue; those that run go on."""
+        self._ended += [Ended(job, -signal.SIGTERM, began=False) for job in self._batch if job.name in names]
+        self._batch = [job for job in self._batch if job.name not in names]
+        if self.arrays:
+            _cancel([self._running[name] for name in names if name in self._running], "--state=PENDING")
+
     def terminate(self) -> None:
         """Withdraws waiting jobs from the queue, and asks running ones to save and end."""
         self._forget_batch()

@@ -68,6 +68,7 @@ class Control:
         stop: Called at every step: whether training should save its state and stop.
         progress: Called with (stage name, steps done overall, steps overall, steps per second) at every step; must be
             fast.
+        saved: Called with (stage name, steps done overall, steps overall) after every save.
         score: Returns the scores that are logged as ``scores``. Called ``num_scores`` times, evenly spaced over the
             steps of all stages, the last time at their end; None: never. Its time does not count as training time.
         num_scores: Number of points of the score curve.
@@ -80,6 +81,7 @@ class Control:
     checkpoint_seconds: float = 60.0
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[str, int, int, float], None] = lambda stage, step, steps, rate: None
+    saved: Callable[[str, int, int], None] = lambda stage, step, steps: None
     score: Callable[[Objective], list[dict[str, Any]]] | None = None
     num_scores: int = 0
     code: Mapping[str, Any] = field(default_factory=dict)
@@ -306,6 +308,8 @@ class _StageLoop:
     def _save(self) -> None:
         if self.control.checkpoint is not None:
             self.state.save(self.control.checkpoint)
+            step = _total(self.stages[: self.state.stage]) + self.state.step
+            self.control.saved(self.stage.name, step, self.total)
         self.saved = time.monotonic()
 
     # ---- records

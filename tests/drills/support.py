@@ -134,7 +134,7 @@ class Drill:
         Path(self.plan.journal).mkdir(exist_ok=True)
         plan.write_text(json.dumps(asdict(self.plan)))
         words = [sys.executable, "-m", "tests.drills.drive", str(plan), "--grid", str(self.grid())]
-        return self.command([*words, "--out", str(self.out), *options])
+        return self.command([*words, "--out", str(self.out), "--no-rehearsal", *options])
 
     def command(self, words: Sequence[str]) -> subprocess.Popen[str]:
         """Any process, in a session of its own."""

@@ -79,7 +79,7 @@ def test_json_events_one_a_line(stub: StubRun) -> None:
     done = stub.run("--json", "--workers", "1")
     assert done.returncode == 1
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [event["event"] for event in events] == ["run", *["running", "done"], *["running", "failed"],
+    assert [event["event"] for event in events] == ["run", "rehearsing", *["running", "done"], *["running", "failed"],
                                                     *["running", "done"], "end"]  # fmt: skip
     assert all(event["total"] == 3 for event in events)
     assert events[-1]["done"] == 2

@@ -278,6 +278,24 @@ def test_an_interrupt_takes_back_what_waits_and_saves_what_runs(stub: StubRun, s
     assert sorted(path.read_text() for path in slurm.glob("*.state"))[:2] == ["CANCELLED by 0"] * 2
 
 
+def test_what_waits_in_the_queue_is_taken_back_when_its_objective_has_a_bug(stub: StubRun, slurm: Path) -> None:
+    stub.seeds = range(8)
+    stub.behaviours = {"attempts": {str(seed): ["bug 7"] for seed in stub.seeds}}
+    executor = slurm_executor(stub.out, num_workers=1, command=stub.command)
+    executor.poll_seconds = 0.1
+    submitit.SlurmJob.watcher._delay_s = 1
+    outcome, recorder = drive_with(stub, executor)
+    assert outcome.exit_code == 1
+    # Some more may begin before SLURM is told; what had not begun never does.
+    assert outcome.failed + outcome.held == 8
+    assert 2 <= outcome.failed < 8
+    assert sum(stub.counts("start").values()) == outcome.failed
+    assert sum(event.held or 0 for event in recorder.of("held")) == outcome.held
+    assert not recorder.of("retry")
+    cancelled = [path for path in slurm.glob("*.state") if path.read_text().startswith("CANCELLED")]
+    assert len(cancelled) == outcome.held
+
+
 def test_a_hung_trial_is_ended_and_one_that_waits_in_the_queue_is_not(stub: StubRun, slurm: Path) -> None:
     stub.seeds, stub.behaviours = (0, 1), {"attempts": {"0": ["hang"]}}
     executor = slurm_executor(stub.out, num_workers=1, command=stub.command)

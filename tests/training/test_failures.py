@@ -9,6 +9,7 @@ import torch
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Terms
 from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.trial import TrainingSpec
@@ -68,8 +69,43 @@ def test_a_finite_loss_with_a_gradient_that_is_not(
     assert all(torch.equal(a, b) for a, b in zip(mended.parameters(), whole.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_a_formula_that_never_was_finite_is_no_matter_of_the_learning_rate(
+    named: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmvae_bench.objectives.jvae import JVAE
+
+    original = JVAE.terms
+
+    def breaks(self: JVAE, batch: object) -> Terms:
+        terms = original(self, batch)  # type: ignore[arg-type]
+        broken = (-terms.parts["joint/kl"].abs() - 1).log()
+        return Terms(terms.loss + broken.mean(), terms.parts | ({"joint/log": broken} if named else {}))
+
+    monkeypatch.setattr(JVAE, "terms", breaks)
+    where = "in joint/log;" if named else "in the loss itself, each of its parts is finite;"
+    with pytest.raises(NonFiniteLossError, match=f"step 1 of stage 'fit': {where}") as raised:
+        run("jvae")
+    assert "learning rate" not in str(raised.value)
+    assert "logarithm" in str(raised.value)
+
+
+def test_an_unreduced_loss_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmvae_bench.objectives.jvae import JVAE
+
+    def unreduced(self: JVAE, batch: Batch) -> Terms:
+        kl = torch.ones(len(batch), requires_grad=True)
+        return Terms(kl, {"joint/kl": kl})
+
+    monkeypatch.setattr(JVAE, "terms", unreduced)
+    with pytest.raises(BenchmarkError, match=r"loss has shape \(\d+,\) for a batch of \d+, like its part 'joint/kl'"):
+        run("jvae")
+
+
 def test_a_learning_rate_that_explodes_fails_early(run: Run) -> None:
-    with pytest.raises(NonFiniteLossError, match="not finite at step"):
+    with pytest.raises(
+        NonFiniteLossError, match=r"not finite at step .* it was until then: try a smaller learning rate"
+    ):
         run("jvae", steps=300, learning_rate=1e4)
 
 
