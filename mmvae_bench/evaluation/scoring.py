@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from ..base.statistics import bootstrap_interval
 from ..concepts import Schema, satisfies, specified
 from ..runs.scores import Score
 from .classifier import HeldOut
-from .references import TrainingConcepts
+from .references import BlindGenerator, TrainingConcepts
 
 _QUERIES_AT_ONCE = 64
 
@@ -54,6 +55,8 @@ def make_score(
     groups: Tensor | None = None,
     ceiling: float = math.nan,
     floor: float = math.nan,
+    constant: float = math.nan,
+    deaf: float = math.nan,
     protocol: str | None = None,
     attribute: str | None = None,
     level: int | None = None,
@@ -71,7 +74,9 @@ def make_score(
         keep_values: Whether the score holds ``values``, so that differences can be paired.
         groups: Long[Q]: the values of a group are resampled together.
         ceiling: What a perfect generator would be expected to score.
-        floor: What chance would be expected to score.
+        floor: What a generator that ignores the query would be expected to score.
+        constant: What the best constant answer scores.
+        deaf: What a generator that ignores the query and draws every image anew would be expected to score.
         protocol: None if the metric is the same under every protocol.
         attribute: None: all attributes.
         level: Number of specified attributes.
@@ -92,6 +97,8 @@ def make_score(
         ci_high=high,
         ceiling=ceiling,
         floor=floor,
+        constant=constant,
+        deaf=deaf,
         num_queries=int((~values.isnan()).sum()),
         num_samples=num_samples,
         per_query=per_query if keep_values else None,
@@ -122,6 +129,11 @@ class Judge:
     def scored(self) -> Tensor:
         """Bool[A]: all attributes but the given ones."""
         return torch.tensor([k in self.schema.scored_positions for k in range(len(self.schema))])
+
+    @cached_property
+    def blind(self) -> BlindGenerator:
+        """A generator that ignores the query, as the classifier sees it."""
+        return BlindGenerator(self.training, self.held_out.confusion(self.schema.sizes), self.scored)
 
 
 def accuracy_on_real_images(held_out: HeldOut, concepts: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from ...specs.components import DatasetSpec
 from ...specs.trial import EvaluationSpec
 from ..queries import Queries
 from ..sampling import real_batches
-from ..scoring import accuracy_on_real_images
+from ..scoring import accuracy_on_real_images, mean_of
 from .base import NO_IMAGINATION, Context, Question
 
 WORDS = "_words"
@@ -80,8 +80,8 @@ class Texts(Question):
 
     In the attribute view y is the whole concept; in the text view it is what the image's own caption says, and no more.
     ``correctness`` counts all attributes, absences included; ``correctness_words``, where captions leave absences
-    unsaid, only what a caption says. The floor is the base rate: what the image of another text, drawn from the
-    training marginals, would score. The ceiling is the classifier's accuracy on held-out real images of the same
+    unsaid, only what a caption says. The floor is the base rate: what the image of another text would score, a training
+    concept drawn without regard to this one and read by the classifier. The ceiling is the classifier's accuracy on held-out real images of the same
     concepts.
     """
 
@@ -128,17 +128,19 @@ def text_scores(
     schema, judge = context.data.schema, context.judge
     predictions = context.predictions(queries, num_samples=rule.num_samples, mean=rule.image == "mean")
     real = accuracy_on_real_images(judge.held_out, concepts)
-    chance = judge.training.unconditional(rule.target)
-    base = torch.stack([table[concepts[:, k]] for k, table in enumerate(chance)], 1)
+    constant = judge.blind.constant(len(concepts))
 
     def score(metric: str, text: Tensor, attribute: str | None = None) -> Score:
         counted = (text != UNSPECIFIED) & judge.scored
+        floor = mean_of(judge.blind.correctness(text))
         return context.score(
             metric,
             correctness(predictions, text),
             keep_values=attribute is None,
             ceiling=float(mean_where(real.nan_to_num(), counted & ~real.isnan()).nanmean()),
-            floor=float(mean_where(base, counted).nanmean()),
+            floor=floor,
+            constant=mean_of(correctness(constant, text)),
+            deaf=floor,
             protocol=rule.name,
             attribute=attribute,
             level=len(schema),
