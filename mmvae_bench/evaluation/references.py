@@ -133,9 +133,7 @@ class BlindGenerator:
     def all_correct(self, concepts: Tensor) -> Tensor:
         """How often an image of its shows all that a query specifies: Double[Q], nan likewise."""
         training = self.training
-        return blind_all_correct(
-            concepts, training.combinations, training.counts, self.confusion, scored=self.scored
-        )
+        return blind_all_correct(concepts, training.combinations, training.counts, self.confusion, scored=self.scored)
 
     def constant(self, num_queries: int) -> Tensor:
         """What the best constant answer shows: one image of the most frequent values of training, Long[Q, 1, A].

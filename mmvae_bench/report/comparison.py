@@ -109,7 +109,7 @@ class Comparison:
 FRAME_COLUMNS = (
     "table", "dataset", "source", "split", "split_seed", "backbone", "partition", "protocol", "metric", "attribute",
     "level", "objective", "value", "ci_low", "ci_high", "ceiling", "floor", "num_seeds", "num_queries", "num_samples",
-    "leader", "published", "published_std",
+    "leader", "published", "published_std", "constant", "deaf", "share", "share_low", "share_high",
 )  # fmt: skip
 
 
@@ -167,6 +167,7 @@ def _plain_rows(section: Section) -> list[dict[str, object]]:
                     "ci_low": cell.low, "ci_high": cell.high, "ceiling": cell.ceiling, "floor": cell.floor,
                     "num_seeds": cell.num_seeds, "num_queries": cell.num_queries, "num_samples": cell.num_samples,
                     "leader": index in leaders, "published": theirs.mean if theirs else None,
-                    "published_std": theirs.std if theirs else None,
+                    "published_std": theirs.std if theirs else None, "constant": cell.constant, "deaf": cell.deaf,
+                    **cell.shares(row.metric),
                 })  # fmt: skip
     return rows

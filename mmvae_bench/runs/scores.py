@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -35,6 +35,22 @@ def share_of_way(value: float, floor: float, ceiling: float, *, direction: int =
     nan
     """
     return (value - floor) / (ceiling - floor) if (ceiling - floor) * direction >= LEAST_WAY else math.nan
+
+
+def shares_of_score(score: Mapping[str, Any]) -> dict[str, float]:
+    """:func:`share_of_way` of a score as it is stored, and of the ends of its interval, the lower one first.
+
+    Args:
+        score: As :meth:`Score.to_json` gives it; a number may be None or missing.
+
+    Returns:
+        ``share``, ``share_low`` and ``share_high``.
+    """
+    names = ("value", "ci_low", "ci_high", "floor", "ceiling")
+    value, low, high, floor, ceiling = (math.nan if score.get(name) is None else score[name] for name in names)
+    direction = metric_info(score["metric"]).direction
+    share, *ends = (share_of_way(each, floor, ceiling, direction=direction) for each in (value, low, high))
+    return {"share": share, "share_low": min(ends), "share_high": max(ends)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +102,6 @@ class Score:
     per_query: Sequence[float] | None = None
     groups: Sequence[int] | None = None
     proposal: str | None = None
-
-    @property
-    def shares(self) -> tuple[float, float, float]:
-        """:func:`share_of_way` of the value and of the two ends of its interval, the lower one first."""
-        direction = metric_info(self.metric).direction
-        share, *ends = (
-            share_of_way(each, self.floor, self.ceiling, direction=direction)
-            for each in (self.value, self.ci_low, self.ci_high)
-        )
-        return share, min(ends), max(ends)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; not-a-number becomes null."""

@@ -98,8 +98,15 @@ def test_the_frequency_of_a_watched_attribute_is_over_the_queries_that_leave_it_
     shown = [[sum(s[0] for s in samples) / 30 for samples in predictions.tolist()] for _, predictions in asked]
     frequencies = [shown[0][1], shown[0][2], shown[1][0], shown[1][1]]
     assert score.value == pytest.approx(sum(frequencies) / 4)
-    training = drawn(500, 2)[:, 0].double().mean()
-    assert score.ceiling == pytest.approx(float(training))
+    # The ceiling is an exact conditional generator's on these queries, the deaf one's is the frequency in training.
+    rows = drawn(500, 2).tolist()
+    open_queries = [query for each, _ in asked for query in each.concepts.tolist() if query[0] == -1]
+    exact = [
+        [row[0] for row in rows if all(want in (-1, got) for want, got in zip(query, row, strict=True))]
+        for query in open_queries
+    ]
+    assert score.ceiling == pytest.approx(sum(sum(bald) / len(bald) for bald in exact) / len(exact))
+    assert score.deaf == pytest.approx(sum(row[0] for row in rows) / 500)
     assert math.isnan(score.floor)
     assert (score.metric, score.attribute, score.level) == ("frequency_unspecified", "Bald", None)
     assert (score.num_queries, score.num_samples, score.partition) == (4, 30, "val")

@@ -131,7 +131,9 @@ def test_correctness_by_attribute(lines: Callable[..., LinesData]) -> None:
         score = scores["correctness", name]
         assert score.value == pytest.approx(float(sum(right)) / len(asked))
         assert score.num_queries == len(asked)
-        assert score.floor == pytest.approx(sum(read_by_chance(judge, k, int(concepts[q, k])) for q in asked) / len(asked))
+        assert score.floor == pytest.approx(
+            sum(read_by_chance(judge, k, int(concepts[q, k])) for q in asked) / len(asked)
+        )
         assert score.per_query is None
         real = accuracy_on_real_images(judge.held_out, concepts)[asked, k]
         assert score.ceiling == pytest.approx(float(real.mean()))

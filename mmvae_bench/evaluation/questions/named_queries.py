@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import torch
 from einops import rearrange
 from torch import Tensor
 
@@ -32,16 +31,19 @@ class NamedQueries(Question):
         return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
-        """Two scores per query."""
+        """Two scores per query, for each kind of image that is shown."""
         named = named_queries(context.data, context.evaluation, context.partition)
         return [
             score
             for queries in answerable(context.model, named)
-            for score in named_query_scores(context.judge, queries, context.predictions(queries))
+            for suffix, mean in context.shown
+            for score in named_query_scores(
+                context.judge, queries, context.predictions(queries, mean=mean), suffix=suffix
+            )
         ]
 
 
-def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> list[Score]:
+def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor, *, suffix: str = "") -> list[Score]:
     """``named_query``: the fraction of its specified attributes that the images of the query show; and
     ``named_query_all``: the fraction of the images that show all of them.
 
@@ -55,6 +57,7 @@ def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> l
         judge: With the schema and the held-out images.
         queries: One concept, R times.
         predictions: Long[R, S, A]; -1 where an attribute is not scored.
+        suffix: Of the names of the metrics.
 
     Returns:
         Two scores, or none if the concept specifies nothing that is scored.
@@ -71,7 +74,7 @@ def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> l
 
     def score(metric: str, values: Tensor, *, ceiling: Tensor | float, floor: Tensor, constant: Tensor) -> Score:
         made = make_score(
-            metric,
+            metric + suffix,
             values,
             judge.intervals,
             partition=queries.partition,

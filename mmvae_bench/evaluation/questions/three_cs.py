@@ -30,7 +30,7 @@ from ...runs.scores import Score
 from ...specs.trial import COMPOSITIONAL
 from ..queries import Queries
 from ..scoring import Judge, accuracy_on_real_images, make_score, mean_of
-from .base import NO_IMAGINATION, Context, Point, Question
+from .base import NO_IMAGINATION, UNSAID, Context, Point, Question
 
 Measure = Callable[[Tensor], Tensor]
 """A metric as a function of the predictions alone: Long[Q, S, A] to Float[Q]."""
@@ -48,26 +48,32 @@ class ThreeCs(Question):
     def ask(self, context: Context) -> list[Score]:
         """Scores at each level, under each protocol."""
         scores = []
+        if not context.leaves_open:
+            context.left_out.update(dict.fromkeys(("coverage", "joint_divergence"), UNSAID))
         for queries in context.queries:
             for rule in context.protocols(self.name):
-                predictions = context.predictions(queries, mean=rule.image == "mean")
-                scores += three_cs(context.judge, rule, queries, predictions)
+                for suffix, mean in [("", True)] if rule.image == "mean" else context.shown:
+                    seen = context.predictions(queries, mean=mean)
+                    scores += three_cs(
+                        context.judge, rule, queries, seen, suffix=suffix, leaves_open=context.leaves_open
+                    )
         return scores
 
     def points(self, context: Context) -> list[Point]:
-        """Correctness and coverage as under the protocol ``paper``, and correctness by attribute at the highest level.
+        """Correctness and coverage as under the dataset's first protocol, and correctness by attribute at the highest
+        level.
 
         No references and no intervals, so that many points cost little.
         """
         points: list[Point] = []
-        rule, schema = PROTOCOL_RULES["paper"], context.data.schema
+        rule, schema = PROTOCOL_RULES[context.data.spec.headline_protocol], context.data.schema
+        _, mean = context.shown[0]
         for queries in context.queries:
-            predictions, concepts = context.predictions(queries), queries.concepts
-            target = context.judge.training.target(rule.target, concepts)
-            measured: dict[tuple[str, str | None], Tensor] = {
-                ("correctness", None): correctness(predictions, concepts),
-                ("coverage", None): coverage(predictions, concepts, target, rule.base),
-            }
+            predictions, concepts = context.predictions(queries, mean=mean), queries.concepts
+            measured: dict[tuple[str, str | None], Tensor] = {("correctness", None): correctness(predictions, concepts)}
+            if context.leaves_open:
+                target = context.judge.training.target(rule.target, concepts)
+                measured["coverage", None] = coverage(predictions, concepts, target, rule.base)
             if queries.level == len(schema):
                 for k in schema.scored_positions:
                     measured["correctness", schema.names[k]] = _correctness_of(predictions, concepts, k)
@@ -92,10 +98,10 @@ def three_cs(
     The ceiling of correctness is the classifier's accuracy on held-out real images of the same concepts; its floor is
     what the classifier reads in real images of training concepts drawn without regard to the query
     (:class:`~mmvae_bench.evaluation.references.BlindGenerator`). The ceiling of coverage and joint divergence is the
-    expected score of an exact conditional generator, which draws from the training rows that satisfy a query, whatever the
-    protocol compares it with; their floor is that of a generator which shows one training concept, drawn without regard to the
-    query; both with as many samples and no classifier. Given attributes never count. A metric that no query defines
-    (the coverage of full concepts) has no score.
+    expected score of an exact conditional generator, which draws from the training rows that satisfy a query, whatever
+    the protocol compares it with; their floor is that of a generator which shows one training concept, drawn without
+    regard to the query; both with as many samples and no classifier. Given attributes never count. A metric that no
+    query defines (the coverage of full concepts) has no score.
 
     Args:
         judge: What the predictions are scored against.
@@ -110,7 +116,9 @@ def three_cs(
     num_samples, schema, training = predictions.shape[1], judge.schema, judge.training
     constant = judge.blind.constant(len(concepts))
 
-    def score(metric: str, measure: Measure, *, attribute: str | None = None, **references: Tensor) -> Score:
+    def score(
+        metric: str, measure: Measure, *, ceiling: Tensor, floor: Tensor, deaf: Tensor, attribute: str | None = None
+    ) -> Score:
         return make_score(
             metric + suffix,
             measure(predictions),
@@ -118,12 +126,14 @@ def three_cs(
             partition=queries.partition,
             keep_values=attribute is None,
             groups=queries.groups,
+            ceiling=mean_of(ceiling),
+            floor=mean_of(floor),
             constant=mean_of(measure(constant)),
+            deaf=mean_of(deaf),
             protocol=rule.name,
             attribute=attribute,
             level=queries.level,
             num_samples=num_samples,
-            **{name: mean_of(values) for name, values in references.items()},
         )
 
     scored, blind = judge.scored, judge.blind.correctness(concepts)

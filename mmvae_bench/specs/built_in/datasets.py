@@ -149,6 +149,8 @@ class CelebA18Spec(CaptionedSpec):
 
     watched_attributes: ClassVar[tuple[str, ...]] = ("Eyeglasses",)
     """Attributes whose frequency, when unspecified, is compared with training (figure 5 of the paper)."""
+    headline_protocol: ClassVar[str] = "corrected"
+    """A mustache is not independent of being male."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
