@@ -293,8 +293,8 @@ _PLACED = (
         explanation=(
             "log p(y) with half of the z from the prior and half from q(z|y), weighted by the mixture of the two: no "
             "weight exceeds 2 p(y|z), so a q(z|y) that misses part of the posterior cannot loosen it. The number of z "
-            "is doubled until that moves the mean by less than its interval, or by less than 0.01 nats, up to the "
-            "setting likelihood_max_samples."
+            "is doubled until that moves the mean by less than a tenth of its interval, or by less than 0.01 nats, up "
+            "to the setting likelihood_max_samples; the rows below say how far that got."
         ),
     ),
     MetricInfo(

@@ -166,7 +166,7 @@ class EvaluationSpec(Spec):
     """Importance samples behind each bound of log p(x) and log p(y); Cremer and Kushman take 10."""
     likelihood_max_samples: Annotated[int, Field(ge=128, le=LARGEST)] = 4096
     """The largest number of z behind log_py_tight, per description; it starts with 64, and doubles them until that
-    moves the bound by less than its interval."""
+    moves the bound by less than a tenth of its interval, or 0.01 nats."""
     prior_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """How many z are drawn from the prior, and from the flow in its place, to compare the image and the text of each;
     0: none."""

@@ -68,7 +68,7 @@ class Context:
         """The fixed queries of the partition that the model can be asked, from the highest level down."""
         return answerable(self.model, fixed_queries(self.data, self.evaluation, self.partition))
 
-    @property
+    @cached_property
     def shown(self) -> list[tuple[str, bool]]:
         """What the classifier is shown of p(x|z): a suffix for the names of metrics, and whether it is the mean.
 
@@ -79,7 +79,7 @@ class Context:
         mean = (MEAN_IMAGES, True)
         return {"sample": [sample], "mean": [mean], "both": [sample, mean]}[self.evaluation.images]
 
-    @property
+    @cached_property
     def leaves_open(self) -> bool:
         """Whether a model may take an attribute that a query does not specify for open: not if the query is a caption
         and captions leave absences unsaid."""
