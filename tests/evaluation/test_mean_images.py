@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmvae_bench.evaluation.evaluate import evaluate
 from mmvae_bench.evaluation.samples import imagine_and_judge
+from mmvae_bench.metrics.catalogue import metric_info, metric_order
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import EvaluationSpec
@@ -105,6 +106,12 @@ def test_the_picture_judges_what_the_evaluation_judges(lines: Callable[..., Line
     assert torch.equal(means, again)
     assert bool(wrong.any())
     assert not bool(none.any())
+
+
+def test_a_metric_of_mean_images_is_known_by_that_of_samples() -> None:
+    plain, mean = metric_info("joint_divergence"), metric_info("joint_divergence_mean_images")
+    assert (mean.label, mean.direction, mean.unit, mean.ranked) == ("joint divergence, mean images", -1, "%", True)
+    assert metric_order(plain.name) < metric_order(mean.name) < metric_order("description_accuracy")
 
 
 def test_settings_of_earlier_versions_are_the_same_settings() -> None:

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ...metrics.catalogue import MEAN_IMAGES
 from ..components import QuestionSpec, questions
 
 _ROOM = "mmvae_bench.evaluation.questions"
 _LIKELIHOODS = ("log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior")
-
-
-def with_mean_images(*metrics: str) -> tuple[str, ...]:
-    """The metrics of a question about imagined images, of samples and of means of p(x|z)."""
-    return (*metrics, *(metric + MEAN_IMAGES for metric in metrics))
-
-
 _TIGHT = ("", "_per_dim", "_ess", "_step", "_flow_prior", "_flow_prior_per_dim")
 
 
@@ -26,9 +18,7 @@ class ThreeCsSpec(QuestionSpec):
     implementation: ClassVar[str] = f"{_ROOM}.three_cs:ThreeCs"
     summary: ClassVar[str] = "imagines the fixed queries: the 3 C's at each level, under each protocol"
     reference: ClassVar[str] = "Vedantam et al. 2018, section 3"
-    metrics: ClassVar[tuple[str, ...]] = with_mean_images(
-        "correctness", "coverage", "joint_divergence", "compositionality"
-    )
+    metrics: ClassVar[tuple[str, ...]] = ("correctness", "coverage", "joint_divergence", "compositionality")
 
     name: Literal["three_cs"] = "three_cs"
     """The question's name."""
@@ -41,7 +31,7 @@ class FrequenciesSpec(QuestionSpec):
     implementation: ClassVar[str] = f"{_ROOM}.frequencies:Frequencies"
     summary: ClassVar[str] = "counts the dataset's watched attributes in images of queries that leave them open"
     reference: ClassVar[str] = "this project"
-    metrics: ClassVar[tuple[str, ...]] = with_mean_images("frequency_unspecified")
+    metrics: ClassVar[tuple[str, ...]] = ("frequency_unspecified",)
 
     name: Literal["frequencies"] = "frequencies"
     """The question's name."""
@@ -54,7 +44,7 @@ class NamedQueriesSpec(QuestionSpec):
     implementation: ClassVar[str] = f"{_ROOM}.named_queries:NamedQueries"
     summary: ClassVar[str] = "imagines the concepts that the dataset names, such as rare combinations"
     reference: ClassVar[str] = "this project"
-    metrics: ClassVar[tuple[str, ...]] = with_mean_images("named_query", "named_query_all")
+    metrics: ClassVar[tuple[str, ...]] = ("named_query", "named_query_all")
 
     name: Literal["named_queries"] = "named_queries"
     """The question's name."""
