@@ -366,7 +366,7 @@ def _evaluate(
     start = time.monotonic()
     objective = objective.to(device).eval()
     evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
-    write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE)
+    write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE, images=spec.evaluation.images)
     write_latent_plane(objective, data, directory / PLANE_FILE, device=device)
     result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
     check_held(directory)

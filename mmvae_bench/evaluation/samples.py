@@ -33,15 +33,21 @@ RIGHT, WRONG = (205, 205, 205), (214, 39, 40)
 
 
 def write_samples(
-    model: Objective, data: ConceptDataModule, classifier: ObservationClassifier, path: Path, *, seed: int = 0
+    model: Objective,
+    data: ConceptDataModule,
+    classifier: ObservationClassifier,
+    path: Path,
+    *,
+    seed: int = 0,
+    images: str = "sample",
 ) -> None:
     """Writes a PNG with a row of ten images per query: two queries per level and the named ones, the same for all
     models.
 
-    The images are means of p(x|z). A red border means that the classifier, given a sample of p(x|z) at the same z as in
-    the evaluation, reads some specified attribute differently; a grey one, that it reads all of them as specified. A
-    query of given attributes alone leaves nothing to read: its images have no border. For a model without q(z|y) they
-    are images of z ~ p(z), without borders.
+    The images are means of p(x|z). A red border means that the classifier, given what the evaluation shows it at that z
+    (a sample of p(x|z), or the mean itself), reads some specified attribute differently; a grey one, that it reads all
+    of them as specified; the title says which it was given. A query of given attributes alone leaves nothing to read:
+    its images have no border. For a model without q(z|y) they are images of z ~ p(z), without borders.
 
     Args:
         model: Trained.
@@ -49,16 +55,21 @@ def write_samples(
         classifier: On the model's device.
         path: The file, replaced atomically.
         seed: Seed of the queries and the images.
+        images: The setting ``images`` of the evaluation.
     """
     title = f"{model.spec.name} on {data.spec.name}, source {data.spec.source}, split {data.spec.split}"
     title += ", texts" if data.spec.chosen_view == "text" else ""
     if model.can_imagine:
         shown = _shown(model, data, seed=seed)
         queries = torch.cat([each.concepts for each in shown])
-        means, wrong = imagine_and_judge(model, classifier, queries, num_samples=IMAGES_A_ROW, seed=seed)
+        judged_mean = images == "mean" or bool(getattr(model, "has_fixed_scale", False))
+        means, wrong = imagine_and_judge(
+            model, classifier, queries, num_samples=IMAGES_A_ROW, seed=seed, judged_mean=judged_mean
+        )
         labels = [label_of(model.schema, concept) for concept in queries.tolist()]
         judged = (queries[:, list(model.schema.scored_positions)] != UNSPECIFIED).any(1)
-        title += "\nmeans of p(x|z); red: the classifier reads a specified attribute of a sample otherwise"
+        what = "of the mean" if judged_mean else "of a sample"
+        title += f"\nmeans of p(x|z); red: the classifier reads a specified attribute {what} otherwise"
         title += "" if bool(judged.all()) else "; no frame: nothing to judge"
     else:
         means = prior_images(model, num_rows=4, num_samples=IMAGES_A_ROW, seed=seed)
@@ -70,9 +81,15 @@ def write_samples(
 
 
 def imagine_and_judge(
-    model: Objective, classifier: ObservationClassifier, queries: Tensor, *, num_samples: int, seed: int
+    model: Objective,
+    classifier: ObservationClassifier,
+    queries: Tensor,
+    *,
+    num_samples: int,
+    seed: int,
+    judged_mean: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Mean images of queries, and where the classifier reads a sample at the same z differently.
+    """Mean images of queries, and where the classifier reads a sample at the same z, or the mean itself, differently.
 
     Args:
         model: With q(z|y).
@@ -80,6 +97,7 @@ def imagine_and_judge(
         queries: Long[Q, A], -1 where unspecified.
         num_samples: S.
         seed: Seed of the images.
+        judged_mean: Show the classifier the mean.
 
     Returns:
         (Float[Q, S, C, H, W], Bool[Q, S]), on the CPU.
@@ -88,7 +106,7 @@ def imagine_and_judge(
     # The latents are drawn before the pixels, so equal generators give equal latents.
     images, means = (
         model.imagine(queries, num_samples=num_samples, mean=mean, generator=torch.Generator().manual_seed(chosen))
-        for mean in (False, True)
+        for mean in (judged_mean, True)
     )
     told = queries.cpu()[:, None].expand(-1, num_samples, -1)
     read = classifier.predict(images.flatten(0, 1), given=told.flatten(0, 1)).cpu().unflatten(0, told.shape[:2])

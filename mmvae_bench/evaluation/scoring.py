@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from ..concepts import Schema, satisfies, specified
 from ..metrics.catalogue import metric_info
 from ..runs.scores import Score
 from .classifier import HeldOut
-from .references import TrainingConcepts
+from .references import BlindGenerator, TrainingConcepts
 
 _QUERIES_AT_ONCE = 64
 
@@ -31,6 +32,8 @@ def make_score(
     groups: Tensor | None = None,
     ceiling: float = math.nan,
     floor: float = math.nan,
+    constant: float = math.nan,
+    deaf: float = math.nan,
     protocol: str | None = None,
     attribute: str | None = None,
     level: int | None = None,
@@ -47,7 +50,9 @@ def make_score(
         keep_values: Whether the score holds ``values``, so that differences can be paired.
         groups: Long[Q]: the values of a group are resampled together.
         ceiling: What a perfect generator would be expected to score.
-        floor: What chance would be expected to score.
+        floor: What a generator that ignores the query would be expected to score.
+        constant: What the best constant answer scores.
+        deaf: What a generator that ignores the query and draws every image anew would be expected to score.
         protocol: None if the metric is the same under every protocol.
         attribute: None: all attributes.
         level: Number of specified attributes.
@@ -68,6 +73,8 @@ def make_score(
         ci_high=high,
         ceiling=ceiling,
         floor=floor,
+        constant=constant,
+        deaf=deaf,
         num_queries=int((~values.isnan()).sum()),
         num_samples=num_samples,
         per_query=per_query if keep_values else None,
@@ -96,6 +103,11 @@ class Judge:
     def scored(self) -> Tensor:
         """Bool[A]: all attributes but the given ones."""
         return torch.tensor([k in self.schema.scored_positions for k in range(len(self.schema))])
+
+    @cached_property
+    def blind(self) -> BlindGenerator:
+        """A generator that ignores the query, as the classifier sees it."""
+        return BlindGenerator(self.training, self.held_out.confusion(self.schema.sizes), self.scored)
 
 
 def accuracy_on_real_images(held_out: HeldOut, concepts: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED, Captions
 from ..data.batch import Batch
 from ..distributions.latents import standard_normal
+from ..distributions.pixels import has_fixed_scale
 from ..specs.components import ObjectiveSpec, Posterior
 from ..specs.trial import TrainingSpec
 
@@ -426,6 +427,17 @@ class Objective(pl.LightningModule):
     def can_describe(self) -> bool:
         """Whether there are both q(z|x) and p(y|z)."""
         return "image" in self.spec.posteriors and "concept" in self.spec.likelihoods
+
+    @property
+    @torch.no_grad()
+    def has_fixed_scale(self) -> bool:
+        """Whether the scale of p(x|z) is a setting: see :func:`~mmvae_bench.distributions.pixels.has_fixed_scale`."""
+        z = torch.zeros(1, self.latent_size, device=self.device)
+        concept = torch.zeros(1, len(self.schema), dtype=torch.long, device=self.device)
+        if self.captions is not None:
+            concept = self.captions.render(concept, index=torch.zeros(1, dtype=torch.long), seed=CAPTION_SEED)
+        with evaluating(self):
+            return has_fixed_scale(self.image_likelihood(z, concept))
 
     @torch.no_grad()
     def imagine(

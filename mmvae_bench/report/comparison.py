@@ -109,7 +109,8 @@ class Comparison:
 FRAME_COLUMNS = (
     "table", "dataset", "source", "split", "split_seed", "backbone", "partition", "protocol", "metric", "attribute",
     "level", "objective", "value", "ci_low", "ci_high", "ceiling", "floor", "num_seeds", "num_queries", "num_samples",
-    "leader", "rank_low", "rank_high", "published", "published_std",
+    "leader", "published", "published_std", "constant", "deaf", "share", "share_low", "share_high", "rank_low",
+    "rank_high",
 )  # fmt: skip
 
 
@@ -170,7 +171,8 @@ def _plain_rows(section: Section) -> list[dict[str, object]]:
                     "attribute": row.attribute, "level": row.level, "objective": column.label, "value": cell.value,
                     "ci_low": cell.low, "ci_high": cell.high, "ceiling": cell.ceiling, "floor": cell.floor,
                     "num_seeds": cell.num_seeds, "num_queries": cell.num_queries, "num_samples": cell.num_samples,
-                    "leader": index in leaders, "rank_low": ranks[0], "rank_high": ranks[1],
-                    "published": theirs.mean if theirs else None, "published_std": theirs.std if theirs else None,
+                    "leader": index in leaders, "published": theirs.mean if theirs else None,
+                    "published_std": theirs.std if theirs else None, "constant": cell.constant, "deaf": cell.deaf,
+                    **cell.shares(row.metric), "rank_low": ranks[0], "rank_high": ranks[1],
                 })  # fmt: skip
     return rows

@@ -21,6 +21,7 @@ from ..base.files import atomic_path
 from ..base.printable import printable
 from ..runs.folder import TrialFolder
 from ..runs.names import QUERIES_FILE, RESULTS_FILE
+from ..runs.scores import shares_of_score
 from .frames import QUERY_TYPES, SCORE_COLUMNS, TYPES, Frames, RunRecord, pandas_types, read_results, texts_of
 from .trials import Json, RunFolders, TrialRecord, find_trials, labelled, read_record, unreadable
 
@@ -108,6 +109,7 @@ def read_trial(folder: TrialFolder) -> TrialNumbers:
 
 def _result_rows(trial: TrialRecord, scores: Sequence[Json]) -> pa.RecordBatch:
     shared = _shared(trial)
+    scores = [{**score, **shares_of_score(score)} for score in scores]
     columns = [
         pa.array([score.get(field.name) for score in scores] or [None], field.type, from_pandas=True)
         if field.name in SCORE_COLUMNS

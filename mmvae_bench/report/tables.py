@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +17,13 @@ from ..base.seeds import derive_seed
 from ..base.statistics import Difference, mean_interval, pair_errors, paired_difference, seeds_interval, told_apart
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES, ProtocolRule
+from ..runs.scores import shares_of_score
+from ..specs.components import datasets
 from .frames import Frames
 from .grouping import Column, Group, Setting
 
 HEADLINE = "paper"
-"""The protocol that is shown first."""
+"""The protocol that is shown first, unless the dataset names another."""
 MANY_ATTRIBUTES = 5
 """Up to this many attributes, the table by attribute shows every level."""
 
@@ -49,6 +52,8 @@ class Cell:
     high: float
     ceiling: float
     floor: float
+    constant: float = math.nan
+    deaf: float = math.nan
     num_seeds: int
     num_queries: int | None
     num_samples: int | None
@@ -58,6 +63,11 @@ class Cell:
         """Whether the whole interval is better than a reference; also where either is unknown."""
         end = self.low if direction > 0 else self.high
         return not direction * end <= direction * reference
+
+    def shares(self, metric: str) -> dict[str, float]:
+        """``share``, ``share_low`` and ``share_high``: how far it has come from its floor to its ceiling."""
+        ends = {"value": self.value, "ci_low": self.low, "ci_high": self.high}
+        return shares_of_score({"metric": metric, "floor": self.floor, "ceiling": self.ceiling, **ends})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +136,8 @@ class Table:
     @property
     def protocols(self) -> tuple[str, ...]:
         """The protocols with numbers, the headline first."""
-        return tuple(sorted({row.protocol for row in self.rows if row.protocol}, key=_protocol_order))
+        order = partial(_protocol_order, headline=headline_of(self.setting.dataset))
+        return tuple(sorted({row.protocol for row in self.rows if row.protocol}, key=order))
 
     @property
     def headline(self) -> str | None:
@@ -173,10 +184,11 @@ def table_of(group: Group, frames: Frames) -> Table:
                 if partition == group.setting.partition and metric != "classifier_accuracy":
                     found[protocol, metric, attribute, level][index].append((seed, queries, row))
                     attributes.setdefault(attribute, len(attributes))
-    rows = []
-    for question in sorted(found, key=lambda question: _row_order(question, attributes)):
+    rows, headline = [], headline_of(group.setting.dataset)
+    for question in sorted(found, key=lambda question: _row_order(question, attributes, headline)):
         cells = tuple(_cell(frames, found[question].get(index, ()), question) for index in range(len(group.columns)))
-        best, differences = best_and_differences(cells, direction=metric_info(question[1]).direction)
+        info = metric_info(question[1])
+        best, differences = best_and_differences(cells, direction=info.direction * info.ranked)
         protocol, metric, attribute, level = question
         rows.append(Row(protocol=protocol, metric=metric, attribute=attribute, level=level, cells=cells, best=best,
                         differences=differences))  # fmt: skip
@@ -223,16 +235,24 @@ def _queries_of(seeds: Sequence[SeedScore]) -> tuple[str, int] | None:
     return (settings, number) if len(asked) == 1 and number > 0 else None
 
 
-def _row_order(question: _Question, attributes: Mapping[str | None, int]) -> tuple[object, ...]:
+def headline_of(dataset: str) -> str:
+    """The protocol that is shown first for a dataset: what its spec says; the default where it is not installed."""
+    try:
+        return datasets.get(dataset).headline_protocol if dataset in datasets else HEADLINE
+    except BenchmarkError:
+        return HEADLINE
+
+
+def _row_order(question: _Question, attributes: Mapping[str | None, int], headline: str) -> tuple[object, ...]:
     """By protocol, metric, attribute in the order of the schema, and level from full concepts down."""
     protocol, metric, attribute, level = question
-    return _protocol_order(protocol), metric_order(metric), attributes[attribute], -(level or 0)
+    return _protocol_order(protocol, headline), metric_order(metric), attributes[attribute], -(level or 0)
 
 
-def _protocol_order(name: str | None) -> tuple[int, int, str]:
+def _protocol_order(name: str | None, headline: str = HEADLINE) -> tuple[int, int, str]:
     """The headline, others about the fixed queries as in the catalogue, what belongs to none, the rest by name."""
-    if name is None or name == HEADLINE:
-        return (0, 0, HEADLINE) if name else (2, 0, "")
+    if name is None or name == headline:
+        return (0, 0, headline) if name else (2, 0, "")
     rule = protocol_rule(name)
     return (2, 0, name) if rule is None or rule.asks == "texts" else (1, list(PROTOCOL_RULES).index(rule.name), name)
 
@@ -267,6 +287,8 @@ def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Ques
         high=high,
         ceiling=_mean(frames.ceiling[rows]),
         floor=_mean(frames.floor[rows]),
+        constant=_mean(frames.constant[rows]),
+        deaf=_mean(frames.deaf[rows]),
         num_seeds=len(rows),
         num_queries=_count(frames.num_queries[rows[0]]),
         num_samples=_count(frames.num_samples[rows[0]]),

@@ -119,6 +119,8 @@ class _Score(TypedDict):
     ci_high: NotRequired[float | None]
     ceiling: NotRequired[float | None]
     floor: NotRequired[float | None]
+    constant: NotRequired[float | None]
+    deaf: NotRequired[float | None]
     num_queries: NotRequired[Count | None]
     num_samples: NotRequired[Count | None]
     per_query: NotRequired[list[float | None] | None]

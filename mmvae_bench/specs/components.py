@@ -100,6 +100,10 @@ class DatasetSpec(ComponentSpec):
 
     watched_attributes: ClassVar[tuple[str, ...]] = ()
     """Attributes whose second value's frequency, for queries that leave them unspecified, is compared with training."""
+    headline_protocol: ClassVar[str] = "paper"
+    """The protocol whose scores a report shows first. ``paper`` compares open attributes with their training marginals,
+    which is right where attributes are independent; where they are not, it punishes a model that knows how they depend
+    on each other, and ``corrected`` comes first."""
 
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""

@@ -141,7 +141,7 @@ class _QuestionNames:
 class EvaluationSpec(Spec):
     """How a trained model is evaluated. It is not part of the key: evaluating again never retrains."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"questions"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"questions", "images", "likelihood_max_samples"})
 
     protocols: tuple[Annotated[str, BeforeValidator(_known_protocol), _ProtocolNames()], ...] = DEFAULT_PROTOCOLS
     """How samples become scores. official, paper and corrected share the samples of the fixed queries; cremer uses the
@@ -153,6 +153,9 @@ class EvaluationSpec(Spec):
     """The partitions evaluated: val for choosing settings, test for reporting."""
     num_samples: Few = 100
     """Images drawn per query."""
+    images: Literal["sample", "mean", "both"] = "sample"
+    """What the classifier is shown of p(x|z): a sample, as in the paper; its mean, in rows of their own; or both, at
+    the same z. Where the scale of p(x|z) is a setting, and no model of noise, the mean takes the place of a sample."""
     query_repeats: Few = 2
     """How often each combination of values is queried at a level."""
     num_queries: PositiveInt | None = None
@@ -168,6 +171,9 @@ class EvaluationSpec(Spec):
     the terms of the unweighted ELBO; 0: none."""
     likelihood_samples: Few = 10
     """Importance samples behind each bound of log p(x) and log p(y); Cremer and Kushman take 10."""
+    likelihood_max_samples: Annotated[int, Field(ge=128, le=LARGEST)] = 4096
+    """The largest number of z behind log_py_tight, per description; it starts with 64, and doubles them until that
+    moves the bound by less than a tenth of its interval, or 0.01 nats."""
     prior_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """How many z are drawn from the prior, and from the flow in its place, to compare the image and the text of each;
     0: none."""
