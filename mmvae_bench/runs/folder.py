@@ -297,8 +297,8 @@ def trials_nearby(directory: Path) -> str:
 
 def _label(path: Path) -> str:
     try:
-        return trial_label(read_object(path))
-    except (ConfigError, OSError, AttributeError, TypeError):
+        return trial_label(check_spec(path, read_object(path)))
+    except (ConfigError, DamagedFile, OSError):
         return "(damaged)"
 
 

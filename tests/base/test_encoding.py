@@ -20,7 +20,7 @@ from ..sweep.support import HERE, StubRun
 
 PACKAGE = Path(mmvae_bench.__file__).parent
 C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-BINARY_OWNERS = {"tarfile", "Image", "os", "zipfile"}
+BINARY_OWNERS = {"tarfile", "Image", "os", "zipfile", "archive"}
 """Their ``open`` has no encoding."""
 
 

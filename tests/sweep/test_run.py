@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
 from mmvae_bench.cli.run import write_reports
 from mmvae_bench.runs import store as store_module
@@ -233,7 +234,7 @@ def test_a_sweep_from_a_pipe_is_resumed_from_the_grid(stub: StubRun) -> None:
     assert words[3:] == ["run", "--grid", "runs/stdin/grid.yaml", "--out", "runs/stdin", "--workers", "2"]
 
 
-def test_a_log_that_is_no_regular_file_stops_the_run(stub: StubRun, capsys: Captured) -> None:
+def test_a_log_that_is_no_regular_file_stops_the_run(stub: StubRun) -> None:
     """A stranger's folder: nothing is written through a link, and nothing waits for a pipe."""
     stub.seeds, private = (0,), stub.root / "private"
     private.write_text("mine")
@@ -241,8 +242,8 @@ def test_a_log_that_is_no_regular_file_stops_the_run(stub: StubRun, capsys: Capt
     log = store.folder(min(store.keys())).log_path
     for make in (lambda: log.symlink_to(private), lambda: os.mkfifo(log)):
         make()
-        assert run(Request(grid=stub.write_grid(), out=stub.out), command=stub.command, report=no_report) == 2
-        assert f"{log} is damaged: not a regular file\n  Remove it, then run" in capsys.readouterr().err
+        with pytest.raises(ConfigError, match=r"output\.log is damaged: not a regular file\n  Remove it, then run"):
+            run(Request(grid=stub.write_grid(), out=stub.out), command=stub.command, report=no_report)
         log.unlink()
     assert private.read_text() == "mine"
 
