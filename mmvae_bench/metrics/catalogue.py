@@ -88,8 +88,10 @@ _PLACED = (
             "between the values found in the images of a query and the reference distribution, mean over those "
             "attributes. The ceiling is the expected score of an exact conditional generator, which draws as many "
             "samples from the training images that satisfy the query: under a reference that ignores how attributes "
-            "depend on each other even that one falls short, and one that ignores the query can score more. The floor "
-            "is that of a generator which shows one training concept, drawn without regard to the query."
+            "depend on each other even that one falls short, and one that ignores the query can score more. Where "
+            "no training image satisfies a query, as on comp, it draws each attribute as often as training has it. The "
+            "floor is that of a generator which shows one training concept, drawn without regard to the query. Both "
+            "are read without error: the classifier's errors are in the score alone."
         ),
     ),
     MetricInfo(
@@ -114,7 +116,9 @@ _PLACED = (
         explanation=(
             "The Jensen–Shannon divergence over all attributes, where the target of a specified one is that value "
             "alone: correctness and coverage in one number, in hundredths of a bit (of a nat under official). Lower is "
-            "better, so the ceiling, a perfect generator's score, is the smaller of the two references."
+            "better, so the ceiling is the smaller of the two references: the score of an exact conditional generator, "
+            "which shows all that is specified; the floor is that of one training concept, drawn without regard to the "
+            "query. Both as for coverage."
         ),
     ),
     MetricInfo(
@@ -153,7 +157,11 @@ _PLACED = (
         reference=_PROJECT,
         needs=("q(z|y)", "p(x|z)"),
         own_rows=True,
-        explanation="The share of the same images in which every specified attribute is found.",
+        explanation=(
+            "The share of the same images in which every specified attribute is found. The ceiling is that share among "
+            "held-out real images of the concept, if there are any; the floor that among real images of training "
+            "concepts, drawn without regard to the query."
+        ),
     ),
     MetricInfo(
         name="frequency_unspecified",
