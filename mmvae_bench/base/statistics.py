@@ -476,8 +476,9 @@ def _padded(arrays: Sequence[Scores]) -> list[Scores]:
 
 def _pair_variances(variances: Scores, counts: Scores) -> Scores:
     """Float[..., objective, objective, row]: of the difference of two means, with no variance below the average."""
-    with np.errstate(invalid="ignore"):
-        pooled = np.nanmean(np.where(np.isnan(counts), np.nan, variances), axis=-2, keepdims=True) if counts.size else 0
+    known = ~np.isnan(counts)
+    with np.errstate(invalid="ignore", divide="ignore"):  # A row that nobody has several numbers in has no average.
+        pooled = np.where(known, variances, 0.0).sum(-2, keepdims=True) / known.sum(-2, keepdims=True)
         error = np.maximum(variances, pooled) / counts
     return error[..., :, None, :] + error[..., None, :, :]
 

@@ -221,6 +221,14 @@ def test_nothing_is_told_apart_where_no_seed_differs_from_another() -> None:
     assert told_apart(list(values), seed=0)[1, 0].tolist() == [True, False, True]
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_row_in_which_no_objective_has_two_seeds_claims_nothing_and_warns_of_nothing() -> None:
+    values = np.random.default_rng(17).normal(size=(3, 4, 3))
+    values[0] += 100
+    values[:, 1:, 1] = NAN
+    assert told_apart(list(values), seed=0)[0, 1].tolist() == [True, False, True]
+
+
 def test_a_large_difference_is_told() -> None:
     assert tables(30, 3, 3, gap=12.0) > 0.9
     assert tables(30, 5, 5, gap=6.0) > 0.9
