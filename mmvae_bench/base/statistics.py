@@ -480,7 +480,8 @@ def _pair_variances(variances: Scores, counts: Scores) -> Scores:
     with np.errstate(invalid="ignore", divide="ignore"):  # A row that nobody has several numbers in has no average.
         pooled = np.where(known, variances, 0.0).sum(-2, keepdims=True) / known.sum(-2, keepdims=True)
         error = np.maximum(variances, pooled) / counts
-    return error[..., :, None, :] + error[..., None, :, :]
+    pairs: Scores = error[..., :, None, :] + error[..., None, :, :]
+    return pairs
 
 
 def _varies(means: Scores, variances: Scores) -> NDArray[np.bool_]:
