@@ -42,7 +42,7 @@ class Queries:
         level: Number of specified attributes.
         concepts: Long[Q, A], -1 where unspecified.
         groups: Long[Q], the number of the full concept that each was made from. Queries of one group repeat it, and an
-            interval resamples groups. None: each is a group of its own.
+            interval is over groups. None: each is a group of its own.
         name: The name of a named query; None: fixed queries.
     """
 

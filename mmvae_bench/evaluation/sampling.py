@@ -26,7 +26,7 @@ Part of the protocol: seeds are derived per chunk."""
 MAX_IMAGES = 2_000
 """The largest number of real images per partition that are described, and on which the training loss is measured."""
 BATCH_SIZE = 50
-"""Real images per batch; the interval of the training loss resamples batches."""
+"""Real images per batch; the interval of the training loss is over batches."""
 
 
 def images_at_once(image_shape: tuple[int, int, int]) -> int:

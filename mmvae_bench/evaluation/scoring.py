@@ -48,8 +48,8 @@ def make_score(
         partition: val or test.
         value: Their mean, where that is computed elsewhere; None: it is computed here.
         keep_values: Whether the score holds ``values``, so that differences can be paired.
-        groups: Long[Q]: the values of a group are resampled together.
-        ceiling: What a perfect generator would be expected to score.
+        groups: Long[Q]: the values of a group are not independent of each other; the interval is over groups.
+        ceiling: What an exact conditional generator would be expected to score; see :class:`Score`.
         floor: What a generator that ignores the query would be expected to score.
         constant: What the best constant answer scores.
         deaf: What a generator that ignores the query and draws every image anew would be expected to score.
@@ -61,7 +61,7 @@ def make_score(
     """
     per_query = values.double().tolist()
     members = None if groups is None else groups.tolist()
-    low, high = mean_interval(per_query, groups=members, fraction=metric_info(metric).unit == "%")
+    low, high = mean_interval(per_query, groups=members, fraction=metric_info(metric).is_share)
     return Score(
         metric=metric,
         partition=partition,

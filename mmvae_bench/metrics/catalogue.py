@@ -25,6 +25,7 @@ class MetricInfo:
         summary: One line.
         reference: Where it is defined.
         unit: ``%`` for fractions, else the unit of the value.
+        divergence: Whether a fraction is no share of right answers but a divergence: its interval is Student's.
         direction: 1 where higher is better, -1 where lower is, 0 where neither is.
         ranked: Whether objectives may be ranked by it, so that a report marks the best. Not set for a bound that is as
             loose as the proposal which an objective brings along.
@@ -43,6 +44,7 @@ class MetricInfo:
     summary: str = ""
     reference: str = ""
     unit: str = "%"
+    divergence: bool = False
     direction: int = 1
     ranked: bool = True
     order: int = LAST
@@ -51,6 +53,11 @@ class MetricInfo:
     own_rows: bool = False
     own_floor: bool = False
     explanation: str = ""
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is the share of answers that are right, in [0, 1]."""
+        return self.unit == "%" and not self.divergence
 
 
 _VEDANTAM = "Vedantam et al. 2018, section 3"
@@ -80,6 +87,7 @@ _PLACED = (
         name="coverage",
         label="coverage",
         summary="how widely unspecified attributes vary in imagined images",
+        divergence=True,
         reference=_VEDANTAM,
         needs=("q(z|y)", "p(x|z)"),
         headline=True,
@@ -88,8 +96,10 @@ _PLACED = (
             "between the values found in the images of a query and the reference distribution, mean over those "
             "attributes. The ceiling is the expected score of an exact conditional generator, which draws as many "
             "samples from the training images that satisfy the query: under a reference that ignores how attributes "
-            "depend on each other even that one falls short, and one that ignores the query can score more. The floor "
-            "is that of a generator which shows one training concept, drawn without regard to the query."
+            "depend on each other even that one falls short, and one that ignores the query can score more. Where "
+            "no training image satisfies a query, as on comp, it draws each attribute as often as training has it. The "
+            "floor is that of a generator which shows one training concept, drawn without regard to the query. Both "
+            "are read without error: the classifier's errors are in the score alone."
         ),
     ),
     MetricInfo(
@@ -108,13 +118,16 @@ _PLACED = (
         name="joint_divergence",
         label="joint divergence",
         summary="correctness and coverage in one number: a divergence over all attributes",
+        divergence=True,
         reference=_VEDANTAM,
         direction=-1,
         needs=("q(z|y)", "p(x|z)"),
         explanation=(
             "The Jensen–Shannon divergence over all attributes, where the target of a specified one is that value "
             "alone: correctness and coverage in one number, in hundredths of a bit (of a nat under official). Lower is "
-            "better, so the ceiling, a perfect generator's score, is the smaller of the two references."
+            "better, so the ceiling is the smaller of the two references: the score of an exact conditional generator, "
+            "which shows all that is specified; the floor is that of one training concept, drawn without regard to the "
+            "query. Both as for coverage."
         ),
     ),
     MetricInfo(
@@ -153,7 +166,11 @@ _PLACED = (
         reference=_PROJECT,
         needs=("q(z|y)", "p(x|z)"),
         own_rows=True,
-        explanation="The share of the same images in which every specified attribute is found.",
+        explanation=(
+            "The share of the same images in which every specified attribute is found. The ceiling is that share among "
+            "held-out real images of the concept, if there are any; the floor that among real images of training "
+            "concepts, drawn without regard to the query."
+        ),
     ),
     MetricInfo(
         name="frequency_unspecified",

@@ -26,6 +26,7 @@ from .selection import RULE
 from .text import (
     BOLD_NOTE,
     INTERVAL_NOTE,
+    REFERENCE_NOTE,
     TextRow,
     caption,
     columns_differ_in_steps,
@@ -68,6 +69,7 @@ def render_html(comparison: Comparison) -> str:
         "provenance": comparison.provenance,
         "interval_note": INTERVAL_NOTE,
         "bold_note": BOLD_NOTE,
+        "reference_note": f"{REFERENCE_NOTE[:1].upper()}{REFERENCE_NOTE[1:]}",
     }
     return templates.get_template("page.html").render(context)
 

@@ -12,6 +12,7 @@ from .text import (
     BOLD_NOTE,
     DASH,
     INTERVAL_NOTE,
+    REFERENCE_NOTE,
     TextCell,
     caption,
     columns_differ_in_steps,
@@ -58,7 +59,7 @@ def _scores(section: Section, protocol: str | None) -> Iterator[str]:
     words = "; ".join(text for name, text in setting_lines(section) if name in ("backbone", "training"))
     yield from _open(
         f"{section.title}. {caption(section, protocol)}. {words}. In % unless stated otherwise. {INTERVAL_NOTE}. "
-        f"Bold: {BOLD_NOTE}.",
+        f"Bold: {BOLD_NOTE}. {REFERENCE_NOTE[:1].upper()}{REFERENCE_NOTE[1:]}.",
         "lr" + "r" * len(section.columns) + "rr",
     )
     heads = [_head(section, index) for index in range(len(section.columns))]

@@ -14,6 +14,7 @@ from .selection import RULE
 from .text import (
     BOLD_NOTE,
     INTERVAL_NOTE,
+    REFERENCE_NOTE,
     TextCell,
     caption,
     columns_differ_in_steps,
@@ -31,8 +32,7 @@ class Markdown(str):
 
 LEGEND = (
     f"In % unless stated otherwise. {INTERVAL_NOTE}. **Bold**: {BOLD_NOTE}. "
-    "Ceiling and floor: expected scores of a perfect generator, and "
-    "of chance or a generator collapsed to one value; references, not bounds."
+    f"{REFERENCE_NOTE[:1].upper()}{REFERENCE_NOTE[1:]}."
 )
 
 

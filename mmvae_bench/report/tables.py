@@ -278,7 +278,7 @@ def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Ques
         )
         for seed, queries, row in known
     )
-    low, high = _interval(seeds, fraction=metric_info(question[1]).unit == "%")
+    low, high = _interval(seeds, fraction=metric_info(question[1]).is_share)
     if not math.isfinite(low) and len(rows) == 1 and seeds[0].per_query is None:
         low, high = float(frames.ci_low[rows[0]]), float(frames.ci_high[rows[0]])
     return Cell(

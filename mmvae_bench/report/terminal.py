@@ -15,6 +15,7 @@ from .selection import RULE
 from .text import (
     BOLD_NOTE,
     INTERVAL_NOTE,
+    REFERENCE_NOTE,
     TextRow,
     as_text,
     caption,
@@ -49,9 +50,8 @@ def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
         yield from common
         yield Text(
             f"In % unless stated otherwise. {INTERVAL_NOTE}. *: {BOLD_NOTE}. "
-            "ceiling, floor: expected scores of a perfect generator, and of chance or a collapsed generator; "
-            "references, not bounds. ELBO slope: slope of the validation ELBO over the last third of training, in nats "
-            "per 1000 steps, ± its standard error.",
+            f"{REFERENCE_NOTE}. ELBO slope: slope of the validation ELBO over the last third of training, in nats per "
+            "1000 steps, ± its standard error.",
             _DIM,
         )
         for note in dict.fromkeys(section.published_note for section in comparison.sections):

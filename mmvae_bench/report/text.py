@@ -32,6 +32,12 @@ BOLD_NOTE = (
     "from the floor (5 % probability of one false claim in the whole table; never with one training seed)"
 )
 """What every rendering says about bold numbers."""
+REFERENCE_NOTE = (
+    "floor: the expected score of a generator that ignores the query; ceiling: that of an exact conditional generator, "
+    "for correctness, compositionality and named queries the classifier's accuracy on held-out real images of the same "
+    "concepts; references, not bounds"
+)
+"""What every rendering says about floor and ceiling; what they are of other metrics is in their explanations."""
 
 _DECIMALS = {"nats/dim": 3}
 

@@ -27,7 +27,7 @@ def share_of_way(value: float, floor: float, ceiling: float, *, direction: int =
 
     Returns:
         The share; nan if one of the three is nan, or the ceiling is not at least a point better than the floor: such a
-        score does not distinguish a perfect generator from a blind one.
+        score does not distinguish an exact generator from a blind one.
 
     >>> share_of_way(0.75, 0.5, 1.0), share_of_way(0.125, 0.5, 0.0, direction=-1)
     (0.5, 0.75)
@@ -68,8 +68,9 @@ class Score:
         level: Number of specified attributes; None if not applicable.
         ci_low: Lower end of the 95 % confidence interval over queries.
         ci_high: Upper end.
-        ceiling: Expected score of a perfect generator: one that draws from what training holds for the query. A
-            reference, not a bound.
+        ceiling: Expected score of an exact conditional generator: one that draws from what training holds for the
+            query. Of correctness the classifier's accuracy on held-out real images of the same concepts. A reference,
+            not a bound.
         floor: Expected score of a generator that ignores the query: it shows a training concept, the same in all images
             of a query. A reference, not a bound.
         constant: Score of the best constant answer: the most frequent value of each attribute in training, whatever
@@ -80,8 +81,8 @@ class Score:
         num_samples: Images drawn per query, or importance samples per image; None if nothing is drawn.
         per_query: The score of each query, in the order of the fixed queries, so that differences can be paired; of
             each image of a named query.
-        groups: For each query the number of the full concept behind it: those that share one are resampled together.
-            None: each is resampled on its own.
+        groups: For each query the number of the full concept behind it: those that share one are no independent
+            answers. None: each is a group of its own.
         proposal: For a likelihood, the distribution that z was drawn from, such as ``q(z|x)``.
     """
 

@@ -6,6 +6,7 @@ The figures are those of the drawn faces of configs/quick.yaml, whose rows need 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -166,3 +167,80 @@ def test_references_of_variety_against_simulation(protocol: str, level: int) -> 
         mean, error = np.mean(found, 0), 1e-9 + 4 * np.std(found, 0) / math.sqrt(len(found))
         for metric, value, tolerance in zip(("coverage", "joint_divergence"), mean, error, strict=True):
             assert abs(getattr(scores[metric], name) - value) < tolerance, (name, metric)
+
+
+WITHHELD = [(0, 1, 0), (0, 1, 1), (1, 2, 1)]
+ERRORS = [torch.tensor(rows, dtype=torch.float64) / 10 for rows in (
+    [[8, 2], [1, 9]], [[7, 2, 1], [1, 8, 1], [2, 2, 6]], [[9, 1], [4, 6]],
+)]  # fmt: skip
+
+
+def small_judge() -> tuple[Judge, dict[tuple[int, ...], int]]:
+    """Three attributes, a training set that withholds three concepts, and held-out images read with ERRORS."""
+    schema = Schema((Attribute("a", ("0", "1")), Attribute("b", ("0", "1", "2")), Attribute("c", ("0", "1"))))
+    concepts = list(itertools.product(*map(range, schema.sizes)))
+    counts = {concept: 1 + 3 * place % 8 for place, concept in enumerate(concepts)}
+    shown = [(true, read, counts[true] * math.prod(int(10 * ERRORS[k][true[k], read[k]] + 0.5) for k in range(3)))
+             for true in concepts for read in concepts]  # fmt: skip
+    times = torch.tensor([number for *_, number in shown])
+    true, read = (torch.tensor([each[side] for each in shown]).repeat_interleave(times, 0) for side in (0, 1))
+    kept = {concept: number for concept, number in counts.items() if concept not in WITHHELD}
+    rows = torch.tensor([concept for concept, number in kept.items() for _ in range(number)])
+    return Judge(schema, "comp", TrainingConcepts(rows, sizes=schema.sizes), HeldOut(true, read)), kept
+
+
+@pytest.mark.parametrize("protocol", ["official", "paper", "corrected"])
+def test_references_where_training_withholds_concepts_by_enumeration(protocol: str) -> None:
+    """All queries of two attributes, of which one has no training row at all, and every sequence of three samples."""
+    judge, kept = small_judge()
+    rule, sizes, number = PROTOCOL_RULES[protocol], judge.schema.sizes, 3
+    asked = [
+        [values[0] if k == first else values[1] if k == second else UNSPECIFIED for k in range(3)]
+        for first, second in itertools.combinations(range(3), 2)
+        for values in itertools.product(range(sizes[first]), range(sizes[second]))
+    ]
+    target = judge.training.target(rule.target, torch.tensor(asked))
+
+    def frequencies(k: int, query: list[int]) -> list[float]:
+        matching = {
+            concept: many
+            for concept, many in kept.items()
+            if all(said in (UNSPECIFIED, has) for said, has in zip(query, concept, strict=True))
+        } or kept
+        of_value = [sum(many for concept, many in matching.items() if concept[k] == value) for value in range(sizes[k])]
+        return [many / sum(of_value) for many in of_value]
+
+    def expected(query: int, k: int, shown: list[float], sequences: list[tuple[int, ...]]) -> float:
+        found = 0.0
+        for seen in sequences:
+            images = torch.zeros(1, len(seen), 3, dtype=torch.long)
+            images[0, :, k] = torch.tensor(seen)
+            of_query = [table if table.ndim == 1 else table[query : query + 1] for table in target]
+            found += math.prod(shown[value] for value in seen) * float(
+                coverage(images, torch.tensor([asked[query]]), of_query, rule.base)[0]
+            )
+        return found
+
+    exact, blind, once, right, lucky = [], [], [], [], []
+    for place, query in enumerate(asked):
+        k = query.index(UNSPECIFIED)
+        many = list(itertools.product(range(sizes[k]), repeat=number))
+        marginal = frequencies(k, [UNSPECIFIED] * 3)
+        exact.append(expected(place, k, frequencies(k, query), many))
+        blind.append(expected(place, k, marginal, many))
+        once.append(expected(place, k, marginal, [(value,) for value in range(sizes[k])]))
+        named = [each for each in range(3) if each != k]
+        right.append(sum(float(ERRORS[each][query[each], query[each]]) for each in named) / 2)
+        read = [sum(share * float(ERRORS[each][value, query[each]]) for value, share in
+                    enumerate(frequencies(each, [UNSPECIFIED] * 3))) for each in named]  # fmt: skip
+        lucky.append(sum(read) / 2)
+    queries = Queries("test", 2, torch.tensor(asked))
+    found = three_cs(judge, rule, queries, torch.zeros(len(asked), number, 3, dtype=torch.long))
+    scores = {score.metric: score for score in found if score.attribute is None}
+    covered, correct, new = (scores[name] for name in ("coverage", "correctness", "compositionality"))
+    assert (covered.ceiling, covered.deaf, covered.floor) == pytest.approx(
+        tuple(float(np.mean(each)) for each in (exact, blind, once)), abs=1e-9
+    )
+    assert (correct.ceiling, correct.floor) == pytest.approx((np.mean(right), np.mean(lucky)), abs=1e-9)
+    alone = asked.index([0, 1, UNSPECIFIED])
+    assert (new.ceiling, new.floor) == pytest.approx((right[alone], lucky[alone]), abs=1e-9)

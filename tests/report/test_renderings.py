@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +15,10 @@ import pytest
 from mmvae_bench.report import read_results, write_report
 from mmvae_bench.report.comparison import Comparison, compare
 from mmvae_bench.report.gather import read_run
+from mmvae_bench.report.html import render_html
+from mmvae_bench.report.latex import render_latex
+from mmvae_bench.report.markdown import render_markdown
+from mmvae_bench.report.terminal import render_terminal
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 
@@ -230,3 +235,14 @@ def test_latex_has_nothing_that_a_text_should_not_say(run_dir: Path) -> None:
     for line in text.splitlines():
         if not line.startswith("%") and not line.startswith("\\begin") and not line.startswith("\\end"):
             assert not re.search(r"(?<!\\)[%_#]", line), line
+
+
+def test_every_rendering_says_what_its_references_are(run_dir: Path) -> None:
+    """And none speaks of what they no longer are: uniform guesses, a perfect generator, or an interval resampled."""
+    comparison = compare(read_run(run_dir))
+    for render in (render_terminal, render_markdown, render_latex, render_html):
+        rendering = render(comparison)
+        text = " ".join(re.sub(r"\n% ?", "\n", unescape(rendering)).split()).lower()
+        assert "floor: the expected score of a generator that ignores the query" in text
+        assert "for correctness, compositionality and named queries the classifier's accuracy on held-out" in text
+        assert re.findall(r"[^.]*(?:chance|perfect generator|significan|bootstrap|resampl)[^.]*", text) == []

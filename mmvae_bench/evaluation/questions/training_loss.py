@@ -21,7 +21,7 @@ class TrainingLoss(Question):
     it compares settings and seeds of one objective, not objectives.
 
     One z is drawn for each expectation from a derived seed, and every term of the loss counts, whatever the stage that
-    training ended in. A value belongs to a batch of 50 images, and the interval resamples batches: a loss need not be a
+    training ended in. A value belongs to a batch of 50 images, and the interval is over batches: a loss need not be a
     sum over images.
     """
 
