@@ -7,6 +7,7 @@ somebody has decided to go on all the same; that is not asked again, and reports
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,12 +73,15 @@ def staleness(folder: TrialFolder, head: Mapping[str, Any] | None) -> Staleness 
     Returns:
         None if it has neither result nor checkpoint.
     """
-    segments = segments_of(head) if head is not None else checkpoint_segments(folder.directory / CHECKPOINT_FILE)
-    if segments is None:
-        return None
     try:
-        spec = parse_json(folder.spec_text())
+        text = folder.spec_text()
+        spec = parse_json(text)
     except (OSError, ValueError):
+        return None
+    # The folder of a trial that is not part of a run may have any name.
+    key, path = hashlib.sha256(text.encode()).hexdigest()[:12], folder.directory / CHECKPOINT_FILE
+    segments = segments_of(head) if head is not None else checkpoint_segments(path, key=key)
+    if segments is None:
         return None
     made = segments[-1].get("code") if segments else None
     if not isinstance(made, Mapping) or not isinstance(spec, Mapping):
@@ -98,15 +102,19 @@ def segments_of(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return _segments(provenance.get("segments") if isinstance(provenance, Mapping) else None)
 
 
-def checkpoint_segments(path: Path) -> list[Mapping[str, Any]] | None:
-    """The segments of a checkpoint; None if there is no checkpoint, or it is damaged, which its trial will say."""
+def checkpoint_segments(path: Path, *, key: str) -> list[Mapping[str, Any]] | None:
+    """The segments of the checkpoint of a trial.
+
+    None if there is none, or if it is damaged or of another trial, which whoever loads it will say.
+    """
     try:
         with open_regular(path) as file, ZipFile(file) as archive:
             entries = [name for name in archive.namelist() if name.endswith(f"/{SEGMENTS_ENTRY}")]
             if not entries:
                 return []
             with archive.open(entries[0]) as entry:
-                return _segments(parse_json(entry.read(_MOST_BYTES).decode()))
+                told = parse_json(entry.read(_MOST_BYTES).decode())
+            return _segments(told.get("segments")) if isinstance(told, dict) and told.get("key") == key else None
     except (OSError, ValueError, DamagedFile, BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
         return None
 

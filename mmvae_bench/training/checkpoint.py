@@ -97,7 +97,10 @@ class Checkpoint:
             # Once more for those who have no torch: a driver, before it starts anything.
             with ZipFile(file.name, "a") as archive:
                 folder = archive.namelist()[0].partition("/")[0]  # torch refuses entries outside its own folder.
-                archive.writestr(f"{folder}/{SEGMENTS_ENTRY}", json.dumps(self.origin.get("segments", [])))
+                archive.writestr(
+                    f"{folder}/{SEGMENTS_ENTRY}",
+                    json.dumps({"key": self.key, "segments": self.origin.get("segments", [])}),
+                )
 
         write_atomic(path, write)
 

@@ -43,7 +43,9 @@ def test_sigterm_is_an_interruption_too(stub: StubRun) -> None:
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     events = [json.loads(line) for line in stdout.splitlines()]
-    assert [event["event"] for event in events] == ["run", "running", "stopping", "interrupted", "end"]
+    assert [event["event"] for event in events] == [
+        "run", "rehearsing", "running", "stopping", "interrupted", "end",
+    ]  # fmt: skip
     assert events[-1]["resume"] == stderr.splitlines()[-1]
 
 

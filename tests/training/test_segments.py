@@ -31,7 +31,7 @@ def test_a_resume_adds_a_segment_and_leaves_the_origin(
         run("scan", steps=20, stop_after=stop_after, folder="x")
         state = Checkpoint.load(tmp_path / "x" / "last.ckpt", key="k")
         assert steps(state.origin) == expected
-        assert checkpoint_segments(tmp_path / "x" / "last.ckpt") == state.origin["segments"]
+        assert checkpoint_segments(tmp_path / "x" / "last.ckpt", key="k") == state.origin["segments"]
     _, fitted = run("scan", steps=20, folder="x")
     assert fitted is not None
     assert steps(fitted.origin)[-1] == (27, fitted.steps)
@@ -59,13 +59,20 @@ def test_a_process_that_made_no_step_leaves_no_segment(tmp_path: Path) -> None:
 
 def test_segments_that_are_damaged_are_none(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
-    assert checkpoint_segments(path) is None
+    assert checkpoint_segments(path, key="k") is None
     path.write_bytes(b"PK\x03\x04 nothing")
-    assert checkpoint_segments(path) is None
+    assert checkpoint_segments(path, key="k") is None
     with ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", b"")
-    assert checkpoint_segments(path) == []
-    for text, found in (("[" * 200_000, None), (json.dumps({"a": 1}), []), ('[3, {"from": 1}]', [{"from": 1}])):
+    assert checkpoint_segments(path, key="k") == []
+    told: list[tuple[str, object]] = [
+        ("[" * 200_000, None),
+        (json.dumps([3]), None),
+        (json.dumps({"key": "k", "segments": {"a": 1}}), []),
+        (json.dumps({"key": "k", "segments": [3, {"from": 1}]}), [{"from": 1}]),
+        (json.dumps({"key": "another trial's", "segments": [{"from": 1}]}), None),
+    ]
+    for text, found in told:
         with ZipFile(path, "w") as archive:
             archive.writestr("archive/segments.json", text)
-        assert checkpoint_segments(path) == found
+        assert checkpoint_segments(path, key="k") == found
