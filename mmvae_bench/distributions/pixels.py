@@ -20,6 +20,25 @@ GREY_LEVEL = 1 / 256
 """The width of a grey level, for pixels in [0, 1]."""
 
 
+class FixedNormal(Normal):
+    """A Gaussian whose scale is a setting: ``-(x - loc)^2 / (2 scale^2)`` and a constant.
+
+    The scale weighs the error of an image against the divergence of its z; no pixel's noise was fitted to it. So the
+    mean is the picture, and a sample is the mean under noise of no meaning.
+    """
+
+    fixed_scale: ClassVar[bool] = True
+    """The mean is the picture, not a sample."""
+
+
+class FixedLaplace(Laplace):
+    """A Laplace distribution whose scale is a setting: ``-|x - loc| / scale`` and a constant. See
+    :class:`FixedNormal`."""
+
+    fixed_scale: ClassVar[bool] = True
+    """The mean is the picture, not a sample."""
+
+
 class QuantisedNormal(Normal):
     """A Gaussian for pixels that were rounded to grey levels: it scores the pixel plus uniform noise.
 
@@ -62,25 +81,6 @@ class QuantisedNormal(Normal):
             value = value + self.bin_width * (torch.rand_like(value) - 0.5)
         result: Tensor = super().log_prob(value)  # type: ignore[no-untyped-call]
         return result
-
-
-class FixedNormal(Normal):
-    """A Gaussian whose scale is a setting: ``-(x - loc)^2 / (2 scale^2)`` and a constant.
-
-    The scale weighs the error of an image against the divergence of its z; no pixel's noise was fitted to it. So the
-    mean is the picture, and a sample is the mean under noise of no meaning.
-    """
-
-    fixed_scale: ClassVar[bool] = True
-    """The mean is the picture, not a sample."""
-
-
-class FixedLaplace(Laplace):
-    """A Laplace distribution whose scale is a setting: ``-|x - loc| / scale`` and a constant. See
-    :class:`FixedNormal`."""
-
-    fixed_scale: ClassVar[bool] = True
-    """The mean is the picture, not a sample."""
 
 
 class ConstrainedBeta(Distribution):

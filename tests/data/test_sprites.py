@@ -36,7 +36,9 @@ def test_a_level_has_the_attributes_of_the_one_below_and_one_more(level: int) ->
     assert schema.names == ("shape", "size", "colour", "location", "background")[:level]
     assert len(schema.combinations()) == (3, 6, 30, 120, 240)[level - 1]
     data = sprites_of(level=level)
-    assert {tuple(row) for row in data.store.concepts.tolist()} == {tuple(row) for row in schema.combinations().tolist()}
+    assert {tuple(row) for row in data.store.concepts.tolist()} == {
+        tuple(row) for row in schema.combinations().tolist()
+    }
 
 
 @pytest.mark.parametrize(
