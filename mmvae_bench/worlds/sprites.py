@@ -3,7 +3,7 @@
 The attributes are those of CdSprites+ (Sejnova et al. 2022), which grow from level to level. Every image is a function
 of (seed, number, concept): nothing is stored, and the same number may be drawn with another concept. What depends on a
 transcendental function is rounded to a fixed grid, products and sums are separate elementwise operations, and colours
-are mixed as whole numbers; so an image is the same in any batch and on any device.
+are mixed as whole numbers; so an image does not depend on its batch, and should not depend on the device.
 
 A sprite is the set of points (u, v), in units of its half-extent and turned with it, v pointing down, where
 
