@@ -109,9 +109,10 @@ def test_what_a_concept_leaves_open_does_not_depend_on_it_or_on_each_other() -> 
     assert bool((one != other).flatten(1).any(1).all())
     outside = ~torch.nn.functional.max_pool2d(first.float(), 3, 1, 1).bool().expand_as(one)
     assert torch.equal(one[outside], other[outside])
-    drawn = draw_geometry(torch.arange(20_000), torch.zeros(20_000, 1, dtype=torch.long), seed=0)
-    columns = torch.stack([drawn.half_extent, drawn.angle, drawn.centre[:, 0], drawn.centre[:, 1]])
-    assert (torch.corrcoef(columns) - torch.eye(4)).abs().max() < 0.03
+    drawn = draw_geometry(torch.arange(20_000), torch.zeros(20_000, 5, dtype=torch.long), seed=0)
+    columns = [drawn.half_extent, drawn.angle, *drawn.centre.unbind(1), *drawn.colour.unbind(1), drawn.background]
+    correlations = torch.corrcoef(torch.stack([column.double() for column in columns]))
+    assert (correlations - torch.eye(len(columns))).abs().max() < 0.03
 
 
 def test_an_image_depends_on_its_number_alone() -> None:
