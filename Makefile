@@ -28,7 +28,7 @@ test: setup
 
 # At different random points each time; the seed is printed.
 drills: setup
-	MMVAE_BENCH_DRILL_SEED=$${MMVAE_BENCH_DRILL_SEED:-$$(date +%s)} $(BIN)/python -m pytest -q -m "" tests/drills tests/data/shards/test_accidents.py
+	MMVAE_BENCH_DRILL_SEED=$${MMVAE_BENCH_DRILL_SEED:-$$(date +%s)} $(BIN)/python -m pytest -q -m "" tests/drills tests/fuzz tests/data/shards/test_accidents.py
 
 benchmark: setup
 	$(BIN)/mmvae-bench run --grid configs/quick.yaml --out runs/quick

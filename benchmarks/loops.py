@@ -6,6 +6,7 @@ no seeding, no check of the loss, no log, no checkpoint, no Lightning.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
@@ -17,7 +18,7 @@ from torch.distributions import Distribution
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.trial import TrainingSpec
-from mmvae_bench.training.fit import Control, TrainingInterrupted, fit
+from mmvae_bench.training.fit import SEARCH, Control, TrainingInterrupted, fit
 
 
 class StepClock:
@@ -163,13 +164,15 @@ def time_fit(
 
 @contextmanager
 def as_in_training(training: TrainingSpec) -> Iterator[None]:
-    """The process-wide switches that ``fit`` sets: threads, TF32, no argument validation of Distributions."""
+    """The process-wide switches that ``fit`` sets: threads, TF32, no checks in Distributions, no search for a GPU."""
     with ExitStack() as undo:
         undo.callback(Distribution.set_default_validate_args, Distribution._validate_args)
         undo.callback(torch.set_num_threads, torch.get_num_threads())
         for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
             undo.callback(setattr, backend, "allow_tf32", backend.allow_tf32)
             setattr(backend, "allow_tf32", training.precision == "tf32")  # noqa: B010
+        if not torch.cuda.is_available() and (search := os.environ.pop(SEARCH, None)) is not None:
+            undo.callback(os.environ.__setitem__, SEARCH, search)
         Distribution.set_default_validate_args(False)
         torch.set_num_threads(training.num_threads)
         yield

@@ -189,9 +189,9 @@ def machine(options: argparse.Namespace) -> str:
     return f"{name}; torch {torch.__version__}, Python {python}; {options.steps} steps after {options.warm_up}"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(description: str | None = __doc__) -> argparse.ArgumentParser:
     """The parser of the command line."""
-    result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--grid", type=Path, default=Path("configs/paper.yaml"))
     result.add_argument("--where", action="append", default=[], metavar="PATH=VALUE", help="measure only these trials")
     result.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

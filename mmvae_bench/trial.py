@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import torch
 
 from .base.canonical import canonical_json
 from .base.errors import ConfigError, explain
-from .base.files import read_json, remove_leftovers, write_json, write_text
+from .base.files import DamagedFile, clear_leftovers, write_json, write_text
 from .base.heartbeat import heard
 from .base.machine import provenance
 from .base.processes import StopSignals
@@ -25,9 +27,10 @@ from .evaluation.latent_plane import write_latent_plane
 from .evaluation.questions import questions_of
 from .evaluation.samples import write_samples
 from .metrics.protocols import PROTOCOL_RULES
-from .objectives.base import Objective
-from .runs.folder import read_trial
-from .runs.lock import TrialLock
+from .objectives.base import Objective, planned_stages, raised_in
+from .runs.checksums import write_checksums
+from .runs.folder import TrialFolder, read_result, read_trial
+from .runs.lock import LockHeld, TrialLock, check_held
 from .runs.names import (
     CHECKPOINT_FILE,
     EVALUATION_FILE,
@@ -36,13 +39,14 @@ from .runs.names import (
     RESULT_FILE,
     SAMPLES_FILE,
     SPEC_FILE,
-    STATUS_FILE,
     TRAINING_LOG,
 )
+from .runs.stale import StaleTrial, WhenStale, discard, staleness
 from .runs.status import Status, StatusWriter, begin, latest, write_status
-from .specs.trial import SPEC_VERSION, TrialSpec
-from .training.checkpoint import Checkpoint, CheckpointError
-from .training.convergence import convergence
+from .specs.code import evaluation_code, training_code
+from .specs.trial import SPEC_VERSION, TrialSpec, trial_label
+from .training.checkpoint import Checkpoint, CheckpointError, DamagedCheckpoint
+from .training.convergence import by_stage
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
 
 Record = Callable[[dict[str, Any]], None]
@@ -67,8 +71,18 @@ class TrialResult:
         scores: list[dict[str, Any]] = self.result["scores"]
         return scores
 
+    def __repr__(self) -> str:
+        """One line: a result has thousands of numbers."""
+        key, spec, training = (self.result.get(name) for name in ("key", "spec", "training"))
+        label = trial_label(spec) if spec else "?"
+        seconds = (training or {}).get("wall_seconds")
+        time_taken = "" if seconds is None else f", trained in {seconds:g} s"
+        return f"TrialResult({key} {label}: {len(self.result.get('scores', ()))} scores{time_taken}; {self.directory})"
 
-def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) -> TrialResult:
+
+def run_trial(
+    spec: TrialSpec, *, out: str | Path, device: str | None = None, stale: WhenStale = "refuse"
+) -> TrialResult:
     """Runs one trial under ``out/trials/<key>``, resuming where an earlier run was stopped.
 
     If the model is trained already and only the evaluation has changed, only the evaluation is run.
@@ -77,9 +91,11 @@ def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) ->
         spec: The trial; its ``evaluation`` says how the trained model is evaluated.
         out: A run folder; created if it does not exist.
         device: ``cpu`` or ``cuda``; None: a GPU if there is one.
+        stale: What to do if other code has trained or evaluated it: ``refuse``, ``keep`` or ``retrain``.
 
     Raises:
         BenchmarkError: if the trial fails for a reason that the user can fix.
+        StaleTrial: if other code has trained or evaluated it and ``stale`` is ``refuse``; nothing was changed.
         LockHeld: if another process is working on it.
     """
     directory = Path(out) / "trials" / spec.key
@@ -87,11 +103,16 @@ def run_trial(spec: TrialSpec, *, out: str | Path, device: str | None = None) ->
     write_text(directory / SPEC_FILE, canonical_json(spec.canonical()))
     write_json(directory / EVALUATION_FILE, spec.evaluation.canonical())
     with TrialLock(directory):
-        return run_locked(spec, directory, device=device)
+        return run_locked(spec, directory, device=device, stale=stale)
 
 
 def run_locked(
-    spec: TrialSpec, directory: Path, *, device: str | None = None, record: Record = lambda record: None
+    spec: TrialSpec,
+    directory: Path,
+    *,
+    device: str | None = None,
+    record: Record = lambda record: None,
+    stale: WhenStale = "refuse",
 ) -> TrialResult:
     """:func:`run_trial` in a folder that has the spec, for a caller that holds the folder's lock.
 
@@ -100,27 +121,47 @@ def run_locked(
         directory: Its folder.
         device: ``cpu`` or ``cuda``; None: a GPU if there is one.
         record: Called with every record of the training as it is made, for a tracker.
+        stale: As in :func:`run_trial`.
     """
+    TrialFolder(directory).check_files()
     result = _finished(directory, spec)
+    if _made_again(directory, stale):
+        result = None
     if result is not None:
         return TrialResult(directory, result)
     status = begin(directory, steps=0)
-    for name in (CHECKPOINT_FILE, RESULT_FILE, SAMPLES_FILE, PLANE_FILE, STATUS_FILE):
-        remove_leftovers(directory / name)
+    _set_aside_damaged_weights(directory, spec)
+    clear_leftovers(directory)
     try:
         with StopSignals(signal.SIGTERM, signal.SIGINT) as signals:
             return _train_and_evaluate(spec, directory, device or default_device(), status, signals.requested, record)
+    except LockHeld:
+        raise  # Another process has taken the trial over: nothing more is written here.
     except TrainingInterrupted as interrupted:
-        write_status(directory, replace(latest(directory, status), state="interrupted", error=str(interrupted)))
+        write_status(directory, replace(latest(directory, status).interrupted(), error=str(interrupted)))
         raise
     except BaseException as error:
         kind, text = explain(error)
-        write_status(directory, replace(latest(directory, status), state="failed", error=text, error_type=kind))
+        where = raised_in(error, spec.objective.implementing_class())
+        failed = replace(latest(directory, status), state="failed", error=text, error_type=kind, where=where)
+        write_status(directory, failed)
         log = directory / LOG_FILE
         if not log.exists():
             # In a sweep the process's output is stored there; outside of one, this is all there is.
-            log.write_text("".join(traceback.format_exception(error)))
+            log.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
         raise
+
+
+def _made_again(directory: Path, stale: WhenStale) -> bool:
+    """Whether what other code has made in the folder was removed, because ``stale`` says so."""
+    folder = TrialFolder(directory)
+    found = staleness(folder, folder.result_head()) if stale != "keep" else None
+    if not found:
+        return False
+    if stale == "refuse":
+        raise StaleTrial(directory, found)
+    discard(directory, training=bool(found.training))
+    return True
 
 
 def _train_and_evaluate(
@@ -129,6 +170,7 @@ def _train_and_evaluate(
     torch.set_num_threads(spec.training.num_threads)
     report = StatusWriter(directory, status)
     with heard(report.beat):
+        _evaluation_code(spec)  # Read and kept now: the files may be edited while training runs.
         data = _ready_data(spec, device)
         objective = build_objective(spec).to(device)
         fitted = fit(
@@ -143,14 +185,16 @@ def _train_and_evaluate(
                 log=directory / TRAINING_LOG,
                 stop=stop,
                 progress=report.training,
+                saved=report.saved,
                 score=_score_curve(spec, data, device),
                 num_scores=spec.evaluation.curve_points,
+                code=training_code(spec.canonical()),
                 record=record,
             ),
         )
         report.evaluating(fitted.steps)
         result = _evaluate(spec, directory, data, objective, fitted, device, stop=stop)
-        write_status(directory, replace(report.status, state="done", phase=None))
+        report.done()
         return result
 
 
@@ -210,29 +254,53 @@ def build_objective(spec: TrialSpec) -> Objective:
     return spec.objective.build(backbone, seed=spec.seed)
 
 
+def _evaluation_code(spec: TrialSpec) -> dict[str, Any]:
+    given = spec.evaluation.classifier
+    classifier = given.name if given is not None else spec.dataset.default_classifier()
+    return evaluation_code(spec.evaluation.canonical(), classifier)
+
+
 def default_device() -> str:
     """``cuda`` if there is a GPU, else ``cpu``."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
-    """The stored result, if it is complete and belongs to the requested evaluation; None if it has to be computed.
+    """The stored result, if it is whole and belongs to the requested evaluation; None if it has to be computed.
 
     Raises:
         ConfigError: if the result belongs to another trial: ``spec.json`` was changed after it was written.
     """
     try:
-        result = read_json(directory / RESULT_FILE)
-    except (FileNotFoundError, ValueError):
+        result = read_result(directory / RESULT_FILE)
+    except (FileNotFoundError, DamagedFile) as error:
+        if isinstance(error, DamagedFile):
+            _say(f"{error}: it is made again")
         return None
-    if not isinstance(result, dict) or not isinstance(result.get("scores"), list):
-        return None
-    if result.get("key") != spec.key:
+    if result["key"] != spec.key:
         raise ConfigError(
-            f"{directory / RESULT_FILE} belongs to trial {result.get('key')!r}, but {SPEC_FILE} next to it describes "
+            f"{directory / RESULT_FILE} belongs to trial {result['key']!r}, but {SPEC_FILE} next to it describes "
             f"{spec.key!r}: restore the spec, or choose another folder"
         )
-    return result if result.get("evaluation") == spec.evaluation.canonical() else None
+    if result.get("evaluation") != spec.evaluation.canonical():
+        return None
+    return result if TrialFolder(directory).weights_damage() is None else None
+
+
+def _set_aside_damaged_weights(directory: Path, spec: TrialSpec) -> None:
+    """Renames a checkpoint that is not what was saved, so that the trial is trained from its start."""
+    path = directory / CHECKPOINT_FILE
+    try:
+        if path.exists():
+            Checkpoint.load(path, key=spec.key)
+    except DamagedCheckpoint as error:
+        aside = path.with_name(f"{CHECKPOINT_FILE}.damaged")
+        path.replace(aside)
+        _say(f"{str(error).rsplit(':', 1)[0]}: it is kept as {aside.name}, and the trial is trained from its start")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _evaluate_protocol(spec: TrialSpec, directory: Path, protocol: str, device: str) -> TrialResult:
@@ -254,7 +322,7 @@ def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
         raise CheckpointError(f"{directory} has no {CHECKPOINT_FILE}: the trial has not been trained yet")
     objective = build_objective(spec)
     state = Checkpoint.load(path, key=spec.key)
-    stages = objective.stages(spec.training)
+    stages = planned_stages(objective, spec.training)
     if state.stage < len(stages):
         raise CheckpointError(
             f"{path} is from the middle of training (step {state.step} of {stages[state.stage].steps} in stage "
@@ -298,10 +366,13 @@ def _evaluate(
     start = time.monotonic()
     objective = objective.to(device).eval()
     evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
-    write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE)
+    write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE, images=spec.evaluation.images)
     write_latent_plane(objective, data, directory / PLANE_FILE, device=device)
     result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
-    write_json(directory / RESULT_FILE, result)
+    check_held(directory)
+    text = json.dumps(result, allow_nan=False) + "\n"
+    write_checksums(directory, result=text.encode())
+    write_text(directory / RESULT_FILE, text)
     return TrialResult(directory, result)
 
 
@@ -315,10 +386,8 @@ def _result(
     *,
     seconds: float,
 ) -> dict[str, Any]:
-    # Each stage has its own loss, so only the curve of the last one says whether the run has converged.
-    stage = fitted.history[-1]["stage"]
-    last = [record for record in fitted.history if record["stage"] == stage]
-    trend = convergence([record["step"] for record in last], [record["elbo"] for record in last], stage=stage)
+    # Each stage has its own loss and its own verdict; the last one is the trial's.
+    verdicts = by_stage(fitted.history)
     described = data.describe()
     return {
         "version": SPEC_VERSION,
@@ -331,13 +400,22 @@ def _result(
             "steps": fitted.steps,
             "wall_seconds": round(fitted.seconds, 3),
             "steps_per_second": round(fitted.steps / fitted.seconds, 3) if fitted.seconds else None,
+            "samples_seen": fitted.steps * spec.training.batch_size,
             "num_parameters": sum(parameter.numel() for parameter in objective.parameters()),
-            "convergence": trend.to_json(),
+            "parameters_by_network": {
+                name: sum(parameter.numel() for parameter in getattr(objective, name).parameters())
+                for name in objective.network_names
+            },
+            "convergence": verdicts[-1].to_json(),
+            "convergence_by_stage": [verdict.to_json() for verdict in verdicts],
         },
-        # Of the training; the evaluation may have run on another machine.
+        # Of the training, from where it began; the evaluation may have run on another machine.
         "provenance": fitted.origin,
         "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads())
-        | {"wall_seconds": round(seconds, 3)},
+        | {
+            "wall_seconds": round(seconds, 3),
+            "code": _evaluation_code(spec) | training_code(spec.canonical()),
+        },
         "seeds": {
             "training": spec.seed,
             "split": getattr(spec.dataset, "split_seed", None),

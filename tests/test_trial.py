@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import shutil
+import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +18,14 @@ import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
-from mmvae_bench.runs.folder import read_trial
-from mmvae_bench.runs.lock import TrialLock
+from mmvae_bench.runs.folder import TrialFolder, read_trial
+from mmvae_bench.runs.lock import LockHeld, TrialLock
+from mmvae_bench.runs.stale import StaleTrial
+from mmvae_bench.runs.status import Status, begin, read_status, write_status
+from mmvae_bench.runs.verify import verify
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.training.checkpoint import CheckpointError
+from mmvae_bench.training.checkpoint import Checkpoint, CheckpointError
+from mmvae_bench.training.fit import TrainingInterrupted
 from mmvae_bench.trial import TrialResult, evaluate_trial, run_locked
 
 SPEC = {
@@ -62,6 +71,30 @@ def test_the_folder_and_the_result(done: TrialResult) -> None:
     found = {(score["metric"], score["level"]) for score in result["scores"]}
     assert {("correctness", 4), ("coverage", 2), ("elbo", None), ("classifier_accuracy", None)} <= found
     assert (done.directory / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_result_is_shown_in_one_line(done: TrialResult) -> None:
+    shown = repr(done)
+    assert len(shown) < 300
+    assert "\n" not in shown
+    for part in (done.directory.name, "telbo mnist_a/digits/iid seed 0", f"{len(done.scores)} scores", " s"):
+        assert part in shown
+    assert repr(TrialResult(Path("x"), {"scores": []})) == "TrialResult(None ?: 0 scores; x)"
+
+
+def test_a_model_takes_a_concept_as_a_dict(done: TrialResult) -> None:
+    model = mb.load(done.directory)
+
+    def ask(concept: Any) -> torch.Tensor:
+        return model.imagine(concept, num_samples=2, generator=torch.Generator().manual_seed(0))
+
+    text = ask("digit=6, scale=small")
+    assert torch.equal(ask({"digit": 6, "scale": "small"}), text)
+    assert not torch.equal(ask({}), text)
+    with pytest.raises(ConfigError, match=r"unknown value of scale 'smal'\n.*\n  nearest: small"):
+        ask({"scale": "smal"})
+    with pytest.raises(ConfigError, match=r"a text such as 'digit=9', as a dict .* or as an integer tensor .*got list"):
+        ask([6, -1, -1, -1])
 
 
 def test_the_model_can_be_asked(done: TrialResult) -> None:
@@ -147,6 +180,59 @@ def test_a_damaged_result_is_made_again(text: str | None, done: TrialResult) -> 
     assert run_again(done.directory).scores == done.scores
 
 
+def test_a_changed_digit_is_evaluated_again(done: TrialResult, capsys: pytest.CaptureFixture[str]) -> None:
+    path, weights = done.directory / "result.json", (done.directory / "last.ckpt").read_bytes()
+    before = path.read_text()
+    at = before.rindex('"value": ') + len('"value": ')
+    path.write_text(before[:at] + ("1" if before[at] != "1" else "2") + before[at + 1 :])
+    assert not verify(done.directory.parents[1]).whole
+    assert run_again(done.directory).scores == done.scores
+    assert "result.json is damaged: its content is not what was written (sha256): it is made again" in (
+        capsys.readouterr().err
+    )
+    assert (done.directory / "last.ckpt").read_bytes() == weights
+    assert verify(done.directory.parents[1]).whole
+
+
+def test_damaged_weights_are_trained_again(done: TrialResult, capsys: pytest.CaptureFixture[str]) -> None:
+    path = done.directory / "last.ckpt"
+    content = path.read_bytes()
+    weights = torch.load(path, weights_only=True)["weights"]
+    path.write_bytes(content[: len(content) // 2])
+    assert run_again(done.directory).scores == done.scores
+    assert "last.ckpt is damaged (" in (said := capsys.readouterr().err)
+    assert said.endswith("it is kept as last.ckpt.damaged, and the trial is trained from its start\n")
+    again = torch.load(path, weights_only=True)["weights"]
+    assert all(torch.equal(again[name], weights[name]) for name in weights)
+    (done.directory / "last.ckpt.damaged").unlink()
+    assert verify(done.directory.parents[1]).whole
+
+
+def test_who_loses_the_trial_to_another_process_stops_and_leaves_its_files(
+    tmp_path: Path, done: TrialResult, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / "trials" / done.directory.name
+    directory.mkdir(parents=True)
+    for name in ("spec.json", "evaluation.json"):
+        (directory / name).write_text((done.directory / name).read_text())
+    held: list[int] = []
+    kept: dict[str, bytes] = {}
+
+    def taken_over(record: dict[str, Any]) -> None:
+        """Another process has locked the folder, and works in it."""
+        if not held:
+            (directory / "lock").unlink()
+            held.append(os.open(directory / "lock", os.O_RDWR | os.O_CREAT))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+            write_status(directory, Status(state="running", pid=1))
+            kept.update({path.name: path.read_bytes() for path in directory.iterdir()})
+
+    with TrialLock(directory, wait=0.0), pytest.raises(LockHeld, match="another process has taken the trial over"):
+        run_locked(read_trial(directory), directory, record=taken_over)
+    os.close(held[0])
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == kept
+
+
 def test_a_spec_that_was_changed_is_refused(done: TrialResult) -> None:
     path = done.directory / "spec.json"
     whole = path.read_text()
@@ -156,6 +242,36 @@ def test_a_spec_that_was_changed_is_refused(done: TrialResult) -> None:
             run_again(done.directory)
     finally:
         path.write_text(whole)
+
+
+def test_a_trial_of_other_code_is_left_alone_until_told(done: TrialResult, tmp_path: Path) -> None:
+    """In Python as on the command line; the other two answers are to take it, and to train it again."""
+    out = tmp_path / "run"
+    folder = shutil.copytree(done.directory, out / "trials" / done.directory.name)
+    segments = done.result["provenance"]["segments"]
+    assert [(segment["from"], segment["to"]) for segment in segments] == [(0, 12)]
+    assert {name: segments[0][name] for name in ("commit", "device", "torch")} == {
+        name: done.result["provenance"][name] for name in ("commit", "device", "torch")
+    }
+    text = (folder / "result.json").read_text()
+    made = segments[0]["code"]["objective"]["files"]["mmvae_bench/objectives/telbo.py"]
+    (folder / "result.json").write_text(text.replace(made, "00000000", 1))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    spec = TrialSpec.parse(SPEC)
+    with pytest.raises(StaleTrial, match=r"objective 'telbo': mmvae_bench/objectives/telbo\.py has changed"):
+        mb.run_trial(spec, out=out)
+    assert main(["train", "--out", str(folder)]) == 2
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert mb.run_trial(spec, out=out, stale="keep").scores == done.scores
+    assert main(["train", "--out", str(folder), "--keep"]) == 0
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    again = mb.run_trial(spec, out=out, stale="retrain")
+    assert again.scores == done.scores
+    assert again.result["provenance"]["segments"][0]["code"] == segments[0]["code"]
+    attempts = [
+        json.loads(text)["attempts"] for text in (before[folder / "status.json"], (folder / "status.json").read_text())
+    ]
+    assert attempts[1] == attempts[0] + 1
 
 
 def test_what_is_no_trial_or_not_trained(tmp_path: Path, done: TrialResult) -> None:
@@ -184,6 +300,32 @@ def test_a_failed_trial_says_why(tmp_path: Path) -> None:
     assert not (directory / "result.json").exists()
 
 
+def test_the_steps_of_an_interrupted_trial_are_those_of_its_checkpoint(tmp_path: Path) -> None:
+    spec = TrialSpec.parse(SPEC | {"training": {"steps": 60, "batch_size": 32, "validations": 4}})
+    directory = tmp_path / spec.key
+    directory.mkdir()
+
+    def stop(record: dict[str, Any]) -> None:
+        if record["step"] == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with TrialLock(directory), pytest.raises(TrainingInterrupted):
+        run_locked(spec, directory, record=stop)
+    step = Checkpoint.load(directory / "last.ckpt", key=spec.key).step
+    status = json.loads((directory / "status.json").read_text())
+    assert (status["state"], status["step"], status["steps"], status["stage"]) == ("interrupted", step, 60, "fit")
+    assert step == 20
+    # A process that is killed later has made steps that nobody saved; one that is killed at its start has lost none.
+    for state, attempted in ((replace(read_status(directory), state="running", step=33), 33), (None, 0)):
+        if state is None:
+            begin(directory, steps=0)
+        else:
+            write_status(directory, state)
+        assert read_status(directory).step == attempted
+        found = TrialFolder(directory).status(None)
+        assert (found.state, found.step) == ("interrupted", step)
+
+
 def test_a_result_names_its_origin(done: TrialResult) -> None:
     result = done.result
     origin = result["provenance"]
@@ -194,3 +336,21 @@ def test_a_result_names_its_origin(done: TrialResult) -> None:
     assert result["seeds"] == {"training": 0, "split": 42, "evaluation": 0}
     assert result["training"]["wall_seconds"] > 0
     assert result["evaluated_on"]["wall_seconds"] > 0
+
+
+def test_a_failure_in_an_objectives_own_code_is_recorded_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmvae_bench.objectives.telbo import TELBO
+
+    def wrong(self: TELBO, batch: object) -> object:
+        return batch.nothing  # type: ignore[attr-defined]
+
+    spec = TrialSpec.parse(SPEC)
+    # The file of the class counts, and this function is written elsewhere.
+    monkeypatch.setattr(TELBO, "terms", wrong)
+    monkeypatch.setattr(TELBO, "__module__", __name__)
+    with pytest.raises(AttributeError):
+        mb.run_trial(spec, out=tmp_path)
+    status = read_status(tmp_path / "trials" / spec.key)
+    assert status.where == f"{__file__}:{wrong.__code__.co_firstlineno + 1} in wrong"

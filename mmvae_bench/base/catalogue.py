@@ -82,6 +82,19 @@ class Catalogue(Generic[T]):
         except ConfigError:
             return None
 
+    def origin(self, name: str) -> tuple[str, str | None, str] | None:
+        """The package of a part that an entry point registers, its version, and the entry point's value.
+
+        None for a part of this package, or of none.
+        """
+        self._load_built_in()
+        points = self._third_party().get(name)
+        if name in self._built_in or not points:
+            return None
+        point = points[0]
+        package = point.dist.name if point.dist else point.module.partition(".")[0]
+        return package, point.dist.version if point.dist else None, point.value
+
     def usable(self) -> tuple[list[str], list[ConfigError]]:
         """The names of all parts that can be imported, and for each of the others why it cannot.
 

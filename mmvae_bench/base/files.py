@@ -8,9 +8,10 @@ regular file is opened, no link is followed, and neither its size nor its nestin
 from __future__ import annotations
 
 import errno
-import glob
+import fcntl
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from .errors import BenchmarkError
+from .errors import BenchmarkError, ConfigError
+from .printable import printed
 
 CACHE_VARIABLE = "MMVAE_BENCH_CACHE"
 DATA_VARIABLE = "MMVAE_BENCH_DATA"
@@ -38,26 +40,79 @@ class DamagedFile(BenchmarkError, ValueError):
 
 
 def cache_root() -> Path:
-    """Folder of everything that can be recreated: ``$MMVAE_BENCH_CACHE``, else ``~/.cache/mmvae-bench``."""
-    given = os.environ.get(CACHE_VARIABLE)
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "mmvae-bench"
+    """Folder of everything that can be recreated: ``$MMVAE_BENCH_CACHE``, else ``~/.cache/mmvae-bench``.
+
+    Raises:
+        ConfigError: there is no home folder.
+    """
+    return _folder_of(CACHE_VARIABLE) or _home(CACHE_VARIABLE, "~") / ".cache" / "mmvae-bench"
 
 
 def data_root() -> Path:
-    """Folder of the user's data files: ``$MMVAE_BENCH_DATA``, else ``data`` under the cache root."""
-    given = os.environ.get(DATA_VARIABLE)
-    return Path(given).expanduser() if given else cache_root() / "data"
+    """Folder of the user's data files: ``$MMVAE_BENCH_DATA``, else ``data`` under the cache root.
+
+    Raises:
+        ConfigError: there is no home folder.
+    """
+    return _folder_of(DATA_VARIABLE) or cache_root() / "data"
+
+
+def _folder_of(variable: str) -> Path | None:
+    given = os.environ.get(variable)
+    return _home(variable, given) if given else None
+
+
+def _home(variable: str, path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # HOME is not set, and the system does not know the user (a container's --user).
+        raise ConfigError(f"{path}: {error}\n  Set {variable} to a folder.") from None
+
+
+@contextmanager
+def writing_cache() -> Iterator[None]:
+    """Turns an OSError that refuses to write in the cache into an error that names the variable to set.
+
+    Raises:
+        ConfigError: the cache must be written, and cannot be.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        raise ConfigError(
+            f"the cache cannot be written: {error.filename or cache_root()}: {error.strerror}\n"
+            f"  It is in {cache_root()}. Set {CACHE_VARIABLE} to a folder that can be written."
+        ) from error
+
+
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT)
+"""Why a folder cannot be written at all; a full disk is another matter."""
+
+
+def check_cache() -> None:
+    """Raises ConfigError if the cache cannot be written. Makes its folder."""
+    with writing_cache():
+        cache_root().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_root()):
+            pass
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path next to ``path``, and renames it to ``path`` if the block succeeds.
 
-    If the block raises (no space left, say), the temporary file is removed and ``path`` is unchanged.
+    If the block raises (no space left, say), the temporary file is removed and ``path`` is unchanged. An OSError about
+    the temporary file names ``path``. The temporary file is locked for as long as it is being written, so that
+    :func:`clear_leftovers` can tell it from one whose writer was killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
+    try:
+        handle, name = _locked_temporary(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     temporary = Path(name)
     try:
         yield temporary
@@ -67,16 +122,42 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with suppress(FileNotFoundError):
             temporary.unlink()
+        if isinstance(error, OSError) and str(error.filename) == name:
+            error.filename, error.filename2 = str(path), None
         raise
+    finally:
+        os.close(handle)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Removes temporary files left by writers of ``path`` that were killed. No writer may be running."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        leftover.unlink(missing_ok=True)
+def _locked_temporary(path: Path) -> tuple[int, str]:
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+        with suppress(OSError):  # A file system without locks: there, leftovers are not told apart either.
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)  # Taken for a leftover before it was locked.
+
+
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.[^.]*)?")
+"""The names that :func:`atomic_path` gives to temporary files."""
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Removes the temporary files in a folder whose writers were killed; those that are being written stay.
+
+    Does nothing if the folder is a link: a stranger may have made it.
+    """
+    if folder.is_symlink():
+        return
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for path in [Path(entry) for entry in entries if _TEMPORARY.fullmatch(entry.name)]:
+            with suppress(OSError, DamagedFile), open_regular(path) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
@@ -87,7 +168,8 @@ def write_atomic(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replaces ``path`` with ``text``, atomically."""
-    write_atomic(path, lambda file: file.write(text.encode()))
+    # Text may hold the bytes of a file's name that is not UTF-8, as Python represents them.
+    write_atomic(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
@@ -103,8 +185,27 @@ def open_regular(path: Path) -> Iterator[IO[bytes]]:
         DamagedFile: it is a link, a folder, a pipe, a socket or a device.
         OSError: it does not exist, or may not be read.
     """
+    with os.fdopen(_opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        yield file
+
+
+@contextmanager
+def append_regular(path: Path) -> Iterator[IO[bytes]]:
+    """Opens a regular file for appending, and creates it if needed. Never follows a link, never waits for a pipe.
+
+    Raises:
+        DamagedFile: it is a link, a pipe, a socket or a device.
+        OSError: it cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(_opened(path, flags), "ab") as file:
+        yield file
+
+
+def _opened(path: Path, flags: int) -> int:
+    """The descriptor of a regular file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, flags, 0o666)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise DamagedFile(path, "not a regular file") from None
@@ -112,8 +213,7 @@ def open_regular(path: Path) -> Iterator[IO[bytes]]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise DamagedFile(path, "not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        yield file
+    return descriptor
 
 
 def read_bytes(path: Path, *, at_most: int = MOST_BYTES) -> bytes:
@@ -185,12 +285,12 @@ def _refused(name: str) -> NoReturn:
 
 
 def tail(path: Path, *, start: int = 0, num_lines: int = 10, num_bytes: int = 4096) -> list[str]:
-    """The last lines of a regular text file, looking no further back than ``start`` and ``num_bytes``."""
+    """The last lines of a regular text file, printable, looking no further back than ``start`` and ``num_bytes``."""
     try:
         with open_regular(path) as file:
             file.seek(0, 2)
             file.seek(max(start, file.tell() - num_bytes))
-            lines = file.read(num_bytes).decode(errors="replace").splitlines()
+            lines = printed(file.read(num_bytes).decode(errors="replace")).splitlines()
     except (OSError, DamagedFile):
         return []
     return [line.rstrip() for line in lines if line.strip()][-num_lines:]

@@ -18,7 +18,7 @@ def num_cpus() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     count = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
         count = min(count, math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):
         pass  # No quota, or another way of setting one.
@@ -46,10 +46,10 @@ def commit() -> tuple[str | None, bool | None]:
     def git(*arguments: str) -> str | None:
         try:
             words = ["git", "--no-optional-locks", "-C", str(package), *arguments]
-            done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=True)
+            done = subprocess.run(words, capture_output=True, timeout=10, check=True)
         except (OSError, subprocess.SubprocessError):
             return None
-        return done.stdout.strip()
+        return os.fsdecode(done.stdout).strip()  # It names paths.
 
     # An installed package inside another repository (a virtual environment, say) has no commit.
     top = git("rev-parse", "--show-toplevel")
@@ -63,7 +63,7 @@ def commit() -> tuple[str | None, bool | None]:
 def processor_name() -> str:
     """The processor's model name, with family and model number if the system reports them; else ``cpu``."""
     try:
-        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
     except OSError:
         return platform.processor() or "cpu"
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}

@@ -21,6 +21,10 @@ LOCK_HELD: Final = 75
 INTERRUPTED: Final = 128 + signal.SIGINT
 """Exit code: stopped on request, and can be resumed."""
 
+SAFE_PYTHON: Final = (sys.executable, "-P")
+"""The interpreter, which does not look for modules in the working folder or next to a script. A file of the user's
+called ``datasets.py`` there would otherwise be imported, and run, in place of the library of that name."""
+
 
 class StopSignals:
     """Context manager: inside its block the given signals only count up ``requests``; then the handlers are restored.

@@ -1,188 +1,300 @@
-"""Bootstrap intervals, paired differences and slopes: how far a number can be trusted. numpy only.
+"""Intervals, paired differences and trends: how far a number can be trusted. numpy, and quantiles of scipy.
 
-Scores are one number per query, nan where a query has no score; queries without a score are left out before anything is
-drawn. Intervals are percentile bootstraps (Efron 1979): resample with replacement, compute the statistic of each
-resample, cut its distribution at (1 - confidence) / 2 on both sides. The same seed gives the same interval.
+Scores are one number per query, nan where a query has no score; queries without a score are left out. Repeats of one
+concept are not independent queries: they fail together. ``groups`` says which queries belong together; without it every
+query is a group of its own. ``docs/statistics.md`` has the simulations behind every choice made here.
 
-Repeats of one concept are not independent queries: they fail together. ``groups`` says which queries belong together,
-and whole groups are resampled; without it every query is its own group.
+What is random: the queries, drawn from all that could have been asked, and the training seeds. With one seed an
+interval is about one trained model; with several it is about the objective.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr, stdtrit
 
 Scores = NDArray[np.float64]
+Interval = tuple[float, float]
 
-# Bounds the memory of a resample: at most this many indices are drawn at once.
-_INDICES_AT_ONCE = 2**22
+_UNKNOWN: Interval = (math.nan, math.nan)
+_LEAST_DEGREES = 2.0
+"""A spread seen in the scores of very few groups is trusted like that of three values."""
+_MOST_ANSWERS = 6.0
+"""A group counts for at most this many independent answers: where few differ, their spread may be understated."""
+_DRAWS_AT_ONCE = 50
+_ROUNDING = 1e-6
 
 
-def bootstrap_interval(
-    values: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int,
-) -> tuple[float, float]:
-    """The interval of the mean over queries, resampling queries, or groups of them.
+class Difference(NamedTuple):
+    """A mean difference, its interval, and the two-sided p-value of its being zero; all nan if there is none."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+class Trend(NamedTuple):
+    """A least-squares line: its slope in units of the values per step, the standard error, and the interval."""
+
+    slope: float
+    standard_error: float
+    low: float
+    high: float
+
+
+def mean_interval(
+    values: ArrayLike, *, groups: ArrayLike | None = None, fraction: bool = False, confidence: float = 0.95
+) -> Interval:
+    """The interval of the mean over queries, of which these are a sample.
+
+    Student's t with the variance between groups. For fractions Wilson's score interval with the number of independent
+    answers m (1 - m) / v, where m is the mean and v its estimated variance, and a t quantile (Korn and Graubard 1998
+    for survey proportions): the variance of a fraction shrinks towards 0 and 1, so an interval near them is lopsided,
+    and is not empty where all answers are right. The degrees of freedom are 2 / Var(log of that number), by the
+    jackknife (Satterthwaite), since a few groups may be all that is known of the spread. No group counts for more than
+    six answers.
 
     Args:
         values: One score per query; nan is left out.
         groups: The group number of each query; None: each query is its own group.
-        num_resamples: Number of resamples.
+        fraction: Whether each score is a fraction of answers that are right, in [0, 1].
         confidence: Probability inside the interval, between 0 and 1.
-        seed: Seed of the resamples.
 
     Returns:
-        (low, high); (nan, nan) if no query has a score.
+        (low, high); (nan, nan) if fewer than two groups have a score.
 
     Raises:
-        ValueError: if the values or the groups are not a flat list, or ``num_resamples`` or ``confidence`` is out of
-            range.
+        ValueError: if the values or the groups are not a flat list, a fraction is outside [0, 1], or ``confidence`` is
+            out of range.
 
-    >>> bootstrap_interval([1.0, 1.0, float("nan")], seed=0)
-    (1.0, 1.0)
-    >>> bootstrap_interval([0.0, 1.0, 0.0, 1.0], groups=[7, 7, 8, 8], seed=0)
-    (0.5, 0.5)
+    >>> [round(end, 3) for end in mean_interval([0.0, 1.0, 2.0])]
+    [-1.484, 3.484]
+    >>> [round(end, 3) for end in mean_interval([1.0] * 20, fraction=True)]
+    [0.82, 1.0]
     """
-    generator = _generator(num_resamples, confidence, seed)
-    sums, counts = _grouped([_flat(values, "values")], groups)
-    return _percentiles(_resampled_means(sums, counts, num_resamples, generator)[:, 0], confidence)
+    return seeds_interval([values], groups=groups, fraction=fraction, confidence=confidence)
 
 
-def hierarchical_interval(
+def seeds_interval(
     values_per_seed: Sequence[ArrayLike],
     *,
     groups: ArrayLike | None = None,
-    num_resamples: int = 2000,
+    fraction: bool = False,
     confidence: float = 0.95,
-    seed: int,
-) -> tuple[float, float]:
-    """The interval of the mean over training seeds scored on the same queries, resampling seeds and queries.
+) -> Interval:
+    """The interval of the mean over training seeds that are scored on the same queries, for other seeds and queries.
 
-    The statistic is the mean over seeds of the mean over queries. The two are crossed: a query that is hard is hard
-    for every seed. So one resample of the queries is shared by all the seeds of a resample; drawing queries separately
-    for each seed would divide the queries' variance by the number of seeds. With few seeds the interval is too narrow:
-    a resample of n seeds underestimates their variance by (n - 1) / n.
+    Seeds and queries are crossed: a query that is hard is hard for every seed. The interval of :func:`mean_interval`
+    for the mean over seeds of each query, and Student's t for the mean over queries of each seed, less the part of
+    their variance that the queries explain already, are put together in quadrature (MOVER, Zou and Donner 2008). With
+    two seeds the quantile is 12.7: two seeds say little.
 
     Args:
         values_per_seed: For each training seed one score per query, the same queries in the same order; nan is left
-            out, and so is a seed without any score.
+            out, and so is a seed without any score. With one seed it says nothing about other seeds.
         groups: The group number of each query; None: each query is its own group.
-        num_resamples: Number of resamples.
+        fraction: Whether each score is a fraction of answers that are right, in [0, 1].
         confidence: Probability inside the interval, between 0 and 1.
-        seed: Seed of the resamples.
 
     Returns:
-        (low, high); (nan, nan) if no query of any seed has a score.
+        (low, high); (nan, nan) if fewer than two groups have a score.
 
     Raises:
-        ValueError: if a seed's values are not a flat list, the seeds differ in their number of queries, or
-            ``num_resamples`` or ``confidence`` is out of range.
+        ValueError: as :func:`mean_interval`, or if the seeds differ in their number of queries.
 
-    >>> hierarchical_interval([[0.0, 0.0], [1.0, 1.0]], seed=0)
-    (0.0, 1.0)
+    >>> low, high = seeds_interval([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])
+    >>> round(low, 3), round(high, 3)
+    (-1.484, 3.484)
     """
-    generator = _generator(num_resamples, confidence, seed)
-    scores = [_flat(values, f"values_per_seed[{index}]") for index, values in enumerate(values_per_seed)]
-    if len({len(each) for each in scores}) > 1:
-        raise ValueError(f"all seeds need the same queries, got {[len(each) for each in scores]} scores")
-    scores = [each for each in scores if not np.isnan(each).all()]
+    scores = _scored(values_per_seed, fraction)
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
     if not scores:
-        return float("nan"), float("nan")
-    means = _resampled_means(*_grouped(scores, groups), num_resamples, generator)
-    drawn = generator.integers(len(scores), size=(num_resamples, len(scores)))
-    with warnings.catch_warnings():
-        # A resample may miss every scored query of every seed it drew: it has no mean.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        chosen = np.take_along_axis(means, drawn, axis=1)
-        # The same sum over the same numbers; nanmean copies them first.
-        mean = np.nanmean if np.isnan(means).any() else np.mean
-        return _percentiles(mean(chosen, axis=1), confidence)
+        return _UNKNOWN
+    sums, counts = _grouped(scores, groups)
+    num_seeds, num_groups = sums.shape
+    if num_groups < 2:
+        return _UNKNOWN
+    upper = (1 + confidence) / 2
+    means = sums.sum(1) / counts.sum(1)
+    mean = float(means.mean())
+    below, above = _arms_over_groups(sums.mean(0), counts.mean(0), upper, fraction=fraction)
+    if num_seeds > 1:
+        own = math.sqrt(max(float(means.var(ddof=1)) / num_seeds - _interaction(sums, counts), 0.0))
+        arm = float(stdtrit(num_seeds - 1, upper)) * own
+        below, above = math.hypot(below, arm), math.hypot(above, arm)
+    low, high = mean - below, mean + above
+    return (max(low, 0.0), min(high, 1.0)) if fraction else (low, high)
 
 
 def paired_difference(
-    a: ArrayLike,
-    b: ArrayLike,
-    *,
-    groups: ArrayLike | None = None,
-    num_resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int,
-) -> tuple[float, float, float]:
-    """The mean difference a - b over queries that are scored in both, and its interval, resampling queries in pairs.
+    a: Sequence[ArrayLike], b: Sequence[ArrayLike], *, groups: ArrayLike | None = None, confidence: float = 0.95
+) -> Difference:
+    """The mean difference a - b over what is scored in both, query by query and seed by seed, with its interval.
 
     What makes a query hard is common to both and cancels, so the interval is narrower than two separate ones suggest.
 
     Args:
-        a: One score per query; nan if there is none.
-        b: The other scores of the same queries, in the same order.
+        a: For each training seed one score per query; nan if there is none.
+        b: The other scores of the same seeds and queries, in the same order.
         groups: The group number of each query; None: each query is its own group.
-        num_resamples: Number of resamples.
         confidence: Probability inside the interval, between 0 and 1.
-        seed: Seed of the resamples.
-
-    Returns:
-        (difference, low, high); all nan if no query is scored in both.
 
     Raises:
-        ValueError: if the two are not flat lists of one length, or ``num_resamples`` or ``confidence`` is out of range.
+        ValueError: if the two differ in shape, or as :func:`seeds_interval`.
 
-    >>> paired_difference([0.5, 0.75], [0.25, 0.5], seed=0)
-    (0.25, 0.25, 0.25)
+    >>> paired_difference([[0.5, 0.75, 1.0]], [[0.25, 0.5, 0.75]])
+    Difference(value=0.25, low=0.25, high=0.25, p=0.0)
     """
-    first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"both sides of a pair need the same queries, got shapes {first.shape} and {second.shape}")
-    difference = first - second
-    low, high = bootstrap_interval(
-        difference, groups=groups, num_resamples=num_resamples, confidence=confidence, seed=seed
-    )
-    scored = difference[~np.isnan(difference)]
-    return (float(scored.mean()) if len(scored) else float("nan")), low, high
+    first, second = ([_flat(values, name) for values in given] for name, given in (("a", a), ("b", b)))
+    if [values.shape for values in first] != [values.shape for values in second]:
+        raise ValueError(
+            "both sides of a pair need the same queries, got "
+            f"{[len(values) for values in first]} and {[len(values) for values in second]} scores"
+        )
+    differences = [one - other for one, other in zip(first, second, strict=True)]
+    known = [values for values in differences if not np.isnan(values).all()]
+    if not known:
+        return Difference(math.nan, math.nan, math.nan, math.nan)
+    value = math.fsum(float(np.nanmean(values)) for values in known) / len(known)
+    low, high = seeds_interval(differences, groups=groups, confidence=confidence)
+    return Difference(value, low, high, _p_value(known, groups, value))
 
 
-def slope(steps: ArrayLike, values: ArrayLike) -> tuple[float, float]:
-    """The least-squares line through values over steps: its slope and the standard error of the slope.
+def told_apart(
+    scores: Sequence[Scores],
+    query_errors: Scores | None = None,
+    *,
+    alpha: float = 0.05,
+    num_draws: int = 1000,
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Which objectives differ in which rows of a table, with probability ``alpha`` of one false claim in all of it.
+
+    Every pair of objectives in every row is compared by |difference of means| / sqrt(u_i / n_i + u_j / n_j), where n
+    counts seeds and u is the larger of an objective's own variance between seeds and the mean variance of all. The
+    limit is the 1 - ``alpha`` quantile of the largest such number in a table of equal objectives (a max-t bootstrap,
+    Westfall and Young 1993): its trials are normal mixtures of all residuals, whole columns at a time, so that rows
+    keep their correlation, with the scale that each objective has on average over rows. The covariance of few trials
+    is too certain of itself: the limit is raised by 1 + 1/df. Where the queries may be to blame, ``query_errors`` with
+    a Bonferroni quantile is added in quadrature.
+
+    Args:
+        scores: For each objective Float[seed, row], nan where there is no number. One seed cannot be compared.
+        query_errors: Float[objective, objective, row, 2]: the standard error over queries of each difference, and its
+            degrees of freedom; nan: unknown, not added.
+        alpha: Probability that equal objectives are told apart anywhere in the table.
+        num_draws: Draws behind the limit.
+        seed: Seed of the draws.
+
+    Returns:
+        Bool[objective, objective, row]: the first is higher than the second.
+    """
+    num_rows = scores[0].shape[1] if len(scores) else 0
+    higher = np.zeros((len(scores), len(scores), num_rows), dtype=bool)
+    several = [place for place, each in enumerate(scores) if len(each) > 1]
+    if len(several) < 2 or num_rows == 0:
+        return higher
+    means, variances, counts, residuals = _seed_statistics([scores[place] for place in several])
+    limit = _limit(residuals, variances, counts, alpha, num_draws, np.random.default_rng(seed))
+    difference = means[:, None] - means[None]
+    error = limit * np.sqrt(_pair_variances(variances, counts))
+    if query_errors is not None:
+        errors = query_errors[np.ix_(several, several)]
+        comparisons = max(1, int(np.isfinite(np.triu(np.moveaxis(difference, 2, 0), 1)).sum()))
+        quantile = stdtrit(np.maximum(errors[..., 1], 1), 1 - alpha / 2 / comparisons)
+        error = np.hypot(error, np.nan_to_num(quantile * errors[..., 0]))
+    with np.errstate(invalid="ignore"):
+        higher[np.ix_(several, several)] = difference > error
+    return higher
+
+
+def pair_errors(scores: Sequence[Sequence[ArrayLike]], *, groups: ArrayLike | None = None) -> Scores:
+    """The standard error over queries of the difference between every two objectives, and its degrees of freedom.
+
+    Args:
+        scores: For each objective and training seed one score per query, the same queries in the same order.
+        groups: The group number of each query; None: each query is its own group.
+
+    Returns:
+        Float[objective, objective, 2]; nan with fewer than two groups.
+    """
+    influences = [_influences(*_sums_of(each, groups)).mean(0) for each in scores]
+    num_groups = len(influences[0]) if influences else 0
+    if num_groups < 2:
+        return np.full((len(scores), len(scores), 2), np.nan)
+    stacked = np.stack(influences)
+    squares = num_groups / (num_groups - 1) * ((stacked[:, None] - stacked[None]) ** 2).sum(-1)
+    return np.stack([np.sqrt(squares), np.full_like(squares, num_groups - 1)], -1)
+
+
+def holm(p_values: Sequence[float], *, alpha: float = 0.05) -> list[bool]:
+    """Which hypotheses are rejected, with at most ``alpha`` probability of one false rejection (Holm 1979).
+
+    nan is not a hypothesis.
+
+    >>> holm([0.01, 0.04, 0.03, float("nan")])
+    [True, False, False, False]
+    """
+    rejected = [False] * len(p_values)
+    tested = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
+    for rank, (p, place) in enumerate(tested):
+        if p > alpha / (len(tested) - rank):
+            break
+        rejected[place] = True
+    return rejected
+
+
+def trend(steps: ArrayLike, values: ArrayLike, *, confidence: float = 0.95) -> Trend:
+    """The least-squares line through values over steps, with an interval that allows for autocorrelation.
 
     slope = sum (t - mean t)(v - mean v) / sum (t - mean t)^2, with standard error
-    sqrt(sum of squared residuals / (n - 2) / sum (t - mean t)^2).
+    sqrt(f * sum of squared residuals / (n - 2) / sum (t - mean t)^2). Neighbouring validations share their weights:
+    f = (1 + r) / (1 - r), where r is the correlation of neighbouring residuals plus (3 + 4 r) / n for its bias in a
+    short series, and the quantile is Student's with n / f - 2 degrees of freedom, at least 1.
 
     Args:
         steps: Training steps.
         values: What was measured at each, such as the validation ELBO in nats; a point with nan is left out.
+        confidence: Probability inside the interval.
 
     Returns:
-        (slope in units of the values per step, its standard error); nan if there are too few points: two distinct
-        steps for the slope, three points for the error.
+        nan where there are too few points: two distinct steps for the slope, three points for the rest.
 
     Raises:
         ValueError: if the two are not flat lists of one length.
 
-    >>> slope([0, 100, 200], [1.0, 2.0, 3.0])
-    (0.01, 0.0)
+    >>> trend([0, 100, 200], [1.0, 2.0, 3.0])
+    Trend(slope=0.01, standard_error=0.0, low=0.01, high=0.01)
     """
     t, v = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
     if t.ndim != 1 or t.shape != v.shape:
         raise ValueError(f"steps and values must be flat lists of equal length, got shapes {t.shape} and {v.shape}")
     known = ~(np.isnan(t) | np.isnan(v))
     t, v = t[known], v[known]
+    num = len(t)
     if len(np.unique(t)) < 2:
-        return float("nan"), float("nan")
+        return Trend(math.nan, math.nan, math.nan, math.nan)
     t, v = t - t.mean(), v - v.mean()
     spread = float(t @ t)
-    gradient = float(t @ v) / spread
-    residuals = v - gradient * t
-    if len(t) < 3:
-        return gradient, float("nan")
-    return gradient, float(np.sqrt(residuals @ residuals / (len(t) - 2) / spread))
+    slope = float(t @ v) / spread
+    residuals = v - slope * t
+    if num < 3:
+        return Trend(slope, math.nan, math.nan, math.nan)
+    squares = float(residuals @ residuals)
+    # With three points two residuals determine the third: their correlation says nothing.
+    correlation = float(residuals[1:] @ residuals[:-1]) / squares if num > 3 and squares else 0.0
+    correlation = min(max(correlation + (3 + 4 * correlation) / num, 0.0), 0.95) if num > 3 and squares else 0.0
+    inflation = (1 + correlation) / (1 - correlation)
+    error = math.sqrt(inflation * squares / (num - 2) / spread)
+    arm = float(stdtrit(max(num / inflation - 2, 1.0), (1 + confidence) / 2)) * error
+    return Trend(slope, error, slope - arm, slope + arm)
 
 
 def _flat(values: ArrayLike, name: str) -> Scores:
@@ -192,9 +304,30 @@ def _flat(values: ArrayLike, name: str) -> Scores:
     return scores
 
 
+def _scored(values_per_seed: Sequence[ArrayLike], fraction: bool) -> list[Scores]:
+    """The seeds with any score."""
+    scores = [_flat(values, f"values_per_seed[{index}]") for index, values in enumerate(values_per_seed)]
+    if len({len(each) for each in scores}) > 1:
+        raise ValueError(f"all seeds need the same queries, got {[len(each) for each in scores]} scores")
+    scores = [each for each in scores if not np.isnan(each).all()]
+    if not fraction:
+        return scores
+    for each in scores:
+        if ((each < -_ROUNDING) | (each > 1 + _ROUNDING)).any():
+            raise ValueError(f"fractions must be in [0, 1], got {np.nanmin(each)} to {np.nanmax(each)}")
+    return [np.clip(each, 0.0, 1.0) for each in scores]
+
+
 def _grouped(scores: Sequence[Scores], groups: ArrayLike | None) -> tuple[Scores, Scores]:
-    """Float[seed, group] twice: the sum of each group's scores, and how many there are; groups without any left out."""
-    values = np.stack(scores)
+    """:func:`_sums_of`, groups without any score left out."""
+    sums, counts = _sums_of(scores, groups)
+    kept = counts.any(0)
+    return sums[:, kept], counts[:, kept]
+
+
+def _sums_of(scores: Sequence[ArrayLike], groups: ArrayLike | None) -> tuple[Scores, Scores]:
+    """Float[seed, group] twice: the sum of each group's scores, and how many there are."""
+    values = np.stack([np.asarray(each, dtype=np.float64) for each in scores])
     scored = ~np.isnan(values)
     if groups is None:
         members = np.arange(values.shape[1])
@@ -210,64 +343,163 @@ def _grouped(scores: Sequence[Scores], groups: ArrayLike | None) -> tuple[Scores
     for row, (each, known) in enumerate(zip(values, scored, strict=True)):
         np.add.at(sums[row], members[known], each[known])
         np.add.at(counts[row], members[known], 1.0)
-    kept = counts.any(0)
-    return sums[:, kept], counts[:, kept]
+    return sums, counts
 
 
-def _generator(num_resamples: int, confidence: float, seed: int) -> np.random.Generator:
-    if num_resamples < 1:
-        raise ValueError(f"num_resamples must be at least 1, got {num_resamples}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
-    return np.random.default_rng(seed)
+def _variance(sums: Scores, counts: Scores) -> float:
+    """The variance of a ratio of sums over groups: G / (G - 1) sum (s - m c)^2 / (sum c)^2."""
+    total = float(counts.sum())
+    deviations = sums - float(sums.sum()) / total * counts
+    variance = len(sums) / (len(sums) - 1) * float(deviations @ deviations) / total**2
+    return variance if variance > 1e-24 else 0.0
 
 
-def _resampled_means(sums: Scores, counts: Scores, num_resamples: int, generator: np.random.Generator) -> Scores:
-    """Float[resample, seed]: the mean of each resample of the groups, drawn with replacement, the same for all seeds.
-
-    nan if there is no group, or where a resample holds no score of a seed.
-    """
+def _interaction(sums: Scores, counts: Scores) -> float:
+    """What the variation of queries within seeds adds to the variance of the mean over seeds."""
     num_seeds, num_groups = sums.shape
-    means = np.full((num_resamples, num_seeds), np.nan)
-    if num_groups == 0:
-        return means
-    rows = max(1, _INDICES_AT_ONCE // num_groups)
-    # Counts are whole numbers, so their sums are exact in any order: once is enough where all seeds have the same.
-    differ = bool((counts != counts[0]).any())
-    for start in range(0, num_resamples, rows):
-        stop = min(start + rows, num_resamples)
-        times = _times_drawn(generator, num_groups, stop - start)
-        with np.errstate(invalid="ignore"):
-            means[start:stop] = (times @ sums.T) / (times @ counts.T if differ else (times @ counts[0])[:, None])
-    return means
+    influences = _influences(sums, counts)
+    residuals = influences - influences.mean(0)
+    squares = float((residuals**2).sum())
+    return float(num_groups * squares / ((num_groups - 1) * (num_seeds - 1) * num_seeds))
 
 
-_last_drawn: dict[tuple[int, ...], tuple[Scores, Mapping[str, Any]]] = {}
+def _influences(sums: Scores, counts: Scores) -> Scores:
+    """Float[seed, group]: what each group contributes to the deviation of a seed's mean from the truth."""
+    totals = counts.sum(1, keepdims=True)
+    influences: Scores = (sums - sums.sum(1, keepdims=True) / totals * counts) / totals
+    return influences
 
 
-def _times_drawn(generator: np.random.Generator, num_groups: int, num_resamples: int) -> Scores:
-    """Float[resample, group]: how often each group is drawn; the order of the draws does not affect a mean.
+def _arms_over_groups(sums: Scores, counts: Scores, upper: float, *, fraction: bool) -> Interval:
+    """How far the interval reaches below and above the mean, as far as the choice of queries is concerned."""
+    num_groups = len(sums)
+    mean, variance = float(sums.sum() / counts.sum()), _variance(sums, counts)
+    if not fraction:
+        arm = float(stdtrit(num_groups - 1, upper)) * math.sqrt(variance)
+        return arm, arm
+    answers = mean * (1 - mean) / variance if variance else float(num_groups)
+    answers = min(answers, _MOST_ANSWERS * num_groups)
+    t = float(stdtrit(min(_degrees(sums, counts, answers), num_groups - 1), upper))
+    center = (mean + t * t / (2 * answers)) / (1 + t * t / answers)
+    arm = t / (1 + t * t / answers) * math.sqrt(mean * (1 - mean) / answers + t * t / (4 * answers**2))
+    return mean - (center - arm), center + arm - mean
 
-    Objectives on the same queries are resampled with the same seed: the last draw is kept, and given again to a
-    generator in the same state, which is then left as the draw would have left it.
+
+def _degrees(sums: Scores, counts: Scores, answers: float) -> float:
+    """Degrees of freedom of the estimated number of answers per group, by leaving out each group in turn."""
+    num = len(sums)
+    if num < 3:
+        return float(num - 1)
+    total, left = sums.sum() - sums, counts.sum() - counts
+    mean = total / left
+    squares = float(sums @ sums) - sums**2
+    mixed = float(sums @ counts) - sums * counts
+    weights = float(counts @ counts) - counts**2
+    variance = (num - 1) / (num - 2) * (squares - 2 * mean * mixed + mean**2 * weights) / left**2
+    known = variance > 1e-12 / num
+    found = np.where(known, mean * (1 - mean) / np.where(known, variance, 1.0), num - 1)
+    logs = np.log(np.maximum(found, 1e-9) / (num - 1))
+    spread = (num - 1) / num * float(((logs - logs.mean()) ** 2).sum())
+    return max(2 / spread, _LEAST_DEGREES) if spread > 0 and math.isfinite(answers) else math.inf
+
+
+def _p_value(differences: Sequence[Scores], groups: ArrayLike | None, value: float) -> float:
+    """Where the interval would just touch zero: found by bisection, since two quantiles are put together in it."""
+    sums, counts = _grouped(differences, groups)
+    num_seeds, num_groups = sums.shape
+    if num_groups < 2:
+        return math.nan
+    over_queries = math.sqrt(_variance(sums.mean(0), counts.mean(0)))
+    means = sums.sum(1) / counts.sum(1)
+    over_seeds = 0.0
+    if num_seeds > 1:
+        over_seeds = math.sqrt(max(float(means.var(ddof=1)) / num_seeds - _interaction(sums, counts), 0.0))
+    if over_queries == over_seeds == 0:
+        return 0.0 if value else 1.0
+    if over_seeds == 0:
+        return float(2 * stdtr(num_groups - 1, -abs(value) / over_queries))
+    low, high = -700.0, 0.0  # Of the logarithm of p.
+    for _ in range(60):
+        middle = (low + high) / 2
+        tail = math.exp(middle) / 2
+        arm = math.hypot(
+            _quantile(num_groups - 1, tail) * over_queries,
+            _quantile(num_seeds - 1, tail) * over_seeds if over_seeds else 0.0,
+        )
+        low, high = (low, middle) if arm < abs(value) else (middle, high)
+    return math.exp(high)
+
+
+def _quantile(degrees: float, tail: float) -> float:
+    return -float(stdtrit(degrees, tail))
+
+
+def normal_p_value(value: float, low: float, high: float) -> float:
+    """The two-sided p-value of a difference with a 95 % interval, by the arm that points to zero; normal.
+
+    >>> round(normal_p_value(1.959964, 0.0, 3.0), 4)
+    0.05
     """
-    state = generator.bit_generator.state
-    key = (*state["state"].values(), num_groups, num_resamples)
-    drawn = _last_drawn.get(key)
-    if drawn is None:
-        chances = np.full(num_groups, 1 / num_groups)
-        times = generator.multinomial(num_groups, chances, size=num_resamples).astype(np.float64)
-        times.flags.writeable = False
-        drawn = times, generator.bit_generator.state
-        _last_drawn.clear()  # Another thread may do so at any time: nothing is looked up twice.
-        _last_drawn[key] = drawn
-    times, generator.bit_generator.state = drawn
-    return times
+    arm = high - value if value < 0 else value - low
+    if math.isnan(arm + value):
+        return math.nan
+    return math.erfc(1.959964 * abs(value) / arm / math.sqrt(2)) if arm > 0 else float(value == 0)
 
 
-def _percentiles(means: Scores, confidence: float) -> tuple[float, float]:
-    tail = (1 - confidence) / 2
-    if np.isnan(means).all():
-        return float("nan"), float("nan")
-    low, high = np.nanquantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+def _seed_statistics(scores: Sequence[Scores]) -> tuple[Scores, Scores, Scores, Scores]:
+    """Of each objective and row: mean, variance and number of seeds; residuals of each seed, 0 where unknown."""
+    means, variances, counts, residuals = [], [], [], []
+    for each in scores:
+        known = ~np.isnan(each)
+        number = known.sum(0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(number > 1, np.nansum(each, 0) / number, np.nan)
+            left = np.where(known, each - mean, 0.0)
+            variance = np.where(number > 1, np.nansum(left**2, 0) / (number - 1), np.nan)
+        means.append(mean)
+        variances.append(variance)
+        counts.append(np.where(number > 1, number, np.nan))
+        residuals.append(np.nan_to_num(left))
+    return np.stack(means), np.stack(variances), np.stack(counts), np.stack(_padded(residuals))
+
+
+def _padded(arrays: Sequence[Scores]) -> list[Scores]:
+    most = max(map(len, arrays))
+    return [np.pad(each, ((0, most - len(each)), (0, 0))) for each in arrays]
+
+
+def _pair_variances(variances: Scores, counts: Scores) -> Scores:
+    """Float[..., objective, objective, row]: of the difference of two means, with no variance below the average."""
+    with np.errstate(invalid="ignore"):
+        pooled = np.nanmean(np.where(np.isnan(counts), np.nan, variances), axis=-2, keepdims=True) if counts.size else 0
+        error = np.maximum(variances, pooled) / counts
+    return error[..., :, None, :] + error[..., None, :, :]
+
+
+def _limit(
+    residuals: Scores, variances: Scores, counts: Scores, alpha: float, num_draws: int, generator: np.random.Generator
+) -> float:
+    """The 1 - alpha quantile of the largest statistic of a table of equal objectives; see :func:`told_apart`."""
+    num_objectives, num_seeds, num_rows = residuals.shape
+    present = np.nan_to_num(counts).max(1)
+    degrees = float((present - 1).sum())
+    pooled = np.nanmean(variances, 0)
+    usable = pooled > 0
+    if not usable.any() or degrees < 1:
+        return math.inf
+    ratios = np.where(np.isnan(variances[:, usable]), 1.0, variances[:, usable] / pooled[usable])
+    scale = np.exp(0.5 * np.log(np.maximum(ratios, 1e-6)).mean(1))[:, None, None]
+    mixed = (residuals / scale).reshape(num_objectives * num_seeds, num_rows) / math.sqrt(degrees)
+    missing = np.arange(num_seeds)[None, :] >= present[:, None]
+    largest = []
+    for start in range(0, num_draws, _DRAWS_AT_ONCE):
+        number = min(_DRAWS_AT_ONCE, num_draws - start)
+        weights = generator.normal(size=(number, num_objectives * num_seeds, len(mixed)))
+        drawn = (weights @ mixed).reshape(number, num_objectives, num_seeds, num_rows) * scale
+        drawn[:, missing] = np.nan
+        with np.errstate(invalid="ignore"):
+            means, spread = np.nanmean(drawn, 2), np.nanvar(drawn, 2, ddof=1)
+            spread = np.where(np.isnan(counts), np.nan, spread)
+            pairs = np.abs(means[:, :, None] - means[:, None]) / np.sqrt(_pair_variances(spread, counts))
+        largest.append(np.nan_to_num(pairs[..., usable]).max((1, 2, 3)))
+    return float(np.quantile(np.concatenate(largest), 1 - alpha)) * (1 + 1 / degrees)

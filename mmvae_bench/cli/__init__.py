@@ -6,7 +6,10 @@ interrupted.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -19,7 +22,7 @@ from ..specs.base import load_attribute
 TRACEBACK_VARIABLE = "MMVAE_BENCH_TRACEBACK"
 """If this variable is set to anything, errors are shown with their traceback."""
 
-_BAD_PATH = (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+_BAD_PATH = (errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 
 COMMANDS = {
     "run": "run:run",
@@ -27,6 +30,7 @@ COMMANDS = {
     "evaluate": "evaluate:evaluate",
     "imagine": "imagine:imagine",
     "status": "status:status",
+    "verify": "verify:verify",
     "report": "report:report",
     "compare": "compare:compare",
     "sweep": "sweep:sweep",
@@ -34,7 +38,7 @@ COMMANDS = {
     "schema": "schema:schema",
 }
 """The commands in the order of ``--help``, each with its module in this package and its function."""
-HIDDEN = {"prepare": "train:prepare"}
+HIDDEN = {"prepare": "train:prepare", "rehearse": "train:rehearse"}
 """Commands that only a sweep calls."""
 GROUPS = {"data": "data:app"}
 """Commands with subcommands."""
@@ -78,6 +82,9 @@ app = _app()
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code; errors that a user can fix become one message on stderr."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # A terminal that lacks a character is no reason to fail.
     try:
         app(None if arguments is None else list(arguments), prog_name="mmvae-bench")
     except SystemExit as end:
@@ -92,5 +99,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return BAD_INPUT
         typer.echo(f"error: {error.filename}: {error.strerror}" if error.filename else f"error: {error}", err=True)
         # A path that does not exist or is of the wrong kind is invalid input; a full disk is not.
-        return BAD_INPUT if isinstance(error, _BAD_PATH) else FAILED
+        return BAD_INPUT if error.errno in _BAD_PATH else FAILED
     return 0

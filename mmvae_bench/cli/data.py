@@ -33,7 +33,11 @@ DataRoot = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(
-        "--workers", metavar="N", min=0, help="Processes that make images; 0: only this one. Default: one per CPU."
+        "--workers",
+        metavar="N",
+        min=0,
+        max=100_000,
+        help="Processes that make images; 0: only this one. Default: one per CPU.",
     ),
 ]
 

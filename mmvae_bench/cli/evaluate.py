@@ -10,6 +10,7 @@ import typer
 
 from ..metrics.protocols import PROTOCOL_RULES, PROTOCOLS
 from ..runs.folder import read_trial
+from .writing import writing_to
 
 
 def evaluate(
@@ -33,7 +34,8 @@ def evaluate(
     from ..runs.scores import Score
     from ..trial import evaluate_trial
 
-    result = evaluate_trial(trial_dir, protocol=protocol)
+    with writing_to(trial_dir, advice="Copy the folder, or give --protocol NAME: then it is only read."):
+        result = evaluate_trial(trial_dir, protocol=protocol)
     if as_json:
         typer.echo(json.dumps(result.result))
         return

@@ -22,7 +22,7 @@ def imagine(
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="PNG file to write.")],
     num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=10_000, help="Number of images.")] = 10,
     mean: Annotated[bool, typer.Option(help="Draw the mean of p(x|z); --no-mean draws a sample.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of the samples.")] = 0,
 ) -> None:
     """Draw images of a concept from a trained model."""
     if out.suffix.lower() != ".png":

@@ -7,15 +7,20 @@ from typing import Annotated
 
 import typer
 
+from ..base.files import clear_leftovers
+from .writing import writing_to
+
 
 def report(
-    run_dirs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...", help="A run folder, runs/NAME; or several.")],
+    run_dirs: Annotated[
+        list[Path], typer.Argument(metavar="RUN_DIR...", help="A run folder, runs/NAME, or a trial's; or several runs.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Where to write the report. Default: the run's folder; for several runs NAME-merged, next to the "
+            help="Where to write the report. Default: the folder itself; for several runs NAME-merged, next to the "
             "first of them.",
         ),
     ] = None,
@@ -27,19 +32,23 @@ def report(
     nothing.
     """
     from ..report.trials import open_run
+    from ..runs.names import FIGURES_FOLDER, PAGE_FILE, REPORT_FOLDER, SPEC_FILE, TRIALS_FOLDER
 
-    for folder in run_dirs:
+    trial = len(run_dirs) == 1 and (run_dirs[0] / SPEC_FILE).is_file() and not (run_dirs[0] / TRIALS_FOLDER).exists()
+    for folder in () if trial else run_dirs:
         open_run(folder)  # A folder that is not a run is reported before pandas and matplotlib are imported.
 
     from ..report.merge import merged_folder
-    from ..report.write import write_merged_report, write_report
-    from ..runs.names import PAGE_FILE, REPORT_FOLDER
+    from ..report.write import write_merged_report, write_report, write_trial_report
 
-    if len(run_dirs) == 1 and out is None:
-        folder = run_dirs[0]
-        text = write_report(folder)
-    else:
-        folder = out if out is not None else merged_folder(run_dirs)
-        text = write_merged_report(run_dirs, folder)
+    in_place = len(run_dirs) == 1 and out is None
+    folder = run_dirs[0] if in_place else out if out is not None else merged_folder(run_dirs)
+    for written in (folder.resolve(), folder / REPORT_FOLDER, folder / REPORT_FOLDER / FIGURES_FOLDER):
+        clear_leftovers(written)
+    with writing_to(folder, advice="Give another folder with --out FOLDER: then the runs are only read."):
+        if trial:
+            text = write_trial_report(run_dirs[0], run_dirs[0] if out is None else out)
+        else:
+            text = write_report(folder) if in_place else write_merged_report(run_dirs, folder)
     typer.echo(text)
     typer.echo(str(folder / REPORT_FOLDER / PAGE_FILE))

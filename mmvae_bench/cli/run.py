@@ -7,8 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..base.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
-from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
+from .options import (
+    AsJson,
+    DryRun,
+    FailFast,
+    Force,
+    HangSeconds,
+    Keep,
+    NoRehearsal,
+    PerDevice,
+    Retrain,
+    Retry,
+    Workers,
+    when_stale,
+)
 
 if TYPE_CHECKING:
     from ..runs.store import RunStore
@@ -16,7 +30,8 @@ if TYPE_CHECKING:
 
 
 def run(
-    grid: Annotated[Path, typer.Option("--grid", metavar="FILE", help="The grid file (YAML).")],
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The grid file (YAML), as with --grid.")] = None,
+    grid: Annotated[Path | None, typer.Option("--grid", metavar="FILE", help="The grid file (YAML).")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="The run folder; default: runs/NAME of the grid.")
     ] = None,
@@ -33,6 +48,11 @@ def run(
     per_device: PerDevice = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Retry = None,
+    retrain: Retrain = False,
+    keep: Keep = False,
+    force: Force = None,
+    fail_fast: FailFast = False,
+    no_rehearsal: NoRehearsal = False,
     ray_address: Annotated[
         str | None,
         typer.Option("--ray-address", metavar="HOST:PORT", help="The Ray cluster; default: RAY_ADDRESS."),
@@ -45,13 +65,19 @@ def run(
     """Run the trials of a grid, skip finished ones, and print the table.
 
     The same command resumes a run that was stopped. A grid may grow: a run folder accepts any grid that contains all
-    trials in the folder.
+    trials in the folder. Trials made by other code than is installed are named and left alone until --retrain or
+    --keep says what to do with them.
     """
     from ..sweep.run import Request
     from ..sweep.run import run as run_grid
 
+    chosen = grid or file
+    if chosen is None:
+        raise ConfigError("Missing option '--grid', or the grid file alone: mmvae-bench run configs/quick.yaml")
+    if grid is not None and file is not None:
+        raise ConfigError(f"two grid files, {file} and {grid}: give one")
     request = Request(
-        grid=grid,
+        grid=chosen,
         out=out,
         where=tuple(where or ()),
         dry_run=dry_run,
@@ -61,6 +87,10 @@ def run(
         per_device=per_device,
         hang_seconds=hang_seconds,
         retry=retry,
+        stale=when_stale(retrain=retrain, keep=keep),
+        force=tuple(force or ()),
+        fail_fast=fail_fast,
+        rehearsal=not no_rehearsal,
         ray_address=ray_address,
         slurm=tuple(slurm or ()),
     )

@@ -18,7 +18,7 @@ def status(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Show every trial of a run: state, steps, and why it failed."""
+    """Show every trial of a run: state, steps, and why it failed or is damaged."""
     from ..runs.store import overview
 
     trials = overview(run_dir)
@@ -30,17 +30,24 @@ def status(
 
 def _lines(trials: Sequence[TrialOverview]) -> Iterator[str]:
     """One line per trial, below a failed one the reason, and last the totals."""
+    from ..base.printable import printable
     from ..runs.status import STATES
+    from ..runs.store import DAMAGED
+    from ..specs.labels import trial_labels
 
     width = max((len(f"{trial.steps}") for trial in trials), default=1)
-    for trial in trials:
+    for trial, label in zip(trials, trial_labels([trial.spec for trial in trials]), strict=True):
         shown = trial.to_json()
         attempts = f"  attempt {trial.status.attempts}" if trial.status.attempts > 1 else ""
         steps = f"{shown['step']:>{width}}/{shown['steps']:<{width}}"
-        yield f"{trial.key}  {trial.status.state:<11}  {steps}  {trial.label}{attempts}"
-        if trial.status.state == "failed":
-            yield from (f"    {line}" for line in (trial.status.error or "").splitlines())
-            if trial.status.log:
-                yield f"    log: {trial.status.log}"
-    counts = Counter(trial.status.state for trial in trials)
-    yield ", ".join(f"{counts[state]} {state}" for state in reversed(STATES) if counts[state]) or "no trials"
+        yield f"{trial.key}  {trial.state:<11}  {steps}  {label}{attempts}"
+        if trial.stale:
+            yield f"    made by other code: {trial.stale}"
+        if trial.state in ("failed", DAMAGED):
+            yield from (f"    {line}" for line in (shown["error"] or "").splitlines())
+        if trial.state == "failed" and trial.status.log:
+            yield f"    log: {printable(trial.status.log)}"
+    counts = Counter(trial.state for trial in trials)
+    words = [f"{counts[state]} {state}" for state in (*reversed(STATES), DAMAGED) if counts[state]]
+    stale = sum(bool(trial.stale) for trial in trials)
+    yield ", ".join([*words, *([f"{stale} made by other code"] if stale else [])]) or "no trials"

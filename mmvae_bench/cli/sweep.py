@@ -9,7 +9,20 @@ import typer
 
 from ..base.errors import ConfigError
 from ..sweep.hang import DEFAULT_SECONDS
-from .options import AsJson, DryRun, HangSeconds, PerDevice, Retry, Workers
+from .options import (
+    AsJson,
+    DryRun,
+    FailFast,
+    Force,
+    HangSeconds,
+    Keep,
+    NoRehearsal,
+    PerDevice,
+    Retrain,
+    Retry,
+    Workers,
+    when_stale,
+)
 from .run import write_reports
 
 
@@ -29,6 +42,11 @@ def sweep(
     per_device: PerDevice = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Retry = None,
+    retrain: Retrain = False,
+    keep: Keep = False,
+    force: Force = None,
+    fail_fast: FailFast = False,
+    no_rehearsal: NoRehearsal = False,
 ) -> None:
     """Run the trials of a W&B sweep file on this machine.
 
@@ -54,6 +72,10 @@ def sweep(
         per_device=per_device,
         hang_seconds=hang_seconds,
         retry=retry,
+        stale=when_stale(retrain=retrain, keep=keep),
+        force=tuple(force or ()),
+        fail_fast=fail_fast,
+        rehearsal=not no_rehearsal,
         count=count,
     )
     raise typer.Exit(run_grid(request, report=write_reports))

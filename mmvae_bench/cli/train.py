@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,14 +15,19 @@ from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_json, write_text
 from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD
-from ..runs.folder import read_object, read_trial
+from ..runs.folder import TrialFolder, read_object, read_trial, trials_nearby
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
+from ..runs.status import ATTEMPT_VARIABLE
 from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
+from .options import Keep, Retrain, when_stale
+from .progress import shown
 
 if TYPE_CHECKING:
+    from ..runs.stale import WhenStale
     from ..tracking.wandb import WandbRun
+    from ..trial import TrialResult
 
 
 def train(
@@ -39,23 +45,28 @@ def train(
     wandb: Annotated[
         bool, typer.Option("--wandb", help="Log the trial as a W&B run; values from a sweep agent override all others.")
     ] = False,
+    retrain: Retrain = False,
+    keep: Keep = False,
 ) -> None:
     """Run one trial, or resume it where it was stopped."""
     from ..tracking.wandb import under_agent, wandb_run
 
+    stale = when_stale(retrain=retrain, keep=keep)
     if out is None and not wandb:
         raise ConfigError("--out FOLDER is missing: the folder for the trial's files (optional only with --wandb)")
+    if out is not None:
+        TrialFolder(out).check_files()
     if wandb and under_agent():
         # The run comes first: its config says what the trial is.
         with wandb_run() as run:
             trial = _trial_spec(out, spec, set_ or [], set_json, agent=run.settings)
-            _train(out or _folder(trial, run.sweep), trial, nullcontext(run))
+            _train(out or _folder(trial, run.sweep), trial, nullcontext(run), stale)
     else:
         trial = _trial_spec(out, spec, set_ or [], set_json)
-        _train(out or _folder(trial, None), trial, wandb_run(trial) if wandb else nullcontext(None))
+        _train(out or _folder(trial, None), trial, wandb_run(trial) if wandb else nullcontext(None), stale)
 
 
-def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun | None]) -> None:
+def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun | None], stale: WhenStale) -> None:
     _lay_out(out, trial)
     try:
         # Taken before anything heavy is imported, so that a second process gives up at once.
@@ -64,18 +75,29 @@ def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun
             with tracked as run:
                 if run is not None:
                     run.describe(trial)
-                _run(out, trial, run)
+                _run(out, trial, run, stale)
     except LockHeld as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(LOCK_HELD) from None
 
 
-def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None) -> None:
+def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale) -> None:
+    # A driver shows by itself how far its trials are.
+    with nullcontext() if ATTEMPT_VARIABLE in os.environ else shown(out):
+        result = _result(out, trial, tracker, stale)
+    if tracker is not None:
+        tracker.result(result.result, result.directory)
+    typer.echo(str(result.directory / RESULT_FILE))
+
+
+def _result(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale) -> TrialResult:
     from ..training.fit import TrainingInterrupted
     from ..trial import run_locked
 
     try:
-        result = run_locked(trial, out) if tracker is None else run_locked(trial, out, record=tracker.record)
+        if tracker is None:
+            return run_locked(trial, out, stale=stale)
+        return run_locked(trial, out, stale=stale, record=tracker.record)
     except (LockHeld, ConfigError):
         raise
     except TrainingInterrupted as interrupted:
@@ -89,9 +111,6 @@ def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None) -> None:
 
         traceback.print_exc(file=sys.stderr)
         raise typer.Exit(FAILED) from None
-    if tracker is not None:
-        tracker.result(result.result, result.directory)
-    typer.echo(str(result.directory / RESULT_FILE))
 
 
 def prepare(
@@ -108,6 +127,21 @@ def prepare(
         prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
 
 
+def rehearse(
+    spec: Annotated[list[Path], typer.Option(help="A trial's spec.json; repeatable.")],
+) -> None:
+    """Make a first step of every stage of each objective on made-up images; print one JSON line per objective."""
+    import json
+
+    # Whatever an objective prints must not be mistaken for an answer.
+    answers, sys.stdout = sys.stdout, sys.stderr
+    from ..training.rehearsal import rehearse_all
+
+    for name, error in rehearse_all([read_trial(path.parent) for path in spec]):
+        answers.write(json.dumps({"objective": name, "error": error}) + "\n")
+        answers.flush()
+
+
 def _trial_spec(
     out: Path | None,
     file: Path | None,
@@ -122,7 +156,7 @@ def _trial_spec(
             raise ConfigError("nothing to train: give --spec FILE, --set KEY=VALUE, or --out with a trial's folder")
         file = out / SPEC_FILE
         if not file.exists():
-            raise ConfigError(f"{out} has no {SPEC_FILE}: give --spec FILE, --set or --set-json")
+            raise ConfigError(f"{out} has no {SPEC_FILE}: give --spec FILE, --set or --set-json{trials_nearby(out)}")
     beside = file.parent / EVALUATION_FILE if file is not None and file.name == SPEC_FILE else None
     evaluation = read_object(beside) if beside is not None and beside.exists() else None
     return load_trial(file, json_settings=set_json, assignments=assignments, evaluation=evaluation, agent=agent)
@@ -136,7 +170,7 @@ def _folder(trial: TrialSpec, sweep: str | None) -> Path:
 def _lay_out(out: Path, trial: TrialSpec) -> None:
     """Writes the spec into the folder, unless the folder belongs to another trial."""
     path, text = out / SPEC_FILE, canonical_json(trial.canonical())
-    if path.exists() and path.read_text() != text:
+    if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ConfigError(f"{out} belongs to another trial ({path} differs): choose another --out")
     if not path.exists():
         write_text(path, text)

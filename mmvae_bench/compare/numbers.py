@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from ..base.seeds import derive_seed
-from ..base.statistics import paired_difference
+from ..base.statistics import holm, normal_p_value, paired_difference
 from ..report.frames import Question
 from ..report.trials import TrialRecord
 from ..runs.scores import Score
 
 Verdict = Literal["same", "within", "beyond", "no interval"]
 VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "no interval")
-"""same: equal to the stored digits; within, beyond: whether the interval of the difference contains zero; no interval:
-the numbers differ, and their uncertainty is unknown."""
+"""same: equal to the stored digits; beyond: the difference is not zero, with 5 % probability of one false claim in the
+whole comparison (Holm), or one of the two is missing; within: the others; no interval: the numbers differ, and their
+uncertainty is unknown."""
 
 STORED_PRECISION = 1e-6
 """Results store scores per query to six decimals: smaller differences, relative to 1 or to the value, do not count."""
@@ -37,6 +37,7 @@ class NumberPair:
         high: Upper end.
         paired: Whether the interval is that of differences paired by query.
         verdict: One of VERDICTS.
+        p: Two-sided p-value of the difference being zero; nan without an interval.
     """
 
     trial: TrialRecord
@@ -47,6 +48,7 @@ class NumberPair:
     high: float
     paired: bool
     verdict: Verdict
+    p: float = math.nan
 
     @property
     def difference(self) -> float:
@@ -67,9 +69,16 @@ class NumberPair:
             "label": self.trial.label,
             **self.question._asdict(),
             **plain,
+            "p": None if math.isnan(self.p) else self.p,
             "paired": self.paired,
             "verdict": self.verdict,
         }
+
+
+def judged(pairs: Sequence[NumberPair]) -> list[NumberPair]:
+    """The numbers of a comparison with their verdicts, which depend on how many are compared."""
+    beyond = holm([pair.p for pair in pairs])
+    return [replace(pair, verdict="beyond") if rejected else pair for pair, rejected in zip(pairs, beyond, strict=True)]
 
 
 def number_pairs(
@@ -97,7 +106,7 @@ def _images(trial: TrialRecord) -> tuple[object, ...]:
 
 def _pair(trial: TrialRecord, question: Question, one: Score, other: Score, *, same_queries: bool) -> NumberPair:
     paired = same_queries and _aligned(one, other)
-    low = high = math.nan
+    low = high = p = math.nan
     verdict: Verdict = "beyond"
     if math.isnan(one.value) or math.isnan(other.value):
         if math.isnan(one.value) and math.isnan(other.value):
@@ -105,11 +114,12 @@ def _pair(trial: TrialRecord, question: Question, one: Score, other: Score, *, s
     elif math.isclose(one.value, other.value, rel_tol=STORED_PRECISION, abs_tol=STORED_PRECISION):
         low, high, verdict = 0.0, 0.0, "same"
     else:
-        low, high = _paired_interval(question, one, other) if paired else unpaired_interval(one, other)
-        verdict = "no interval" if math.isnan(low + high) else "within" if low <= 0 <= high else "beyond"
+        low, high, p = _paired_interval(one, other) if paired else _unpaired_interval(one, other)
+        verdict = "no interval" if math.isnan(p) else "within"
     return NumberPair(
-        trial=trial, question=question, a=one.value, b=other.value, low=low, high=high, paired=paired, verdict=verdict
-    )
+        trial=trial, question=question, a=one.value, b=other.value, low=low, high=high, paired=paired,
+        verdict=verdict, p=p
+    )  # fmt: skip
 
 
 def _aligned(one: Score, other: Score) -> bool:
@@ -121,17 +131,18 @@ def _aligned(one: Score, other: Score) -> bool:
     )
 
 
-def _paired_interval(question: Question, one: Score, other: Score) -> tuple[float, float]:
+def _paired_interval(one: Score, other: Score) -> tuple[float, float, float]:
+    """Both ends and the p-value; nan where a single query, or repeats of one, say nothing about the spread."""
     assert one.per_query is not None
     assert other.per_query is not None
     first, second = np.asarray(one.per_query, float), np.asarray(other.per_query, float)
-    scored = ~np.isnan(second - first)
-    groups = np.arange(len(first)) if one.groups is None else np.asarray(one.groups)
-    if len(np.unique(groups[scored])) < 2:
-        return math.nan, math.nan  # A single query, or repeats of one, say nothing about the spread.
-    seed = derive_seed("compare", question=list(question))
-    _, low, high = paired_difference(second, first, groups=one.groups, seed=seed)
-    return low, high
+    found = paired_difference([second], [first], groups=one.groups)
+    return found.low, found.high, found.p
+
+
+def _unpaired_interval(one: Score, other: Score) -> tuple[float, float, float]:
+    low, high = unpaired_interval(one, other)
+    return low, high, normal_p_value(other.value - one.value, low, high)
 
 
 def unpaired_interval(one: Score, other: Score) -> tuple[float, float]:

@@ -97,14 +97,14 @@ def _summary(comparison: RunComparison) -> Iterator[str]:
         unpaired = sum(not each.paired for each in comparison.numbers if each.verdict in ("within", "beyond"))
         how = "paired by query" if not unpaired else f"paired by query, {unpaired} from two separate intervals"
         yield (
-            f"Intervals are 95 %, over queries ({how}): about one difference in twenty is beyond its "
-            "interval by chance. They do not cover the variation between training runs."
+            f"Intervals are 95 % each, over queries ({how}). Beyond: not zero, with 5 % probability of one false "
+            "claim in all of this comparison. They do not cover the variation between training runs."
         )
 
 
 _WORDS: dict[Verdict, str] = {
     "same": "the same",
-    "within": "differ within their interval",
+    "within": "differ within chance",
     "beyond": "beyond it",
     "no interval": "differ and have no interval",
 }

@@ -17,7 +17,7 @@ from ..report.grouping import flatten
 from ..report.trials import TrialRecord, conditions, origin
 from ..specs.matching import matching
 from ..specs.trial import TrialSpec
-from .numbers import NumberPair, Verdict, number_pairs
+from .numbers import NumberPair, Verdict, judged, number_pairs
 
 _SHOWN_DIFFERENCES = 6
 
@@ -128,7 +128,7 @@ def compare_runs(a: Path, b: Path, *, metrics: Sequence[str] = (), where: Sequen
             pair for pair in both if pair not in pairs and not any(trial.state == "damaged" for trial in pair)
         ),
         damaged=damaged,
-        numbers=tuple(number for number in numbers if not metrics or number.metric in metrics),
+        numbers=tuple(judged([number for number in numbers if not metrics or number.metric in metrics])),
         questions_only_a=sum(not metrics or question.metric in metrics for question in only_a),
         questions_only_b=sum(not metrics or question.metric in metrics for question in only_b),
         circumstances=_circumstances(pairs),

@@ -50,6 +50,8 @@ class ResidentLoader:
         self.store, self.rows, self.batch_size = store, rows, min(batch_size, len(rows))
         self.seed, self.stage, self.start, self.stop = seed, stage, start, stop
         self.batches_per_epoch = len(rows) // self.batch_size
+        self.share = slice(None)
+        """Which images of each batch this process of several takes."""
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -60,7 +62,7 @@ class ResidentLoader:
             wanted, position = divmod(step, self.batches_per_epoch)
             if wanted != epoch:
                 epoch, order = wanted, self.epoch_order(wanted)
-            yield self.store.batch(order[position * self.batch_size : (position + 1) * self.batch_size])
+            yield self.store.batch(order[position * self.batch_size : (position + 1) * self.batch_size][self.share])
 
     def epoch_order(self, epoch: int) -> Tensor:
         """The rows in the order of ``epoch``: drawn on the CPU, so that it is the same for every device."""
@@ -68,6 +70,53 @@ class ResidentLoader:
             derive_seed("batch order", seed=self.seed, stage=self.stage, epoch=epoch)
         )
         return self.rows[torch.randperm(len(self.rows), generator=generator).to(self.rows.device)]
+
+
+def place() -> tuple[int, int]:
+    """This process's number, and how many processes train together."""
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
+
+
+class EpochLoader:
+    """The training batches for a plain Lightning trainer: each epoch in an order of its own.
+
+    Each iteration goes on where the one before has stopped. The state is the number of batches so far, which Lightning
+    stores in its checkpoints. Each process of several takes an equal share of every batch.
+
+    Args:
+        data: Has the images.
+        batch_size: Images per batch, over all processes; what they cannot share equally is left out.
+    """
+
+    def __init__(self, data: ConceptDataModule, *, batch_size: int) -> None:
+        self.data, self.batch_size, self.step = data, batch_size, 0
+
+    def __len__(self) -> int:
+        return self._loader(0, 1).batches_per_epoch
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._loader(self.step, self.step + len(self)):
+            self.step += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """The number of batches so far."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Goes on from a state."""
+        self.step = state["step"]
+
+    def _loader(self, start: int, stop: int) -> ResidentLoader:
+        rank, world = place()
+        num_images = min(self.batch_size, len(self.data.rows("train")))
+        if num_images < world:
+            raise ValueError(f"a batch of {num_images} images cannot be shared by {world} processes")
+        size = num_images // world * world
+        loader = self.data.training_loader(batch_size=size, seed=0, stage="fit", start=start, stop=stop)
+        loader.share = slice(rank, None, world)
+        return loader
 
 
 class OrderedBatches:
@@ -108,6 +157,8 @@ class ConceptDataModule(pl.LightningDataModule):
         self.captions = spec.texts()
         """How y is rendered as words in the text view; None if y is the concept."""
         self._store: ImageStore | None = None
+        self.batch_size = 64
+        """Images per step of a plain Lightning trainer, over all its processes."""
         self.progress: Callable[[int, int], None] | None = None
         """Called while images are made, with the numbers done and in all."""
         self.workers: int | None = None
@@ -189,10 +240,9 @@ class ConceptDataModule(pl.LightningDataModule):
             self.store, self.rows("train"), batch_size=batch_size, seed=seed, stage=stage, start=start, stop=stop
         )
 
-    def train_dataloader(self) -> ResidentLoader:
-        """One epoch in batches of 64, for use with a plain Lightning trainer."""
-        num_batches = max(1, len(self.rows("train")) // 64)
-        return self.training_loader(batch_size=64, seed=0, stage="fit", start=0, stop=num_batches)
+    def train_dataloader(self) -> EpochLoader:
+        """The training partition in batches of :attr:`batch_size`, for a plain Lightning trainer."""
+        return EpochLoader(self, batch_size=self.batch_size)
 
     def val_dataloader(self) -> OrderedBatches:
         """The validation partition in batches of at most 256."""

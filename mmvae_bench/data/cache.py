@@ -20,7 +20,7 @@ from typing import Any, cast
 from filelock import FileLock
 
 from ..base.canonical import content_hash
-from ..base.files import DamagedFile, open_regular, read_json, write_json
+from ..base.files import DamagedFile, open_regular, read_json, write_json, writing_cache
 from ..base.heartbeat import patiently
 
 META = "meta.json"
@@ -71,8 +71,10 @@ def build_once(folder: Path, build: Callable[[Path], dict[str, Any]]) -> bool:
     """
     if is_intact(folder):
         return False
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with patiently(FileLock(folder.with_name(folder.name + ".lock"))):
+    with writing_cache():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = patiently(FileLock(folder.with_name(folder.name + ".lock")))
+    with lock:
         if is_intact(folder):
             return False
         # The same name each time, under the lock: what a killed process left is cleared by the next.

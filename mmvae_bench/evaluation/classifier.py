@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -204,6 +205,23 @@ class HeldOut:
         """Double[N, A]: 1 where an attribute is read correctly, nan if it is not scored."""
         right = (self.predictions == self.concepts).double()
         return right.masked_fill(self.predictions == NOT_SCORED, math.nan)
+
+    def confusion(self, sizes: Sequence[int]) -> list[Tensor]:
+        """How often each true value of an attribute (row) is read as each value (column): Double[V, V] each.
+
+        A value that no image has, or an attribute that is not scored, counts as read correctly.
+
+        Args:
+            sizes: The number of values of each attribute.
+        """
+        tables = []
+        for k, size in enumerate(sizes):
+            truth, said = self.concepts[:, k].cpu(), self.predictions[:, k].cpu()
+            pairs = (truth * size + said)[said != NOT_SCORED]
+            counts = torch.bincount(pairs, minlength=size * size).double().view(size, size)
+            total = counts.sum(1, keepdim=True)
+            tables.append(torch.where(total > 0, counts / total.clamp(min=1), torch.eye(size, dtype=torch.float64)))
+        return tables
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule, ResidentLoader
 from ..data.cache import META, build_once
 from ..specs.built_in.classifiers import TrainedClassifierSpec
+from ..specs.code import differences, part_code
 from ..specs.components import ClassifierSpec
 from .classifier import IMAGES_AT_ONCE, HeldOut, ObservationClassifier, logits_of, read_concepts
 
@@ -55,7 +56,7 @@ def observation_classifier(
 ) -> ObservationClassifier:
     """The classifier of a dataset from ``classifiers/<fingerprint>`` in the cache, trained first if it is not there.
 
-    A damaged one is trained again; processes that need the same one wait for the first.
+    A damaged one, and one made by other code, is trained again; processes that need the same one wait for the first.
 
     Args:
         spec: What to train and how.
@@ -70,16 +71,17 @@ def observation_classifier(
         raise TypeError(f"{type(spec).__name__} is not a TrainedClassifierSpec: it does not say how it is trained")
     fingerprint = classifier_fingerprint(spec, dataset=data.fingerprint)
     folder = cache_root() / "classifiers" / fingerprint
+    code = part_code("classifier", spec.name)
 
     def build(unfinished: Path) -> dict[str, Any]:
         trained = train(spec, data, device=device, progress=progress)
         held_out = {"concepts": trained.held_out.concepts.short(), "predictions": trained.held_out.predictions.short()}
         state = {name: value.cpu() for name, value in trained.network.state_dict().items()}
         torch.save({"network": state, "held_out": held_out}, unfinished / WEIGHTS)
-        about = {"spec": spec.canonical(), "dataset": data.fingerprint, "made_from": data.made_from}
+        about = {"spec": spec.canonical(), "dataset": data.fingerprint, "made_from": data.made_from, "code": code}
         return {**about, **trained.to_json()}
 
-    if _is_of_other_images(folder, data):
+    if _is_of_other_images(folder, data) or (code is not None and _made_by_other_code(folder / META, code)):
         (folder / META).unlink(missing_ok=True)
     build_once(folder, build)
     try:
@@ -103,6 +105,15 @@ def _is_of_other_images(folder: Path, data: ConceptDataModule) -> bool:
         return bool(about["made_from"] != data.made_from)
     except (OSError, ValueError, TypeError):
         return False  # None, or a damaged one: trained anyway.
+
+
+def _made_by_other_code(meta: Path, code: dict[str, Any]) -> bool:
+    """Whether a classifier in the cache was made by other code; one made before code was recorded was not."""
+    try:
+        made = read_json(meta)
+    except (OSError, ValueError):
+        return False
+    return isinstance(made, dict) and bool(differences({"classifier": made.get("code")}, {"classifier": code}))
 
 
 def classifier_fingerprint(spec: ClassifierSpec, *, dataset: str) -> str:

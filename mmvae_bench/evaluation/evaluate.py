@@ -18,7 +18,7 @@ from .classifier import ObservationClassifier
 from .classifier_training import Progress, observation_classifier
 from .questions import Context, Question, questions_of
 from .references import TrainingConcepts
-from .scoring import Intervals, Judge, num_unmatched
+from .scoring import Judge, num_unmatched
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ def evaluate(
 def references_of(data: ConceptDataModule, evaluation: EvaluationSpec, classifier: ObservationClassifier) -> Judge:
     """What the predictions of a trial's model are scored against."""
     training = TrainingConcepts(data.concepts("train"), sizes=data.schema.sizes)
-    intervals = Intervals(evaluation.num_resamples, evaluation.seed)
-    return Judge(data.schema, data.spec.split, training, classifier.held_out, intervals)
+    return Judge(data.schema, data.spec.split, training, classifier.held_out)
 
 
 def can_be_asked(question: Question, context: Context) -> bool:

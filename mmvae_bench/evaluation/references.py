@@ -1,4 +1,5 @@
-"""The distributions with which imagined values are compared: uniform, the training marginal, and p(y_k | y_O).
+"""The distributions with which imagined values are compared: uniform, the training marginal, and p(y_k | y_O); and the
+answers that ignore a query, which every score is read against.
 
 Shapes: N image, U distinct concept, Q query, A attribute, V value.
 """
@@ -6,16 +7,20 @@ Shapes: N image, U distinct concept, Q query, A attribute, V value.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from ..concepts import UNSPECIFIED, satisfies
+from ..metrics.functional import NOT_SCORED, blind_all_correct, blind_correctness
 from ..metrics.protocols import SMOOTHING, Target
 
 # Bounds the memory of the comparison of queries with training concepts.
 _QUERIES_AT_ONCE = 64
+_NOTHING = 1e-9
+"""Training rows that the marginal counts for where only a query without any matching row may use it."""
 
 
 class TrainingConcepts:
@@ -74,20 +79,67 @@ class TrainingConcepts:
             tables.append(torch.where(queries[:, k, None] == UNSPECIFIED, smoothed, given))
         return tables
 
+    def exact(self, queries: Tensor) -> list[Tensor]:
+        """What an exact conditional generator draws each attribute from: p(y_k | y_O) of the training rows that match.
+
+        Not smoothed: it shows what the data hold, whatever a protocol compares it with. The marginal where no row
+        matches. Double[Q, V] of each attribute.
+        """
+        return self.conditional(queries, smoothing=_NOTHING)
+
     def target(self, kind: Target, queries: Tensor) -> list[Tensor]:
         """The reference of a protocol: Double[V] or Double[Q, V] of each attribute."""
         if kind == "uniform":
             return self.uniform()
         return self.marginal() if kind == "marginal" else self.conditional(queries)
 
-    def unconditional(self, kind: Target) -> list[Tensor]:
-        """What a generator that ignores the query draws each value from, under a protocol: Double[V] each.
-
-        The uniform distribution where that is the target, else the training marginal, also where the target is
-        conditioned on the query.
-        """
-        return self.uniform() if kind == "uniform" else self.marginal()
+    @property
+    def majority(self) -> Tensor:
+        """Long[A]: the most frequent value of each attribute."""
+        return torch.stack([table.argmax() for table in self.marginal()])
 
     def _one_hot(self) -> list[Tensor]:
         """Double[U, V] of each attribute."""
         return [one_hot(self.combinations[:, k], size).double() for k, size in enumerate(self.sizes)]
+
+
+@dataclass(frozen=True)
+class BlindGenerator:
+    """A generator that ignores the query: its images have concepts drawn from training, seen through the classifier.
+
+    What it scores is the floor of a correctness. The classifier's errors belong to it: they turn some of its images
+    into what a query asks for, as they do with the images of a trained model, and a ceiling has them too. Training
+    concepts, not the held-out images themselves, because a split may withhold concepts from training.
+
+    Attributes:
+        training: The concepts that it draws from.
+        confusion: How often the classifier reads each true value (row) as each value (column): Double[V, V] each.
+        scored: Bool[A]: the attributes that count.
+    """
+
+    training: TrainingConcepts
+    confusion: Sequence[Tensor]
+    scored: Tensor
+
+    def read(self) -> list[Tensor]:
+        """How often the classifier reads each value in its images: Double[V] of each attribute."""
+        marginal = self.training.marginal()
+        return [drawn @ table for drawn, table in zip(marginal, self.confusion, strict=True)]
+
+    def correctness(self, concepts: Tensor) -> Tensor:
+        """Its expected correctness, Double[Q], for Long[Q, A]; nan where nothing that counts is specified."""
+        return blind_correctness(concepts, self.read(), scored=self.scored)
+
+    def all_correct(self, concepts: Tensor) -> Tensor:
+        """How often an image of its shows all that a query specifies: Double[Q], nan likewise."""
+        training = self.training
+        return blind_all_correct(concepts, training.combinations, training.counts, self.confusion, scored=self.scored)
+
+    def constant(self, num_queries: int) -> Tensor:
+        """What the best constant answer shows: one image of the most frequent values of training, Long[Q, 1, A].
+
+        Nothing blurs it: a generator that shows the same image every time can show one that is read so. -1 where an
+        attribute does not count.
+        """
+        shown = self.training.majority.masked_fill(~self.scored, NOT_SCORED)
+        return shown.expand(num_queries, 1, -1)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED, Schema
 from ..data.base import ConceptDataModule
-from ..data.sheets import INK, draw_sheet, save_picture
+from ..data.sheets import INK, PAPER, draw_sheet, save_picture
 from ..metrics.functional import NOT_SCORED
 from ..objectives.base import Objective, evaluating
 from ..specs.trial import EvaluationSpec
@@ -33,13 +33,21 @@ RIGHT, WRONG = (205, 205, 205), (214, 39, 40)
 
 
 def write_samples(
-    model: Objective, data: ConceptDataModule, classifier: ObservationClassifier, path: Path, *, seed: int = 0
+    model: Objective,
+    data: ConceptDataModule,
+    classifier: ObservationClassifier,
+    path: Path,
+    *,
+    seed: int = 0,
+    images: str = "sample",
 ) -> None:
     """Writes a PNG with a row of ten images per query: two queries per level and the named ones, the same for all
     models.
 
-    The images are means of p(x|z). A red border means that the classifier, given a sample of p(x|z) at the same z as in
-    the evaluation, reads some specified attribute differently. For a model without q(z|y) they are images of z ~ p(z).
+    The images are means of p(x|z). A red border means that the classifier, given what the evaluation shows it at that z
+    (a sample of p(x|z), or the mean itself), reads some specified attribute differently; a grey one, that it reads all
+    of them as specified; the title says which it was given. A query of given attributes alone leaves nothing to read:
+    its images have no border. For a model without q(z|y) they are images of z ~ p(z), without borders.
 
     Args:
         model: Trained.
@@ -47,28 +55,41 @@ def write_samples(
         classifier: On the model's device.
         path: The file, replaced atomically.
         seed: Seed of the queries and the images.
+        images: The setting ``images`` of the evaluation.
     """
     title = f"{model.spec.name} on {data.spec.name}, source {data.spec.source}, split {data.spec.split}"
     title += ", texts" if data.spec.chosen_view == "text" else ""
     if model.can_imagine:
         shown = _shown(model, data, seed=seed)
         queries = torch.cat([each.concepts for each in shown])
-        means, wrong = imagine_and_judge(model, classifier, queries, num_samples=IMAGES_A_ROW, seed=seed)
+        judged_mean = images == "mean" or bool(getattr(model, "has_fixed_scale", False))
+        means, wrong = imagine_and_judge(
+            model, classifier, queries, num_samples=IMAGES_A_ROW, seed=seed, judged_mean=judged_mean
+        )
         labels = [label_of(model.schema, concept) for concept in queries.tolist()]
-        title += "\nmeans of p(x|z); red: the classifier reads a specified attribute of a sample otherwise"
+        judged = (queries[:, list(model.schema.scored_positions)] != UNSPECIFIED).any(1)
+        what = "of the mean" if judged_mean else "of a sample"
+        title += f"\nmeans of p(x|z); red: the classifier reads a specified attribute {what} otherwise"
+        title += "" if bool(judged.all()) else "; no frame: nothing to judge"
     else:
         means = prior_images(model, num_rows=4, num_samples=IMAGES_A_ROW, seed=seed)
-        wrong = torch.zeros(means.shape[:2], dtype=torch.bool)
+        wrong, judged = torch.zeros(means.shape[:2], dtype=torch.bool), torch.zeros(len(means), dtype=torch.bool)
         labels = ["z ~ p(z)"] * len(means)
         title += "\nno q(z|y): means of p(x|z) for z from the prior"
-    sheet = draw_grid(means, wrong, labels, title=title)
+    sheet = draw_grid(means, wrong, labels, title=title, judged=judged)
     save_picture(sheet, path)
 
 
 def imagine_and_judge(
-    model: Objective, classifier: ObservationClassifier, queries: Tensor, *, num_samples: int, seed: int
+    model: Objective,
+    classifier: ObservationClassifier,
+    queries: Tensor,
+    *,
+    num_samples: int,
+    seed: int,
+    judged_mean: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Mean images of queries, and where the classifier reads a sample at the same z differently.
+    """Mean images of queries, and where the classifier reads a sample at the same z, or the mean itself, differently.
 
     Args:
         model: With q(z|y).
@@ -76,6 +97,7 @@ def imagine_and_judge(
         queries: Long[Q, A], -1 where unspecified.
         num_samples: S.
         seed: Seed of the images.
+        judged_mean: Show the classifier the mean.
 
     Returns:
         (Float[Q, S, C, H, W], Bool[Q, S]), on the CPU.
@@ -84,7 +106,7 @@ def imagine_and_judge(
     # The latents are drawn before the pixels, so equal generators give equal latents.
     images, means = (
         model.imagine(queries, num_samples=num_samples, mean=mean, generator=torch.Generator().manual_seed(chosen))
-        for mean in (False, True)
+        for mean in (judged_mean, True)
     )
     told = queries.cpu()[:, None].expand(-1, num_samples, -1)
     read = classifier.predict(images.flatten(0, 1), given=told.flatten(0, 1)).cpu().unflatten(0, told.shape[:2])
@@ -102,16 +124,20 @@ def prior_images(model: Objective, *, num_rows: int, num_samples: int, seed: int
     return rearrange(means, "(row s) c h w -> row s c h w", row=num_rows)
 
 
-def draw_grid(images: Tensor, wrong: Tensor, labels: list[str], *, title: str) -> Image.Image:
-    """Rows of images with a label on their left and a border around each image: red if ``wrong``, else grey.
+def draw_grid(
+    images: Tensor, wrong: Tensor, labels: list[str], *, title: str, judged: Tensor | None = None
+) -> Image.Image:
+    """Rows of images with a label on their left and a border around each judged image: red if ``wrong``, else grey.
 
     Args:
         images: Float[Q, S, C, H, W] in [0, 1], with one or three channels.
         wrong: Bool[Q, S].
         labels: One per row; line breaks are kept.
         title: Text above the rows.
+        judged: Bool[Q], the rows that get borders; None: all.
     """
     num_columns = images.shape[1]
+    framed_rows = [True] * len(images) if judged is None else judged.tolist()
     scale = max(1, round(CELL / images.shape[-1]))
     font = ImageFont.load_default(FONT)
     height = scale * images.shape[-2] + 2 * BORDER
@@ -122,7 +148,11 @@ def draw_grid(images: Tensor, wrong: Tensor, labels: list[str], *, title: str) -
         gap=GAP,
         margins=(LABEL_WIDTH, GAP * 2 + _text_height(title), GAP, GAP),
         border=BORDER,
-        colours=[WRONG if each else RIGHT for each in wrong.flatten().tolist()],
+        colours=[
+            (WRONG if each else RIGHT) if framed else PAPER
+            for row, framed in zip(wrong.tolist(), framed_rows, strict=True)
+            for each in row
+        ],
         row_heights=[max(height, _text_height(label)) + GAP for label in labels],
     )
     draw = ImageDraw.Draw(sheet)

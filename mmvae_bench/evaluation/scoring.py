@@ -6,47 +6,25 @@ Shapes: Q query, A attribute, N held-out image.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from ..base.seeds import derive_seed
-from ..base.statistics import bootstrap_interval
+from ..base.statistics import mean_interval
 from ..concepts import Schema, satisfies, specified
+from ..metrics.catalogue import metric_info
 from ..runs.scores import Score
 from .classifier import HeldOut
-from .references import TrainingConcepts
+from .references import BlindGenerator, TrainingConcepts
 
 _QUERIES_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """How the intervals of an evaluation are computed.
-
-    Attributes:
-        num_resamples: Bootstrap resamples.
-        seed: The evaluation's.
-    """
-
-    num_resamples: int
-    seed: int
-
-    def __call__(self, values: Sequence[float], groups: Sequence[int] | None = None) -> tuple[float, float]:
-        """The 95 % interval of the mean of ``values``, nan left out; each group of them is resampled as a whole."""
-        if sum(not math.isnan(value) for value in values) < 2:
-            return math.nan, math.nan  # One value says nothing about its spread.
-        # One seed for all: scores of the same queries are resampled alike.
-        seed = derive_seed("bootstrap", seed=self.seed)
-        return bootstrap_interval(values, groups=groups, num_resamples=self.num_resamples, seed=seed)
 
 
 def make_score(
     metric: str,
     values: Tensor,
-    intervals: Intervals,
     *,
     partition: str,
     value: float | None = None,
@@ -54,6 +32,8 @@ def make_score(
     groups: Tensor | None = None,
     ceiling: float = math.nan,
     floor: float = math.nan,
+    constant: float = math.nan,
+    deaf: float = math.nan,
     protocol: str | None = None,
     attribute: str | None = None,
     level: int | None = None,
@@ -65,13 +45,14 @@ def make_score(
     Args:
         metric: Its name.
         values: Float[Q], nan where a query has none.
-        intervals: How the interval is computed.
         partition: val or test.
         value: Their mean, where that is computed elsewhere; None: it is computed here.
         keep_values: Whether the score holds ``values``, so that differences can be paired.
         groups: Long[Q]: the values of a group are resampled together.
         ceiling: What a perfect generator would be expected to score.
-        floor: What chance would be expected to score.
+        floor: What a generator that ignores the query would be expected to score.
+        constant: What the best constant answer scores.
+        deaf: What a generator that ignores the query and draws every image anew would be expected to score.
         protocol: None if the metric is the same under every protocol.
         attribute: None: all attributes.
         level: Number of specified attributes.
@@ -80,7 +61,7 @@ def make_score(
     """
     per_query = values.double().tolist()
     members = None if groups is None else groups.tolist()
-    low, high = intervals(per_query, members)
+    low, high = mean_interval(per_query, groups=members, fraction=metric_info(metric).unit == "%")
     return Score(
         metric=metric,
         partition=partition,
@@ -92,6 +73,8 @@ def make_score(
         ci_high=high,
         ceiling=ceiling,
         floor=floor,
+        constant=constant,
+        deaf=deaf,
         num_queries=int((~values.isnan()).sum()),
         num_samples=num_samples,
         per_query=per_query if keep_values else None,
@@ -109,19 +92,22 @@ class Judge:
         split: The trial's.
         training: Concepts of the trial's own training partition.
         held_out: Real images as the classifier reads them.
-        intervals: How intervals are computed.
     """
 
     schema: Schema
     split: str
     training: TrainingConcepts
     held_out: HeldOut
-    intervals: Intervals
 
     @property
     def scored(self) -> Tensor:
         """Bool[A]: all attributes but the given ones."""
         return torch.tensor([k in self.schema.scored_positions for k in range(len(self.schema))])
+
+    @cached_property
+    def blind(self) -> BlindGenerator:
+        """A generator that ignores the query, as the classifier sees it."""
+        return BlindGenerator(self.training, self.held_out.confusion(self.schema.sizes), self.scored)
 
 
 def accuracy_on_real_images(held_out: HeldOut, concepts: Tensor) -> Tensor:

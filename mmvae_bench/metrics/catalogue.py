@@ -26,6 +26,8 @@ class MetricInfo:
         reference: Where it is defined.
         unit: ``%`` for fractions, else the unit of the value.
         direction: 1 where higher is better, -1 where lower is, 0 where neither is.
+        ranked: Whether objectives may be ranked by it, so that a report marks the best. Not set for a bound that is as
+            loose as the proposal which an objective brings along.
         order: Its place in a report: metrics are sorted by it, then by name.
         needs: The distributions that an objective must have to be scored, such as ``q(z|y)``; ``q(z|x) or q(z|x,y)``
             where either is enough.
@@ -42,6 +44,7 @@ class MetricInfo:
     reference: str = ""
     unit: str = "%"
     direction: int = 1
+    ranked: bool = True
     order: int = LAST
     needs: tuple[str, ...] = ()
     headline: bool = False
@@ -68,7 +71,9 @@ _PLACED = (
         explanation=(
             "The share of specified attributes that the observation classifier finds in the imagined images. The "
             "ceiling is the classifier's accuracy on real images of the same concepts: a reference, not a bound, since "
-            "the classifier can read clear prototypes better than real images. The floor is chance."
+            "the classifier can read clear prototypes better than real images. The floor is what a generator that "
+            "ignores the query would score: real images of training concepts, drawn without regard to it, as the "
+            "classifier reads them. One image of the most frequent values scores more where attributes are rare."
         ),
     ),
     MetricInfo(
@@ -81,9 +86,10 @@ _PLACED = (
         explanation=(
             "How widely the attributes that were left unspecified vary: one minus the Jensen–Shannon divergence "
             "between the values found in the images of a query and the reference distribution, mean over those "
-            "attributes. The ceiling is the expected score of a perfect generator that draws as many samples, which "
-            "falls short of 100 % because a finite sample never matches its distribution. The floor is that of a "
-            "generator collapsed to one value drawn from the reference."
+            "attributes. The ceiling is the expected score of an exact conditional generator, which draws as many "
+            "samples from the training images that satisfy the query: under a reference that ignores how attributes "
+            "depend on each other even that one falls short, and one that ignores the query can score more. The floor "
+            "is that of a generator which shows one training concept, drawn without regard to the query."
         ),
     ),
     MetricInfo(
@@ -136,7 +142,8 @@ _PLACED = (
             "One concept that the dataset names, such as a rare combination: the share of its specified attributes "
             "that the classifier finds in the images imagined for it. The interval is over those images, as there is "
             "one concept: it says nothing about other concepts. The ceiling is what the classifier scores on held-out "
-            "real images of the concept, if there are any; the floor is chance."
+            "real images of the concept, if there are any; the floor is what real images of training concepts score, "
+            "drawn without regard to the query."
         ),
     ),
     MetricInfo(
@@ -159,8 +166,9 @@ _PLACED = (
         own_rows=True,
         explanation=(
             "How often an attribute appears in the images of all queries that leave it open. Neither high nor low is "
-            "good: the ceiling is its frequency in training, which a perfect generator has too, as far as the "
-            "classifier reads it correctly. There is no floor, and the objectives are not ranked."
+            "good: the ceiling is how often training images that satisfy these queries have it, which an exact "
+            "conditional generator has too, as far as the classifier reads it correctly. There is no floor, and the "
+            "objectives are not ranked."
         ),
     ),
     MetricInfo(
@@ -230,6 +238,7 @@ _PLACED = (
         summary="lower bound of log p(x|y), one z from q(z|x)",
         reference=f"{_CREMER}, equation 6",
         unit="nats",
+        ranked=False,
         needs=("q(z|y)", _ENCODER, "p(x|z)"),
         explanation=(
             "A lower bound of log p(x|y) on held-out images, in nats, with one z from q(z|x) (Cremer and Kushman 2018, "
@@ -243,6 +252,7 @@ _PLACED = (
         summary="importance-weighted lower bound of log p(x)",
         reference=_BURDA,
         unit="nats",
+        ranked=False,
         needs=(_ENCODER, "p(x|z)"),
         explanation=(
             "An importance-weighted lower bound of log p(x), with z from q(z|x); with the flow, q(z) takes the place "
@@ -256,6 +266,7 @@ _PLACED = (
         summary="importance-weighted lower bound of log p(x), with the flow q(z) as prior",
         reference=_BURDA,
         unit="nats",
+        ranked=False,
         needs=(_ENCODER, "p(x|z)", _FLOW),
     ),
     MetricInfo(
@@ -264,17 +275,63 @@ _PLACED = (
         summary="importance-weighted lower bound of log p(y)",
         reference=_BURDA,
         unit="nats",
+        ranked=False,
         needs=("q(z|y)", "p(y|z)"),
         explanation=(
-            "An importance-weighted lower bound of log p(y), with z from q(z|y): the further q(z|y) is from p(z|y), "
-            "the looser the bound."
+            "An importance-weighted lower bound of log p(y), with z from q(z|y), as Cremer and Kushman print it: the "
+            "further q(z|y) is from p(z|y), the looser the bound. So it ranks proposals, not models, and the "
+            "objectives are not ranked by it."
         ),
+    ),
+    MetricInfo(
+        name="log_py_tight",
+        label="log p(y), tight",
+        summary="lower bound of log p(y) with half of z from the prior: tight whatever q(z|y) is",
+        reference=f"{_BURDA}; Owen and Zhou 2000",
+        unit="nats",
+        needs=("q(z|y)", "p(y|z)"),
+        explanation=(
+            "log p(y) with half of the z from the prior and half from q(z|y), weighted by the mixture of the two: no "
+            "weight exceeds 2 p(y|z), so a q(z|y) that misses part of the posterior cannot loosen it. The number of z "
+            "is doubled until that moves the mean by less than a tenth of its interval, or by less than 0.01 nats, up "
+            "to the setting likelihood_max_samples; the rows below say how far that got."
+        ),
+    ),
+    MetricInfo(
+        name="log_py_tight_ess",
+        label="log p(y), tight: effective samples",
+        summary="effective sample size of log_py_tight, as a share of the z drawn",
+        reference="Kong 1992",
+        direction=0,
+        needs=("q(z|y)", "p(y|z)"),
+        explanation=(
+            "(sum of weights)^2 / sum of squared weights, over the number of z: the share of them that carries the "
+            "estimate."
+        ),
+    ),
+    MetricInfo(
+        name="log_py_tight_step",
+        label="log p(y), tight: last doubling",
+        summary="by how much the last doubling of the number of z moved log_py_tight",
+        reference=_PROJECT,
+        unit="nats",
+        direction=0,
+        needs=("q(z|y)", "p(y|z)"),
     ),
     MetricInfo(
         name="log_py_flow_prior",
         label="log p(y), q(z) flow",
         summary="importance-weighted lower bound of log p(y), with the flow q(z) as prior",
         reference=_BURDA,
+        unit="nats",
+        ranked=False,
+        needs=("q(z|y)", "p(y|z)", _FLOW),
+    ),
+    MetricInfo(
+        name="log_py_tight_flow_prior",
+        label="log p(y), tight, q(z) flow",
+        summary="log_py_tight with the flow q(z) as prior, and half of z from it",
+        reference=f"{_BURDA}; Owen and Zhou 2000",
         unit="nats",
         needs=("q(z|y)", "p(y|z)", _FLOW),
     ),
@@ -329,13 +386,16 @@ _UNPLACED = (
 PER_DIM = "_per_dim"
 """Suffix of the name of a likelihood in nats per dimension: a pixel's channel, an attribute or a word."""
 
+MEAN_IMAGES = "_mean_images"
+"""Suffix of the name of a metric that is scored on means of p(x|z), and not on samples."""
+
 
 def _built_in() -> Iterator[MetricInfo]:
     for order, metric in enumerate(_PLACED):
         yield replace(metric, order=order)
     yield from _UNPLACED
     for metric in _PLACED:
-        if metric.name.startswith("log_"):
+        if metric.name.startswith("log_") and not metric.name.endswith(("_ess", "_step")):
             summary = f"{metric.summary}, per dimension"
             yield replace(metric, name=metric.name + PER_DIM, unit="nats/dim", summary=summary, explanation="")
 
@@ -348,13 +408,16 @@ METRICS: Catalogue[MetricInfo] = Catalogue(
 
 def metric_info(name: str) -> MetricInfo:
     """What is known about a metric, in the catalogue or not: likelihoods and ELBOs are in nats, all others are
-    fractions.
+    fractions. Scored on mean images a metric is what it is otherwise, in rows of its own.
 
     Neither direction of an ELBO is better between objectives: they bound and weight different things.
     """
     known = METRICS.find(name)
     if known is not None:
         return known
+    if name.endswith(MEAN_IMAGES):
+        whole = metric_info(name.removesuffix(MEAN_IMAGES))
+        return replace(whole, name=name, label=f"{whole.label}, mean images", explanation="")
     label = name.replace("_", " ")
     if name.startswith("log_") or "elbo" in name:
         return MetricInfo(name=name, label=label, unit="nats", direction=0 if "elbo" in name else 1)

@@ -5,9 +5,11 @@ Shapes: B batch, C channel, H height, W width, A attribute, T word, D latent dim
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,9 +23,11 @@ from ..backbones.base import Backbone, seeded
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.randomness import own_randomness, seed_from, seed_generators
 from ..base.seeds import derive_seed
+from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED, Captions
 from ..data.batch import Batch
 from ..distributions.latents import standard_normal
+from ..distributions.pixels import has_fixed_scale
 from ..specs.components import ObjectiveSpec, Posterior
 from ..specs.trial import TrainingSpec
 
@@ -55,6 +59,40 @@ class Terms:
     latents: dict[str, Tensor] = field(default_factory=dict)
 
 
+class TermsError(BenchmarkError):
+    """What :meth:`Objective.terms` returned is no loss with its parts."""
+
+
+def checked(terms: object, num_examples: int) -> Terms:
+    """What ``terms()`` returned for so many examples, if it can be trained on; see :class:`Terms`.
+
+    Raises:
+        TermsError: naming what has another type or shape.
+    """
+    if not isinstance(terms, Terms):
+        shape = f" of shape {tuple(terms.shape)}" if isinstance(terms, Tensor) else ""
+        raise TermsError(
+            f"terms() returned {type(terms).__name__}{shape}, expected Terms(loss, parts): a scalar, and a dict of the "
+            "loss's parts by name"
+        )
+    named = [("the loss", terms.loss), *((f"part {name!r}", part) for name, part in terms.parts.items())]
+    for name, value in named:
+        if not isinstance(value, Tensor):
+            raise TermsError(f"terms(): {name} is a {type(value).__name__}, expected a tensor")
+    if terms.loss.ndim:
+        shape = f"{tuple(terms.loss.shape)} for a batch of {num_examples}"
+        alike = [f"{name!r}" for name, part in terms.parts.items() if part.shape == terms.loss.shape]
+        like = f", like its part{'s' * (len(alike) > 1)} {', '.join(alike)}" if alike else ""
+        raise TermsError(f"terms(): the loss has shape {shape}{like}: it must be a scalar, the mean over the examples")
+    for name, part in terms.parts.items():
+        if part.shape != (num_examples,):
+            raise TermsError(
+                f"terms(): part {name!r} has shape {tuple(part.shape)}: a part has one value per example, here "
+                f"{(num_examples,)}"
+            )
+    return terms
+
+
 @dataclass(frozen=True)
 class Stage:
     """A part of training with its own loss, trained networks and optimiser.
@@ -80,6 +118,26 @@ class Stage:
             )
 
 
+def planned_stages(objective: Objective, training: TrainingSpec) -> list[Stage]:
+    """The stages of an objective with the steps that the budget leaves them.
+
+    Raises:
+        BenchmarkError: ``training.budget`` is total, and there are fewer steps than stages.
+    """
+    stages = objective.stages(training)
+    if training.budget == "stage":
+        return stages
+    if training.steps < len(stages):
+        names = ", ".join(stage.name for stage in stages)
+        raise BenchmarkError(f"training.steps: {training.steps} in total are fewer than the stages ({names})")
+    # Each has one step for certain; the others are shared in proportion, by rounding the ends of the stages.
+    shared, total = training.steps - len(stages), sum(stage.steps for stage in stages)
+    ends = [round(shared * sum(stage.steps for stage in stages[:place]) / total) for place in range(len(stages) + 1)]
+    return [
+        replace(stage, steps=1 + end - start) for stage, start, end in zip(stages, ends[:-1], ends[1:], strict=True)
+    ]
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode inside the block; afterwards every module is in the mode it was in, also after an error.
@@ -93,6 +151,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def raised_in(error: BaseException, kind: type) -> str | None:
+    """The last line of an objective's own code that an exception came through: ``FILE:LINE in FUNCTION``.
+
+    Args:
+        error: The exception.
+        kind: The objective's class.
+
+    Returns:
+        None if the exception never was in the files of the class and of those that it is derived from.
+    """
+    own = kind.__mro__[: kind.__mro__.index(Objective)] if issubclass(kind, Objective) else (kind,)
+    files = {getattr(sys.modules.get(part.__module__), "__file__", None) for part in own}
+    if isinstance(error, TermsError):
+        return f"{getattr(sys.modules.get(kind.__module__), '__file__', '?')} in terms"
+    lines = [line for line in traceback.extract_tb(error.__traceback__) if line.filename in files]
+    return f"{lines[-1].filename}:{lines[-1].lineno} in {lines[-1].name}" if lines else None
 
 
 class Objective(pl.LightningModule):
@@ -123,8 +199,6 @@ class Objective(pl.LightningModule):
 
     def __init__(self, spec: ObjectiveSpec, backbone: Backbone, *, seed: int = 0) -> None:
         super().__init__()
-        # The stage loop owns the optimiser: one per stage, whose state is saved and resumed exactly.
-        self.automatic_optimization = False
         self.spec, self.schema, self.image_shape = spec, backbone.schema, backbone.image_shape
         self.captions: Captions | None = backbone.captions
         self.latent_size = backbone.latent_size
@@ -133,8 +207,12 @@ class Objective(pl.LightningModule):
         self.stage: Stage | None = None
         self.training_spec, self.training_seed = TrainingSpec(), seed
         self.optimizer: torch.optim.Optimizer | None = None
-        self._step_seed: int | None = None
+        self.stage_began = 0
+        """The trainer's global step at which the stage began, under a plain Lightning trainer."""
         self.step_done = 0
+        """Optimiser steps done in the stage."""
+        self._step_seeds: dict[tuple[int, int], int] = {}
+        self._share = (0, 0)
 
     # ---------------------------------------------------------------- networks
 
@@ -170,8 +248,8 @@ class Objective(pl.LightningModule):
 
     def begin_stage(self, stage: Stage) -> None:
         """Makes exactly the stage's networks trainable, and keeps the others in eval mode until the stage ends."""
-        self.stage, self._step_seed, self.step_done = stage, None, 0
-        self.optimizer = None
+        self.stage, self.step_done, self._share = stage, 0, (0, 0)
+        self._step_seeds.clear()
         for name in self.network_names:
             getattr(self, name).requires_grad_(name in stage.trains)
         self.train(self.training)
@@ -191,38 +269,84 @@ class Objective(pl.LightningModule):
         return self
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam over the networks that the current stage trains."""
+        """Adam over the networks that the current stage trains; outside of stages over all of them."""
         names = self.network_names if self.stage is None else self.stage.trains
         parameters = [parameter for name in names for parameter in getattr(self, name).parameters()]
-        self.optimizer = torch.optim.Adam(parameters, lr=self.training_spec.learning_rate, fused=True)
+        trainer = self._trainer
+        # A fused Adam undoes the scaling of mixed precision itself, so Lightning could not clip before it.
+        clipped = trainer is not None and bool(trainer.gradient_clip_val) and trainer.precision.endswith("-mixed")
+        self.optimizer = torch.optim.Adam(parameters, lr=self.training_spec.learning_rate, fused=not clipped)
         return self.optimizer
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Mapping[str, Terms]:
-        """One gradient step, seeded by (seed, stage, step), so that it does not depend on where training resumed.
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """The loss of one step, seeded by (seed, stage, step), so that it does not depend on where training resumed.
 
         Returns:
-            The step's terms under ``terms``, which callbacks receive as ``outputs``.
+            ``loss``, to be minimised, penalties of the networks' weights included; and under ``terms`` the step's
+            terms, which callbacks receive in their ``outputs``.
         """
-        if self._step_seed is None:
+        if self._share not in self._step_seeds:
             name = "fit" if self.stage is None else self.stage.name
-            self._step_seed = derive_seed("training step", seed=self.training_seed, stage=name) % 2**62
-        seed_generators(self._step_seed + self.step_done, self.device)
-        terms = self.terms(batch)
+            # Other processes, and other parts of an accumulated batch, have other images and need other noise.
+            which = {"process": self._share[0], "part": self._share[1]} if any(self._share) else {}
+            seed = derive_seed("training step", seed=self.training_seed, stage=name, **which)
+            self._step_seeds[self._share] = seed % 2**62
+        seed_generators(self._step_seeds[self._share] + self.step_done, self.device)
+        terms = checked(self.terms(batch), len(batch))
         loss = terms.loss
         for name in self.network_names if self.stage is None else self.stage.trains:
             penalty = getattr(getattr(self, name), "penalty", None)
             if penalty is not None and (value := penalty()) is not None:
                 loss = loss + value
-        assert self.optimizer is not None
-        self.optimizer.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
-        self.optimizer.step()
-        self.step_done += 1
-        return {"terms": terms}
+        if self._trainer is not None and self._trainer.training:
+            self._log_terms("train", "loss", terms.loss, terms, size=len(batch))
+        return {"loss": loss, "terms": terms}
+
+    # ---- under a plain Lightning trainer; the project's own loop calls none of these hooks
+
+    def on_fit_start(self) -> None:
+        """Every network can be trained, until a stage begins."""
+        self.end_stages()
+
+    def on_train_start(self) -> None:
+        """Begins the stage, if there is only one: it lasts as long as the trainer trains.
+
+        Raises:
+            BenchmarkError: if there are several, and no callback that has begun the first of them.
+        """
+        if self.stage is not None:
+            return
+        stage, *others = stages = planned_stages(self, self.training_spec)
+        if others:
+            raise BenchmarkError(
+                f"{self.spec.name} is trained in {len(stages)} stages ({', '.join(each.name for each in stages)}): "
+                "give the trainer callbacks=[mmvae_bench.training.stages.Stages(...)], which runs them"
+            )
+        steps = self.trainer.estimated_stepping_batches
+        self.stage_began = 0
+        self.begin_stage(replace(stage, steps=int(steps)) if 0 < steps < float("inf") else stage)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Finds the step that the batch belongs to in Lightning's own count, which its checkpoints hold."""
+        trainer = self.trainer
+        self.step_done = trainer.global_step - self.stage_began
+        self._share = (trainer.global_rank, batch_idx % trainer.accumulate_grad_batches)
+
+    def on_train_end(self) -> None:
+        """Ends the stages."""
+        self.end_stages()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Logs ``val/elbo``, the negative loss, for use with a plain Lightning trainer."""
-        self.log("val/elbo", -self.terms(batch).loss, batch_size=len(batch))
+        """Logs ``val/elbo``, the negative loss, and the mean of each part, in nats per image, always with the same
+        noise."""
+        with own_randomness(derive_seed("validation", partition="val", batch=batch_idx) % 2**62, self.device):
+            terms = self.terms(batch)
+        self._log_terms("val", "elbo", -terms.loss, terms, size=len(batch))
+
+    def _log_terms(self, prefix: str, name: str, value: Tensor, terms: Terms, *, size: int) -> None:
+        values = {f"{prefix}/{name}": value.detach()}
+        values |= {f"{prefix}/parts/{part}": each.detach().mean() for part, each in terms.parts.items()}
+        self.log_dict(values, batch_size=size, sync_dist=prefix == "val")
 
     # ---------------------------------------------------------------- distributions
 
@@ -304,10 +428,21 @@ class Objective(pl.LightningModule):
         """Whether there are both q(z|x) and p(y|z)."""
         return "image" in self.spec.posteriors and "concept" in self.spec.likelihoods
 
+    @property
+    @torch.no_grad()
+    def has_fixed_scale(self) -> bool:
+        """Whether the scale of p(x|z) is a setting: see :func:`~mmvae_bench.distributions.pixels.has_fixed_scale`."""
+        z = torch.zeros(1, self.latent_size, device=self.device)
+        concept = torch.zeros(1, len(self.schema), dtype=torch.long, device=self.device)
+        if self.captions is not None:
+            concept = self.captions.render(concept, index=torch.zeros(1, dtype=torch.long), seed=CAPTION_SEED)
+        with evaluating(self):
+            return has_fixed_scale(self.image_likelihood(z, concept))
+
     @torch.no_grad()
     def imagine(
         self,
-        concept: Tensor | str,
+        concept: Tensor | str | Mapping[str, object],
         *,
         num_samples: int = 10,
         mean: bool = False,
@@ -320,7 +455,8 @@ class Objective(pl.LightningModule):
 
         Args:
             concept: Long[A] or Long[Q, A], -1 where unspecified; or a text, which in the text view is a caption and
-                otherwise a concept as :meth:`Schema.parse` reads it.
+                otherwise a concept as :meth:`Schema.parse` reads it; or a dict of values by attribute, such as
+                ``{"digit": 6, "scale": "small"}``.
             num_samples: S, images per concept.
             mean: Return E[x|z] instead of a sample of x.
             generator: Source of randomness; None: torch's global one.
@@ -334,6 +470,8 @@ class Objective(pl.LightningModule):
         """
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        if isinstance(concept, Mapping):
+            concept = self.schema.parse(", ".join(f"{name}={value}" for name, value in concept.items()))
         queries, leading = pack([self._query(concept).to(self.device)], "* word")
         with evaluating(self), own_randomness(seed_from(generator), self.device):
             if self.captions is None or isinstance(concept, str):
@@ -394,6 +532,14 @@ class Objective(pl.LightningModule):
 
     def _query(self, concept: Tensor | str) -> Tensor:
         """What :meth:`imagine` conditions on: a concept, Long[..., A], or the words of a caption, Long[T]."""
+        if not isinstance(concept, Tensor | str):
+            names = self.schema.names
+            example = f"{names[0]}={self.schema.attributes[0].values[-1]}"
+            raise ConfigError(
+                f"imagine takes a concept as a text such as {example!r}, as a dict of values by attribute "
+                f"({', '.join(names)}), or as an integer tensor [..., {len(names)}] with {UNSPECIFIED} where it says "
+                f"nothing; got {type(concept).__name__}"
+            )
         if self.captions is None:
             wanted = self.schema.parse(concept) if isinstance(concept, str) else concept
             self.schema.check(wanted)

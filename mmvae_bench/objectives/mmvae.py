@@ -76,7 +76,7 @@ class MMVAE(MultimodalObjective):
         if dreg and z.requires_grad:
             # The bound's own gradient weighs each sample by its normalised weight; the path through z gets that twice.
             shares = log_weights.detach().softmax(0)[..., None]
-            z.register_hook(lambda gradient: gradient * shares)
+            z.register_hook(lambda gradient: gradient * shares.to(gradient.dtype))
         bounds = rearrange(importance_bound(log_weights, bound=spec.bound), "m b -> b m")
         return Terms(mmvae(bounds, present=experts.present), self._parts(bounds, log_px, log_py), self._named(z))
 

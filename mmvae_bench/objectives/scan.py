@@ -21,7 +21,7 @@ from ..backbones.layers import GaussianHead
 from ..concepts import Schema
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal
-from ..distributions.pixels import GREY_LEVEL, QuantisedNormal
+from ..distributions.pixels import GREY_LEVEL, FixedScaleNormal, QuantisedNormal
 from ..specs.built_in.objectives import SCANSpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
@@ -195,7 +195,7 @@ class SCAN(Objective):
         """p(x|z). Features train only the mean of a pixel, so decoders that also have a scale use half a grey level."""
         px = super().image_likelihood(z, concept)
         if self.spec.dae and isinstance(px, Independent) and isinstance(px.base_dist, QuantisedNormal):
-            return Independent(QuantisedNormal(px.mean, torch.full_like(px.mean, GREY_LEVEL / 2)), 3)
+            return Independent(FixedScaleNormal(px.mean, torch.full_like(px.mean, GREY_LEVEL / 2)), 3)
         return px
 
     def denoise(self, batch: Batch) -> Terms:

@@ -10,10 +10,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ..base.seeds import derive_seed
 from ..metrics.catalogue import metric_info
 from .grouping import Setting
-from .tables import Cell, Row, Table, best_and_differences
+from .tables import Cell, Row, Table, difference_of
 from .text import DASH, number, with_bounds, with_interval
 
 SOURCE = "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs (validation)"
@@ -221,13 +220,8 @@ def _difference(first: Cell | None, second: Cell | None, metric: str) -> str:
         low = value - math.hypot(second.value - second.low, first.high - first.value)
         high = value + math.hypot(second.high - second.value, first.value - first.low)
         return with_bounds(value, low, high, unit)
-    seed = derive_seed("report differences", question=[TITLE, metric])
-    best, differences = best_and_differences([first, second], direction=1, seed=seed)
-    found = next((difference for difference in differences if difference is not None), None)
-    if found is None:
-        return DASH
-    ends = (found.value, found.low, found.high) if best == 1 else (-found.value, -found.high, -found.low)
-    return with_bounds(*ends, unit)
+    found = difference_of(second.seeds, first.seeds)
+    return DASH if found is None else with_bounds(found.value, found.low, found.high, unit)
 
 
 def _as_pair(row: Row, pair: Sequence[int]) -> list[tuple[int, Cell | None]]:

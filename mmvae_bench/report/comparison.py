@@ -103,14 +103,18 @@ class Comparison:
         """One row per cell, values as fractions."""
         rows = [row for section in self.sections for row in _plain_rows(section)]
         frame = pd.DataFrame(rows, columns=list(FRAME_COLUMNS))
-        return frame.astype(dict.fromkeys(("split_seed", "level", "num_seeds", "num_queries", "num_samples"), "Int64"))
+        return frame.astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
 
 
 FRAME_COLUMNS = (
     "table", "dataset", "source", "split", "split_seed", "backbone", "partition", "protocol", "metric", "attribute",
     "level", "objective", "value", "ci_low", "ci_high", "ceiling", "floor", "num_seeds", "num_queries", "num_samples",
-    "leader", "published", "published_std",
+    "leader", "published", "published_std", "constant", "deaf", "share", "share_low", "share_high", "rank_low",
+    "rank_high",
 )  # fmt: skip
+
+
+_WHOLE_NUMBERS = ("split_seed", "level", "num_seeds", "num_queries", "num_samples", "rank_low", "rank_high")
 
 
 def compare(run: RunRecord) -> Comparison:
@@ -159,6 +163,7 @@ def _plain_rows(section: Section) -> list[dict[str, object]]:
         for index, (column, cell) in enumerate(zip(section.columns, row.cells, strict=True)):
             if cell is not None:
                 theirs = printed.get((id(row), index))
+                ranks = row.rank(index) or (None, None)
                 rows.append({
                     "table": section.title, "dataset": setting.dataset, "source": setting.source,
                     "split": setting.split, "split_seed": setting.split_seed, "backbone": setting.backbone,
@@ -167,6 +172,7 @@ def _plain_rows(section: Section) -> list[dict[str, object]]:
                     "ci_low": cell.low, "ci_high": cell.high, "ceiling": cell.ceiling, "floor": cell.floor,
                     "num_seeds": cell.num_seeds, "num_queries": cell.num_queries, "num_samples": cell.num_samples,
                     "leader": index in leaders, "published": theirs.mean if theirs else None,
-                    "published_std": theirs.std if theirs else None,
+                    "published_std": theirs.std if theirs else None, "constant": cell.constant, "deaf": cell.deaf,
+                    **cell.shares(row.metric), "rank_low": ranks[0], "rank_high": ranks[1],
                 })  # fmt: skip
     return rows

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import matplotlib
 import numpy as np
@@ -19,7 +18,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ..base.files import MOST_BYTES, open_regular
+from ..base.printable import printable
 from ..metrics.catalogue import metric_info
+from ..runs.documents import read_events
 from ..runs.names import PLANE_FILE, TRAINING_LOG
 from .tables import Row, Table
 from .trials import TrialRecord
@@ -44,7 +46,7 @@ def curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
     """
     panels = []
     for column in table.columns:
-        curves = [validation_curve(trial.directory) for trial in column.trials]
+        curves = [validation_curve(trial.directory) for trial in column.trials if trial.file(TRAINING_LOG)]
         curves = [(steps, elbos) for steps, elbos in curves if len(steps) > 1]
         if curves:
             panels.append((column.label, curves))
@@ -95,7 +97,7 @@ def score_curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
         (column.label, curves)
         for column in table.columns
         for trial in column.trials
-        if (curves := score_curves(trial.directory))
+        if trial.file(TRAINING_LOG) and (curves := score_curves(trial.directory))
     ]
     names = _shown_scores({name for _, curves in measured for name in curves})
     if not names:
@@ -167,12 +169,35 @@ def latent_plane_figure(table: Table, colors: Mapping[str, int]) -> str | None:
 def _first_plane(trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
     """The plane of the first trial that has one; a file that cannot be read counts as none."""
     for trial in trials:
-        try:
-            with np.load(trial.directory / PLANE_FILE, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, BadZipFile):
-            continue
+        path = trial.file(PLANE_FILE)
+        plane = None if path is None else _plane(path)
+        if plane is not None:
+            return plane
     return None
+
+
+def _plane(path: Path) -> dict[str, Any] | None:
+    """The arrays of a plane that belong together; None where a file is missing, damaged or too large."""
+    try:
+        with open_regular(path) as file, ZipFile(file) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MOST_BYTES:
+                return None
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as stored:
+                plane = {name: stored[name] for name in stored.files}
+    except Exception:  # Whatever numpy makes of a file that is no archive of arrays.
+        return None
+    if not {"aggregate", "true", "labels", "x", "y"} <= plane.keys():
+        return None
+    shape = plane["labels"].size, plane["y"].size, plane["x"].size
+    densities = [name for name in ("aggregate", "true", "fitted") if name in plane]
+    if not all(plane[name].dtype.kind == "f" and np.isfinite(plane[name]).all() for name in ("x", "y", *densities)):
+        return None
+    if min(shape[1:]) < 2 or not plane["x"].ndim == plane["y"].ndim == 1:
+        return None
+    if not all(plane[name].shape == shape and (plane[name].sum(axis=(1, 2)) > 0).all() for name in densities):
+        return None
+    return plane | {"labels": [printable(str(label)) for label in plane["labels"].ravel()]}
 
 
 def _levels(density: NDArray[np.float64]) -> list[float]:
@@ -206,7 +231,8 @@ def draw_figures(table: Table, colors: Mapping[str, int]) -> dict[str, str]:
         "score-curves": score_curves_figure,
         "latent-plane": latent_plane_figure,
     }
-    return {kind: svg for kind, draw in kinds.items() if (svg := draw(table, colors)) is not None}
+    with matplotlib.rc_context({"text.parse_math": False}):  # A name with a dollar is a name.
+        return {kind: svg for kind, draw in kinds.items() if (svg := draw(table, colors)) is not None}
 
 
 def standalone(svg: str, style: str) -> str:
@@ -298,9 +324,8 @@ def validation_curve(directory: Path) -> tuple[list[int], list[float]]:
         (steps over all stages, nats per image), of equal length; empty where nothing was measured.
     """
     measured: dict[str, dict[int, float]] = {}
-    for event in _events(directory, "validation"):
-        if math.isfinite(event["elbo"]):
-            measured.setdefault(str(event.get("stage")), {})[int(event["step"])] = float(event["elbo"])
+    for event in read_events(directory / TRAINING_LOG, "validation"):
+        measured.setdefault(str(event.get("stage")), {})[event["step"]] = event["elbo"]
     if not measured:
         return [], []
     *earlier, last = measured.values()
@@ -311,25 +336,8 @@ def validation_curve(directory: Path) -> tuple[list[int], list[float]]:
 def score_curves(directory: Path) -> dict[ScoreName, tuple[list[int], list[float]]]:
     """Steps (over all stages) and values of each score that was measured while training; empty if none was."""
     measured: dict[ScoreName, dict[int, float]] = {}
-    for event in _events(directory, "scores"):
-        step = int(event.get("overall", event["step"]))
+    for event in read_events(directory / TRAINING_LOG, "scores"):
         for score in event["scores"]:
             name = (score["metric"], score["attribute"], score["level"])
-            measured.setdefault(name, {})[step] = float(score["value"])
+            measured.setdefault(name, {})[event.get("overall", event["step"])] = score["value"]
     return {name: (sorted(curve), [curve[step] for step in sorted(curve)]) for name, curve in measured.items()}
-
-
-def _events(directory: Path, kind: str) -> Iterator[dict[str, Any]]:
-    """The complete records of a kind, in the order in which they were written; torn lines are skipped."""
-    needed = {"validation": {"step", "elbo"}, "scores": {"step", "scores"}}[kind]
-    try:
-        lines = (directory / TRAINING_LOG).read_text(errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict) and event.get("event") == kind and needed <= event.keys():
-            yield event

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ..base.errors import BenchmarkError
+from ..base.printable import printable
 from ..runs.names import QUERIES_FILE, RESULTS_FILE
 from ..runs.scores import Score
 from .trials import TrialRecord
@@ -30,8 +31,13 @@ TYPES = {
     "ci_high": "float64", "ceiling": "float64", "floor": "float64", "num_queries": "Int64", "num_samples": "Int64",
     "status": "str", "wall_seconds": "float64", "steps_per_second": "float64", "device": "str", "version": "str",
     "commit": "str", "dataset_fingerprint": "str", "classifier_fingerprint": "str",
+    "constant": "float64", "deaf": "float64", "share": "float64", "share_low": "float64", "share_high": "float64",
 }  # fmt: skip
-"""The columns of results.parquet, in order, with their pandas types. The _params are canonical JSON."""
+"""The columns of results.parquet, in order, with their pandas types. The _params are canonical JSON.
+
+constant, deaf: two more references, see :class:`~mmvae_bench.runs.scores.Score`. share: how far the value has come from
+its floor to its ceiling, with its interval, see :func:`~mmvae_bench.runs.scores.share_of_way`.
+"""
 
 COLUMNS = tuple(TYPES)
 
@@ -58,9 +64,10 @@ class Question(NamedTuple):
 
 
 QUESTION = Question._fields
-_NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "floor")
+_NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "floor", "constant", "deaf")
 _COUNTS = ("num_queries", "num_samples")
-SCORE_COLUMNS = (*QUESTION, *_NUMBERS, *_COUNTS)
+SHARES = ("share", "share_low", "share_high")
+SCORE_COLUMNS = (*QUESTION, *_NUMBERS, *_COUNTS, *SHARES)
 """The columns of results.parquet that belong to a single number; the others belong to its trial."""
 
 
@@ -83,6 +90,8 @@ class Frames:
     ci_high: NDArray[np.float64]
     ceiling: NDArray[np.float64]
     floor: NDArray[np.float64]
+    constant: NDArray[np.float64]
+    deaf: NDArray[np.float64]
     num_queries: NDArray[np.int64]
     num_samples: NDArray[np.int64]
     proposal: Sequence[str | None]
@@ -113,12 +122,13 @@ class Frames:
     @classmethod
     def read(cls, results: Any, queries: Any) -> Self:
         """Reads both files, given as paths or as readable Arrow files; they must have been written together."""
-        table = pq.read_table(results, columns=["trial", *SCORE_COLUMNS], read_dictionary=texts_of(TYPES))
+        columns = ["trial", *QUESTION, *_NUMBERS, *_COUNTS]
+        table = pq.read_table(results, columns=columns, read_dictionary=texts_of(TYPES))
         table = table.filter(pc.is_valid(table["metric"]))
         trials = _texts(table["trial"])
         distinct: dict[tuple[Any, ...], Question] = {}
-        columns = (table[name].to_pylist() if name == "level" else _texts(table[name]) for name in QUESTION)
-        questions = [distinct.setdefault(each, Question(*each)) for each in zip(*columns, strict=True)]
+        texts = (table[name].to_pylist() if name == "level" else _texts(table[name]) for name in QUESTION)
+        questions = [distinct.setdefault(each, Question(*each)) for each in zip(*texts, strict=True)]
         rows: dict[str, range] = {}
         for row, key in enumerate(trials):
             rows[key] = range(rows[key].start if key in rows else row, row + 1)
@@ -202,7 +212,7 @@ class RunRecord:
     @property
     def name(self) -> str:
         """The folder's name."""
-        return self.directory.resolve().name
+        return printable(self.directory.resolve().name)
 
 
 def read_results(run_dir: Path) -> pd.DataFrame:
@@ -226,7 +236,7 @@ def _read(run_dir: Path, name: str, types: Mapping[str, str]) -> pd.DataFrame:
         raise BenchmarkError(f"{path}: no such file{advice}")
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, NotImplementedError, MemoryError) as error:
         raise BenchmarkError(f"{path}: cannot be read: {error}{advice}") from None
     if tuple(frame.columns) != tuple(types):
         raise BenchmarkError(f"{path}: its columns are not those that this version writes{advice}")

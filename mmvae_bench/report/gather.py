@@ -18,10 +18,12 @@ import pyarrow.parquet as pq
 
 from ..base.canonical import canonical_json
 from ..base.files import atomic_path
+from ..base.printable import printable
 from ..runs.folder import TrialFolder
 from ..runs.names import QUERIES_FILE, RESULTS_FILE
+from ..runs.scores import shares_of_score
 from .frames import QUERY_TYPES, SCORE_COLUMNS, TYPES, Frames, RunRecord, pandas_types, read_results, texts_of
-from .trials import Json, RunFolders, TrialRecord, find_trials, read_record, unreadable
+from .trials import Json, RunFolders, TrialRecord, find_trials, labelled, read_record, unreadable
 
 _RESULTS = pa.Schema.from_pandas(pd.DataFrame(columns=list(TYPES)).astype(pandas_types(TYPES)), preserve_index=False)
 """With the pandas types, so that ``pandas.read_parquet`` gives them back."""
@@ -95,18 +97,19 @@ def read_trial(folder: TrialFolder) -> TrialNumbers:
     try:
         return TrialNumbers(record, scores, _result_rows(record, scores), [_per_query(score) for score in scores])
     except (TypeError, ValueError, OverflowError) as error:
-        problem = unreadable(folder.result_path, error)
+        problem = printable(unreadable(folder.result_path, error))
         record = TrialRecord(record.key, record.directory, "damaged", record.spec, problem=problem)
     try:
         return TrialNumbers(record, (), _result_rows(record, ()), ())
     except (TypeError, ValueError, OverflowError) as error:
-        problem = f"{folder.spec_path}: a setting cannot be read: {error}"
+        problem = printable(f"{folder.spec_path}: a setting cannot be read: {error}")
         record = TrialRecord(record.key, record.directory, "damaged", problem=problem)
         return TrialNumbers(record, (), _result_rows(record, ()), ())
 
 
 def _result_rows(trial: TrialRecord, scores: Sequence[Json]) -> pa.RecordBatch:
     shared = _shared(trial)
+    scores = [{**score, **shares_of_score(score)} for score in scores]
     columns = [
         pa.array([score.get(field.name) for score in scores] or [None], field.type, from_pandas=True)
         if field.name in SCORE_COLUMNS
@@ -162,7 +165,7 @@ def _write(run: RunFolders, results: Any, queries: Any) -> tuple[TrialRecord, ..
             numbers = read_trial(folder)
             writer.add(numbers)
             records.append(numbers.record)
-    return tuple(records)
+    return labelled(records)
 
 
 class _Writer:

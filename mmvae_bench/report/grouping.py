@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,9 +63,18 @@ class Column:
 
     @property
     def steps(self) -> str:
-        """Steps of each trial, such as ``6000``, or ``5000–6000`` where they differ."""
-        steps = sorted({int(trial.component("training").get("steps", 0)) for trial in self.trials})
-        return "–".join(str(number) for number in {steps[0]: None, steps[-1]: None})
+        """Steps of the main stage of each trial, such as ``6000``, or ``5000–6000`` where they differ."""
+        return _range({int(trial.component("training").get("steps", 0)) for trial in self.trials})
+
+    @property
+    def total_steps(self) -> str:
+        """Steps of all stages together, as trained; those of the main stage where no trial is done."""
+        return _range({int(trial.section("training").get("steps") or 0) for trial in self.done}) or self.steps
+
+
+def _range(numbers: Collection[int]) -> str:
+    ends = {min(numbers): None, max(numbers): None} if numbers else {}
+    return "–".join(str(number) for number in ends)
 
 
 @dataclass(frozen=True)

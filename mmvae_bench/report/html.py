@@ -11,8 +11,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..base.files import tail, write_text
+from ..base.files import DamagedFile, read_bytes, tail, write_text
+from ..base.printable import printable
 from ..runs.names import SAMPLES_FILE
+from ..runs.store import DAMAGED
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .comparison import Comparison, Section
@@ -22,6 +24,8 @@ from .notes import Judge, duration
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
+    BOLD_NOTE,
+    INTERVAL_NOTE,
     TextRow,
     caption,
     columns_differ_in_steps,
@@ -33,6 +37,11 @@ from .text import (
     text_rows,
 )
 from .trials import TrialRecord
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PICTURE_BYTES = 16 * 2**20
+_NAME_CHARACTERS = 100
+"""The longest name of a figure's file, without its kind."""
 
 
 def render_html(comparison: Comparison) -> str:
@@ -57,15 +66,17 @@ def render_html(comparison: Comparison) -> str:
         "unfinished": [_unfinished(trial) for trial in comparison.unfinished],
         "unstarted": comparison.unstarted,
         "provenance": comparison.provenance,
+        "interval_note": INTERVAL_NOTE,
+        "bold_note": BOLD_NOTE,
     }
     return templates.get_template("page.html").render(context)
 
 
 def write_figures(comparison: Comparison, folder: Path) -> None:
     """Writes the page's figures as files too, in light colours, for use elsewhere: ``<table>-<figure>.svg``."""
-    style = (Path(__file__).parent / "style.html").read_text()
+    style = (Path(__file__).parent / "style.html").read_text(encoding="utf-8")
     for section, figures in zip(comparison.sections, comparison.figures, strict=True):
-        name = re.sub(r"[^\w.-]+", "-", section.title).strip("-")
+        name = re.sub(r"[^\w.-]+", "-", section.title).strip("-")[:_NAME_CHARACTERS]
         for kind, svg in figures.items():
             write_text(folder / f"{name}-{kind}.svg", standalone(svg, style))
 
@@ -101,7 +112,7 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
 
 def _column(section: Section, index: int, colors: Mapping[str, int]) -> dict[str, Any]:
     column = section.columns[index]
-    steps = f"{column.steps} steps" if columns_differ_in_steps(section) else ""
+    steps = f"{column.total_steps} steps" if columns_differ_in_steps(section) else ""
     extra = column.label.removeprefix(column.objective).strip()
     notes = [note for note in (extra, seeds_text(section, index), steps) if note]
     return {"name": column.objective, "label": column.label, "notes": notes, "color": colors[column.label]}
@@ -125,9 +136,12 @@ def _samples(columns: tuple[Column, ...], colors: Mapping[str, int], *, first: b
     found = []
     for column in columns:
         for trial in column.done[:1] if first else column.done[1:]:
+            path = trial.file(SAMPLES_FILE)
             try:
-                data = (trial.directory / SAMPLES_FILE).read_bytes()
-            except OSError:
+                data = b"" if path is None else read_bytes(path, at_most=_PICTURE_BYTES)
+            except (OSError, DamagedFile):
+                continue
+            if not data.startswith(_PNG):
                 continue
             uri = "data:image/png;base64," + base64.b64encode(data).decode()
             found.append({"label": column.label, "seed": trial.spec.get("seed"), "uri": uri,
@@ -148,8 +162,8 @@ def _unfinished(trial: TrialRecord) -> dict[str, Any]:
         "state": trial.state,
         "at": f"step {status.step:,} of {status.steps:,}" if status.steps else "",
         "problem": trial.problem,
-        "log": str(trial.log) if trial.log.exists() else None,
-        "tail": "\n".join(tail(trial.log, num_lines=15)) if trial.state in ("failed", "damaged") else "",
+        "log": printable(str(trial.log)) if trial.log.is_file() and not trial.log.is_symlink() else None,
+        "tail": "\n".join(tail(trial.log, num_lines=15)) if trial.state in ("failed", DAMAGED) else "",
     }
 
 

@@ -8,11 +8,21 @@ from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .comparison import Comparison, Section
 from .published import SOURCE, published_texts
-from .text import DASH, TextCell, caption, columns_differ_in_steps, seeds_text, setting_lines, text_rows
+from .text import (
+    BOLD_NOTE,
+    DASH,
+    INTERVAL_NOTE,
+    TextCell,
+    caption,
+    columns_differ_in_steps,
+    seeds_text,
+    setting_lines,
+    text_rows,
+)
 
 _SPECIAL = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{",
             "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", DASH: "--", "±": r"$\pm$",
-            "↓": r"$\downarrow$", "·": r"$\cdot$", "×": r"$\times$",
+            "↓": r"$\downarrow$", "<": r"\textless{}", ">": r"\textgreater{}", "·": r"$\cdot$", "×": r"$\times$",
             "|": r"$|$"}  # fmt: skip
 
 
@@ -27,7 +37,9 @@ def escape(text: str) -> str:
     >>> escape("split_seed 42, 95 %")
     'split\\\\_seed 42, 95 \\\\%'
     """
-    return "".join(_SPECIAL.get(character, character) for character in text)
+    escaped = "".join(_SPECIAL.get(character, character) for character in text)
+    # At the start of a row LaTeX would take a bracket for an argument of the line break before it.
+    return f"{{[}}{escaped[1:]}" if escaped.startswith("[") else escaped
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
@@ -45,8 +57,8 @@ def _scores(section: Section, protocol: str | None) -> Iterator[str]:
     rows = text_rows(section, protocol)
     words = "; ".join(text for name, text in setting_lines(section) if name in ("backbone", "training"))
     yield from _open(
-        f"{section.title}. {caption(section, protocol)}. {words}. In % unless stated otherwise; ± is the longer arm of "
-        "the 95 % interval. Bold: the best of its row, and those not significantly different from it.",
+        f"{section.title}. {caption(section, protocol)}. {words}. In % unless stated otherwise. {INTERVAL_NOTE}. "
+        f"Bold: {BOLD_NOTE}.",
         "lr" + "r" * len(section.columns) + "rr",
     )
     heads = [_head(section, index) for index in range(len(section.columns))]
@@ -102,7 +114,7 @@ def _close() -> Iterator[str]:
 
 
 def _head(section: Section, index: int) -> str:
-    steps = f"{section.columns[index].steps} steps" if columns_differ_in_steps(section) else ""
+    steps = f"{section.columns[index].total_steps} steps" if columns_differ_in_steps(section) else ""
     extra = ", ".join(filter(None, [seeds_text(section, index), steps]))
     return escape(section.columns[index].label + (f" ({extra})" if extra else ""))
 

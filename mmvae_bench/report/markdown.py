@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .comparison import Comparison, Section
+from .notes import duration
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
+    BOLD_NOTE,
+    INTERVAL_NOTE,
     TextCell,
     caption,
     columns_differ_in_steps,
@@ -20,10 +24,14 @@ from .text import (
     text_rows,
 )
 
+
+class Markdown(str):
+    """Text that is Markdown already."""
+
+
 LEGEND = (
-    "In % unless stated otherwise. ± is the longer arm of the 95 % interval: a bootstrap over queries, and over "
-    "training seeds where there are several (too narrow with few seeds). **Bold**: the best of its row, and those not "
-    "significantly different from it (paired by query). Ceiling and floor: expected scores of a perfect generator, and "
+    f"In % unless stated otherwise. {INTERVAL_NOTE}. **Bold**: {BOLD_NOTE}. "
+    "Ceiling and floor: expected scores of a perfect generator, and "
     "of chance or a generator collapsed to one value; references, not bounds."
 )
 
@@ -34,12 +42,12 @@ def render_markdown(comparison: Comparison) -> str:
 
 
 def _lines(comparison: Comparison) -> Iterator[str]:
-    yield f"# {comparison.name}"
+    yield f"# {escape(comparison.name)}"
     yield ""
     yield f"{comparison.states}."
     if comparison.sources:
         yield ""
-        yield from (f"- from {_escape(source)}" for source in comparison.sources)
+        yield from (f"- from {escape(source)}" for source in comparison.sources)
     if comparison.sections:
         yield ""
         yield LEGEND
@@ -48,21 +56,21 @@ def _lines(comparison: Comparison) -> Iterator[str]:
         yield from _selection(section)
     if comparison.missing:
         yield from ("", "## Not in the tables", "")
-        yield from (f"- {_escape(line)}" for line in comparison.missing)
+        yield from (f"- {escape(line)}" for line in comparison.missing)
 
 
 def _section(section: Section) -> Iterator[str]:
-    yield from ("", f"## {section.title}", "")
+    yield from ("", f"## {escape(section.title)}", "")
     for name, words in setting_lines(section):
-        yield f"- {name}: {words}"
+        yield f"- {escape(name)}: {escape(words)}"
     for warning in section.warnings:
-        yield f"- **Warning.** {warning}"
+        yield f"- **Warning.** {escape(warning)}"
     for judge in section.judges:
-        yield f"- classifier {judge.text}"
+        yield f"- classifier {escape(judge.text)}"
     heads = [_head(section, index) for index in range(len(section.columns))]
     for protocol in section.protocols or (None,):
         rows = text_rows(section, protocol)
-        yield from ("", f"### {caption(section, protocol)}", "")
+        yield from ("", f"### {escape(caption(section, protocol))}", "")
         cells = [[row.label, row.level, *map(_cell, row.cells), row.ceiling, row.floor] for row in rows]
         yield from table(["", "level", *heads, "ceiling", "floor"], cells, left=1)
     yield from _by_attribute(section, heads)
@@ -74,20 +82,20 @@ def _section(section: Section) -> Iterator[str]:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> Iterator[str]:
     """A Markdown table; the first ``left`` columns are aligned left, the others right."""
-    yield f"| {' | '.join(map(_escape, heads))} |"
+    yield f"| {' | '.join(map(escape, heads))} |"
     yield f"|{'|'.join([' --- '] * left + [' ---: '] * (len(heads) - left))}|"
     for row in rows:
-        yield f"| {' | '.join(map(_escape, row))} |"
+        yield f"| {' | '.join(cell if isinstance(cell, Markdown) else escape(cell) for cell in row)} |"
 
 
 def _head(section: Section, index: int) -> str:
-    steps = f"{section.columns[index].steps} steps" if columns_differ_in_steps(section) else ""
+    steps = f"{section.columns[index].total_steps} steps" if columns_differ_in_steps(section) else ""
     extra = ", ".join(filter(None, [seeds_text(section, index), steps]))
     return section.columns[index].label + (f" ({extra})" if extra else "")
 
 
-def _cell(cell: TextCell) -> str:
-    return f"**{cell.text}**" if cell.leader else cell.text
+def _cell(cell: TextCell) -> Markdown:
+    return Markdown(f"**{escape(cell.text)}**" if cell.leader else escape(cell.text))
 
 
 def _by_attribute(section: Section, heads: list[str]) -> Iterator[str]:
@@ -119,12 +127,12 @@ def _published(section: Section) -> Iterator[str]:
         cells = [[row.label, row.level, row.objective, row.ours, row.published, row.difference] for row in rows]
         yield from table(["", "level", "objective", "ours (official)", "published ± std", "difference"], cells, left=1)
     elif section.published_note:
-        yield from ("", section.published_note)
+        yield from ("", escape(section.published_note))
 
 
 def _aggregate(section: Section) -> Iterator[str]:
     for found in section.aggregate:
-        yield from ("", f"### {found.title}", "")
+        yield from ("", f"### {escape(found.title)}", "")
         yield from table(found.heads, found.rows, left=1)
     if section.aggregate:
         yield from ("", f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}")
@@ -132,11 +140,38 @@ def _aggregate(section: Section) -> Iterator[str]:
 
 def _training(section: Section) -> Iterator[str]:
     yield from ("", "### How far from convergence", "")
-    cells = [[line.trial.key, line.column, str(line.trial.spec.get("seed", "–")), line.steps_text, line.speed_text,
-              line.slope_text, line.verdict] for line in section.progress]  # fmt: skip
-    heads = ["trial", "objective", "seed", "steps", "steps/s", "ELBO slope, nats per 1000 steps", "verdict"]
+    cells = [[line.trial.key, line.column, str(line.trial.spec.get("seed", "–")), line.steps_text,
+              line.samples_text, line.weights_text, line.speed_text, duration(line.wall_seconds), line.slope_text,
+              line.verdict] for line in section.progress]  # fmt: skip
+    heads = [
+        "trial",
+        "objective",
+        "seed",
+        "steps",
+        "images seen",
+        "weights",
+        "steps/s",
+        "time",
+        "ELBO slope, nats per 1000 steps",
+        "verdict",
+    ]
     yield from table(heads, cells, left=2)
 
 
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+_SPECIAL = re.compile(
+    r"[\\`*|$]"
+    r"|(?<![^\W_])_|_(?![^\W_])"  # between letters it is only itself, as in mnist_a
+    r"|~(?=~)|(?<=~)~"
+    r"|\](?=[(\[:])"
+)
+
+
+def escape(text: str) -> str:
+    """Text as it is, in one line: nothing in it is Markdown or HTML.
+
+    >>> escape("mnist_a *x* <b> [-0.1, +4.1] [link](url)")
+    'mnist_a \\\\*x\\\\* &lt;b&gt; [-0.1, +4.1] [link\\\\](url)'
+    """
+    text = _SPECIAL.sub(lambda found: f"\\{found.group()}", text)
+    text = re.sub(r"&(?=[#\w])", "&amp;", text).replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("\n", " ")

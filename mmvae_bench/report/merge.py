@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.errors import BenchmarkError
+from ..base.printable import printable
 from ..runs.folder import TrialFolder
 from ..runs.names import MERGED_FILE
 from ..runs.scores import Score
@@ -113,7 +114,7 @@ def _source(run: RunFolders, merged: dict[str, TrialFolder]) -> str:
     taken = sum(merged[trial.key] == trial for trial in run.trials)
     total = len(run.trials)
     elsewhere = f", {total - taken} of them taken from another folder" if taken < total else ""
-    return f"{run.directory}: {total} trial{'' if total == 1 else 's'}{elsewhere}"
+    return f"{printable(str(run.directory))}: {total} trial{'' if total == 1 else 's'}{elsewhere}"
 
 
 def _some(words: list[str]) -> str:
@@ -122,4 +123,4 @@ def _some(words: list[str]) -> str:
 
 
 def _text(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else printable(str(value))

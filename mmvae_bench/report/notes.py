@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES
+from ..runs.folder import TrialFolder
+from ..runs.stale import mixture, other_packages, segments_of, staleness
+from ..specs.code import identity
 from .tables import MANY_ATTRIBUTES, Table, protocol_rule
 from .text import DASH, number
 from .trials import PROVENANCE, STATES, TrialRecord
@@ -47,6 +51,8 @@ class Progress:
     trial: TrialRecord
     column: str
     steps: int | None
+    samples: int | None
+    weights: Mapping[str, int]
     steps_per_second: float
     wall_seconds: float
     slope: float
@@ -68,6 +74,21 @@ class Progress:
     def steps_text(self) -> str:
         """Number of training steps."""
         return DASH if self.steps is None else f"{self.steps:,}"
+
+    @property
+    def samples_text(self) -> str:
+        """Training images seen, counted as often as they were."""
+        return DASH if self.samples is None else f"{self.samples:,}"
+
+    @property
+    def weights_text(self) -> str:
+        """Number of weights of all networks."""
+        return f"{sum(self.weights.values()):,}"
+
+    @property
+    def weights_by_network(self) -> str:
+        """Number of weights of each network."""
+        return ", ".join(f"{name} {number:,}" for name, number in self.weights.items())
 
     @property
     def speed_text(self) -> str:
@@ -103,6 +124,11 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         lines: The progress of its trials.
     """
     done = [line.trial for line in lines]
+    if len(table.columns) > 1 and max(len(column.done) for column in table.columns) == 1:
+        yield (
+            "One training seed each: these numbers compare single runs, not objectives. Another seed may reverse any "
+            "order, so nothing is bold."
+        )
     for judge in found:
         if judge.mean < TRUSTED_ACCURACY:
             yield (
@@ -117,13 +143,23 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         yield "The trials were evaluated with different settings; their scores are not paired."
     if any(trial.outdated for trial in done):
         yield "The evaluation settings of some trials have changed since; these numbers are from the earlier settings."
+    if len({trial.section("provenance").get("package") for trial in done}) > 1:
+        yield "The trials were made by different versions of mmvae-bench."
     if len({trial.section("provenance").get("commit") for trial in done}) > 1:
         yield "The trials were made by different commits of the code."
+    yield from _other_code(done)
     if len({trial.section("provenance").get("torch") for trial in done}) > 1:
         yield "The trials were made with different versions of torch."
     if any(trial.section("provenance").get("dirty") for trial in done):
         yield "Some trials were made by code with uncommitted changes."
-    falling = [line.column for line in lines if line.verdict == "falling"]
+    damaged = [f"{trial.key}/{name}" for trial in done for name in trial.damaged_files]
+    if damaged:
+        more = f" and {len(damaged) - NUM_LOWEST} more" if len(damaged) > NUM_LOWEST else ""
+        yield (
+            f"Files that are not what was written are left out of this report: {', '.join(damaged[:NUM_LOWEST])}{more}."
+            " The numbers are whole; `mmvae-bench verify` says what is wrong."
+        )
+    falling = [line.column for line in lines if line.verdict.startswith("falling")]
     if falling:
         yield (
             f"The validation ELBO fell at the end of training ({', '.join(dict.fromkeys(falling))}): overfitting, or, "
@@ -136,6 +172,47 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         for name in _REFERENCES
     ):
         yield "Ceilings or floors differ between the objectives; the table shows their range."
+
+
+def _other_code(done: Sequence[TrialRecord]) -> Iterator[str]:
+    """Which trials were made by other code than those next to them, by more than one, or by other than is installed."""
+    segments = {trial.key: segments_of(trial.result) for trial in done}
+    parts = {trial.key: _parts(trial, segments[trial.key]) for trial in done}
+    count = Counter(pair for each in parts.values() for pair in each.items())
+    usual = {part: code for (part, code), _ in reversed(count.most_common())}
+    apart, mixed, changed = [], [], []
+    for trial in done:
+        if other := [part for part, code in parts[trial.key].items() if code != usual[part]]:
+            apart.append(f"{trial.label} ({', '.join(other)})")
+        if changes := mixture(trial.result):
+            mixed.append(f"{trial.label} ({'; '.join(changes)})")
+        if parts[trial.key] and (found := staleness(TrialFolder(trial.directory), trial.result)):
+            changed.append(f"{trial.label} ({found})")
+    if apart:
+        yield f"Made by other code than the trials next to them: {_some(apart)}."
+    if mixed:
+        yield f"Made by mixed code, so their numbers belong to no version of it: {_some(mixed)}."
+    if changed:
+        yield f"Made by other code than is installed now: {_some(changed)}."
+    unknown = sum(not parts[trial.key] for trial in done)
+    if 0 < unknown < len(done):
+        yield f"{unknown} of {len(done)} trials were made before code was recorded; it may differ."
+
+
+def _parts(trial: TrialRecord, segments: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The parts of a trial and their code, in a form that can be compared; empty if it was not recorded."""
+    found = {}
+    for section in (trial.section("evaluated_on"), *segments[-1:]):
+        code = section.get("code")
+        for kind, part in code.items() if isinstance(code, Mapping) else ():
+            if isinstance(part, Mapping):
+                name = kind if kind.endswith(str(part.get("name"))) else f"{kind} {part.get('name')}"
+                found[name] = identity(part)
+    return found
+
+
+def _some(texts: Sequence[str], most: int = 5) -> str:
+    return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
 
 
 _REFERENCES = ("ceiling", "floor")
@@ -152,12 +229,24 @@ def _progress(trial: TrialRecord, column: str) -> Progress:
         trial=trial,
         column=column,
         steps=training.get("steps"),
+        samples=training.get("samples_seen"),
+        weights=training.get("parameters_by_network") or {"all": training.get("num_parameters") or 0},
         steps_per_second=_float(training.get("steps_per_second")),
         wall_seconds=_float(training.get("wall_seconds")),
         slope=_float(convergence.get("slope_per_1000_steps")),
         standard_error=_float(convergence.get("standard_error")),
-        verdict=str(convergence.get("verdict") or DASH),
+        verdict=_verdict(training),
     )
+
+
+def _verdict(training: Mapping[str, Any]) -> str:
+    """The verdict of the last stage, and those of earlier ones that were not flat."""
+    stages = training.get("convergence_by_stage") or [training.get("convergence") or {}]
+    earlier = [
+        f"{stage.get('stage')} {stage.get('verdict')}" for stage in stages[:-1] if stage.get("verdict") != "flat"
+    ]
+    last = str(stages[-1].get("verdict") or DASH)
+    return f"{last} (before: {', '.join(earlier)})" if earlier else last
 
 
 def _float(value: object) -> float:
@@ -212,6 +301,7 @@ def provenance(done: list[TrialRecord]) -> list[tuple[str, str]]:
         and any(trial.section("evaluated_on").get(key) != trial.section("provenance").get(key) for trial in done)
         and any("evaluated_on" in trial.result for trial in done)
     ]
+    facts.append(("other packages", [other_packages(trial.result) for trial in done]))
     facts.append(("dataset", [trial.section("dataset").get("fingerprint") for trial in done]))
     facts.append(("pixels", [trial.section("dataset").get("pixel_hash") for trial in done]))
     facts.append(("classifier", [trial.section("classifier").get("fingerprint") for trial in done]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,22 +14,25 @@ from numpy.typing import NDArray
 
 from ..base.errors import BenchmarkError
 from ..base.seeds import derive_seed
-from ..base.statistics import hierarchical_interval, paired_difference
+from ..base.statistics import Difference, mean_interval, pair_errors, paired_difference, seeds_interval, told_apart
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES, ProtocolRule
+from ..runs.scores import shares_of_score
+from ..specs.components import datasets
 from .frames import Frames
 from .grouping import Column, Group, Setting
 
 HEADLINE = "paper"
-"""The protocol that is shown first."""
+"""The protocol that is shown first, unless the dataset names another."""
 MANY_ATTRIBUTES = 5
 """Up to this many attributes, the table by attribute shows every level."""
 
 
 class SeedScore(NamedTuple):
-    """The score of one trial: its training seed, what determined its queries, and the score of each query."""
+    """The score of one trial: its training seed, its value, what determined its queries, and the score of each."""
 
     seed: int
+    value: float
     query_settings: str
     per_query: NDArray[np.float64] | None
     groups: NDArray[np.int64] | None
@@ -39,7 +43,8 @@ class SeedScore(NamedTuple):
 class Cell:
     """A score of one objective, the mean over its training seeds.
 
-    The interval is the bootstrap's over queries; over training seeds and then queries where there are several seeds.
+    The interval is one over queries; over training seeds and queries where there are several seeds. ``scores`` has the
+    value of each seed.
     """
 
     value: float
@@ -47,29 +52,22 @@ class Cell:
     high: float
     ceiling: float
     floor: float
+    constant: float = math.nan
+    deaf: float = math.nan
     num_seeds: int
     num_queries: int | None
     num_samples: int | None
     seeds: tuple[SeedScore, ...] = field(repr=False, compare=False)
 
+    def above(self, reference: float, direction: int) -> bool:
+        """Whether the whole interval is better than a reference; also where either is unknown."""
+        end = self.low if direction > 0 else self.high
+        return not direction * end <= direction * reference
 
-@dataclass(frozen=True)
-class Difference:
-    """The best objective's score minus another's, with a 95 % interval.
-
-    Attributes:
-        num_seeds: Training seeds that both have; the difference is the mean over them.
-    """
-
-    value: float
-    low: float
-    high: float
-    num_seeds: int
-
-    @property
-    def tied(self) -> bool:
-        """Whether the interval contains zero: the two are not significantly different on these queries."""
-        return self.low <= 0 <= self.high
+    def shares(self, metric: str) -> dict[str, float]:
+        """``share``, ``share_low`` and ``share_high``: how far it has come from its floor to its ceiling."""
+        ends = {"value": self.value, "ci_low": self.low, "ci_high": self.high}
+        return shares_of_score({"metric": metric, "floor": self.floor, "ceiling": self.ceiling, **ends})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,9 @@ class Row:
     Attributes:
         cells: One per column; None if the objective has no such score.
         best: Position of the best cell; None if fewer than two can be ranked.
-        differences: Best minus each other column, on the same queries; None if there is none.
+        differences: Best minus each other column, on the same queries and seeds; None if there is none.
+        better: Bool[column, column]: the first is better than the second, told apart over seeds and queries with 5 %
+            probability of one false claim in the whole table.
     """
 
     protocol: str | None
@@ -89,15 +89,33 @@ class Row:
     cells: tuple[Cell | None, ...]
     best: int | None = None
     differences: tuple[Difference | None, ...] = ()
+    better: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), dtype=bool), repr=False, compare=False)
 
     @property
     def leaders(self) -> frozenset[int]:
-        """The best column and those not significantly different from it; none if one cannot be paired with it."""
-        others = [index for index, cell in enumerate(self.cells) if cell is not None and index != self.best]
-        if self.best is None or any(self.differences[index] is None for index in others):
+        """The best column and those not told apart from it.
+
+        None where nothing is told apart from the best, where the best cannot be told from the floor, and with a single
+        training seed, which compares runs and not objectives.
+        """
+        best = None if self.best is None else self.cells[self.best]
+        if self.best is None or best is None or not self.better.size or not self.better[self.best].any():
             return frozenset()
-        tied = (index for index, difference in enumerate(self.differences) if difference and difference.tied)
-        return frozenset((self.best, *tied))
+        if not best.above(best.floor, metric_info(self.metric).direction):
+            return frozenset()
+        compared = (index for index, cell in enumerate(self.cells) if cell is not None and cell.num_seeds > 1)
+        return frozenset(index for index in compared if not self.better[self.best, index])
+
+    def rank(self, index: int) -> tuple[int, int] | None:
+        """The best and the worst rank that a column may have, all of the table at once with 95 % confidence.
+
+        One plus the number of columns told to be better, and the number of columns less those told to be worse
+        (Mogstad et al. 2024). None where it was not compared.
+        """
+        compared = [place for place, cell in enumerate(self.cells) if cell is not None and cell.num_seeds > 1]
+        if self.best is None or index not in compared or len(compared) < 2:
+            return None
+        return 1 + int(self.better[:, index].sum()), len(compared) - int(self.better[index].sum())
 
     def reference(self, name: str) -> tuple[float, float]:
         """The lowest and the highest ``ceiling`` or ``floor`` of the cells; equal if all have the same."""
@@ -118,7 +136,8 @@ class Table:
     @property
     def protocols(self) -> tuple[str, ...]:
         """The protocols with numbers, the headline first."""
-        return tuple(sorted({row.protocol for row in self.rows if row.protocol}, key=_protocol_order))
+        order = partial(_protocol_order, headline=headline_of(self.setting.dataset))
+        return tuple(sorted({row.protocol for row in self.rows if row.protocol}, key=order))
 
     @property
     def headline(self) -> str | None:
@@ -165,27 +184,75 @@ def table_of(group: Group, frames: Frames) -> Table:
                 if partition == group.setting.partition and metric != "classifier_accuracy":
                     found[protocol, metric, attribute, level][index].append((seed, queries, row))
                     attributes.setdefault(attribute, len(attributes))
-    rows = []
-    for question in sorted(found, key=lambda question: _row_order(question, attributes)):
+    rows, headline = [], headline_of(group.setting.dataset)
+    for question in sorted(found, key=lambda question: _row_order(question, attributes, headline)):
         cells = tuple(_cell(frames, found[question].get(index, ()), question) for index in range(len(group.columns)))
-        seed = derive_seed("report differences", question=list(question))
-        best, differences = best_and_differences(cells, direction=metric_info(question[1]).direction, seed=seed)
+        info = metric_info(question[1])
+        best, differences = best_and_differences(cells, direction=info.direction * info.ranked)
         protocol, metric, attribute, level = question
         rows.append(Row(protocol=protocol, metric=metric, attribute=attribute, level=level, cells=cells, best=best,
                         differences=differences))  # fmt: skip
+    rows = _told_apart(rows, len(group.columns))
     return Table(setting=group.setting, title=group.title, columns=group.columns, rows=tuple(rows))
 
 
-def _row_order(question: _Question, attributes: Mapping[str | None, int]) -> tuple[object, ...]:
+def _told_apart(rows: Sequence[Row], num_columns: int) -> list[Row]:
+    """The rows with what is told apart in each, all of the table at once."""
+    ranked = [row for row in rows if row.best is not None]
+    seeds = sorted({each.seed for row in ranked for cell in row.cells if cell is not None for each in cell.seeds})
+    scores = np.full((num_columns, len(seeds), len(ranked)), np.nan)
+    errors = np.full((num_columns, num_columns, len(ranked), 2), np.nan)
+    for place, row in enumerate(ranked):
+        direction = metric_info(row.metric).direction
+        for column, cell in enumerate(row.cells):
+            for each in cell.seeds if cell is not None else ():
+                scores[column, seeds.index(each.seed), place] = direction * each.value
+        errors[:, :, place] = _query_errors(row)
+    by_column = [each[~np.isnan(each).all(1)] for each in scores]
+    better = told_apart(by_column, errors, seed=derive_seed("report told apart"))
+    found = {id(row): better[:, :, place] for place, row in enumerate(ranked)}
+    return [replace(row, better=found[id(row)]) if id(row) in found else row for row in rows]
+
+
+def _query_errors(row: Row) -> NDArray[np.float64]:
+    """Float[column, column, 2]: standard errors over queries, and degrees of freedom; nan without scores per query."""
+    errors = np.full((len(row.cells), len(row.cells), 2), np.nan)
+    alike: dict[object, list[int]] = defaultdict(list)
+    for index, cell in enumerate(row.cells):
+        if cell is not None and (key := _queries_of(cell.seeds)) is not None:
+            alike[key].append(index)
+    for places in alike.values():
+        cells = [row.cells[place] for place in places]
+        scores = [[each.per_query for each in cell.seeds if each.per_query is not None] for cell in cells if cell]
+        errors[np.ix_(places, places)] = pair_errors(scores, groups=cells[0].seeds[0].groups if cells[0] else None)
+    return errors
+
+
+def _queries_of(seeds: Sequence[SeedScore]) -> tuple[str, int] | None:
+    """What says that two cells were asked the same queries; None if not all seeds of this one were."""
+    asked = {(each.query_settings, -1 if each.per_query is None else len(each.per_query)) for each in seeds}
+    settings, number = next(iter(asked))
+    return (settings, number) if len(asked) == 1 and number > 0 else None
+
+
+def headline_of(dataset: str) -> str:
+    """The protocol that is shown first for a dataset: what its spec says; the default where it is not installed."""
+    try:
+        return datasets.get(dataset).headline_protocol if dataset in datasets else HEADLINE
+    except BenchmarkError:
+        return HEADLINE
+
+
+def _row_order(question: _Question, attributes: Mapping[str | None, int], headline: str) -> tuple[object, ...]:
     """By protocol, metric, attribute in the order of the schema, and level from full concepts down."""
     protocol, metric, attribute, level = question
-    return _protocol_order(protocol), metric_order(metric), attributes[attribute], -(level or 0)
+    return _protocol_order(protocol, headline), metric_order(metric), attributes[attribute], -(level or 0)
 
 
-def _protocol_order(name: str | None) -> tuple[int, int, str]:
+def _protocol_order(name: str | None, headline: str = HEADLINE) -> tuple[int, int, str]:
     """The headline, others about the fixed queries as in the catalogue, what belongs to none, the rest by name."""
-    if name is None or name == HEADLINE:
-        return (0, 0, HEADLINE) if name else (2, 0, "")
+    if name is None or name == headline:
+        return (0, 0, headline) if name else (2, 0, "")
     rule = protocol_rule(name)
     return (2, 0, name) if rule is None or rule.asks == "texts" else (1, list(PROTOCOL_RULES).index(rule.name), name)
 
@@ -206,29 +273,36 @@ def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Ques
         return None
     rows = [row for _, _, row in known]
     seeds = tuple(
-        SeedScore(seed, queries, frames.per_query(row), frames.groups(row), frames.proposal[row])
+        SeedScore(
+            seed, float(frames.value[row]), queries, frames.per_query(row), frames.groups(row), frames.proposal[row]
+        )
         for seed, queries, row in known
     )
-    low, high = float(frames.ci_low[rows[0]]), float(frames.ci_high[rows[0]])
-    per_query = [each.per_query for each in seeds if each.per_query is not None]
-    if len(rows) > 1:
-        low = high = math.nan
-        if len(per_query) == len(rows) and len({len(values) for values in per_query}) == 1:
-            seed = derive_seed("report interval", question=list(question))
-            low, high = hierarchical_interval(per_query, groups=seeds[0].groups, seed=seed)
-    elif per_query and len(per_query[0]) < 2:
-        low = high = math.nan  # The bootstrap of a single value has no width, although its uncertainty is unknown.
+    low, high = _interval(seeds, fraction=metric_info(question[1]).unit == "%")
+    if not math.isfinite(low) and len(rows) == 1 and seeds[0].per_query is None:
+        low, high = float(frames.ci_low[rows[0]]), float(frames.ci_high[rows[0]])
     return Cell(
         value=_mean(frames.value[rows]),
         low=low,
         high=high,
         ceiling=_mean(frames.ceiling[rows]),
         floor=_mean(frames.floor[rows]),
+        constant=_mean(frames.constant[rows]),
+        deaf=_mean(frames.deaf[rows]),
         num_seeds=len(rows),
         num_queries=_count(frames.num_queries[rows[0]]),
         num_samples=_count(frames.num_samples[rows[0]]),
         seeds=seeds,
     )
+
+
+def _interval(seeds: Sequence[SeedScore], *, fraction: bool) -> tuple[float, float]:
+    """Over seeds and queries; over seeds alone where there are several and no number per query; else unknown."""
+    per_query = [each.per_query for each in seeds if each.per_query is not None]
+    if len(per_query) < len(seeds) or len({len(values) for values in per_query}) > 1:
+        return mean_interval([each.value for each in seeds]) if len(seeds) > 1 else (math.nan, math.nan)
+    bounded = fraction and not any(((values < 0) | (values > 1)).any() for values in per_query)
+    return seeds_interval(per_query, groups=seeds[0].groups, fraction=bounded)
 
 
 def _count(number: np.int64) -> int | None:
@@ -241,14 +315,13 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 
 def best_and_differences(
-    cells: Sequence[Cell | None], *, direction: int, seed: int
+    cells: Sequence[Cell | None], *, direction: int
 ) -> tuple[int | None, tuple[Difference | None, ...]]:
     """Finds the best of several objectives and its difference from each of the others.
 
     Args:
         cells: The score of each objective; None if it has none.
         direction: 1 where higher is better, -1 where lower is, 0 where neither is.
-        seed: Of the resamples.
 
     Returns:
         (position of the best, one difference per objective); None for the best where fewer than two can be ranked,
@@ -260,13 +333,13 @@ def best_and_differences(
     best = max(values, key=values.__getitem__)
     top = cells[best]
     return best, tuple(
-        None if index == best or cell is None or top is None else _difference(top.seeds, cell.seeds, seed)
+        None if index == best or cell is None or top is None else difference_of(top.seeds, cell.seeds)
         for index, cell in enumerate(cells)
     )
 
 
-def _difference(best: Sequence[SeedScore], other: Sequence[SeedScore], seed: int) -> Difference | None:
-    """Seeds are paired with seeds and queries with queries; a resample of queries is shared by the seeds."""
+def difference_of(best: Sequence[SeedScore], other: Sequence[SeedScore]) -> Difference | None:
+    """Seeds are paired with seeds and queries with queries; None where the two were asked different queries."""
     theirs = {each.seed: each for each in other}
     pairs = [(each, theirs[each.seed]) for each in best if each.seed in theirs]
     arrays = [
@@ -278,12 +351,6 @@ def _difference(best: Sequence[SeedScore], other: Sequence[SeedScore], seed: int
     ]  # fmt: skip
     if not arrays or len(arrays) != len(pairs) or len({len(first) for first, _ in arrays}) != 1:
         return None
-    groups = pairs[0][0].groups
-    if len(arrays) == 1:
-        value, low, high = paired_difference(*arrays[0], groups=groups, seed=seed)
-    else:
-        differences = [first - second for first, second in arrays]
-        scored = [float(np.nanmean(each)) for each in differences if not np.isnan(each).all()]
-        value = math.fsum(scored) / len(scored) if scored else math.nan
-        low, high = hierarchical_interval(differences, groups=groups, seed=seed)
-    return Difference(value, low, high, len(arrays)) if math.isfinite(value) else None
+    first, second = zip(*arrays, strict=True)
+    difference = paired_difference(first, second, groups=pairs[0][0].groups)
+    return difference if math.isfinite(difference.value) else None

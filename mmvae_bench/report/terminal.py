@@ -13,6 +13,8 @@ from .comparison import Comparison, Section
 from .published import published_texts
 from .selection import RULE
 from .text import (
+    BOLD_NOTE,
+    INTERVAL_NOTE,
     TextRow,
     as_text,
     caption,
@@ -46,9 +48,8 @@ def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
         yield ""
         yield from common
         yield Text(
-            "In % unless stated otherwise. ± is the longer arm of the 95 % interval over queries, and over training "
-            "seeds where there are several. *: the best, and those not significantly different from it (paired by "
-            "query). ceiling, floor: expected scores of a perfect generator, and of chance or a collapsed generator; "
+            f"In % unless stated otherwise. {INTERVAL_NOTE}. *: {BOLD_NOTE}. "
+            "ceiling, floor: expected scores of a perfect generator, and of chance or a collapsed generator; "
             "references, not bounds. ELBO slope: slope of the validation ELBO over the last third of training, in nats "
             "per 1000 steps, ± its standard error.",
             _DIM,
@@ -107,7 +108,7 @@ def _header(section: Section, index: int) -> str:
     column = section.columns[index]
     extra = [column.label.removeprefix(column.objective).strip(), seeds_text(section, index)]
     if columns_differ_in_steps(section):
-        extra.append(f"{column.steps} steps")
+        extra.append(f"{column.total_steps} steps")
     return "\n".join(filter(None, [column.objective, *extra]))
 
 

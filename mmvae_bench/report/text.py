@@ -22,6 +22,17 @@ UNLIMITED = 100_000
 """A width at which no line is wrapped."""
 
 
+INTERVAL_NOTE = (
+    "± is the longer arm of the 95 % interval: over queries with one training seed, over training seeds and queries "
+    "with several"
+)
+"""What every rendering says about its intervals."""
+BOLD_NOTE = (
+    "the best of its row and those not told apart from it, where something is told apart from the best and the best "
+    "from the floor (5 % probability of one false claim in the whole table; never with one training seed)"
+)
+"""What every rendering says about bold numbers."""
+
 _DECIMALS = {"nats/dim": 3}
 
 
@@ -73,7 +84,7 @@ class TextCell:
     """The content of a cell.
 
     Attributes:
-        leader: Whether it is the best of its row, or not significantly different from the best.
+        leader: Whether it is shown in bold; see :data:`BOLD_NOTE`.
         exact: Both ends of the interval, for renderings with room for them.
     """
 
@@ -148,7 +159,7 @@ def difference_rows(table: Table, protocol: str | None) -> list[DifferenceRow]:
                         best=table.columns[row.best].label,
                         other=table.columns[index].label,
                         difference=with_bounds(difference.value, difference.low, difference.high, unit),
-                        significant=not difference.tied,
+                        significant=bool(row.better.size and row.better[row.best, index]),
                     )
                 )
     return found
@@ -170,7 +181,7 @@ def seeds_text(table: Table, index: int) -> str:
 
 def columns_differ_in_steps(table: Table) -> bool:
     """Whether the objectives were trained for different numbers of steps, so that each column must show its own."""
-    return len({column.steps for column in table.columns}) > 1
+    return len({column.total_steps for column in table.columns}) > 1
 
 
 def row_label(row: Row) -> str:
@@ -192,7 +203,7 @@ def setting_lines(table: Table) -> list[tuple[str, str]]:
     """The setting in words: (what, its parameters)."""
     setting = table.setting
     seed = "" if setting.split_seed is None else f", split_seed {setting.split_seed}"
-    steps = ", ".join(dict.fromkeys(f"{column.steps} steps" for column in table.columns))
+    steps = ", ".join(dict.fromkeys(f"{column.total_steps} steps" for column in table.columns))
     return [
         ("dataset", _words(setting.dataset, (("source", setting.source), *setting.dataset_params))),
         ("split", f"{setting.split}{seed}; scored on {setting.partition}"),
@@ -227,8 +238,8 @@ def _asked(row: Row) -> str:
 def as_text(parts: Iterable[RenderableType], *, width: int, color: bool = False) -> str:
     """What rich prints of the parts, without spaces at the ends of lines; escape codes only where ``color``."""
     file = io.StringIO()
-    console = Console(file=file, width=width, force_terminal=color, no_color=not color,
-                      color_system="standard" if color else None, highlight=False)  # fmt: skip
+    console = Console(file=file, width=width, force_terminal=color, no_color=not color, highlight=False,
+                      color_system="standard" if color else None, markup=False, emoji=False)  # fmt: skip
     for part in parts:
         console.print(part)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

@@ -7,23 +7,35 @@ in :mod:`.frames`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..base.errors import BenchmarkError
-from ..base.files import read_json
+from ..base.files import DamagedFile
+from ..base.printable import printable
+from ..runs.checksums import check_whole
 from ..runs.folder import TrialFolder
-from ..runs.names import LOG_FILE, MERGED_FILE, TRIALS_FOLDER
-from ..runs.scores import Score
+from ..runs.lock import is_locked
+from ..runs.names import (
+    CHECKPOINT_FILE,
+    LOG_FILE,
+    MERGED_FILE,
+    PLANE_FILE,
+    SAMPLES_FILE,
+    TRAINING_LOG,
+    TRIALS_FOLDER,
+)
+from ..runs.stale import other_packages
 from ..runs.status import Status, read_status
-from ..runs.store import RunStore
+from ..runs.store import DAMAGED, RunStore
 from ..specs.grid import load_grid
-from ..specs.trial import SPEC_VERSION, trial_label
+from ..specs.labels import trial_labels
+from ..specs.trial import trial_label
 
-STATES = ("done", "running", "pending", "interrupted", "failed", "damaged")
+STATES = ("done", "running", "pending", "interrupted", "failed", DAMAGED)
 """The states of a trial; damaged: its files cannot be read or contradict each other."""
 
 PROVENANCE = (
@@ -52,6 +64,8 @@ class TrialRecord:
         result: ``result.json`` without its scores; empty unless the state is done.
         partitions: The partitions with scores, sorted.
         problem: Why the trial failed or counts as damaged.
+        telling_label: Its label among the trials it is shown with; None: the one that it has alone.
+        damaged_files: Of a trial that is done, the files besides the result that are not what was written.
     """
 
     key: str
@@ -62,6 +76,8 @@ class TrialRecord:
     result: Json = field(default_factory=dict)
     partitions: tuple[str, ...] = ()
     problem: str | None = None
+    telling_label: str | None = None
+    damaged_files: tuple[str, ...] = ()
 
     def component(self, kind: str) -> dict[str, Any]:
         """The spec of the ``dataset``, ``backbone``, ``objective`` or ``training``; empty where unknown."""
@@ -79,12 +95,18 @@ class TrialRecord:
     @cached_property
     def label(self) -> str:
         """A short human-readable name."""
+        if self.telling_label is not None:
+            return self.telling_label
         return trial_label(self.spec) if self.component("dataset") else f"trial {self.key}"
 
     @cached_property
     def log(self) -> Path:
         """The file with the trial's output."""
-        return Path(self.status.log or self.directory / LOG_FILE)
+        return self.directory / LOG_FILE
+
+    def file(self, name: str) -> Path | None:
+        """The path of a file of the folder, unless it is not what was written."""
+        return None if name in self.damaged_files else self.directory / name
 
     @cached_property
     def query_settings(self) -> str:
@@ -95,12 +117,19 @@ class TrialRecord:
     @cached_property
     def outdated(self) -> bool:
         """Whether the result belongs to another evaluation than the one that is requested now."""
-        requested = TrialFolder(self.directory).evaluation()
-        return requested is not None and "evaluation" in self.result and requested != self.result["evaluation"]
+        requested, made = TrialFolder(self.directory).evaluation(), self.result.get("evaluation")
+        return requested is not None and made is not None and requested != made
 
     def section(self, name: str) -> dict[str, Any]:
         """A part of the result, such as ``training`` or ``provenance``; empty unless done."""
         return dict(self.result.get(name) or {})
+
+
+def labelled(trials: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """The records, with labels that tell them apart."""
+    known = [trial for trial in trials if trial.component("dataset")]
+    labels = dict(zip(map(id, known), trial_labels([trial.spec for trial in known]), strict=True))
+    return tuple(replace(trial, telling_label=labels.get(id(trial))) for trial in trials)
 
 
 @dataclass(frozen=True)
@@ -157,7 +186,7 @@ def open_run(run_dir: Path) -> RunStore:
 
 def _grid_order(path: Path) -> dict[str, int]:
     """Key to position; empty if there is no grid, or where this version cannot read it."""
-    if not path.is_file():
+    if not path.is_file() or path.is_symlink():
         return {}
     try:
         return {trial.key: position for position, trial in enumerate(load_grid(path).trials)}
@@ -177,8 +206,8 @@ def _hint(run_dir: Path) -> str:
 
 def _order(folder: TrialFolder) -> tuple[str, ...]:
     try:
-        record = TrialRecord(folder.key, folder.directory, "", _spec(folder.spec_path))
-    except _Damaged:
+        record = TrialRecord(folder.key, folder.directory, "", folder.spec())
+    except DamagedFile:
         record = TrialRecord(folder.key, folder.directory, "")
     parts = [json.dumps(record.component(kind), sort_keys=True) for kind in ("dataset", "backbone", "training")]
     objective = json.dumps(record.component("objective"), sort_keys=True)
@@ -187,21 +216,40 @@ def _order(folder: TrialFolder) -> tuple[str, ...]:
 
 def read_record(folder: TrialFolder) -> tuple[TrialRecord, list[Json]]:
     """One trial, and the scores of its result as they are in the file; none unless the trial is done."""
-    key, directory = folder.key, folder.directory
+    key, directory = printable(folder.key), folder.directory
     spec: dict[str, Any] = {}
     try:
-        spec = _spec(folder.spec_path)
-        if spec.get("version") != SPEC_VERSION:
-            raise _Damaged(f"{folder.spec_path}: made by version {spec.get('version')}, this is {SPEC_VERSION}")
-        if folder.result_path.exists():
-            result = _mapping(folder.result_path)
-            scores = _scores(folder.result_path, result)
-            partitions = tuple(sorted({score["partition"] for score in scores}))
-            return TrialRecord(key, directory, "done", spec, read_status(directory), result, partitions), scores
-    except _Damaged as damage:
-        return TrialRecord(key, directory, "damaged", spec, problem=str(damage)), []
+        spec = folder.spec()
+        result = folder.result()
+    except DamagedFile as damage:
+        if not is_locked(directory):
+            return TrialRecord(key, directory, DAMAGED, spec, problem=_problem(damage)), []
+        result = None  # It is being made again.
+    if result is not None:
+        result.pop("spec", None)  # The folder's own spec.json counts.
+        scores: list[Json] = result.pop("scores")
+        partitions = tuple(sorted({score["partition"] for score in scores}))
+        status, damaged = read_status(directory), tuple(_damaged_files(folder))
+        return TrialRecord(key, directory, "done", spec, status, result, partitions, damaged_files=damaged), scores
     status = folder.status(None)
     return TrialRecord(key, directory, status.state, spec, status, problem=_reason(status)), []
+
+
+def _damaged_files(folder: TrialFolder) -> Iterator[str]:
+    """The files that the report shows parts of, and the weights if they were written to since."""
+    for name in (TRAINING_LOG, SAMPLES_FILE, PLANE_FILE):
+        try:
+            check_whole(folder.directory / name)
+        except DamagedFile:
+            yield name
+        except OSError:
+            continue
+    if folder.weights_damage() is not None:
+        yield CHECKPOINT_FILE
+
+
+def _problem(damage: DamagedFile) -> str:
+    return printable(f"{damage.path}: {damage.reason}")
 
 
 def unreadable(path: Path, reason: object) -> str:
@@ -215,74 +263,6 @@ def _reason(status: Status) -> str | None:
     kind, error = status.error_type or "", status.error or ""
     parts = [error] if error.startswith(kind) else [kind, error]
     return ": ".join(part for part in parts if part) or "no reason was recorded"
-
-
-_KNOWN = frozenset(Score.__dataclass_fields__)
-
-
-class _Damaged(Exception):
-    """A file that cannot be used, with the reason."""
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except FileNotFoundError:
-        raise _Damaged(f"{path}: missing") from None
-    except (OSError, ValueError) as error:
-        raise _Damaged(f"{path}: cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise _Damaged(f"{path}: expected a JSON object")
-    return value
-
-
-_SECTIONS = ("evaluation", "dataset", "classifier", "training", "provenance", "evaluated_on", "seeds")
-
-
-def _spec(path: Path) -> dict[str, Any]:
-    return _with_objects(path, _mapping(path), ("dataset", "backbone", "objective", "training"))
-
-
-def _with_objects(path: Path, value: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """``value``, whose members ``names`` are objects where they are given."""
-    for name in names:
-        if not isinstance(value.get(name) or {}, dict):
-            raise _Damaged(f"{path}: {name}: expected a JSON object")
-    return value
-
-
-def _scores(path: Path, result: dict[str, Any]) -> list[Json]:
-    """Removes the scores from a result and returns them."""
-    missing = [name for name in ("key", "scores", "training", "provenance") if name not in result]
-    if missing:
-        raise _Damaged(f"{path}: has no {', '.join(missing)}")
-    if result["key"] != path.parent.name:
-        raise _Damaged(f"{path}: is the result of trial {result['key']}, not of {path.parent.name}")
-    if result.get("version") != SPEC_VERSION:
-        raise _Damaged(f"{path}: made by version {result.get('version')}, this is {SPEC_VERSION}")
-    _with_objects(
-        path, result, ("evaluation", "dataset", "classifier", "training", "provenance", "evaluated_on", "seeds")
-    )
-    result.pop("spec", None)  # The folder's own spec.json counts.
-    scores = result.pop("scores")
-    try:
-        for score in scores:
-            _check_score(score)
-    except (TypeError, ValueError) as error:
-        raise _Damaged(unreadable(path, error)) from None
-    return list(scores)
-
-
-def _check_score(score: object) -> None:
-    if not isinstance(score, dict):
-        raise ValueError("expected a JSON object")
-    for name in ("metric", "partition"):
-        if not isinstance(score.get(name), str):
-            raise ValueError(f"it has no {name}")
-    if not isinstance(score.get("proposal"), str | None):
-        raise ValueError("its proposal is not text")
-    if not score.keys() <= _KNOWN:
-        raise ValueError(f"unknown field {min(score.keys() - _KNOWN)}")
 
 
 _JUDGED = {
@@ -305,4 +285,4 @@ def origin(trial: TrialRecord) -> dict[str, Any]:
     trained, asked = trial.section("provenance"), trial.section("evaluated_on")
     facts = {label: trained.get(key) for key, label in PROVENANCE}
     elsewhere = {f"evaluated: {label}": asked[key] for key, label in PROVENANCE if key != "precision" and key in asked}
-    return facts | elsewhere
+    return facts | elsewhere | {"other packages": other_packages(trial.result)}

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..base.files import write_json, write_text
-from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER
+from ..base.files import DamagedFile, write_json, write_text
+from ..runs.folder import TrialFolder
+from ..runs.names import FIGURES_FOLDER, MERGED_FILE, PAGE_FILE, REPORT_FOLDER
 from .comparison import compare
 from .gather import gather
 from .html import render_html, write_figures
@@ -39,6 +40,11 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
     return _write(find_trials(run_dir), width, color)
 
 
+def write_trial_report(trial_dir: Path, out: Path, *, width: int | None = None, color: bool | None = None) -> str:
+    """Writes the report of a single trial, which need not be part of a run, into ``out``; see :func:`write_report`."""
+    return _write(RunFolders(out, (TrialFolder.alone(trial_dir),)), width, color)
+
+
 def write_merged_report(
     run_dirs: Sequence[Path], out: Path, *, width: int | None = None, color: bool | None = None
 ) -> str:
@@ -56,14 +62,17 @@ def write_merged_report(
 
 
 def _write(run: RunFolders, width: int | None, color: bool | None) -> str:
-    comparison = compare(gather(run))
     folder = run.directory / REPORT_FOLDER
+    for place in (folder, folder / "figures"):
+        if place.is_symlink():
+            raise DamagedFile(place, "a link; a report is not written through it\n  Give another folder with --out.")
+    comparison = compare(gather(run))
     table = io.StringIO()
     comparison.frame().to_csv(table, index=False)
     write_text(folder / "table.csv", table.getvalue())
     write_text(folder / "table.md", render_markdown(comparison))
     write_text(folder / "table.tex", render_latex(comparison))
-    write_figures(comparison, folder / "figures")
+    write_figures(comparison, folder / FIGURES_FOLDER)
     write_text(folder / PAGE_FILE, render_html(comparison))
     console = Console()
     colored = console.is_terminal and console.color_system is not None if color is None else color

@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..base.canonical import canonical_json
-from ..base.errors import ConfigError
-from ..base.files import read_json, write_text
-from ..specs.trial import SPEC_VERSION, TrialSpec
+from ..base.errors import ConfigError, nearest
+from ..base.files import DamagedFile, parse_json, read_bytes, read_json, read_text, write_text
+from ..specs.trial import SPEC_VERSION, TrialSpec, trial_label
+from .checksums import check_whole, read_whole
+from .documents import SMALL_BYTES, check_result, check_spec, parse_object
 from .lock import is_locked
-from .names import EVALUATION_FILE, LOCK_FILE, LOG_FILE, RESULT_FILE, SPEC_FILE, STATUS_FILE
+from .names import (
+    CHECKPOINT_FILE,
+    CHECKSUMS_FILE,
+    EVALUATION_FILE,
+    LOCK_FILE,
+    LOG_FILE,
+    RESULT_FILE,
+    SPEC_FILE,
+    STATUS_FILE,
+    TRIAL_FILES,
+    TRIALS_FOLDER,
+)
 from .status import Status, read_status
 
-HEAD_BYTES = 16_384
-"""How much of a result is read for its head, which takes 3 to 4 KB; the scores behind it make a result large."""
+HEAD_BYTES = 65_536
+"""How much of a result is read for its head, which takes 10 KB and 3 more for each resume; its scores are longer."""
+_KEY_LENGTH = 12
+MOST_NEARBY = 8
+"""How many trials a message lists instead of a folder that is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialFolder:
-    """``runs/<name>/trials/<key>``."""
+    """``runs/<name>/trials/<key>``, or a trial's folder of any name, whose key is ``named``."""
 
     directory: Path
+    named: str | None = None
+
+    @classmethod
+    def alone(cls, directory: Path) -> Self:
+        """A trial's folder that need not be part of a run: its key is the hash of its spec, whatever its name."""
+        return cls(directory, hashlib.sha256(read_bytes(directory / SPEC_FILE)).hexdigest()[:12])
 
     @property
     def key(self) -> str:
-        """The trial's key, which is the folder's name."""
-        return self.directory.name
+        """The trial's key, which in a run is the folder's name."""
+        return self.named or self.directory.name
 
     @property
     def spec_path(self) -> Path:
@@ -64,18 +87,108 @@ class TrialFolder:
         return self.directory / LOG_FILE
 
     def spec_text(self) -> str:
-        """The text of ``spec.json``."""
-        return self.spec_path.read_text()
+        """The text of ``spec.json``; raises DamagedFile, or OSError if it is missing."""
+        return read_text(self.spec_path, at_most=SMALL_BYTES)
 
     def intact(self) -> bool:
         """Whether the hash of ``spec.json`` is still the folder's name."""
-        return hashlib.sha256(self.spec_text().encode()).hexdigest().startswith(self.key)
+        return hashlib.sha256(self.spec_text().encode()).hexdigest()[:_KEY_LENGTH] == self.key
+
+    def check_files(self) -> None:
+        """Raises DamagedFile unless this is a folder of its run, and all its files are regular ones.
+
+        A link, a pipe or a device in place of one would be read from, or written to, outside of the folder.
+        """
+        for folder in (self.directory.parent, self.directory):
+            if self.directory.parent.name == TRIALS_FOLDER and folder.is_symlink():
+                raise DamagedFile(folder, "a link; the folder of a run holds no links to others")
+        try:
+            with os.scandir(self.directory) as entries:
+                for entry in entries:
+                    if entry.name in TRIAL_FILES and not entry.is_file(follow_symlinks=False):
+                        raise DamagedFile(self.directory / entry.name, "not a regular file")
+        except FileNotFoundError:
+            return
+
+    def spec(self) -> dict[str, Any]:
+        """The spec, with printable texts.
+
+        Raises:
+            DamagedFile: the folder holds links or special files; or the spec is missing, cannot be read, is of another
+                version, or was changed: its hash is no longer the folder's name.
+        """
+        self.check_files()
+        path = self.spec_path
+        try:
+            content = self.spec_text().encode()
+        except FileNotFoundError:
+            raise DamagedFile(path, "missing") from None
+        except OSError as error:
+            raise DamagedFile(path, f"cannot be read: {error.strerror}") from None
+        plain = parse_object(path, content)
+        if plain.get("version") != SPEC_VERSION:
+            raise DamagedFile(path, f"made by version {plain.get('version')!r:.20}, this is {SPEC_VERSION}")
+        spec = check_spec(path, plain)
+        if hashlib.sha256(content).hexdigest()[:_KEY_LENGTH] != self.key:
+            raise DamagedFile(path, "was changed: the folder's name is no longer its hash")
+        return spec
+
+    def result(self) -> dict[str, Any] | None:
+        """The result, checked as a whole, with printable texts; None if there is none.
+
+        Raises:
+            DamagedFile: it, or its checksum, cannot be read, is of another version or trial, or the two disagree.
+        """
+        try:
+            result = read_result(self.result_path)
+        except FileNotFoundError:
+            return None
+        if result["key"] != self.key:
+            raise DamagedFile(self.result_path, f"is the result of trial {result['key']}, not of {self.key}")
+        if result["version"] != SPEC_VERSION:
+            raise DamagedFile(self.result_path, f"made by version {result['version']}, this is {SPEC_VERSION}")
+        return result
+
+    def weights_damage(self) -> DamagedFile | None:
+        """What is wrong with the weights of a finished trial, if they were written to since; None if nothing is.
+
+        Weights that were not touched are not read: this is asked of every trial of a run.
+        """
+        path = self.directory / CHECKPOINT_FILE
+        try:
+            if path.lstat().st_mtime_ns > (self.directory / CHECKSUMS_FILE).lstat().st_mtime_ns:
+                check_whole(path)
+        except DamagedFile as damage:
+            return damage
+        except OSError:
+            pass
+        return None
+
+    def result_damage(self) -> DamagedFile | None:
+        """What is wrong with the result or the weights of a trial, so that a run makes them again; None if nothing is.
+
+        Only what can be told quickly, without parsing the scores.
+        """
+        if os.path.lexists(self.result_path) and self.result_head() is None:
+            try:
+                self.result()
+            except DamagedFile as damage:
+                return damage
+        return self.weights_damage()
+
+    def is_blank(self) -> bool:
+        """Whether the spec is missing or empty: it was never completely written, so nothing can have run."""
+        try:
+            found = self.spec_path.lstat()
+        except FileNotFoundError:
+            return True
+        return stat.S_ISREG(found.st_mode) and not found.st_size
 
     def evaluation(self) -> dict[str, Any] | None:
         """The evaluation settings as canonical JSON values; None if the file is missing or damaged."""
         try:
-            value = read_json(self.evaluation_path)
-        except (FileNotFoundError, ValueError):
+            value = read_json(self.evaluation_path, at_most=SMALL_BYTES)
+        except (OSError, ValueError):
             return None
         return value if isinstance(value, dict) else None
 
@@ -91,23 +204,20 @@ class TrialFolder:
         in any other way is parsed as a whole.
         """
         try:
-            with self.result_path.open("rb") as file:
-                head, scores, _ = file.read(HEAD_BYTES).partition(b', "scores": [')
-                size = file.seek(0, 2)
-                file.seek(max(0, size - 16))
-                whole = file.read().rstrip().endswith(b"]}")
-            if scores and whole:
+            content = read_whole(self.result_path)
+            head, scores, _ = content[:HEAD_BYTES].partition(b', "scores": [')
+            if scores and content[-16:].rstrip().endswith(b"]}"):
                 with suppress(ValueError):
-                    return dict(json.loads(head + b"}"))
-            result = read_json(self.result_path)
-        except (FileNotFoundError, ValueError):
+                    return parse_object(self.result_path, head + b"}")
+            result = parse_json(content.decode())
+        except (OSError, ValueError):
             return None
         return {name: value for name, value in result.items() if name != "scores"} if isinstance(result, dict) else None
 
     def is_done(self, evaluation: Mapping[str, Any] | None) -> bool:
-        """Whether there is a result with these evaluation settings."""
+        """Whether there is a whole result with these evaluation settings, and its weights are not damaged."""
         head = self.result_head()
-        return head is not None and head.get("evaluation") == evaluation
+        return head is not None and head.get("evaluation") == evaluation and self.weights_damage() is None
 
     def status(self, evaluation: Mapping[str, Any] | None) -> Status:
         """How far the trial is with regard to ``evaluation``: the status file, corrected by the result and the lock.
@@ -122,7 +232,7 @@ class TrialFolder:
         if is_locked(self.directory):
             return replace(status, state="running", error=None, error_type=None)
         if status.state == "running":
-            return replace(status, state="interrupted")
+            return status.interrupted()
         if status.state == "done":
             return replace(status, state="pending", step=0)
         return status
@@ -133,10 +243,12 @@ def read_trial(directory: Path) -> TrialSpec:
 
     Raises:
         ConfigError: if it is not a trial folder, its files are damaged, or another spec version made it.
+        DamagedFile: if one of its files is a link or a special file.
     """
+    TrialFolder(directory).check_files()
     path = directory / SPEC_FILE
     if not path.is_file():
-        raise ConfigError(f"{directory} is not a trial folder: it has no {SPEC_FILE}")
+        raise ConfigError(f"{directory} is not a trial folder: it has no {SPEC_FILE}{trials_nearby(directory)}")
     plain = read_object(path)
     if plain.get("version") != SPEC_VERSION:
         raise ConfigError(
@@ -149,12 +261,53 @@ def read_trial(directory: Path) -> TrialSpec:
     return TrialSpec.parse(plain)
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """A ``result.json``, checked against its checksum, with printable texts.
+
+    Raises:
+        DamagedFile: it, or its checksum, cannot be read, or the two disagree.
+        FileNotFoundError: there is none.
+    """
+    try:
+        content = read_whole(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror}") from None
+    return check_result(path, parse_object(path, content), pure=content.isascii() and b"\\" not in content)
+
+
+def trials_nearby(directory: Path) -> str:
+    """The trials that may have been meant instead of ``directory``, as lines for the end of a message.
+
+    Those of a run folder, or those next to a folder that does not exist: the nearest key first.
+    """
+    places = (directory / TRIALS_FOLDER, directory, directory.parent, directory.parent / TRIALS_FOLDER)
+    for place in places:
+        found = {path.parent.name: path for path in place.glob(f"[!.]*/{SPEC_FILE}")}
+        if not found:
+            continue
+        near = nearest(directory.name, found)
+        order = sorted(found, key=lambda name: (name != near, name))
+        lines = [f"    {found[name].parent}  {_label(found[name])}" for name in order[:MOST_NEARBY]]
+        more = [f"    and {len(found) - MOST_NEARBY} more"] if len(found) > MOST_NEARBY else []
+        return "\n".join([f"\n  trials in {place}:", *lines, *more])
+    return ""
+
+
+def _label(path: Path) -> str:
+    try:
+        return trial_label(check_spec(path, read_object(path)))
+    except (ConfigError, DamagedFile, OSError):
+        return "(damaged)"
+
+
 def read_object(path: Path) -> dict[str, object]:
     """The JSON object in a file; raises ConfigError if it is damaged."""
     try:
-        value = read_json(path)
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged: {error}") from None
+        value = read_json(path, at_most=SMALL_BYTES)
+    except DamagedFile as error:
+        raise ConfigError(str(error)) from None
     if not isinstance(value, dict):
         raise ConfigError(f"{path} is damaged: expected a JSON object")
     return value

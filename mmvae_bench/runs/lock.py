@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..base.errors import BenchmarkError
+from ..base.files import DamagedFile
 from .names import DRIVERS_FILE, LOCK_FILE
 
 _RETRY_SECONDS = 0.02
@@ -37,6 +40,8 @@ class TrialLock(_OpenFile):
     """Context manager: only this process works in ``directory``.
 
     The lock is on an open file (flock), not the file's existence: a file left behind by a dead process locks nothing.
+    If the file is deleted meanwhile, another process can lock a new one; so whoever works here calls
+    :func:`check_held` before it writes.
 
     Args:
         directory: A trial folder, which must exist.
@@ -51,18 +56,67 @@ class TrialLock(_OpenFile):
         self.directory, self.wait = directory, wait
 
     def __enter__(self) -> Self:
-        file = _open(self.directory / LOCK_FILE)
-        deadline = time.monotonic() + self.wait
-        try:
-            while not _try_lock(file, fcntl.LOCK_EX):
-                if time.monotonic() >= deadline:
-                    raise LockHeld(f"{self.directory}: another process is working on it")
-                time.sleep(_RETRY_SECONDS)
-        except BaseException:
-            os.close(file)
-            raise
-        self._file = file
+        self._file = self._acquired()
+        _held[self.directory] = self
         return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _held.pop(self.directory, None)
+        super().__exit__(kind, error, traceback)
+
+    def check(self) -> bool:
+        """Whether the file had to be made and locked again, because it was deleted; see :func:`check_held`."""
+        path = self.directory / LOCK_FILE
+        if self._file is None or _is_at(self._file, path):
+            return False
+        try:
+            anew = self._acquired()
+        except (LockHeld, OSError) as error:
+            raise LockHeld(f"{path} was deleted while this process worked on the trial, and {_since(error)}") from None
+        os.close(self._file)
+        self._file = anew
+        return True
+
+    def _acquired(self) -> int:
+        path, deadline = self.directory / LOCK_FILE, time.monotonic() + self.wait
+        while True:
+            file = _open(path)
+            try:
+                while not _try_lock(file, fcntl.LOCK_EX):
+                    if time.monotonic() >= deadline:
+                        raise LockHeld(f"{self.directory}: another process is working on it")
+                    time.sleep(_RETRY_SECONDS)
+                if _is_at(file, path):
+                    return file
+            except BaseException:
+                os.close(file)
+                raise
+            os.close(file)  # Deleted between opening and locking: what is locked there now is another file.
+
+
+_held: dict[Path, TrialLock] = {}
+
+
+def check_held(directory: Path) -> bool:
+    """Makes sure that a lock of this process still keeps others out of ``directory``; nothing where it holds none.
+
+    Returns:
+        Whether the lock file had been deleted, and was made and locked again.
+
+    Raises:
+        LockHeld: it was deleted, and another process has locked the new one, or the folder is gone: this process must
+            write nothing more there.
+    """
+    lock = _held.get(directory)
+    return lock is not None and lock.check()
+
+
+def _since(error: Exception) -> str:
+    if isinstance(error, LockHeld):
+        return "another process has taken the trial over: this one stops"
+    return f"it cannot be made again ({error}): this process stops"
 
 
 class Drivers(_OpenFile):
@@ -90,9 +144,11 @@ class Drivers(_OpenFile):
 def is_locked(directory: Path) -> bool:
     """Whether a process holds the lock of ``directory``. Needs no write permission."""
     try:
-        file = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
+        file = os.open(directory / LOCK_FILE, os.O_RDONLY | _SAFE)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) or error.errno in (errno.ELOOP, errno.ENXIO):
+            return False  # No process of ours locks a link or a socket.
+        raise
     try:
         # Shared, so that two processes checking at once do not see each other.
         return not _try_lock(file, fcntl.LOCK_SH)
@@ -100,8 +156,28 @@ def is_locked(directory: Path) -> bool:
         os.close(file)
 
 
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise DamagedFile(path, "not a regular file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise DamagedFile(path, "not a regular file")
+    return file
+
+
+def _is_at(file: int, path: Path) -> bool:
+    """Whether an open file is still the one of that name."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock(file: int, kind: int) -> bool:

@@ -9,6 +9,7 @@ MERGED_FILE = "merged.json"
 """File in the folder of a merged report that names the runs it was made from."""
 TRIALS_FOLDER = "trials"
 REPORT_FOLDER = "report"
+FIGURES_FOLDER = "figures"
 PAGE_FILE = "index.html"
 
 SPEC_FILE = "spec.json"
@@ -20,5 +21,12 @@ LOG_FILE = "output.log"
 RESULT_FILE = "result.json"
 SAMPLES_FILE = "samples.png"
 PLANE_FILE = "latent_plane.npz"
+CHECKSUMS_FILE = "checksums.json"
 LOCK_FILE = "lock"
 DRIVERS_FILE = "drivers"
+
+TRIAL_FILES = frozenset({
+    SPEC_FILE, EVALUATION_FILE, STATUS_FILE, CHECKPOINT_FILE, TRAINING_LOG, LOG_FILE, RESULT_FILE, SAMPLES_FILE,
+    PLANE_FILE, CHECKSUMS_FILE, LOCK_FILE,
+})  # fmt: skip
+"""Every file of a trial's folder."""

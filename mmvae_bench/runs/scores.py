@@ -3,9 +3,54 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
+
+from ..metrics.catalogue import metric_info
+
+_NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "floor", "constant", "deaf")
+LEAST_WAY = 0.01
+"""If the ceiling is less than a point above the floor, a share of the way between them is noise."""
+
+
+def share_of_way(value: float, floor: float, ceiling: float, *, direction: int = 1) -> float:
+    """How far a score has come from its floor to its ceiling: 0 there, 1 here; below 0 a blind model does better.
+
+    Floor and ceiling are exact numbers about the same queries, so the ends of an interval are mapped as its value is.
+
+    Args:
+        value: The score, or an end of its interval; it may lie outside floor and ceiling.
+        floor: See :class:`Score`.
+        ceiling: See :class:`Score`.
+        direction: 1 where higher is better, -1 where lower is; with 0 there is no way to go.
+
+    Returns:
+        The share; nan if one of the three is nan, or the ceiling is not at least a point better than the floor: such a
+        score does not distinguish a perfect generator from a blind one.
+
+    >>> share_of_way(0.75, 0.5, 1.0), share_of_way(0.125, 0.5, 0.0, direction=-1)
+    (0.5, 0.75)
+    >>> share_of_way(0.8, 0.9, 0.905)
+    nan
+    """
+    return (value - floor) / (ceiling - floor) if (ceiling - floor) * direction >= LEAST_WAY else math.nan
+
+
+def shares_of_score(score: Mapping[str, Any]) -> dict[str, float]:
+    """:func:`share_of_way` of a score as it is stored, and of the ends of its interval, the lower one first.
+
+    Args:
+        score: As :meth:`Score.to_json` gives it; a number may be None or missing.
+
+    Returns:
+        ``share``, ``share_low`` and ``share_high``.
+    """
+    names = ("value", "ci_low", "ci_high", "floor", "ceiling")
+    value, low, high, floor, ceiling = (math.nan if score.get(name) is None else score[name] for name in names)
+    direction = metric_info(score["metric"]).direction
+    share, *ends = (share_of_way(each, floor, ceiling, direction=direction) for each in (value, low, high))
+    return {"share": share, "share_low": min(ends), "share_high": max(ends)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +68,14 @@ class Score:
         level: Number of specified attributes; None if not applicable.
         ci_low: Lower end of the 95 % confidence interval over queries.
         ci_high: Upper end.
-        ceiling: Expected score of a perfect generator. A reference, not a bound.
-        floor: Expected score of a generator that ignores the query, or of a collapsed one. A reference, not a bound.
+        ceiling: Expected score of a perfect generator: one that draws from what training holds for the query. A
+            reference, not a bound.
+        floor: Expected score of a generator that ignores the query: it shows a training concept, the same in all images
+            of a query. A reference, not a bound.
+        constant: Score of the best constant answer: the most frequent value of each attribute in training, whatever
+            the query.
+        deaf: Expected score of a generator that ignores the query and draws every image anew: the floor, except where
+            variety is scored.
         num_queries: Queries (or examples) behind the value.
         num_samples: Images drawn per query, or importance samples per image; None if nothing is drawn.
         per_query: The score of each query, in the order of the fixed queries, so that differences can be paired; of
@@ -44,6 +95,8 @@ class Score:
     ci_high: float = math.nan
     ceiling: float = math.nan
     floor: float = math.nan
+    constant: float = math.nan
+    deaf: float = math.nan
     num_queries: int | None = None
     num_samples: int | None = None
     per_query: Sequence[float] | None = None
@@ -64,7 +117,7 @@ class Score:
     def from_json(cls, plain: dict[str, Any]) -> Self:
         """The inverse of :meth:`to_json`."""
         values = dict(plain)
-        for key in ("value", "ci_low", "ci_high", "ceiling", "floor"):
+        for key in _NUMBERS:
             values[key] = math.nan if values.get(key) is None else values[key]
         if values.get("per_query") is not None:
             values["per_query"] = [math.nan if value is None else value for value in values["per_query"]]

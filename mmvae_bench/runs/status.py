@@ -7,11 +7,12 @@ import socket
 import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from ..base.files import read_json, write_json
-from .lock import LockHeld
-from .names import LOG_FILE, STATUS_FILE
+from ..base.files import write_json
+from .documents import read_object, understood_status
+from .lock import LockHeld, check_held
+from .names import CHECKPOINT_FILE, LOG_FILE, STATUS_FILE
 
 State = Literal["pending", "running", "done", "failed", "interrupted"]
 STATES: tuple[State, ...] = ("pending", "running", "done", "failed", "interrupted")
@@ -42,6 +43,8 @@ class Status:
         started: When that process began, in unix seconds.
         updated: When this was written, in unix seconds.
         steps_per_second: The current speed of training.
+        saved: Gradient steps in the checkpoint, over all stages; None if none was written.
+        where: The last line of the objective's own code that the exception came through, if it did.
     """
 
     state: State = "pending"
@@ -58,24 +61,30 @@ class Status:
     started: float | None = None
     updated: float | None = None
     steps_per_second: float | None = None
+    saved: int | None = None
+    where: str | None = None
+
+    def interrupted(self) -> Status:
+        """This status once its process is gone: it has come as far as its checkpoint."""
+        return replace(self, state="interrupted", step=self.step if self.saved is None else self.saved)
 
 
-_FIELDS = frozenset(field.name for field in fields(Status))
+_FIELDS = frozenset(field.name for field in fields(Status)) - {"state", "log"}
 
 
 def read_status(directory: Path) -> Status:
-    """Reads ``directory/status.json``; pending if it is missing or cannot be understood."""
+    """Reads ``directory/status.json``; pending if it is missing or cannot be understood.
+
+    A member of the wrong type counts as not given. The log is always that of the folder, whatever path is stored.
+    """
     try:
-        value = read_json(directory / STATUS_FILE)
-    except (FileNotFoundError, ValueError):
+        plain = read_object(directory / STATUS_FILE)
+    except (OSError, ValueError):
         return Status()
-    if not isinstance(value, dict) or value.get("state") not in STATES:
+    if plain.get("state") not in STATES:
         return Status()
-    known = {key: item for key, item in value.items() if key in _FIELDS}
-    for count in ("step", "steps", "attempts"):
-        if not isinstance(known.get(count), int):
-            known[count] = 0
-    return Status(**known)
+    known = understood_status({name: value for name, value in plain.items() if name in _FIELDS})
+    return Status(state=plain["state"], log=str(directory / LOG_FILE) if plain.get("log") else None, **known)
 
 
 def write_status(directory: Path, status: Status) -> Status:
@@ -91,7 +100,8 @@ def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
     Raises:
         LockHeld: another process has worked on the trial since the driver started this one, which is now superfluous.
     """
-    attempt = read_status(directory).attempts + 1
+    before = read_status(directory)
+    attempt = before.attempts + 1
     meant = os.environ.get(ATTEMPT_VARIABLE)
     if meant is not None and meant != str(attempt):
         raise LockHeld(f"{directory}: another process has worked on it in the meantime")
@@ -104,44 +114,58 @@ def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
         pid=os.getpid(),
         host=socket.gethostname(),
         started=time.time(),
+        saved=before.saved if (directory / CHECKPOINT_FILE).exists() else None,
     )
     return write_status(directory, status)
 
 
 class StatusWriter:
-    """Keeps ``status.json`` up to date, with at most one write per second while training."""
+    """Keeps ``status.json`` up to date, with at most one write per second while training.
+
+    Each write raises LockHeld instead if another process has taken the trial over, which it can only after the lock
+    file was deleted.
+    """
 
     def __init__(self, directory: Path, status: Status) -> None:
         self.directory, self.status, self.written = directory, status, 0.0
 
     def training(self, stage: str, step: int, steps: int, rate: float) -> None:
         """To be called at every step of training."""
-        now = time.monotonic()
-        if now - self.written < STATUS_SECONDS:
-            return
-        self.written = now
+        if self._due():
+            speed = rate or self.status.steps_per_second
+            self._write(phase="train", stage=stage, step=step, steps=steps, steps_per_second=speed)
+
+    def saved(self, stage: str, step: int, steps: int) -> None:
+        """To be called when a checkpoint was written: what is said of a trial that ends here is what it holds."""
+        self.written = time.monotonic()
         self.status = write_status(
-            self.directory,
-            replace(
-                self.status,
-                phase="train",
-                stage=stage,
-                step=step,
-                steps=steps,
-                steps_per_second=rate or self.status.steps_per_second,
-            ),
+            self.directory, replace(self.status, phase="train", stage=stage, step=step, steps=steps, saved=step)
         )
 
     def beat(self) -> None:
         """To be called when anything else has made progress: the new ``updated`` shows that the trial does not hang."""
-        now = time.monotonic()
-        if now - self.written >= STATUS_SECONDS:
-            self.written = now
-            self.status = write_status(self.directory, self.status)
+        if self._due():
+            self._write()
 
     def evaluating(self, steps: int) -> None:
         """To be called when training is done, with its number of steps."""
-        self.status = write_status(self.directory, replace(self.status, phase="evaluate", step=steps, steps=steps))
+        self._write(phase="evaluate", step=steps, steps=steps)
+
+    def done(self) -> None:
+        """To be called when the result is there."""
+        self._write(state="done", phase=None)
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if now - self.written < STATUS_SECONDS:
+            return False
+        self.written = now
+        return True
+
+    def _write(self, **changes: Any) -> None:
+        if check_held(self.directory) and read_status(self.directory).pid not in (None, os.getpid()):
+            raise LockHeld(f"{self.directory}: the lock was deleted, and another process has worked on the trial since")
+        self.status = write_status(self.directory, replace(self.status, **changes))
 
 
 def latest(directory: Path, status: Status) -> Status:

@@ -12,19 +12,24 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
-from ..base.files import write_text
+from ..base.files import DamagedFile, clear_leftovers, parse_json, read_bytes, write_text
+from ..base.printable import printable
 from ..specs.trial import SPEC_VERSION, trial_label
 from .folder import TrialFolder
 from .lock import Drivers, TrialLock
-from .names import EVALUATION_FILE, GRID_FILE, SPEC_FILE, TRIALS_FOLDER
+from .names import EVALUATION_FILE, FIGURES_FOLDER, GRID_FILE, REPORT_FOLDER, SPEC_FILE, TRIALS_FOLDER
+from .stale import staleness
 from .status import Status
+
+DAMAGED = "damaged"
+"""The state of a trial whose files cannot be read or contradict each other."""
 
 
 class StoreError(BenchmarkError):
@@ -68,10 +73,16 @@ class RunStore:
         return TrialFolder(self.trials_root / key)
 
     def keys(self) -> set[str]:
-        """The keys of all trials in the folder."""
+        """The keys of all trials in the folder, of links to folders too, which are never followed.
+
+        Raises:
+            DamagedFile: the folder of the trials is itself a link.
+        """
+        if self.trials_root.is_symlink():
+            raise DamagedFile(self.trials_root, "a link; the folder of a run holds no links to others")
         try:
             with os.scandir(self.trials_root) as entries:
-                return {entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()}
+                return {entry.name for entry in entries if not entry.name.startswith(".") and _is_trial(entry)}
         except FileNotFoundError:
             return set()
 
@@ -113,22 +124,28 @@ class RunStore:
 
     def _check_spec(self, folder: TrialFolder) -> None:
         try:
+            folder.check_files()
+        except DamagedFile as error:
+            raise ConfigError(f"{error}\n  Remove it, then run again.") from None
+        try:
             text = folder.spec_text()
         except FileNotFoundError:
             text = ""
+        except DamagedFile:
+            text = "damaged"
         if not text.strip():
             return  # Never completely written, so nothing can have run in it; create() writes it again.
         try:
-            version = json.loads(text).get("version")
+            version = parse_json(text).get("version")
         except (ValueError, AttributeError):
             raise ConfigError(
                 f"{folder.spec_path}: damaged: not the spec of a trial\n  Remove {folder.directory}, then run again."
             ) from None
         if version != SPEC_VERSION:
             raise ConfigError(
-                f"{folder.spec_path}: made by version {version!r} of the trial spec; this mmvae-bench writes version "
-                f"{SPEC_VERSION}\n  Results of two versions are not comparable: choose another folder with --out, or "
-                f"read this one with the mmvae-bench that made it."
+                f"{folder.spec_path}: made by version {version!r:.20} of the trial spec; this mmvae-bench writes "
+                f"version {SPEC_VERSION}\n  Results of two versions are not comparable: choose another folder with "
+                f"--out, or read this one with the mmvae-bench that made it."
             )
         if not folder.intact():
             raise ConfigError(
@@ -148,7 +165,7 @@ class RunStore:
 
         Args:
             trials: Key, canonical spec and canonical evaluation of the trials to work on.
-            grid_text: Text of the grid file, kept as ``grid.yaml``.
+            grid_text: Text of the grid file, kept byte for byte as ``grid.yaml``.
             grid_keys: Every key of the grid.
             drivers: Joined here by a caller that will work on the trials.
 
@@ -162,14 +179,19 @@ class RunStore:
             with TrialLock(self.root, wait=60.0):
                 for leftover in self.trials_root.glob(".????????????.*"):
                     shutil.rmtree(leftover, ignore_errors=True)  # Left by a driver that was killed at this point.
+                report = self.root / REPORT_FOLDER
+                for written in (self.root.resolve(), report, report / FIGURES_FOLDER):
+                    clear_leftovers(written)
                 keys = self.check(grid_keys)
                 if drivers is not None and not drivers.join():
                     trials = list(trials)
                     self._check_evaluations((key, evaluation) for key, _, evaluation in trials if key in keys)
-                if not self.grid_path.exists() or self.grid_path.read_text(errors="replace") != grid_text:
+                if not self._has_grid(grid_text):
                     write_text(self.grid_path, grid_text)
                 for key, spec, evaluation in trials:
                     folder = self.folder(key)
+                    if key in keys:
+                        clear_leftovers(folder.directory)
                     if key in keys and folder.spec_path.exists() and folder.spec_path.stat().st_size:
                         folder.write_evaluation(evaluation)
                     elif key in keys:
@@ -177,6 +199,11 @@ class RunStore:
                         folder.write_evaluation(evaluation)
                     else:
                         self._create(key, spec, evaluation)
+
+    def _has_grid(self, text: str) -> bool:
+        with suppress(FileNotFoundError, DamagedFile):
+            return read_bytes(self.grid_path) == text.encode()
+        return False
 
     def _check_evaluations(self, evaluations: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Two drivers with different evaluation settings would replace each other's results and leave a mixture."""
@@ -200,8 +227,8 @@ class RunStore:
         # would take most of the time to start, and a file left empty by a power cut is written again.
         temporary = Path(tempfile.mkdtemp(dir=self.trials_root, prefix=f".{key}."))
         try:
-            (temporary / SPEC_FILE).write_text(canonical_json(spec))
-            (temporary / EVALUATION_FILE).write_text(canonical_json(evaluation))
+            (temporary / SPEC_FILE).write_text(canonical_json(spec), encoding="utf-8")
+            (temporary / EVALUATION_FILE).write_text(canonical_json(evaluation), encoding="utf-8")
             mask = os.umask(0)
             os.umask(mask)
             temporary.chmod(0o777 & ~mask)
@@ -211,58 +238,88 @@ class RunStore:
             raise
 
 
+def _is_trial(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and entry.is_dir())
+
+
 @dataclass(frozen=True, slots=True)
 class TrialOverview:
     """One trial of a run folder.
 
     Attributes:
         key: The name of its folder.
-        spec: Its canonical spec.
+        spec: Its canonical spec; empty if it cannot be read.
         status: How far it is with regard to its folder's evaluation settings.
+        stale: What differs between the code that made it and the installed code, in words; empty if nothing does.
+        damage: What is wrong with its files, if something is.
     """
 
     key: str
     spec: dict[str, Any]
     status: Status
+    stale: str = ""
+    damage: str | None = None
 
     @property
     def label(self) -> str:
         """A short human-readable name."""
-        return trial_label(self.spec)
+        return trial_label(self.spec) if self.spec else f"trial {self.key}"
+
+    @property
+    def state(self) -> str:
+        """The state of its status, or ``damaged``."""
+        return self.status.state if self.damage is None else DAMAGED
 
     @property
     def steps(self) -> int:
         """Gradient steps to make: as the trial has reported, else those of its main stage."""
-        return self.status.steps or int(self.spec["training"]["steps"])
+        return self.status.steps or int(self.spec.get("training", {}).get("steps", 0))
 
     def to_json(self) -> dict[str, Any]:
         """As ``mmvae-bench status --json`` has it."""
-        step = self.steps if self.status.state == "done" else self.status.step
+        step = self.steps if self.state == "done" else self.status.step
         return {
             "key": self.key,
             "spec": self.spec,
-            "status": self.status.state,
+            "status": self.state,
             "attempts": self.status.attempts,
             "step": step,
             "steps": self.steps,
-            "error": self.status.error,
-        }
+            "error": self.status.error if self.damage is None else self.damage,
+        } | ({"stale": self.stale} if self.stale else {})
 
 
 def overview(run_dir: Path) -> list[TrialOverview]:
-    """Every trial of a run folder, whatever grid it came from, ordered by label and key.
+    """Every trial of a run folder, whatever grid it came from, ordered by label and key; some may be damaged.
 
     Raises:
-        ConfigError: ``run_dir`` has no run, or one that this version cannot read.
+        ConfigError: ``run_dir`` has no run, or one of another version.
+        DamagedFile: the folder of its trials is a link.
     """
     store = RunStore(run_dir)
     if not store.trials_root.is_dir():
         there = sorted(path.parent.name for path in run_dir.parent.glob("*/trials")) if run_dir.parent.is_dir() else []
-        hint = f"\n  runs in {run_dir.parent}: {', '.join(there)}" if there else ""
+        hint = f"\n  runs in {run_dir.parent}: {', '.join(map(printable, there))}" if there else ""
         raise ConfigError(f"{run_dir}: not a run folder: it has no trials{hint}")
-    trials: list[TrialOverview] = []
-    for key in store.check():
-        folder = store.folder(key)
-        if folder.spec_path.exists() and folder.spec_path.stat().st_size:
-            trials.append(TrialOverview(key, json.loads(folder.spec_text()), folder.status(folder.evaluation())))
-    return sorted(trials, key=lambda trial: (trial.label, trial.key))
+    keys = store.keys()
+    found = (_overview(store.folder(key)) for key in keys)
+    return sorted((trial for trial in found if trial is not None), key=lambda trial: (trial.label, trial.key))
+
+
+def _overview(folder: TrialFolder) -> TrialOverview | None:
+    """One trial; None if its spec was never completely written, so that nothing can have run."""
+    shown = printable(folder.key)
+    try:
+        spec = folder.spec()
+    except DamagedFile as error:
+        if error.path == folder.spec_path and folder.is_blank():
+            return None
+        if error.reason.startswith("made by version"):  # Of the whole run, most likely: there is nothing to show.
+            raise ConfigError(printable(str(error))) from None
+        return TrialOverview(shown, {}, Status(), damage=printable(str(error)))
+    status = folder.status(folder.evaluation())
+    damage = folder.result_damage() if status.state not in ("done", "running") else None
+    stale = None if status.state == "running" else staleness(folder, folder.result_head())
+    return TrialOverview(
+        shown, spec, status, printable(str(stale or "")), None if damage is None else printable(str(damage))
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Final, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -17,6 +17,9 @@ from pydantic import (
 )
 
 from ..base.errors import ConfigError, Location, Problem, nearest
+
+LARGEST: Final = 2**53
+"""The largest whole number that every reader of JSON and Parquet represents exactly."""
 
 
 class Spec(BaseModel):
@@ -152,6 +155,9 @@ def _problem(item: Mapping[str, Any], location: Location, spec: type[Spec] | Non
     if kind == "missing":
         return Problem(f"required key {str(location[-1])!r} is missing", location)
     value = _shown(item["input"])
+    if kind in _SINGLE and isinstance(item["input"], list | tuple) and spec is not None:
+        meant = _as_grid(str(location[-1]), item["input"], spec)
+        return Problem(f"{_EXPECTED.get(kind, 'expected one of the choices')}, not a list: {meant}", location, value)
     if kind in _EXPECTED:
         return Problem(_EXPECTED[kind], location, value)
     if kind in ("literal_error", "enum"):
@@ -172,8 +178,25 @@ _EXPECTED = {
 }
 
 
+_SINGLE = ("int_type", "float_type", "bool_type", "string_type", "literal_error")
+"""What pydantic calls a list where a single value is expected."""
+
+
+def _as_grid(key: str, values: Sequence[object], spec: type[Spec]) -> str:
+    """How a grid writes several values of one setting: an entry with each."""
+    is_component = issubclass(spec, ComponentSpec)
+    if key == "seed" and not is_component:
+        return f"did you mean a grid? There it is seeds: {_shown(values)}"
+    name = f"name: {spec.model_fields['name'].default}, " if is_component else ""
+    parts = [f"{{{name}{key}: {value}}}" for value in values[:2]] + ["..."] * (len(values) > 2)
+    return f"did you mean a grid? There each value has an entry: [{', '.join(parts)}]"
+
+
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number with more than 4,300 digits.
+        return "a number with thousands of digits"
     return text if len(text) <= 120 else text[:117] + "..."
 
 

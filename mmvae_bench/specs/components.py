@@ -100,6 +100,10 @@ class DatasetSpec(ComponentSpec):
 
     watched_attributes: ClassVar[tuple[str, ...]] = ()
     """Attributes whose second value's frequency, for queries that leave them unspecified, is compared with training."""
+    headline_protocol: ClassVar[str] = "paper"
+    """The protocol whose scores a report shows first. ``paper`` compares open attributes with their training marginals,
+    which is right where attributes are independent; where they are not, it punishes a model that knows how they depend
+    on each other, and ``corrected`` comes first."""
 
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""
@@ -127,6 +131,10 @@ class DatasetSpec(ComponentSpec):
     def default_classifier(self) -> str:
         """The name of the observation classifier that scores this dataset unless the evaluation names another."""
         raise NotImplementedError
+
+    def most_images(self) -> int | None:
+        """A number of images that the dataset cannot exceed; None if only preparing it shows how many there are."""
+        return None
 
     def named_queries(self) -> Mapping[str, str]:
         """Further queries, besides the fixed ones, that every model is scored on: a name, and the concept as text."""
@@ -179,6 +187,9 @@ class BackboneSpec(ComponentSpec):
 
     views: ClassVar[tuple[View, ...]] = ("attributes",)
     """What y can be: with ``text``, there are encoders and a decoder for captions."""
+
+    least_batch: ClassVar[int] = 1
+    """The smallest number of images per step: 2 where batch norm has one value per channel and image."""
 
     latent_size: int
     """Number of latent dimensions."""

@@ -13,12 +13,13 @@ from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, Validati
 
 from ..base.canonical import canonical_json
 from ..base.errors import ConfigError, Location, Problem
-from .base import ComponentSpec, Spec, problems_of
+from .base import LARGEST, ComponentSpec, Spec, problems_of
 from .components import BackboneField, DatasetField, ObjectiveField, backbones, classifiers, datasets, objectives
 from .matching import KINDS, Condition, Part, conditions, matching
+from .paths import pointed
 from .registry import Registry
-from .trial import LARGEST, EvaluationSpec, TrainingSpec, TrialSpec
-from .yaml_source import read_yaml
+from .trial import SETTINGS, EvaluationSpec, TrainingSpec, TrialSpec
+from .yaml_source import check_kind, read_yaml
 
 LISTS = ("datasets", "backbones", "objectives", "training", "seeds")
 """The keys of a grid that are multiplied, in the order of expansion: the last runs fastest."""
@@ -95,6 +96,14 @@ class GridSpec(Spec):
             raise ConfigError(missing)
         return grid
 
+    @classmethod
+    def parse(cls, value: object, *, location: Location = ()) -> Self:
+        """Validates ``value``; raises ConfigError with every problem, and where misplaced keys belong."""
+        try:
+            return super().parse(value, location=location)
+        except ConfigError as error:
+            raise ConfigError(pointed(error.problems, SETTINGS)) from None
+
     @cached_property
     def trials(self) -> tuple[TrialSpec, ...]:
         """Every trial once, in the order of expansion.
@@ -125,9 +134,15 @@ def load_grid(path: str | Path) -> GridSpec:
     Raises:
         ConfigError: with every problem of the file at once, each with its line.
     """
-    document = read_yaml(Path(path))
+    return read_grid(Path(path))[0]
+
+
+def read_grid(path: Path) -> tuple[GridSpec, str]:
+    """:func:`load_grid`, and the text of the file, to the byte. It is read once, so it may be a pipe."""
+    document = read_yaml(path)
     if document.value is None and not document.problems:
         raise ConfigError("the file is empty: a grid needs name, datasets, backbones and objectives", document.source)
+    check_kind(document, "grid")
     problems: list[Problem] = []
     try:
         grid = GridSpec.parse(document.value)
@@ -136,7 +151,7 @@ def load_grid(path: str | Path) -> GridSpec:
         problems += error.problems
     if problems or document.problems:
         raise document.error(problems)
-    return grid
+    return grid, document.text
 
 
 def expand(grid: GridSpec, *, where: Iterable[str] = ()) -> list[TrialSpec]:

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..base import files
 from ..base.errors import ConfigError, Problem, format_location
 from .trial import TrialSpec
-from .yaml_source import YamlDocument, parse_yaml, read_yaml
+from .yaml_source import YamlDocument, check_kind, parse_yaml, read_yaml
 
 Keys = tuple[str, ...]
 """The path of a setting: ``("objective", "alpha")``."""
@@ -48,6 +49,7 @@ def load_trial(
     if not isinstance(value, Mapping) or document.problems:
         no_mapping = Problem("expected a mapping of keys to values", value=repr(value)[:120])
         raise document.error([] if document.problems else [no_mapping])
+    check_kind(document, "trial")
     settings = _settings(json_settings, assignments)
     chosen = list(leaves(agent or {}))
     try:
@@ -93,14 +95,13 @@ def parse_json(text: str, *, source: str = "--set-json") -> list[tuple[Keys, Any
     [(('objective',), 'jmvae'), (('objective', 'alpha'), 0.5)]
 
     Raises:
-        ConfigError: if the text is not JSON, not an object, or has a duplicate key.
+        ConfigError: if the text is not JSON, not an object, nested too deeply, or has a duplicate key.
     """
     try:
+        files.parse_json(text)  # Refuses what is nested too deeply to be read again, and numbers that are none.
         pairs = json.loads(text, object_pairs_hook=_Pairs)
     except ValueError as error:  # Including whole numbers with more digits than Python reads.
         raise ConfigError(f"not valid JSON: {error}; given: {text[:120]!r}", source) from None
-    except RecursionError:
-        raise ConfigError("not usable JSON: nested too deeply", source) from None
     if not isinstance(pairs, _Pairs):
         raise ConfigError(f"expected a JSON object of settings, given: {text[:120]!r}", source)
     try:

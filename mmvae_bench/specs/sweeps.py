@@ -17,9 +17,10 @@ from typing import Any
 
 from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..base.seeds import derive_seed
+from .base import LARGEST
 from .overrides import Keys, apply_settings, leaves, parse_assignment
 from .trial import TrialSpec
-from .yaml_source import YamlDocument, read_yaml
+from .yaml_source import YamlDocument, check_kind, read_yaml
 
 TEMPLATE = ("${env}", "mmvae-bench", "train", "--wandb", "--set-json", "${args_json}")
 """The default command: every setting of a trial is a parameter."""
@@ -131,8 +132,9 @@ class Parameter:
         """Whether it has a finite number of values."""
         return self.distribution in COUNTABLE
 
-    def __len__(self) -> int:
-        """The number of values, if it is countable."""
+    @property
+    def num_values(self) -> int:
+        """The number of values, if it is countable; may be more than ``len`` could return."""
         if self.distribution in ("constant", "categorical"):
             return len(self.values)
         first, last = self._steps()
@@ -277,8 +279,13 @@ def _range(given: Mapping[str, Any], empty: Parameter) -> Parameter | list[Probl
         for key, value in numbers.items()
         if isinstance(value, bool)
         or not isinstance(value, int if whole else int | float)
-        or not math.isfinite(value)
+        or (isinstance(value, float) and not math.isfinite(value))
         or (key == "q" and value <= 0)
+    ]
+    problems += [
+        Problem("not between -2^53 and 2^53", (*empty.location, key), repr(value)[:120])
+        for key, value in numbers.items()
+        if isinstance(value, int) and abs(value) > LARGEST
     ]
     if problems:
         return problems
@@ -288,7 +295,7 @@ def _range(given: Mapping[str, Any], empty: Parameter) -> Parameter | list[Probl
     if empty.distribution == "log_uniform_values" and low <= 0:
         return [Problem("must be greater than 0 for a logarithm", (*empty.location, "min"), repr(low))]
     found = Parameter(empty.keys, empty.place, empty.location, empty.distribution, (), low, high, numbers["q"])
-    if found.is_countable and len(found) < 1:
+    if found.is_countable and found.num_values < 1:
         return [Problem("there is no multiple of q between min and max", empty.location, repr(dict(given)))]
     return found
 
@@ -307,7 +314,7 @@ def _inferred(given: Mapping[str, Any]) -> str | None:
 
 def size_of(parameters: Sequence[Parameter]) -> int:
     """The number of combinations of countable parameters."""
-    return math.prod(len(parameter) for parameter in parameters)
+    return math.prod(parameter.num_values for parameter in parameters)
 
 
 KEYS = (
@@ -350,11 +357,14 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     Raises:
         ConfigError: with every problem of the file at once, each with its line.
     """
+    if count is not None and count > MAX_TRIALS:
+        raise ConfigError([_too_many(count, "--count")])
     document = read_yaml(path)
     given = document.value
     if not isinstance(given, Mapping):
         message = "expected a sweep: a mapping with method, parameters and command"
         raise document.error([] if document.problems else [Problem(message, (), repr(given)[:120])])
+    check_kind(document, "sweep")
     problems = _top_problems(given)
     parameters, found = _parameters(given)
     problems += found
@@ -377,7 +387,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     trials, found = _trials(base, parameters, taken)
     if found:
         raise document.error(found)
-    return SweepFile(path.read_text(), str(method), trials, len(taken))
+    return SweepFile(document.text, str(method), trials, len(taken))
 
 
 @dataclass(frozen=True)
@@ -481,7 +491,13 @@ def _top_problems(given: Mapping[str, Any]) -> list[Problem]:
     cap = given.get("run_cap")
     if "run_cap" in given and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
         problems.append(Problem("expected a whole number greater than 0", ("run_cap",), repr(cap)[:120]))
+    elif cap is not None and cap > MAX_TRIALS:
+        problems.append(_too_many(cap, "run_cap"))
     return problems
+
+
+def _too_many(count: int, option: str) -> Problem:
+    return Problem(f"at most {MAX_TRIALS:,} trials are possible", (option,), str(count)[:120], near=str(MAX_TRIALS))
 
 
 def _method_problems(method: object, parameters: Sequence[Parameter], cap: object) -> list[Problem]:
@@ -500,7 +516,8 @@ def _method_problems(method: object, parameters: Sequence[Parameter], cap: objec
     message = "method grid needs a finite number of values: list them, or use method random"
     problems = [Problem(message, (*each.location, "distribution"), each.distribution, COUNTABLE) for each in endless]
     size = 0 if endless else size_of(parameters)
-    if size > MAX_TRIALS and (not isinstance(cap, int) or cap > MAX_TRIALS):
-        message = f"{size:,} combinations, but at most {MAX_TRIALS:,} are possible: give fewer values, or set --count"
+    if size > MAX_TRIALS and cap is None:
+        many = f"{size:,}" if size < 10**18 else "more than 10^18"
+        message = f"{many} combinations, but at most {MAX_TRIALS:,} are possible: give fewer values, or set --count"
         problems.append(Problem(message, ("parameters",)))
     return problems

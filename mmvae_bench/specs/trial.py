@@ -10,9 +10,9 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_seriali
 from pydantic_core import CoreSchema
 
 from ..base.canonical import content_hash
-from ..base.errors import ConfigError, Problem, nearest, unknown
+from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..metrics.protocols import PROTOCOL_RULES
-from .base import Spec
+from .base import LARGEST, Spec
 from .components import (
     BackboneField,
     BackboneSpec,
@@ -25,6 +25,7 @@ from .components import (
     backbones,
     questions,
 )
+from .paths import pointed
 
 COMPOSITIONAL = "comp"
 
@@ -49,9 +50,9 @@ def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: Objec
 SPEC_VERSION: Final = 1
 """Increased when the meaning of a spec changes; folders of other versions are refused."""
 
-LARGEST = 2**53
-"""The largest whole number that every reader of JSON and Parquet represents exactly."""
 PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
+Few = Annotated[int, Field(gt=0, le=1_000_000)]
+"""A number of things that are in memory together."""
 Partition = Literal["val", "test"]
 DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 """The protocols that share the samples of the fixed queries."""
@@ -60,20 +61,26 @@ DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 class TrainingSpec(Spec):
     """How the parameters are fitted. Adam throughout, as in every paper compared here."""
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"budget"})
+
     steps: PositiveInt = 250_000
-    """Gradient steps of the main stage."""
+    """Gradient steps: of the main stage, or of all stages together, as ``budget`` says."""
     batch_size: PositiveInt = 64
     """Images per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Adam's step size."""
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     """float32; tf32 (matrix products and convolutions, on a GPU); bfloat16 (autocast)."""
-    num_threads: PositiveInt = 1
+    num_threads: Annotated[int, Field(gt=0, le=1024)] = 1
     """CPU threads; part of the key, because results differ bitwise between numbers of threads."""
     validations: PositiveInt = 20
     """How often, at least, the validation ELBO is computed in each stage; evenly spaced."""
     compile: bool = False
     """Compile the networks (torch.compile)."""
+    budget: Literal["stage", "total"] = "stage"
+    """What ``steps`` counts. stage: the main stage, as in the papers, so that an objective with several stages trains
+    longer than one with a single stage. total: all stages, which share the steps in the proportions that they have
+    otherwise, so that every objective makes the same number of steps."""
 
 
 def _known_protocol(value: object) -> str:
@@ -134,7 +141,7 @@ class _QuestionNames:
 class EvaluationSpec(Spec):
     """How a trained model is evaluated. It is not part of the key: evaluating again never retrains."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"questions"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"questions", "images", "likelihood_max_samples"})
 
     protocols: tuple[Annotated[str, BeforeValidator(_known_protocol), _ProtocolNames()], ...] = DEFAULT_PROTOCOLS
     """How samples become scores. official, paper and corrected share the samples of the fixed queries; cremer uses the
@@ -144,9 +151,12 @@ class EvaluationSpec(Spec):
     all."""
     partitions: tuple[Partition, ...] = ("test",)
     """The partitions evaluated: val for choosing settings, test for reporting."""
-    num_samples: PositiveInt = 100
+    num_samples: Few = 100
     """Images drawn per query."""
-    query_repeats: PositiveInt = 2
+    images: Literal["sample", "mean", "both"] = "sample"
+    """What the classifier is shown of p(x|z): a sample, as in the paper; its mean, in rows of their own; or both, at
+    the same z. Where the scale of p(x|z) is a setting, and no model of noise, the mean takes the place of a sample."""
+    query_repeats: Few = 2
     """How often each combination of values is queried at a level."""
     num_queries: PositiveInt | None = None
     """The largest number of full concepts behind the queries of a level, before repeats; null: all combinations of
@@ -159,13 +169,16 @@ class EvaluationSpec(Spec):
     likelihood_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """The largest number of images per partition whose log likelihoods are bounded: log p(x|y), log p(x), log p(y), and
     the terms of the unweighted ELBO; 0: none."""
-    likelihood_samples: PositiveInt = 10
+    likelihood_samples: Few = 10
     """Importance samples behind each bound of log p(x) and log p(y); Cremer and Kushman take 10."""
+    likelihood_max_samples: Annotated[int, Field(ge=128, le=LARGEST)] = 4096
+    """The largest number of z behind log_py_tight, per description; it starts with 64, and doubles them until that
+    moves the bound by less than a tenth of its interval, or 0.01 nats."""
     prior_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """How many z are drawn from the prior, and from the flow in its place, to compare the image and the text of each;
     0: none."""
-    num_resamples: PositiveInt = 2000
-    """Bootstrap resamples behind each interval."""
+    num_resamples: Few = 2000
+    """Not used: intervals are computed in closed form. Kept so that the settings of earlier runs stay the same."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """Seed of the queries and of the samples."""
     questions: Annotated[tuple[QuestionSpec, ...], BeforeValidator(_known_questions), _QuestionNames()] = Field(
@@ -195,6 +208,10 @@ class EvaluationSpec(Spec):
         return type(self).parse(self.canonical() | {"protocols": [name]})
 
 
+SETTINGS: Final = (("training", TrainingSpec), ("evaluation", EvaluationSpec))
+"""The parts of a trial that are no components."""
+
+
 class TrialSpec(Spec):
     """One training run: a dataset, networks, an objective, training settings and a seed."""
 
@@ -216,6 +233,7 @@ class TrialSpec(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         problems = [
+            *_batch_problems(self.training.batch_size, self.dataset, self.backbone),
             *view_problems(self.dataset, self.backbone, self.objective),
             *_level_problems(self.evaluation, self.dataset),
         ]
@@ -232,6 +250,14 @@ class TrialSpec(Spec):
         if problems:
             raise ConfigError(problems)
         return self
+
+    @classmethod
+    def parse(cls, value: object, *, location: Location = ()) -> Self:
+        """Validates ``value``; raises ConfigError with every problem, and where misplaced keys belong."""
+        try:
+            return super().parse(value, location=location)
+        except ConfigError as error:
+            raise ConfigError(pointed(error.problems, SETTINGS)) from None
 
     @property
     def key(self) -> str:
@@ -252,10 +278,22 @@ def trial_label(spec: Mapping[str, Any]) -> str:
     >>> trial_label({"objective": {"name": "jmvae"}, "dataset": {"name": "celeba18", "view": "text"}, "seed": 0})
     'jmvae celeba18/?/?/text seed 0'
     """
-    objective, dataset = spec.get("objective") or {}, spec.get("dataset") or {}
+    objective, dataset = (
+        {} if not isinstance(part := spec.get(kind), Mapping) else part for kind in ("objective", "dataset")
+    )
     words = [str(dataset.get(key, "?")) for key in ("name", "source", "split")]
     words += ["text"] if dataset.get("view") == "text" else []
     return f"{objective.get('name', '?')} {'/'.join(words)} seed {spec.get('seed', '?')}"
+
+
+def _batch_problems(batch_size: int, dataset: DatasetSpec, backbone: BackboneSpec) -> Iterator[Problem]:
+    """Why no step can be made with so many images."""
+    where, given, least, most = ("training", "batch_size"), str(batch_size), backbone.least_batch, dataset.most_images()
+    if batch_size < least:
+        message = f"backbone {backbone.name} normalises over the batch, so it needs at least {least} images per step"
+        yield Problem(message, where, given, near=str(least))
+    if most is not None and batch_size > most:
+        yield Problem(f"this {dataset.name} has only {most:,} images, of which some are for testing", where, given)
 
 
 def _level_problems(evaluation: EvaluationSpec, dataset: Any) -> list[Problem]:

@@ -1,7 +1,8 @@
 """YAML with line numbers: plain values, and the line of each of them.
 
 Scalars follow the core schema of YAML 1.2, so that ``1e-4`` is a number and ``no`` is text; ``<<`` merges as in
-YAML 1.1, and underscores may group digits. Tags are refused: values are plain JSON types.
+YAML 1.1, and underscores may group digits. Tags are refused: values are plain JSON types. Size, depth and what aliases
+and merges make of a text are bounded, so that no text takes more than a moment to read or to refuse.
 """
 
 from __future__ import annotations
@@ -15,9 +16,13 @@ from typing import Any
 import yaml
 
 from ..base.errors import ConfigError, Location, Problem
+from ..base.files import MOST_LEVELS
 
-MAX_VALUES = 1_000_000
-"""A file with more values than this (aliases multiply them) is refused."""
+MAX_BYTES = 4 * 2**20
+"""A longer text is refused. A shipped grid has 8 kB; that of a sweep has one kB per trial."""
+
+MAX_VALUES = 200_000
+"""A text with more keys and values than this is refused; aliases and merges multiply those that are written."""
 
 MAX_BITS = 4096
 """Whole numbers with more bits are refused: Python would not even print them in a message."""
@@ -26,19 +31,27 @@ _TAG = "tag:yaml.org,2002:"
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 
 
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with the scalars of YAML 1.2."""
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""PyYAML's safe loader; libyaml's is seven times as fast, and nearly every installation of PyYAML has it."""
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]
+    """The safe loader with the scalars of YAML 1.2."""
 
     yaml_implicit_resolvers: dict[Any, Any] = {}  # noqa: RUF012 - PyYAML's own class attribute
 
 
-for _name, _pattern in {
-    "null": "null|Null|NULL|~|",
-    "bool": "|".join(_BOOLEANS),
-    "int": "[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+",
-    "float": r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-}.items():
-    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})\\Z"), None)
+for _name, _first, _pattern in (
+    ("null", ["n", "N", "~", ""], "null|Null|NULL|~|"),
+    ("bool", list("tTfF"), "|".join(_BOOLEANS)),
+    ("int", list("-+0123456789"), "[-+]?[0-9][0-9_]*|0o[0-7]+|0x[0-9a-fA-F]+"),
+    (
+        "float",
+        list("-+.0123456789"),
+        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    ),
+):
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_pattern})\\Z"), _first)
 
 
 @dataclass(frozen=True)
@@ -50,12 +63,14 @@ class YamlDocument:
         source: The file's name, for messages.
         lines: The line, from 1, of every location.
         problems: What is wrong with a document that parses: duplicate keys, tags.
+        text: The file, to the byte.
     """
 
     value: Any
     source: str
     lines: Mapping[Location, int] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    text: str = ""
 
     def locate(self, problem: Problem) -> Problem:
         """The problem with its line, and its location as written in the file.
@@ -86,22 +101,48 @@ class YamlDocument:
         return ConfigError(sorted(found, key=lambda problem: problem.line or 0), self.source)
 
 
+COMMANDS = {
+    "grid": "a grid, which mmvae-bench run takes",
+    "sweep": "a W&B sweep file, which mmvae-bench sweep --local takes",
+    "trial": "the spec of one trial, which mmvae-bench train --spec takes",
+}
+"""The kinds of files, and the command for each."""
+
+
+def check_kind(document: YamlDocument, wanted: str) -> None:
+    """Raises ConfigError if a document is certainly of another kind than the one of ``COMMANDS`` that is wanted."""
+    keys = document.value.keys() if isinstance(document.value, Mapping) else set()
+    found = {
+        "sweep": {"method", "parameters"} <= keys,
+        "grid": bool(keys & {"datasets", "backbones", "objectives", "seeds", "include", "exclude"}),
+        "trial": len(keys & {"dataset", "backbone", "objective"}) > 1,
+    }
+    others = [kind for kind, there in found.items() if there and kind != wanted]
+    if others and not found[wanted]:
+        raise ConfigError(f"this is {COMMANDS[others[0]]}, not {COMMANDS[wanted].partition(',')[0]}", document.source)
+
+
 def read_yaml(path: Path) -> YamlDocument:
     """Parses a file; raises ConfigError if it cannot be read or is not YAML."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError([_missing(path)]) from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder; give a YAML file inside it") from None
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"cannot read {str(path)!r}: {error}") from None
+    if len(data) > MAX_BYTES:
+        raise ConfigError(_TOO_LONG, str(path))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError([Problem("the file is not UTF-8 text", line=line)], str(path)) from None
-    return parse_yaml(text, source=str(path))
+    return replace(parse_yaml(text, source=str(path)), text=data.decode())
 
 
 def parse_yaml(text: str, *, source: str) -> YamlDocument:
@@ -110,34 +151,71 @@ def parse_yaml(text: str, *, source: str) -> YamlDocument:
     >>> parse_yaml("learning_rate: 1e-4", source="example").value
     {'learning_rate': 0.0001}
     """
+    if len(text) > MAX_BYTES:
+        raise ConfigError(_TOO_LONG, source)
     try:
+        _check_extent(text, source)
         node = yaml.compose(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        message = "not valid YAML: " + "; ".join(filter(None, (error.context, error.problem)))
-        raise ConfigError([Problem(message, line=mark.line + 1 if mark else None)], source) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise ConfigError([Problem(f"not valid YAML: {error.reason}", line=line)], source) from None
-    except RecursionError:
-        raise ConfigError("not a usable YAML file: nested too deeply", source) from None
-    builder = _Builder()
+    except (yaml.YAMLError, UnicodeEncodeError) as error:
+        raise ConfigError([_invalid(error, text)], source) from None
+    builder = _Builder(source)
     value = builder.value(node, ()) if node is not None else None
-    return YamlDocument(value, source, builder.lines, tuple(builder.problems))
+    return YamlDocument(value, source, builder.lines, tuple(builder.problems), text)
+
+
+MAX_EXPLAINED = 2**16
+"""A longer text that is not YAML is not parsed again for a better message."""
+
+
+def _invalid(error: Exception, text: str) -> Problem:
+    """The problem of a text that is not YAML. libyaml says less than PyYAML's own parser: no name of an alias, say."""
+    if len(text) <= MAX_EXPLAINED:
+        try:
+            yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.YAMLError as better:
+            error = better
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        message = "; ".join(filter(None, (error.context, error.problem)))
+        return Problem(f"not valid YAML: {message}", line=mark.line + 1 if mark else None)
+    position = error.start if isinstance(error, UnicodeEncodeError) else getattr(error, "position", 0)
+    line = text.count("\n", 0, position) + 1
+    return Problem(f"not valid YAML: {getattr(error, 'reason', error)}", line=line)
+
+
+_TOO_LONG = f"the text is longer than {MAX_BYTES // 2**20} MiB: write fewer values, or several files"
+
+
+def _check_extent(text: str, source: str) -> None:
+    """Refuses a text with too many values or levels before anything is built of it."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MOST_LEVELS or number > MAX_VALUES:
+            raise _excessive(depth > MOST_LEVELS, event.start_mark.line + 1 if event.start_mark else None, source)
+
+
+def _excessive(too_deep: bool, line: int | None, source: str) -> ConfigError:
+    message = f"nested more than {MOST_LEVELS} deep" if too_deep else f"more than {MAX_VALUES:,} keys and values"
+    return ConfigError([Problem(message, line=line)], source)
 
 
 class _Builder:
     """Turns nodes into values, collecting lines and problems."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.num_merged = 0
         self.lines: dict[Location, int] = {}
         self.problems: list[Problem] = []
         self._open: list[yaml.Node] = []
 
     def value(self, node: yaml.Node, location: Location) -> Any:
         self.lines.setdefault(location, node.start_mark.line + 1)
-        if len(self.lines) > MAX_VALUES:
-            raise ConfigError(f"the YAML file has more than {MAX_VALUES:,} values")
+        self._check_bounds(node)
         if any(node is parent for parent in self._open):
             return self._problem("an alias inside the value it refers to", node, location)
         self._open.append(node)
@@ -145,6 +223,11 @@ class _Builder:
             return self._built(node, location)
         finally:
             self._open.pop()
+
+    def _check_bounds(self, node: yaml.Node) -> None:
+        too_deep = len(self._open) > MOST_LEVELS
+        if too_deep or len(self.lines) + self.num_merged > MAX_VALUES:
+            raise _excessive(too_deep, node.start_mark.line + 1, self.source)
 
     def _built(self, node: yaml.Node, location: Location) -> Any:
         kind = node.tag.removeprefix(_TAG)
@@ -167,10 +250,12 @@ class _Builder:
         """Adds the keys of ``node`` that ``result`` lacks: first its own, then those it merges."""
         own: dict[str, yaml.Node] = {}
         bases: list[yaml.Node] = []
+        self.num_merged += len(node.value)
+        self._check_bounds(node)
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 self._problem("a key must be text", key, location)
-            elif key.value == "<<" and key.style is None:
+            elif key.value == "<<" and not key.style:
                 bases += value.value if isinstance(value, yaml.SequenceNode) else [value]
             elif key.value in own:
                 first = own[key.value].start_mark.line + 1

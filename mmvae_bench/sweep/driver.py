@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from ..base.errors import BenchmarkError
 from ..base.files import tail
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
 from ..runs.lock import LockHeld, TrialLock
+from ..runs.stale import Staleness, WhenStale, discard, staleness
 from ..runs.status import Status, read_status, write_status
 from ..runs.store import RunStore, writing
 from .events import Event, Kind, Observer, Progress, Running
@@ -26,6 +27,10 @@ MAX_LOSSES = 5
 """How often the machine of one trial may fail before the trial itself is suspected of being the cause."""
 
 
+Rehearsal = Callable[[Sequence[Trial], Callable[[], bool]], Mapping[str, str]]
+"""Given trials, and whether to stop early: the objectives whose first step of training fails, each with the error."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended.
@@ -34,9 +39,11 @@ class Outcome:
         total: Number of trials in the run.
         done: Number of trials with a result.
         failed: Number of trials that failed.
+        stale: Number of trials that other code has made, and that were therefore left alone.
         stopped: Whether the driver was asked to stop and left trials unfinished.
         error: Why the driver gave up; None if it did not.
         refused: Whether it gave up because no process could be started, not even the first one.
+        held: Number of trials that were not started, since others of their objective failed with one error.
     """
 
     total: int
@@ -45,6 +52,8 @@ class Outcome:
     stopped: bool
     error: BenchmarkError | None = None
     refused: bool = False
+    stale: int = 0
+    held: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -87,14 +96,21 @@ class Driver:
     process that makes no progress for ``hang_seconds`` is stopped and its trial has failed, even if it was left behind
     on this machine by a driver that was killed.
 
+    A bug in an objective would end all its trials, one after the other: once the same exception came from the same line
+    of its code in two trials, those of its trials that have not begun are held back.
+
     Args:
         store: The run's folder, with the folders of the trials in it.
         trials: The trials to work on.
         executor: Runs the trials.
         observer: Is notified of events.
         retry_failed: Whether to retry trials that failed before.
+        stale: What to do with trials that other code has made.
         grace: Seconds that processes have to save after the first request to stop.
         hang_seconds: How long a job may make no progress; None: no limit.
+        fail_fast: Whether to stop everything after the first trial that fails.
+        rehearse: Tries the objectives of the trials that are to be trained, before anything is started; see
+            :data:`Rehearsal`. None: nothing is tried.
     """
 
     def __init__(
@@ -105,11 +121,14 @@ class Driver:
         observer: Observer,
         *,
         retry_failed: bool = False,
+        stale: WhenStale = "refuse",
         grace: float = 30.0,
         hang_seconds: float | None = DEFAULT_SECONDS,
+        fail_fast: bool = False,
+        rehearse: Rehearsal | None = None,
     ) -> None:
         self.store, self.trials, self.executor, self.observer = store, trials, executor, observer
-        self.retry_failed, self.grace = retry_failed, grace
+        self.retry_failed, self.stale, self.grace = retry_failed, stale, grace
         self.costs = CostModel()
         self.schedule = Schedule(self.costs)
         self.preparations: deque[Trial] = deque()
@@ -117,7 +136,10 @@ class Driver:
         self.elsewhere: dict[str, Trial] = {}
         self.hangs = HangWatch(hang_seconds)
         self.hung: dict[str, float] = {}
-        self.num_done = self.num_failed = 0
+        self.fail_fast, self.rehearse = fail_fast, rehearse
+        self.held: set[Group] = set()
+        self.failures: dict[tuple[str, ...], set[str]] = {}
+        self.num_done = self.num_failed = self.num_stale = self.num_held = 0
         self.signals = StopSignals()
         self.error: BenchmarkError | None = None
         self.refused = self._any_began = False
@@ -137,9 +159,18 @@ class Driver:
             except BaseException:
                 self.executor.terminate()
                 raise
-        unfinished = len(self.trials) - self.num_done - self.num_failed
-        stopped = self.signals.requests > 0 and unfinished > 0
-        return Outcome(len(self.trials), self.num_done, self.num_failed, stopped, self.error, self.refused)
+        unfinished = len(self.trials) - self.num_done - self.num_failed - self.num_stale
+        stopped = self.signals.requests > 0 and unfinished > self.num_held
+        return Outcome(
+            total=len(self.trials),
+            done=self.num_done,
+            failed=self.num_failed,
+            stopped=stopped,
+            error=self.error,
+            refused=self.refused,
+            stale=self.num_stale,
+            held=self.num_held,
+        )
 
     def progress(self) -> Progress:
         """How far the run is, from the status files of the running trials and the costs of those that have ended."""
@@ -173,6 +204,7 @@ class Driver:
             seconds=now - self._began,
             seconds_left=seconds_left,
             stopping=self.stopping,
+            held=self.num_held,
         )
 
     def _seconds_left(self, trial: Trial, status: Status, seconds: float) -> float | None:
@@ -201,14 +233,29 @@ class Driver:
     def _plan(self) -> None:
         waiting: list[Trial] = []
         failed: list[tuple[Trial, Status]] = []
+        stale: list[tuple[Trial, Staleness]] = []
+        num_unknown = 0
         for trial in self.trials:
             status = trial.folder.status(trial.evaluation)
             trial.attempts = _attempts_before(trial, status)
             head = trial.folder.result_head() if trial.folder.result_path.exists() else None
-            if status.state == "done":
+            killed = status.state == "failed" and status.attempts == 1 and status.error_type in OUT_OF_MEMORY
+            untouched = status.state == "running" or (status.state == "failed" and not (killed or self.retry_failed))
+            found = None if untouched else staleness(trial.folder, head)
+            num_unknown += found is not None and not found.known
+            if found and self.stale == "refuse":
+                stale.append((trial, found))
+                continue
+            trial.keep = bool(found) and self.stale == "keep"
+            trial.remake = found if found and self.stale == "retrain" else None
+            if trial.remake is not None:
+                if not trial.remake.training:
+                    trial.steps = 0
+                waiting.append(trial)
+            elif status.state == "done":
                 self.num_done += 1
                 self._learn(trial, head)
-            elif status.state == "failed" and status.attempts == 1 and status.error_type in OUT_OF_MEMORY:
+            elif killed:
                 trial.retried = True  # The retry that an earlier driver did not get to.
                 self.schedule.add_alone(trial)
             elif status.state == "failed" and not self.retry_failed:
@@ -218,12 +265,30 @@ class Driver:
                 if head is not None:
                     trial.steps = 0  # Trained already: only its evaluation is new.
                 waiting.append(trial)
-        self._notify("run", done=self.num_done, failed=self.num_failed)
+        self.num_stale = len(stale)
+        unknown = f"{num_unknown} of them made before code was recorded: taken as they are" if num_unknown else None
+        self._notify("run", done=self.num_done, failed=self.num_failed, stale=self.num_stale or None, message=unknown)
+        for trial, found in stale:
+            self._notify("stale", trial, message=str(found))
         for trial, status in failed:
             self._notify("failed", trial, status=status, message="in an earlier run; --retry failed runs it again")
+        self._rehearse([trial for trial in waiting if trial.steps])
+        waiting = [trial for trial in waiting if trial.group not in self.held or not trial.steps]
         for trial in waiting:
             self.schedule.add(trial)
         self._plan_preparations(waiting)
+
+    def _rehearse(self, trials: Sequence[Trial]) -> None:
+        """Holds the trials back whose first step fails on made-up images."""
+        if self.rehearse is None or not trials:
+            return
+        names = sorted({trial.group[0] for trial in trials})
+        count = f"{len(names)} objectives" if len(names) > 1 else f"objective {names[0]}"
+        self._notify("rehearsing", label=count, message="on made-up images; --no-rehearsal leaves this out")
+        for name, error in self.rehearse(trials, self.signals.requested).items():
+            held = [trial for trial in trials if trial.group[0] == name]
+            self.held |= {trial.group for trial in held}
+            self._hold(held, "the first step of training fails", error)
 
     def _plan_preparations(self, waiting: Sequence[Trial]) -> None:
         # A trial that shares its data with no other prepares them itself. So do all trials if there is only one slot.
@@ -245,8 +310,24 @@ class Driver:
                 waiting, alone = self.schedule.pop_alone(), True
             if waiting is None:
                 return
+            self._make_room(waiting)
             if not self._taken(waiting):
                 self._submit(waiting.train_job(), waiting, alone=alone)
+
+    def _make_room(self, trial: Trial) -> None:
+        """Removes what other code has made, just before the trial is started: whatever waits is still there."""
+        if trial.remake is None or self.error is not None:
+            return
+        trial.remake, folder = None, trial.folder
+        try:
+            with writing(self.store.root), TrialLock(folder.directory, wait=0):
+                # Another driver may have made it again in the meantime.
+                if found := staleness(folder, folder.result_head()):
+                    discard(folder.directory, training=bool(found.training))
+        except LockHeld:
+            pass  # That process will tell what became of it.
+        except BenchmarkError as error:
+            self._give_up(error)
 
     def _taken(self, trial: Trial) -> bool:
         """Whether another driver has the trial, or has had it since this driver last looked."""
@@ -304,6 +385,8 @@ class Driver:
         if status is None:
             self.elsewhere[trial.key] = trial
             self._notify("elsewhere", trial)
+        elif trial.group in self.held and status.state not in ("done", "failed") and not self.stopping:
+            self._hold([trial], "others of its objective ended with the same error")
         elif self._lost(ended, status) and trial.losses < MAX_LOSSES and not self.stopping:
             trial.losses += 1
             self.schedule.add(trial)
@@ -321,6 +404,31 @@ class Driver:
             # Its trials are started all the same: each one succeeds, or fails with an error of its own.
             error = "\n".join([ended.describe()[1], *tail(started.job.log, start=started.log_start)])
             self._notify("prepare_failed", label=trial.dataset, seconds=seconds, error=error, log=str(started.job.log))
+
+    def _hold(self, trials: Sequence[Trial], reason: str, error: str | None = None) -> None:
+        """Says that ``trials``, all of one objective, are not started; they are in no queue any more."""
+        self.num_held += len(trials)
+        count = f"{len(trials)} trial{'s' if len(trials) > 1 else ''} of objective {trials[0].group[0]}"
+        self._notify("held", label=count, held=len(trials), message=reason, error=error)
+
+    def _hold_if_again(self, trial: Trial, status: Status) -> None:
+        """Holds an objective's waiting trials back if this failure is the second of its kind."""
+        if status.where is None or status.error_type in OUT_OF_MEMORY or trial.group in self.held:
+            return
+        objective = trial.group[0]
+        alike = self.failures.setdefault((objective, status.error_type or "", status.error or "", status.where), set())
+        alike.add(trial.key)
+        if len(alike) < 2:
+            return
+        groups = {other.group for other in self.trials if other.group[0] == objective}
+        self.held |= groups
+        waiting = self.schedule.withdraw(groups)
+        wanted = self.schedule.recipes()
+        self.preparations = deque(other for other in self.preparations if other.recipe in wanted)
+        queued = [name for name, started in self.started.items() if started.trial.group in groups]
+        self.executor.withdraw([name for name in queued if not self.started[name].preparation])
+        if waiting:
+            self._hold(waiting, "two of its trials ended with the same error", _said(status))
 
     @staticmethod
     def _lost(ended: Ended, status: Status) -> bool:
@@ -353,6 +461,9 @@ class Driver:
         elif status.state == "failed":
             self.num_failed += 1
             self._notify("failed", trial, status=status, seconds=seconds)
+            self._hold_if_again(trial, status)
+            if self.fail_fast and not self.stopping:
+                self._stop("stopping after the first failure (--fail-fast): running trials save and end")
         else:
             self._notify("interrupted", trial, seconds=seconds, attempts=status.attempts, message=status.error)
 
@@ -388,6 +499,8 @@ class Driver:
             del self.elsewhere[trial.key]
             if status.state == "done" or (status.state == "failed" and status.attempts > trial.attempts):
                 self._close(trial, status)
+            elif trial.group in self.held:
+                self._hold([trial], "others of its objective ended with the same error")
             else:
                 self.schedule.add(trial)
 
@@ -442,9 +555,14 @@ class Driver:
         if trial is not None:
             details |= {"key": trial.key, "label": trial.label}
         if status is not None:
-            details |= {"attempts": status.attempts, "error": status.error, "log": status.log}
+            details |= {"attempts": status.attempts, "error": _said(status), "log": status.log}
         finished = self.num_done + self.num_failed
         self.observer.event(Event(event=event, finished=finished, total=len(self.trials), **details))
+
+
+def _said(status: Status) -> str | None:
+    """The error of a trial, and the line of its objective that it came from."""
+    return f"{status.error}\nat {status.where}" if status.error and status.where else status.error
 
 
 def _attempts_before(trial: Trial, status: Status) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "run", "preparing", "prepared", "prepare_failed", "running", "elsewhere", "done", "failed", "retry", "hung",
-    "interrupted", "stopping", "end",
+    "interrupted", "stale", "held", "rehearsing", "stopping", "end",
 ]  # fmt: skip
 
 
@@ -33,8 +33,9 @@ class Event:
         event: run: the driver starts; preparing, prepared, prepare_failed: the preparation of a dataset and its
             classifier has begun, succeeded or failed; running: a trial starts; elsewhere: another driver is running it,
             and this one waits; done, failed, interrupted: how a trial ended; retry: it ended and will be retried; hung:
-            it makes no progress and is being stopped; stopping: the driver was asked to stop; end: the driver has
-            finished.
+            it makes no progress and is being stopped; stale: other code has made it, and it is left alone; rehearsing:
+            the first step of each objective is tried on made-up images; held: the waiting trials of an objective will
+            not be started; stopping: the driver was asked to stop; end: the driver has finished.
         finished: Number of trials that are done or failed so far.
         total: Number of trials in the run.
         key: The trial's key.
@@ -46,6 +47,8 @@ class Event:
         message: A remark.
         done: Number of trials that are done; with ``run`` and ``end``.
         failed: Number of trials that failed; with ``run`` and ``end``.
+        stale: Number of trials that other code has made and that are left alone; with ``run`` and ``end``, if any are.
+        held: Number of trials that were held back; with ``held`` and ``end``.
         report: Path of the report; with ``end``.
         resume: The command that resumes the run; with ``end``, if anything is left to do.
     """
@@ -62,6 +65,8 @@ class Event:
     message: str | None = None
     done: int | None = None
     failed: int | None = None
+    stale: int | None = None
+    held: int | None = None
     report: str | None = None
     resume: str | None = None
 
@@ -101,6 +106,7 @@ class Progress:
         seconds: Time since the driver started.
         seconds_left: Time until all trials are done; None if unknown.
         stopping: Whether the driver was asked to stop.
+        held: Number of trials that are held back.
     """
 
     total: int
@@ -112,6 +118,7 @@ class Progress:
     seconds: float
     seconds_left: float | None
     stopping: bool
+    held: int = 0
 
 
 class Observer:
@@ -137,9 +144,12 @@ _WORDS = {
     "preparing": "preparing data and classifier of",
     "prepared": "prepared data and classifier of",
     "prepare_failed": "could not prepare data and classifier of",
+    "stale": "made by other code, left alone:",
     "elsewhere": "waiting for another driver to finish",
     "retry": "ended early:",
     "hung": "hung:",
+    "held": "held back",
+    "rehearsing": "trying a first step of",
 }
 _AT_REST = {"pending": "starting", "done": "done", "failed": "failed", "interrupted": "saved"}
 """What the table shows for a trial whose process is running but whose state is not ``running``."""
@@ -165,8 +175,9 @@ def describe(event: Event) -> list[str]:
     ['[3/6] done telbo mnist_a/digits/iid seed 0 in 75 s']
     """
     if event.event == "run":
-        earlier = "".join(f", {n} {word} before" for n, word in ((event.done, "done"), (event.failed, "failed")) if n)
-        return [f"{event.total} trials{earlier}"]
+        counts = ((event.done, "done before"), (event.failed, "failed before"), (event.stale, "made by other code"))
+        earlier = "".join(f", {n} {words}" for n, words in counts if n)
+        return [f"{event.total} trials{earlier}", *([event.message] if event.message else [])]
     if event.event == "end":
         return []
     if event.event == "stopping":
@@ -237,8 +248,9 @@ class LiveConsole(Observer):
             return
         from rich.text import Text
 
-        bad = event.event in ("failed", "prepare_failed")
-        style = "red" if bad else "yellow" if event.event in ("retry", "hung", "interrupted", "stopping") else ""
+        bad = event.event in ("failed", "prepare_failed", "held")
+        odd = event.event in ("retry", "hung", "interrupted", "stale", "stopping")
+        style = "red" if bad else "yellow" if odd else ""
         if lines := describe(event):
             with suppress(OSError):
                 self.live.console.print(Text("\n".join(lines), style=style), soft_wrap=True)
@@ -279,7 +291,11 @@ def _totals(progress: Progress) -> Text:
     text = Text(f"{progress.done} of {progress.total} done")
     if progress.failed:
         text.append(f", {progress.failed} failed", style="red")
-    for count, word in ((progress.waiting, "waiting"), (progress.elsewhere, "with other drivers")):
+    for count, word in (
+        (progress.waiting, "waiting"),
+        (progress.elsewhere, "with other drivers"),
+        (progress.held, "held back"),
+    ):
         if count:
             text.append(f", {count} {word}")
     text.append(f" after {duration(progress.seconds)}")

@@ -103,6 +103,9 @@ class Executor(Protocol):
             False if the job turns out to be waiting (again) instead of running: then nothing was done.
         """
 
+    def withdraw(self, names: Collection[str]) -> None:
+        """Withdraws those of some jobs that still wait in a queue. They will be among those that have ended."""
+
     def terminate(self) -> None:
         """Asks every running job to save and stop."""
 

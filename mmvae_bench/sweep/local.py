@@ -14,20 +14,26 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
 
 from ..base.errors import ConfigError, Problem
+from ..base.files import DamagedFile, append_regular
 from ..base.machine import num_cpus
+from ..base.processes import SAFE_PYTHON
 from .executor import Ended, ExecutorError, Job
 
-COMMAND = (sys.executable, "-m", "mmvae_bench")
+COMMAND = (*SAFE_PYTHON, "-m", "mmvae_bench")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-DEFAULT_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
-"""Unless the user has set them: thread pools that do not compete, and a traceback in the log of a native crash."""
+DEFAULT_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1", "PYTHONSAFEPATH": "1",
+}  # fmt: skip
+"""Unless the user has set them: thread pools that do not compete, a traceback in the log of a native crash, and no
+modules from the working folder in what libraries start either (see :data:`SAFE_PYTHON`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,7 @@ class LocalExecutor:
         slot = self._free[-1]
         environment = DEFAULT_ENVIRONMENT | dict(os.environ) | dict(slot.environment) | dict(job.environment)
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        with job.log.open("ab") as log:
+        with _appended(job.log) as log:
             try:
                 process = subprocess.Popen(
                     [*self.command, *job.arguments],
@@ -128,6 +134,9 @@ class LocalExecutor:
                 os.killpg(process.pid, signal.SIGKILL)
         return True
 
+    def withdraw(self, names: Collection[str]) -> None:
+        """Nothing: no job waits."""
+
     def terminate(self) -> None:
         """SIGTERM to every process, which saves a checkpoint and ends."""
         for name in self._running:
@@ -137,6 +146,15 @@ class LocalExecutor:
         """SIGKILL to every process and its children."""
         for name in self._running:
             self.end(name, force=True)
+
+
+@contextmanager
+def _appended(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with append_regular(path) as log:
+            yield log
+    except DamagedFile as error:
+        raise ExecutorError(f"{error}\n  Remove it, then run the same command again.") from None
 
 
 def visible_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
@@ -150,10 +168,10 @@ def visible_gpus(environment: Mapping[str, str] | None = None) -> list[str]:
     if shutil.which("nvidia-smi") is None:
         return []
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True)
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return parse_gpu_list(listed.stdout)
+    return parse_gpu_list(listed.stdout.decode(errors="replace"))
 
 
 def parse_gpu_list(text: str) -> list[str]:

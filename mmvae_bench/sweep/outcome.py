@@ -88,7 +88,7 @@ def _hung(trial: Trial, status: Status, seconds: float, *, log_start: int) -> St
 
 def _inferred(trial: Trial, ended: Ended, status: Status, *, asked: bool, log_start: int) -> Status:
     if asked or ended.returncode in INTERRUPTED:
-        return _ended(trial, status, state="interrupted", error=None, error_type=None)
+        return _ended(trial, status.interrupted(), state="interrupted", error=None, error_type=None)
     kind, sentence = ended.describe()
     if ended.returncode == 0:
         sentence += " but left no result with these evaluation settings"

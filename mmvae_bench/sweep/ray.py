@@ -9,15 +9,18 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import signal
 import socket
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..base.errors import ConfigError
+from ..base.files import DamagedFile, append_regular
 from ..base.processes import handlers_kept
 from .executor import Ended, Job
 from .local import COMMAND
@@ -52,7 +55,9 @@ def connect(address: str | None = None) -> Any:
     if named not in ("auto", "local"):
         _knock(named, option)
     try:
-        with handlers_kept():
+        # Ray's workers look for modules first in the folder in which the driver joins. In the user's, a file named like
+        # a library would be imported in its place; where this package is installed there is none.
+        with handlers_kept(), chdir(Path(__file__).parents[2]):
             ray.init(
                 address=named,
                 log_to_driver=False,
@@ -73,16 +78,18 @@ def connect(address: str | None = None) -> Any:
 def _knock(address: str, option: str) -> None:
     """Raises ConfigError if Ray does not respond at an address. Ray itself would retry for minutes."""
     host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdigit():
+    # Only ASCII: Python takes other digits (²) for digits too, and then cannot read them, or reads another number.
+    if not host or "/" in host or re.fullmatch(r"[0-9]{1,5}", port) is None or not 0 < int(port) < 2**16:
         client = "\n  A driver outside the cluster (ray://) is not supported." if address.startswith("ray://") else ""
         raise ConfigError(
-            f"{option}: not a Ray address: {address!r}\n  Expected HOST:PORT, such as 10.0.0.1:6379.{client}"
+            f"{option}: not a Ray address: {address!r}\n  Expected HOST:PORT, such as 10.0.0.1:6379, "
+            f"with a port from 1 to 65535.{client}"
         )
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS) as connection:
             if os.environ.get("RAY_USE_TLS", "0") == "0":
                 _greet(connection)
-    except (OSError, OverflowError) as error:
+    except (OSError, UnicodeError) as error:  # The second for a host that is no name, such as one of 64 letters.
         raise ConfigError(
             f"{option}: no response from the Ray address {address!r}: {error}\n"
             f"  `ray start --head` prints the address of the cluster that it starts. Is it running, is the port open?"
@@ -203,6 +210,12 @@ class RayExecutor:
                 self._kill(running) if force else self._terminate(running)
         return True
 
+    def withdraw(self, names: Collection[str]) -> None:
+        """Withdraws those of some jobs that have not been placed."""
+        for running in self._running.values():
+            if running.job.name in names and not self._placed(running):
+                self._ray.kill(running.actor)
+
     def terminate(self) -> None:
         """SIGTERM to every process; jobs that have not been placed are withdrawn."""
         for running in self._running.values():
@@ -236,8 +249,9 @@ class RayExecutor:
             ended = Ended(job, -signal.SIGKILL)  # Ray's own memory monitor killed it.
         except errors.RayTaskError as error:
             # The node could not start the process, for example without the shared folder.
-            with suppress(OSError), job.log.open("a") as log:
-                log.write(f"the process could not be started on a node of the Ray cluster: {error.cause or error}\n")
+            text = f"the process could not be started on a node of the Ray cluster: {error.cause or error}\n"
+            with suppress(OSError, DamagedFile), append_regular(job.log) as log:
+                log.write(text.encode(errors="backslashreplace"))
             ended = Ended(job, 1)
         except errors.RayError:
             ended = Ended(job, -signal.SIGTERM, lost=True, began=self._placed(running))

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.files import append_regular
+from ..base.processes import SAFE_PYTHON
 from . import bound
 from .executor import Job
 from .local import DEFAULT_ENVIRONMENT
@@ -78,13 +80,12 @@ class Runner:
         origin = self.origin
         command = [sys.executable if word == origin.python else word for word in origin.command]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_STRIPPED_PREFIXES)}
-        with job.log.open("ab") as log:
+        with append_regular(job.log) as log:
             if self._asked is not None:
                 self.returncode = -self._asked
                 return self.returncode
             process = subprocess.Popen(
-                # -P: the modules next to bound.py (ray.py!) do not shadow others of the same name.
-                [sys.executable, "-P", bound.__file__, str(os.getpid()), *command, *job.arguments],
+                [*SAFE_PYTHON, bound.__file__, str(os.getpid()), *command, *job.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem, nearest
-from ..base.processes import FAILED, INTERRUPTED, program
-from ..runs.lock import Drivers
-from ..runs.store import RunStore
-from ..specs.grid import expand, load_grid
-from ..specs.sweeps import SweepFile, load_sweep
+from ..base.files import cache_root, check_cache, write_json
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, program
+from ..runs.lock import Drivers, LockHeld, TrialLock
+from ..runs.names import EVALUATION_FILE, SPEC_FILE
+from ..runs.stale import WhenStale, discard, staleness
+from ..runs.store import RunStore, writing
+from ..specs.grid import expand, read_grid
+from ..specs.labels import trial_labels
+from ..specs.sweeps import MAX_TRIALS, SweepFile, load_sweep
 from ..specs.trial import TrialSpec
 from .driver import Driver, Outcome
 from .events import Event, Observer, watcher
 from .executor import Executor
 from .hang import DEFAULT_SECONDS
-from .local import COMMAND, LocalExecutor, crowding, local_slots
+from .local import COMMAND, DEFAULT_ENVIRONMENT, LocalExecutor, crowding, local_slots
+from .rehearsal import Rehearsal
 from .schedule import trials_of
 
 EXECUTORS = ("local", "ray", "slurm")
 """The values of ``--executor``."""
 RETRY = ("failed",)
 """The values of ``--retry``."""
+MAX_WORKERS = 100_000
+"""The largest ``--workers``."""
+MAX_PER_DEVICE = 1_000
+"""The largest ``--per-device``."""
 
 Report = Callable[[RunStore, Outcome], tuple[str | None, str]]
 """Writes the report at the end of a run; returns the path of the page, if one was made, and the text to print."""
@@ -50,6 +63,13 @@ class Plan:
     grid_text: str
 
 
+def out_of_range(option: str, number: int | None, most: int) -> list[Problem]:
+    """The problem of an option's number, if it has one."""
+    if number is None or 1 <= number <= most:
+        return []
+    return [Problem(f"must be at least 1 and at most {most:,}", (option,), str(number))]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What the user requested; the fields are the options of ``mmvae-bench run``."""
@@ -64,8 +84,12 @@ class Request:
     per_device: int = 1
     hang_seconds: float = DEFAULT_SECONDS
     retry: str | None = None
+    stale: WhenStale = "refuse"
+    force: tuple[str, ...] = ()
     ray_address: str | None = None
     slurm: tuple[str, ...] = ()
+    fail_fast: bool = False
+    rehearsal: bool = True
 
     def check(self) -> None:
         """Raises ConfigError with every invalid option."""
@@ -84,10 +108,10 @@ class Request:
                 if given is not None and self.executor not in takers:
                     message = f"only valid with --executor {' or '.join(takers)}, not with {self.executor!r}"
                     problems.append(Problem(message, (option,), repr(given)))
-        if self.workers is not None and self.workers < 1:
-            problems.append(Problem("must be at least 1", ("--workers",), str(self.workers)))
-        if self.per_device < 1:
-            problems.append(Problem("must be at least 1", ("--per-device",), str(self.per_device)))
+        for option, number, most in (
+            ("--workers", self.workers, MAX_WORKERS), ("--per-device", self.per_device, MAX_PER_DEVICE)
+        ):  # fmt: skip
+            problems += out_of_range(option, number, most)
         if not self.hang_seconds >= 0:
             message = "must be at least 0; 0 means no limit"
             problems.append(Problem(message, ("--hang-seconds",), str(self.hang_seconds)))
@@ -96,10 +120,14 @@ class Request:
 
     def plan(self) -> Plan:
         """Reads the grid; raises ConfigError if it is invalid."""
-        grid = load_grid(self.grid)
+        grid, text = read_grid(self.grid)
         specs = expand(grid, where=self.where)
         keys = {spec.key for spec in (grid.trials if self.where else specs)}
-        return Plan(grid.name, specs, keys, self.grid.read_text())
+        return Plan(grid.name, specs, keys, text)
+
+    def again(self, copy: Path) -> Request:
+        """The request that resumes this one if its file, a pipe, cannot be read again: from the run's copy."""
+        return replace(self, grid=copy)
 
     def words(self) -> list[str]:
         """The words of the command line that say what to run."""
@@ -116,7 +144,10 @@ class Request:
         words += ["--workers", str(self.workers)] if self.workers is not None else []
         words += ["--per-device", str(self.per_device)] if self.per_device != 1 else []
         words += ["--hang-seconds", f"{self.hang_seconds:g}"] if self.hang_seconds != DEFAULT_SECONDS else []
+        words += ["--fail-fast"] if self.fail_fast else []
+        words += [] if self.rehearsal else ["--no-rehearsal"]
         words += ["--retry", self.retry] if self.retry is not None else []
+        words += [f"--{self.stale}"] if self.stale != "refuse" else []
         words += ["--json"] if self.as_json else []
         return shlex.join(words)
 
@@ -129,8 +160,8 @@ class SweepRequest(Request):
 
     def check(self) -> None:
         """Raises ConfigError with every invalid option."""
-        if self.count is not None and self.count < 1:
-            raise ConfigError([Problem("must be at least 1", ("--count",), str(self.count))])
+        if problems := out_of_range("--count", self.count, MAX_TRIALS):
+            raise ConfigError(problems)
         # Not super(): a dataclass with slots is created anew, and super() would look for the old class.
         Request.check(self)
 
@@ -139,6 +170,11 @@ class SweepRequest(Request):
         sweep = load_sweep(self.grid, count=self.count)
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.grid.stem).lstrip("._-") or "sweep"
         return Plan(name, sweep.trials, {spec.key for spec in sweep.trials}, sweep_grid(sweep, name=name))
+
+    def again(self, copy: Path) -> Request:
+        """The request that resumes this one if its file, a pipe, cannot be read again: the copy is a grid."""
+        options = {field.name: getattr(self, field.name) for field in fields(Request)}
+        return Request(**options | {"grid": copy, "out": self.out or copy.parent})
 
     def words(self) -> list[str]:
         """The words of the command line that say what to run."""
@@ -154,7 +190,8 @@ def sweep_grid(sweep: SweepFile, *, name: str) -> str:
     origin = f"{len(sweep.trials)} trials of a sweep by method {sweep.method}"
     if sweep.num_drawn > len(sweep.trials):
         origin += f" ({sweep.num_drawn} draws, some of them equal)"
-    comments = [f"# {line}".rstrip() for line in (f"{origin}, which was:", "", *sweep.text.splitlines())]
+    lines = sweep.text.lstrip("\ufeff").splitlines()
+    comments = [f"# {line}".rstrip() for line in (f"{origin}, which was:", "", *lines)]
     head = [f"name: {json.dumps(name)}", f"summary: {json.dumps(origin)}", "include:"]
     trials: list[str] = []
     for spec in sweep.trials:
@@ -184,10 +221,14 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
     # Another machine has another working directory.
     store = RunStore(root if request.executor == "local" else root.absolute())
     present = store.check(plan.keys)
+    _check_forced(request.force, plan.specs)
     if request.dry_run:
         _print_plan(plan.specs, store, present, as_json=request.as_json)
         return 0
     executor = _executor(request, plan.specs, store.root, command)
+    if request.executor == "local":
+        # On a cluster, the nodes have folders of their own.
+        _check_cache((spec for spec in plan.specs if spec.key not in present or not _is_done(spec, store)), command)
     try:
         with Drivers(store.root) as drivers:
             store.create(
@@ -196,10 +237,16 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
                 grid_keys=plan.keys,
                 drivers=drivers,
             )
+            _force(request.force, store)
+            for damage in filter(None, (store.folder(spec.key).result_damage() for spec in plan.specs)):
+                _say(f"{damage}: it is made again")
+            if not request.grid.is_file():
+                request = request.again(store.grid_path)
             observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
             driver = Driver(
                 store, trials_of(plan.specs, store), executor, observer,
-                retry_failed=request.retry == "failed", hang_seconds=request.hang_seconds or None,
+                retry_failed=request.retry == "failed", stale=request.stale, hang_seconds=request.hang_seconds or None,
+                fail_fast=request.fail_fast, rehearse=Rehearsal(command) if request.rehearsal else None,
             )  # fmt: skip
             with observer:
                 outcome = driver.run()
@@ -207,6 +254,37 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
     except KeyboardInterrupt:
         _say(f"interrupted; resume with:\n{request.command()}")
         return INTERRUPTED
+
+
+def _is_done(spec: TrialSpec, store: RunStore) -> bool:
+    return store.folder(spec.key).is_done(spec.evaluation.canonical())
+
+
+def _check_cache(specs: Iterable[TrialSpec], command: Sequence[str]) -> None:
+    """Raises ConfigError if the cache cannot be written and lacks what a trial needs.
+
+    What a trial needs is known only with torch: so a process prepares it, which writes nothing if everything is there.
+    """
+    try:
+        check_cache()
+        return
+    except ConfigError as error:
+        refused = error
+    root = cache_root()
+    empty = not root.is_dir() or not any(root.iterdir())
+    for spec in {content_hash([spec.dataset.recipe(), spec.evaluation.canonical()]): spec for spec in specs}.values():
+        if empty:
+            raise refused
+        _say(f"{root} cannot be written: checking that it has what {spec.dataset.name}/{spec.dataset.source} needs")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / SPEC_FILE
+            write_json(path, spec.canonical())
+            write_json(path.with_name(EVALUATION_FILE), spec.evaluation.canonical())
+            words = [*command, "prepare", "--spec", str(path)]
+            done = subprocess.run(words, env=DEFAULT_ENVIRONMENT | os.environ, capture_output=True)
+        if done.returncode == BAD_INPUT:
+            said = done.stderr.decode(errors="replace")
+            raise ConfigError(said.partition("error: ")[2].rstrip() or str(refused))
 
 
 def _executor(request: Request, specs: Sequence[TrialSpec], root: Path, command: Sequence[str]) -> Executor:
@@ -257,36 +335,71 @@ def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outc
     observer.event(
         Event(
             event="end", finished=finished, total=outcome.total, done=outcome.done, failed=outcome.failed,
-            report=page, resume=resume,
+            stale=outcome.stale or None, held=outcome.held or None, report=page, resume=resume,
         )
     )  # fmt: skip
     if resume is not None:
-        left = outcome.total - finished
+        left = outcome.total - finished - outcome.stale
         counts = [f"{outcome.done} of {outcome.total} trials done", f"{outcome.failed} failed", f"{left} not finished"]
-        _say(f"{', '.join(counts)}; resume with:\n{resume}")
+        counts += [f"{outcome.held} of them held back"] if outcome.held else []
+        counts += [f"{outcome.stale} made by other code and left alone"] if outcome.stale else []
+        if outcome.stale and not left:
+            kept = replace(request, stale="keep").command()
+            _say(f"{', '.join(counts)}; take them as they are, which reports will say, with:\n{kept}")
+            _say(f"or train them again with:\n{resume}")
+        else:
+            _say(f"{', '.join(counts)}; resume with:\n{resume}")
     return code
 
 
 def _resume(request: Request, outcome: Outcome) -> str | None:
     if outcome.done == outcome.total:
         return None
-    if outcome.done + outcome.failed < outcome.total or request.retry is not None:
+    # After a bug is mended, the trials that it ended are to be run again with those that were held back for it.
+    bug = outcome.held or (request.fail_fast and outcome.failed)
+    if outcome.done + outcome.failed + outcome.stale < outcome.total and not bug:
         return request.command()
-    return f"{request.command()} --retry failed"
+    if outcome.stale:
+        return replace(request, stale="retrain").command()
+    return request.command() if request.retry is not None else f"{request.command()} --retry failed"
+
+
+def _check_forced(keys: Sequence[str], specs: Sequence[TrialSpec]) -> None:
+    """Raises ConfigError if a key that is to be trained again is none of this request's."""
+    known = [spec.key for spec in specs] if keys else []
+    message = "no trial of this run has this key (`mmvae-bench status` lists them)"
+    if missing := [key for key in keys if key not in known]:
+        raise ConfigError([Problem(message, ("--force",), key, near=nearest(key, known)) for key in missing])
+
+
+def _force(keys: Sequence[str], store: RunStore) -> None:
+    """Removes what there is of the trials that are to be trained again, whoever made it."""
+    for key in keys:
+        directory = store.folder(key).directory
+        try:
+            with writing(store.root), TrialLock(directory):
+                discard(directory, training=True)
+        except LockHeld as error:
+            raise ConfigError([Problem(f"{error}: stop it first", ("--force",), key)]) from None
 
 
 def _print_plan(specs: Sequence[TrialSpec], store: RunStore, present: Set[str], *, as_json: bool) -> None:
     out = sys.stdout
     separator = '{"trials": ['
-    for spec in specs:
+    for spec, label in zip(specs, trial_labels(specs), strict=True):
         key = spec.key
-        state = store.folder(key).status(spec.evaluation.canonical()).state if key in present else "pending"
+        folder = store.folder(key)
+        state = folder.status(spec.evaluation.canonical()).state if key in present else "pending"
+        stale = str(staleness(folder, folder.result_head()) or "") if key in present and state != "running" else ""
         if as_json:
             # Piece by piece: for 100,000 trials the whole document is large.
-            out.write(separator + json.dumps({"key": key, "spec": spec.canonical(), "status": state}))
+            plain = {"key": key, "spec": spec.canonical(), "status": state} | ({"stale": stale} if stale else {})
+            out.write(separator + json.dumps(plain))
             separator = ", "
         else:
-            out.write(f"{key}  {state:<11}  {spec.training.steps} steps  {spec.label}\n")
+            out.write(f"{key}  {state:<11}  {spec.training.steps} steps  {label}\n")
+            if stale:
+                out.write(f"    made by other code: {stale}\n")
     if as_json:
         out.write("]}\n")
     else:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..base.canonical import content_hash
 from ..runs.folder import TrialFolder
+from ..runs.stale import Staleness
 from ..runs.status import ATTEMPT_VARIABLE
 from ..runs.store import RunStore
+from ..specs.labels import trial_labels
 from ..specs.trial import TrialSpec
 from .executor import Job
 
@@ -33,6 +35,8 @@ class Trial:
         attempts: How many processes had worked on it when this driver last looked.
         retried: Whether this driver has retried it.
         losses: How often this driver has seen its machine fail.
+        keep: Whether it goes on where other code has left it.
+        remake: What other code has made and this driver is to make again; None if there is nothing.
     """
 
     folder: TrialFolder
@@ -45,6 +49,8 @@ class Trial:
     attempts: int = 0
     retried: bool = False
     losses: int = 0
+    keep: bool = False
+    remake: Staleness | None = None
 
     @property
     def key(self) -> str:
@@ -54,7 +60,8 @@ class Trial:
     def train_job(self) -> Job:
         """The process that trains and evaluates it."""
         folder = self.folder
-        arguments = ("train", "--spec", str(folder.spec_path), "--out", str(folder.directory))
+        keep = ("--keep",) if self.keep else ()
+        arguments = ("train", "--spec", str(folder.spec_path), "--out", str(folder.directory), *keep)
         environment = {ATTEMPT_VARIABLE: str(self.attempts + 1)}
         return Job(folder.key, arguments, folder.log_path, environment, pulse=folder.status_path)
 
@@ -68,11 +75,11 @@ class Trial:
 
 def trials_of(specs: Sequence[TrialSpec], store: RunStore) -> list[Trial]:
     """The driver's view of ``specs``, in their order."""
-    labels = Counter(spec.label for spec in specs)
+    labels = trial_labels(specs)
     evaluations: dict[int, dict[str, Any]] = {}
     recipes: dict[tuple[int, int], str] = {}
     trials: list[Trial] = []
-    for spec in specs:
+    for spec, label in zip(specs, labels, strict=True):
         key = spec.key
         # Specs of a grid share their parts, so each part is written out once.
         pair = (id(spec.dataset), id(spec.evaluation))
@@ -85,7 +92,7 @@ def trials_of(specs: Sequence[TrialSpec], store: RunStore) -> list[Trial]:
         trials.append(
             Trial(
                 folder=store.folder(key),
-                label=spec.label if labels[spec.label] == 1 else f"{spec.label} [{key}]",
+                label=label,
                 evaluation=evaluations[pair[1]],
                 group=(spec.objective.name, spec.backbone.name, spec.dataset.name),
                 steps=spec.training.steps,
@@ -215,6 +222,21 @@ class Schedule:
     def pop_alone(self) -> Trial | None:
         """The next trial to run alone."""
         return self._alone.popleft() if self._alone else None
+
+    def withdraw(self, groups: Collection[Group]) -> list[Trial]:
+        """Takes all waiting trials of some groups out, and returns them."""
+        alone = [trial for trial in self._alone if trial.group in groups]
+        self._alone = deque(trial for trial in self._alone if trial.group not in groups)
+        taken = [trial for group in groups for _, _, trial in self._waiting.pop(group, [])]
+        for group in groups:
+            self._steps.pop(group, None)
+        self._size -= len(taken)
+        return taken + alone
+
+    def recipes(self) -> set[str]:
+        """What has to be prepared for the waiting trials."""
+        waiting = (trial for group in self._waiting.values() for _, _, trial in group)
+        return {trial.recipe for trial in (*waiting, *self._alone)}
 
     def seconds(self, rates: Mapping[Group, float]) -> float | None:
         """How long the waiting trials would take in one slot; None if nothing is known about some of them.

@@ -9,17 +9,25 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import time
+import unicodedata
+import uuid
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, Field
 
 from ..base.errors import BenchmarkError, ConfigError, Problem, nearest
+from ..base.files import DamagedFile, append_regular, read_json, read_text, tail, write_json
+from ..base.processes import SAFE_PYTHON
 from ..runs.status import ATTEMPT_VARIABLE
 from .executor import INTERRUPTED, Ended, ExecutorError, Job
 from .local import COMMAND
@@ -40,6 +48,9 @@ _OURS = frozenset({"additional_parameters", "array_parallelism", "nodes", "ntask
 """Parameters of submitit that the user cannot set."""
 _LISTS = frozenset({"setup", "srun_args", "teardown"})
 _INTEGERS = frozenset({"signal_delay_s", "time"})
+
+_WHOLE = re.compile("[0-9]{1,9}")
+_NO_CONTROL = "has a control character, such as a line break: the rest would be a line of its own in the job script"
 
 MAX_ARRAY = 1000
 """Maximum number of jobs in one array: SLURM's MaxArraySize is 1001 by default."""
@@ -75,18 +86,34 @@ def parse_parameters(assignments: Sequence[str], valid: Sequence[str]) -> dict[s
         elif name not in names:
             problem = Problem("not a parameter of submitit", ("--slurm",), repr(name), names, nearest(name, names))
             problems.append(problem)
-        elif name in _INTEGERS and not (text.isdecimal() and int(text) > 0):
+        elif _has_control(text):
+            problems.append(Problem(_NO_CONTROL, ("--slurm",), repr(assignment)))
+        elif name in _INTEGERS and not (_WHOLE.fullmatch(text) and int(text) > 0):
             unit = "minutes" if name == "time" else "seconds"
-            problems.append(Problem(f"{name} must be a number of {unit}", ("--slurm",), repr(assignment)))
+            message = f"{name} must be a number of {unit}, from 1 to 999999999"
+            problems.append(Problem(message, ("--slurm",), repr(assignment)))
         elif name in _LISTS:
             values.setdefault(name, []).append(text)
         elif text.lower() in ("true", "false"):
             values[name] = text.lower() == "true"
         else:
-            values[name] = int(text) if text.isdecimal() else text
+            values[name] = int(text) if _WHOLE.fullmatch(text) else text
     if problems:
         raise ConfigError(problems)
     return values
+
+
+def _has_control(text: str) -> bool:
+    return any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text)
+
+
+def _check_folder(root: Path) -> None:
+    """Raises ConfigError if the job script cannot name the run's folder."""
+    text = str(root)
+    message = _NO_CONTROL if _has_control(text) else "SLURM replaces % in the names of files" if "%" in text else None
+    if message is not None:
+        problem = Problem(f"{message}\n  Choose another folder for the run.", ("--out",), repr(text))
+        raise ConfigError([problem])
 
 
 def slurm_executor(
@@ -114,13 +141,17 @@ def slurm_executor(
     except ImportError:
         raise ConfigError(f"--executor slurm: submitit is not installed\n  {INSTALL}") from None
     values = parse_parameters(parameters, list(submitit.SlurmExecutor._valid_parameters()))
+    _check_folder(root.absolute())
     missing = [name for name in ("sbatch", "srun", "sacct", "scancel") if shutil.which(name) is None]
     if missing:
         raise ConfigError(
             f"--executor slurm: no SLURM on this machine: {', '.join(missing)} not found\n"
             f"  Run the command on a login node of the cluster."
         )
-    executor = submitit.SlurmExecutor(root.absolute() / FOLDER, max_num_timeout=_MAX_TURNS)
+    # A folder of its own for every driver, whose name nobody knows beforehand: a node unpickles what is in it.
+    folder = root.absolute() / FOLDER / uuid.uuid4().hex[:12]
+    python = f"{shlex.quote(SAFE_PYTHON[0])} {SAFE_PYTHON[1]}"
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=_MAX_TURNS, python=python)
     threads = {} if "cpus_per_gpu" in values else {"cpus_per_task": num_threads}
     settings = _DEFAULTS | {"job_name": f"mmvae-{root.name}"} | threads | values
     executor.update_parameters(
@@ -135,6 +166,7 @@ def slurm_executor(
         save_seconds=max(1.0, float(settings["signal_delay_s"]) - _SAVING_MARGIN),
         command=command,
         poll_seconds=2.0,
+        list_path=folder.with_name(LIST_FILE),
     )
 
 
@@ -157,6 +189,7 @@ class SubmititExecutor:
         save_seconds: How long a job may take to save before its time is up.
         command: The command that starts ``mmvae-bench``.
         poll_seconds: How often to look for jobs that have ended.
+        list_path: The list of what was submitted, also by earlier drivers; by default in the executor's folder.
     """
 
     def __init__(
@@ -168,11 +201,12 @@ class SubmititExecutor:
         save_seconds: float = 60.0,
         command: Sequence[str] = COMMAND,
         poll_seconds: float = 0.2,
+        list_path: Path | None = None,
     ) -> None:
         self.executor, self.num_workers, self.arrays = executor, num_workers, arrays
         self.save_seconds, self.poll_seconds = save_seconds, poll_seconds
         self._origin = Origin.here(command)
-        self._list = Path(executor.folder) / LIST_FILE
+        self._list = list_path or Path(executor.folder) / LIST_FILE
         self._earlier: dict[str, Any] | None = None
         self._batch: list[Job] = []
         self._running: dict[str, _Submitted] = {}
@@ -233,6 +267,13 @@ class SubmititExecutor:
         self._kill([submitted]) if force else self._terminate([submitted])
         return True
 
+    def withdraw(self, names: Collection[str]) -> None:
+        """Withdraws those of some jobs that wait in the queue; those that run go on."""
+        self._ended += [Ended(job, -signal.SIGTERM, began=False) for job in self._batch if job.name in names]
+        self._batch = [job for job in self._batch if job.name not in names]
+        if self.arrays:
+            _cancel([self._running[name] for name in names if name in self._running], "--state=PENDING")
+
     def terminate(self) -> None:
         """Withdraws waiting jobs from the queue, and asks running ones to save and end."""
         self._forget_batch()
@@ -285,10 +326,14 @@ class SubmititExecutor:
                 f"SLURM rejected the jobs: {text.strip()}\n  Its settings are given by --slurm NAME=VALUE."
             ) from error
         self._running |= {job.name: _Submitted(job, item) for job, item in zip(batch, queued, strict=True)}
-        lines = [json.dumps({"name": job.name, "job_id": item.job_id}) for job, item in zip(batch, queued, strict=True)]
+        folder = Path(self.executor.folder).name
+        lines = [
+            json.dumps({"name": job.name, "job_id": item.job_id, "folder": folder})
+            for job, item in zip(batch, queued, strict=True)
+        ]
         try:
-            with self._list.open("a") as file:
-                file.write("".join(f"{line}\n" for line in lines))
+            with append_regular(self._list) as file:
+                file.write("".join(f"{line}\n" for line in lines).encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
@@ -312,13 +357,16 @@ class SubmititExecutor:
         return queued
 
     def _read_list(self) -> dict[str, Any]:
-        numbers: dict[str, str] = {}
+        found: dict[str, tuple[str, str]] = {}
         with suppress(FileNotFoundError):
-            for line in self._list.read_text().splitlines():
+            for line in read_text(self._list).splitlines():
                 with suppress(ValueError):  # The last line of a driver that was killed while writing it.
-                    entry = json.loads(line)
-                    numbers[entry["name"]] = entry["job_id"]
-        jobs = {name: self.executor.job_class(self.executor.folder, number) for name, number in numbers.items()}
+                    entry = _Listed.model_validate_json(line)
+                    found[entry.name] = (entry.folder, entry.job_id)
+        jobs = {
+            name: self.executor.job_class(self._list.parent / folder, number)
+            for name, (folder, number) in found.items()
+        }
         return {name: job for name, job in jobs.items() if not job.paths.result_pickle.exists()}
 
     def _end(self, submitted: _Submitted) -> Ended:
@@ -327,11 +375,14 @@ class SubmititExecutor:
         look_afresh(job.log.parent)
         if not queued.paths.result_pickle.exists():
             return self._unexplained(job, queued)
+        # submitit's own result is a pickle, which could run anything here: only that it is there is of interest.
         try:
-            code = int(queued.result())
-        except Exception as error:  # Whatever the node reported.
-            with suppress(OSError), job.log.open("a") as log:
-                log.write(f"SLURM job {queued.job_id}: {error}\n")
+            code = read_json(_code_path(queued.paths.folder, queued.job_id))
+        except (OSError, DamagedFile):
+            code = None
+        if not isinstance(code, int):
+            said = "\n  ".join(["ended with an error:", *tail(queued.paths.stderr)])
+            _note(job, f"SLURM job {queued.job_id} {said}")
             return Ended(job, 1)
         return Ended(job, code, lost=code in INTERRUPTED)
 
@@ -341,10 +392,28 @@ class SubmititExecutor:
         if state.startswith("OUT_OF_ME"):
             return Ended(job, -signal.SIGKILL)
         if state.startswith("FAILED"):
-            with suppress(OSError), job.log.open("a") as log:
-                log.write(f"SLURM job {queued.job_id} failed before it could begin: {queued.paths.stderr}\n")
+            _note(job, f"SLURM job {queued.job_id} failed before it could begin: {queued.paths.stderr}")
             return Ended(job, 1)
         return Ended(job, -signal.SIGTERM, lost=True, began=queued.paths.stdout.exists())
+
+
+class _Listed(BaseModel):
+    """A line of the list of submitted jobs."""
+
+    name: str
+    job_id: Annotated[str, Field(pattern=r"^[0-9]+(_[0-9]+)?$")]
+    folder: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
+    """Below the list's own folder; empty: that one, as in earlier versions."""
+
+
+def _code_path(folder: Path, job_id: str) -> Path:
+    """The file with a job's exit code."""
+    return folder / f"{job_id}_code.json"
+
+
+def _note(job: Job, text: str) -> None:
+    with suppress(OSError, DamagedFile), append_regular(job.log) as log:
+        log.write(f"{text}\n".encode(errors="backslashreplace"))
 
 
 def _state(queued: Any) -> str:
@@ -375,7 +444,15 @@ class SlurmJob:
         self._runner: Runner | None = None
 
     def __call__(self) -> int:
-        """Runs the job to its end; returns its exit code."""
+        """Runs the job to its end; returns its exit code, and leaves it in a file."""
+        from submitit import JobEnvironment
+
+        code = self._run()
+        there = JobEnvironment()
+        write_json(_code_path(there.paths.folder, there.job_id), code)
+        return code
+
+    def _run(self) -> int:
         self._runner = runner = Runner(self.origin)
         signal.signal(signal.SIGTERM, lambda *_: runner.stop(signal.SIGTERM))
         restarted = os.environ.get(RESTARTS_VARIABLE, "0") != "0"

@@ -1,45 +1,50 @@
-"""The stage loop: one Lightning fit per stage, seeds from (seed, stage, step), exact resume.
+"""The stage loop: one optimiser per stage, seeds from (seed, stage, step), exact resume.
 
-Lightning does not save the state of random generators, so nothing here depends on it: each step seeds itself, and the
-order of the batches is a function of the epoch. Weights, optimiser and step therefore make a complete checkpoint.
+Nothing here depends on the state of random generators: each step seeds itself, and the order of the batches is a
+function of the epoch. Weights, optimiser and step therefore make a complete checkpoint. The loop is not Lightning's
+trainer, whose own work took longer than a thin network's step, and which takes settings from the environment; the
+weights are those that the trainer would give (``tests/training/test_lightning.py``).
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.distributions import Distribution
 
 from ..base.errors import BenchmarkError
+from ..base.files import atomic_path
 from ..base.machine import provenance
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
-from ..objectives.base import Objective, Stage, Terms, evaluating
+from ..data.batch import Batch
+from ..objectives.base import Objective, Stage, Terms, evaluating, planned_stages
+from ..runs.documents import read_records
+from ..runs.lock import check_held
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch
 
-LIGHTNING_PRECISION: dict[str, Literal["32-true", "bf16-mixed"]] = {
-    "float32": "32-true",
-    "tf32": "32-true",
-    "bfloat16": "bf16-mixed",
-}
+NOT_CALLED = (
+    "on_fit_start", "on_fit_end", "on_train_start", "on_train_end", "on_train_epoch_start", "on_train_epoch_end",
+    "on_train_batch_start", "on_train_batch_end", "on_before_backward", "on_after_backward", "on_before_zero_grad",
+    "on_before_optimizer_step", "backward", "optimizer_step", "optimizer_zero_grad", "configure_gradient_clipping",
+    "lr_scheduler_step", "configure_callbacks", "on_before_batch_transfer", "transfer_batch_to_device",
+    "on_after_batch_transfer",
+)  # fmt: skip
+"""Hooks of a LightningModule that a trainer calls during training, and :func:`fit` does not."""
+SEARCH = "PYTORCH_NVML_BASED_CUDA_CHECK"
+"""A variable that importing Lightning sets: every step of Adam then looks for the driver's library anew."""
 VALIDATION_IMAGES = 2048
 """The validation ELBO is computed on at most this many images, always the same ones with the same noise."""
 
@@ -63,9 +68,11 @@ class Control:
         stop: Called at every step: whether training should save its state and stop.
         progress: Called with (stage name, steps done overall, steps overall, steps per second) at every step; must be
             fast.
+        saved: Called with (stage name, steps done overall, steps overall) after every save.
         score: Returns the scores that are logged as ``scores``. Called ``num_scores`` times, evenly spaced over the
             steps of all stages, the last time at their end; None: never. Its time does not count as training time.
         num_scores: Number of points of the score curve.
+        code: The code of the trial's parts, which checkpoints record: :func:`mmvae_bench.specs.code.training_code`.
         record: Called with every record of the log, plus ``overall``, its step over all stages.
     """
 
@@ -74,8 +81,10 @@ class Control:
     checkpoint_seconds: float = 60.0
     stop: Callable[[], bool] = lambda: False
     progress: Callable[[str, int, int, float], None] = lambda stage, step, steps, rate: None
+    saved: Callable[[str, int, int], None] = lambda stage, step, steps: None
     score: Callable[[Objective], list[dict[str, Any]]] | None = None
     num_scores: int = 0
+    code: Mapping[str, Any] = field(default_factory=dict)
     record: Callable[[dict[str, Any]], None] = lambda record: None
 
     def wants_score(self, step: int, total: int) -> bool:
@@ -91,7 +100,7 @@ class Fitted:
         steps: Steps of all stages.
         seconds: Time spent training, over all sessions.
         history: Validation records: stage, step, elbo and the mean of each part, in nats per image.
-        origin: Where it was trained: versions, commit, device.
+        origin: Where it was trained: versions, commit, device; and the same of each of its ``segments``.
     """
 
     steps: int
@@ -126,9 +135,11 @@ def fit(
         NonFiniteLossError: naming the step and the part of the loss that broke; the last good checkpoint is kept.
         TrainingIncomplete: after saving, if a stage ended before its last step for any other reason.
         CheckpointError: if the checkpoint cannot be used.
+        BenchmarkError: if the objective overrides a hook of Lightning that is not called here.
     """
+    _refuse_hooks(objective)
     control, device = control or Control(), torch.device(device)
-    stages = objective.stages(training)
+    stages = planned_stages(objective, training)
     state = Checkpoint(key, 0, 0, {})
     if control.checkpoint is not None and control.checkpoint.exists():
         state = Checkpoint.load(control.checkpoint, key=key)
@@ -142,8 +153,10 @@ def fit(
             "choose a smaller batch or more images"
         )
     objective.training_seed, objective.training_spec = seed, training
+    objective.to(device)
     if state.stage < len(stages):
-        state.origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
+        origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
+        state.begin_segment(origin, control.code, step=_total(stages[: state.stage]) + state.step)
     with _training_mode(training), _compiled(objective, wanted=training.compile):
         while state.stage < len(stages):
             _StageLoop(
@@ -156,7 +169,6 @@ def fit(
                 device=device,
             ).run()
     objective.end_stages()
-    objective.to("cpu" if device.type == "cpu" else device)
     return Fitted(_total(stages), state.seconds, state.history, state.origin)
 
 
@@ -179,7 +191,7 @@ def validation_terms(objective: Objective, data: ConceptDataModule, *, partition
 
 
 @dataclass(eq=False, kw_only=True)
-class _StageLoop(pl.Callback):
+class _StageLoop:
     """Runs the stage that ``state`` is in, and saves, logs, validates and stops between its steps."""
 
     objective: Objective
@@ -205,73 +217,56 @@ class _StageLoop(pl.Callback):
         objective.begin_stage(self.stage)
         objective.train()
         objective.step_done = state.step
-        if state.step < self.stage.steps:
-            loader = self.data.training_loader(
-                batch_size=self.training.batch_size,
-                seed=objective.training_seed,
-                stage=self.stage.name,
-                start=state.step,
-                stop=self.stage.steps,
+        optimizer = objective.configure_optimizers()
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise BenchmarkError(
+                f"{type(objective).__name__}.configure_optimizers() must return one optimiser of torch, "
+                f"got {type(optimizer).__name__}"
             )
-            try:
-                # Lightning loads what looks like a SLURM checkpoint in its root folder: it gets one that is empty.
-                with tempfile.TemporaryDirectory(prefix="mmvae-bench-") as empty:
-                    self._trainer(root=empty).fit(objective, train_dataloaders=loader)
-            except SIGTERMException as error:
-                # The signal came after this step's own check for it, and Lightning checks again. The step is complete
-                # all the same.
-                if objective.step_done < self.stage.steps:
-                    self._snapshot()
-                    self._save()
-                    raise self._interrupted() from error
-            if objective.step_done < self.stage.steps:
-                self._snapshot()
-                self._save()
-                raise TrainingIncomplete(
-                    f"training ended at step {objective.step_done} of {self.stage.steps} of stage {self.stage.name!r}, "
-                    "although nothing asked it to stop: a hook or callback ended Lightning's loop; the state was saved"
-                )
+        objective.optimizer = optimizer
+        if state.optimizer is not None:
+            optimizer.load_state_dict(state.optimizer)
+        loader = self.data.training_loader(
+            batch_size=self.training.batch_size,
+            seed=objective.training_seed,
+            stage=self.stage.name,
+            start=state.step,
+            stop=self.stage.steps,
+        )
+        for batch in loader:
+            self._after(self._step(batch, optimizer))
+        if objective.step_done < self.stage.steps:
+            self._snapshot()
+            self._save()
+            raise TrainingIncomplete(
+                f"training ended at step {objective.step_done} of {self.stage.steps} of stage {self.stage.name!r}, "
+                "although nothing asked it to stop: there were no more batches; the state was saved"
+            )
         self._snapshot()
         state.stage, state.step, state.optimizer = state.stage + 1, 0, None
         self._save()
 
-    def _trainer(self, *, root: str) -> pl.Trainer:
-        """A trainer that takes nothing from its surroundings: no cluster, no folder and no setting of PL_TRAINER_*."""
-        hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("PL_TRAINER_")}
-        try:
-            return self._make_trainer(root)
-        finally:
-            os.environ.update(hidden)
+    def _step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
+        """One gradient step. Nothing of it is alive when the next one begins."""
+        objective = self.objective
+        with self._autocast():
+            outputs = objective.training_step(batch.to(self.device), objective.step_done)
+            optimizer.zero_grad(set_to_none=True)
+            outputs["loss"].backward()
+            optimizer.step()
+        objective.step_done += 1
+        terms: Terms = outputs["terms"]
+        return terms
 
-    def _make_trainer(self, root: str) -> pl.Trainer:
-        return pl.Trainer(
-            max_epochs=1,
-            # Under SLURM's variables Lightning would expect its tasks, requeue the job and write its own checkpoints.
-            plugins=[LightningEnvironment()],
-            default_root_dir=root,
-            accelerator="gpu" if self.device.type == "cuda" else "cpu",
-            devices=[self.device.index or 0] if self.device.type == "cuda" else 1,
-            precision=LIGHTNING_PRECISION[self.training.precision],
-            callbacks=[self],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            limit_val_batches=0,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
-        )
+    def _autocast(self) -> AbstractContextManager[object]:
+        if self.training.precision != "bfloat16":
+            return nullcontext()
+        # Without the cache of casts: it would keep them from one functional call to the next.
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
-    # ---- Lightning's hooks
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.state.optimizer is not None:
-            self._optimizer.load_state_dict(self.state.optimizer)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        step, terms = self.objective.step_done, outputs["terms"]
+    def _after(self, terms: Terms) -> None:
+        """What follows a step: checks, records, checkpoints, stopping."""
+        step = self.objective.step_done
         self.watch.update(step - 1, terms)
         if step % self.log_every == 0 or step == self.stage.steps:
             self.watch.check()
@@ -297,12 +292,6 @@ class _StageLoop(pl.Callback):
     def _interrupted(self) -> TrainingInterrupted:
         return TrainingInterrupted(f"stopped at step {self.objective.step_done} of stage {self.stage.name!r}")
 
-    @property
-    def _optimizer(self) -> torch.optim.Optimizer:
-        optimizer = self.objective.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        return optimizer
-
     def _snapshot(self) -> None:
         self.watch.check()
         # A finite loss can have a gradient that is not finite: the weights show the damage before a loss does.
@@ -311,6 +300,7 @@ class _StageLoop(pl.Callback):
         self.state.seconds += now - self.clock
         self.clock = now
         self.state.step = self.objective.step_done
+        self.state.extend_segment(self.done + self.state.step)
         self.state.weights = self.objective.state_dict()
         if self.objective.optimizer is not None:
             self.state.optimizer = self.objective.optimizer.state_dict()
@@ -318,6 +308,8 @@ class _StageLoop(pl.Callback):
     def _save(self) -> None:
         if self.control.checkpoint is not None:
             self.state.save(self.control.checkpoint)
+            step = _total(self.stages[: self.state.stage]) + self.state.step
+            self.control.saved(self.stage.name, step, self.total)
         self.saved = time.monotonic()
 
     # ---- records
@@ -349,9 +341,21 @@ class _StageLoop(pl.Callback):
     def _log(self, event: str, step: int, values: dict[str, Any]) -> None:
         record = {"event": event, "stage": self.stage.name, "step": step, **values}
         if self.control.log is not None:
-            with self.control.log.open("a") as file:
+            check_held(self.control.log.parent)
+            with self.control.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, allow_nan=False) + "\n")
         self.control.record(record | {"overall": self.done + step})
+
+
+def _refuse_hooks(objective: Objective) -> None:
+    """Raises if the objective overrides a hook that would be called by Lightning's trainer, and not here."""
+    kind = type(objective)
+    ignored = [name for name in NOT_CALLED if getattr(kind, name) is not getattr(Objective, name)]
+    if ignored:
+        raise BenchmarkError(
+            f"{kind.__name__} overrides {', '.join(ignored)}, which the training of this benchmark does not call: "
+            "what a step does belongs into terms(), and the optimiser into configure_optimizers()"
+        )
 
 
 def _total(stages: list[Stage]) -> int:
@@ -361,17 +365,12 @@ def _total(stages: list[Stage]) -> int:
 def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
     """Drops the records of steps that will be repeated, and a last line that a kill cut short."""
     order = {stage.name: index for index, stage in enumerate(stages)}
-    kept = []
-    for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
-        try:
-            record = json.loads(line)
-            position = (order[record["stage"]], record["step"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        if position <= (state.stage, state.step):
-            kept.append(line + "\n")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("".join(kept))
+    with atomic_path(log) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for record in read_records(log):
+            step = record.get("step")
+            position = (order.get(str(record.get("stage")), len(stages)), step if isinstance(step, int) else math.inf)
+            if position <= (state.stage, state.step):
+                file.write(json.dumps(record, allow_nan=False) + "\n")
 
 
 @contextmanager
@@ -400,27 +399,18 @@ def _training_mode(training: TrainingSpec) -> Iterator[None]:
     """
     validated = Distribution._validate_args
     threads = torch.get_num_threads()
-    # Lightning reports at every fit which devices it has found, and advertises.
-    talk = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    level = talk.level
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    talk.setLevel(logging.WARNING)
+    # Where there is no GPU, the search fails each time, which costs up to a tenth of a thin network's step.
+    search = None if torch.cuda.is_available() else os.environ.pop(SEARCH, None)
     Distribution.set_default_validate_args(False)
     torch.set_num_threads(training.num_threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
     try:
-        with warnings.catch_warnings():
-            # The loader is resident: worker processes would only slow it down.
-            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-            warnings.filterwarnings("ignore", message=".*treespec.*")
-            # A network that is frozen in a stage is in eval mode on purpose.
-            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-            warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-            # Validation runs between steps, on fixed noise, not through Lightning's loop.
-            warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
+        with torch.enable_grad():
             yield
     finally:
-        talk.setLevel(level)
+        if search is not None:
+            os.environ[SEARCH] = search
         Distribution.set_default_validate_args(validated)
         torch.set_num_threads(threads)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32

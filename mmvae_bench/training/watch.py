@@ -60,14 +60,21 @@ class FiniteWatch:
         }
         if broken:
             raise NonFiniteLossError(
-                f"after step {step} of stage {self.stage!r} the weights of {', '.join(sorted(broken))} are not finite; "
-                "try a smaller learning rate or smaller loss weights"
+                f"after step {step} of stage {self.stage!r} the weights of {', '.join(sorted(broken))} are not finite: "
+                "the loss was, but not its gradient, such as that of a root at zero; if the formula is sound, try a "
+                "smaller learning rate or smaller loss weights"
             )
 
     def error(self, step: int, broken: list[str], *, what: str = "loss") -> NonFiniteLossError:
         """The error for a 0-based step, naming the parts that broke."""
-        where = f"in {', '.join(broken)}" if broken else "in the sum of its parts, each of which is finite"
+        where = f"in {', '.join(broken)}" if broken else "in the loss itself, each of its parts is finite"
+        if step:
+            advice = "it was until then: try a smaller learning rate or smaller loss weights"
+        else:
+            advice = (
+                "no step of this stage was made, so look at the formula: it may take a logarithm or a root of a number "
+                "that is not positive, or divide by zero"
+            )
         return NonFiniteLossError(
-            f"the {what} is not finite at step {step + 1} of stage {self.stage!r}: {where}; "
-            "try a smaller learning rate or smaller loss weights"
+            f"the {what} is not finite at step {step + 1} of stage {self.stage!r}: {where}; {advice}"
         )

@@ -89,7 +89,7 @@ def attribute_bits(states: np.ndarray, num_attributes: int) -> np.ndarray:
 @cache
 def stored() -> dict[str, Any]:
     """The package's file: attributes, parameters, the frequencies fitted, the error of the fit."""
-    record: dict[str, Any] = json.loads(files(__package__).joinpath(FILE).read_text())
+    record: dict[str, Any] = json.loads(files(__package__).joinpath(FILE).read_text(encoding="utf-8"))
     return record
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -15,11 +16,13 @@ import pytest
 from mmvae_bench.base.files import (
     MOST_LEVELS,
     DamagedFile,
+    append_regular,
+    atomic_path,
+    clear_leftovers,
     parse_json,
     read_bytes,
     read_json,
     read_text,
-    remove_leftovers,
     tail,
     write_atomic,
     write_json,
@@ -61,8 +64,63 @@ def test_a_writer_that_is_killed_leaves_what_can_be_removed(tmp_path: Path) -> N
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "whole"
     assert len(list(tmp_path.iterdir())) == 3
-    remove_leftovers(path)
+    clear_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == [other, path]
+
+
+def test_a_file_that_is_being_written_is_no_leftover(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "file.json") as temporary:
+        temporary.write_text("whole")
+        left = tmp_path / ".file.json.0_a1b2c3.json"
+        left.touch()
+        clear_leftovers(tmp_path)
+        assert list(tmp_path.iterdir()) == [temporary]
+    assert (tmp_path / "file.json").read_text() == "whole"
+
+
+def test_a_folder_that_is_a_link_is_not_cleared(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    left = tmp_path / "theirs" / ".file.0_a1b2c3"
+    left.touch()
+    (tmp_path / "report").symlink_to(tmp_path / "theirs")
+    clear_leftovers(tmp_path / "report")
+    clear_leftovers(tmp_path / "missing")
+    assert left.exists()
+
+
+def test_an_error_names_the_file_and_not_its_temporary_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.json"
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(tmp_path / ".file.json.0_a1b2c3.json"))
+
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_text(tmp_path / "folder.json", "")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "folder.json"), None)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    with pytest.raises(OSError, match="Read-only") as refused:
+        write_text(path, "")
+    assert refused.value.filename == str(path)
+
+
+def test_a_name_that_is_not_utf_8_can_be_written_about(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", os.fsdecode(b"gr\xf6sse"))
+    assert read_text(tmp_path / "file") == "gr\\udcf6sse"
+
+
+def test_only_a_regular_file_is_appended_to(tmp_path: Path) -> None:
+    path, link, pipe = tmp_path / "file", tmp_path / "link", tmp_path / "pipe"
+    for text in (b"1", b"2"):
+        with append_regular(path) as file:
+            file.write(text)
+    assert path.read_bytes() == b"12"
+    link.symlink_to(path)
+    os.mkfifo(pipe)
+    for other in (link, pipe):
+        with pytest.raises(DamagedFile, match="not a regular file"), append_regular(other):
+            pass
+    assert path.read_bytes() == b"12"
 
 
 def test_only_a_regular_file_is_read_and_nothing_is_waited_for(tmp_path: Path) -> None:

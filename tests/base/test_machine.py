@@ -40,7 +40,7 @@ def test_the_flags_of_torch_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_system_that_tells_nothing_of_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path) -> str:
+    def fail(path: Path, **options: object) -> str:
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(Path, "read_text", fail)

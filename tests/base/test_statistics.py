@@ -1,16 +1,24 @@
+"""Intervals that hold what they promise, and claims that are false as rarely as they say."""
+
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from mmvae_bench.base import statistics
-from mmvae_bench.base.statistics import bootstrap_interval, hierarchical_interval, paired_difference, slope
+from mmvae_bench.base.statistics import (
+    holm,
+    mean_interval,
+    normal_p_value,
+    pair_errors,
+    paired_difference,
+    seeds_interval,
+    told_apart,
+    trend,
+)
 
 NAN = float("nan")
 
@@ -20,219 +28,265 @@ def scores(seed: int, size: int = 60) -> np.ndarray:
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_the_interval_agrees_with_scipy(confidence: float) -> None:
+def test_the_interval_of_a_mean_is_students(confidence: float) -> None:
     values = scores(0)
-    oracle = scipy.stats.bootstrap(
-        (values,), np.mean, n_resamples=40_000, confidence_level=confidence, method="percentile", rng=1
-    )
-    low, high = bootstrap_interval(values, num_resamples=40_000, confidence=confidence, seed=2)
-    # A quantile of 40,000 normal draws at the 2.5 % tail has a standard error of 0.013 standard deviations.
-    tolerance = 4 * 0.02 * oracle.standard_error
-    assert low == pytest.approx(oracle.confidence_interval.low, abs=tolerance)
-    assert high == pytest.approx(oracle.confidence_interval.high, abs=tolerance)
-    assert high - low > 10 * tolerance
+    oracle = scipy.stats.ttest_1samp(values, 0).confidence_interval(confidence)
+    assert mean_interval(values, confidence=confidence) == pytest.approx(tuple(oracle), rel=1e-12)
 
 
-def test_the_interval_of_three_queries_equals_the_enumeration_of_all_resamples() -> None:
-    """All 27 resamples of three values: with many draws the quantiles are those of the exact distribution."""
-    values = [0.0, 0.3, 1.0]
-    means = [sum(each) / 3 for each in itertools.product(values, repeat=3)]
-    expected = np.quantile(means, [0.1, 0.9], method="inverted_cdf")
-    interval = bootstrap_interval(values, num_resamples=20_000, confidence=0.8, seed=0)
-    assert interval == pytest.approx(tuple(expected), abs=1e-12)
+def test_groups_count_once() -> None:
+    """Repeats of a concept add nothing: the interval is that of the concepts' means."""
+    means = scores(1, 12)
+    noise = np.random.default_rng(2).normal(size=(12, 5))
+    noise -= noise.mean(1, keepdims=True)
+    repeated = (means[:, None] + noise).ravel()
+    groups = np.repeat(np.arange(12) * 7, 5)
+    assert mean_interval(repeated, groups=groups) == pytest.approx(mean_interval(means), rel=1e-9)
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
-    generator = np.random.default_rng(5)
-    hits = 0
-    for trial in range(300):
-        low, high = bootstrap_interval(generator.normal(size=50), num_resamples=400, confidence=0.9, seed=trial)
-        hits += low <= 0 <= high
-    assert 0.83 < hits / 300 < 0.95  # 0.9 less a little for a percentile bootstrap of 50; standard error 0.017
+def test_the_interval_of_right_answers_is_wilsons() -> None:
+    values = np.repeat([1.0, 0.0], [1900, 100])
+    oracle = scipy.stats.binomtest(1900, 2000).proportion_ci(0.95, method="wilson")
+    # The quantile is that of t with 1,999 degrees of freedom: 0.06 % more than the normal one.
+    assert mean_interval(values, fraction=True) == pytest.approx(tuple(oracle), abs=2e-5)
+
+
+def test_twenty_right_answers_are_not_certain() -> None:
+    low, high = mean_interval(np.ones(20), fraction=True)
+    assert (low, high) == pytest.approx((1 / (1 + scipy.stats.t.ppf(0.975, 19) ** 2 / 20), 1.0))
+    assert mean_interval(np.zeros(20), fraction=True) == pytest.approx((0.0, 1 - low))
 
 
 def test_nan_is_left_out_wherever_it_stands() -> None:
     values = scores(1)
     holed = np.insert(values, [0, 7, 30, 60], NAN)
-    assert bootstrap_interval(holed, seed=3) == bootstrap_interval(values, seed=3)
+    assert mean_interval(holed, fraction=True) == pytest.approx(mean_interval(values, fraction=True), rel=1e-12)
+
+
+@pytest.mark.parametrize("values", [[], [NAN], [0.5], [0.5, NAN]])
+def test_one_query_says_nothing_about_its_spread(values: list[float]) -> None:
+    assert all(math.isnan(end) for end in mean_interval(values))
+    assert all(math.isnan(end) for end in mean_interval([0.1, 0.9], groups=[3, 3]))
+
+
+def test_seeds_and_queries_are_put_together_as_in_a_crossed_analysis_of_variance() -> None:
+    generator = np.random.default_rng(3)
+    table = generator.normal(0, 2, (4, 1)) + generator.normal(0, 3, (1, 10)) + generator.normal(0, 1, (4, 10))
+    seeds, queries, mean = table.mean(1), table.mean(0), table.mean()
+    within = ((table - seeds[:, None] - queries + mean) ** 2).sum() / 27
+    between = 10 * ((seeds - mean) ** 2).sum() / 3
+    arm = math.hypot(
+        scipy.stats.t.ppf(0.975, 3) * math.sqrt((between - within) / 40),
+        scipy.stats.t.ppf(0.975, 9) * queries.std(ddof=1) / math.sqrt(10),
+    )
+    assert seeds_interval(list(table)) == pytest.approx((mean - arm, mean + arm), rel=1e-9)
+    assert seeds_interval([*table, np.full(10, NAN)]) == pytest.approx((mean - arm, mean + arm), rel=1e-9)
+
+
+def covered(draw: Callable[[np.random.Generator], list[np.ndarray]], truth: float, *, fraction: bool) -> float:
+    generator = np.random.default_rng(7)
+    hits = 0
+    for _ in range(600):
+        low, high = seeds_interval(draw(generator), fraction=fraction)
+        hits += low <= truth <= high
+    return hits / 600
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2, 3, 5])
+@pytest.mark.parametrize(("num_queries", "spread"), [(12, 0.0), (24, 2.0), (240, 5.0)])
+def test_an_interval_over_seeds_and_queries_holds_the_truth(num_seeds: int, num_queries: int, spread: float) -> None:
+    """The bootstrap held it in 81, 85 and 92 % with 2, 3 and 5 seeds of standard deviation 2, and 62 to 86 % with 5."""
+    spread = spread if num_seeds > 1 else 0.0
+
+    def draw(generator: np.random.Generator) -> list[np.ndarray]:
+        own, hard = generator.normal(0, spread, num_seeds), generator.normal(0, 5, num_queries)
+        return [hard + each + generator.normal(0, 3, num_queries) for each in own]
+
+    assert covered(draw, 0.0, fraction=False) > 0.93 - 0.02  # Standard error 0.009.
 
 
 @pytest.mark.parametrize(
-    "interval",
+    ("num_groups", "rate", "concentration", "num_draws"),
+    [(12, 0.7, 4, 10), (24, 0.9, 0.5, 10), (240, 0.99, 2, 10), (20, 0.95, 1e6, 1), (12, 0.95, 10, 10)],
+)
+def test_an_interval_of_fractions_holds_the_truth(
+    num_groups: int, rate: float, concentration: float, num_draws: int
+) -> None:
+    """12 concepts held it in 90 %, 24 in 93 %, 20 images at a rate of 0.95 in 63 %."""
+
+    def draw(generator: np.random.Generator) -> list[np.ndarray]:
+        hard = generator.beta(rate * concentration, (1 - rate) * concentration, num_groups)
+        return [generator.binomial(num_draws, hard) / num_draws]
+
+    assert covered(draw, rate, fraction=True) > 0.93 - 0.02
+
+
+def test_a_paired_difference_is_the_mean_of_differences() -> None:
+    a, b = scores(2), scores(3)
+    a[3] = b[8] = NAN
+    both = ~np.isnan(a - b)
+    found = paired_difference([a], [b], confidence=0.9)
+    oracle = scipy.stats.ttest_rel(a[both], b[both])
+    assert found.value == pytest.approx(np.mean(a[both] - b[both]))
+    assert (found.low, found.high) == pytest.approx(tuple(oracle.confidence_interval(0.9)), rel=1e-9)
+    assert found.p == pytest.approx(oracle.pvalue, rel=1e-9)
+    assert all(math.isnan(each) for each in paired_difference([[1.0, NAN]], [[NAN, 1.0]]))
+
+
+def test_the_p_value_over_seeds_is_where_the_interval_touches_zero() -> None:
+    generator = np.random.default_rng(4)
+    a = list(0.6 + generator.normal(0, 0.2, (3, 1)) + generator.normal(0, 1, (3, 30)))
+    b = [np.zeros(30)] * 3
+    p = paired_difference(a, b).p
+    assert 1e-4 < p < 0.9
+    found = paired_difference(a, b, confidence=1 - p)
+    assert min(abs(found.low), abs(found.high)) == pytest.approx(0.0, abs=1e-6)
+    assert paired_difference([[0.5, 0.5]] * 2, [[0.0, 0.0]] * 2).p == 0.0
+
+
+def test_pairing_cancels_what_is_hard_for_both() -> None:
+    hard = scores(8)
+    found = paired_difference([hard + 0.02 + 0.01 * scores(9)], [hard])
+    low, high = mean_interval(hard)
+    assert found.low > 0
+    assert found.high - found.low < 0.2 * (high - low)
+
+
+def test_errors_of_pairs_are_those_of_their_differences() -> None:
+    one, other = [scores(1, 24), scores(2, 24)], [scores(3, 24), scores(4, 24)]
+    groups = np.repeat(np.arange(8), 3)
+    difference = np.mean(one, 0) - np.mean(other, 0)
+    per_group = difference.reshape(8, 3).mean(1)
+    errors = pair_errors([one, other], groups=groups)
+    assert errors[0, 1] == pytest.approx((scipy.stats.sem(per_group), 7))
+    assert errors[1, 0] == pytest.approx(errors[0, 1])
+    assert errors[0, 0, 0] == 0
+    assert np.isnan(pair_errors([one, other], groups=np.zeros(24))).all()
+
+
+def tables(
+    num: int, num_objectives: int, num_seeds: int, *, spreads: tuple[float, ...] = (1.0,), gap: float = 0.0
+) -> float:
+    """The share of tables of 12 rows in which something is told apart; the last objective is higher by ``gap``."""
+    generator = np.random.default_rng(11)
+    claims = 0
+    for _ in range(num):
+        shared = generator.normal(size=(num_objectives, num_seeds, 1))
+        values = (shared + generator.normal(size=(num_objectives, num_seeds, 12))) / math.sqrt(2)
+        values *= np.resize(spreads, num_objectives)[:, None, None]
+        values[-1] += gap
+        claims += bool(told_apart(list(values), num_draws=200, seed=0).any())
+    return claims / num
+
+
+@pytest.mark.parametrize(
+    ("num_objectives", "num_seeds", "spreads"),
+    [(2, 3, (1.0,)), (3, 3, (1.0,)), (6, 3, (1.0,)), (6, 5, (1.0,)), (4, 5, (1.0, 2.0)), (3, 2, (1.0,))],
+)
+def test_equal_objectives_are_rarely_told_apart(
+    num_objectives: int, num_seeds: int, spreads: tuple[float, ...]
+) -> None:
+    """With intervals of single runs 64 to 95 % of such tables claimed something."""
+    assert tables(200, num_objectives, num_seeds, spreads=spreads) <= 0.05 + 0.04  # Standard error 0.015.
+
+
+def test_a_large_difference_is_told() -> None:
+    assert tables(30, 3, 3, gap=12.0) > 0.9
+    assert tables(30, 5, 5, gap=6.0) > 0.9
+
+
+def test_what_is_told_apart_is_where_the_difference_is() -> None:
+    generator = np.random.default_rng(12)
+    values = generator.normal(size=(3, 4, 5))
+    values[1, :, 2] += 60
+    higher = told_apart(list(values), seed=0)
+    assert {tuple(map(int, place)) for place in np.argwhere(higher)} == {(1, 0, 2), (1, 2, 2)}
+
+
+def test_a_single_seed_is_not_compared() -> None:
+    values = np.random.default_rng(13).normal(size=(3, 4, 5))
+    values[2] += 100
+    assert told_apart(list(values), seed=0)[2, 0].all()
+    assert not told_apart([values[0], values[1], values[2][:1]], seed=0)[2].any()
+    assert not told_apart([each[:1] for each in values], seed=0).any()
+    holed = values.copy()
+    holed[2, 1:, 3] = NAN
+    assert told_apart(list(holed), seed=0)[2, 0].tolist() == [True, True, True, False, True]
+
+
+def test_a_difference_that_queries_may_explain_is_not_told() -> None:
+    values = np.random.default_rng(14).normal(size=(2, 4, 3))
+    values[1] += 50
+    errors = np.zeros((2, 2, 3, 2))
+    errors[..., 1] = 11
+    assert told_apart(list(values), errors, seed=0)[1, 0].all()
+    errors[:, :, 1, 0] = 20  # Student's t with 11 degrees of freedom and three comparisons: 2.8 errors.
+    assert told_apart(list(values), errors, seed=0)[1, 0].tolist() == [True, False, True]
+
+
+def test_holm_by_its_definition() -> None:
+    p_values = [0.001, 0.013, 0.04, NAN, 0.012, 0.9]
+    # Sorted: 0.001 <= 0.05/5, 0.012 <= 0.05/4, 0.013 <= 0.05/3, 0.04 > 0.05/2: it and all behind it stay.
+    assert holm(p_values) == [True, True, False, False, True, False]
+    assert holm([]) == []
+
+
+def test_the_p_value_of_two_separate_intervals() -> None:
+    for sign in (1, -1):
+        assert normal_p_value(sign * 1.0, *sorted((sign * 0.0, sign * 2.5))) == pytest.approx(0.05, abs=1e-6)
+    assert normal_p_value(2.0, 1.0, 3.0) == pytest.approx(2 * scipy.stats.norm.sf(2 * 1.959964), rel=1e-6)
+    assert math.isnan(normal_p_value(1.0, NAN, NAN))
+
+
+def test_the_slope_agrees_with_scipy() -> None:
+    steps = np.arange(0, 1000, 100.0)
+    # Residuals that alternate have a negative correlation, which is taken to be none.
+    values = 3 + 0.02 * steps + 0.5 * (-1.0) ** np.arange(10)
+    oracle = scipy.stats.linregress(steps, values)
+    found = trend(steps, values)
+    assert (found.slope, found.standard_error) == pytest.approx((oracle.slope, oracle.stderr), rel=1e-9)
+    arm = scipy.stats.t.ppf(0.975, 8) * oracle.stderr
+    assert (found.low, found.high) == pytest.approx((oracle.slope - arm, oracle.slope + arm), rel=1e-9)
+    holed = np.insert(values, 4, NAN)
+    assert trend(np.insert(steps, 4, 7.0), holed) == pytest.approx(found, rel=1e-9)
+
+
+def test_a_slope_of_too_few_points() -> None:
+    assert all(math.isnan(each) for each in trend([], []))
+    assert all(math.isnan(each) for each in trend([10, 10], [1.0, 2.0]))
+    found = trend([0, 10], [1.0, 2.0])
+    assert found.slope == pytest.approx(0.1)
+    assert math.isnan(found.standard_error)
+
+
+@pytest.mark.parametrize(("correlation", "most"), [(0.0, 0.05), (0.5, 0.10), (0.8, 0.15)])
+@pytest.mark.parametrize("num", [3, 5, 7, 17])
+def test_noise_rarely_has_a_trend(correlation: float, most: float, num: int) -> None:
+    """Two standard errors called a trend in 9 to 29 % of independent, 28 to 41 % of correlated noise."""
+    generator = np.random.default_rng(15)
+    claims = 0
+    for _ in range(500):
+        noise = np.zeros(num + 40)
+        for place, each in enumerate(generator.normal(size=num + 39), 1):
+            noise[place] = correlation * noise[place - 1] + each
+        found = trend(np.arange(num), noise[40:])
+        claims += found.low > 0 or found.high < 0
+    assert claims / 500 <= most + 0.03
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
     [
-        lambda seed: bootstrap_interval(scores(2), seed=seed),
-        lambda seed: hierarchical_interval([scores(2), scores(3), scores(4)], seed=seed),
-        lambda seed: paired_difference(scores(2), scores(3), seed=seed),
+        (lambda: mean_interval([[0.0, 1.0], [0.0, 1.0]]), "flat list"),
+        (lambda: seeds_interval([[0.0], [[1.0]]]), "flat list"),
+        (lambda: seeds_interval([[0.0, 1.0], [0.0]]), "same queries"),
+        (lambda: mean_interval([0.0, 1.0], groups=[0]), "one number per query"),
+        (lambda: mean_interval([0.5, 1.5], fraction=True), r"in \[0, 1\]"),
+        (lambda: mean_interval([1.0, 2.0], confidence=95), "confidence"),
+        (lambda: paired_difference([[1.0, 2.0]], [[1.0]]), "same queries"),
+        (lambda: trend([1, 2, 3], [1.0, 2.0]), "equal length"),
     ],
 )
-def test_the_seed_decides(interval: Callable[[int], tuple[float, ...]]) -> None:
-    assert interval(0) == interval(0)
-    assert interval(0) != interval(1)
-
-
-def test_drawing_in_parts_is_drawing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = bootstrap_interval(scores(2), seed=0)
-    monkeypatch.setattr("mmvae_bench.base.statistics._INDICES_AT_ONCE", 200)
-    low, high = bootstrap_interval(scores(2), seed=0)
-    assert (low, high) == pytest.approx(whole, abs=0.01)
-    assert low < high
-
-
-def test_too_little_to_resample() -> None:
-    assert bootstrap_interval([0.5], seed=0) == (0.5, 0.5)
-    nothing = [bootstrap_interval([], seed=0), bootstrap_interval([NAN, NAN], seed=0)]
-    nothing += [hierarchical_interval([], seed=0), hierarchical_interval([[NAN], [NAN]], seed=0)]
-    for low, high in nothing:
-        assert math.isnan(low)
-        assert math.isnan(high)
-    assert all(math.isnan(each) for each in paired_difference([1.0, NAN], [NAN, 1.0], seed=0))
-
-
-def hierarchical_by_loop(per_seed: list[np.ndarray], groups: list[int], num_resamples: int) -> np.ndarray:
-    """Seeds and groups of queries drawn apart from each other, the groups once for all the seeds of a resample."""
-    generator = np.random.default_rng(99)
-    members = [[i for i, group in enumerate(groups) if group == each] for each in sorted(set(groups))]
-    means = []
-    for _ in range(num_resamples):
-        queries = [i for each in generator.integers(len(members), size=len(members)) for i in members[each]]
-        drawn = [per_seed[each] for each in generator.integers(len(per_seed), size=len(per_seed))]
-        means.append(np.mean([np.nanmean(each[queries]) for each in drawn]))
-    return np.array(means)
-
-
-@pytest.mark.parametrize("grouped", [False, True])
-def test_hierarchical_agrees_with_a_plain_loop(grouped: bool) -> None:
-    groups = [i % 13 for i in range(30)] if grouped else list(range(30))
-    shift = 0.3 * np.random.default_rng(5).standard_normal(13)[[i % 13 for i in range(30)]]
-    per_seed = [scores(seed, 30) + shift + 0.1 * seed for seed in range(4)]
-    per_seed[1][[2, 7]] = NAN
-    means = hierarchical_by_loop(per_seed, groups, 8000)
-    found = hierarchical_interval(
-        per_seed, groups=groups if grouped else None, num_resamples=20_000, confidence=0.9, seed=0
-    )
-    # At the 5 % tail of 8,000 and 20,000 normal draws the standard errors add to 0.028 standard deviations.
-    assert found == pytest.approx(np.quantile(means, [0.05, 0.95]).tolist(), abs=4 * 0.028 * means.std())
-
-
-def coverage_of(draw: Callable[[np.random.Generator], tuple[tuple[float, float], float]], times: int = 400) -> float:
-    """How often an interval holds the truth."""
-    held = 0
-    for each in range(times):
-        (low, high), truth = draw(np.random.default_rng(each))
-        held += low <= truth <= high
-    return held / times
-
-
-@pytest.mark.parametrize("num_seeds", [5, 10])
-def test_more_seeds_do_not_hide_that_the_queries_are_the_same(num_seeds: int) -> None:
-    """Query effects of .2, seed effects of .01: queries resampled for each seed apart held the truth half the time."""
-
-    def draw(generator: np.random.Generator) -> tuple[tuple[float, float], float]:
-        queries, seeds = 0.2 * generator.standard_normal(60), 0.01 * generator.standard_normal(num_seeds)
-        return hierarchical_interval([queries + each for each in seeds], num_resamples=300, seed=1), 0.0
-
-    assert 0.9 <= coverage_of(draw) <= 0.98
-
-
-@pytest.mark.parametrize("grouped", [False, True])
-def test_repeats_of_a_question_are_one_question(grouped: bool) -> None:
-    """Forty concepts asked twice: resampled one by one the interval is too narrow by the square root of two."""
-    groups = [i % 40 for i in range(80)]
-
-    def draw(generator: np.random.Generator) -> tuple[tuple[float, float], float]:
-        values = np.tile(generator.beta(6, 2, 40), 2)
-        return bootstrap_interval(values, groups=groups if grouped else None, num_resamples=300, seed=1), 0.75
-
-    found = coverage_of(draw)
-    assert 0.9 <= found <= 0.98 if grouped else found < 0.88
-
-
-def test_groups_are_one_number_a_query() -> None:
-    with pytest.raises(ValueError, match=r"groups must have one number per query, got shape \(1,\) for 2 queries"):
-        bootstrap_interval([0.0, 1.0], groups=[0], seed=0)
-    with pytest.raises(ValueError, match=r"all seeds need the same queries, got \[2, 1\] scores"):
-        hierarchical_interval([[0.0, 1.0], [0.0]], seed=0)
-
-
-def test_hierarchical_with_one_seed_is_the_interval_over_queries_and_seeds_that_differ_widen_it() -> None:
-    values = scores(4)
-    low, high = hierarchical_interval([values], num_resamples=20_000, seed=0)
-    assert (low, high) == pytest.approx(bootstrap_interval(values, num_resamples=20_000, seed=1), abs=2e-3)
-    wide = hierarchical_interval([values - 0.3, values, values + 0.3], seed=0)
-    assert wide[1] - wide[0] > 3 * (high - low)
-
-
-def test_hierarchical_weighs_seeds_alike_and_skips_those_without_a_score() -> None:
-    """Two seeds resample to means 0, 1/2, 1/2, 1: a quarter in each tail."""
-    per_seed = [np.zeros(200), np.append(np.ones(199), NAN), np.full(200, NAN)]
-    assert hierarchical_interval(per_seed, confidence=0.4, seed=0) == (0.5, 0.5)
-    assert hierarchical_interval(per_seed, confidence=0.6, seed=0) == (0.0, 1.0)
-
-
-def test_paired_difference_is_the_interval_of_the_differences() -> None:
-    a, b = scores(6), scores(7)
-    a[3], b[8] = NAN, NAN
-    both = [i for i in range(60) if i not in (3, 8)]
-    difference, low, high = paired_difference(a, b, confidence=0.9, seed=4)
-    assert difference == pytest.approx(float(np.mean(a[both] - b[both])), abs=1e-15)
-    assert (low, high) == bootstrap_interval(a[both] - b[both], confidence=0.9, seed=4)
-    oracle = scipy.stats.bootstrap(
-        (a[both], b[both]), lambda x, y, axis: (x - y).mean(axis), paired=True, method="percentile",
-        confidence_level=0.9, n_resamples=20_000, rng=0,
-    )  # fmt: skip
-    assert low == pytest.approx(oracle.confidence_interval.low, abs=0.15 * oracle.standard_error)
-    assert high == pytest.approx(oracle.confidence_interval.high, abs=0.15 * oracle.standard_error)
-
-
-def test_pairing_sees_what_separate_intervals_hide() -> None:
-    hard = scores(8)
-    difference, low, high = paired_difference(hard + 0.02 + 0.01 * scores(9), hard, seed=0)
-    assert 0 < low < difference < high
-    separate = bootstrap_interval(hard, seed=0)
-    assert separate[1] - separate[0] > 10 * (high - low)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_slope_equals_linear_regression(seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    steps = np.sort(generator.integers(0, 100_000, 12)).astype(float)
-    values = -95.0 + 2e-5 * steps + generator.normal(size=12)
-    oracle = scipy.stats.linregress(steps, values)
-    assert slope(steps, values) == pytest.approx((oracle.slope, oracle.stderr), rel=1e-9)
-    holed = np.insert(values, 4, NAN)
-    assert slope(np.insert(steps, 4, 7.0), holed) == pytest.approx((oracle.slope, oracle.stderr), rel=1e-9)
-
-
-def test_slope_of_too_few_points() -> None:
-    assert all(math.isnan(each) for each in slope([], []))
-    assert all(math.isnan(each) for each in slope([10, 10], [1.0, 2.0]))
-    gradient, error = slope([0, 10], [1.0, 2.0])
-    assert gradient == pytest.approx(0.1)
-    assert math.isnan(error)
-
-
-def test_bad_input_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"values must be a flat list .* shape \(2, 2\)"):
-        bootstrap_interval([[0.0, 1.0], [0.0, 1.0]], seed=0)
-    with pytest.raises(ValueError, match=r"values_per_seed\[1\] must be a flat list"):
-        hierarchical_interval([[0.0], [[1.0]]], seed=0)
-    with pytest.raises(ValueError, match="num_resamples must be at least 1, got 0"):
-        bootstrap_interval([1.0], num_resamples=0, seed=0)
-    with pytest.raises(ValueError, match="confidence must be between 0 and 1, got 95"):
-        hierarchical_interval([[1.0]], confidence=95, seed=0)
-    with pytest.raises(ValueError, match="both sides of a pair need the same queries"):
-        paired_difference([1.0, 2.0], [1.0], seed=0)
-    with pytest.raises(ValueError, match="flat lists of equal length"):
-        slope([1, 2, 3], [1.0, 2.0])
-
-
-def test_a_draw_that_another_thread_forgets_at_once_is_still_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Forgetful(dict[Any, Any]):
-        """A memory that another thread clears whenever something was put into it."""
-
-        def __setitem__(self, key: object, value: object) -> None:
-            self.clear()
-
-    expected = hierarchical_interval([[0.0, 1.0, 0.5], [1.0, 0.25, 0.0]], seed=0)
-    monkeypatch.setattr(statistics, "_last_drawn", Forgetful())
-    assert hierarchical_interval([[0.0, 1.0, 0.5], [1.0, 0.25, 0.0]], seed=0) == expected
+def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -13,14 +13,17 @@ import mmvae_bench
 from mmvae_bench import cli
 from mmvae_bench.base.errors import BenchmarkError, ConfigError, Problem
 
-CONTRACT = ["run", "train", "evaluate", "imagine", "status", "report", "compare", "sweep", "list", "data", "schema"]
+CONTRACT = [
+    "run", "train", "evaluate", "imagine", "status", "verify", "report", "compare", "sweep", "list", "data", "schema"
+]  # fmt: skip
 
 
 def test_every_command_of_the_contract_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
     assert listed == [
-        "run", "train", "evaluate", "imagine", "status", "report", "compare", "sweep", "list", "schema", "data"
+        "run", "train", "evaluate", "imagine", "status", "verify", "report", "compare", "sweep", "list", "schema",
+        "data",
     ]  # fmt: skip
     assert sorted(listed) == sorted(CONTRACT)
 
@@ -78,6 +81,53 @@ def test_usage_errors_exit_with_2(arguments: list[str], words: str, capsys: pyte
     assert not printed.out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "bound"),
+    [
+        (["imagine", "nowhere", "digit=6", "--out", "x.png", "--seed", str(2**64)], str(2**64 - 1)),
+        (["imagine", "nowhere", "digit=6", "--out", "x.png", "--seed", "-1"], "0"),
+        (["imagine", "nowhere", "digit=6", "--out", "x.png", "-n", str(10**20)], "10000"),
+        (["data", "preview", "mnist_a", "--out", "x.png", "-n", str(10**20)], "1000"),
+        (["data", "prepare", "mnist_a", "--workers", "-1"], "0"),
+        (["data", "prepare", "mnist_a", "--workers", str(10**20)], "100000"),
+        (["run", "--grid", "x.yaml", "--workers", str(10**20)], "at least 1 and at most 100,000"),
+        (["run", "--grid", "x.yaml", "--per-device", str(10**20)], "at least 1 and at most 1,000"),
+        (["run", "--grid", "x.yaml", "--hang-seconds", "nan"], "at least 0"),
+        (["sweep", "--local", "x.yaml", "--count", str(10**20)], "at least 1 and at most 100,000"),
+        (["run", "--grid", "x.yaml", "--workers", "9" * 5000], "--workers"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(word[:25] for word in value),
+)
+def test_numbers_out_of_range_are_refused_with_the_range(
+    arguments: list[str], bound: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert bound in said
+    assert arguments[-2] in said
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError(30, "Read-only file system", "/run/lock")
+
+
+def test_a_folder_that_cannot_be_written_is_one_error_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "trials").mkdir()
+    monkeypatch.setattr("mmvae_bench.report.trials.open_run", lambda folder: None)
+    monkeypatch.setattr("mmvae_bench.report.write.write_report", refuse)
+    assert cli.main(["report", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}: cannot be written: Read-only file system (/run/lock)\n"
+        "  Give another folder with --out FOLDER: then the runs are only read.\n"
+    )
+    monkeypatch.setattr("mmvae_bench.cli.evaluate.read_trial", lambda folder: None)
+    monkeypatch.setattr("mmvae_bench.trial.evaluate_trial", refuse)
+    assert cli.main(["evaluate", str(tmp_path)]) == 2
+    assert "Copy the folder, or give --protocol NAME: then it is only read." in capsys.readouterr().err
+
+
 def fails(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     def stand_in(*_: object, **__: object) -> None:
         raise error
@@ -94,6 +144,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
         (PermissionError(13, "Permission denied", "/root/x"), 2, "error: /root/x: Permission denied\n"),
         (NotADirectoryError(20, "Not a directory", "file/x"), 2, "error: file/x: Not a directory\n"),
         (OSError(28, "No space left on device", "/runs/x"), 1, "error: /runs/x: No space left on device\n"),
+        (OSError(30, "Read-only file system", "/runs/x"), 2, "error: /runs/x: Read-only file system\n"),
         (OSError("words"), 1, "error: words\n"),
         (KeyboardInterrupt(), 130, ""),
         (SystemExit(3), 3, ""),

@@ -78,7 +78,7 @@ BAD = [
     (["report", "nowhere", "elsewhere"], "nowhere: no such folder"),
     (["compare", "nowhere", "elsewhere"], "nowhere: no such folder"),
     (["sweep", "nowhere.yaml"], "wandb agent SWEEP"),
-    (["sweep", "--local", "good.yaml"], "unknown key 'datasets' of a sweep"),
+    (["sweep", "--local", "good.yaml"], "this is a grid, which mmvae-bench run takes"),
     (["train", "--wandb", "--set", "objective=teblo"], "unknown objective 'teblo'"),
 ]
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mmvae_bench import cli
+from mmvae_bench.base.canonical import canonical_json, content_hash
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
 from mmvae_bench.compare.numbers import unpaired_interval
@@ -238,9 +239,10 @@ def test_a_trial_is_matched_although_a_version_has_added_settings(
     old = runs[1] / "trials" / spec_of().key
     spec = json.loads((old / "spec.json").read_text())
     del spec["training"]["compile"]
-    (old / "spec.json").write_text(json.dumps(spec))
-    change(runs[1], lambda result: result.update(key="0123456789ab"))
-    old.rename(old.with_name("0123456789ab"))
+    key = content_hash(spec)
+    (old / "spec.json").write_text(canonical_json(spec))
+    change(runs[1], lambda result: result.update(key=key))
+    old.rename(old.with_name(key))
     found = compare_runs(*runs)
     assert len(found.pairs) == 3
     assert found.exit_code == 0

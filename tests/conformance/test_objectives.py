@@ -11,6 +11,7 @@ from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import backbones, objectives
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import fit
+from mmvae_bench.training.stages import Stages
 
 from .learning import assert_gradients_reach_what_is_trained, losses_on
 
@@ -191,13 +192,13 @@ def test_a_plain_lightning_trainer_trains_it(name: str, digits: ConceptDataModul
     objective = build(name, digits)
     before = {key: value.clone() for key, value in objective.state_dict().items()}
     trainer = pl.Trainer(
-        max_epochs=1,
+        max_epochs=-1,
+        callbacks=[Stages(steps=2)],
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        limit_train_batches=2,
     )
     trainer.fit(objective, datamodule=digits)
     assert all(

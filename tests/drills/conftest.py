@@ -40,7 +40,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By objective, the folder of a trial that ran from start to end with the plain command."""
     root = tmp_path_factory.mktemp("reference")
     whole = Drill(root, root / "run", random.Random(0), Plan(str(root / "journal")), objectives=("telbo", "jvae"))
-    words = [*COMMAND, "run", "--grid", str(whole.grid()), "--out", str(whole.out), "--workers", "2"]
+    words = [*COMMAND, "run", "--grid", str(whole.grid()), "--out", str(whole.out), "--no-rehearsal", "--workers", "2"]
     finished = whole.finish(whole.command(words))
     assert finished.code == 0, finished.err
     whole.check({"telbo": Ended("done", 1), "jvae": Ended("done", 1)})

@@ -47,8 +47,8 @@ evaluation:
   classifier: {{name: conv_thin, steps: 40, width: 8, hidden: 16}}
 """
 FILES = {
-    "evaluation.json", "last.ckpt", "lock", "log.jsonl", "output.log", "result.json", "samples.png", "spec.json",
-    "status.json",
+    "checksums.json", "evaluation.json", "last.ckpt", "lock", "log.jsonl", "output.log", "result.json", "samples.png",
+    "spec.json", "status.json",
 }  # fmt: skip
 """What a finished trial's folder holds, and nothing else: no half-written file is left."""
 
@@ -134,7 +134,7 @@ class Drill:
         Path(self.plan.journal).mkdir(exist_ok=True)
         plan.write_text(json.dumps(asdict(self.plan)))
         words = [sys.executable, "-m", "tests.drills.drive", str(plan), "--grid", str(self.grid())]
-        return self.command([*words, "--out", str(self.out), *options])
+        return self.command([*words, "--out", str(self.out), "--no-rehearsal", *options])
 
     def command(self, words: Sequence[str]) -> subprocess.Popen[str]:
         """Any process, in a session of its own."""

@@ -62,6 +62,23 @@ def test_the_second_call_does_not_train(lines: Callable[..., LinesData], cache: 
     assert meta["dataset"] == lines().fingerprint
 
 
+def test_one_that_other_code_made_is_trained_again(lines: Callable[..., LinesData], cache: Path) -> None:
+    """Its name in the cache holds its settings; a changed network would score with the old one's weights."""
+    count = Counter()
+    meta = cache / get(lines(), count).fingerprint / META
+    content = read_json(meta)
+    content.pop("checksum")  # Of this very content; a file without it is accepted.
+    files = content["code"]["files"]
+    assert "mmvae_bench/evaluation/classifier.py" in files
+    write_json(meta, content | {"code": content["code"] | {"files": files | dict.fromkeys(files, "00000000")}})
+    get(lines(), count)
+    assert count.trained == 2
+    assert read_json(meta)["code"] == content["code"]
+    write_json(meta, {name: value for name, value in content.items() if name != "code"})
+    get(lines(), count)
+    assert count.trained == 2, "made before code was recorded"
+
+
 def test_the_split_of_the_trial_changes_nothing(lines: Callable[..., LinesData], cache: Path) -> None:
     count = Counter()
     comp = lines(split="comp", split_seed=3)

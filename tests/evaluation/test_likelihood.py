@@ -14,7 +14,8 @@ from torch.distributions import Distribution, Independent, Normal
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.distributions.latents import FactorisedCategorical
 from mmvae_bench.distributions.pixels import QuantisedNormal
-from mmvae_bench.evaluation.likelihood import ENTROPY, Bounds
+from mmvae_bench.evaluation.likelihood import ENTROPY, TIGHT, Bounds, tight_log_py
+from mmvae_bench.metrics.catalogue import metric_info
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import objectives
 
@@ -154,7 +155,8 @@ def unjudged() -> Any:
 
 
 ABLE = {
-    "log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior", "elbo", ENTROPY,
+    "log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior", "elbo", ENTROPY, TIGHT,
+    f"{TIGHT}_flow_prior",
 }  # fmt: skip
 
 
@@ -163,7 +165,7 @@ def test_every_objective_is_asked_what_it_has_and_says_what_it_lacks(name: str) 
     data = world("rgb_thin")
     backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
     model = cast(Objective, objectives.parse(name).build(backbone, seed=0)).eval()
-    settings = {"likelihood_images": 9, "likelihood_samples": 3}
+    settings = {"likelihood_images": 9, "likelihood_samples": 3, "likelihood_max_samples": 256}
     states = {key: value.clone() for key, value in model.state_dict().items()}
     if (memory := getattr(model, "memory", None)) is not None:
         memory.remember(data.concepts("train"))
@@ -179,11 +181,16 @@ def test_every_objective_is_asked_what_it_has_and_says_what_it_lacks(name: str) 
     assert all(asked.left_out.values())
     spec = model.spec
     assert ("log_py" in answered) == ("concept" in spec.posteriors and "concept" in spec.likelihoods)
+    assert (TIGHT in answered) == ("log_py" in answered)
     assert ("log_px_given_y" in answered) == ("concept" in spec.posteriors)
     assert ("log_px_flow_prior" in answered) == bool(getattr(spec, "prior_flow", False))
     for score in scores.values():
         assert math.isfinite(score.value)
         assert score.num_queries == 9
+        if score.metric.startswith(TIGHT):
+            assert score.proposal == ("q(z)" if "flow_prior" in score.metric else "p(z)") + " and q(z|y)"
+            assert score.num_samples in (128, 256)
+            continue
         assert str(score.proposal).startswith("q(z|")
         assert score.num_samples == (1 if score.metric.startswith("log_px_given_y") else 3)
     if "log_px" in answered:
@@ -239,3 +246,86 @@ def test_texts_are_unsure_word_by_word() -> None:
             context(model, data, unjudged(), likelihood_images=20, likelihood_samples=2)
         )
     assert [score.attribute for score in scores if score.metric == ENTROPY] == [None, "top", "middle", "hue"]
+
+
+class Proposes(Line):
+    """The same model with another q(z|y): the proposals of two objectives, good and bad."""
+
+    def __init__(self, mean: float, scale: float) -> None:
+        super().__init__()
+        self.mean, self.scale = mean, scale
+
+    def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
+        assert concept is not None
+        mean = torch.full(concept.shape, self.mean)
+        return Independent(Normal(mean, torch.full_like(mean, self.scale)), 1)
+
+
+ZERO, BOTH = torch.zeros(1), torch.tensor([[0], [1]])
+PROPOSALS = {"good": (0.3, 1.0), "far away": (6.0, 0.3), "narrow": (0.0, 0.02)}
+
+
+def tight(name: str, **settings: Any) -> Any:
+    model = cast(Objective, Proposes(*PROPOSALS[name]))
+    return tight_log_py(model, BOTH, torch.tensor([500, 500]), seed=0, **{"max_samples": 4096, **settings})
+
+
+@pytest.mark.parametrize("flow_prior", [False, True])
+def test_one_model_has_one_log_py_whatever_it_proposes(flow_prior: bool) -> None:
+    """The bound of k = 10 from q(z|y) alone is nats apart, for a model that is the same."""
+    batch = Batch(torch.zeros(2, 3, 1, 1), BOTH, torch.arange(2))
+    prior = Line().aggregate_prior() if flow_prior else Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    _, truth = exact(batch, prior)
+    values = {name: tight(name, flow_prior=flow_prior).values for name in PROPOSALS}
+    for found in values.values():
+        torch.testing.assert_close(found, truth, rtol=0, atol=0.08)
+    own = {
+        name: Bounds(cast(Objective, Proposes(*PROPOSALS[name])), batch, num_samples=10, seed=0) for name in PROPOSALS
+    }
+    printed = {name: float(bounds.log_py(flow_prior=flow_prior).values.mean()) for name, bounds in own.items()}
+    assert printed["far away"] < printed["good"] - 3
+    assert printed["narrow"] < printed["good"] - 1
+
+
+def test_z_are_doubled_until_that_moves_the_bound_by_less_than_its_interval() -> None:
+    """And not by luck: among many seeds no stop is further from the truth than a few of the widths that it allows."""
+    _, truth = exact(Batch(torch.zeros(2, 3, 1, 1), BOTH, torch.arange(2)), Independent(Normal(ZERO, ZERO + 1), 1))
+    model, off = cast(Objective, Proposes(*PROPOSALS["narrow"])), []
+    for seed in range(30):
+        found = tight_log_py(model, BOTH, torch.tensor([20, 20]), max_samples=2**16, seed=seed)
+        half_width = 1.96 * float((found.values - found.values.mean()).square().mean().sqrt()) / 40**0.5
+        assert 128 <= found.num_samples < 2**16
+        allowed = max(0.01, 0.1 * half_width)
+        assert abs(found.step) < allowed
+        # The standard error over z is below it too, and was not with half as many z, unless the step was too long.
+        error = float((0.25 / (found.effective * found.num_samples)).sum().sqrt())
+        assert error < allowed < 1.6 * error
+        off.append(abs(float((found.values - truth).mean())) / allowed)
+    assert sum(off) / len(off) < 1
+    assert max(off) < 3
+    assert tight_log_py(model, BOTH, torch.tensor([500, 500]), max_samples=200, seed=0).num_samples == 128
+
+
+def test_the_effective_samples_tell_a_bad_proposal() -> None:
+    """A q(z|y) that is of no use costs half the samples; the prior's half carries the estimate."""
+    shares = {name: float(tight(name, max_samples=2048).effective.mean()) for name in PROPOSALS}
+    grid = torch.linspace(-12, 12, 100_001)[:, None]
+    for name, (mean, scale) in PROPOSALS.items():
+        log_prior = Normal(0.0, 1.0).log_prob(grid[:, 0]).double()
+        log_q = Normal(mean, scale).log_prob(grid[:, 0]).double()
+        log_mixture = torch.logaddexp(log_prior, log_q) - math.log(2)
+        expected = []
+        for y in BOTH:
+            log_joint = Line().concept_likelihood(grid).log_prob(y[None].expand(len(grid), -1)).double() + log_prior
+            first, second = log_joint.exp().sum(), (2 * log_joint - log_mixture).exp().sum()
+            expected.append(float(first**2 / second) * float(grid[1] - grid[0]))
+        assert shares[name] == pytest.approx(sum(expected) / 2, abs=0.05)
+    assert shares["good"] > 0.6 > 0.5 > shares["far away"]
+
+
+def test_the_papers_estimator_is_not_ranked() -> None:
+    for name in ("log_py", "log_py_per_dim", "log_py_flow_prior", "log_px", "log_px_given_y"):
+        assert not metric_info(name).ranked
+    for name in (TIGHT, f"{TIGHT}_per_dim", f"{TIGHT}_flow_prior", "correctness", "coverage"):
+        assert metric_info(name).ranked
+    assert metric_info(f"{TIGHT}_ess").direction == 0

@@ -14,7 +14,7 @@ from mmvae_bench.evaluation.queries import Queries
 from mmvae_bench.evaluation.questions.frequencies import real_frequency_scores, watched_scores
 from mmvae_bench.evaluation.questions.named_queries import named_query_scores
 from mmvae_bench.evaluation.references import TrainingConcepts
-from mmvae_bench.evaluation.scoring import Intervals, Judge
+from mmvae_bench.evaluation.scoring import Judge
 
 FACES = Schema(
     (Attribute("Bald", ("no", "yes")), Attribute("Male", ("no", "yes")), Attribute("Hair", ("black", "grey", "red"))),
@@ -31,7 +31,7 @@ def judge(schema: Schema = FACES, held_out: HeldOut | None = None) -> Judge:
     truth = drawn(300, 0)
     seen = torch.where(torch.rand(truth.shape, generator=torch.Generator().manual_seed(1)) < 0.3, 0, truth)
     training = TrainingConcepts(drawn(500, 2), sizes=FACES.sizes)
-    return Judge(schema, "iid", training, held_out or HeldOut(truth, seen), Intervals(200, 0))
+    return Judge(schema, "iid", training, held_out or HeldOut(truth, seen))
 
 
 def test_a_named_query_is_counted_over_its_images() -> None:
@@ -50,7 +50,19 @@ def test_a_named_query_is_counted_over_its_images() -> None:
     ]
     assert part.ceiling == pytest.approx(sum(a + b for a, b in real) / len(real) / 2)
     assert whole.ceiling == pytest.approx(sum(a and b for a, b in real) / len(real))
-    assert (part.floor, whole.floor) == (0.5, 0.25)
+    # Training rows, each read as the classifier reads held-out images of its values: errors independent of each other.
+    truth, said = asked.held_out.concepts.tolist(), asked.held_out.predictions.tolist()
+
+    def read_as(k: int, true: int, value: int) -> float:
+        seen = [b[k] == value for a, b in zip(truth, said, strict=True) if a[k] == true]
+        return sum(seen) / len(seen)
+
+    rows = [(read_as(0, row[0], 1), read_as(1, row[1], 0)) for row in drawn(500, 2).tolist()]
+    assert part.floor == pytest.approx(sum(a + b for a, b in rows) / 1000)
+    assert whole.floor == pytest.approx(sum(a * b for a, b in rows) / 500)
+    majority = drawn(500, 2).mode(0).values
+    hit = (int(majority[0] == 1), int(majority[1] == 0))
+    assert (part.constant, whole.constant) == (sum(hit) / 2, min(hit))
     for score in (part, whole):
         assert (score.attribute, score.level, score.protocol, score.partition) == ("bald and not male", 2, None, "test")
         assert (score.num_queries, score.num_samples) == (1, 100)
@@ -72,7 +84,7 @@ def test_a_given_attribute_of_a_named_query_is_not_scored() -> None:
     part, whole = named_query_scores(judge(schema), queries, predictions)
     bald = float((predictions[..., 0] == 1).double().mean())
     assert part.value == whole.value == pytest.approx(bald)
-    assert part.floor == whole.floor == 0.5
+    assert part.floor == whole.floor == pytest.approx(0.367158, abs=1e-6)
     only_given = Queries("test", 1, torch.tensor([[-1, 0, -1]]), name="male")
     assert named_query_scores(judge(schema), only_given, predictions) == []
 
@@ -86,8 +98,15 @@ def test_the_frequency_of_a_watched_attribute_is_over_the_queries_that_leave_it_
     shown = [[sum(s[0] for s in samples) / 30 for samples in predictions.tolist()] for _, predictions in asked]
     frequencies = [shown[0][1], shown[0][2], shown[1][0], shown[1][1]]
     assert score.value == pytest.approx(sum(frequencies) / 4)
-    training = drawn(500, 2)[:, 0].double().mean()
-    assert score.ceiling == pytest.approx(float(training))
+    # The ceiling is an exact conditional generator's on these queries, the deaf one's is the frequency in training.
+    rows = drawn(500, 2).tolist()
+    open_queries = [query for each, _ in asked for query in each.concepts.tolist() if query[0] == -1]
+    exact = [
+        [row[0] for row in rows if all(want in (-1, got) for want, got in zip(query, row, strict=True))]
+        for query in open_queries
+    ]
+    assert score.ceiling == pytest.approx(sum(sum(bald) / len(bald) for bald in exact) / len(exact))
+    assert score.deaf == pytest.approx(sum(row[0] for row in rows) / 500)
     assert math.isnan(score.floor)
     assert (score.metric, score.attribute, score.level) == ("frequency_unspecified", "Bald", None)
     assert (score.num_queries, score.num_samples, score.partition) == (4, 30, "val")

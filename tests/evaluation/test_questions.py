@@ -36,26 +36,30 @@ EVERYTHING = SMALL | {
     "likelihood_images": 4,
     "likelihood_samples": 2,
     "prior_images": 4,
+    "images": "both",
 }
+SHOWN = ("", "_mean_images")
 QUERIES = [
-    (metric, protocol, level)
+    (metric + shown, protocol, level)
     for level in (3, 1)
     for protocol in ("official", "paper", "corrected")
+    for shown in SHOWN
     for metric in ("correctness", "coverage", "joint_divergence")
 ]
 LIKELIHOODS = ["log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior"]
 FLOW = ("", "_flow_prior")
 OF_A_PARTITION = [
     *QUERIES,
-    ("frequency_unspecified", None, None),
-    ("named_query", None, 2),
-    ("named_query_all", None, 2),
+    *((f"frequency_unspecified{shown}", None, None) for shown in SHOWN),
+    *((f"named_query{every}{shown}", None, 2) for shown in SHOWN for every in ("", "_all")),
     ("correctness", "cremer", 3),
     ("description_accuracy", None, None),
     ("elbo", None, None),
     *((metric + ending, "likelihood", None) for metric in LIKELIHOODS for ending in ("", "_per_dim")),
     *((metric, "likelihood", None) for metric in ("elbo", "elbo_log_px", "elbo_log_py", "elbo_kl")),
     ("description_entropy", "likelihood", None),
+    *((f"log_py_tight{ending}", "likelihood", None) for ending in ("", "_per_dim", "_ess", "_step")),
+    *((f"log_py_tight_flow_prior{ending}", "likelihood", None) for ending in ("", "_per_dim")),
     *((f"prior_correctness{flow}", "likelihood", None) for flow in FLOW),
 ]
 ORDER = [
@@ -107,15 +111,21 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     blocks = [block for block, _ in groupby(found)]
     assert blocks == [block for block in ORDER if block in blocks]
     can = {metric for metric in METRICS if all(has(model.spec, need) for need in METRICS[metric].needs)}
-    can -= {"compositionality", *(metric for metric in METRICS if "_words" in metric)}  # not of this world
+    seen = ("correctness", "coverage", "joint_divergence", "named_query", "named_query_all", "frequency_unspecified")
+    can |= {f"{metric}_mean_images" for metric in seen if metric in can}
+    can -= {metric for metric in METRICS if "_words" in metric or "compositionality" in metric}  # not of this world
     if name == "cvae":
         can -= {"log_px", "log_px_per_dim"}  # its decoder always takes y: it has p(x|y,z), and no p(x|z)
     if not model.takes_partial_concepts:
-        can -= {"coverage", "frequency_unspecified", "named_query", "named_query_all"}
+        partial = ("coverage", "frequency_unspecified", "named_query", "named_query_all")
+        can -= {metric + shown for metric in partial for shown in SHOWN}
     assert {metric for _, metric, _, _ in blocks} == can
     assert set(result.left_out) == {
         metric
-        for metric in (*LIKELIHOODS, "elbo", "description_entropy", *(f"prior_correctness{flow}" for flow in FLOW))
+        for metric in (
+            *(*LIKELIHOODS, "elbo", "description_entropy"),
+            *(f"{metric}{flow}" for metric in ("log_py_tight", "prior_correctness") for flow in FLOW),
+        )
         if metric not in can or (metric == "elbo" and "elbo_kl" not in can)
     }
     assert all(result.left_out.values())

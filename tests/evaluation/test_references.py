@@ -67,15 +67,6 @@ def test_conditional_sees_the_dependence(concepts: Tensor) -> None:
     assert table[1, 1] > 0.6
 
 
-def test_who_does_not_hear_the_query_draws_from_no_conditional(concepts: Tensor) -> None:
-    training = TrainingConcepts(concepts, sizes=SIZES)
-    for kind, tables in (
-        ("uniform", training.uniform()), ("marginal", training.marginal()), ("conditional", training.marginal())
-    ):  # fmt: skip
-        for one, other in zip(training.unconditional(kind), tables, strict=True):  # type: ignore[arg-type]
-            assert torch.equal(one, other)
-
-
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="needs training concepts"):
         TrainingConcepts(torch.zeros(0, 3, dtype=torch.long), sizes=SIZES)

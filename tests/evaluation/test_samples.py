@@ -167,3 +167,40 @@ def test_rows_are_bounded_and_the_judge_is_told(tmp_path: Path, monkeypatch: pyt
     assert len(shown[0]) == 3 * 2 + samples.MAX_NAMED
     pixels = np.asarray(Image.open(tmp_path / "samples.png"))
     assert not (pixels == np.array(samples.WRONG)).all(-1).any()
+
+
+@pytest.fixture
+def frames(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, int]]:
+    """The colours of the borders of the last sheet, image by image."""
+    colours: list[tuple[int, int, int]] = []
+    draw_real = samples.draw_sheet
+
+    def watched(*given: object, **settings: object) -> object:
+        colours[:] = settings["colours"]
+        return draw_real(*given, **settings)
+
+    monkeypatch.setattr(samples, "draw_sheet", watched)
+    return colours
+
+
+def test_a_row_that_judges_nothing_has_no_frame(
+    frames: list[tuple[int, int, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = SquaresData(SquaresSpec())
+    data.setup()
+    monkeypatch.setattr(SquaresSpec, "named_queries", lambda self: {"right": "relation=right"})
+    write_samples(SquaresOracle(), data, exact_order(data), tmp_path / "samples.png")  # type: ignore[arg-type]
+    # Two rows at each level from 3 to 1, and the named query. Level 1 is the given relation alone, like that query.
+    in_row = [
+        set(frames[start : start + samples.IMAGES_A_ROW]) for start in range(0, len(frames), samples.IMAGES_A_ROW)
+    ]
+    assert in_row == [{samples.RIGHT}] * 4 + [{samples.PAPER}] * 3
+
+
+def test_images_of_the_prior_have_no_frame(
+    frames: list[tuple[int, int, int]], digits: ConceptDataModule, tmp_path: Path
+) -> None:
+    write_samples(untrained(digits, "jvae"), digits, reader(digits), tmp_path / "samples.png")
+    assert set(frames) == {samples.PAPER}
+    write_samples(untrained(digits, "jmvae"), digits, reader(digits), tmp_path / "samples.png")
+    assert set(frames) <= {samples.RIGHT, samples.WRONG}

@@ -10,13 +10,13 @@ import torch
 from scipy.spatial.distance import jensenshannon
 from torch import Tensor
 
-from mmvae_bench.base.statistics import bootstrap_interval
+from mmvae_bench.base.statistics import mean_interval
 from mmvae_bench.concepts import UNSPECIFIED, Schema, keep_random
 from mmvae_bench.evaluation.classifier import HeldOut
 from mmvae_bench.evaluation.queries import Queries
 from mmvae_bench.evaluation.questions.three_cs import three_cs
 from mmvae_bench.evaluation.references import TrainingConcepts
-from mmvae_bench.evaluation.scoring import Intervals, Judge, accuracy_on_real_images
+from mmvae_bench.evaluation.scoring import Judge, accuracy_on_real_images, make_score
 from mmvae_bench.metrics.functional import coverage_reference
 from mmvae_bench.metrics.protocols import PROTOCOL_RULES, PROTOCOLS, SMOOTHING
 from mmvae_bench.runs.scores import Score
@@ -41,10 +41,12 @@ def make_judge(data: LinesData) -> Judge:
     wrong = torch.rand(truth.shape, generator=torch.Generator().manual_seed(5)) < 0.2
     held_out = HeldOut(truth, torch.where(wrong, 0, truth))
     training = TrainingConcepts(data.concepts("train"), sizes=LINES.sizes)
-    return Judge(LINES, data.spec.split, training, held_out, Intervals(200, 0))
+    return Judge(LINES, data.spec.split, training, held_out)
 
 
-def expected_target(protocol: str, data: LinesData, query: list[int], k: int) -> list[float]:
+def expected_target(
+    protocol: str, data: LinesData, query: list[int], k: int, smoothing: float = SMOOTHING
+) -> list[float]:
     rows = data.concepts("train").tolist()
     marginal = [sum(row[k] == value for row in rows) / len(rows) for value in range(LINES.sizes[k])]
     if protocol == "official":
@@ -53,7 +55,7 @@ def expected_target(protocol: str, data: LinesData, query: list[int], k: int) ->
         return marginal
     rows = [row for row in rows if all(want in (-1, got) for want, got in zip(query, row, strict=True))]
     counts = [sum(row[k] == value for row in rows) for value in range(LINES.sizes[k])]
-    return [(count + SMOOTHING * p) / (len(rows) + SMOOTHING) for count, p in zip(counts, marginal, strict=True)]
+    return [(count + smoothing * p) / (len(rows) + smoothing) for count, p in zip(counts, marginal, strict=True)]
 
 
 def expected_scores(
@@ -110,18 +112,28 @@ def test_scores_are_what_loops_give(lines: Callable[..., LinesData], protocol: s
     assert ("compositionality", None) not in scores
 
 
+def read_by_chance(judge: Judge, k: int, value: int) -> float:
+    """How often the classifier reads a value in images of training concepts, row by row."""
+    truth, said = judge.held_out.concepts[:, k].tolist(), judge.held_out.predictions[:, k].tolist()
+    reads = {u: [b == value for a, b in zip(truth, said, strict=True) if a == u] for u in set(truth)}
+    rows = judge.training.combinations.repeat_interleave(judge.training.counts.long(), 0)[:, k].tolist()
+    return sum(sum(reads[u]) / len(reads[u]) for u in rows) / len(rows)
+
+
 def test_correctness_by_attribute(lines: Callable[..., LinesData]) -> None:
     data = lines()
     concepts = keep_random(LINES.combinations(), 2, generator=torch.Generator().manual_seed(0))
     predictions, judge = random_predictions(len(concepts)), make_judge(data)
     scores = by_metric(three_cs(judge, PROTOCOL_RULES["paper"], Queries("test", 2, concepts), predictions))
-    for k, (name, size) in enumerate(zip(LINES.names, LINES.sizes, strict=True)):
+    for k, name in enumerate(LINES.names):
         asked = [q for q, query in enumerate(concepts.tolist()) if query[k] != UNSPECIFIED]
         right = [sum(sample[k] == concepts[q, k] for sample in predictions[q]) / NUM_SAMPLES for q in asked]
         score = scores["correctness", name]
         assert score.value == pytest.approx(float(sum(right)) / len(asked))
         assert score.num_queries == len(asked)
-        assert score.floor == pytest.approx(1 / size)
+        assert score.floor == pytest.approx(
+            sum(read_by_chance(judge, k, int(concepts[q, k])) for q in asked) / len(asked)
+        )
         assert score.per_query is None
         real = accuracy_on_real_images(judge.held_out, concepts)[asked, k]
         assert score.ceiling == pytest.approx(float(real.mean()))
@@ -149,7 +161,7 @@ def test_a_query_that_no_real_image_shows_is_left_out_of_the_ceiling(lines: Call
     judge = make_judge(lines())
     without = (judge.held_out.concepts != torch.tensor([0, 0, 0])).any(1)
     fewer = HeldOut(judge.held_out.concepts[without], judge.held_out.predictions[without])
-    judge = Judge(LINES, "iid", judge.training, fewer, judge.intervals)
+    judge = Judge(LINES, "iid", judge.training, fewer)
     queries = torch.tensor([[0, 0, 0], [1, 1, 1]])
     scores = by_metric(three_cs(judge, PROTOCOL_RULES["paper"], Queries("test", 3, queries), random_predictions(2)))
     score = scores["correctness", None]
@@ -175,24 +187,23 @@ def test_compositionality_leaves_out_what_training_has_shown(lines: Callable[...
     concepts = torch.cat([seen, novel])
     predictions = concepts[:, None].repeat(1, NUM_SAMPLES, 1)
     predictions[:2] = (predictions[:2] + 1) % torch.tensor(LINES.sizes)
-    scores = by_metric(
-        three_cs(make_judge(data), PROTOCOL_RULES["official"], Queries("test", 3, concepts), predictions)
-    )
+    judge = make_judge(data)
+    scores = by_metric(three_cs(judge, PROTOCOL_RULES["official"], Queries("test", 3, concepts), predictions))
     assert scores["correctness", None].value == 0.5
     score = scores["compositionality", None]
     assert (score.value, score.num_queries) == (1.0, 2)
     assert score.per_query is not None
     assert [math.isnan(value) for value in score.per_query] == [True, True, False, False]
-    assert score.floor == pytest.approx((1 / 4 + 1 / 2 + 1 / 3) / 3)
+    blind = [read_by_chance(judge, k, value) for query in novel.tolist() for k, value in enumerate(query)]
+    assert score.floor == pytest.approx(sum(blind) / len(blind))
 
 
-def test_the_same_interval_as_the_bootstrap_of_the_queries(lines: Callable[..., LinesData]) -> None:
-    intervals = Intervals(100, 7)
-    values = torch.rand(50, generator=torch.Generator().manual_seed(0)).tolist()
-    assert intervals(values) == intervals(values)
-    assert intervals(values) != Intervals(100, 8)(values)
-    low, high = bootstrap_interval(values, num_resamples=20_000, seed=1)
-    assert intervals(values) == pytest.approx((low, high), abs=0.02)
+def test_fractions_and_nats_have_their_own_intervals() -> None:
+    values = torch.tensor([1.0] * 19 + [0.0])
+    made = make_score("correctness", values, partition="test")
+    assert (made.ci_low, made.ci_high) == mean_interval(values.tolist(), fraction=True)
+    made = make_score("log_px", values, partition="test", groups=torch.arange(20) // 2)
+    assert (made.ci_low, made.ci_high) == mean_interval(values.tolist(), groups=[place // 2 for place in range(20)])
 
 
 GIVEN = Schema(LINES.attributes, given=("direction",))
@@ -210,7 +221,7 @@ def test_a_given_attribute_counts_in_nothing(lines: Callable[..., LinesData], pr
     plain = make_judge(data)
     seen = plain.held_out.predictions.clone()
     seen[:, 1] = -1
-    judge = Judge(GIVEN, "iid", plain.training, HeldOut(plain.held_out.concepts, seen), plain.intervals)
+    judge = Judge(GIVEN, "iid", plain.training, HeldOut(plain.held_out.concepts, seen))
     rule = PROTOCOL_RULES[protocol]
     scores = by_metric(three_cs(judge, rule, Queries("test", level, concepts), predictions))
     assert {attribute for _, attribute in scores} <= {None, "place", "number"}
@@ -224,7 +235,14 @@ def test_a_given_attribute_counts_in_nothing(lines: Callable[..., LinesData], pr
     ]
     target = [torch.tensor([expected_target(protocol, data, query, k) for query in concepts.tolist()]) for k in (0, 2)]
     open_ = concepts[:, [0, 2]] == UNSPECIFIED
-    perfect, collapsed = coverage_reference(target, SAMPLES_SCORED[protocol], BASE[protocol])
+    # The ceiling is an exact conditional generator's, the floor that of one concept drawn without regard to the query.
+    exact, marginal = (
+        [torch.tensor([expected_target(kind, data, query, k, 1e-9) for query in concepts.tolist()]) for k in (0, 2)]
+        for kind in ("corrected", "paper")
+    )
+    perfect, collapsed = coverage_reference(
+        target, SAMPLES_SCORED[protocol], BASE[protocol], drawn=marginal, shown=exact
+    )
     for (metric, attribute), score in scores.items():
         if attribute is None:
             assert score.per_query == pytest.approx([each[metric] for each in expected], abs=1e-9, nan_ok=True)
@@ -232,7 +250,10 @@ def test_a_given_attribute_counts_in_nothing(lines: Callable[..., LinesData], pr
             assert score.ceiling == pytest.approx(mean_of_means(perfect, open_))
             assert score.floor == pytest.approx(mean_of_means(collapsed, open_))
         if metric == "correctness" and attribute is None:
-            chance = torch.tensor([1 / 4, 1 / 3]).expand(len(concepts), -1)
+            chance = torch.tensor([
+                [read_by_chance(plain, k, query[k]) if query[k] >= 0 else 0.0 for k in (0, 2)]
+                for query in concepts.tolist()
+            ])  # fmt: skip
             assert score.floor == pytest.approx(mean_of_means(chance, ~open_))
 
 

@@ -231,3 +231,43 @@ def test_each_view_is_asked_what_its_descriptions_say(view: str) -> None:
         assert found["correctness"].value == pytest.approx(1 - lost / (64 * 3))
         # Every row is what some image's own caption says.
         assert sorted(map(tuple, model.asked.tolist())) == sorted(map(tuple, said.tolist()))
+
+
+class WatchedFlagsSpec(FlagsSpec):
+    name: Literal["flags"] = "flags"
+    watched_attributes: ClassVar[tuple[str, ...]] = ("Hat",)
+
+
+class Captioner(FlagsOracle):
+    """The exact generator of captions: an attribute that is not said is absent."""
+
+    schema, takes_partial_concepts = FLAGS, True
+
+    def imagine(self, concept: Tensor, *, num_samples: int, mean: bool, generator: torch.Generator) -> Tensor:
+        assert self.captions is not None
+        self.captions.require_sayable(concept)
+        shown = concept.clamp_min(0).float()[:, None, None, None]
+        return shown.expand(-1, num_samples, -1, -1, -1)
+
+
+def test_what_a_caption_leaves_unsaid_is_absent_and_not_open() -> None:
+    """An exact generator of captions is at the ceiling of everything it is scored on; what would hold its silence
+    against it is left out, with the reason."""
+    data = FlagsData(WatchedFlagsSpec.parse({"view": "text"}))
+    data.setup()
+    concepts = data.concepts("test")
+    classifier = ObservationClassifier("exact", "0" * 12, FlagsReader(), FLAGS, HeldOut(concepts, concepts.clone()))
+    asked = context(Captioner(data.captions), data, classifier, num_samples=10, levels=[1, 2])
+    scores = [score for name in ("three_cs", "frequencies") for score in question(name).ask(asked)]
+    assert {score.metric for score in scores} == {"correctness"}
+    assert {score.level for score in scores} == {1, 2}
+    assert all(score.value == score.ceiling == 1.0 for score in scores)
+    assert asked.left_out.keys() == {"coverage", "joint_divergence", "frequency_unspecified"}
+    assert all("unsaid is absent" in reason for reason in asked.left_out.values())
+    assert {point["metric"] for point in question("three_cs").points(asked)} == {"correctness"}
+
+
+def test_captions_that_say_everything_leave_nothing_out() -> None:
+    assert Wording(None).silent is False
+    assert not Wording.of(datasets.parse("two_object_clevr")).silent
+    assert Wording.of(datasets.parse("celeba18")).silent

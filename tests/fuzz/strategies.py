@@ -19,6 +19,7 @@ WORDS = (
     "classifier", "conv_thin", "num_resamples", "teblo", "objectvie", "", " ", "<<", "null", "~", "true", "no", ".inf",
     ".nan", "1e400", "-0", "1_000", "0o17", "0x" + "f" * 5000, "9" * 5000, "2024-01-01", "!!python/object:os.system",
     "&a", "*a", "\u0000", "\ud800", "\u202e", "ö", "{", "]", "'", '"', "- -", ": :", "#", "%", "a\nb", "..", "../x",
+    "1" + "0" * 400, "-1e400", "-.inf", "1e308", "9007199254740993", "\x1b[2J", "\x1b]0;x\x07", "\x7f", "\x85",
 )  # fmt: skip
 """Keys and values of configurations, what YAML and JSON treat specially, and what breaks careless code."""
 
@@ -113,7 +114,13 @@ def mutated(draw: st.DrawFn, good: dict[str, Any]) -> Any:
 @st.composite
 def grid_texts(draw: st.DrawFn) -> str:
     """A mutated grid, written as YAML or JSON, after up to two accidents with its text."""
-    grid = draw(mutated(GRID))
+    return draw(texts_of(GRID))
+
+
+@st.composite
+def texts_of(draw: st.DrawFn, good: dict[str, Any]) -> str:
+    """A mutated file, written as YAML or JSON, after up to two accidents with its text."""
+    grid = draw(mutated(good))
     if draw(st.booleans()):
         text = yaml.safe_dump(grid, default_flow_style=draw(st.booleans()), allow_unicode=draw(st.booleans()))
     else:
@@ -133,5 +140,43 @@ yaml_pieces = st.one_of(
          "? ", "---\n", "...\n", "%YAML 1.1\n", "\t", "'", '"', "\\", "\\ud800", "\\x00", "#", "\ufeff", "\x85", "\r"]
     ),
 )  # fmt: skip
-yaml_texts = st.lists(yaml_pieces, max_size=25).map("".join)
-"""Text made of the pieces of YAML."""
+
+
+def _multiplied(kind: str, levels: int, width: int) -> str:
+    """A value whose every level repeats the one before several times."""
+    first, again = ("{x: 1}", "{{<<: [{}]}}") if kind == "merges" else ("[1]", "[{}]")
+    lines = [f"a0: &a0 {first}"]
+    lines += [f"a{i}: &a{i} " + again.format(", ".join([f"*a{i - 1}"] * width)) for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+bombs = st.one_of(
+    st.builds(_multiplied, st.sampled_from(["merges", "aliases"]), st.integers(2, 12), st.integers(1, 12)),
+    st.builds(_multiplied, st.sampled_from(["merges", "aliases"]), st.integers(90, 400), st.just(1)),
+    st.builds(
+        lambda pair, levels, closed: "seeds: " + pair[0] * levels + (pair[1] * levels if closed else ""),
+        st.sampled_from(["[]", "{}", ("- ", ""), ("{a: ", "}"), ("? ", "")]),
+        st.sampled_from([50, 99, 101, 331, 2000, 50_000]),
+        st.booleans(),
+    ),
+    st.builds("{}{}{}".format, st.sampled_from(["seeds: [", "{a: [", ""]), st.just("1, ") | st.just("- 1\n"),
+              st.just("")).flatmap(lambda text: st.sampled_from([10_000, 300_000, 1_500_000]).map(text.__mul__)),
+)  # fmt: skip
+"""Texts that grow when they are read."""
+yaml_texts = st.one_of(*[st.lists(yaml_pieces, max_size=25).map("".join)] * 9, bombs)
+"""Text made of the pieces of YAML, and some that grows."""
+
+SWEEP: dict[str, Any] = {
+    "method": "grid",
+    "run_cap": 5,
+    "command": ["${env}", "mmvae-bench", "train", "--set", "training.steps=10", "--set-json", "${args_json}"],
+    "parameters": {
+        "dataset.name": {"value": "mnist_a"},
+        "dataset.canvas": {"value": 32},
+        "backbone": {"parameters": {"name": {"value": "mnist_a_thin"}, "width": {"distribution": "q_uniform", "min": 4,
+                                                                              "max": 16, "q": 4}}},
+        "objective.name": {"values": ["jmvae", "telbo"]},
+        "training.learning_rate": {"values": [1e-3, 1e-4]},
+        "seed": {"min": 0, "max": 3},
+    },
+}  # fmt: skip

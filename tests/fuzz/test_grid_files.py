@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from .conftest import Desk, inputs
-from .strategies import GRID, grid_texts, paths, values, words, yaml_texts
+from .strategies import GRID, SWEEP, grid_texts, paths, texts_of, values, words, yaml_texts
 
 pytestmark = pytest.mark.not_in_check
 
@@ -74,7 +74,17 @@ def test_numbers_that_no_table_takes(setting: str, number: int, desk: Desk) -> N
     assert "given: " in desk.said
 
 
+@given(text=texts_of(SWEEP))
+@inputs("sweep files")
+@example(text="method: random\nrun_cap: 1" + "0" * 400 + "\nparameters: {seed: {min: 0, max: 1" + "0" * 400 + "}}")
+def test_sweeps_with_something_wrong(desk: Desk, text: str) -> None:
+    (desk.folder / "sweep.yaml").write_bytes(text.encode(errors="surrogatepass"))
+    plan = desk.ask("sweep files", ["sweep", "--local", "sweep.yaml", "--dry-run", "--json"])
+    assert plan is None or json.loads(plan)["trials"]
+
+
 def test_enough_was_tried(enough: Enough) -> None:
     enough("grid files", 60)
     enough("grid text", 0)
+    enough("sweep files", 30)
     enough("--where", 20)

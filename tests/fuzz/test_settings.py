@@ -41,6 +41,8 @@ def trial_file(desk: Desk) -> None:
 @example(texts=["seed=" + "9" * 5000], alone=False)
 @example(texts=["a" + ".a" * 5000 + "=1"], alone=False)
 @example(texts=["seed=" + "[" * 2000], alone=False)
+@example(texts=["seed=" + "[" * 331 + "]" * 331], alone=False)
+@example(texts=["seed=" + "{a: " * 331 + "}" * 331], alone=True)
 @example(texts=["evaluation.levels=" + "[" * 150 + "]" * 150], alone=False)
 def test_assignments(desk: Desk, texts: list[str], alone: bool) -> None:
     file = [] if alone else ["--spec", "trial.json"]
@@ -66,6 +68,7 @@ json_texts = st.one_of(
 @example(text='{"seed": ' + "9" * 5000 + "}", alone=False)
 @example(text="[" * 100_000, alone=False)
 @example(text='{"a":' * 900 + "1" + "}" * 900, alone=False)
+@example(text='{"seed": ' + "[" * 331 + "]" * 331 + "}", alone=False)
 @example(text='{"seed": 1, "seed": 1}', alone=False)
 @example(text='{"objective": "\\ud800"}', alone=False)
 @example(text='{"seed": NaN}', alone=False)

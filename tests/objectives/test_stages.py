@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.data.batch import Batch
+from mmvae_bench.objectives.base import planned_stages
 from mmvae_bench.objectives.common.staged import frozen_call, mask_at_random
 from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import TrainingSpec
@@ -111,3 +112,27 @@ def test_masking_keeps_whole_concepts_and_every_size_of_part() -> None:
     some = mask_at_random(concept, 0.6, always=[2])
     assert torch.equal(some[:, 2], concept[:, 2])
     torch.testing.assert_close((some[:, :2] >= 0).float().mean(0), kept[:2], rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("steps", [3, 10, 101, 4000])
+def test_a_total_budget_is_shared_by_the_stages(steps: int, make: Make) -> None:
+    training = TrainingSpec(steps=steps, budget="total")
+    for name, parameters in (("scan", {}), ("jnf", {}), ("q_agg", {"prior_flow": True}), ("jmvae", {})):
+        model = make(name, **parameters)
+        planned, own = planned_stages(model, training), model.stages(training)
+        assert sum(stage.steps for stage in planned) == steps
+        assert [(stage.name, stage.trains) for stage in planned] == [(stage.name, stage.trains) for stage in own]
+        total = sum(stage.steps for stage in own)
+        for stage, alone in zip(planned, own, strict=True):
+            assert abs(stage.steps - steps * alone.steps / total) <= 2
+    assert planned_stages(make("scan"), TrainingSpec(steps=steps)) == make("scan").stages(TrainingSpec(steps=steps))
+
+
+def test_a_total_budget_has_a_step_for_every_stage(make: Make) -> None:
+    with pytest.raises(BenchmarkError, match=r"2 in total are fewer than the stages \(denoise, image, concept\)"):
+        planned_stages(make("scan"), TrainingSpec(steps=2, budget="total"))
+
+
+def test_the_budget_of_a_stage_leaves_keys_as_they_are() -> None:
+    assert "budget" not in TrainingSpec(steps=5).canonical()
+    assert TrainingSpec(steps=5, budget="total").canonical()["budget"] == "total"

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from mmvae_bench.report import aggregate, comparison, figures, notes, tables, write_report
@@ -22,8 +21,8 @@ from .synthetic_runs import spec_of, write_trial
 from .test_published import paper_spec
 
 COMPUTED = (
-    (tables, "hierarchical_interval"), (tables, "paired_difference"), (tables, "best_and_differences"),
-    (aggregate, "best_and_differences"), (comparison, "aggregate_tables"), (comparison, "candidates"),
+    (tables, "seeds_interval"), (tables, "told_apart"), (tables, "paired_difference"), (tables, "best_and_differences"),
+    (aggregate, "difference_of"), (comparison, "aggregate_tables"), (comparison, "candidates"),
     (comparison, "published_rows"), (comparison, "judges"), (comparison, "warnings"), (comparison, "progress"),
     (comparison, "provenance"), (comparison, "table_of"), (figures, "_svg"),
 )  # fmt: skip
@@ -74,43 +73,18 @@ def test_renderers_compute_nothing(rich_run: Path, calls: list[tuple[str, Any]],
 
 
 def test_every_interval_is_computed_once_per_report(rich_run: Path, calls: list[tuple[str, Any]]) -> None:
-    """No bootstrap is run twice on the same scores with the same seed, and each table is made once."""
+    """One for each cell, and each table is made once."""
     write_report(rich_run, color=False)
-    seen: list[tuple[object, ...]] = []
-    for name, (arguments, named) in calls:
-        if name in ("hierarchical_interval", "paired_difference"):
-            values = arguments[0] if name == "hierarchical_interval" else arguments
-            seen.append((name, named["seed"], *(np.asarray(each).tobytes() for each in values)))
-    assert len(seen) > 30
-    assert len(set(seen)) == len(seen)
-    num_sections = len(compare(read_run(rich_run)).sections)
+    num_intervals = [name for name, _ in calls].count("seeds_interval")
+    found = compare(read_run(rich_run))
+    cells = [cell for section in found.sections for row in section.rows for cell in row.cells if cell is not None]
+    assert num_intervals == sum(all(each.per_query is not None for each in cell.seeds) for cell in cells) > 30
+    num_sections = len(found.sections)
     calls_of = [name for name, _ in calls]
-    assert calls_of.count("table_of") == 2 * num_sections, "once above, once in the line before"
+    for name in ("table_of", "told_apart"):
+        assert calls_of.count(name) == 2 * num_sections, "once above, once in the line before"
     for name in ("aggregate_tables", "candidates", "warnings", "progress"):
         assert calls_of.count(name) == 2 * num_sections, name
-
-
-def test_one_seed_and_several_draw_the_same_numbers_as_without_a_memory() -> None:
-    """The last draw of a bootstrap is kept; it must change no bit, whoever comes in between."""
-    from mmvae_bench.base import statistics
-
-    random = np.random.default_rng(3)
-    first, second, other = random.normal(size=(3, 2, 40))
-    groups = np.arange(40) // 4
-
-    def intervals(*, fresh: bool) -> list[tuple[float, float]]:
-        found = []
-        for values, given in ((first, None), (second, None), (other, groups), (second, groups), (first, groups)):
-            for seed in (0, 1):
-                if fresh:
-                    statistics._last_drawn.clear()
-                found.append(statistics.hierarchical_interval(values, groups=given, seed=seed))
-                if fresh:
-                    statistics._last_drawn.clear()
-                found.append(statistics.bootstrap_interval(values[0], groups=given, seed=seed))
-        return found
-
-    assert intervals(fresh=False) == intervals(fresh=True)
 
 
 def test_the_order_of_protocols_needs_no_list_of_the_report() -> None:

@@ -64,7 +64,7 @@ def only_section(run_dir: Path) -> Section:
 def test_ours_theirs_and_the_difference(tmp_path: Path) -> None:
     spec = paper_spec("telbo")
     scores = [
-        replace(score, value=0.8, ci_low=0.78, ci_high=0.81)
+        replace(score, value=0.8, ci_low=0.78, ci_high=0.81, per_query=None)
         for score in scores_of(spec)
         if (score.metric, score.level) == ("correctness", 4)
     ]

@@ -51,5 +51,5 @@ def test_its_table_is_reported_number_for_number(run_dir: Path) -> None:
             except ValueError:
                 assert new[column] == text, column
             else:
-                # The bootstrap's quantiles may differ in the last bit between versions of numpy.
+                # Quantiles may differ in the last bit between versions of scipy.
                 assert math.isclose(float(new[column]), number, rel_tol=1e-12), (column, old)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench.runs.lock import LockHeld, TrialLock, is_locked
-from mmvae_bench.runs.status import ATTEMPT_VARIABLE, begin, read_status
+from mmvae_bench.base.files import DamagedFile
+from mmvae_bench.runs.lock import LockHeld, TrialLock, check_held, is_locked
+from mmvae_bench.runs.status import ATTEMPT_VARIABLE, Status, StatusWriter, begin, read_status, write_status
 
 HOLDER = """
 import sys, time
@@ -90,3 +91,67 @@ def test_a_process_that_is_late_does_not_begin(tmp_path: Path, monkeypatch: pyte
     assert read_status(tmp_path).attempts == 1
     monkeypatch.delenv(ATTEMPT_VARIABLE)
     assert begin(tmp_path, steps=10).attempts == 2
+
+
+def test_a_lock_file_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    with TrialLock(tmp_path):
+        assert not check_held(tmp_path)
+        (tmp_path / "lock").unlink()
+        assert check_held(tmp_path)
+        with pytest.raises(LockHeld), TrialLock(tmp_path, wait=0.0):
+            pass
+    assert not is_locked(tmp_path)
+    assert not check_held(tmp_path), "nothing is held any more"
+
+
+def test_who_has_lost_the_lock_to_another_writes_nothing_more(tmp_path: Path) -> None:
+    with TrialLock(tmp_path, wait=0.0):
+        writer = StatusWriter(tmp_path, begin(tmp_path, steps=5))
+        (tmp_path / "lock").unlink()
+        holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        before = (tmp_path / "status.json").read_bytes()
+        try:
+            with pytest.raises(LockHeld, match=r"lock was deleted .*, and another process has taken the trial over"):
+                writer.beat()
+        finally:
+            holder.kill()
+            holder.communicate()
+        assert (tmp_path / "status.json").read_bytes() == before
+
+
+def test_who_comes_back_after_another_has_worked_writes_nothing_more(tmp_path: Path) -> None:
+    with TrialLock(tmp_path):
+        writer = StatusWriter(tmp_path, begin(tmp_path, steps=5))
+        (tmp_path / "lock").unlink()
+        write_status(tmp_path, Status(state="interrupted", pid=1))
+        with pytest.raises(LockHeld, match="another process has worked on the trial since"):
+            writer.beat()
+        assert read_status(tmp_path).pid == 1
+
+
+def test_a_lock_taken_on_a_file_that_is_deleted_meanwhile_is_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmvae_bench.runs import lock as module
+
+    take, deleted = module._try_lock, []
+
+    def late(file: int, kind: int) -> bool:
+        if not deleted:
+            (tmp_path / "lock").unlink()
+            deleted.append(file)
+        return take(file, kind)
+
+    monkeypatch.setattr(module, "_try_lock", late)
+    with TrialLock(tmp_path):
+        assert is_locked(tmp_path)
+
+
+def test_a_lock_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(tmp_path / "elsewhere")
+    assert not is_locked(tmp_path)
+    with pytest.raises(DamagedFile, match="lock is damaged: not a regular file"), TrialLock(tmp_path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.base.files import write_json
+from mmvae_bench.base.files import atomic_path, write_json
 from mmvae_bench.runs import folder as folder_module
 from mmvae_bench.runs import store as store_module
 from mmvae_bench.runs.folder import TrialFolder
@@ -34,6 +34,39 @@ def test_a_key_is_the_hash_of_the_spec_file(stub: StubRun) -> None:
     assert store.grid_path.read_text() == stub.write_grid().read_text()
     leftovers = [path.name for path in store.trials_root.iterdir() if path.name.startswith(".")]
     assert leftovers == []
+
+
+def test_what_killed_writers_left_is_removed(stub: StubRun) -> None:
+    store = stub.store()
+    done, working = (store.folder(key).directory for key in sorted(store.keys())[:2])
+    left = [
+        done / ".evaluation.json.0_a1b2c3.json", done / ".spec.json.0_a1b2c3.json", done / ".last.ckpt.0_a1b2c3.ckpt",
+        stub.out / ".grid.yaml.0_a1b2c3.yaml", stub.out / ".results.parquet.0_a1b2c3.parquet",
+        stub.out / "report" / ".index.html.0_a1b2c3.html", stub.out / "report" / "figures" / ".a-b.svg.0_a1b2c3.svg",
+    ]  # fmt: skip
+    own = [stub.out / ".notes.md", done / ".gitignore"]
+    for path in (*left, *own):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with atomic_path(working / "status.json") as temporary:
+        stub.store()
+        assert temporary.exists(), "a trial at work writes it"
+        temporary.write_text("{}")
+    assert not [path for path in left if path.exists()]
+    assert all(path.exists() for path in own)
+
+
+def test_a_grid_that_is_no_regular_file_is_replaced(stub: StubRun) -> None:
+    """A stranger's folder: nothing is read through a link or waited for, and nothing written through it."""
+    store, secret = stub.store(), stub.root / "secret"
+    secret.write_text("secret")
+    for make in (lambda path: path.symlink_to(secret), os.mkfifo):
+        store.grid_path.unlink()
+        make(store.grid_path)
+        stub.store()
+        assert store.grid_path.read_bytes() == stub.write_grid().read_bytes()
+        assert not store.grid_path.is_symlink()
+    assert secret.read_text() == "secret"
 
 
 def test_a_grid_that_grows_is_welcome_and_one_that_shrinks_is_not(stub: StubRun) -> None:
@@ -176,7 +209,7 @@ def test_nor_are_those_of_a_result_as_a_trial_writes_it(tmp_path: Path, monkeypa
     """It ends with a newline."""
     folder = TrialFolder(tmp_path)
     write_json(folder.result_path, RESULT)
-    monkeypatch.setattr(folder_module, "read_json", lambda path: pytest.fail("parsed as a whole"))
+    monkeypatch.setattr(folder_module, "parse_json", lambda text: pytest.fail("parsed as a whole"))
     assert folder.result_head() == {name: value for name, value in RESULT.items() if name != "scores"}
 
 

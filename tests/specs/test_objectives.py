@@ -81,3 +81,9 @@ def test_a_trial_says_where_the_number_of_subsets_stands() -> None:
     with pytest.raises(ConfigError, match=r"objective.num_subsets: 5 modalities need 6 .* to 31 subsets") as found:
         TrialSpec.parse(trial)
     assert found.value.problems[0].near == "31"
+
+
+def test_mvtcae_weighs_its_experts_as_its_authors_do() -> None:
+    """(1 - alpha) KL(q || p) + alpha / M sum KL(q || q_m), with alpha 5/6 in their runs (gr8joo/MVTCAE)."""
+    assert objectives.parse("mvtcae").parameters()["alpha"] == pytest.approx(5 / 6)
+    assert objectives.parse({"name": "mvtcae", "alpha": 0.1}).parameters()["alpha"] == 0.1

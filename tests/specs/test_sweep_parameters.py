@@ -100,7 +100,7 @@ PINNED = [0.5063002906059896, 0.07690215352257612]
 def test_every_value_for_a_grid(given: dict[str, Any], values: list[Any]) -> None:
     found = parameter(given)
     assert [value for value, _ in found.every()] == values
-    assert len(found) == len(values)
+    assert found.num_values == len(values)
 
 
 def test_where_both_ends_are_mixed_numbers_it_is_uniform() -> None:

@@ -84,6 +84,12 @@ def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -
         kind = {"raise": "ValueError", "NaN": "NonFiniteLossError"}.get(behaviour, behaviour)
         write_status(directory, replace(status, state="failed", error="loss is nan at step 3", error_type=kind))
         return 1
+    if behaviour.startswith("bug "):
+        where = f"objective.py:{behaviour.split()[1]} in terms"
+        kind = behaviour.split()[2] if behaviour.count(" ") > 1 else "ZeroDivisionError"
+        error = f"{kind}: division by zero"
+        write_status(directory, replace(status, state="failed", error=error, error_type=kind, where=where))
+        return 1
     if behaviour == "hang":
         time.sleep(60)
     if behaviour == "creep":
@@ -111,8 +117,23 @@ def prepare(spec: Path, behaviours: dict[str, Any]) -> int:
     return int(behaviours.get("prepare", 0))
 
 
+def rehearse(specs: list[Path], behaviours: dict[str, Any]) -> int:
+    """Answers as the behaviours say, by objective; journalled in the run's folder."""
+    note(specs[0].parents[2], "rehearse", specs=[json.loads(path.read_text())["objective"]["name"] for path in specs])
+    for name, error in behaviours.get("rehearse", {}).items():
+        sys.stdout.write(json.dumps({"objective": name, "error": error}) + "\n")
+    if behaviours.get("rehearsal") == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if behaviours.get("rehearsal") == "hang":
+        sys.stdout.flush()
+        time.sleep(60)
+    return 0
+
+
 if __name__ == "__main__":
     plan = json.loads(Path(sys.argv[1]).read_text())
+    if sys.argv[2] == "rehearse":
+        sys.exit(rehearse([Path(word) for word in sys.argv[4::2]], plan))
     if sys.argv[2] == "prepare":
         sys.exit(prepare(Path(sys.argv[4]), plan))
     sys.exit(train(Path(sys.argv[6]), plan))

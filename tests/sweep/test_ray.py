@@ -193,12 +193,24 @@ def test_an_address_that_does_not_answer_is_named_at_once(
     assert not stub.out.exists()
 
 
-@pytest.mark.parametrize("address", ["head", "ray://127.0.0.1:6379"])
+@pytest.mark.parametrize(
+    "address",
+    ["head", "ray://127.0.0.1:6379", "127.0.0.1:²", "127.0.0.1:٣٣٣٣", "127.0.0.1:0", "127.0.0.1:65536",
+     "127.0.0.1:" + "9" * 5000, "127.0.0.1:-1", "127.0.0.1: 1"],
+    ids=lambda address: ascii(address[:20]),
+)  # fmt: skip
 def test_an_address_that_is_none(stub: StubRun, capsys: pytest.CaptureFixture[str], address: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
     command = ["run", "--grid", str(stub.write_grid()), "--out", str(stub.out), "--executor", "ray"]
     assert main([*command, "--ray-address", address]) == 2
     assert "HOST:PORT" in capsys.readouterr().err
+
+
+def test_a_host_that_is_no_name(stub: StubRun, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (extra ray)")
+    command = ["run", "--grid", str(stub.write_grid()), "--out", str(stub.out), "--executor", "ray"]
+    assert main([*command, "--ray-address", f"{'a' * 64}.org:6379"]) == 2
+    assert "--ray-address: no response from the Ray address" in capsys.readouterr().err
 
 
 def test_without_ray_the_error_is_the_install_command(

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
 from mmvae_bench.cli.run import write_reports
 from mmvae_bench.runs import store as store_module
 from mmvae_bench.runs.store import RunStore
 from mmvae_bench.sweep.driver import Outcome
-from mmvae_bench.sweep.run import Request, run
+from mmvae_bench.sweep.run import Request, SweepRequest, run
 
 from .support import StubRun, no_report
 
@@ -79,7 +80,7 @@ def test_json_events_one_a_line(stub: StubRun) -> None:
     done = stub.run("--json", "--workers", "1")
     assert done.returncode == 1
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [event["event"] for event in events] == ["run", *["running", "done"], *["running", "failed"],
+    assert [event["event"] for event in events] == ["run", "rehearsing", *["running", "done"], *["running", "failed"],
                                                     *["running", "done"], "end"]  # fmt: skip
     assert all(event["total"] == 3 for event in events)
     assert events[-1]["done"] == 2
@@ -210,6 +211,41 @@ def test_a_report_that_fails_loses_no_result(stub: StubRun, capsys: Captured) ->
     assert "RuntimeError: no fonts" in error
     assert shlex.split(error.splitlines()[-1])[-2:] == ["report", str(stub.out)]
     assert stub.counts("finish") == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_grid_from_a_pipe_is_read_once(stub: StubRun, capsys: Captured) -> None:
+    """As the shell's ``--grid <(...)``; the command that resumes names the run's copy."""
+    stub.behaviours = {"attempts": {"1": ["raise"]}}
+    content = stub.write_grid().read_bytes()
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(content)
+    request = Request(grid=Path(f"/dev/fd/{reader}"), out=stub.out)
+    assert run(request, command=stub.command, report=no_report) == 1
+    os.close(reader)
+    assert (stub.out / "grid.yaml").read_bytes() == content
+    resume = shlex.split(capsys.readouterr().err.splitlines()[-1])
+    assert resume[3:] == ["run", "--grid", str(stub.out / "grid.yaml"), "--out", str(stub.out), "--retry", "failed"]
+
+
+def test_a_sweep_from_a_pipe_is_resumed_from_the_grid(stub: StubRun) -> None:
+    request = SweepRequest(grid=Path("/dev/stdin"), count=3, workers=2)
+    words = shlex.split(request.again(Path("runs/stdin/grid.yaml")).command())
+    assert words[3:] == ["run", "--grid", "runs/stdin/grid.yaml", "--out", "runs/stdin", "--workers", "2"]
+
+
+def test_a_log_that_is_no_regular_file_stops_the_run(stub: StubRun) -> None:
+    """A stranger's folder: nothing is written through a link, and nothing waits for a pipe."""
+    stub.seeds, private = (0,), stub.root / "private"
+    private.write_text("mine")
+    store = stub.store()
+    log = store.folder(min(store.keys())).log_path
+    for make in (lambda: log.symlink_to(private), lambda: os.mkfifo(log)):
+        make()
+        with pytest.raises(ConfigError, match=r"output\.log is damaged: not a regular file\n  Remove it, then run"):
+            run(Request(grid=stub.write_grid(), out=stub.out), command=stub.command, report=no_report)
+        log.unlink()
+    assert private.read_text() == "mine"
 
 
 def test_the_command_that_goes_on_survives_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
-from mmvae_bench.sweep.slurm import SubmititExecutor, parse_parameters, slurm_executor
+from mmvae_bench.sweep.executor import Job
+from mmvae_bench.sweep.slurm import SubmititExecutor, _Submitted, parse_parameters, slurm_executor
 
 from .cluster import drive_with, interrupt, meanwhile, most_at_once
 from .slurm import install
@@ -85,6 +87,102 @@ def test_bad_input_ends_with_2_and_writes_nothing(
     assert main(["run", "--grid", str(stub.write_grid()), "--out", str(stub.out), *options]) == 2
     assert part in capsys.readouterr().err
     assert not stub.out.exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["comment=a\n#SBATCH --uid=0", "setup=true\nrm -rf ~", "partition=gpu\r", "qos=a\x1b[2J", "srun_args=a\u2028b"],
+)
+def test_a_control_character_never_reaches_the_job_script(given: str, slurm: Path, stub: StubRun) -> None:
+    with pytest.raises(ConfigError, match="--slurm: has a control character, such as a line break") as caught:
+        slurm_executor(stub.out, parameters=[given])
+    assert repr(given) in str(caught.value)
+    assert not list(slurm.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("a\nrm -rf ~", "has a control character"), ("50%j", "SLURM replaces % in the names of files")]
+)
+def test_a_folder_that_the_job_script_cannot_name_is_refused(
+    name: str, reason: str, slurm: Path, stub: StubRun, capsys: Captured
+) -> None:
+    out = stub.root / name
+    assert main(["run", "--grid", str(stub.write_grid()), "--out", str(out), "--executor", "slurm"]) == 2
+    said = capsys.readouterr().err
+    assert f"--out: {reason}" in said
+    assert repr(str(out)) in said
+    assert "Choose another folder" in said
+    assert not out.exists()
+    assert not list(slurm.iterdir())
+
+
+def test_numbers_are_ascii_and_bounded() -> None:
+    valid = ["time", "mem", "cpus_per_task"]
+    assert parse_parameters(["mem=٣", "cpus_per_task=12"], valid) == {"mem": "٣", "cpus_per_task": 12}
+    for time in ("²", "٣", "9" * 5000, "0"):
+        with pytest.raises(ConfigError, match="time must be a number of minutes, from 1 to 999999999"):
+            parse_parameters([f"time={time}"], valid)
+
+
+class Evil:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize(("content", "code"), [("0", 0), ("143", 143), (None, 1), ("[0", 1), ('"x"', 1), ("[[0]]", 1)])
+def test_a_result_is_a_number_in_a_file_and_no_pickle_is_opened(
+    stub: StubRun, slurm: Path, content: str | None, code: int
+) -> None:
+    mark, executor = stub.root / "mark", slurm_executor(stub.out, command=stub.command)
+    folder = Path(executor.executor.folder)
+    folder.mkdir(parents=True)
+    queued = executor.executor.job_class(folder, "1000_0")
+    queued.paths.result_pickle.write_bytes(pickle.dumps(("success", Evil(mark))))
+    queued.paths.stderr.write_text("ValueError: no such node\n")
+    if content is not None:
+        (folder / "1000_0_code.json").write_text(content)
+    job = Job("job", (), stub.root / "log")
+    executor._running["job"] = submitted = _Submitted(job, queued)
+    assert queued.done()
+    assert executor._end(submitted).returncode == code
+    assert not mark.exists()
+    assert job.log.exists() == (code == 1)
+    if code == 1:
+        assert job.log.read_text() == "SLURM job 1000_0 ended with an error:\n  ValueError: no such node\n"
+
+
+def test_a_list_from_elsewhere_names_only_jobs_below_its_own_folder(stub: StubRun, slurm: Path) -> None:
+    good = {"name": "a", "job_id": "7_0", "folder": "0123456789ab"}
+    bad = [good | {"name": "b", "folder": "../../x"}, good | {"name": "c", "job_id": "--user=me"}, [], {"name": "d"}]
+    executor = slurm_executor(stub.out, command=stub.command)
+    executor._list.parent.mkdir(parents=True)
+    executor._list.write_text("".join(f"{json.dumps(line)}\n" for line in [*bad, good, {"name": "e", "job_id": "8"}]))
+    jobs = executor._read_list()
+    assert {name: (job.job_id, job.paths.folder) for name, job in jobs.items()} == {
+        "a": ("7_0", stub.out / "slurm" / "0123456789ab"), "e": ("8", stub.out / "slurm")
+    }  # fmt: skip
+
+
+def test_a_file_in_the_working_folder_is_not_imported_on_a_node(
+    stub: StubRun, slurm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = stub.root / "own"
+    own.mkdir()
+    for name in ("submitit", "cloudpickle", "typing_extensions"):
+        (own / f"{name}.py").write_text(f"open({str(own / 'mark')!r}, 'w').close()\n")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    stub.seeds = (0,)
+    executor = slurm_executor(stub.out, command=stub.command)
+    executor.poll_seconds = 0.1
+    monkeypatch.chdir(own)
+    outcome, _ = drive_with(stub, executor)
+    assert (outcome.exit_code, stub.counts("finish")) == (0, {0: 1})
+    assert not (own / "mark").exists()
 
 
 def test_without_submitit_the_error_is_the_install_command(
@@ -178,6 +276,24 @@ def test_an_interrupt_takes_back_what_waits_and_saves_what_runs(stub: StubRun, s
     assert sorted(stub.states().values()) == ["interrupted", "none", "none"]
     assert sum(stub.counts("stopped").values()) == 1
     assert sorted(path.read_text() for path in slurm.glob("*.state"))[:2] == ["CANCELLED by 0"] * 2
+
+
+def test_what_waits_in_the_queue_is_taken_back_when_its_objective_has_a_bug(stub: StubRun, slurm: Path) -> None:
+    stub.seeds = range(8)
+    stub.behaviours = {"attempts": {str(seed): ["bug 7"] for seed in stub.seeds}}
+    executor = slurm_executor(stub.out, num_workers=1, command=stub.command)
+    executor.poll_seconds = 0.1
+    submitit.SlurmJob.watcher._delay_s = 1
+    outcome, recorder = drive_with(stub, executor)
+    assert outcome.exit_code == 1
+    # Some more may begin before SLURM is told; what had not begun never does.
+    assert outcome.failed + outcome.held == 8
+    assert 2 <= outcome.failed < 8
+    assert sum(stub.counts("start").values()) == outcome.failed
+    assert sum(event.held or 0 for event in recorder.of("held")) == outcome.held
+    assert not recorder.of("retry")
+    cancelled = [path for path in slurm.glob("*.state") if path.read_text().startswith("CANCELLED")]
+    assert len(cancelled) == outcome.held
 
 
 def test_a_hung_trial_is_ended_and_one_that_waits_in_the_queue_is_not(stub: StubRun, slurm: Path) -> None:

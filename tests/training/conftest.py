@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from mmvae_bench.base.processes import StopSignals
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.components import backbones, objectives
@@ -24,7 +26,8 @@ Run = Callable[..., tuple[Objective, Fitted | None]]
 def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
     """Trains an objective, stopping after ``stop_after`` steps of this call where that is given.
 
-    With ``signal_after`` SIGTERM comes in that step, just after the loop has asked whether to stop.
+    With ``signal_after`` SIGTERM comes in that step, just after the loop has asked whether to stop. It is caught as
+    ``run_trial`` catches it.
     """
 
     def train(
@@ -47,17 +50,17 @@ def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
         def stop() -> bool:
             nonlocal asked
             asked += 1
+            requested = signals.requested()
             if asked == signal_after:
                 os.kill(os.getpid(), signal.SIGTERM)
-            return stop_after is not None and asked >= stop_after
+            return requested or (stop_after is not None and asked >= stop_after)
 
         control = Control(stop=stop)
         if folder is not None:
             control.checkpoint, control.log = tmp_path / folder / "last.ckpt", tmp_path / folder / "log.jsonl"
-        try:
+        with StopSignals(signal.SIGTERM) as signals, suppress(TrainingInterrupted):
             return objective, fit(objective, digits, training, key="k", seed=seed, control=control)
-        except TrainingInterrupted:
-            return objective, None
+        return objective, None
 
     return train
 

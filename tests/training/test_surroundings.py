@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+from itertools import islice
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
+from mmvae_bench.data.base import ResidentLoader
+from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.training.checkpoint import Checkpoint
 from mmvae_bench.training.fit import TrainingIncomplete
@@ -76,7 +79,13 @@ def test_signals_of_slurm_keep_their_handlers(run: Run, monkeypatch: pytest.Monk
     for key, value in ONE_TASK.items():
         monkeypatch.setenv(key, value)
     seen: list[object] = []
-    monkeypatch.setattr(Objective, "on_train_batch_start", lambda *_: seen.append(signal.getsignal(signal.SIGUSR1)))
+    step = Objective.training_step
+
+    def watched(self: Objective, batch: Batch, batch_idx: int) -> object:
+        seen.append(signal.getsignal(signal.SIGUSR1))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Objective, "training_step", watched)
     mine = signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     try:
         run(steps=2)
@@ -86,10 +95,11 @@ def test_signals_of_slurm_keep_their_handlers(run: Run, monkeypatch: pytest.Monk
 
 
 def test_a_stage_that_ends_early_is_not_finished(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever ends Lightning's loop: the trial says so, keeps its state, and goes on from there."""
+    """Whatever ends the loop: the trial says so, keeps its state, and goes on from there."""
     whole, _ = run(steps=20, folder="whole")
     with monkeypatch.context() as patch:
-        patch.setattr(Objective, "on_train_batch_start", lambda self, *_: -1 if self.step_done == 6 else None)
+        batches = ResidentLoader.__iter__
+        patch.setattr(ResidentLoader, "__iter__", lambda self: islice(batches(self), 6))
         with pytest.raises(TrainingIncomplete, match=r"ended at step 6 of 20 of stage 'fit'"):
             run(steps=20, folder="parts")
     state = Checkpoint.load(tmp_path / "parts" / "last.ckpt", key="k")
@@ -99,3 +109,20 @@ def test_a_stage_that_ends_early_is_not_finished(run: Run, tmp_path: Path, monke
     assert fitted is not None
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert steps[-1] == 20
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to be found")
+def test_no_step_looks_for_a_gpu_where_there_is_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing Lightning makes every step of Adam open the driver's library, which is not there."""
+    searches = 0
+
+    def search() -> int:
+        nonlocal searches
+        searches += 1
+        return -1
+
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    monkeypatch.setattr("torch.cuda._raw_device_count_nvml", search)
+    run(steps=20)
+    assert searches < 10
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"

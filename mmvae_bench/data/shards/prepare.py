@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from ...base.errors import BenchmarkError
+from ...base.files import writing_cache
 from ...base.heartbeat import beat, patiently
 from ...base.machine import num_cpus
 from ...worlds.recipe import ImageRecipe
@@ -78,7 +79,8 @@ def prepare_store(
     origin = None if recipe.user_files is None else Origin(recipe.user_files)
     if is_whole(folder, fingerprint=fingerprint) and _is_of(origin, folder):
         return False
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing_cache():
+        folder.mkdir(parents=True, exist_ok=True)
     with store_lock(folder):
         if origin is not None:
             _begin(folder, origin)
@@ -151,7 +153,8 @@ def store_lock(folder: Path) -> Iterator[None]:
     """Holds the lock of a store; logs a warning and waits if another process holds it."""
     lock = FileLock(folder.with_name(folder.name + ".lock"))
     try:
-        lock.acquire(timeout=0)
+        with writing_cache():
+            lock.acquire(timeout=0)
     except Timeout:
         _log.warning("%s: another process is making these images; waiting for it", folder)
         patiently(lock)

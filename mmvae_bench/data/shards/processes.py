@@ -19,9 +19,11 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from ...base.errors import BenchmarkError
+from ...base.processes import SAFE_PYTHON
 from ...worlds.recipe import ImageRecipe
 
-COMMAND = (sys.executable, "-m", "mmvae_bench.data.shards.worker")
+COMMAND = (*SAFE_PYTHON, "-m", "mmvae_bench.data.shards.worker")
+"""Takes its search path from PYTHONPATH alone: the caller's, in which the recipe is found."""
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1",
 }  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...data.base import ConceptDataModule
+from ...metrics.catalogue import MEAN_IMAGES
 from ...metrics.protocols import PROTOCOL_RULES, ProtocolRule
 from ...objectives.base import Objective
 from ...runs.scores import Score
@@ -21,7 +22,13 @@ from ..classifier_training import Progress
 from ..queries import Queries, answerable, fixed_queries
 from ..sampling import predictions_of
 from ..scoring import Judge, make_score
+from ..wording import Wording
 
+UNSAID = (
+    "a caption names every attribute that is present, so one that it leaves unsaid is absent, not open: there is "
+    "nothing to cover"
+)
+"""Why nothing is scored on open attributes where captions leave absences unsaid."""
 NO_IMAGINATION = "there is no q(z|y): the model cannot imagine a concept"
 """Why a question that needs imagined images is not asked."""
 Point = dict[str, Any]
@@ -61,6 +68,23 @@ class Context:
         """The fixed queries of the partition that the model can be asked, from the highest level down."""
         return answerable(self.model, fixed_queries(self.data, self.evaluation, self.partition))
 
+    @cached_property
+    def shown(self) -> list[tuple[str, bool]]:
+        """What the classifier is shown of p(x|z): a suffix for the names of metrics, and whether it is the mean.
+
+        Where the scale of p(x|z) is a setting, a sample adds noise that nothing was fitted to: its mean takes its
+        place.
+        """
+        sample = ("", bool(getattr(self.model, "has_fixed_scale", False)))
+        mean = (MEAN_IMAGES, True)
+        return {"sample": [sample], "mean": [mean], "both": [sample, mean]}[self.evaluation.images]
+
+    @cached_property
+    def leaves_open(self) -> bool:
+        """Whether a model may take an attribute that a query does not specify for open: not if the query is a caption
+        and captions leave absences unsaid."""
+        return self.data.captions is None or not Wording(self.data.captions).silent
+
     def predictions(self, queries: Queries, *, num_samples: int | None = None, mean: bool = False) -> Tensor:
         """What the classifier reads in the images of each query: Long[query, sample, attribute], on the CPU.
 
@@ -89,7 +113,7 @@ class Context:
 
     def score(self, metric: str, values: Tensor, **details: Any) -> Score:
         """A score of this partition with its interval; see :func:`~mmvae_bench.evaluation.scoring.make_score`."""
-        return make_score(metric, values, self.judge.intervals, partition=self.partition, **details)
+        return make_score(metric, values, partition=self.partition, **details)
 
     def report(self, what: str, done: int, total: int) -> None:
         """Passes progress on to whoever listens."""

@@ -100,6 +100,7 @@ def accuracy_scores(
         keep_values=keep_values,
         ceiling=ceiling,
         floor=float(floors[scored].mean()),
+        constant=float(floors[scored].mean()),
     )
     return [
         overall,
@@ -111,6 +112,7 @@ def accuracy_scores(
                 keep_values=False,
                 ceiling=ceiling,
                 floor=float(floors[k]),
+                constant=float(floors[k]),
                 attribute=schema.names[k],
             )
             for k in scored

@@ -16,7 +16,7 @@ from ...objectives.base import Objective
 from ...runs.scores import Score
 from ..queries import Queries
 from ..scoring import Judge, make_score
-from .base import NO_IMAGINATION, Context, Question
+from .base import NO_IMAGINATION, UNSAID, Context, Question
 
 PRESENT = 1
 """The value that is counted: ``yes`` of an attribute with the values ``no`` and ``yes``."""
@@ -33,11 +33,23 @@ class Frequencies(Question):
 
     def ask(self, context: Context) -> list[Score]:
         """One score per attribute, over all levels."""
-        watched = context.data.spec.watched_attributes
+        watched, judge, number = context.data.spec.watched_attributes, context.judge, context.evaluation.num_samples
         if not watched:
             return []
-        seen = [(queries, context.predictions(queries)) for queries in context.queries]
-        return watched_scores(context.judge, watched, seen, num_samples=context.evaluation.num_samples)
+        if not context.leaves_open:
+            context.left_out["frequency_unspecified"] = UNSAID
+            return []
+        return [
+            score
+            for suffix, mean in context.shown
+            for score in watched_scores(
+                judge,
+                watched,
+                [(queries, context.predictions(queries, mean=mean)) for queries in context.queries],
+                num_samples=number,
+                suffix=suffix,
+            )
+        ]
 
 
 class RealFrequencies(Question):
@@ -51,13 +63,19 @@ class RealFrequencies(Question):
 
 
 def watched_scores(
-    judge: Judge, attributes: Sequence[str], seen: Sequence[tuple[Queries, Tensor]], *, num_samples: int
+    judge: Judge,
+    attributes: Sequence[str],
+    seen: Sequence[tuple[Queries, Tensor]],
+    *,
+    num_samples: int,
+    suffix: str = "",
 ) -> list[Score]:
     """``frequency_unspecified`` of each watched attribute: the fraction of images that show it, over all queries that
     leave it open, of all levels; the same under every protocol.
 
-    Neither high nor low is good. The ceiling is the frequency in training, which a perfect generator has on average:
-    the attributes that a query keeps are drawn without regard to their values. There is no floor. Images are seen
+    Neither high nor low is good. The ceiling is how often the training images that satisfy these queries have it: what
+    an exact conditional generator shows. There is no floor; a generator that ignores the query shows the attribute as
+    often as training has it, which counts as ``deaf``. Images are seen
     through the classifier, whose own errors shift a frequency: how often it sees the attribute in real images is
     ``frequency_real``, see :func:`real_frequency_scores`.
 
@@ -66,6 +84,7 @@ def watched_scores(
         attributes: Their names.
         seen: The fixed queries of a partition, by level, and Long[Q, S, A] of what the images show.
         num_samples: S.
+        suffix: Of the name of the metric.
 
     Returns:
         One score per attribute; none if no query leaves it open.
@@ -76,16 +95,20 @@ def watched_scores(
         values = torch.cat([_frequency(queries.concepts[:, k], predictions[..., k]) for queries, predictions in seen])
         if bool(values.isnan().all()):
             continue
+        exact = [
+            judge.training.exact(queries.concepts)[k][queries.concepts[:, k] == UNSPECIFIED, PRESENT]
+            for queries, _ in seen
+        ]
         groups = [queries.groups for queries, _ in seen if queries.groups is not None]
         scores.append(
             make_score(
-                "frequency_unspecified",
+                f"frequency_unspecified{suffix}",
                 values,
-                judge.intervals,
                 partition=seen[0][0].partition,
                 # The queries of all levels are made from the same full concepts, by number.
                 groups=torch.cat(groups) if len(groups) == len(seen) else None,
-                ceiling=float(judge.training.marginal()[k][PRESENT]),
+                ceiling=float(torch.cat(exact).mean()),
+                deaf=float(judge.training.marginal()[k][PRESENT]),
                 attribute=name,
                 num_samples=num_samples,
             )
@@ -106,7 +129,6 @@ def real_frequency_scores(judge: Judge, attributes: Sequence[str]) -> list[Score
             make_score(
                 "frequency_real",
                 (judge.held_out.predictions[:, k] == PRESENT).double(),
-                judge.intervals,
                 partition="test",
                 keep_values=False,
                 ceiling=float((judge.held_out.concepts[:, k] == PRESENT).double().mean()),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +15,7 @@ from ...metrics.functional import nats_per_dimension
 from ...objectives.base import CapabilityError
 from ...runs.scores import Score
 from ...specs.trial import EvaluationSpec
-from ..likelihood import ENTROPY, FLOW_PRIOR, PROTOCOL, Bound, Bounds
+from ..likelihood import ENTROPY, FLOW_PRIOR, PROTOCOL, TIGHT, Bound, Bounds, tight_log_py
 from ..sampling import images_at_once, real_batches
 from .base import Context, Question
 
@@ -38,14 +40,44 @@ class Likelihoods(Question):
             limit=total, batch_size=images_at_once(data.image_shape),
         )  # fmt: skip
         found: dict[str, list[Bound]] = {}
+        described: list[Tensor] = []
         done = 0
         for batch in batches:
             seed = derive_seed("likelihood", seed=evaluation.seed, partition=partition, start=done)
             bounds = Bounds(context.model, batch, num_samples=evaluation.likelihood_samples, seed=seed)
             _add_bounds(bounds, found, context.left_out)
+            described.append(batch.description)
             done += len(batch)
             context.report("likelihood", done, total)
-        return [score for metric, parts in found.items() for score in _scores(context, metric, parts)]
+        scores = [score for metric, parts in found.items() for score in _scores(context, metric, parts)]
+        return scores + [
+            score for flow_prior in (False, True) for score in _tight_scores(context, torch.cat(described), flow_prior)
+        ]
+
+
+def _tight_scores(context: Context, described: Tensor, flow_prior: bool) -> list[Score]:
+    """log p(y) with a proposal that holds for every objective; an image's value is that of its description."""
+    metric, evaluation = TIGHT + FLOW_PRIOR * flow_prior, context.evaluation
+    distinct, place, counts = described.unique(dim=0, return_inverse=True, return_counts=True)
+    seed = derive_seed("tight log p(y)", seed=evaluation.seed, partition=context.partition)
+    try:
+        bound = tight_log_py(
+            context.model, distinct, counts, max_samples=evaluation.likelihood_max_samples, seed=seed,
+            flow_prior=flow_prior, report=partial(context.report, "likelihood"),
+        )  # fmt: skip
+    except CapabilityError as error:
+        context.left_out[metric] = str(error)
+        return []
+    score = partial(context.score, protocol=PROTOCOL, num_samples=bound.num_samples, proposal=bound.proposal)
+    values = bound.values[place].cpu()
+    found = [
+        score(metric, values),
+        score(metric + PER_DIM, nats_per_dimension(values, described.shape[1])),
+    ]
+    if not flow_prior:
+        step = score(f"{metric}_step", torch.tensor([bound.step]), keep_values=False)
+        found += [score(f"{metric}_ess", bound.effective[place].cpu()), replace(step, num_queries=len(values))]
+    return found
 
 
 def _add_bounds(bounds: Bounds, found: dict[str, list[Bound]], left_out: dict[str, str]) -> None:

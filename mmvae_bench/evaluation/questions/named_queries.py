@@ -8,13 +8,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-import torch
 from einops import rearrange
 from torch import Tensor
 
 from ...concepts import satisfies, specified
 from ...data.base import ConceptDataModule
-from ...metrics.functional import NOT_SCORED, correctness, correctness_chance
+from ...metrics.functional import NOT_SCORED, correctness
 from ...objectives.base import Objective
 from ...runs.scores import Score
 from ..queries import Queries, answerable, named_queries
@@ -32,28 +31,33 @@ class NamedQueries(Question):
         return None if model.can_imagine else NO_IMAGINATION
 
     def ask(self, context: Context) -> list[Score]:
-        """Two scores per query."""
+        """Two scores per query, for each kind of image that is shown."""
         named = named_queries(context.data, context.evaluation, context.partition)
         return [
             score
             for queries in answerable(context.model, named)
-            for score in named_query_scores(context.judge, queries, context.predictions(queries))
+            for suffix, mean in context.shown
+            for score in named_query_scores(
+                context.judge, queries, context.predictions(queries, mean=mean), suffix=suffix
+            )
         ]
 
 
-def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> list[Score]:
+def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor, *, suffix: str = "") -> list[Score]:
     """``named_query``: the fraction of its specified attributes that the images of the query show; and
     ``named_query_all``: the fraction of the images that show all of them.
 
     The same under every protocol; their attribute is the name of the query. There is one concept, so a value belongs
     to an image and the interval is over images: it says how well these images measure the model on this concept, and
     nothing about other concepts. Ceilings are what the classifier scores on held-out real images that satisfy the
-    concept, nan if there are none; floors are what values drawn uniformly would score.
+    concept, nan if there are none; floors are what images of training concepts would score, drawn without regard to
+    the query and read by the classifier.
 
     Args:
         judge: With the schema and the held-out images.
         queries: One concept, R times.
         predictions: Long[R, S, A]; -1 where an attribute is not scored.
+        suffix: Of the names of the metrics.
 
     Returns:
         Two scores, or none if the concept specifies nothing that is scored.
@@ -63,30 +67,41 @@ def named_query_scores(judge: Judge, queries: Queries, predictions: Tensor) -> l
     values = correctness(images[:, None], concept.expand(len(images), -1))
     if bool(values.isnan().all()):
         return []
-    counted = specified(concept)[0] & judge.scored
-    chance = torch.tensor(judge.schema.sizes, dtype=torch.float64).reciprocal()[counted]
+    constant = judge.blind.constant(1)
     real = accuracy_on_real_images(judge.held_out, concept).nanmean()
     matching = judge.held_out.predictions[satisfies(judge.held_out.concepts, concept)[0]]
     real_all = shows_all(matching, concept).mean() if len(matching) else math.nan
 
-    def score(metric: str, values: Tensor, *, ceiling: float, floor: float) -> Score:
+    def score(metric: str, values: Tensor, *, ceiling: Tensor | float, floor: Tensor, constant: Tensor) -> Score:
         made = make_score(
-            metric,
+            metric + suffix,
             values,
-            judge.intervals,
             partition=queries.partition,
             attribute=queries.name,
             level=queries.level,
             num_samples=len(images),
-            ceiling=ceiling,
-            floor=floor,
+            ceiling=float(ceiling),
+            floor=float(floor),
+            constant=float(constant),
+            deaf=float(floor),
         )
         return replace(made, num_queries=1)
 
-    expected = float(correctness_chance(concept, judge.schema.sizes, scored=judge.scored))
     return [
-        score("named_query", values, ceiling=float(real), floor=expected),
-        score("named_query_all", shows_all(images, concept), ceiling=float(real_all), floor=float(chance.prod())),
+        score(
+            "named_query",
+            values,
+            ceiling=real,
+            floor=judge.blind.correctness(concept),
+            constant=correctness(constant, concept),
+        ),
+        score(
+            "named_query_all",
+            shows_all(images, concept),
+            ceiling=real_all,
+            floor=judge.blind.all_correct(concept),
+            constant=shows_all(constant[0], concept),
+        ),
     ]
 
 

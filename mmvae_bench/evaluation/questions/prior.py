@@ -16,8 +16,9 @@ from ...runs.scores import Score
 from ...specs.trial import EvaluationSpec
 from ..likelihood import FLOW_PRIOR, PROTOCOL
 from ..sampling import images_at_once
+from ..wording import Wording
 from .base import Context, Question
-from .texts import WORDS, Wording
+from .texts import WORDS
 
 
 class Prior(Question):

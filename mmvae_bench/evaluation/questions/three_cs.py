@@ -6,17 +6,20 @@ Shapes: Q query, S sample, A attribute.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from ...concepts import UNSPECIFIED
 from ...data.base import ConceptDataModule
 from ...metrics.functional import (
     compositionality,
     correctness,
-    correctness_chance,
     coverage,
     coverage_reference_per_query,
+    deaf_joint_divergence,
     joint_divergence,
     joint_divergence_reference,
     satisfied,
@@ -27,7 +30,10 @@ from ...runs.scores import Score
 from ...specs.trial import COMPOSITIONAL
 from ..queries import Queries
 from ..scoring import Judge, accuracy_on_real_images, make_score, mean_of
-from .base import NO_IMAGINATION, Context, Point, Question
+from .base import NO_IMAGINATION, UNSAID, Context, Point, Question
+
+Measure = Callable[[Tensor], Tensor]
+"""A metric as a function of the predictions alone: Long[Q, S, A] to Float[Q]."""
 
 
 class ThreeCs(Question):
@@ -42,26 +48,32 @@ class ThreeCs(Question):
     def ask(self, context: Context) -> list[Score]:
         """Scores at each level, under each protocol."""
         scores = []
+        if not context.leaves_open:
+            context.left_out.update(dict.fromkeys(("coverage", "joint_divergence"), UNSAID))
         for queries in context.queries:
             for rule in context.protocols(self.name):
-                predictions = context.predictions(queries, mean=rule.image == "mean")
-                scores += three_cs(context.judge, rule, queries, predictions)
+                for suffix, mean in [("", True)] if rule.image == "mean" else context.shown:
+                    seen = context.predictions(queries, mean=mean)
+                    scores += three_cs(
+                        context.judge, rule, queries, seen, suffix=suffix, leaves_open=context.leaves_open
+                    )
         return scores
 
     def points(self, context: Context) -> list[Point]:
-        """Correctness and coverage as under the protocol ``paper``, and correctness by attribute at the highest level.
+        """Correctness and coverage as under the dataset's first protocol, and correctness by attribute at the highest
+        level.
 
         No references and no intervals, so that many points cost little.
         """
         points: list[Point] = []
-        rule, schema = PROTOCOL_RULES["paper"], context.data.schema
+        rule, schema = PROTOCOL_RULES[context.data.spec.headline_protocol], context.data.schema
+        _, mean = context.shown[0]
         for queries in context.queries:
-            predictions, concepts = context.predictions(queries), queries.concepts
-            target = context.judge.training.target(rule.target, concepts)
-            measured: dict[tuple[str, str | None], Tensor] = {
-                ("correctness", None): correctness(predictions, concepts),
-                ("coverage", None): coverage(predictions, concepts, target, rule.base),
-            }
+            predictions, concepts = context.predictions(queries, mean=mean), queries.concepts
+            measured: dict[tuple[str, str | None], Tensor] = {("correctness", None): correctness(predictions, concepts)}
+            if context.leaves_open:
+                target = context.judge.training.target(rule.target, concepts)
+                measured["coverage", None] = coverage(predictions, concepts, target, rule.base)
             if queries.level == len(schema):
                 for k in schema.scored_positions:
                     measured["correctness", schema.names[k]] = _correctness_of(predictions, concepts, k)
@@ -72,63 +84,90 @@ class ThreeCs(Question):
         return points
 
 
-def three_cs(judge: Judge, rule: ProtocolRule, queries: Queries, predictions: Tensor) -> list[Score]:
+def three_cs(
+    judge: Judge,
+    rule: ProtocolRule,
+    queries: Queries,
+    predictions: Tensor,
+    *,
+    suffix: str = "",
+    leaves_open: bool = True,
+) -> list[Score]:
     """Correctness (also by attribute), coverage and joint divergence, and on ``comp`` compositionality.
 
-    The ceiling of correctness is the classifier's accuracy on held-out real images of the same concepts, its floor is
-    chance. Ceiling and floor of coverage and joint divergence are the expected scores of a perfect generator and of a
-    collapsed one, with as many samples and no classifier. For coverage the collapsed generator shows one value, drawn
-    from the reference; for joint divergence one concept, drawn independently of the query. Given attributes never
-    count. A metric that no query defines (the coverage of full concepts) has no score.
+    The ceiling of correctness is the classifier's accuracy on held-out real images of the same concepts; its floor is
+    what the classifier reads in real images of training concepts drawn without regard to the query
+    (:class:`~mmvae_bench.evaluation.references.BlindGenerator`). The ceiling of coverage and joint divergence is the
+    expected score of an exact conditional generator, which draws from the training rows that satisfy a query, whatever
+    the protocol compares it with; their floor is that of a generator which shows one training concept, drawn without
+    regard to the query; both with as many samples and no classifier. Given attributes never count. A metric that no
+    query defines (the coverage of full concepts) has no score.
 
     Args:
         judge: What the predictions are scored against.
         rule: The protocol.
         queries: Q concepts.
         predictions: Long[Q, S, A], from all samples drawn; -1 where an attribute is not scored.
+        suffix: Of the names of the metrics.
+        leaves_open: Whether an attribute that a query does not specify is open to the model; if not, coverage and joint
+            divergence are left out.
     """
     concepts, predictions = queries.concepts, predictions[:, : rule.num_samples]
     num_samples, schema, training = predictions.shape[1], judge.schema, judge.training
+    constant = judge.blind.constant(len(concepts))
 
-    def score(metric: str, values: Tensor, *, ceiling: Tensor, floor: Tensor, attribute: str | None = None) -> Score:
+    def score(
+        metric: str, measure: Measure, *, ceiling: Tensor, floor: Tensor, deaf: Tensor, attribute: str | None = None
+    ) -> Score:
         return make_score(
-            metric,
-            values,
-            judge.intervals,
+            metric + suffix,
+            measure(predictions),
             partition=queries.partition,
             keep_values=attribute is None,
             groups=queries.groups,
             ceiling=mean_of(ceiling),
             floor=mean_of(floor),
+            constant=mean_of(measure(constant)),
+            deaf=mean_of(deaf),
             protocol=rule.name,
             attribute=attribute,
             level=queries.level,
             num_samples=num_samples,
         )
 
-    scored = judge.scored
-    chance = correctness_chance(concepts, schema.sizes, scored=scored)
+    scored, blind = judge.scored, judge.blind.correctness(concepts)
     real = accuracy_on_real_images(judge.held_out, concepts)
-    scores = [score("correctness", correctness(predictions, concepts), ceiling=real.nanmean(1), floor=chance)]
+    scores = [
+        score("correctness", lambda seen: correctness(seen, concepts), ceiling=real.nanmean(1), floor=blind, deaf=blind)
+    ]
     for k in schema.scored_positions:
-        values, floor = _correctness_of(predictions, concepts, k), torch.tensor(1 / schema.sizes[k])
-        scores.append(score("correctness", values, ceiling=real[:, k], floor=floor, attribute=schema.names[k]))
-
-    target = training.target(rule.target, concepts)
-    covered = coverage(predictions, concepts, target, rule.base)
-    perfect, collapsed = coverage_reference_per_query(concepts, target, num_samples, rule.base, scored=scored)
-    scores.append(score("coverage", covered, ceiling=perfect, floor=collapsed))
-    divergence = joint_divergence(predictions, concepts, target, rule.base)
-    perfect, collapsed = joint_divergence_reference(
-        concepts, target, num_samples, rule.base, drawn=training.unconditional(rule.target), scored=scored
-    )
-    scores.append(score("joint_divergence", divergence, ceiling=perfect, floor=collapsed))
-
+        alone = torch.full_like(concepts, UNSPECIFIED)
+        alone[:, k] = concepts[:, k]
+        floor = judge.blind.correctness(alone)
+        measure = partial(_correctness_of, concepts=concepts, k=k)
+        scores.append(
+            score("correctness", measure, ceiling=real[:, k], floor=floor, deaf=floor, attribute=schema.names[k])
+        )
+    if leaves_open:
+        target, base = training.target(rule.target, concepts), rule.base
+        exact, marginal = training.exact(concepts), training.marginal()
+        perfect, collapsed = coverage_reference_per_query(
+            concepts, target, num_samples, base, drawn=marginal, shown=exact, scored=scored
+        )
+        deaf = coverage_reference_per_query(concepts, target, num_samples, base, shown=marginal, scored=scored).perfect
+        measure = partial(coverage, concepts=concepts, reference=target, base=base)
+        scores.append(score("coverage", measure, ceiling=perfect, floor=collapsed, deaf=deaf))
+        perfect, collapsed = joint_divergence_reference(
+            concepts, target, num_samples, base, drawn=marginal, shown=exact, scored=scored
+        )
+        deaf = deaf_joint_divergence(concepts, target, marginal, num_samples, base, scored=scored)
+        measure = partial(joint_divergence, concepts=concepts, reference=target, base=base)
+        scores.append(score("joint_divergence", measure, ceiling=perfect, floor=collapsed, deaf=deaf))
     if judge.split == COMPOSITIONAL:
-        values = compositionality(predictions, concepts, training.combinations)
         seen = satisfied(concepts, training.combinations)
-        ceiling, floor = (part.masked_fill(seen, math.nan) for part in (real.nanmean(1), chance))
-        scores.append(score("compositionality", values, ceiling=ceiling, floor=floor))
+        ceiling, floor = (part.masked_fill(seen, math.nan) for part in (real.nanmean(1), blind))
+        measure = partial(compositionality, concepts=concepts, training_concepts=training.combinations)
+        scores.append(score("compositionality", measure, ceiling=ceiling, floor=floor, deaf=floor))
     return [each for each in scores if each.num_queries]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .correctness import (
     agreement_by_chance,
+    blind_all_correct,
+    blind_correctness,
     compositionality,
     correctness,
     correctness_chance,
@@ -13,19 +15,28 @@ from .correctness import (
 )
 from .coverage import coverage, joint_divergence, js_divergence, value_frequencies
 from .likelihood import elbo_terms, importance_log_weights, log_likelihood_bound, nats_per_dimension
-from .reference import References, coverage_reference, coverage_reference_per_query, joint_divergence_reference
+from .reference import (
+    References,
+    coverage_reference,
+    coverage_reference_per_query,
+    deaf_joint_divergence,
+    joint_divergence_reference,
+)
 from .validation import NOT_SCORED
 
 __all__ = [
     "NOT_SCORED",
     "References",
     "agreement_by_chance",
+    "blind_all_correct",
+    "blind_correctness",
     "compositionality",
     "correctness",
     "correctness_chance",
     "coverage",
     "coverage_reference",
     "coverage_reference_per_query",
+    "deaf_joint_divergence",
     "description_accuracy",
     "description_values",
     "elbo_terms",

@@ -1,4 +1,5 @@
-"""Whether images and concepts agree: correctness, compositionality, agreement by chance, and descriptions."""
+"""Whether images and concepts agree: correctness, compositionality, what an answer that ignores the concept scores, and
+descriptions."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ import torch
 from torch import Tensor
 
 from ...concepts import UNSPECIFIED
-from .validation import NOT_SCORED, as_indices, as_queries, as_scored, check_values, mean_where
+from .validation import NOT_SCORED, as_indices, as_queries, as_reference, as_scored, check_values, mean_where
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float64, Int
+    from jaxtyping import Bool, Float, Float64, Int
 
 # Bounds the memory of the comparison: at most this many queries are compared with all training concepts at once.
 _QUERIES_AT_ONCE = 256
@@ -71,6 +72,76 @@ def correctness_chance(
     check_values("concepts", concepts, num_values)
     chance = torch.tensor(num_values, dtype=torch.float64, device=concepts.device).reciprocal()
     return mean_where(chance.expand(concepts.shape), (concepts != UNSPECIFIED) & as_scored(scored, concepts))
+
+
+def blind_correctness(
+    concepts: Int[Tensor, "query attribute"],
+    read: Sequence[Tensor],
+    *,
+    scored: Bool[Tensor, " attribute"] | None = None,
+) -> Float64[Tensor, " query"]:
+    """The correctness expected of images that do not depend on the query: the mean over its attributes of p_k(y_k).
+
+    Args:
+        concepts: the value each query specifies; -1 where an attribute is unspecified.
+        read: how often the classifier reads each value of each attribute in those images, Float[value].
+        scored: the attributes that are scored, where not all are.
+
+    Returns:
+        A fraction per query; nan where nothing that is scored is specified.
+
+    Raises:
+        ValueError: a table is no distribution, or a concept has another number of attributes, or a value beyond them.
+
+    >>> blind_correctness(torch.tensor([[1, 0], [-1, 1]]), [torch.tensor([0.9, 0.1]), torch.tensor([0.5, 0.5])])
+    tensor([0.3000, 0.5000], dtype=torch.float64)
+    """
+    concepts = as_indices(concepts, "concepts", "[query, attribute]")
+    tables = [table.to(concepts.device) for table in as_reference(read)]
+    check_values("concepts", concepts, [len(table) for table in tables])
+    agreeing = torch.stack([table[concepts[:, k].clamp(min=0)] for k, table in enumerate(tables)], -1)
+    return mean_where(agreeing, (concepts != UNSPECIFIED) & as_scored(scored, concepts))
+
+
+def blind_all_correct(
+    concepts: Int[Tensor, "query attribute"],
+    combinations: Int[Tensor, "combination attribute"],
+    weights: Float[Tensor, " combination"],
+    confusion: Sequence[Tensor],
+    *,
+    scored: Bool[Tensor, " attribute"] | None = None,
+) -> Float64[Tensor, " query"]:
+    """How often images that do not depend on the query are read as showing *all* that it specifies.
+
+    ``sum_c w_c prod_{k in O} R_k[c_k, y_k]`` over the combinations c of the images: exact, not sampled. The errors of
+    the classifier on the attributes of one image count as independent given its concept.
+
+    Args:
+        concepts: the value each query specifies; -1 where an attribute is unspecified.
+        combinations: the distinct concepts of the images, fully specified.
+        weights: how often each occurs; they are normalised here.
+        confusion: R_k of each attribute, Float[value, value]: how often a true value (row) is read as each (column).
+        scored: the attributes that are scored, where not all are.
+
+    Returns:
+        A fraction per query; nan where nothing that is scored is specified.
+
+    >>> both = torch.tensor([[0, 0], [1, 1]])
+    >>> blind_all_correct(torch.tensor([[1, 1], [0, 1], [0, -1]]), both, torch.tensor([3.0, 1.0]), [torch.eye(2)] * 2)
+    tensor([0.2500, 0.0000, 0.7500], dtype=torch.float64)
+    """
+    concepts = as_indices(concepts, "concepts", "[query, attribute]")
+    combinations = as_indices(combinations, "combinations", "[combination, attribute]").to(concepts.device)
+    counted = (concepts != UNSPECIFIED) & as_scored(scored, concepts)
+    found = torch.full((len(concepts),), torch.nan, dtype=torch.float64, device=concepts.device)
+    weights = weights.to(concepts.device).double()
+    for query in counted.any(1).nonzero()[:, 0].tolist():
+        agreeing = weights / weights.sum()
+        for k in counted[query].nonzero()[:, 0].tolist():
+            table = confusion[k].to(concepts.device).double()
+            agreeing = agreeing * table[combinations[:, k], concepts[query, k]]
+        found[query] = agreeing.sum()
+    return found
 
 
 def satisfied(

@@ -10,6 +10,7 @@ from ...base.errors import ConfigError, Problem
 from ..components import BackboneSpec, DatasetSpec, View, backbones
 
 Width = Annotated[int, Field(gt=0, le=4096)]
+Latents = Annotated[int, Field(gt=0, le=4096)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -54,7 +55,7 @@ def require_shape(backbone: BackboneSpec, dataset: DatasetSpec, shape: tuple[int
 class _PaperSized(BackboneSpec):
     implementation: ClassVar[str] = "mmvae_bench.backbones.dcgan:PaperBackbone"
 
-    latent_size: Annotated[int, Field(gt=0)] = 10
+    latent_size: Latents = 10
     """Number of latent dimensions."""
 
     def check(self, dataset: DatasetSpec) -> None:
@@ -98,7 +99,7 @@ class MnistAThinSpec(BackboneSpec):
 
     name: Literal["mnist_a_thin"] = "mnist_a_thin"
     """The backbone's name."""
-    latent_size: Annotated[int, Field(gt=0)] = 10
+    latent_size: Latents = 10
     """Number of latent dimensions."""
     width: Width = 16
     """Channels at half the canvas's resolution; at a quarter there are twice as many."""
@@ -122,7 +123,7 @@ class CelebA18Spec(BackboneSpec):
 
     name: Literal["celeba18"] = "celeba18"
     """The backbone's name."""
-    latent_size: Annotated[int, Field(gt=0)] = 18
+    latent_size: Latents = 18
     """Number of latent dimensions: as many as attributes."""
     l2: Annotated[float, Field(ge=0)] = 5e-6
     """Weight of the sum of squared weights of the concept decoder ("a small amount": the paper gives no number)."""
@@ -144,7 +145,7 @@ class RGBThinSpec(BackboneSpec):
 
     name: Literal["rgb_thin"] = "rgb_thin"
     """The backbone's name."""
-    latent_size: Annotated[int, Field(gt=0)] = 18
+    latent_size: Latents = 18
     """Number of latent dimensions."""
     width: Width = 16
     """Channels at half the image's resolution; twice as many at the next, four times as many from then on."""
@@ -190,6 +191,7 @@ class TwoObjectResNetSpec(BackboneSpec):
     )
     views: ClassVar[tuple[View, ...]] = ("attributes", "text")
     later_fields: ClassVar[frozenset[str]] = frozenset({"word_dropout"})
+    least_batch: ClassVar[int] = 2
 
     name: Literal["two_object_resnet"] = "two_object_resnet"
     """The backbone's name."""

@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from ..base import LARGEST
 from ..components import ClassifierSpec, classifiers
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, le=LARGEST)]
 Width = Annotated[int, Field(gt=0, le=4096)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
@@ -68,8 +69,8 @@ class ConvThinSpec(TrainedClassifierSpec):
     """The classifier's name."""
     steps: Positive = 1_500
     """Gradient steps."""
-    batch_size: Positive = 128
-    """Images per step."""
+    batch_size: Annotated[int, Field(ge=2, le=LARGEST)] = 128
+    """Images per step; batch norm needs two."""
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     """The peak step size of AdamW: reached after a twentieth of the steps, then decayed to zero along a cosine."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from ...base.errors import ConfigError, Problem
 from ...concepts import Attribute, Schema
+from ..base import LARGEST
 from ..components import DatasetSpec, View, datasets
 
 if TYPE_CHECKING:
@@ -63,12 +64,13 @@ class MnistASpec(DatasetSpec):
     """Height and width of an image in pixels; the geometry scales with it. 64 is the paper's."""
     replicas: Annotated[int, Field(gt=0, le=1000)] = 10
     """Images rendered from each source digit."""
-    num_sources: Annotated[int, Field(ge=20)] | None = None
+    num_sources: Annotated[int, Field(ge=20, le=LARGEST)] | None = None
     """Use only this many source digits, evenly spaced over the source; null: all of them."""
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Seed of the rendering."""
     split: Literal["iid", "iid_disjoint", "comp"] = "iid"
-    """iid: by image; iid_disjoint: by source digit, so that none is in two partitions; comp: by concept."""
+    """iid: by image, as published: the source of nearly every test digit is in training too, so choose it for
+    reproductions; iid_disjoint: by source digit, so that none is in two partitions; comp: by concept."""
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split; 42 is the published compositional split."""
 
@@ -79,6 +81,10 @@ class MnistASpec(DatasetSpec):
             message = f"source {self.source} has {available:,} digits; use at most that many, or null for all"
             raise ConfigError([Problem(message, ("num_sources",), str(self.num_sources))])
         return self
+
+    def most_images(self) -> int:
+        """The replicas of all digits."""
+        return (self.num_sources or SOURCE_SIZES[self.source]) * self.replicas
 
     def concept_schema(self) -> Schema:
         """Digit, scale, orientation, location."""
@@ -150,12 +156,18 @@ class CelebA18Spec(CaptionedSpec):
 
     watched_attributes: ClassVar[tuple[str, ...]] = ("Eyeglasses",)
     """Attributes whose frequency, when unspecified, is compared with training (figure 5 of the paper)."""
+    headline_protocol: ClassVar[str] = "corrected"
+    """A mustache is not independent of being male."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.source == "drawn" and self.crop != 148:
             raise ConfigError([Problem("only applies to photographs (source: celeba)", ("crop",), str(self.crop))])
         return self
+
+    def most_images(self) -> int | None:
+        """Those asked for; all photographs are counted when they are read."""
+        return self.num_images or (NUM_DRAWN if self.source == "drawn" else None)
 
     def concept_schema(self) -> Schema:
         """18 attributes with the values no and yes."""
@@ -220,6 +232,10 @@ class ClevrSpec(DatasetSpec):
     variant: Literal["auto", "cuda", "llvm", "scalar"] = "auto"
     """What renders: a GPU, LLVM on the CPU, or plain CPU code (slow); auto takes the first that works on this machine.
     The images of two variants differ in their noise, so the variant is part of the fingerprint."""
+
+    def most_images(self) -> int:
+        """All scenes."""
+        return self.num_images
 
     def image_shape(self) -> tuple[int, int, int]:
         """(3, canvas, canvas)."""

@@ -7,7 +7,10 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from ...base.errors import ConfigError, Problem
+from ..base import LARGEST
 from ..components import BackboneSpec, DatasetSpec, Modality, ObjectiveSpec, Posterior, by_setting, objectives
+
+Steps = Annotated[int, Field(gt=0, le=LARGEST)]
 
 
 class _WeightedImages(ObjectiveSpec):
@@ -54,7 +57,7 @@ class TELBOSpec(_WeightedImages):
     """Weight of log p(y|z) in the concept term. The published table is labelled 50 and was probably run with 1."""
     schedule: Literal["joint", "two_stage"] = "joint"
     """joint: all three terms from the first step; two_stage: the joint term first, then the unimodal encoders."""
-    unimodal_steps: Annotated[int, Field(gt=0)] | None = None
+    unimodal_steps: Steps | None = None
     """Steps of the second stage of two_stage; null: as many as the first."""
 
     @model_validator(mode="after")
@@ -205,9 +208,9 @@ class SCANSpec(_WeightedImages):
     """Weight of KL(q(z|y) || p(z))."""
     alpha: Annotated[float, Field(ge=0)] = 10.0
     """Weight of KL(q(z|x) || q(z|y)), which grounds the concepts."""
-    denoise_steps: Annotated[int, Field(gt=0)] | None = None
+    denoise_steps: Steps | None = None
     """Steps of the denoising autoencoder; null: half as many as the beta-VAE's, which are training.steps."""
-    concept_steps: Annotated[int, Field(gt=0)] | None = None
+    concept_steps: Steps | None = None
     """Steps of the concept network; null: half as many as the beta-VAE's."""
 
     @model_validator(mode="after")
@@ -246,11 +249,11 @@ class _VLVAEBased(ObjectiveSpec):
     """Weight of log p(x|z). The paper: 0.02 on Two-Object CLEVR, 0.1 on CelebA."""
     concept_weight: Annotated[float, Field(gt=0)] = 50.0
     """Weight of log p(y|z), the lambda of the other objectives. The paper: 200 on Two-Object CLEVR, 100 on CelebA."""
-    kl_warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    kl_warmup_steps: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
     """Steps over which the weight of the KL grows from 0 to 1; null: a twentieth of the first stage, as published."""
     prior_flow: bool = False
     """In a last stage, fit a flow to the aggregate of q(z|x) over all images, as a prior that replaces N(0, I)."""
-    flow_steps: Annotated[int, Field(gt=0)] | None = None
+    flow_steps: Steps | None = None
     """Steps of each stage that fits a flow; null: half as many as the first stage."""
 
 
@@ -344,7 +347,7 @@ class JNFSpec(_WeightedImages):
     """The objective's name."""
     lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
     """Weight of log p(y|z)."""
-    unimodal_steps: Annotated[int, Field(gt=0)] | None = None
+    unimodal_steps: Steps | None = None
     """Steps of the stage that fits the flows; null: as many as the first."""
 
     def check(self, backbone: BackboneSpec) -> None:
@@ -491,7 +494,8 @@ class MVTCAESpec(MultimodalSpec):
 
     name: Literal["mvtcae"] = "mvtcae"
     """The objective's name."""
-    alpha: Annotated[float, Field(ge=0, le=1)] = 0.1
-    """Share of the divergences from the single experts; the rest is the share of the divergence from the prior."""
+    alpha: Annotated[float, Field(ge=0, le=1)] = 5 / 6
+    """Share of the divergences from the single experts; the rest is the share of the divergence from the prior. The
+    authors' own runs use 5/6; 0.1, the default of earlier versions, is far from theirs."""
     beta: Annotated[float, Field(ge=0)] = 2.5
     """Weight of the divergences."""

@@ -8,6 +8,7 @@ from ..components import QuestionSpec, questions
 
 _ROOM = "mmvae_bench.evaluation.questions"
 _LIKELIHOODS = ("log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior")
+_TIGHT = ("", "_per_dim", "_ess", "_step", "_flow_prior", "_flow_prior_per_dim")
 
 
 @questions.register
@@ -100,6 +101,7 @@ class LikelihoodsSpec(QuestionSpec):
         *(f"{metric}_per_dim" for metric in _LIKELIHOODS),
         *("elbo", "elbo_log_px", "elbo_log_py", "elbo_kl"),
         "description_entropy",
+        *(f"log_py_tight{ending}" for ending in _TIGHT),
     )
 
     name: Literal["likelihoods"] = "likelihoods"

@@ -26,6 +26,7 @@ from typing import Any, Literal
 from ...base.canonical import content_hash
 from ...base.errors import BenchmarkError
 from ...base.files import cache_root, read_json, write_json
+from ...base.processes import SAFE_PYTHON
 
 LLVM_VARIABLE = "DRJIT_LIBLLVM_PATH"
 """Names the LLVM library that Dr.Jit, Mitsuba's compiler, loads."""
@@ -108,7 +109,7 @@ def _stamp(library: str) -> list[int]:
 def _processor() -> str:
     """Model and instruction sets, which decide what LLVM compiles to."""
     with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         wanted = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
         return content_hash(sorted(set(wanted)))
     return platform.processor()
@@ -118,7 +119,7 @@ Kind = Literal["cuda", "llvm", "scalar"]
 Wanted = Literal["auto", "cuda", "llvm", "scalar"]
 
 INSTALL = "pip install 'mmvae-bench[clevr]'"
-PROBE = (sys.executable, "-m", "mmvae_bench.worlds.clevr.probe")
+PROBE = (*SAFE_PYTHON, "-m", "mmvae_bench.worlds.clevr.probe")
 """Prints "ok" if the given kind of variant works."""
 PROBE_SECONDS = 120
 """After which a probe counts as failed."""
@@ -235,7 +236,8 @@ def probe(variant: Variant) -> str | None:
             [*PROBE, variant.kind],
             env=environment,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=PROBE_SECONDS,
             stdin=subprocess.DEVNULL,
         )

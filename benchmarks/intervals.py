@@ -1,0 +1,221 @@
+"""How often the intervals of a report hold the truth, and how often it claims a difference where there is none.
+
+Simulated scores with known truth go through the functions that the report itself uses. Prints a Markdown table for each
+kind of claim; ``benchmarks/results/intervals.md`` has the last one.
+
+    python benchmarks/intervals.py --draws 4000
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmvae_bench.base.statistics import (
+    holm,
+    mean_interval,
+    pair_errors,
+    paired_difference,
+    seeds_interval,
+    told_apart,
+    trend,
+)
+
+Array = NDArray[np.float64]
+LEVEL = 0.95
+NUM_LEVELS = 4
+"""Rows of a simulated table: correctness and coverage at these many levels."""
+
+
+def crossed(generator: np.random.Generator, num_seeds: int, num_queries: int, spread: float) -> Array:
+    """Float[seed, query] in nats: seeds with a standard deviation of ``spread``, queries of 5, and 3 of their own."""
+    seeds = generator.normal(0, spread, (num_seeds, 1))
+    return seeds + generator.normal(0, 5, num_queries) + generator.normal(0, 3, (num_seeds, num_queries))
+
+
+def fractions(
+    generator: np.random.Generator, num_seeds: int, num_queries: int, *, rate: float, concentration: float, images: int
+) -> Array:
+    """Float[seed, query]: the share of ``images`` that are right where the rate of a query is Beta distributed."""
+    rates = np.full(num_queries, rate)
+    if math.isfinite(concentration):
+        rates = generator.beta(rate * concentration, (1 - rate) * concentration, num_queries)
+    return generator.binomial(images, rates, (num_seeds, num_queries)) / images
+
+
+def coverage(draw: Callable[[], Array], truth: float, num_draws: int, *, fraction: bool) -> tuple[float, float]:
+    """(share of intervals that hold the truth, median width)."""
+    ends = np.array([seeds_interval(list(draw()), fraction=fraction, confidence=LEVEL) for _ in range(num_draws)])
+    return float(((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean()), float(np.median(ends[:, 1] - ends[:, 0]))
+
+
+def over_seeds(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """Nats: every number of seeds and queries, with seeds that vary not at all, as queries do, and much more."""
+    for num_seeds in (1, 2, 3, 5):
+        for num_queries in (12, 24, 240, 2000):
+            spreads = (0.0,) if num_seeds == 1 else (0.0, 1.0, 2.0, 5.0)
+            draws = [partial(crossed, generator, num_seeds, num_queries, spread) for spread in spreads]
+            found = [coverage(draw, 0.0, num_draws, fraction=False) for draw in draws]
+            cells = [f"{100 * share:.1f} ({width:.1f})" for share, width in found]
+            yield (str(num_seeds), str(num_queries), *cells, *[""] * (4 - len(cells)))
+
+
+def over_fractions(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """Fractions: from queries that are all alike to queries that are right or wrong as a whole."""
+    for num_queries in (12, 24, 240, 2000):
+        for rate in (0.5, 0.7, 0.9, 0.95, 0.99):
+            cells = []
+            for concentration, images in ((math.inf, 1), (10, 10), (2, 10), (0.5, 100)):
+                shape = {"rate": rate, "concentration": concentration, "images": images}
+                draw = partial(fractions, generator, 1, num_queries, **shape)
+                share, width = coverage(draw, rate, num_draws, fraction=True)
+                cells.append(f"{100 * share:.1f} ({100 * width:.1f})")
+            yield (str(num_queries), str(rate), *cells)
+
+
+def table(
+    generator: np.random.Generator, num_objectives: int, num_seeds: int, *, spreads: Sequence[float], interaction: float
+) -> tuple[list[Array], Array]:
+    """Scores of equal objectives by seed and row, and the errors over queries, as a report has them.
+
+    Rows share what is particular to a seed by half. ``interaction``: the standard deviation of what is particular to an
+    objective and a query; the queries are 24, and the seeds' standard deviation is 1.
+    """
+    num_rows, num_queries = 2 * NUM_LEVELS, 24
+    scale = np.resize(np.array(spreads), num_objectives)[:, None, None]
+    shared = generator.normal(size=(num_objectives, num_seeds, 1))
+    own = generator.normal(size=(num_objectives, num_seeds, num_rows))
+    seeds = scale * (shared + own) / math.sqrt(2)
+    hard = generator.normal(0, 5, (num_rows, num_queries))
+    liked = generator.normal(0, interaction, (num_objectives, num_rows, num_queries))
+    noise = generator.normal(0, 1, (num_objectives, num_seeds, num_rows, num_queries))
+    queries = seeds[..., None] + hard + liked[:, None] + noise
+    errors = np.stack([pair_errors(list(queries[:, :, row])) for row in range(num_rows)], 2)
+    return list(queries.mean(3)), errors
+
+
+def bold(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """Tables in which something is told apart though all objectives are equal."""
+    kinds = {"alike": ((1.0,), 0.0), "sd 1 and 2": ((1.0, 2.0), 0.0), "sd 1 and 3": ((1.0, 3.0), 0.0),
+             "queries": ((1.0,), 3.0)}  # fmt: skip
+    for num_objectives in (2, 3, 6, 12, 24):
+        for num_seeds in (2, 3, 5, 10):
+            cells = []
+            for spreads, interaction in kinds.values():
+                claims = 0
+                for _ in range(num_tables):
+                    scores, errors = table(
+                        generator, num_objectives, num_seeds, spreads=spreads, interaction=interaction
+                    )
+                    claims += bool(told_apart(scores, errors, num_draws=300, seed=0).any())
+                cells.append(f"{100 * claims / num_tables:.1f}")
+            yield (str(num_objectives), str(num_seeds), *cells)
+
+
+def power(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """Of six objectives one is better by so many standard deviations of a seed: how often it is told from another."""
+    for num_seeds in (2, 3, 5, 10):
+        cells = []
+        for gap in (2.0, 4.0, 8.0, 16.0):
+            told = []
+            for _ in range(num_tables):
+                scores, errors = table(generator, 6, num_seeds, spreads=(1.0,), interaction=0.0)
+                scores[0] = scores[0] + gap
+                told.append(told_apart(scores, errors, num_draws=300, seed=0)[0, 1:].mean())
+            cells.append(f"{100 * float(np.mean(told)):.0f}")
+        yield (str(num_seeds), *cells)
+
+
+def compared(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """Comparisons of two runs of the same model, with other noise, in which some number is beyond chance."""
+    for num_queries in (12, 24, 240):
+        cells = []
+        for num_numbers in (1, 10, 100):
+            claims = 0
+            for _ in range(num_tables):
+                hard = generator.beta(4, 2, (num_numbers, num_queries))
+                one, other = (generator.binomial(10, hard) / 10 for _ in range(2))
+                found = [paired_difference([a], [b]).p for a, b in zip(one, other, strict=True)]
+                claims += any(holm(found))
+            cells.append(f"{100 * claims / num_tables:.1f}")
+        yield (str(num_queries), *cells)
+
+
+def trends(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """Noise around a constant that is called rising or falling."""
+    for num in (3, 4, 5, 7, 10, 17):
+        cells = []
+        for correlation in (0.0, 0.5, 0.8):
+            claims = 0
+            for _ in range(num_draws):
+                noise = np.zeros(num + 40)
+                for place, each in enumerate(generator.normal(size=num + 39), 1):
+                    noise[place] = correlation * noise[place - 1] + each
+                found = trend(np.arange(num), noise[40:])
+                claims += found.low > 0 or found.high < 0
+            cells.append(f"{100 * claims / num_draws:.1f}")
+        yield (str(num), *cells)
+
+
+def grouped(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """Concepts asked several times each, in fractions of ten images: the interval that knows and one that does not."""
+    for num_concepts in (12, 24, 120):
+        hits = np.zeros(2)
+        groups = np.repeat(np.arange(num_concepts), 4)
+        for _ in range(num_draws):
+            rates = np.repeat(generator.beta(3, 1, num_concepts), 4)
+            values = generator.binomial(10, rates) / 10
+            for place, given in enumerate((groups, None)):
+                low, high = mean_interval(values, groups=given, fraction=True)
+                hits[place] += low <= 0.75 <= high
+        yield (str(num_concepts), *(f"{100 * each / num_draws:.1f}" for each in hits))
+
+
+TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[Sequence[str]]], int, tuple[str, ...]]] = {
+    "Over seeds and queries, nats: % of 95 % intervals that hold the truth (median width)": (
+        over_seeds, 1, ("seeds", "queries", "sd of seeds 0", "1", "2", "5"),
+    ),
+    "Over queries, fractions: % of 95 % intervals that hold the truth (median width, points)": (
+        over_fractions, 1, ("queries", "rate", "one image", "10 images, alike", "less alike", "100, all or none"),
+    ),
+    "Concepts asked four times: % of 95 % intervals that hold the truth": (
+        grouped, 1, ("concepts", "resampled as concepts", "as if independent"),
+    ),
+    "Equal objectives: % of tables (eight rows, 24 queries) in which anything is told apart": (
+        bold, 10, ("objectives", "seeds", "alike", "sd 1 and 2", "sd 1 and 3", "objectives prefer queries"),
+    ),
+    "One of six objectives is better, by standard deviations of a seed: % of the others told from it": (
+        power, 40, ("seeds", "2", "4", "8", "16"),
+    ),
+    "Two equal runs: % of comparisons in which any number is beyond chance": (
+        compared, 4, ("queries", "1 number", "10", "100"),
+    ),
+    "Noise around a constant: % called rising or falling": (
+        trends, 1, ("validations", "correlation 0", "0.5", "0.8"),
+    ),
+}  # fmt: skip
+"""Title, rows, by what the number of draws is divided, and heads."""
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=4000, help="simulated intervals per number")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for title, (rows, divisor, heads) in TABLES.items():
+        print(f"## {title}\n")
+        print(f"| {' | '.join(heads)} |\n|{' ---: |' * len(heads)}")
+        generator = np.random.default_rng([options.seed, len(title)])
+        for row in rows(max(1, options.draws // divisor), generator):
+            print(f"| {' | '.join(row)} |", flush=True)
+        print(flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""Every file of a run folder checked: what is wrong with each trial, and what a run would do about it.
+
+Nothing is written, and nothing that a file contains is run: weights are compared with their checksum, not loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
+
+from ..base.errors import BenchmarkError, ConfigError
+from ..base.files import DamagedFile, open_regular
+from ..base.printable import printable
+from ..specs.grid import load_grid
+from ..specs.trial import trial_label
+from .checksums import check_digest, digest_of, read_checksums
+from .documents import parse_object, read_object, understood_status
+from .folder import TrialFolder
+from .names import (
+    CHECKPOINT_FILE,
+    CHECKSUMS_FILE,
+    EVALUATION_FILE,
+    PLANE_FILE,
+    QUERIES_FILE,
+    REPORT_FOLDER,
+    RESULT_FILE,
+    RESULTS_FILE,
+    SAMPLES_FILE,
+    SPEC_FILE,
+    STATUS_FILE,
+    TRAINING_LOG,
+    TRIAL_FILES,
+)
+from .status import STATES
+from .store import DAMAGED, RunStore
+
+_LOSSES = (BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError, OSError)
+"""What reading a damaged archive raises; zlib's own errors cannot occur, since nothing is packed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong.
+
+    Attributes:
+        file: The file's name, or its path within the run for a file of no trial.
+        problem: What is wrong with it.
+    """
+
+    file: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One trial folder.
+
+    Attributes:
+        key: Its name.
+        label: A short human-readable name.
+        state: As ``status`` has it; damaged if there are faults.
+        checksums: Whether the trial has checksums; only trials that are done have them.
+        faults: What is wrong.
+        run: What ``mmvae-bench run`` would do with it.
+    """
+
+    key: str
+    label: str
+    state: str
+    checksums: bool
+    faults: tuple[Fault, ...]
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """A run folder.
+
+    Attributes:
+        run_dir: The folder.
+        trials: Every trial, ordered by label and key.
+        faults: What is wrong besides.
+    """
+
+    run_dir: Path
+    trials: tuple[Verdict, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.faults and not any(trial.faults for trial in self.trials)
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``mmvae-bench verify --json`` has it."""
+        return {
+            "run": printable(str(self.run_dir)),
+            "whole": self.whole,
+            "trials": [asdict(trial) for trial in self.trials],
+            "faults": [asdict(fault) for fault in self.faults],
+        }
+
+
+def verify(run_dir: Path) -> Verification:
+    """Checks every file of a run folder.
+
+    Raises:
+        ConfigError: ``run_dir`` has no run.
+        DamagedFile: the folder of its trials is a link.
+    """
+    store = RunStore(run_dir)
+    keys = store.keys()
+    if not store.trials_root.is_dir():
+        raise ConfigError(f"{run_dir}: not a run folder: it has no trials")
+    trials = sorted((_verdict(store.folder(key)) for key in keys), key=lambda trial: (trial.label, trial.key))
+    return Verification(run_dir, tuple(trials), tuple(_of_the_run(store)))
+
+
+def _verdict(folder: TrialFolder) -> Verdict:
+    key = printable(folder.key)
+    try:
+        spec = folder.spec()
+    except DamagedFile as damage:
+        if damage.path == folder.spec_path and folder.is_blank():
+            return Verdict(key, f"trial {key}", "pending", False, (), "begins with it: nothing has run yet")
+        refuses = f"refuses the run until {damage.path.name} is restored, or {folder.directory} removed"
+        return Verdict(key, f"trial {key}", DAMAGED, False, (_fault(damage),), printable(refuses))
+    faults = [_fault(damage) for damage in _damages(folder)]
+    status = folder.status(folder.evaluation())
+    state = DAMAGED if faults else status.state
+    listed = os.path.lexists(folder.directory / CHECKSUMS_FILE)
+    return Verdict(key, trial_label(spec), state, listed, tuple(faults), _next_step(folder, status.state, faults))
+
+
+def _fault(damage: DamagedFile) -> Fault:
+    return Fault(printable(damage.path.name), printable(damage.reason))
+
+
+def _damages(folder: TrialFolder) -> Iterator[DamagedFile]:
+    """What is wrong with the files of a trial whose spec is whole."""
+    result, checksums = None, None
+    try:
+        result = folder.result()
+    except DamagedFile as damage:
+        yield damage
+    try:
+        checksums = read_checksums(folder.directory)
+    except DamagedFile as damage:
+        if result is None and not os.path.lexists(folder.result_path):
+            yield damage  # Otherwise it was the damage of the result.
+    if checksums is not None and os.path.lexists(folder.result_path):
+        for name in sorted(checksums.keys() & TRIAL_FILES - {RESULT_FILE, SPEC_FILE}):
+            yield from _differs(folder.directory / name, checksums)
+    else:
+        yield from _unreadable_weights(folder.directory / CHECKPOINT_FILE)
+        yield from _unreadable_log(folder.directory / TRAINING_LOG)
+    for name in (STATUS_FILE, EVALUATION_FILE):
+        yield from _unreadable(folder.directory / name)
+    if result is not None and (asked := folder.evaluation()) is not None and asked != result.get("evaluation", asked):
+        yield DamagedFile(folder.evaluation_path, "asks for another evaluation than the result was made with")
+
+
+def _differs(path: Path, checksums: dict[str, str]) -> Iterator[DamagedFile]:
+    try:
+        check_digest(path, digest_of(path), checksums)
+    except DamagedFile as damage:
+        yield damage
+    except FileNotFoundError:
+        yield DamagedFile(path, "missing")
+    except OSError as error:
+        yield DamagedFile(path, f"cannot be read: {error.strerror}")
+
+
+def _unreadable(path: Path) -> Iterator[DamagedFile]:
+    try:
+        plain = read_object(path)
+        if path.name == STATUS_FILE:
+            known = {name: value for name, value in plain.items() if name not in ("state", "log")}
+            wrong = sorted(known.keys() - understood_status(known).keys())
+            wrong += ["state"] if plain.get("state") not in STATES else []
+            if wrong:
+                yield DamagedFile(path, f"a value of the wrong kind: {', '.join(wrong)}")
+    except DamagedFile as damage:
+        yield damage
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield DamagedFile(path, f"cannot be read: {error.strerror}")
+
+
+def _unreadable_weights(path: Path) -> Iterator[DamagedFile]:
+    """Weights without a checksum are an archive that has its own."""
+    try:
+        with open_regular(path) as file, ZipFile(file) as archive:
+            if any(entry.compress_type != ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("its parts are compressed")
+            damaged = archive.testzip()
+        if damaged is not None:
+            yield DamagedFile(path, f"in {damaged}")
+    except DamagedFile as damage:
+        yield damage
+    except FileNotFoundError:
+        return
+    except _LOSSES as error:
+        yield DamagedFile(path, f"{error}")
+
+
+def _unreadable_log(path: Path) -> Iterator[DamagedFile]:
+    """Every line but the last, which a kill may have cut short, is a record."""
+    try:
+        with open_regular(path) as file:
+            number, wrong = 0, None
+            while line := file.readline(2**20):
+                number += 1
+                if wrong is not None:
+                    yield DamagedFile(path, f"line {wrong} is no record")
+                    return
+                try:
+                    parse_object(path, line)
+                except DamagedFile:
+                    wrong = number
+    except DamagedFile as damage:
+        yield damage
+    except OSError:
+        return
+
+
+def _next_step(folder: TrialFolder, state: str, faults: list[Fault]) -> str:
+    """What a run would do with a trial."""
+    files = {fault.file for fault in faults}
+    weights = folder.directory / CHECKPOINT_FILE
+    there = weights.is_file() and CHECKPOINT_FILE not in files
+    if state == "done":
+        if CHECKPOINT_FILE in files:
+            return f"nothing: its numbers are whole; to train it again, remove its {RESULT_FILE} and run"
+        if files & {SAMPLES_FILE, PLANE_FILE}:
+            return f"nothing: its numbers are whole; `mmvae-bench evaluate {folder.directory}` draws its pictures again"
+        return "nothing: its numbers are whole" if files else "nothing: it is done"
+    if state == "running":
+        return "nothing: a process is working on it"
+    if state == "failed":
+        return "nothing, unless with --retry failed"
+    if not there:
+        return "trains it from the start"
+    trained = os.path.lexists(folder.result_path)
+    return "evaluates the trained model again" if trained else "resumes it where it was stopped"
+
+
+def _of_the_run(store: RunStore) -> Iterator[Fault]:
+    """What is wrong with the files that belong to no trial. All but the grid are written again by a report."""
+    for name in (store.grid_path.name, RESULTS_FILE, QUERIES_FILE):
+        path = store.root / name
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(mode):
+            yield Fault(name, "not a regular file")
+        elif path == store.grid_path:
+            try:
+                load_grid(path)
+            except (BenchmarkError, OSError, RecursionError) as error:
+                yield Fault(name, printable(str(error).splitlines()[0]))
+        elif (problem := _parquet_problem(path)) is not None:
+            yield Fault(name, f"{problem}; `mmvae-bench report` writes it again")
+    if (store.root / REPORT_FOLDER).is_symlink():
+        yield Fault(REPORT_FOLDER, "a link; no report is written through it")
+
+
+def _parquet_problem(path: Path) -> str | None:
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, pre_buffer=False) as table:
+            for group in range(table.num_row_groups):
+                table.read_row_group(group, use_threads=False)
+    except (OSError, ValueError, NotImplementedError, MemoryError) as error:
+        return f"cannot be read: {printable(str(error).splitlines()[0])}"
+    return None

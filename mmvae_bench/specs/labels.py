@@ -1,0 +1,88 @@
+"""What trials are called where several are shown together: as briefly as tells them apart."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from .base import Spec
+from .trial import TrialSpec, trial_label
+
+PARTS = ("dataset", "backbone", "objective", "training")
+"""The parts of a trial in whose settings two trials with one seed can differ."""
+AMBIGUOUS = ("name", "seed")
+"""Keys that say nothing without their part: a label's ``seed`` is that of training."""
+
+
+def trial_labels(trials: Sequence[TrialSpec | Mapping[str, Any]]) -> list[str]:
+    """A label for each trial: objective, dataset, seed, and what else tells it from the others with the same ones.
+
+    Args:
+        trials: All that are shown together, as specs or in canonical form, which may be damaged.
+
+    >>> trial_labels([{"objective": {"name": "jmvae", "alpha": alpha}, "seed": 0} for alpha in (0.1, 1)])
+    ['jmvae ?/?/? seed 0 alpha=0.1', 'jmvae ?/?/? seed 0 alpha=1']
+    """
+    labels = [trial.label if isinstance(trial, TrialSpec) else trial_label(trial) for trial in trials]
+    alike: dict[str, list[int]] = defaultdict(list)
+    for index, label in enumerate(labels):
+        alike[label].append(index)
+    seen: dict[int, dict[str, Any]] = {}
+    telling: dict[int, dict[str, Any]] = {}
+    for group in alike.values():
+        if len(group) > 1:
+            telling |= zip(group, _differing([_settings(trials[index], seen) for index in group]), strict=True)
+    short = _short_names({name for each in telling.values() for name in each})
+    for index, each in telling.items():
+        labels[index] += "".join(f" {short[name]}={shown(value)}" for name, value in each.items())
+    return labels
+
+
+def shown(value: Any) -> str:
+    """A setting's value as short text that no other value has.
+
+    >>> [shown(value) for value in (0.001, 50.0, 0.1234567891, None, "joint", [1, 2])]
+    ['0.001', '50', '0.1234567891', 'null', 'joint', '[1,2]']
+    """
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def _settings(trial: TrialSpec | Mapping[str, Any], seen: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    """The settings of a trial by dotted path. Trials of a grid share their parts: each is written out once."""
+    found: dict[str, Any] = {}
+    for kind in PARTS:
+        part = getattr(trial, kind) if isinstance(trial, TrialSpec) else trial.get(kind)
+        if id(part) not in seen:
+            plain = part.canonical() if isinstance(part, Spec) else part
+            seen[id(part)] = dict(_flat(plain, kind)) if isinstance(plain, Mapping) else {}
+        found |= seen[id(part)]
+    return found
+
+
+def _differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of each trial's settings those in which the trials differ."""
+    names = dict.fromkeys(name for each in settings for name in each)
+    kept = [name for name in names if len({json.dumps([each[name]] if name in each else []) for each in settings}) > 1]
+    return [{name: each[name] for name in kept if name in each} for each in settings]
+
+
+def _flat(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    for key, item in value.items():
+        if isinstance(item, Mapping):
+            yield from _flat(item, f"{path}.{key}")
+        else:
+            yield f"{path}.{key}", item
+
+
+def _short_names(paths: set[str]) -> dict[str, str]:
+    """For each path its last key, or as much as no other path has; a part's name is called after the part."""
+    last = Counter(path.rpartition(".")[2] for path in paths)
+    return {
+        path: path.removesuffix(".name") if last[key] > 1 or key in AMBIGUOUS else key
+        for path in paths
+        for key in [path.rpartition(".")[2]]
+    }

@@ -1,0 +1,108 @@
+"""A first step of an objective on made-up images of the right shapes: a bug shows before any dataset is made."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from math import prod
+
+import torch
+from torch import Tensor
+
+from ..base.errors import BenchmarkError
+from ..base.seeds import derive_seed
+from ..data.base import ConceptDataModule
+from ..data.batch import Batch, ImageStore
+from ..objectives.base import Stage
+from ..specs.trial import TrainingSpec, TrialSpec
+from .fit import fit
+
+NUM_IMAGES = 2
+"""Images of a batch and of a partition: batch norm needs two."""
+SECONDS = 8.0
+"""After so long no further objective is tried."""
+OWN = "mmvae_bench."
+"""Where the objectives of this package are implemented."""
+NUM_LINES = 6
+"""How much of a traceback is shown."""
+
+
+def rehearse_all(specs: Sequence[TrialSpec], *, seconds: float = SECONDS) -> Iterator[tuple[str, str | None]]:
+    """(name, :func:`rehearse`'s answer) for each objective, each on the smallest images that it is to be trained on.
+
+    Those of other packages come first, since there may be no time for all of them.
+    """
+    smallest: dict[str, TrialSpec] = {}
+    for spec in sorted(specs, key=lambda spec: prod(spec.dataset.image_shape())):
+        smallest.setdefault(spec.objective.name, spec)
+    end = time.monotonic() + seconds
+    for name, spec in sorted(smallest.items(), key=lambda item: item[1].objective.implementation.startswith(OWN)):
+        if time.monotonic() > end:
+            return
+        yield name, rehearse(spec)
+
+
+def rehearse(spec: TrialSpec) -> str | None:
+    """Makes one step of every stage of a trial, and validates, on the CPU.
+
+    Networks and objective are those of the trial; the images are noise and the concepts are random.
+
+    Returns:
+        None if that works; else what went wrong: the message, or the last lines of the traceback.
+    """
+    dataset = spec.dataset
+    training = spec.training.model_copy(
+        update={"batch_size": NUM_IMAGES, "validations": 1, "precision": "float32", "compile": False}
+    )
+    try:
+        backbone = spec.backbone.build(
+            schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
+        )
+        objective = spec.objective.build(backbone, seed=spec.seed)
+        stages = objective.stages
+
+        def first_steps(training: TrainingSpec) -> list[Stage]:
+            return [replace(stage, steps=1) for stage in stages(training)]
+
+        objective.stages = first_steps  # type: ignore[method-assign]
+        fit(objective, _MadeUp(spec), training, key=spec.key, seed=spec.seed)
+    except BenchmarkError as error:
+        return str(error)
+    except Exception as error:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        return "\n".join(line for line in lines[-NUM_LINES:] if line.strip(" ^~"))
+    return None
+
+
+class _MadeUp(ConceptDataModule):
+    """Noise with random concepts, in the form of a trial's dataset."""
+
+    def __init__(self, spec: TrialSpec) -> None:
+        super().__init__(spec.dataset)
+        generator = torch.Generator().manual_seed(derive_seed("rehearsal"))
+        levels = 1 if self.image_shape[0] == 1 else 255
+        images = (torch.rand(NUM_IMAGES, *self.image_shape, generator=generator) * levels).round() / levels
+        columns = [torch.randint(size, (NUM_IMAGES,), generator=generator) for size in self.schema.sizes]
+        self._store = _Images(images, torch.stack(columns, 1))
+
+    def rows(self, partition: str, *, split: str | None = None) -> Tensor:
+        """All of them, in every partition."""
+        return torch.arange(NUM_IMAGES)
+
+
+class _Images:
+    """Images in memory."""
+
+    def __init__(self, images: Tensor, concepts: Tensor) -> None:
+        self.images, self.concepts = images, concepts
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, rows: Tensor) -> Batch:
+        return Batch(self.images[rows], self.concepts[rows], rows)
+
+    def to(self, device: torch.device | str) -> ImageStore:
+        return _Images(self.images.to(device), self.concepts.to(device))

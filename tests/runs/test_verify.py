@@ -1,0 +1,181 @@
+"""What ``verify`` says about a trial, and that ``status`` and ``report`` say the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.base.files import write_json
+from mmvae_bench.cli import main
+from mmvae_bench.report.gather import read_run
+from mmvae_bench.runs.verify import verify
+
+from ..fuzz.run_folders import EARLIER, seal
+from ..report.synthetic_runs import spec_of, write_trial
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A trial that is done, with weights and checksums."""
+    folder = write_trial(tmp_path / "run", spec_of())
+    seal(folder)
+    return folder
+
+
+def flip(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+
+
+CHANGED = "its content is not what was written (sha256)"
+CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
+    "a changed digit": (
+        lambda folder: change(folder / "result.json", "-112.25", "-111.25"),
+        "result.json",
+        CHANGED,
+        "evaluates the trained model again",
+    ),
+    "a result that is cut": (
+        lambda folder: (folder / "result.json").write_text('{"version": 1, "sco'),
+        "result.json",
+        CHANGED,
+        "evaluates the trained model again",
+    ),
+    "no checksum of the result": (
+        lambda folder: write_json(folder / "checksums.json", {}),
+        "result.json",
+        "checksums.json beside it does not list it",
+        "evaluates the trained model again",
+    ),
+    "damaged checksums": (
+        lambda folder: (folder / "checksums.json").write_text('{"result.json": 5}'),
+        "checksums.json",
+        "expected a sha256 for each file",
+        "evaluates the trained model again",
+    ),
+    "damaged weights": (
+        lambda folder: flip(folder / "last.ckpt"),
+        "last.ckpt",
+        CHANGED,
+        "trains it from the start",
+    ),
+    "a damaged log": (
+        lambda folder: flip(folder / "log.jsonl"),
+        "log.jsonl",
+        CHANGED,
+        "nothing: its numbers are whole",
+    ),
+    "a damaged picture": (
+        lambda folder: flip(folder / "samples.png"),
+        "samples.png",
+        CHANGED,
+        "nothing: its numbers are whole; `mmvae-bench evaluate",
+    ),
+    "weights that are gone": (
+        lambda folder: (folder / "last.ckpt").unlink(),
+        "last.ckpt",
+        "missing",
+        "nothing: its numbers are whole",
+    ),
+    "a damaged status": (
+        lambda folder: (folder / "status.json").write_text('{"state": "done", "step": "all"}'),
+        "status.json",
+        "a value of the wrong kind: step",
+        "nothing: its numbers are whole",
+    ),
+    "another spec": (
+        lambda folder: change(folder / "spec.json", '"seed":0', '"seed":1'),
+        "spec.json",
+        "was changed: the folder's name is no longer its hash",
+        "refuses the run until spec.json is restored",
+    ),
+}
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_wrong_and_what_a_run_would_do(case: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spoil, file, problem, run = CASES[case]
+    root = folder.parents[1]
+    assert main(["verify", str(root)]) == 0
+    assert "nothing wrong with it" in capsys.readouterr().out
+    spoil(folder)
+    assert main(["verify", str(root), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    (trial,) = document["trials"]
+    assert (trial["faults"], trial["state"]) == ([{"file": file, "problem": problem}], "damaged")
+    assert trial["run"].startswith(run)
+    assert main(["verify", str(root)]) == 1
+    text = capsys.readouterr().out
+    assert f"    {file}: {problem}\n    a run: {run}" in text
+    assert text.endswith("1 trial checked: 1 damaged\n")
+    main(["status", str(root), "--json"])
+    (row,) = json.loads(capsys.readouterr().out)["trials"]
+    (record,) = read_run(root).trials
+    if run.startswith("nothing"):
+        assert (row["status"], record.state) == ("done", "done")
+    elif file == "last.ckpt":
+        assert (row["status"], record.state, record.damaged_files) == ("damaged", "done", ("last.ckpt",))
+    else:
+        assert row["status"] == record.state == "damaged"
+        assert problem in row["error"]
+
+
+def test_a_run_without_checksums_is_believed_and_said_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(EARLIER)]) == 0
+    text = capsys.readouterr().out
+    assert "1 trial was made before there were checksums: readable, but whether a number was changed" in text
+    assert text.endswith("2 trials checked: nothing wrong with them\n")
+
+
+def test_unfinished_and_failed_trials_are_not_damaged(tmp_path: Path) -> None:
+    for seed, state in enumerate(("failed", "pending", "running")):
+        write_trial(tmp_path, spec_of(seed=seed), state)
+    found = verify(tmp_path)
+    assert found.whole
+    assert {trial.state: trial.run for trial in found.trials} == {
+        "failed": "nothing, unless with --retry failed",
+        "pending": "trains it from the start",
+        "interrupted": "trains it from the start",
+    }
+
+
+@pytest.mark.parametrize("name", ["results.parquet", "queries.parquet", "grid.yaml"])
+def test_files_of_no_trial_are_checked_too(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder.parents[1]
+    main(["report", str(root)])
+    assert verify(root).whole
+    (root / name).write_text("name: [")
+    assert main(["verify", str(root)]) == 1
+    assert f"\n{name}: " in capsys.readouterr().out
+
+
+def test_nothing_is_written(folder: Path) -> None:
+    root = folder.parents[1]
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    verify(root)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "not a run folder: it has no trials" in capsys.readouterr().err
+
+
+def test_what_is_damaged_is_left_out_of_the_report_and_named(folder: Path) -> None:
+    root = folder.parents[1]
+    for name in ("log.jsonl", "samples.png"):
+        flip(folder / name)
+    assert main(["report", str(root)]) == 0
+    page = (root / "report" / "index.html").read_text()
+    assert f"{folder.name}/log.jsonl, {folder.name}/samples.png" in page
+    assert "data:image/png" not in page
+    assert not (root / "report" / "figures").exists() or not list((root / "report" / "figures").glob("*elbo-curves*"))

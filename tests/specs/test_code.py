@@ -1,0 +1,94 @@
+"""The code of a trial's parts, as it is recorded and compared."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from mmvae_bench.base.machine import package_version
+from mmvae_bench.specs.code import Code, differences, evaluation_code, part_code, training_code
+from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives, questions
+from mmvae_bench.specs.trial import EvaluationSpec
+
+SPEC = {"dataset": {"name": "mnist_a"}, "backbone": {"name": "mnist_a_thin"}, "objective": {"name": "telbo"}}
+
+
+def test_every_built_in_part_is_known_by_its_own_file_and_what_it_shares() -> None:
+    kinds = {"objective": objectives, "dataset": datasets, "backbone": backbones, "classifier": classifiers}
+    for kind, registry in kinds.items():
+        for name in registry.built_in():
+            part = part_code(kind, name)
+            assert part is not None
+            assert (part["name"], part["package"], part["version"]) == (name, "mmvae-bench", package_version())
+            module, _, _ = registry[name].implementation.partition(":")
+            assert f"{module.replace('.', '/')}.py" in part["files"]
+    telbo, jnf = (part_code("objective", name) for name in ("telbo", "jnf"))
+    assert telbo is not None
+    assert jnf is not None
+    shared = {"mmvae_bench/objectives/base.py", "mmvae_bench/objectives/common/elbo.py"}
+    assert shared <= telbo["files"].keys() & jnf["files"].keys()
+    assert "mmvae_bench/backbones/flows.py" in jnf["files"].keys() - telbo["files"].keys()
+
+
+def test_the_loop_the_storage_and_the_machinery_of_specs_do_not_count() -> None:
+    files = {file for part in training_code(SPEC).values() for file in part["files"]}
+    rooms = ("training/", "runs/", "specs/base", "specs/components", "data/cache", "data/shards", "base/errors")
+    assert not [file for file in files if file.removeprefix("mmvae_bench/").startswith(rooms)]
+
+
+def test_the_built_in_questions_count_with_the_metrics_that_they_compute() -> None:
+    code = evaluation_code(EvaluationSpec().canonical(), "conv_thin")
+    assert set(code) == {"questions", "classifier"}
+    assert "mmvae_bench/metrics/functional/coverage.py" in code["questions"]["files"]
+    for name in questions.built_in():
+        module, _, _ = questions[name].implementation.partition(":")
+        assert f"{module.replace('.', '/')}.py" in code["questions"]["files"]
+
+
+def changed(code: Code, kind: str, **values: Any) -> Code:
+    code = copy.deepcopy(code)
+    code[kind] |= values
+    return code
+
+
+def test_differences_name_part_file_and_version() -> None:
+    now = training_code(SPEC)
+    assert differences(copy.deepcopy(now), now) == []
+    elbo = "mmvae_bench/objectives/common/elbo.py"
+    files = now["objective"]["files"]
+    assert differences(changed(now, "objective", files=files | {elbo: "0"}), now) == [
+        f"objective 'telbo': {elbo} has changed"
+    ]
+    assert differences(changed(now, "objective", files=files | {"gone.py": "0"}), now) == [
+        "objective 'telbo': gone.py has changed"
+    ]
+    many = differences(changed(now, "objective", files=dict.fromkeys(files, "0")), now)
+    assert many[0].endswith(f" and {len(files) - 3} more have changed")
+    # A release of this package alone says nothing about the numbers; that of another one may.
+    assert differences(changed(now, "dataset", version="0.0.1"), now) == []
+    other = changed(now, "backbone", package="nets", version="1.1")
+    assert differences(changed(other, "backbone", version="1.0"), other) == [
+        "backbone 'mnist_a_thin': nets 1.0 then, nets 1.1 now"
+    ]
+
+
+@pytest.mark.parametrize("made", [None, [], "x", {}, {"objective": 3}, {"objective": {"files": 3}}, {"dataset": None}])
+def test_what_was_not_recorded_or_is_damaged_never_raises(made: object) -> None:
+    now = training_code(SPEC)
+    assert isinstance(differences(made, now), list)
+    assert training_code({"objective": {"name": "of_a_missing_package"}, "dataset": None}) == {}
+
+
+@pytest.mark.in_check
+def test_it_needs_no_torch() -> None:
+    code = (
+        "import sys; from mmvae_bench.specs.code import *; "
+        f"training_code({SPEC!r}); evaluation_code({{}}, 'conv_thin'); "
+        "print([name for name in ('torch', 'numpy', 'lightning') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"

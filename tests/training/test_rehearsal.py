@@ -1,0 +1,132 @@
+"""The first step on made-up images: sound objectives pass, a bug is told with its line, and none takes long."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmvae_bench.cli import main
+from mmvae_bench.data.batch import Batch
+from mmvae_bench.objectives.base import Objective, Terms, TermsError, raised_in
+from mmvae_bench.objectives.jvae import JVAE
+from mmvae_bench.objectives.telbo import TELBO
+from mmvae_bench.specs.trial import TrialSpec
+from mmvae_bench.training import rehearsal
+from mmvae_bench.training.rehearsal import rehearse, rehearse_all
+
+TINY = {
+    "dataset": {"name": "mnist_a", "canvas": 16},
+    "backbone": {"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3},
+    "training": {"batch_size": 64, "validations": 4},
+}
+FACES = {
+    "dataset": {"name": "celeba18", "source": "drawn", "size": 16, "view": "text"},
+    "backbone": {"name": "rgb_thin", "width": 2, "hidden": 8},
+}
+
+
+def spec(objective: str, **settings: object) -> TrialSpec:
+    return TrialSpec.parse({**TINY, "objective": objective, **settings})
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("telbo", {}), ("scan", {}), ("jmvae", FACES)], ids=["telbo", "two stages", "texts"]
+)
+def test_a_sound_objective_passes_and_no_dataset_is_made(
+    name: str, settings: dict[str, object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path))
+    torch.manual_seed(7)
+    assert rehearse(spec(name, **settings)) is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bug_is_told_with_the_line_it_is_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(self: JVAE, batch: Batch) -> Terms:
+        return Terms(batch.image.mean(), {"kl": batch.nothing})
+
+    monkeypatch.setattr(JVAE, "terms", wrong)
+    said = rehearse(spec("jvae"))
+    assert said is not None
+    lines = said.splitlines()
+    assert lines[-1] == "AttributeError: 'Batch' object has no attribute 'nothing'"
+    assert lines[-3].strip().startswith(f'File "{__file__}"')
+    assert len(lines) <= rehearsal.NUM_LINES
+
+
+def test_a_bug_of_a_later_stage_and_one_of_evaluation_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmvae_bench.objectives.scan import SCAN
+
+    original = SCAN.terms
+
+    def wrong(self: SCAN, batch: Batch) -> Terms:
+        assert self.stage is not None
+        if self.stage.name == self.stages(self.training_spec)[-1].name and not self.training:
+            raise ZeroDivisionError("in the last stage")
+        return original(self, batch)
+
+    monkeypatch.setattr(SCAN, "terms", wrong)
+    assert str(rehearse(spec("scan"))).endswith("ZeroDivisionError: in the last stage")
+
+
+def test_each_objective_is_tried_once_on_the_smallest_images_those_of_others_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[tuple[str, int]] = []
+
+    def note(trial: TrialSpec) -> None:
+        tried.append((trial.objective.name, trial.dataset.image_shape()[-1]))
+
+    monkeypatch.setattr(rehearsal, "rehearse", note)
+    wide = {"dataset": {"name": "mnist_a", "canvas": 32}}
+    specs = [spec("jvae", **wide), spec("telbo"), spec("jvae"), spec("telbo", seed=3), spec("vae", **wide)]
+    monkeypatch.setattr(type(specs[1].objective), "implementation", "other.package:Objective")
+    assert dict(rehearse_all(specs)) == {"telbo": None, "jvae": None, "vae": None}
+    assert tried[0] == ("telbo", 16)
+    assert sorted(tried) == [("jvae", 16), ("telbo", 16), ("vae", 32)]
+    tried.clear()
+    assert not list(rehearse_all(specs, seconds=-1.0))
+    assert not tried
+
+
+def test_the_command_answers_in_json_whatever_an_objective_prints(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def chatty(self: JVAE, batch: Batch) -> Terms:
+        print("a remark")  # noqa: T201
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(JVAE, "terms", chatty)
+    words = []
+    for name in ("jvae", "telbo"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "spec.json").write_text(json.dumps(spec(name).canonical()))
+        words += ["--spec", str(folder / "spec.json")]
+    assert main(["rehearse", *words]) == 0
+    answers = {answer["objective"]: answer["error"] for answer in map(json.loads, capsys.readouterr().out.splitlines())}
+    assert answers["telbo"] is None
+    assert answers["jvae"].endswith("ZeroDivisionError: division by zero")
+
+
+def test_the_line_of_an_objectives_own_code() -> None:
+    def failing(error: Exception) -> BaseException:
+        try:
+            raise error
+        except Exception as raised:
+            return raised
+
+    class Mine(Objective):
+        pass
+
+    where = raised_in(failing(ValueError("x")), Mine)
+    assert where is not None
+    assert where.startswith(f"{__file__}:")
+    assert where.endswith(" in failing")
+    # Not its own code: the data, the evaluation, the base class.
+    assert raised_in(failing(ValueError("x")), TELBO) is None
+    # What terms() returned is judged outside of it, but it is at fault.
+    assert raised_in(failing(TermsError("x")), Mine) == f"{__file__} in terms"
