@@ -11,7 +11,7 @@ from einops.layers.torch import Rearrange
 from torch import nn
 
 from ..concepts.captions import Captions
-from ..distributions.pixels import IMAGE_LIKELIHOODS
+from ..distributions.pixels import IMAGE_LIKELIHOODS, ImageLikelihood, image_likelihood
 from ..specs.built_in.backbones import MnistAThinSpec, RGBThinSpec
 from .base import Backbone
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp
@@ -33,8 +33,8 @@ class ThinNetworks(Backbone):
 
     @property
     @abstractmethod
-    def likelihood(self) -> str:
-        """The name of p(x|z)."""
+    def likelihood(self) -> ImageLikelihood:
+        """The family of p(x|z)."""
 
     def image_encoder(self) -> nn.Module:
         """q(z|x)."""
@@ -55,8 +55,7 @@ class ThinNetworks(Backbone):
 
     def image_decoder(self) -> nn.Module:
         """p(x|z)."""
-        likelihood = IMAGE_LIKELIHOODS[self.likelihood]
-        sizes = (*reversed(self.channels), likelihood.num_parameters * self.image_shape[0])
+        sizes = (*reversed(self.channels), self.likelihood.num_parameters * self.image_shape[0])
         layers: list[nn.Module] = [nn.Linear(self.latent_size, self.hidden), nn.ELU()]
         layers += [nn.Linear(self.hidden, self._flat_size), nn.ELU()]
         _, height, width = self._smallest
@@ -66,7 +65,7 @@ class ThinNetworks(Backbone):
             layers.append(nn.ConvTranspose2d(size_in, size_out, 4, 2, 1, bias=last))
             if not last:
                 layers += [nn.BatchNorm2d(size_out), nn.ELU()]
-        return ImageDecoder(nn.Sequential(*layers), likelihood)
+        return ImageDecoder(nn.Sequential(*layers), self.likelihood)
 
     def concept_decoder(self) -> nn.Module:
         """p(y|z): one MLP per attribute."""
@@ -92,7 +91,7 @@ class ThinBackbone(ThinNetworks):
     """MNIST-A: two strided convolutions each way. A step takes a few milliseconds on one CPU thread."""
 
     spec: MnistAThinSpec
-    likelihood = "bernoulli"
+    likelihood = IMAGE_LIKELIHOODS["bernoulli"]
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -128,9 +127,9 @@ class RGBThinBackbone(ThinNetworks):
         return self.spec.hidden
 
     @property
-    def likelihood(self) -> str:
-        """The name of p(x|z), from the spec."""
-        return self.spec.likelihood
+    def likelihood(self) -> ImageLikelihood:
+        """The family of p(x|z) that the spec names."""
+        return image_likelihood(self.spec.likelihood, scale=self.spec.likelihood_scale)
 
     def concept_encoder(self) -> nn.Module:
         """q(z|y_O): one expert per attribute; or q(z|y) of captions: a GRU, then one layer."""

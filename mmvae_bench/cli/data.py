@@ -130,7 +130,9 @@ def _to_mend(report: dict[str, Any], again: str) -> Iterator[str]:
     changed = not report.get("source_files", {"ok": True})["ok"]
     if changed:
         yield "your files have changed since the images were made from them"
-    if damaged or changed:
+    if report["path"] is None:
+        yield "nothing is stored, and images drawn alone differ from the same ones drawn together on this machine"
+    elif damaged or changed:
         yield f"to make {'the images' if changed else 'these files'} again:\n  {again}"
     else:
         yield "every file is as it was written, but the images differ from those that are made here now"

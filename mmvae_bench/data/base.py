@@ -192,8 +192,8 @@ class ConceptDataModule(pl.LightningDataModule):
         raise NotImplementedError
 
     @property
-    def cache_path(self) -> Path:
-        """Folder of the prepared dataset."""
+    def cache_path(self) -> Path | None:
+        """Folder of the prepared dataset; None if images are not stored, but drawn when they are needed."""
         raise NotImplementedError
 
     @property

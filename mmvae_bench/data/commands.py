@@ -20,7 +20,7 @@ def prepare(spec: DatasetSpec, *, workers: int | None = None, progress: Progress
         "source": spec.source,
         "fingerprint": data.fingerprint,
         "num_images": len(data.store),
-        "path": str(data.cache_path),
+        "path": None if data.cache_path is None else str(data.cache_path),
         "seconds": round(time.perf_counter() - started, 3),
     }
 

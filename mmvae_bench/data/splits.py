@@ -181,7 +181,7 @@ class PartitionedDataModule(ConceptDataModule):
                 for index, attribute in enumerate(self.schema.attributes)
             },
             "fingerprint": self.fingerprint,
-            "path": str(self.cache_path),
+            "path": None if self.cache_path is None else str(self.cache_path),
         }
 
     def _partition(self, split: str, seed: int) -> Tensor:

@@ -8,15 +8,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Beta, Distribution, Independent, Normal, constraints
+from torch.distributions import Bernoulli, Beta, Distribution, Independent, Laplace, Normal, constraints
 from torch.nn import functional as F
 
 GREY_LEVEL = 1 / 256
 """The width of a grey level, for pixels in [0, 1]."""
+
+
+class FixedNormal(Normal):
+    """A Gaussian whose scale is a setting: ``-(x - loc)^2 / (2 scale^2)`` and a constant.
+
+    The scale weighs the error of an image against the divergence of its z; no pixel's noise was fitted to it. So the
+    mean is the picture, and a sample is the mean under noise of no meaning.
+    """
+
+    fixed_scale: ClassVar[bool] = True
+    """The mean is the picture, not a sample."""
+
+
+class FixedLaplace(Laplace):
+    """A Laplace distribution whose scale is a setting: ``-|x - loc| / scale`` and a constant. See
+    :class:`FixedNormal`."""
+
+    fixed_scale: ClassVar[bool] = True
+    """The mean is the picture, not a sample."""
 
 
 class QuantisedNormal(Normal):
@@ -171,6 +191,19 @@ def beta_image(logits: Tensor) -> Distribution:
     return Independent(ConstrainedBeta(_at_least_float32(logits)), 3)
 
 
+def normal_image(logits: Tensor, *, scale: float) -> Distribution:
+    """Independent normal pixels of one fixed scale, in units of pixels in [0, 1]; logits Float[..., C, H, W].
+
+    The mean of a pixel is the sigmoid of its logit, so it is a picture.
+    """
+    return Independent(FixedNormal(_at_least_float32(logits).sigmoid(), scale), 3)
+
+
+def laplace_image(logits: Tensor, *, scale: float) -> Distribution:
+    """Independent Laplace pixels of one fixed scale; see :func:`normal_image`."""
+    return Independent(FixedLaplace(_at_least_float32(logits).sigmoid(), scale), 3)
+
+
 @dataclass(frozen=True)
 class ImageLikelihood:
     """A family of p(x|z).
@@ -189,7 +222,23 @@ IMAGE_LIKELIHOODS: Mapping[str, ImageLikelihood] = {
     "quantised_normal": ImageLikelihood(2, quantised_normal_image),
     "beta": ImageLikelihood(1, beta_image),
 }
-"""By the name in a backbone's spec."""
+"""Those without a setting, by the name in a backbone's spec."""
+OF_FIXED_SCALE: Mapping[str, Callable[..., Distribution]] = {"normal": normal_image, "laplace": laplace_image}
+"""Those whose scale is a setting, by the name in a backbone's spec."""
+
+
+def image_likelihood(name: str, *, scale: float | None = None) -> ImageLikelihood:
+    """The family of p(x|z) of a name.
+
+    Args:
+        name: A key of :data:`IMAGE_LIKELIHOODS` or :data:`OF_FIXED_SCALE`.
+        scale: The scale, for the latter, in units of pixels in [0, 1].
+    """
+    if name not in OF_FIXED_SCALE:
+        return IMAGE_LIKELIHOODS[name]
+    if scale is None:
+        raise ValueError(f"likelihood {name} needs a scale")
+    return ImageLikelihood(1, partial(OF_FIXED_SCALE[name], scale=scale))
 
 
 def _at_least_float32(parameters: Tensor) -> Tensor:

@@ -95,7 +95,7 @@ def observation_classifier(
 
 def _is_of_other_images(folder: Path, data: ConceptDataModule) -> bool:
     """Whether the user's files, which the fingerprint does not cover, have changed since a classifier was trained."""
-    if data.made_from is None:
+    if data.made_from is None or data.cache_path is None:
         return False
     try:
         about, trained = read_json(folder / META), (folder / META).stat().st_mtime

@@ -13,18 +13,22 @@ from .base import Objective, Terms
 from .common.elbo import elbo
 
 
-def bivcca(terms: Mapping[str, tuple[float, Tensor, Tensor, Tensor]], *, lambda_: float) -> Terms:
-    """``-sum_m w_m (E_q(z|m)[log p(x|z) + lambda log p(y|z)] - KL(q(z|m) || p(z)))``, the batch mean.
+def bivcca(
+    terms: Mapping[str, tuple[float, Tensor, Tensor, Tensor]], *, lambda_: float, image_weight: float = 1.0
+) -> Terms:
+    """``-sum_m w_m (E_q(z|m)[a log p(x|z) + lambda log p(y|z)] - KL(q(z|m) || p(z)))``, the batch mean.
 
     Args:
         terms: For each modality m (``image``, ``concept``): its weight w_m (mu and 1 - mu), then log p(x|z),
             log p(y|z) and KL(q(z|m) || p(z)), each Float[B], with z ~ q(z|m).
         lambda_: Weight of log p(y|z).
+        image_weight: a.
     """
     bounds: list[Tensor] = []
     parts: dict[str, Tensor] = {}
     for modality, (weight, log_px, log_py, kl) in terms.items():
-        bounds.append(weight * elbo(log_px=log_px, log_py=log_py, kl=kl, concept_weight=lambda_).mean())
+        bound = elbo(log_px=log_px, log_py=log_py, kl=kl, image_weight=image_weight, concept_weight=lambda_)
+        bounds.append(weight * bound.mean())
         parts |= {f"{modality}/log_px": log_px, f"{modality}/log_py": log_py, f"{modality}/kl": kl}
     return Terms(-sum(bounds[1:], start=bounds[0]), parts)
 
@@ -45,7 +49,7 @@ class BiVCCA(Objective):
                 px, py = self.likelihood(z, batch.description)
                 kl = kl_divergence(q, self.prior(q))
                 terms[modality] = (weight, px.log_prob(batch.image), py.log_prob(batch.description), kl)
-        loss = bivcca(terms, lambda_=self.spec.lambda_)
+        loss = bivcca(terms, lambda_=self.spec.lambda_, image_weight=self.spec.image_weight)
         loss.latents.update(latents)
         return loss
 

@@ -23,16 +23,18 @@ NUM_REMEMBERED = 4096
 """Training concepts stored, from which unspecified attributes are imputed."""
 
 
-def cvae(*, log_px: Tensor, kl: Tensor) -> Terms:
-    """``-E_q(z|x,y)[log p(x|y,z)] + KL(q(z|x,y) || p(z|y))``, the batch mean.
+def cvae(*, log_px: Tensor, kl: Tensor, image_weight: float = 1.0) -> Terms:
+    """``-E_q(z|x,y)[a log p(x|y,z)] + KL(q(z|x,y) || p(z|y))``, the batch mean.
 
     Sohn et al. (2015), whose condition x is the concept y here, and whose output y the image x.
 
     Args:
         log_px: log p(x|y,z), Float[B], z ~ q(z|x,y).
         kl: KL(q(z|x,y) || p(z|y)), Float[B].
+        image_weight: a.
     """
-    return Terms(-elbo(log_px=log_px, kl=kl).mean(), {"joint/log_px": log_px, "joint/kl": kl})
+    bound = elbo(log_px=log_px, kl=kl, image_weight=image_weight)
+    return Terms(-bound.mean(), {"joint/log_px": log_px, "joint/kl": kl})
 
 
 class ConceptMemory(nn.Module):
@@ -137,7 +139,8 @@ class CVAE(Objective):
         q = self._network("joint")(batch.image, batch.concept)
         z = q.rsample()
         log_px = self.image_likelihood(z, batch.concept).log_prob(batch.image)
-        terms = cvae(log_px=log_px, kl=kl_divergence(q, self._conditional_prior(batch.concept)))
+        kl = kl_divergence(q, self._conditional_prior(batch.concept))
+        terms = cvae(log_px=log_px, kl=kl, image_weight=self.spec.image_weight)
         terms.latents["joint"] = z
         return terms
 

@@ -11,7 +11,15 @@ from .base import Objective, Terms
 from .common.elbo import elbo, joint_terms
 
 
-def jmvae(*, joint: Terms, kl_to_concept: Tensor, kl_to_image: Tensor, lambda_: float, alpha: float) -> Terms:
+def jmvae(
+    *,
+    joint: Terms,
+    kl_to_concept: Tensor,
+    kl_to_image: Tensor,
+    lambda_: float,
+    alpha: float,
+    image_weight: float = 1.0,
+) -> Terms:
     """The negative joint ELBO plus ``alpha [KL(q(z|x,y) || q(z|y)) + KL(q(z|x,y) || q(z|x))]``, the batch mean.
 
     Args:
@@ -20,9 +28,10 @@ def jmvae(*, joint: Terms, kl_to_concept: Tensor, kl_to_image: Tensor, lambda_: 
         kl_to_image: KL(q(z|x,y) || q(z|x)), Float[B].
         lambda_: Weight of log p(y|z).
         alpha: Weight of the last two divergences.
+        image_weight: Weight of log p(x|z).
     """
     log_px, log_py, kl = (joint.parts[f"joint/{name}"] for name in ("log_px", "log_py", "kl"))
-    bound = elbo(log_px=log_px, log_py=log_py, kl=kl, concept_weight=lambda_)
+    bound = elbo(log_px=log_px, log_py=log_py, kl=kl, image_weight=image_weight, concept_weight=lambda_)
     loss = -(bound - alpha * (kl_to_concept + kl_to_image)).mean()
     pulled = {"joint/kl_to_concept": kl_to_concept, "joint/kl_to_image": kl_to_image}
     return Terms(loss, joint.parts | pulled, joint.latents)
@@ -36,11 +45,12 @@ class JMVAE(Objective):
 
     def terms(self, batch: Batch) -> Terms:
         """The joint ELBO at one z ~ q(z|x,y), and two analytic divergences."""
-        q = self.posterior(batch.image, batch.description)
+        spec, q = self.spec, self.posterior(batch.image, batch.description)
         return jmvae(
-            joint=joint_terms(self, batch, lambda_=self.spec.lambda_, q=q),
+            joint=joint_terms(self, batch, lambda_=spec.lambda_, image_weight=spec.image_weight, q=q),
             kl_to_concept=kl_divergence(q, self.posterior(concept=batch.description)),
             kl_to_image=kl_divergence(q, self.posterior(image=batch.image)),
-            lambda_=self.spec.lambda_,
-            alpha=self.spec.alpha,
+            lambda_=spec.lambda_,
+            alpha=spec.alpha,
+            image_weight=spec.image_weight,
         )

@@ -63,13 +63,17 @@ class JNF(Objective):
     def terms(self, batch: Batch) -> Terms:
         """The terms of the current stage; outside of stages all of them, the flows at the bound's z."""
         if self.stage is None:
-            joint = joint_terms(self, batch, lambda_=self.spec.lambda_)
+            joint = self.joint(batch)
             return total(joint, self.unimodal(batch, joint.latents["joint"].detach()))
         if self.stage.name == "fit":
-            return joint_terms(self, batch, lambda_=self.spec.lambda_)
+            return self.joint(batch)
         with torch.no_grad():
             z = self.posterior(batch.image, batch.description).sample()
         return self.unimodal(batch, z)
+
+    def joint(self, batch: Batch) -> Terms:
+        """The JVAE term."""
+        return joint_terms(self, batch, lambda_=self.spec.lambda_, image_weight=self.spec.image_weight)
 
     def unimodal(self, batch: Batch, z: Tensor) -> Terms:
         """The density of both flows at a z of the joint posterior, Float[B, D]."""

@@ -11,7 +11,7 @@ from .common.elbo import joint_terms
 class JVAE(Objective):
     """q(z|x,y), p(x|z) and p(y|z), fitted together.
 
-    ``-E_q(z|x,y)[log p(x|z) + lambda log p(y|z)] + KL(q(z|x,y) || p(z))``
+    ``-E_q(z|x,y)[a log p(x|z) + lambda log p(y|z)] + KL(q(z|x,y) || p(z))``
     """
 
     spec: JVAESpec
@@ -19,4 +19,4 @@ class JVAE(Objective):
 
     def terms(self, batch: Batch) -> Terms:
         """The joint ELBO at one z ~ q(z|x,y)."""
-        return joint_terms(self, batch, lambda_=self.spec.lambda_)
+        return joint_terms(self, batch, lambda_=self.spec.lambda_, image_weight=self.spec.image_weight)

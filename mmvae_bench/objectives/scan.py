@@ -214,7 +214,12 @@ class SCAN(Objective):
             log_px = -reduce((given - wanted).square(), "b feature -> b", "sum")
         else:
             log_px = px.log_prob(batch.image)
-        terms = vae(log_px=log_px, kl=kl_divergence(q, self.prior(q)), beta=self.spec.beta_x)
+        terms = vae(
+            log_px=log_px,
+            kl=kl_divergence(q, self.prior(q)),
+            beta=self.spec.beta_x,
+            image_weight=self.spec.image_weight,
+        )
         if self.spec.dae:
             # Not a log probability: its unit is not the nat, and it cannot be compared with any other objective's.
             terms.parts["image/squared_error"] = -terms.parts.pop("image/log_px")

@@ -14,11 +14,17 @@ from .common.staged import frozen_call, total
 
 
 def telbo_unimodal(
-    *, image_log_px: Tensor, image_kl: Tensor, concept_log_py: Tensor, concept_kl: Tensor, gamma: float
+    *,
+    image_log_px: Tensor,
+    image_kl: Tensor,
+    concept_log_py: Tensor,
+    concept_kl: Tensor,
+    gamma: float,
+    image_weight: float = 1.0,
 ) -> Terms:
     """The two terms that fit q(z|x) and q(z|y) to fixed decoders, negated, the batch mean.
 
-    ``-E_q(z|x)[log p(x|z)] + KL(q(z|x) || p(z)) - E_q(z|y)[gamma log p(y|z)] + KL(q(z|y) || p(z))``
+    ``-E_q(z|x)[a log p(x|z)] + KL(q(z|x) || p(z)) - E_q(z|y)[gamma log p(y|z)] + KL(q(z|y) || p(z))``
 
     Args:
         image_log_px: log p(x|z), Float[B], z ~ q(z|x).
@@ -26,8 +32,9 @@ def telbo_unimodal(
         concept_log_py: log p(y|z), Float[B], z ~ q(z|y).
         concept_kl: KL(q(z|y) || p(z)), Float[B].
         gamma: Weight of log p(y|z).
+        image_weight: a.
     """
-    image = elbo(log_px=image_log_px, kl=image_kl)
+    image = elbo(log_px=image_log_px, kl=image_kl, image_weight=image_weight)
     concept = elbo(log_py=concept_log_py, kl=concept_kl, concept_weight=gamma)
     return Terms(
         -(image + concept).mean(),
@@ -41,7 +48,7 @@ def telbo_unimodal(
 
 
 class TELBO(Objective):
-    """``elbo(x,y; 1, lambda) + elbo(x; 1) + elbo(y; gamma)``; the decoders learn from the first term only."""
+    """``elbo(x,y; a, lambda) + elbo(x; a) + elbo(y; gamma)``; the decoders learn from the first term only."""
 
     spec: TELBOSpec
     network_names = ("concept_encoder", "image_encoder", "joint_encoder", "image_decoder", "concept_decoder")
@@ -63,7 +70,7 @@ class TELBO(Objective):
 
     def joint(self, batch: Batch) -> Terms:
         """The JVAE term."""
-        return joint_terms(self, batch, lambda_=self.spec.lambda_)
+        return joint_terms(self, batch, lambda_=self.spec.lambda_, image_weight=self.spec.image_weight)
 
     def unimodal(self, batch: Batch) -> Terms:
         """The image and concept terms, through decoders that they leave unchanged."""
@@ -75,6 +82,7 @@ class TELBO(Objective):
             concept_log_py=frozen_call(self.concept_decoder, z_concept).log_prob(batch.description),
             concept_kl=kl_divergence(q_concept, self.prior(q_concept)),
             gamma=self.spec.gamma,
+            image_weight=self.spec.image_weight,
         )
         terms.latents.update(image=z_image, concept=z_concept)
         return terms

@@ -11,15 +11,17 @@ from .base import Objective, Terms
 from .common.elbo import elbo
 
 
-def vae(*, log_px: Tensor, kl: Tensor, beta: float) -> Terms:
-    """``-E_q(z|x)[log p(x|z)] + beta KL(q(z|x) || p(z))``, the batch mean.
+def vae(*, log_px: Tensor, kl: Tensor, beta: float, image_weight: float = 1.0) -> Terms:
+    """``-E_q(z|x)[a log p(x|z)] + beta KL(q(z|x) || p(z))``, the batch mean.
 
     Args:
         log_px: log p(x|z), Float[B], z ~ q(z|x).
         kl: KL(q(z|x) || p(z)), Float[B].
         beta: Weight of the divergence.
+        image_weight: a.
     """
-    return Terms(-elbo(log_px=log_px, kl=kl, kl_weight=beta).mean(), {"image/log_px": log_px, "image/kl": kl})
+    bound = elbo(log_px=log_px, kl=kl, image_weight=image_weight, kl_weight=beta)
+    return Terms(-bound.mean(), {"image/log_px": log_px, "image/kl": kl})
 
 
 class VAE(Objective):
@@ -33,6 +35,11 @@ class VAE(Objective):
         q = self.posterior(image=batch.image)
         z = q.rsample()
         log_px = self.image_likelihood(z).log_prob(batch.image)
-        terms = vae(log_px=log_px, kl=kl_divergence(q, self.prior(q)), beta=self.spec.kl_weight)
+        terms = vae(
+            log_px=log_px,
+            kl=kl_divergence(q, self.prior(q)),
+            beta=self.spec.kl_weight,
+            image_weight=self.spec.image_weight,
+        )
         terms.latents["image"] = z
         return terms

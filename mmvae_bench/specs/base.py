@@ -227,11 +227,12 @@ def _leaves(annotation: Any) -> Iterator[Any]:
 
 @cache
 def _numeric_keys(spec: type[Spec]) -> frozenset[str]:
-    """The keys of fields that take numbers, alone or in lists, but neither booleans nor text."""
+    """The keys of fields that take numbers, alone, in lists or as choices, but neither booleans nor text."""
     keys = set()
     for name, field in spec.model_fields.items():
         leaves = list(_leaves(field.annotation))
-        if (int in leaves or float in leaves) and bool not in leaves and str not in leaves:
+        numeric = int in leaves or float in leaves or any(type(leaf) is int for leaf in leaves)
+        if numeric and bool not in leaves and str not in leaves:
             keys |= {name, field.alias or name}
     return frozenset(keys)
 

@@ -91,3 +91,31 @@ def test_images_that_do_not_fit(backbone: str, shape: tuple[int, int, int], mess
 def test_an_unknown_likelihood_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="quantised_normal"):
         backbones.parse({"name": "rgb_thin", "likelihood": "quantised_norm"})
+
+
+def test_a_fixed_scale_is_the_one_asked_for() -> None:
+    z = torch.zeros(1, 18)
+    for name, kind in (("normal", "FixedNormal"), ("laplace", "FixedLaplace")):
+        px = build(16, 16, likelihood=name, likelihood_scale=0.4).image_decoder().eval()(z)
+        assert type(px.base_dist).__name__ == kind
+        assert bool((px.base_dist.scale == torch.tensor(0.4)).all())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"likelihood": "normal"}, "likelihood_scale: likelihood normal needs a scale"),
+        ({"likelihood": "beta", "likelihood_scale": 0.5}, "likelihood_scale: only applies to likelihood normal or"),
+        ({"likelihood_scale": 0.5}, "likelihood_scale: only applies to likelihood normal or laplace"),
+        ({"likelihood": "laplace", "likelihood_scale": 0}, "likelihood_scale"),
+    ],
+)
+def test_a_scale_is_given_where_it_has_a_meaning_and_nowhere_else(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        backbones.parse({"name": "rgb_thin", **settings})
+
+
+def test_a_likelihood_with_a_learnt_scale_keeps_its_key() -> None:
+    assert "likelihood_scale" not in backbones.parse("rgb_thin").canonical()
+    fixed = {"name": "rgb_thin", "likelihood": "normal", "likelihood_scale": 0.5}
+    assert backbones.parse(fixed).canonical()["likelihood_scale"] == 0.5

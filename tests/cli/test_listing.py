@@ -58,11 +58,13 @@ def test_an_objective_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) ->
     assert entries["cvae"]["views"] == ["attributes"]
     assert entries["q_agg"]["views"] == ["attributes", "text"]
     assert entries["q_agg"]["stages"] == ["fit", "concept", "prior"]
-    assert entries["telbo"]["parameters"][0] == {
+    weights = {item["name"]: item for item in entries["telbo"]["parameters"]}
+    assert weights["lambda"] == {
         "name": "lambda",
         "default": 50.0,
         "meaning": "Weight of log p(y|z) in the joint term.",
     }
+    assert weights["image_weight"]["default"] == 1.0
     schedule = next(item for item in entries["telbo"]["parameters"] if item["name"] == "schedule")
     assert schedule["choices"] == ["joint", "two_stage"]
 

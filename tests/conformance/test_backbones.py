@@ -35,7 +35,10 @@ LIKELIHOODS = [
     for name in QUICK
     if world(name).image_shape[0] == 3
     for settings in (
-        [{"likelihood": value} for value in ("quantised_normal", "beta")]
+        [
+            *({"likelihood": value} for value in ("quantised_normal", "beta")),
+            *({"likelihood": value, "likelihood_scale": 0.1} for value in ("normal", "laplace")),
+        ]
         if "likelihood" in backbones.get(name).model_fields
         else [{}]
     )

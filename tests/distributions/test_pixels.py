@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import beta as beta_distribution
 from torch import Tensor
-from torch.distributions import Bernoulli, Beta, Distribution, Normal, kl_divergence
+from torch.distributions import Bernoulli, Beta, Distribution, Laplace, Normal, kl_divergence
 
 from mmvae_bench.distributions.pixels import (
     GREY_LEVEL,
@@ -16,6 +16,7 @@ from mmvae_bench.distributions.pixels import (
     ConstrainedBeta,
     QuantisedNormal,
     beta_image,
+    image_likelihood,
     quantised_normal_image,
 )
 
@@ -248,3 +249,46 @@ def test_the_divergence_of_two_quantised_normals_is_the_normals() -> None:
         return [cls(torch.tensor(mean), torch.tensor(scale)) for mean, scale in ((0.1, 0.5), (0.4, 0.2))]
 
     torch.testing.assert_close(kl_divergence(*made(QuantisedNormal)), kl_divergence(*made(Normal)))
+
+
+# ---------------------------------------------------------------- fixed scale
+
+
+@pytest.mark.parametrize(("name", "kind"), [("normal", Normal), ("laplace", Laplace)])
+def test_a_fixed_scale_is_torchs_density_by_value_and_gradient(name: str, kind: type[Distribution]) -> None:
+    image, generator = grey(4, 3, 5, 6), torch.Generator().manual_seed(1)
+    logits = torch.randn(4, 3, 5, 6, generator=generator, dtype=torch.float64, requires_grad=True)
+    likelihood = image_likelihood(name, scale=0.3)
+    assert likelihood.num_parameters == 1
+    px = likelihood.distribution(logits)
+    scale = torch.tensor(0.3, dtype=torch.float64)
+    expected = kind(1 / (1 + torch.exp(-logits)), scale).log_prob(image).flatten(1).sum(1)  # type: ignore[call-arg]
+    torch.testing.assert_close(px.log_prob(image), expected, rtol=1e-12, atol=1e-10)
+    weights = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
+    gradients = [torch.autograd.grad((each * weights).sum(), logits)[0] for each in (px.log_prob(image), expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+    # The mean is the picture: inside [0, 1], where a sample leaves it.
+    assert px.base_dist.fixed_scale
+    torch.testing.assert_close(px.mean, logits.sigmoid())
+    assert bool((px.sample() < 0).any())
+
+
+def test_a_larger_scale_weighs_the_squared_error_less() -> None:
+    """At twice the scale, a quarter of the slope."""
+    image, slopes = grey(1, 1, 4, 4), []
+    for scale in (0.25, 0.5):
+        logits = torch.full((1, 1, 4, 4), 0.3, dtype=torch.float64, requires_grad=True)
+        value = image_likelihood("normal", scale=scale).distribution(logits).log_prob(image).sum()
+        slopes.append(torch.autograd.grad(value, logits)[0])
+    torch.testing.assert_close(slopes[0], 4 * slopes[1])
+
+
+@pytest.mark.parametrize("name", ["normal", "laplace"])
+def test_a_fixed_scale_under_low_precision_keeps_its_mean_in_float32(name: str) -> None:
+    px = image_likelihood(name, scale=0.5).distribution(torch.zeros(1, 3, 2, 2, dtype=torch.bfloat16))
+    assert px.mean.dtype == torch.float32
+
+
+def test_a_fixed_scale_has_to_be_given() -> None:
+    with pytest.raises(ValueError, match="needs a scale"):
+        image_likelihood("normal")

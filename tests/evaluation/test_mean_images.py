@@ -98,6 +98,15 @@ def test_which_scales_are_settings(backbone: str, objective: dict[str, Any], fix
     assert model.training
 
 
+@pytest.mark.parametrize("likelihood", ["normal", "laplace"])
+@pytest.mark.parametrize("objective", [{"name": "bivcca"}, {"name": "scan"}, {"name": "scan", "dae": False}], ids=str)
+def test_a_scale_that_the_backbone_sets_is_a_setting(likelihood: str, objective: dict[str, Any]) -> None:
+    data = world("rgb_thin")
+    spec = small("rgb_thin", likelihood=likelihood, likelihood_scale=0.5)
+    network = spec.build(schema=data.schema, image_shape=data.image_shape)
+    assert objectives.parse(objective).build(network, seed=0).has_fixed_scale
+
+
 def test_the_picture_judges_what_the_evaluation_judges(lines: Callable[..., LinesData], noisy: Noisy) -> None:
     classifier, queries = exact_classifier(lines()), torch.tensor([[0, 1, 2], [3, -1, -1]])
     model: Any = noisy

@@ -63,7 +63,8 @@ BAD_VALUES = [
     ),
     pytest.param(
         ("alpha: 0.5", "alhpa: 0.5"),
-        "8: objectives[1].alhpa: unknown key 'alhpa' of jmvae\n  choices: name, lambda, alpha\n  nearest: alpha",
+        "8: objectives[1].alhpa: unknown key 'alhpa' of jmvae\n  choices: name, image_weight, lambda, alpha\n  "
+        "nearest: alpha",
         id="unknown key of an objective",
     ),
     pytest.param(
@@ -180,7 +181,8 @@ BAD_VALUES = [
     pytest.param(
         "exclude:\n  - objective: telbo\n    objective.gama: 1\n",
         "13: exclude[0].objective.gama: unknown path 'objective.gama'\n  choices: objective, objective.name, "
-        "objective.lambda, objective.gamma, objective.schedule, objective.unimodal_steps, objective.alpha\n"
+        "objective.image_weight, objective.lambda, objective.gamma, objective.schedule, objective.unimodal_steps, "
+        "objective.alpha\n"
         "  nearest: objective.gamma",
         id="exclude with an unknown path",
     ),

@@ -45,28 +45,32 @@ def elbo(
     return bound
 
 
-def joint_elbo(*, log_px: Tensor, log_py: Tensor, kl: Tensor, lambda_: float) -> Terms:
-    """``-E_q(z|x,y)[log p(x|z) + lambda log p(y|z)] + KL(q(z|x,y) || p(z))``, the batch mean.
+def joint_elbo(*, log_px: Tensor, log_py: Tensor, kl: Tensor, lambda_: float, image_weight: float = 1.0) -> Terms:
+    """``-E_q(z|x,y)[a log p(x|z) + lambda log p(y|z)] + KL(q(z|x,y) || p(z))``, the batch mean.
 
-    Vedantam et al. (2018), Eq. 1.
+    Vedantam et al. (2018), Eq. 1, with the weight a of Sec. 2.1.
 
     Args:
         log_px: log p(x|z), Float[B], z ~ q(z|x,y).
         log_py: log p(y|z), Float[B], at the same z.
         kl: KL(q(z|x,y) || p(z)), Float[B].
         lambda_: Weight of log p(y|z).
+        image_weight: a.
     """
-    bound = elbo(log_px=log_px, log_py=log_py, kl=kl, concept_weight=lambda_)
+    bound = elbo(log_px=log_px, log_py=log_py, kl=kl, image_weight=image_weight, concept_weight=lambda_)
     return Terms(-bound.mean(), {"joint/log_px": log_px, "joint/log_py": log_py, "joint/kl": kl})
 
 
-def joint_terms(model: Objective, batch: Batch, *, lambda_: float, q: Distribution | None = None) -> Terms:
+def joint_terms(
+    model: Objective, batch: Batch, *, lambda_: float, image_weight: float = 1.0, q: Distribution | None = None
+) -> Terms:
     """:func:`joint_elbo` of any objective with q(z|x,y), at one z: JVAE, and the first term of others.
 
     Args:
         model: With q(z|x,y), p(x|z) and p(y|z).
         batch: B examples.
         lambda_: Weight of log p(y|z).
+        image_weight: Weight of log p(x|z).
         q: q(z|x,y) of the batch, for an objective that also needs it elsewhere; None: computed here.
     """
     q = model.posterior(batch.image, batch.description) if q is None else q
@@ -77,6 +81,7 @@ def joint_terms(model: Objective, batch: Batch, *, lambda_: float, q: Distributi
         log_py=py.log_prob(batch.description),
         kl=kl_divergence(q, model.prior(q)),
         lambda_=lambda_,
+        image_weight=image_weight,
     )
     terms.latents["joint"] = z
     return terms

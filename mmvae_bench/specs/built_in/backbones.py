@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ...base.errors import ConfigError, Problem
 from ..components import BackboneSpec, DatasetSpec, View, backbones
@@ -141,7 +141,7 @@ class RGBThinSpec(BackboneSpec):
     summary: ClassVar[str] = "thin convolutional networks for small RGB images on a CPU"
     reference: ClassVar[str] = "this project"
     views: ClassVar[tuple[View, ...]] = ("attributes", "text")
-    later_fields: ClassVar[frozenset[str]] = frozenset({"word_dropout"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"likelihood_scale", "word_dropout"})
 
     name: Literal["rgb_thin"] = "rgb_thin"
     """The backbone's name."""
@@ -151,10 +151,26 @@ class RGBThinSpec(BackboneSpec):
     """Channels at half the image's resolution; twice as many at the next, four times as many from then on."""
     hidden: Width = 128
     """Width of the fully connected layers."""
-    likelihood: Literal["quantised_normal", "beta"] = "quantised_normal"
-    """p(x|z): a Gaussian with one scale per pixel after dequantisation, or the constrained Beta."""
+    likelihood: Literal["quantised_normal", "beta", "normal", "laplace"] = "quantised_normal"
+    """p(x|z): a Gaussian with one learnt scale per pixel after dequantisation; the constrained Beta; or a Gaussian or
+    Laplace distribution of one fixed scale, whose mean is the picture."""
+    likelihood_scale: Annotated[float, Field(gt=0, le=100)] | None = None
+    """The scale of normal and laplace, in units of pixels in [0, 1]; null for the others. The larger it is, the less an
+    image weighs against the divergences, and the more of z depends on what y can know. Published: 1 for normal, 0.75
+    for laplace."""
     word_dropout: Share = 0.5
     """Probability, in training, of hiding a previous word from p(y|z), so that it has to use z; text view only."""
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> Self:
+        fixed = self.likelihood in ("normal", "laplace")
+        if fixed and self.likelihood_scale is None:
+            message = f"likelihood {self.likelihood} needs a scale, in units of pixels in [0, 1], such as 0.5"
+            raise ConfigError([Problem(message, ("likelihood_scale",), "null")])
+        if not fixed and self.likelihood_scale is not None:
+            message = "only applies to likelihood normal or laplace"
+            raise ConfigError([Problem(message, ("likelihood_scale",), str(self.likelihood_scale))])
+        return self
 
     def check(self, dataset: DatasetSpec) -> None:
         """Needs three channels and sides divisible by 4."""

@@ -13,8 +13,17 @@ from ..components import BackboneSpec, DatasetSpec, Modality, ObjectiveSpec, Pos
 Steps = Annotated[int, Field(gt=0, le=LARGEST)]
 
 
+class _WeightedImages(ObjectiveSpec):
+    """Objectives whose weight of log p(x|z) was added later; for the others it is ``lambda_image`` or their own."""
+
+    later_fields: ClassVar[frozenset[str]] = frozenset({"image_weight"})
+
+    image_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of log p(x|z): the a of elbo_{a,b,c} (Vedantam et al. 2018, Sec. 2.1)."""
+
+
 @objectives.register
-class JVAESpec(ObjectiveSpec):
+class JVAESpec(_WeightedImages):
     """The joint ELBO only. It trains no q(z|y), so it cannot imagine: the baseline for the others."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.jvae:JVAE"
@@ -30,7 +39,7 @@ class JVAESpec(ObjectiveSpec):
 
 
 @objectives.register
-class TELBOSpec(ObjectiveSpec):
+class TELBOSpec(_WeightedImages):
     """Three ELBOs: of both modalities, of images and of concepts; the last two do not train the decoders."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.telbo:TELBO"
@@ -61,7 +70,7 @@ class TELBOSpec(ObjectiveSpec):
 
 
 @objectives.register
-class JMVAESpec(ObjectiveSpec):
+class JMVAESpec(_WeightedImages):
     """The joint ELBO, with the unimodal posteriors fitted to the joint one (JMVAE-kl)."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.jmvae:JMVAE"
@@ -79,7 +88,7 @@ class JMVAESpec(ObjectiveSpec):
 
 
 @objectives.register
-class BiVCCASpec(ObjectiveSpec):
+class BiVCCASpec(_WeightedImages):
     """Both modalities decoded from either one's posterior; there is no joint posterior."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.bivcca:BiVCCA"
@@ -96,7 +105,7 @@ class BiVCCASpec(ObjectiveSpec):
     """Weight of the term under q(z|x); the term under q(z|y) has weight 1 - mu."""
 
 
-class ImageVAESpec(ObjectiveSpec):
+class ImageVAESpec(_WeightedImages):
     """Images only: it never sees a concept, so it can neither imagine nor describe one."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.vae:VAE"
@@ -147,7 +156,7 @@ class BetaVAESpec(ImageVAESpec):
 
 
 @objectives.register
-class CVAESpec(ObjectiveSpec):
+class CVAESpec(_WeightedImages):
     """Images given concepts, p(x|y,z): there is no density of concepts, so it cannot describe an image."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.cvae:CVAE"
@@ -172,7 +181,7 @@ class CVAESpec(ObjectiveSpec):
 
 
 @objectives.register
-class SCANSpec(ObjectiveSpec):
+class SCANSpec(_WeightedImages):
     """A beta-VAE of images only, then concepts grounded in its frozen latents; a concept is one symbol, never partial.
 
     The paper's latent size is 32: a setting of the backbone.
@@ -208,6 +217,9 @@ class SCANSpec(ObjectiveSpec):
     def _check(self) -> Self:
         if self.denoise_steps is not None and not self.dae:
             raise ConfigError([Problem("only applies to dae true", ("denoise_steps",), str(self.denoise_steps))])
+        if self.image_weight != 1 and self.dae:
+            message = "with dae true images are compared in features, without log p(x|z): choose dae false, or 1"
+            raise ConfigError([Problem(message, ("image_weight",), str(self.image_weight))])
         return self
 
 
@@ -319,7 +331,7 @@ class QAggSpec(_ConceptFlow):
 
 
 @objectives.register
-class JNFSpec(ObjectiveSpec):
+class JNFSpec(_WeightedImages):
     """The joint ELBO; then, with the model frozen, flows q(z|x) and q(z|y) fitted to the joint posterior."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.jnf:JNF"
