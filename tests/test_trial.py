@@ -208,6 +208,28 @@ def test_damaged_weights_are_trained_again(done: TrialResult, capsys: pytest.Cap
     assert verify(done.directory.parents[1]).whole
 
 
+def test_a_retraining_that_is_stopped_leaves_a_sound_trial(done: TrialResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result of the damaged weights, and their checksums, would make the new weights look damaged too."""
+    weights = done.directory / "last.ckpt"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+
+    def stopped(*_: object, **__: object) -> None:
+        weights.write_bytes(whole)
+        raise TrainingInterrupted("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmvae_bench.trial.fit", stopped)
+        with pytest.raises(TrainingInterrupted):
+            run_again(done.directory)
+    assert not (done.directory / "result.json").exists()
+    found = verify(done.directory.parents[1])
+    assert found.whole
+    assert [trial.state for trial in found.trials] == ["interrupted"]
+    (done.directory / "last.ckpt.damaged").unlink()
+    assert run_again(done.directory).scores == done.scores
+
+
 def test_who_loses_the_trial_to_another_process_stops_and_leaves_its_files(
     tmp_path: Path, done: TrialResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
