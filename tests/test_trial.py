@@ -18,6 +18,7 @@ import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
+from mmvae_bench.runs.checksums import write_checksums
 from mmvae_bench.runs.folder import TrialFolder, read_trial
 from mmvae_bench.runs.lock import LockHeld, TrialLock
 from mmvae_bench.runs.stale import StaleTrial
@@ -278,6 +279,7 @@ def test_a_trial_of_other_code_is_left_alone_until_told(done: TrialResult, tmp_p
     text = (folder / "result.json").read_text()
     made = segments[0]["code"]["objective"]["files"]["mmvae_bench/objectives/telbo.py"]
     (folder / "result.json").write_text(text.replace(made, "00000000", 1))
+    write_checksums(folder, result=(folder / "result.json").read_bytes())
     before = {path: path.read_bytes() for path in folder.iterdir()}
     spec = TrialSpec.parse(SPEC)
     with pytest.raises(StaleTrial, match=r"objective 'telbo': mmvae_bench/objectives/telbo\.py has changed"):
