@@ -33,6 +33,7 @@ from .runs.folder import TrialFolder, read_result, read_trial
 from .runs.lock import LockHeld, TrialLock, check_held
 from .runs.names import (
     CHECKPOINT_FILE,
+    CHECKSUMS_FILE,
     EVALUATION_FILE,
     LOG_FILE,
     PLANE_FILE,
@@ -295,6 +296,9 @@ def _set_aside_damaged_weights(directory: Path, spec: TrialSpec) -> None:
             Checkpoint.load(path, key=spec.key)
     except DamagedCheckpoint as error:
         aside = path.with_name(f"{CHECKPOINT_FILE}.damaged")
+        # A result beside other weights than its own would make those look damaged, should this process be stopped.
+        for name in (RESULT_FILE, CHECKSUMS_FILE):
+            (directory / name).unlink(missing_ok=True)
         path.replace(aside)
         _say(f"{str(error).rsplit(':', 1)[0]}: it is kept as {aside.name}, and the trial is trained from its start")
 

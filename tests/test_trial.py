@@ -18,6 +18,7 @@ import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
+from mmvae_bench.runs.checksums import write_checksums
 from mmvae_bench.runs.folder import TrialFolder, read_trial
 from mmvae_bench.runs.lock import LockHeld, TrialLock
 from mmvae_bench.runs.stale import StaleTrial
@@ -208,6 +209,28 @@ def test_damaged_weights_are_trained_again(done: TrialResult, capsys: pytest.Cap
     assert verify(done.directory.parents[1]).whole
 
 
+def test_a_retraining_that_is_stopped_leaves_a_sound_trial(done: TrialResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result of the damaged weights, and their checksums, would make the new weights look damaged too."""
+    weights = done.directory / "last.ckpt"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+
+    def stopped(*_: object, **__: object) -> None:
+        weights.write_bytes(whole)
+        raise TrainingInterrupted("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mmvae_bench.trial.fit", stopped)
+        with pytest.raises(TrainingInterrupted):
+            run_again(done.directory)
+    assert not (done.directory / "result.json").exists()
+    found = verify(done.directory.parents[1])
+    assert found.whole
+    assert [trial.state for trial in found.trials] == ["interrupted"]
+    (done.directory / "last.ckpt.damaged").unlink()
+    assert run_again(done.directory).scores == done.scores
+
+
 def test_who_loses_the_trial_to_another_process_stops_and_leaves_its_files(
     tmp_path: Path, done: TrialResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,6 +279,7 @@ def test_a_trial_of_other_code_is_left_alone_until_told(done: TrialResult, tmp_p
     text = (folder / "result.json").read_text()
     made = segments[0]["code"]["objective"]["files"]["mmvae_bench/objectives/telbo.py"]
     (folder / "result.json").write_text(text.replace(made, "00000000", 1))
+    write_checksums(folder, result=(folder / "result.json").read_bytes())
     before = {path: path.read_bytes() for path in folder.iterdir()}
     spec = TrialSpec.parse(SPEC)
     with pytest.raises(StaleTrial, match=r"objective 'telbo': mmvae_bench/objectives/telbo\.py has changed"):

@@ -40,7 +40,7 @@ def _lines(trials: Sequence[TrialOverview]) -> Iterator[str]:
         shown = trial.to_json()
         attempts = f"  attempt {trial.status.attempts}" if trial.status.attempts > 1 else ""
         steps = f"{shown['step']:>{width}}/{shown['steps']:<{width}}"
-        yield f"{trial.key}  {trial.state:<11}  {steps}  {label}{attempts}"
+        yield f"{trial.key}  {trial.state:<11}  {steps}  {label if trial.spec else trial.label}{attempts}"
         if trial.stale:
             yield f"    made by other code: {trial.stale}"
         if trial.state in ("failed", DAMAGED):

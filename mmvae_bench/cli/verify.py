@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,13 +33,17 @@ def verify(
 
 
 def _lines(found: Verification) -> Iterator[str]:
-    """One line per trial that needs a word, below it each fault; last, the totals."""
+    """One line per trial that needs a word, below it each fault; what a run would do with the others; the totals."""
+    from ..runs.verify import DONE
+
     damaged = [trial for trial in found.trials if trial.faults]
     for trial in damaged:
         yield f"{trial.key}  {trial.label}"
         yield from (f"    {fault.file}: {fault.problem}" for fault in trial.faults)
         yield f"    a run: {trial.run}"
     yield from (f"{fault.file}: {fault.problem}" for fault in found.faults)
+    unfinished = Counter(trial.run for trial in found.trials if not trial.faults and trial.run != DONE)
+    yield from (f"{count} sound trial{'' if count == 1 else 's'}; a run: {step}" for step, count in unfinished.items())
     unsure = sum(trial.state == "done" and not trial.checksums for trial in found.trials)
     if unsure:
         yield (

@@ -155,6 +155,8 @@ class TrialFolder:
         Weights that were not touched are not read: this is asked of every trial of a run.
         """
         path = self.directory / CHECKPOINT_FILE
+        if not os.path.lexists(self.result_path):
+            return None  # Checksums that are there all the same are those of an earlier result.
         try:
             if path.lstat().st_mtime_ns > (self.directory / CHECKSUMS_FILE).lstat().st_mtime_ns:
                 check_whole(path)

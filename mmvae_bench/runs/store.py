@@ -296,14 +296,20 @@ def overview(run_dir: Path) -> list[TrialOverview]:
         ConfigError: ``run_dir`` has no run, or one of another version.
         DamagedFile: the folder of its trials is a link.
     """
+    store = open_store(run_dir)
+    keys = store.keys()
+    found = (_overview(store.folder(key)) for key in keys)
+    return sorted((trial for trial in found if trial is not None), key=lambda trial: (trial.label, trial.key))
+
+
+def open_store(run_dir: Path) -> RunStore:
+    """A run's folder, which must be one; raises ConfigError with the runs nearby if it is none."""
     store = RunStore(run_dir)
     if not store.trials_root.is_dir():
         there = sorted(path.parent.name for path in run_dir.parent.glob("*/trials")) if run_dir.parent.is_dir() else []
         hint = f"\n  runs in {run_dir.parent}: {', '.join(map(printable, there))}" if there else ""
         raise ConfigError(f"{run_dir}: not a run folder: it has no trials{hint}")
-    keys = store.keys()
-    found = (_overview(store.folder(key)) for key in keys)
-    return sorted((trial for trial in found if trial is not None), key=lambda trial: (trial.label, trial.key))
+    return store
 
 
 def _overview(folder: TrialFolder) -> TrialOverview | None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
-from ..base.errors import BenchmarkError, ConfigError
+from ..base.errors import BenchmarkError
 from ..base.files import DamagedFile, open_regular
 from ..base.printable import printable
 from ..specs.grid import load_grid
-from ..specs.trial import trial_label
+from ..specs.labels import trial_labels
 from .checksums import check_digest, digest_of, read_checksums
 from .documents import parse_object, read_object, understood_status
 from .folder import TrialFolder
@@ -36,9 +36,12 @@ from .names import (
     TRAINING_LOG,
     TRIAL_FILES,
 )
+from .stale import staleness
 from .status import STATES
-from .store import DAMAGED, RunStore
+from .store import DAMAGED, RunStore, open_store
 
+DONE = "nothing: it is done"
+"""What a run would do with a sound trial that is done."""
 _LOSSES = (BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError, OSError)
 """What reading a damaged archive raises; zlib's own errors cannot occur, since nothing is packed."""
 
@@ -62,7 +65,7 @@ class Verdict:
 
     Attributes:
         key: Its name.
-        label: A short human-readable name.
+        label: A short name that no other trial has.
         state: As ``status`` has it; damaged if there are faults.
         checksums: Whether the trial has checksums; only trials that are done have them.
         faults: What is wrong.
@@ -113,28 +116,32 @@ def verify(run_dir: Path) -> Verification:
         ConfigError: ``run_dir`` has no run.
         DamagedFile: the folder of its trials is a link.
     """
-    store = RunStore(run_dir)
+    store = open_store(run_dir)
     keys = store.keys()
-    if not store.trials_root.is_dir():
-        raise ConfigError(f"{run_dir}: not a run folder: it has no trials")
-    trials = sorted((_verdict(store.folder(key)) for key in keys), key=lambda trial: (trial.label, trial.key))
+    found = [_verdict(store.folder(key)) for key in keys]
+    labels = trial_labels([spec for _, spec in found])
+    verdicts = [
+        replace(trial, label=label) if spec else trial for (trial, spec), label in zip(found, labels, strict=True)
+    ]
+    trials = sorted(verdicts, key=lambda trial: (trial.label, trial.key))
     return Verification(run_dir, tuple(trials), tuple(_of_the_run(store)))
 
 
-def _verdict(folder: TrialFolder) -> Verdict:
+def _verdict(folder: TrialFolder) -> tuple[Verdict, dict[str, Any]]:
+    """What there is to say of a trial, without its label; and its spec, empty if it cannot be read."""
     key = printable(folder.key)
     try:
         spec = folder.spec()
     except DamagedFile as damage:
         if damage.path == folder.spec_path and folder.is_blank():
-            return Verdict(key, f"trial {key}", "pending", False, (), "begins with it: nothing has run yet")
+            return Verdict(key, f"trial {key}", "pending", False, (), "begins with it: nothing has run yet"), {}
         refuses = f"refuses the run until {damage.path.name} is restored, or {folder.directory} removed"
-        return Verdict(key, f"trial {key}", DAMAGED, False, (_fault(damage),), printable(refuses))
+        return Verdict(key, f"trial {key}", DAMAGED, False, (_fault(damage),), printable(refuses)), {}
     faults = [_fault(damage) for damage in _damages(folder)]
     status = folder.status(folder.evaluation())
     state = DAMAGED if faults else status.state
     listed = os.path.lexists(folder.directory / CHECKSUMS_FILE)
-    return Verdict(key, trial_label(spec), state, listed, tuple(faults), _next_step(folder, status.state, faults))
+    return Verdict(key, "", state, listed, tuple(faults), _next_step(folder, status.state, faults)), spec
 
 
 def _fault(damage: DamagedFile) -> Fault:
@@ -235,16 +242,18 @@ def _next_step(folder: TrialFolder, state: str, faults: list[Fault]) -> str:
     files = {fault.file for fault in faults}
     weights = folder.directory / CHECKPOINT_FILE
     there = weights.is_file() and CHECKPOINT_FILE not in files
+    if state == "running":
+        return "nothing: a process is working on it"
+    if state == "failed":
+        return "nothing, unless with --retry failed"
+    if stale := staleness(folder, folder.result_head()):
+        return printable(f"nothing, unless with --retrain or --keep: made by other code ({stale})")
     if state == "done":
         if CHECKPOINT_FILE in files:
             return f"nothing: its numbers are whole; to train it again, remove its {RESULT_FILE} and run"
         if files & {SAMPLES_FILE, PLANE_FILE}:
             return f"nothing: its numbers are whole; `mmvae-bench evaluate {folder.directory}` draws its pictures again"
-        return "nothing: its numbers are whole" if files else "nothing: it is done"
-    if state == "running":
-        return "nothing: a process is working on it"
-    if state == "failed":
-        return "nothing, unless with --retry failed"
+        return "nothing: its numbers are whole" if files else DONE
     if not there:
         return "trains it from the start"
     trained = os.path.lexists(folder.result_path)

@@ -238,8 +238,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
                 drivers=drivers,
             )
             _force(request.force, store)
-            for damage in filter(None, (store.folder(spec.key).result_damage() for spec in plan.specs)):
-                _say(f"{damage}: it is made again")
+            _say_damages(request, plan.specs, store)
             if not request.grid.is_file():
                 request = request.again(store.grid_path)
             observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
@@ -381,6 +380,17 @@ def _force(keys: Sequence[str], store: RunStore) -> None:
                 discard(directory, training=True)
         except LockHeld as error:
             raise ConfigError([Problem(f"{error}: stop it first", ("--force",), key)]) from None
+
+
+def _say_damages(request: Request, specs: Sequence[TrialSpec], store: RunStore) -> None:
+    """Names every result and weights that are not what was written, and says what becomes of them."""
+    for spec in specs:
+        folder = store.folder(spec.key)
+        if (damage := folder.result_damage()) is None:
+            continue
+        failed = request.retry is None and folder.status(spec.evaluation.canonical()).state == "failed"
+        other = request.stale == "refuse" and staleness(folder, folder.result_head())
+        _say(f"{damage}: it is {'left alone' if failed or other else 'made again'}")
 
 
 def _print_plan(specs: Sequence[TrialSpec], store: RunStore, present: Set[str], *, as_json: bool) -> None:

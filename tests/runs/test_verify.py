@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from mmvae_bench.base.files import write_json
 from mmvae_bench.cli import main
 from mmvae_bench.report.gather import read_run
+from mmvae_bench.runs.store import overview
 from mmvae_bench.runs.verify import verify
+from mmvae_bench.training.checkpoint import Checkpoint
 
 from ..fuzz.run_folders import EARLIER, seal
 from ..report.synthetic_runs import spec_of, write_trial
@@ -148,6 +151,39 @@ def test_unfinished_and_failed_trials_are_not_damaged(tmp_path: Path) -> None:
     }
 
 
+def test_what_a_run_would_do_with_unfinished_trials_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder.parents[1]
+    for seed, state in ((1, "pending"), (2, "pending"), (3, "failed")):
+        write_trial(root, spec_of(seed=seed), state)
+    assert main(["verify", str(root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "2 sound trials; a run: trains it from the start" in lines
+    assert "1 sound trial; a run: nothing, unless with --retry failed" in lines
+    assert len(lines) == 3
+
+
+def test_trials_that_differ_in_parameters_are_told_apart(tmp_path: Path) -> None:
+    for alpha in (0.25, 0.5):
+        write_trial(tmp_path, spec_of({"name": "jmvae", "alpha": alpha}))
+    assert [trial.label.split()[-1] for trial in verify(tmp_path).trials] == ["alpha=0.25", "alpha=0.5"]
+
+
+def test_a_trial_whose_spec_is_not_read_is_called_by_its_key(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "output.log").symlink_to("/dev/null")
+    for command in ("status", "verify"):
+        main([command, str(folder.parents[1])])
+        assert f"  trial {folder.name}\n" in capsys.readouterr().out
+
+
+def test_checksums_of_an_earlier_result_do_not_condemn_new_weights(folder: Path) -> None:
+    """Somebody removed the result, and the trial is under way again."""
+    (folder / "result.json").unlink()
+    Checkpoint(folder.name, 0, 3, {"w": torch.arange(5.0)}).save(folder / "last.ckpt")
+    write_json(folder / "status.json", {"state": "interrupted", "step": 3, "steps": 10, "attempts": 2})
+    (trial,) = overview(folder.parents[1])
+    assert (trial.state, trial.damage) == ("interrupted", None)
+
+
 @pytest.mark.parametrize("name", ["results.parquet", "queries.parquet", "grid.yaml"])
 def test_files_of_no_trial_are_checked_too(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder.parents[1]
@@ -166,8 +202,12 @@ def test_nothing_is_written(folder: Path) -> None:
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", str(tmp_path)]) == 2
-    assert "not a run folder: it has no trials" in capsys.readouterr().err
+    write_trial(tmp_path / "mine", spec_of())
+    for path in (tmp_path / "mind", tmp_path / "grid.yaml"):
+        (tmp_path / "grid.yaml").touch()
+        assert main(["verify", str(path)]) == 2
+        said = capsys.readouterr().err
+        assert f"{path}: not a run folder: it has no trials\n  runs in {tmp_path}: mine\n" in said
 
 
 def test_what_is_damaged_is_left_out_of_the_report_and_named(folder: Path) -> None:

@@ -171,6 +171,26 @@ def test_status_and_dry_run_show_them(run: StubRun, capsys: pytest.CaptureFixtur
     assert [trial.get("stale") for trial in json.loads(capsys.readouterr().out)["trials"]] == shown
 
 
+def test_verify_says_that_a_run_leaves_them_alone(run: StubRun, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["verify", str(run.out), "--json"])
+    said = {trial["key"]: trial["run"] for trial in json.loads(capsys.readouterr().out)["trials"]}
+    folders = run.folders()
+    assert said[folders[0].name] == "nothing: it is done"
+    assert said[folders[1].name] == f"nothing, unless with --retrain or --keep: made by other code ({CHANGED})"
+
+
+def test_what_is_damaged_and_left_alone_is_not_announced_as_made_again(run: StubRun) -> None:
+    folder = run.folders()[1]
+    code = json.loads((folder / "result.json").read_text())["provenance"]["segments"]
+    half_trained(folder, code)
+    (folder / "result.json").write_text("{")
+    done = run.run()
+    assert f"left alone: jvae mnist_a/digits/iid seed 1 ({CHANGED})" in done.stderr
+    (line,) = (line for line in done.stderr.splitlines() if " is damaged: " in line)
+    assert line.endswith(": it is left alone")
+    assert (folder / "result.json").read_text() == "{"
+
+
 def test_force_trains_one_trial_again(run: StubRun, capsys: pytest.CaptureFixture[str]) -> None:
     key = run.folders()[0].name
     done = run.run("--keep", "--force", key)
