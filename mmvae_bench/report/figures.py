@@ -21,13 +21,11 @@ from numpy.typing import NDArray
 from ..base.files import MOST_BYTES, open_regular
 from ..base.printable import printable
 from ..metrics.catalogue import metric_info
-from ..runs.documents import read_events
 from ..runs.names import PLANE_FILE, TRAINING_LOG
+from .curves import ScoreName, score_curves, validation_curve
 from .tables import Row, Table
 from .trials import TrialRecord
 
-ScoreName = tuple[str, str | None, int]
-"""Metric, attribute (None: all), level."""
 NUM_COLORS = 8
 """How many colours the page has for objectives; after the last one they repeat."""
 # Stand-ins that are replaced by the page's own colours once the SVG is text.
@@ -315,29 +313,3 @@ def _svg(figure: Figure, label: str) -> str:
 
 def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-
-
-def validation_curve(directory: Path) -> tuple[list[int], list[float]]:
-    """Steps and validation ELBOs of a trial's last stage; each stage has its own loss, so earlier stages are left out.
-
-    Returns:
-        (steps over all stages, nats per image), of equal length; empty where nothing was measured.
-    """
-    measured: dict[str, dict[int, float]] = {}
-    for event in read_events(directory / TRAINING_LOG, "validation"):
-        measured.setdefault(str(event.get("stage")), {})[event["step"]] = event["elbo"]
-    if not measured:
-        return [], []
-    *earlier, last = measured.values()
-    offset = sum(max(curve) for curve in earlier)
-    return [offset + step for step in sorted(last)], [last[step] for step in sorted(last)]
-
-
-def score_curves(directory: Path) -> dict[ScoreName, tuple[list[int], list[float]]]:
-    """Steps (over all stages) and values of each score that was measured while training; empty if none was."""
-    measured: dict[ScoreName, dict[int, float]] = {}
-    for event in read_events(directory / TRAINING_LOG, "scores"):
-        for score in event["scores"]:
-            name = (score["metric"], score["attribute"], score["level"])
-            measured.setdefault(name, {})[event.get("overall", event["step"])] = score["value"]
-    return {name: (sorted(curve), [curve[step] for step in sorted(curve)]) for name, curve in measured.items()}

@@ -110,8 +110,8 @@ def _differences(section: Section) -> Iterator[str]:
     rows = difference_rows(section, section.headline)
     if rows:
         yield from ("", "### Best minus each of the others, on the same queries", "")
-        cells = [[row.label, row.level, row.best, row.other, row.difference] for row in rows]
-        yield from table(["", "level", "best", "other", "difference [95 %]"], cells, left=1)
+        cells = [[row.label, row.level, row.best, row.other, row.difference, row.ahead] for row in rows]
+        yield from table(["", "level", "best", "other", "difference [95 %]", "ahead, of pairs of seeds"], cells, left=1)
 
 
 def _selection(section: Section) -> Iterator[str]:

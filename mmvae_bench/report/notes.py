@@ -11,8 +11,10 @@ from typing import Any
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES
 from ..runs.folder import TrialFolder
+from ..runs.names import TRAINING_LOG
 from ..runs.stale import mixture, other_packages, segments_of, staleness
 from ..specs.code import identity
+from .curves import still_rising
 from .tables import MANY_ATTRIBUTES, Table, protocol_rule
 from .text import DASH, number
 from .trials import PROVENANCE, STATES, TrialRecord
@@ -58,6 +60,7 @@ class Progress:
     slope: float
     standard_error: float
     verdict: str
+    rising: tuple[str, ...] = ()
 
     @property
     def slope_text(self) -> str:
@@ -159,6 +162,16 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
             f"Files that are not what was written are left out of this report: {', '.join(damaged[:NUM_LOWEST])}{more}."
             " The numbers are whole; `mmvae-bench verify` says what is wrong."
         )
+    hidden = [
+        f"{line.column} seed {line.trial.spec.get('seed', DASH)}: {', '.join(line.rising)}"
+        for line in lines
+        if line.rising and line.verdict.startswith("flat")
+    ]
+    if hidden:
+        yield (
+            "The validation ELBO was flat while scores still rose (points that as many more steps would bring): "
+            f"{'; '.join(hidden)}."
+        )
     falling = [line.column for line in lines if line.verdict.startswith("falling")]
     if falling:
         yield (
@@ -236,6 +249,7 @@ def _progress(trial: TrialRecord, column: str) -> Progress:
         slope=_float(convergence.get("slope_per_1000_steps")),
         standard_error=_float(convergence.get("standard_error")),
         verdict=_verdict(training),
+        rising=still_rising(trial.directory) if trial.file(TRAINING_LOG) else (),
     )
 
 

@@ -120,6 +120,7 @@ class DifferenceRow:
     best: str
     other: str
     difference: str
+    ahead: str
     significant: bool
 
 
@@ -165,10 +166,24 @@ def difference_rows(table: Table, protocol: str | None) -> list[DifferenceRow]:
                         best=table.columns[row.best].label,
                         other=table.columns[index].label,
                         difference=with_bounds(difference.value, difference.low, difference.high, unit),
+                        ahead=_ahead(row, index),
                         significant=bool(row.better.size and row.better[row.best, index]),
                     )
                 )
     return found
+
+
+def _ahead(row: Row, index: int) -> str:
+    """In how many pairs of a seed of the best and a seed of another the best is ahead: the probability of improvement.
+
+    Empty with a single seed. Ties count half.
+    """
+    best, other = row.cells[row.best or 0], row.cells[index]
+    if best is None or other is None or min(best.num_seeds, other.num_seeds) < 2:
+        return ""
+    direction = metric_info(row.metric).direction
+    gaps = [direction * (one.value - two.value) for one in best.seeds for two in other.seeds]
+    return f"{sum((gap > 0) + (gap == 0) / 2 for gap in gaps):g} of {len(gaps)}"
 
 
 def level_text(level: int | None) -> str:

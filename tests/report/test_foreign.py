@@ -180,7 +180,7 @@ def test_a_report_is_not_written_through_a_link(tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("change", [{"elbo": "high"}, {"elbo": None}, {"step": [1]}, {"step": 1.5}, {"stage": {}}])
 def test_a_record_of_the_wrong_kind_is_left_out_of_the_curve(change: dict[str, Any], tmp_path: Path) -> None:
-    from mmvae_bench.report.figures import validation_curve
+    from mmvae_bench.report.curves import validation_curve
 
     good = {"event": "validation", "stage": "fit", "step": 10, "elbo": -5.0}
     lines = [canonical_json(good), canonical_json(good | {"step": 20} | change), "[" * 5000, '{"event": "valid']

@@ -9,13 +9,14 @@ import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
 from mmvae_bench.cli.report import report
 from mmvae_bench.report import write_report
-from mmvae_bench.report.figures import score_curves, validation_curve
+from mmvae_bench.report.curves import score_curves, still_rising, validation_curve
 from mmvae_bench.report.notes import Progress
 from mmvae_bench.report.trials import TrialRecord
 
@@ -266,3 +267,23 @@ def test_the_command_prints_the_table_and_the_path(run_dir: Path, capsys: pytest
     assert printed.err == ""
     with pytest.raises(BenchmarkError, match="no such folder"):
         report([run_dir / "nowhere"])
+
+
+def test_scores_that_still_rise_are_named_beside_a_flat_elbo(tmp_path: Path) -> None:
+    """A flat ELBO hid a digit that still climbed."""
+    generator = np.random.default_rng(0)
+    noise = iter(generator.normal(0, 0.002, 60))
+
+    def event(step: int) -> dict[str, object]:
+        values = {None: 0.6 + next(noise), "digit": 0.2 + 0.00002 * step + next(noise), "scale": 0.9 + next(noise)}
+        scores = [
+            {"metric": "correctness", "attribute": name, "level": 4, "value": value} for name, value in values.items()
+        ]
+        lower = {"metric": "correctness", "attribute": None, "level": 1, "value": 0.0001 * step}
+        return {"event": "scores", "stage": "fit", "step": step, "overall": step, "scores": [*scores, lower]}
+
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(event(step)) + "\n" for step in range(0, 9000, 500)))
+    (named,) = still_rising(tmp_path)
+    assert re.fullmatch(r"correctness of digit \+(\d\.\d)", named)
+    assert float(named.split("+")[1]) == pytest.approx(100 * 0.00002 * 2500, abs=1.0)
+    assert still_rising(tmp_path / "nowhere") == ()

@@ -17,7 +17,7 @@ from mmvae_bench.report.comparison import Comparison, Section, compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.notes import Judge
 from mmvae_bench.report.tables import Row
-from mmvae_bench.report.text import caption
+from mmvae_bench.report.text import caption, difference_rows
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.code import training_code
 
@@ -403,3 +403,12 @@ def test_the_caption_speaks_of_the_fixed_queries(tmp_path: Path) -> None:
     write_trial(tmp_path, spec_of("telbo"), scores=many_attributes(18))
     assert caption(section(tmp_path), "paper") == "test, protocol paper (per level: 480 queries, 100 samples each)"
     assert {"named query", "frequency when open"} <= {label for label, _ in comparison(tmp_path).metrics}
+
+
+def test_how_often_a_seed_of_the_best_is_ahead(tmp_path: Path) -> None:
+    for name, means in {"telbo": (0.6, 0.8, 0.7), "jmvae": (0.65, 0.5, 0.7)}.items():
+        for seed, mean in enumerate(means):
+            write_trial(tmp_path, spec_of(name, seed=seed), scores=[score([mean] * 9)])
+    (row,) = difference_rows(section(tmp_path), "paper")
+    # 0.6 is ahead of one; 0.8 of three; 0.7 of two, and half of another 0.7.
+    assert (row.best, row.other, row.ahead) == ("telbo", "jmvae", "6.5 of 9")
