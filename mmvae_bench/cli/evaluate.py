@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,8 @@ def evaluate(
     typer.echo(f"{'metric':<{width}}{'protocol':<11}{'partition':<11}{'level':<7}{'value':>10}   95 % interval")
     for score in scores:
         level = "" if score.level is None else str(score.level)
-        interval = f"[{score.ci_low:.4g}, {score.ci_high:.4g}]"
+        known = math.isfinite(score.ci_low + score.ci_high)
+        interval = f"[{score.ci_low:.4g}, {score.ci_high:.4g}]" if known else "(no interval)"
         typer.echo(
             f"{score.metric:<{width}}{score.protocol or '':<11}{score.partition:<11}{level:<7}"
             f"{score.value:>10.4g}   {interval}"
