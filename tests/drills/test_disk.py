@@ -65,8 +65,9 @@ def check_full(drill: Drill, finished: Finished) -> None:
     drill.notes += [finished.err, drill.said()]
     # With room for nothing at all not even the failure can be written down: the trial counts as interrupted.
     assert drill.status("telbo").state in ("failed", "running")
-    assert {path.name for path in drill.folder("telbo").iterdir()} - {"output.log", "last.ckpt", "samples.png"} <= {
-        "evaluation.json", "lock", "log.jsonl", "spec.json", "status.json"
+    assert {path.name for path in drill.folder("telbo").iterdir()} <= {
+        "checksums.json", "evaluation.json", "last.ckpt", "lock", "log.jsonl", "output.log", "samples.png", "spec.json",
+        "status.json",
     }  # fmt: skip
     again = drill.resume(finished)
     assert again.code == 0, again.err
