@@ -13,4 +13,9 @@ def canonical_json(value: object) -> str:
 
 def content_hash(value: object, length: int = 12) -> str:
     """The first ``length`` hex digits of the sha256 of the canonical JSON of ``value``."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
+    return text_hash(canonical_json(value).encode(), length)
+
+
+def text_hash(content: bytes, length: int = 12) -> str:
+    """The same of a canonical JSON as it is stored: the hash of a ``spec.json`` is its trial's key."""
+    return hashlib.sha256(content).hexdigest()[:length]

@@ -185,7 +185,7 @@ def open_regular(path: Path) -> Iterator[IO[bytes]]:
         DamagedFile: it is a link, a folder, a pipe, a socket or a device.
         OSError: it does not exist, or may not be read.
     """
-    with os.fdopen(_opened(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+    with os.fdopen(regular_descriptor(path, os.O_RDONLY), "rb") as file:
         yield file
 
 
@@ -197,17 +197,16 @@ def append_regular(path: Path) -> Iterator[IO[bytes]]:
         DamagedFile: it is a link, a pipe, a socket or a device.
         OSError: it cannot be written.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with os.fdopen(_opened(path, flags), "ab") as file:
+    with os.fdopen(regular_descriptor(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
         yield file
 
 
-def _opened(path: Path, flags: int) -> int:
-    """The descriptor of a regular file."""
+def regular_descriptor(path: Path, flags: int) -> int:
+    """The descriptor of a regular file, opened with ``flags``; errors as those of :func:`open_regular`."""
     try:
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO):
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise DamagedFile(path, "not a regular file") from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -126,8 +126,7 @@ def seeds_interval(
     mean = float(means.mean())
     below, above = _arms_over_groups(sums.mean(0), counts.mean(0), upper, fraction=fraction)
     if num_seeds > 1:
-        own = math.sqrt(max(float(means.var(ddof=1)) / num_seeds - _interaction(sums, counts), 0.0))
-        arm = float(stdtrit(num_seeds - 1, upper)) * own
+        arm = float(stdtrit(num_seeds - 1, upper)) * _error_over_seeds(sums, counts)
         below, above = math.hypot(below, arm), math.hypot(above, arm)
     low, high = mean - below, mean + above
     return (max(low, 0.0), min(high, 1.0)) if fraction else (low, high)
@@ -299,6 +298,12 @@ def trend(steps: ArrayLike, values: ArrayLike, *, confidence: float = 0.95) -> T
     return Trend(slope, error, slope - arm, slope + arm)
 
 
+def trend_at_end(steps: Sequence[int], values: Sequence[float]) -> tuple[Trend, int]:
+    """The :func:`trend` of the last third of a curve, at least three points of it, and how many steps that is."""
+    tail = max(3, math.ceil(len(steps) / 3))
+    return trend(steps[-tail:], values[-tail:]), steps[-1] - steps[-tail]
+
+
 def _flat(values: ArrayLike, name: str) -> Scores:
     scores = np.asarray(values, dtype=np.float64)
     if scores.ndim != 1:
@@ -354,6 +359,12 @@ def _variance(sums: Scores, counts: Scores) -> float:
     deviations = sums - float(sums.sum()) / total * counts
     variance = len(sums) / (len(sums) - 1) * float(deviations @ deviations) / total**2
     return variance if variance > 1e-24 else 0.0
+
+
+def _error_over_seeds(sums: Scores, counts: Scores) -> float:
+    """The standard error of the mean over seeds, less what queries explain already."""
+    means = sums.sum(1) / counts.sum(1)
+    return math.sqrt(max(float(means.var(ddof=1)) / len(means) - _interaction(sums, counts), 0.0))
 
 
 def _interaction(sums: Scores, counts: Scores) -> float:
@@ -412,10 +423,7 @@ def _p_value(differences: Sequence[Scores], groups: ArrayLike | None, value: flo
     if num_groups < 2:
         return math.nan
     over_queries = math.sqrt(_variance(sums.mean(0), counts.mean(0)))
-    means = sums.sum(1) / counts.sum(1)
-    over_seeds = 0.0
-    if num_seeds > 1:
-        over_seeds = math.sqrt(max(float(means.var(ddof=1)) / num_seeds - _interaction(sums, counts), 0.0))
+    over_seeds = _error_over_seeds(sums, counts) if num_seeds > 1 else 0.0
     if over_queries == over_seeds == 0:
         return 0.0 if value else 1.0
     if over_seeds == 0:

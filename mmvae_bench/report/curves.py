@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-from ..base.statistics import trend
+from ..base.statistics import trend_at_end
 from ..metrics.catalogue import metric_info
 from ..runs.documents import read_events
 from ..runs.names import TRAINING_LOG
@@ -57,8 +56,7 @@ def still_rising(directory: Path) -> tuple[str, ...]:
     for (metric, attribute, level), (steps, values) in curves.items():
         if level != highest[metric, attribute] or len(steps) < 3:
             continue
-        tail = max(3, math.ceil(len(steps) / 3))
-        line, span = trend(steps[-tail:], values[-tail:]), steps[-1] - steps[-tail]
+        line, span = trend_at_end(steps, values)
         info, gain = metric_info(metric), line.slope * span
         if line.low * line.high > 0 and info.direction * gain >= RISING:
             found.append(f"{info.label}{f' of {attribute}' if attribute else ''} {100 * gain:+.1f}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from ..base.canonical import canonical_json
+from ..base.canonical import canonical_json, text_hash
 from ..base.errors import ConfigError, nearest
 from ..base.files import DamagedFile, parse_json, read_bytes, read_json, read_text, write_text
 from ..specs.trial import SPEC_VERSION, TrialSpec, trial_label
@@ -34,7 +33,6 @@ from .status import Status, read_status
 
 HEAD_BYTES = 65_536
 """How much of a result is read for its head, which takes 10 KB and 3 more for each resume; its scores are longer."""
-_KEY_LENGTH = 12
 MOST_NEARBY = 8
 """How many trials a message lists instead of a folder that is none."""
 
@@ -49,7 +47,7 @@ class TrialFolder:
     @classmethod
     def alone(cls, directory: Path) -> Self:
         """A trial's folder that need not be part of a run: its key is the hash of its spec, whatever its name."""
-        return cls(directory, hashlib.sha256(read_bytes(directory / SPEC_FILE)).hexdigest()[:12])
+        return cls(directory, text_hash(read_bytes(directory / SPEC_FILE)))
 
     @property
     def key(self) -> str:
@@ -92,7 +90,7 @@ class TrialFolder:
 
     def intact(self) -> bool:
         """Whether the hash of ``spec.json`` is still the folder's name."""
-        return hashlib.sha256(self.spec_text().encode()).hexdigest()[:_KEY_LENGTH] == self.key
+        return text_hash(self.spec_text().encode()) == self.key
 
     def check_files(self) -> None:
         """Raises DamagedFile unless this is a folder of its run, and all its files are regular ones.
@@ -129,7 +127,7 @@ class TrialFolder:
         if plain.get("version") != SPEC_VERSION:
             raise DamagedFile(path, f"made by version {plain.get('version')!r:.20}, this is {SPEC_VERSION}")
         spec = check_spec(path, plain)
-        if hashlib.sha256(content).hexdigest()[:_KEY_LENGTH] != self.key:
+        if text_hash(content) != self.key:
             raise DamagedFile(path, "was changed: the folder's name is no longer its hash")
         return spec
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import stat
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..base.errors import BenchmarkError
-from ..base.files import DamagedFile
+from ..base.files import regular_descriptor
 from .names import DRIVERS_FILE, LOCK_FILE
 
 _RETRY_SECONDS = 0.02
@@ -82,7 +81,7 @@ class TrialLock(_OpenFile):
     def _acquired(self) -> int:
         path, deadline = self.directory / LOCK_FILE, time.monotonic() + self.wait
         while True:
-            file = _open(path)
+            file = regular_descriptor(path, os.O_RDWR | os.O_CREAT)
             try:
                 while not _try_lock(file, fcntl.LOCK_EX):
                     if time.monotonic() >= deadline:
@@ -135,7 +134,7 @@ class Drivers(_OpenFile):
 
     def join(self) -> bool:
         """Whether this is the only driver now. The caller holds the folder's lock, so no two drivers join at once."""
-        self._file = _open(self.root / DRIVERS_FILE)
+        self._file = regular_descriptor(self.root / DRIVERS_FILE, os.O_RDWR | os.O_CREAT)
         alone = _try_lock(self._file, fcntl.LOCK_EX)
         fcntl.flock(self._file, fcntl.LOCK_SH)
         return alone
@@ -157,19 +156,6 @@ def is_locked(directory: Path) -> bool:
 
 
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-
-
-def _open(path: Path) -> int:
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o666)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise DamagedFile(path, "not a regular file") from None
-        raise
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise DamagedFile(path, "not a regular file")
-    return file
 
 
 def _is_at(file: int, path: Path) -> bool:

@@ -7,7 +7,6 @@ somebody has decided to go on all the same; that is not asked again, and reports
 
 from __future__ import annotations
 
-import hashlib
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile, ZipFile
 
+from ..base.canonical import text_hash
 from ..base.errors import ConfigError
 from ..base.files import DamagedFile, clear_leftovers, open_regular, parse_json
 from ..specs.code import OWN, differences, evaluation_code, training_code
@@ -79,7 +79,7 @@ def staleness(folder: TrialFolder, head: Mapping[str, Any] | None) -> Staleness 
     except (OSError, ValueError):
         return None
     # The folder of a trial that is not part of a run may have any name.
-    key, path = hashlib.sha256(text.encode()).hexdigest()[:12], folder.directory / CHECKPOINT_FILE
+    key, path = text_hash(text.encode()), folder.directory / CHECKPOINT_FILE
     segments = segments_of(head) if head is not None else checkpoint_segments(path, key=key)
     if segments is None:
         return None

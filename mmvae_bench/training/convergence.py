@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..base.statistics import trend
+from ..base.statistics import trend_at_end
 
 FLAT_NATS = 1.0
 """A change of the ELBO below this many nats per image is called flat. Published objectives are 11 to 24 nats apart."""
@@ -58,9 +58,7 @@ def convergence(steps: Sequence[int], elbos: Sequence[float], *, stage: str | No
     if len(steps) < 3:
         last = elbos[-1] if elbos else math.nan
         return Convergence(math.nan, math.nan, last, "unknown: fewer than three validations", stage)
-    tail = max(3, math.ceil(len(steps) / 3))
-    line = trend(steps[-tail:], elbos[-tail:])
-    span = steps[-1] - steps[-tail]
+    line, span = trend_at_end(steps, elbos)
     if span * max(abs(line.low), abs(line.high)) <= FLAT_NATS:
         verdict = "flat"
     elif line.low > 0 or line.high < 0:
