@@ -1,4 +1,7 @@
-"""Thin networks for a CPU: strided convolutions each way and narrow layers; for MNIST-A, and for small RGB images."""
+"""Thin networks for a CPU: strided convolutions each way and narrow layers; for MNIST-A, and for small RGB images.
+
+Shapes: B batch, C channel, H height, W width.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,14 @@ from torch import nn
 
 from ..concepts.captions import Captions
 from ..distributions.pixels import IMAGE_LIKELIHOODS, ImageLikelihood, image_likelihood
-from ..specs.built_in.backbones import MnistAThinSpec, RGBThinSpec
+from ..specs.built_in.backbones import MnistAThinSpec, RGBThinSpec, ThinSpec
 from .base import Backbone
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp
 from .text import TextDecoder, TextEncoder, TextFeatures, WordPredictor
 
 
 class ThinNetworks(Backbone):
-    """Each convolution halves the image; one layer of ``hidden`` follows; the decoder mirrors this."""
-
-    @property
-    @abstractmethod
-    def channels(self) -> Sequence[int]:
-        """Channels after each convolution, from the widest feature map to the smallest."""
+    """A trunk reduces the image to features; one layer of ``hidden`` follows; the decoder mirrors this."""
 
     @property
     @abstractmethod
@@ -35,6 +33,19 @@ class ThinNetworks(Backbone):
     @abstractmethod
     def likelihood(self) -> ImageLikelihood:
         """The family of p(x|z)."""
+
+    @property
+    @abstractmethod
+    def _flat_size(self) -> int:
+        """Number of features that the trunk makes of an image."""
+
+    @abstractmethod
+    def _trunk(self) -> nn.Module:
+        """Float[B, C, H, W] to Float[B, flat size]."""
+
+    @abstractmethod
+    def _pixels(self) -> Sequence[nn.Module]:
+        """Float[B, flat size] to the parameters of every pixel, Float[B, parameter * C, H, W]."""
 
     def image_encoder(self) -> nn.Module:
         """q(z|x)."""
@@ -55,21 +66,25 @@ class ThinNetworks(Backbone):
 
     def image_decoder(self) -> nn.Module:
         """p(x|z)."""
-        sizes = (*reversed(self.channels), self.likelihood.num_parameters * self.image_shape[0])
-        layers: list[nn.Module] = [nn.Linear(self.latent_size, self.hidden), nn.ELU()]
-        layers += [nn.Linear(self.hidden, self._flat_size), nn.ELU()]
-        _, height, width = self._smallest
-        layers.append(Rearrange("b (c h w) -> b c h w", h=height, w=width))
-        for i, (size_in, size_out) in enumerate(pairwise(sizes)):
-            last = i == len(sizes) - 2
-            layers.append(nn.ConvTranspose2d(size_in, size_out, 4, 2, 1, bias=last))
-            if not last:
-                layers += [nn.BatchNorm2d(size_out), nn.ELU()]
-        return ImageDecoder(nn.Sequential(*layers), self.likelihood)
+        features = mlp((self.latent_size, self.hidden, self._flat_size))
+        return ImageDecoder(nn.Sequential(*features, *self._pixels()), self.likelihood)
 
     def concept_decoder(self) -> nn.Module:
         """p(y|z): one MLP per attribute."""
         return ConceptDecoder(self.schema, latent_size=self.latent_size, sizes=(self.hidden,))
+
+    @property
+    def _num_pixel_parameters(self) -> int:
+        return self.likelihood.num_parameters * self.image_shape[0]
+
+
+class ConvolutionalNetworks(ThinNetworks):
+    """Each convolution halves the image, with batch normalisation after it."""
+
+    @property
+    @abstractmethod
+    def channels(self) -> Sequence[int]:
+        """Channels after each convolution, from the widest feature map to the smallest."""
 
     @property
     def _smallest(self) -> tuple[int, int, int]:
@@ -86,8 +101,19 @@ class ThinNetworks(Backbone):
             layers += [nn.Conv2d(size_in, size_out, 4, 2, 1, bias=False), nn.BatchNorm2d(size_out), nn.ELU()]
         return nn.Sequential(*layers, Rearrange("b c h w -> b (c h w)"))
 
+    def _pixels(self) -> Sequence[nn.Module]:
+        sizes = (*reversed(self.channels), self._num_pixel_parameters)
+        _, height, width = self._smallest
+        layers: list[nn.Module] = [Rearrange("b (c h w) -> b c h w", h=height, w=width)]
+        for i, (size_in, size_out) in enumerate(pairwise(sizes)):
+            last = i == len(sizes) - 2
+            layers.append(nn.ConvTranspose2d(size_in, size_out, 4, 2, 1, bias=last))
+            if not last:
+                layers += [nn.BatchNorm2d(size_out), nn.ELU()]
+        return layers
 
-class ThinBackbone(ThinNetworks):
+
+class ThinBackbone(ConvolutionalNetworks):
     """MNIST-A: two strided convolutions each way. A step takes a few milliseconds on one CPU thread."""
 
     spec: MnistAThinSpec
@@ -104,22 +130,11 @@ class ThinBackbone(ThinNetworks):
         return self.spec.hidden
 
 
-class RGBThinBackbone(ThinNetworks):
-    """RGB: the image is halved at least twice, and further while its shorter side is above 8 and both sides are even.
+class CaptionedNetworks(ThinNetworks):
+    """With the likelihood that the spec names; and for captions, a GRU of size ``hidden`` that reads them and another
+    that writes them, with embeddings half as wide."""
 
-    In the text view a GRU of size ``hidden`` reads captions and another writes them, with embeddings half as wide.
-    """
-
-    spec: RGBThinSpec
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """``width``, twice that, then four times that: 2 convolutions at 32x32, 3 at 48 and 64, 4 at 112 and 128."""
-        height, width = self.image_shape[1:]
-        count = 2
-        while min(height, width) >> count > 8 and not (height >> count) % 2 and not (width >> count) % 2:
-            count += 1
-        return tuple(self.spec.width * min(2**i, 4) for i in range(count))
+    spec: ThinSpec
 
     @property
     def hidden(self) -> int:
@@ -165,3 +180,18 @@ class RGBThinBackbone(ThinNetworks):
 
     def _text_features(self, captions: Captions) -> nn.Module:
         return TextFeatures(captions, embedding=self._embedding, size=self.hidden)
+
+
+class RGBThinBackbone(CaptionedNetworks, ConvolutionalNetworks):
+    """RGB: the image is halved at least twice, and further while its shorter side is above 8 and both are even."""
+
+    spec: RGBThinSpec
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """``width``, twice that, then four times that: 2 convolutions at 32x32, 3 at 48 and 64, 4 at 112 and 128."""
+        height, width = self.image_shape[1:]
+        count = 2
+        while min(height, width) >> count > 8 and not (height >> count) % 2 and not (width >> count) % 2:
+            count += 1
+        return tuple(self.spec.width * min(2**i, 4) for i in range(count))

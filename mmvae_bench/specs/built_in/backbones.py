@@ -133,27 +133,17 @@ class CelebA18Spec(BackboneSpec):
         require_shape(self, dataset, (3, 64, 64))
 
 
-@backbones.register
-class RGBThinSpec(BackboneSpec):
-    """A small convolutional backbone for small RGB images, for CPUs; no published result uses it."""
+class ThinSpec(BackboneSpec):
+    """What thin networks for images and captions have in common."""
 
-    implementation: ClassVar[str] = "mmvae_bench.backbones.thin:RGBThinBackbone"
-    summary: ClassVar[str] = "thin convolutional networks for small RGB images on a CPU"
-    reference: ClassVar[str] = "this project"
     views: ClassVar[tuple[View, ...]] = ("attributes", "text")
-    later_fields: ClassVar[frozenset[str]] = frozenset({"likelihood_scale", "word_dropout"})
 
-    name: Literal["rgb_thin"] = "rgb_thin"
-    """The backbone's name."""
     latent_size: Latents = 18
     """Number of latent dimensions."""
-    width: Width = 16
-    """Channels at half the image's resolution; twice as many at the next, four times as many from then on."""
     hidden: Width = 128
     """Width of the fully connected layers."""
-    likelihood: Literal["quantised_normal", "beta", "normal", "laplace"] = "quantised_normal"
-    """p(x|z): a Gaussian with one learnt scale per pixel after dequantisation; the constrained Beta; or a Gaussian or
-    Laplace distribution of one fixed scale, whose mean is the picture."""
+    likelihood: str
+    """The family of p(x|z)."""
     likelihood_scale: Annotated[float, Field(gt=0, le=100)] | None = None
     """The scale of normal and laplace, in units of pixels in [0, 1]; null for the others. The larger it is, the less an
     image weighs against the divergences, and the more of z depends on what y can know. Published: 1 for normal, 0.75
@@ -172,11 +162,54 @@ class RGBThinSpec(BackboneSpec):
             raise ConfigError([Problem(message, ("likelihood_scale",), str(self.likelihood_scale))])
         return self
 
+
+@backbones.register
+class RGBThinSpec(ThinSpec):
+    """A small convolutional backbone for small RGB images, for CPUs; no published result uses it."""
+
+    implementation: ClassVar[str] = "mmvae_bench.backbones.thin:RGBThinBackbone"
+    summary: ClassVar[str] = "thin convolutional networks for small RGB images on a CPU"
+    reference: ClassVar[str] = "this project"
+    later_fields: ClassVar[frozenset[str]] = frozenset({"likelihood_scale", "word_dropout"})
+
+    name: Literal["rgb_thin"] = "rgb_thin"
+    """The backbone's name."""
+    width: Width = 16
+    """Channels at half the image's resolution; twice as many at the next, four times as many from then on."""
+    likelihood: Literal["quantised_normal", "beta", "normal", "laplace"] = "quantised_normal"
+    """p(x|z): a Gaussian with one learnt scale per pixel after dequantisation; the constrained Beta; or a Gaussian or
+    Laplace distribution of one fixed scale, whose mean is the picture."""
+
     def check(self, dataset: DatasetSpec) -> None:
         """Needs three channels and sides divisible by 4."""
         channels, height, width = dataset.image_shape()
         met = channels == 3 and not height % 4 and not width % 4
         require(met, self, dataset, "three channels and sides divisible by 4")
+        require_texts(self, dataset, "word_dropout")
+
+
+@backbones.register
+class PatchesSpec(ThinSpec):
+    """Matrix products over patches: what a CPU computes fastest; no published result uses it."""
+
+    implementation: ClassVar[str] = "mmvae_bench.backbones.patches:PatchBackbone"
+    summary: ClassVar[str] = "matrix products over patches of small images: the fastest on a CPU"
+    reference: ClassVar[str] = "this project"
+
+    name: Literal["patches"] = "patches"
+    """The backbone's name."""
+    width: Width = 32
+    """Features of a patch; twice as many each time that four patches become one."""
+    likelihood: Literal["bernoulli", "quantised_normal", "beta", "normal", "laplace"] = "quantised_normal"
+    """p(x|z): Bernoulli, for one channel; a Gaussian with one learnt scale per pixel after dequantisation; the
+    constrained Beta; or a Gaussian or Laplace distribution of one fixed scale, whose mean is the picture."""
+
+    def check(self, dataset: DatasetSpec) -> None:
+        """Needs sides divisible by 4, and one channel for a Bernoulli."""
+        channels, height, width = dataset.image_shape()
+        require(not height % 4 and not width % 4, self, dataset, "sides divisible by 4")
+        if self.likelihood == "bernoulli":
+            require(channels == 1, self, dataset, "one channel where its likelihood is bernoulli")
         require_texts(self, dataset, "word_dropout")
 
 
