@@ -5,7 +5,7 @@ CPU it is processor time. On a GPU the clock waits for the device at both ends o
 more than a step takes that nobody watches; that step is measured too, with ``fit`` and with a bare loop (``loops.py``),
 and their difference is what the loop costs.
 
-    python benchmarks/profile_step.py --grid configs/quick.yaml --source digits --steps 200 --rounds 5     # a CPU
+    python benchmarks/profile_step.py --grid configs/tour.yaml --source digits --steps 200 --rounds 5     # a CPU
     python benchmarks/profile_step.py --grid configs/paper.yaml --device cuda --steps 300 --rounds 3
 """
 
