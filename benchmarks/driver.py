@@ -1,4 +1,4 @@
-"""What a sweep costs in addition to its trials: planning, creating folders, driving, resuming, reporting.
+"""What a sweep costs in addition to its trials: planning, creating folders, driving, resuming, its status, reporting.
 
 The trials are torch-free: in ``loop`` and ``report`` they end as soon as they are started, leaving the files of a real
 one; in ``slots`` they are processes that sleep.
@@ -49,10 +49,10 @@ STUB = Path(__file__).parents[1] / "tests" / "sweep" / "stub.py"
 
 
 def write_grid(folder: Path, num_trials: int) -> Path:
-    """A grid of the four objectives with as many seeds as needed."""
+    """A grid of so many trials: four objectives with as many seeds as needed, or one where four do not divide it."""
     path = folder / "grid.yaml"
-    seeds = list(range(-(-num_trials // len(OBJECTIVES))))
-    path.write_text(GRID.format(objectives=", ".join(OBJECTIVES), seeds=seeds))
+    names = OBJECTIVES if num_trials % len(OBJECTIVES) == 0 else OBJECTIVES[:1]
+    path.write_text(GRID.format(objectives=", ".join(names), seeds=list(range(num_trials // len(names)))))
     return path
 
 
@@ -157,20 +157,26 @@ def timed(what: str, num_trials: int) -> Iterator[None]:
 def plan(options: argparse.Namespace, folder: Path) -> None:
     """``run --dry-run`` as a user calls it, in a process of its own."""
     grid = write_grid(folder, options.trials)
-    print("| command | wall s | processor s | most memory, MiB | lines | MB |")
-    print("|---|---|---|---|---|---|")
+    print(COMMANDS)
     for words in ([], ["--json"]):
-        command = [sys.executable, "-m", "mmvae_bench", "run", "--grid", str(grid), "--dry-run", *words]
-        out, began = folder / "out", time.perf_counter()
-        with out.open("wb") as file:
-            process = subprocess.Popen([*command, "--out", str(folder / "run")], stdout=file)
-            _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise SystemExit(f"ended with status {status}: {command}")
-        wall, cpu, most = time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-        lines = out.read_bytes().count(b"\n")
-        print(f"| --dry-run {' '.join(words)} | {wall:.1f} | {cpu:.1f} | {most:.0f} | {lines} | "
-              f"{out.stat().st_size / 1e6:.1f} |")  # fmt: skip
+        called(["run", "--grid", str(grid), "--dry-run", *words, "--out", str(folder / "run")], folder / "out")
+
+
+COMMANDS = "| command | wall s | processor s | most memory, MiB | lines | MB |\n|---|---|---|---|---|---|"
+
+
+def called(words: list[str], out: Path) -> None:
+    """Calls the program as a user does, its output into a file, and prints a row of what it took."""
+    began = time.perf_counter()
+    with out.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-m", "mmvae_bench", *words], stdout=file)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"ended with status {status}: {words}")
+    wall, cpu, most = time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    lines, size = out.read_bytes().count(b"\n"), out.stat().st_size / 1e6
+    name = " ".join(word for word in words if not os.path.isabs(word))
+    print(f"| {name} | {wall:.1f} | {cpu:.1f} | {most:.0f} | {lines} | {size:.1f} |", flush=True)
 
 
 def loop(options: argparse.Namespace, folder: Path) -> None:
@@ -195,7 +201,9 @@ def loop(options: argparse.Namespace, folder: Path) -> None:
         print(f"  memory at each tenth of the trials, MiB: {', '.join(f'{value:.1f}' for value in witness.memory)}")
     entries = list(store.root.rglob("*"))
     num_bytes = sum(path.lstat().st_blocks * 512 for path in entries)
-    print(f"  {len(entries)} files and folders, {num_bytes / 1e6:.1f} MB on disk")
+    print(f"  {len(entries)} files and folders, {num_bytes / 1e6:.1f} MB on disk\n\n{COMMANDS}")
+    for words in ([], ["--json"]):
+        called(["status", str(store.root), *words], folder / "out")
 
 
 def slots(options: argparse.Namespace, folder: Path) -> None:

@@ -6,6 +6,7 @@ no seeding, no check of the loss, no log, no checkpoint, no Lightning.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from torch.distributions import Distribution
 
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.objectives.base import Objective
+from mmvae_bench.runs.status import Status, StatusWriter
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import SEARCH, Control, TrainingInterrupted, fit
 
@@ -31,7 +33,12 @@ class StepClock:
         device: Where the steps run.
         warm_up: The number of steps before the first point.
         num_steps: The number of steps before the second point, warm-up included.
+
+    Attributes:
+        wall_a_step: Wall time on either device; nan before the second point.
     """
+
+    wall_a_step = math.nan
 
     def __init__(self, device: torch.device, *, warm_up: int, num_steps: int) -> None:
         if not 0 <= warm_up < num_steps:
@@ -43,9 +50,10 @@ class StepClock:
     def tick(self, step: int) -> None:
         """To be called after each step, and with 0 at the start."""
         if step == self.warm_up:
-            self._begun = self._now()
+            self._begun, self._wall = self._now(), time.perf_counter()
         elif step == self.num_steps:
             self._ended = self._now()
+            self.wall_a_step = (time.perf_counter() - self._wall) / (self.num_steps - self.warm_up)
 
     @property
     def seconds_a_step(self) -> float:
@@ -121,11 +129,16 @@ def time_bare(
 ) -> float:
     """Seconds per step of the bare loop, after ``warm_up`` steps, on the objective's device."""
     clock = StepClock(objective.device, warm_up=warm_up, num_steps=num_steps or _total(objective, training))
+    run_bare(objective, data, training, clock)
+    return clock.seconds_a_step
+
+
+def run_bare(objective: Objective, data: ConceptDataModule, training: TrainingSpec, clock: StepClock) -> None:
+    """The bare loop up to the clock's last step."""
     with as_in_training(training):
         clock.tick(0)
         for step in bare_steps(objective, data, training, num_steps=clock.num_steps):
             clock.tick(step)
-    return clock.seconds_a_step
 
 
 def time_fit(
@@ -144,11 +157,27 @@ def time_fit(
     if warm_up < 1:
         raise ValueError("warm_up must be at least 1: the first step of fit also sets up Lightning")
     clock = StepClock(objective.device, warm_up=warm_up, num_steps=num_steps or _total(objective, training))
+    run_fit(objective, data, training, clock, folder=folder)
+    return clock.seconds_a_step
+
+
+def run_fit(
+    objective: Objective,
+    data: ConceptDataModule,
+    training: TrainingSpec,
+    clock: StepClock,
+    *,
+    folder: Path | None = None,
+) -> None:
+    """``fit`` up to the clock's last step, with checkpoints, a log and a status if a folder is given."""
     done = 0
+    status = folder and StatusWriter(folder, Status(state="running"))
 
     def progress(stage: str, step: int, steps: int, rate: float) -> None:
         nonlocal done
         done = step
+        if status:
+            status.training(stage, step, steps, rate)
         clock.tick(step)
 
     control = Control(
@@ -159,7 +188,6 @@ def time_fit(
     )
     with suppress(TrainingInterrupted):
         fit(objective, data, training, key="benchmark", seed=0, device=objective.device, control=control)
-    return clock.seconds_a_step
 
 
 @contextmanager

@@ -61,6 +61,11 @@ def test_the_driver_costs_under_10_ms_a_trial_and_its_memory_is_flat(tmp_path: P
     assert witness.memory[-1] - witness.memory[0] < 4 + 0.0005 * num_trials
 
 
+@pytest.mark.parametrize("num_trials", [1, 10, 100])
+def test_a_grid_has_as_many_trials_as_were_asked_for(tmp_path: Path, num_trials: int) -> None:
+    assert len(expand(load_grid(benchmark.write_grid(tmp_path, num_trials)))) == num_trials
+
+
 @pytest.mark.parametrize("num_trials", [20_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_a_dry_run_takes_seconds(tmp_path: Path, num_trials: int) -> None:
     grid = benchmark.write_grid(tmp_path, num_trials)
