@@ -5,7 +5,7 @@ Shapes: N image, A attribute, D latent dimension.
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -97,13 +97,17 @@ class Disentanglement(Question):
             "factor_vae_score": (factor_vae_score(codes, factors, seed=seed), chance),
             "mig": (float(gaps.mean()), 0.0),
         }
-        number = len(codes)
 
         def score(name: str, value: float, floor: float, attribute: str | None = None) -> Score:
-            return context.score(
-                name, torch.full((number,), math.nan), value=value, keep_values=False, ceiling=1.0, floor=floor,
+            one = context.score(
+                name,
+                torch.tensor([value], dtype=torch.float64),
+                keep_values=False,
+                ceiling=1.0,
+                floor=floor,
                 attribute=attribute,
-            )  # fmt: skip
+            )
+            return replace(one, num_queries=len(codes))
 
         names = context.data.schema.names
         return [

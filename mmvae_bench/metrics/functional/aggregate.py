@@ -90,7 +90,8 @@ def aggregate_terms(
     (0.0, -1.0439)
     """
     num_images, num_samples = z.shape[:2]
-    weights = torch.full((num_samples,), 1 / num_samples) if weights is None else weights
+    if weights is None:
+        weights = torch.full((num_samples,), 1 / num_samples, dtype=torch.float64)
     residual = (z.double() - means.double()[:, None]) / scales.double()[:, None]
     own = -(residual.square() / 2 + scales.double().log()[:, None] + math.log(2 * math.pi) / 2).sum(-1)
     aggregate = mixture_log_prob(z.flatten(0, 1), means, scales).unflatten(0, (num_images, num_samples))
