@@ -168,7 +168,8 @@ class Mismatch(Question):
         centre, spread = moment_fit(means, scales)
         zeros = torch.zeros_like(centre)
         targets = (own, *(diagonal_normal(*fit).log_prob(z) for fit in ((centre, spread.log()), (zeros, zeros))))
-        mismatch, normal, prior = (float(aggregate_terms(z, means, scales, each).mismatch.mean()) for each in targets)
+        terms = aggregate_terms(z, means, scales)
+        mismatch, normal, prior = (float(terms.mismatch(each).mean()) for each in targets)
         return mismatch, normal, prior
 
     def _of_all(self, context: Context, kind: Posterior, means: Tensor, scales: Tensor) -> list[Score]:
@@ -184,16 +185,13 @@ class Mismatch(Question):
                 name, values, keep_values=False, ceiling=ceiling, num_samples=1, proposal=POSTERIOR_NAMES[kind]
             )
 
-        def terms(log_target: Tensor) -> tuple[Tensor, Tensor]:
-            found = aggregate_terms(z, means, scales, log_target)
-            return found.information, found.mismatch
-
-        information, fitted = terms(diagonal_normal(centre, spread.log()).log_prob(z))
-        best, scores = float(fitted.mean()), [score("aggregate_information", information)]
+        terms = aggregate_terms(z, means, scales)
+        best = float(terms.mismatch(diagonal_normal(centre, spread.log()).log_prob(z)).mean())
+        scores = [score("aggregate_information", terms.information)]
         try:
             flow = context.model.aggregate_prior()
             log_flow = torch.cat([flow.log_prob(part.float().to(context.device)).cpu() for part in z.split(1000)])
-            scores.insert(0, score(f"aggregate_mismatch{FLOW_PRIOR}", terms(log_flow)[1], best))
+            scores.insert(0, score(f"aggregate_mismatch{FLOW_PRIOR}", terms.mismatch(log_flow), best))
         except CapabilityError as error:
             context.left_out[f"aggregate_mismatch{FLOW_PRIOR}"] = str(error)
         if getattr(context.model.spec, "prior", "standard") == "conditional":
@@ -202,7 +200,7 @@ class Mismatch(Question):
             return scores
         rate = kl_divergence(diagonal_normal(means, scales.log()), prior)
         return [
-            score("aggregate_mismatch", terms(prior.log_prob(z[:, 0])[:, None])[1], best),
+            score("aggregate_mismatch", terms.mismatch(prior.log_prob(z[:, 0])[:, None]), best),
             *scores,
             score("aggregate_rate", rate),
         ]

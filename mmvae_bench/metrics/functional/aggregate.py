@@ -21,15 +21,28 @@ _PAIRS_AT_ONCE = 2**23
 
 @dataclass(frozen=True)
 class AggregateTerms:
-    """The two parts of a divergence from the posteriors of images, in nats per image.
+    """Log densities of z drawn from the posteriors of images, and the divergences that follow, in nats per image.
 
     Attributes:
-        information: Float64[N], KL(q(z|x_n) || q(z)): their mean is the mutual information I(x; z).
-        mismatch: Float64[N], whose mean is KL(q(z) || r(z)).
+        own: Float64[N, S], log q(z|x_n) of z from the posterior of image n.
+        aggregate: Float64[N, S], log q(z), q(z) the aggregate of all images.
+        weights: Float64[S].
     """
 
-    information: Tensor
-    mismatch: Tensor
+    own: Tensor
+    aggregate: Tensor
+    weights: Tensor
+
+    @property
+    def information(self) -> Float64[Tensor, " image"]:
+        """KL(q(z|x_n) || q(z)): their mean is the mutual information I(x; z)."""
+        result: Tensor = (self.own - self.aggregate) @ self.weights
+        return result
+
+    def mismatch(self, log_target: Float[Tensor, "image sample"]) -> Float64[Tensor, " image"]:
+        """Values whose mean is KL(q(z) || r(z)), from log r(z)."""
+        result: Tensor = (self.aggregate - log_target.double()) @ self.weights
+        return result
 
 
 def normal_log_probs(
@@ -66,7 +79,6 @@ def aggregate_terms(
     z: Float[Tensor, "image sample d"],
     means: Float[Tensor, "image d"],
     scales: Float[Tensor, "image d"],
-    log_target: Float[Tensor, "image sample"],
     *,
     weights: Float[Tensor, " sample"] | None = None,
 ) -> AggregateTerms:
@@ -81,12 +93,10 @@ def aggregate_terms(
         z: Drawn from q(z|x_n), in the row of image n.
         means: Of the posteriors.
         scales: Their standard deviations.
-        log_target: log r(z).
         weights: Of the samples, if they are nodes of a quadrature; None: all alike.
 
-    >>> one = torch.zeros(1, 1), torch.ones(1, 1)
-    >>> terms = aggregate_terms(torch.full((1, 1, 1), 0.5), *one, torch.zeros(1, 1))
-    >>> float(terms.information), round(float(terms.mismatch), 4)
+    >>> terms = aggregate_terms(torch.full((1, 1, 1), 0.5), torch.zeros(1, 1), torch.ones(1, 1))
+    >>> float(terms.information), round(float(terms.mismatch(torch.zeros(1, 1))), 4)
     (0.0, -1.0439)
     """
     num_images, num_samples = z.shape[:2]
@@ -95,5 +105,4 @@ def aggregate_terms(
     residual = (z.double() - means.double()[:, None]) / scales.double()[:, None]
     own = -(residual.square() / 2 + scales.double().log()[:, None] + math.log(2 * math.pi) / 2).sum(-1)
     aggregate = mixture_log_prob(z.flatten(0, 1), means, scales).unflatten(0, (num_images, num_samples))
-    mean = weights.to(own)
-    return AggregateTerms((own - aggregate) @ mean, (aggregate - log_target.double()) @ mean)
+    return AggregateTerms(own, aggregate, weights.to(own))
