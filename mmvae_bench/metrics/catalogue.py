@@ -35,7 +35,7 @@ class MetricInfo:
         headline: Whether it is shown in the short table on the terminal.
         own_rows: Whether its attribute names a question, such as a named query: its rows are then shown with the scores
             over all attributes, and not in the table by attribute.
-        own_floor: Whether the floor depends on the model, so that it differs between objectives.
+        own_floor: Whether floor or ceiling depend on the model, so that they differ between objectives.
         explanation: A paragraph for readers of a report; empty: none.
     """
 
@@ -454,6 +454,7 @@ _PLACED = (
         reference=f"{_CREMER}, equation 5; Vedantam et al. 2018, equation 3",
         unit="nats",
         direction=-1,
+        own_floor=True,
         needs=("q(z|y)", _ENCODER),
         explanation=(
             "How far q(z|y), from which images of a query are imagined, is from where the images that satisfy it are: "
@@ -471,6 +472,7 @@ _PLACED = (
         reference=f"{_CREMER}, equation 17",
         unit="nats",
         direction=-1,
+        own_floor=True,
         needs=(_ENCODER,),
         explanation=(
             "KL(q(z) || p(z)) in nats, q(z) the mean of the posteriors of at most 10,000 training images: where the "
@@ -486,6 +488,7 @@ _PLACED = (
         reference=f"{_CREMER}, equation 17",
         unit="nats",
         direction=-1,
+        own_floor=True,
         needs=(_ENCODER, _FLOW),
     ),
     MetricInfo(

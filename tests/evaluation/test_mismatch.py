@@ -21,7 +21,7 @@ from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.components import objectives, questions
 from mmvae_bench.specs.trial import EvaluationSpec
 
-from ..conformance.worlds import BandsSpec, small, world
+from ..conformance.worlds import small, world
 from .fakes import LINES, LinesData, context, exact_classifier
 from .latent_models import Latent
 
@@ -91,6 +91,13 @@ def test_the_aggregate_of_all_images_against_the_prior(lines: Callable[..., Line
     assert 0 < found["aggregate_information"].value < math.log(24) + 0.05
     # A normal with the moments of q(z) is nearer to it than N(0, I).
     assert 0 < found["aggregate_mismatch"].ceiling < found["aggregate_mismatch"].value
+
+    class WithFlow(Latent):
+        def aggregate_prior(self) -> Distribution:
+            return Independent(Normal(torch.zeros(3), torch.ones(3)), 1)
+
+    of_flow = ask(context_for(WithFlow(), data, levels=[3]))["aggregate_mismatch_flow_prior", None]
+    assert of_flow.value == pytest.approx(found["aggregate_mismatch"].value, abs=1e-5)
     few = ask(context_for(Latent(), data, levels=[3]), num_images=100)
     assert few["aggregate_rate", None].num_queries == 100
 
@@ -121,9 +128,9 @@ def test_a_joint_posterior_takes_the_place_of_one_that_is_no_normal(lines: Calla
 
 
 @pytest.mark.parametrize("name", ["telbo", "q_agg"])
-def test_in_the_text_view_a_query_is_its_caption(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_the_text_view_a_query_is_its_caption(name: str) -> None:
     data = world("rgb_thin", "text")
-    spec = {"name": name, "mask_probability": 0} if name == "q_agg" else {"name": name}
+    spec = {"name": name, "mask_probability": 0, "prior_flow": True} if name == "q_agg" else {"name": name}
     backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape, captions=data.captions)
     model: Objective = objectives.parse(spec).build(backbone, seed=0).eval()
     asked = replace(context_for(Latent(), data), model=model)
@@ -131,7 +138,7 @@ def test_in_the_text_view_a_query_is_its_caption(name: str, monkeypatch: pytest.
     scored = {level for metric, level in found if metric == "concept_mismatch"}
     assert scored == {queries.level for queries in asked.queries}
     assert all(math.isfinite(score.value) for score in found.values())
-    assert BandsSpec is type(data.spec)
+    assert (("aggregate_mismatch_flow_prior", None) in found) == (name == "q_agg")
 
 
 def test_no_other_number_moves_when_a_question_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
