@@ -169,6 +169,8 @@ class Bounds:
     - ``log_px_given_y``: log p(x|z) + log q(z|y) - log q(z|x), one z ~ q(z|x) (Cremer and Kushman 2018, Eq. 6).
     - ``log_px``: importance weights p(x|z) p(z) / q(z|x), or q(z) in place of p(z); k samples.
     - ``log_py``: importance weights p(y|z) p(z) / q(z|y), or q(z) in place of p(z); k samples.
+    - ``log_pxy``: importance weights p(x|z) p(y|z) p(z) / q(z|x,y), or q(z) in place of p(z); k samples, those of the
+      ELBO.
     - ``elbo`` and its terms: E_q[log p(x|z) + log p(y|z)] - KL(q || p), q = q(z|x,y), or q(z|x) where there is no
       other; the mean over k samples. Where the KL has no closed form it is the mean of log q(z) - log p(z).
     - ``description_entropy``: of p(y_k|z), z as for the ELBO: how uncertain an objective is about what it describes.
@@ -188,6 +190,7 @@ class Bounds:
         self.model, self.batch, self.num_samples, self.seed = model, batch, num_samples, seed
         self._draws: dict[Posterior, _Drawn] = {}
         self._log_px: dict[Posterior, Tensor] = {}
+        self._log_py: dict[Posterior, Tensor] = {}
 
     def log_px_given_y(self) -> Bound:
         """Eq. 6: one sample."""
@@ -208,6 +211,13 @@ class Bounds:
         """Importance-weighted, under p(z) or the flow."""
         drawn = self._first_of("concept")
         return self._importance(drawn, self._concept_likelihood(drawn), self.batch.description.shape[1], flow_prior)
+
+    def log_pxy(self, *, flow_prior: bool = False) -> Bound:
+        """Importance-weighted, under p(z) or the flow; its z are those of :meth:`elbo`."""
+        drawn = self._first_of("joint", "image")
+        log_py = self._concept_likelihood(drawn)
+        num_dimensions = self.batch.image[0].numel() + self.batch.description.shape[1]
+        return self._importance(drawn, self._image_likelihood(drawn) + log_py, num_dimensions, flow_prior)
 
     def elbo(self) -> dict[str, Bound]:
         """``elbo``, ``elbo_log_px``, ``elbo_log_py`` and ``elbo_kl``."""
@@ -280,8 +290,11 @@ class Bounds:
 
     def _concept_likelihood(self, drawn: _Drawn) -> Tensor:
         """log p(y|z), Float64[S, B]."""
-        described = self.batch.description
-        return torch.stack([self.model.concept_likelihood(z).log_prob(described).double() for z in drawn.z])
+        if drawn.kind not in self._log_py:
+            described = self.batch.description
+            rows = [self.model.concept_likelihood(z).log_prob(described).double() for z in drawn.z]
+            self._log_py[drawn.kind] = torch.stack(rows)
+        return self._log_py[drawn.kind]
 
     def _prior(self, z: Tensor) -> Distribution:
         """p(z) = N(0, I) over z's last dimension, one for each example."""

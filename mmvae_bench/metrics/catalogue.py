@@ -35,7 +35,7 @@ class MetricInfo:
         headline: Whether it is shown in the short table on the terminal.
         own_rows: Whether its attribute names a question, such as a named query: its rows are then shown with the scores
             over all attributes, and not in the table by attribute.
-        own_floor: Whether the floor depends on the model, so that it differs between objectives.
+        own_floor: Whether floor or ceiling depend on the model, so that they differ between objectives.
         explanation: A paragraph for readers of a report; empty: none.
     """
 
@@ -63,6 +63,7 @@ class MetricInfo:
 _VEDANTAM = "Vedantam et al. 2018, section 3"
 _CREMER = "Cremer and Kushman 2018"
 _BURDA = "Burda et al. 2016, equation 8"
+_COHERENCE = "released codes of MultiVae, MMVAE+ and MoPoE-VAE"
 _PROJECT = "this project"
 _ENCODER = "q(z|x) or q(z|x,y)"
 _FLOW = "a flow q(z)"
@@ -353,6 +354,29 @@ _PLACED = (
         needs=("q(z|y)", "p(y|z)", _FLOW),
     ),
     MetricInfo(
+        name="log_pxy",
+        label="log p(x,y)",
+        summary="importance-weighted lower bound of log p(x,y)",
+        reference=_BURDA,
+        unit="nats",
+        ranked=False,
+        needs=(_ENCODER, "p(x|z)", "p(y|z)"),
+        explanation=(
+            "An importance-weighted lower bound of the joint log p(x,y), with z from q(z|x,y), or from q(z|x) where "
+            "there is no other: the z of the unweighted ELBO, which it equals with one z and exceeds with more. Image "
+            "and text count without training weights, so the image, with thousands of pixels, makes up most of it."
+        ),
+    ),
+    MetricInfo(
+        name="log_pxy_flow_prior",
+        label="log p(x,y), q(z) flow",
+        summary="importance-weighted lower bound of log p(x,y), with the flow q(z) as prior",
+        reference=_BURDA,
+        unit="nats",
+        ranked=False,
+        needs=(_ENCODER, "p(x|z)", "p(y|z)", _FLOW),
+    ),
+    MetricInfo(
         name="description_entropy",
         label="entropy of p(y_k|z)",
         summary="uncertainty of p(y_k|z) about an attribute, at the z that training infers",
@@ -377,6 +401,164 @@ _PLACED = (
             "own weights, so this compares settings and seeds of one objective, but never two objectives: it is not "
             "ranked."
         ),
+    ),
+    MetricInfo(
+        name="coherence",
+        label="coherence",
+        summary="mean of the coherences of one protocol: what is generated from another modality shows the same",
+        reference=_COHERENCE,
+        needs=("q(z|x)", "q(z|y)", "p(x|z)", "p(y|z)"),
+        explanation=(
+            "What other projects call (cross or conditional) coherence, on the images of a partition: the share of "
+            "attributes that a modality generated from another one shows, an image as the observation classifier reads "
+            "it, a concept as it is. One z per image, decoded to its mean or mode; the protocols share these, and "
+            "differ in what they average. multivae: the accuracy of each value, then their mean, so that rare values "
+            "count as much as frequent ones. mmvaeplus: all images alike. mopoe: whole batches of 256, and also "
+            "modalities that are reconstructed from themselves, which raises it. The ceiling is the classifier's "
+            "accuracy on the real images themselves (1 for a concept), which these projects do not report; the floor "
+            "is what an answer drawn from training scores, without regard to what is given."
+        ),
+    ),
+    *(
+        MetricInfo(
+            name=f"coherence_{to}_from_{given}",
+            label=f"coherence: {to} from {given}",
+            summary=f"share of attributes that the {to} generated from {source} shows",
+            reference=_COHERENCE,
+            needs=(posterior, "p(x|z)" if to == "image" else "p(y|z)"),
+        )
+        for given, source, posterior in (
+            ("concept", "a concept", "q(z|y)"),
+            ("image", "an image", "q(z|x)"),
+            ("both", "both", "q(z|x,y)"),
+        )
+        for to in ("image", "concept")
+    ),
+    MetricInfo(
+        name="coherence_joint",
+        label="coherence, joint",
+        summary="agreement of the image and the concept decoded from one z of the prior",
+        reference=_COHERENCE,
+        needs=("p(x|z)", "p(y|z)"),
+        own_floor=True,
+        explanation=(
+            "One z from N(0, I): the share of attributes for which the mean image, as the classifier reads it, and the "
+            "mode of p(y|z) agree. The floor is the base rate, each concept with the images of the other z: a model "
+            "that always generates the same has a coherence of 1, and a floor of 1 too."
+        ),
+    ),
+    MetricInfo(
+        name="concept_mismatch",
+        label="mismatch of q(z|y)",
+        summary="KL(q^y(z) || q(z|y)): how far q(z|y) is from the aggregate posterior of the images of y",
+        reference=f"{_CREMER}, equation 5; Vedantam et al. 2018, equation 3",
+        unit="nats",
+        direction=-1,
+        own_floor=True,
+        needs=("q(z|y)", _ENCODER),
+        explanation=(
+            "How far q(z|y), from which images of a query are imagined, is from where the images that satisfy it are: "
+            "KL(q^y || q(z|y)) in nats, q^y the mean of the posteriors of at most 200 such training images. No "
+            "classifier is involved. The floor is N(0, I) in the place of q(z|y); the ceiling is the diagonal normal "
+            "with the moments of q^y, the best that any normal could do: a flow can do better. Queries with fewer than "
+            "50 images are left out. Latents differ in their scale between objectives, and a posterior with narrow "
+            "components is far from everything smooth: compare with the ceiling."
+        ),
+    ),
+    MetricInfo(
+        name="aggregate_mismatch",
+        label="mismatch of p(z)",
+        summary="KL(q(z) || p(z)): how far the aggregate posterior of all images is from the prior",
+        reference=f"{_CREMER}, equation 17",
+        unit="nats",
+        direction=-1,
+        own_floor=True,
+        needs=(_ENCODER,),
+        explanation=(
+            "KL(q(z) || p(z)) in nats, q(z) the mean of the posteriors of at most 10,000 training images: where the "
+            "prior puts z that no image has. The ceiling is a diagonal normal with the moments of q(z) in the place of "
+            "p(z). With the two rows below: E KL(q(z|x) || p(z)), the rate, is this mismatch and the information "
+            "I(x; z), which is at most the logarithm of the number of images."
+        ),
+    ),
+    MetricInfo(
+        name="aggregate_mismatch_flow_prior",
+        label="mismatch of the q(z) flow",
+        summary="KL(q(z) || flow): aggregate_mismatch with the flow q(z) in place of p(z)",
+        reference=f"{_CREMER}, equation 17",
+        unit="nats",
+        direction=-1,
+        own_floor=True,
+        needs=(_ENCODER, _FLOW),
+    ),
+    MetricInfo(
+        name="aggregate_information",
+        label="information I(x; z)",
+        summary="E KL(q(z|x) || q(z)): how much z says about which of the images it belongs to",
+        reference=f"{_CREMER}, equation 17",
+        unit="nats",
+        direction=0,
+        needs=(_ENCODER,),
+    ),
+    MetricInfo(
+        name="aggregate_rate",
+        label="rate E KL(q(z|x) || p(z))",
+        summary="mean KL from the posterior of an image to the prior",
+        reference=f"{_CREMER}, equation 17",
+        unit="nats",
+        direction=0,
+        needs=(_ENCODER,),
+    ),
+    *(
+        MetricInfo(
+            name=f"probe_{name}",
+            label=f"linear probe of {posterior}",
+            summary=f"accuracy of a linear classifier that reads attributes off {posterior}",
+            reference="Sutter et al. 2021, section 4.1",
+            ranked=name == "image",
+            needs=(posterior,),
+            explanation=explanation,
+        )
+        for name, posterior, explanation in (
+            (
+                "image",
+                "q(z|x)",
+                "The accuracy on held-out images of a logistic regression from z to each attribute, fitted to at most "
+                "5,000 training images: what a linear reader finds in z. The floor is the most frequent value. Of "
+                "q(z|x,y) and q(z|y), which have been told the attributes, it says how much of them z keeps, and no "
+                "best is marked.",
+            ),
+            ("joint", "q(z|x,y)", ""),
+            ("concept", "q(z|y)", ""),
+        )
+    ),
+    MetricInfo(
+        name="higgins_score",
+        label="Higgins score",
+        summary="accuracy of telling which attribute two images share from the mean difference of their z",
+        reference="Higgins et al. 2017, section 3",
+        needs=("q(z|x)",),
+        explanation=(
+            "Disentanglement of the mean of q(z|x), attributes as factors, with the sizes of disentanglement_lib. "
+            "Factors are set at will there; here images that share an attribute are found among those of the "
+            "partition, so attributes that depend on each other in the data cannot be told apart fully. Higgins and "
+            "FactorVAE score: the floor is 1 over the number of attributes. MIG: the gap between the two dimensions "
+            "that tell most about an attribute, over its entropy; 0 where two tell the same."
+        ),
+    ),
+    MetricInfo(
+        name="factor_vae_score",
+        label="FactorVAE score",
+        summary="accuracy of telling which attribute images share from the dimension of z that varies least",
+        reference="Kim and Mnih 2018, section 4",
+        needs=("q(z|x)",),
+    ),
+    MetricInfo(
+        name="mig",
+        label="MIG",
+        summary="mutual information gap: by how much one dimension of z tells more about an attribute than any other",
+        reference="Chen et al. 2018, equation 6",
+        needs=("q(z|x)",),
     ),
 )
 _UNPLACED = (

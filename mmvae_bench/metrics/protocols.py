@@ -2,6 +2,7 @@
 
 ``official`` is what the released code of Vedantam et al. (2018) computes, ``paper`` what the paper writes, and
 ``corrected`` what is right where attributes depend on each other. ``cremer`` is what Cremer and Kushman (2018) compute.
+``multivae``, ``mmvaeplus`` and ``mopoe`` are three ways in which released codes compute what they all call coherence.
 Other packages add protocols through entry points.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..base.catalogue import Catalogue
 
@@ -34,8 +35,12 @@ class ProtocolRule:
             marginal p(y_k), or p(y_k|y_O) in training, smoothed towards the marginal.
         base: Base of the logarithm in the Jensen-Shannon divergence.
         asks: The question that is scored by this protocol: ``three_cs``, about the fixed queries, whose samples all
-            protocols share; or ``texts``, about the texts of real images.
+            protocols share; ``texts``, about the texts of real images; or ``coherence``, whose samples the protocols of
+            other projects share.
         image: What the classifier is shown: a sample of p(x|z), or its mean.
+        by_class: Of a coherence: accuracy is averaged over the values of an attribute, and not over images.
+        inside: Of a coherence: what is generated may be a part of what is given, and both may be given.
+        whole_batches: Of a coherence: of the images only whole batches of this size count; None: all of them.
     """
 
     name: str
@@ -46,6 +51,17 @@ class ProtocolRule:
     base: float
     asks: str = "three_cs"
     image: Literal["sample", "mean"] = "sample"
+    by_class: bool = False
+    inside: bool = False
+    whole_batches: int | None = None
+
+
+def _coherence(name: str, summary: str, reference: str, **rule: Any) -> ProtocolRule:
+    """A protocol of coherence: one z per image, decoded to the mean; no reference distribution is involved."""
+    return ProtocolRule(
+        name=name, summary=f"coherence: {summary}", reference=reference, num_samples=1, target="marginal", base=2.0,
+        asks="coherence", image="mean", **rule,
+    )  # fmt: skip
 
 
 _BUILT_IN = (
@@ -82,6 +98,24 @@ _BUILT_IN = (
         base=2.0,
         asks="texts",
         image="mean",
+    ),
+    _coherence(
+        "multivae",
+        "accuracy of each value, then their mean; one modality from the other",
+        "MultiVae (Senellart, Chadebec and Allassonniere), released code",
+        by_class=True,
+    ),
+    _coherence(
+        "mmvaeplus",
+        "accuracy over images; one modality from the other",
+        "MMVAE+ (Palumbo et al. 2023), released code",
+    ),
+    _coherence(
+        "mopoe",
+        "accuracy over whole batches; every modality from every subset, also those that it is in",
+        "MoPoE-VAE (Sutter et al. 2021), released code",
+        inside=True,
+        whole_batches=256,
     ),
 )
 PROTOCOLS = tuple(rule.name for rule in _BUILT_IN)

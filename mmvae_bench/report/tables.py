@@ -254,7 +254,9 @@ def _protocol_order(name: str | None, headline: str = HEADLINE) -> tuple[int, in
     if name is None or name == headline:
         return (0, 0, headline) if name else (2, 0, "")
     rule = protocol_rule(name)
-    return (2, 0, name) if rule is None or rule.asks == "texts" else (1, list(PROTOCOL_RULES).index(rule.name), name)
+    if rule is None or rule.asks in ("texts", "coherence"):
+        return 2, 0, name
+    return 1, list(PROTOCOL_RULES).index(rule.name), name
 
 
 def protocol_rule(name: str) -> ProtocolRule | None:

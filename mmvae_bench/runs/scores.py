@@ -62,8 +62,8 @@ class Score:
             named_query, named_query_all, frequency_unspecified, frequency_real, elbo, log_px_given_y, log_px, ...
         partition: ``val`` or ``test``.
         value: A fraction (for likelihoods: nats); nan if nothing could be scored.
-        protocol: official, paper, corrected, cremer or likelihood; None for a metric that is the same under every
-            protocol.
+        protocol: official, paper, corrected, cremer, likelihood, or of coherence multivae, mmvaeplus, mopoe; None for a
+            metric that is the same under every protocol.
         attribute: The attribute scored, or the name of a named query; None: all.
         level: Number of specified attributes; None if not applicable.
         ci_low: Lower end of the 95 % confidence interval over queries.

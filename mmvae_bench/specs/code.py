@@ -76,11 +76,12 @@ def part_code(kind: str, name: str) -> dict[str, Any] | None:
 
     Args:
         kind: ``dataset``, ``backbone``, ``objective``, ``classifier`` or ``question``; ``protocol``: one of another
-            package; ``questions``: the built-in ones together, under any name.
+            package; ``questions``: the built-in ones that are not asked on request only, together, under any name.
         name: The part's name.
     """
     if kind == "questions":
-        paths = [path for each in questions.built_in() for path in _paths(questions.get(each))]
+        built_in = map(questions.get, questions.built_in())
+        paths = [path for each in built_in if not each.on_request for path in _paths(each)]
         return _described(name, (OWN, package_version()), source_files(paths, follow=_followed))
     if kind == "protocol":
         origin = PROTOCOL_RULES.origin(name)

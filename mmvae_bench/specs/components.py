@@ -244,6 +244,9 @@ class QuestionSpec(ComponentSpec):
 
     metrics: ClassVar[tuple[str, ...]] = ()
     """The metrics that its scores may have, as the catalogue of metrics names them."""
+    on_request: ClassVar[bool] = False
+    """Whether a built-in question is only asked where ``evaluation.questions`` names it, with its settings there, as
+    questions of other packages are."""
 
 
 objectives: Registry[ObjectiveSpec] = Registry(

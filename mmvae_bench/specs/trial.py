@@ -108,19 +108,21 @@ def _known_questions(value: object) -> tuple[QuestionSpec, ...]:
 
 
 def _question(name: str, settings: object) -> QuestionSpec:
-    if name in questions.built_in():
+    if name in questions and name not in _questions_to_name():
         message = f"question {name!r} is built in: its settings are keys of evaluation itself"
-        raise ConfigError([Problem(message, (), choices=tuple(_added_questions()))])
+        raise ConfigError([Problem(message, (), choices=tuple(_questions_to_name()))])
     if name not in questions:
-        raise ConfigError([unknown("question", name, _added_questions())])
+        raise ConfigError([unknown("question", name, _questions_to_name())])
     if settings is not None and not isinstance(settings, Mapping):
         raise ConfigError([Problem(f"expected the settings of {name}, key by key", (), repr(settings))])
     return questions.get(name, ()).parse({"name": name, **(settings or {})})
 
 
-def _added_questions() -> list[str]:
-    """The questions of other packages."""
-    return [name for name in questions if name not in questions.built_in()]
+def _questions_to_name() -> list[str]:
+    """The questions that are asked where ``evaluation.questions`` names them: built-in ones, and all of other
+    packages."""
+    built_in = questions.built_in()
+    return [name for name in questions if name not in built_in or questions.get(name).on_request]
 
 
 class _ProtocolNames:
@@ -131,10 +133,10 @@ class _ProtocolNames:
 
 
 class _QuestionNames:
-    """Lists the questions of other packages in the JSON schema."""
+    """Lists the questions that can be named in the JSON schema."""
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        properties = {name: {"type": ["object", "null"]} for name in _added_questions()}
+        properties = {name: {"type": ["object", "null"]} for name in _questions_to_name()}
         return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
@@ -145,7 +147,8 @@ class EvaluationSpec(Spec):
 
     protocols: tuple[Annotated[str, BeforeValidator(_known_protocol), _ProtocolNames()], ...] = DEFAULT_PROTOCOLS
     """How samples become scores. official, paper and corrected share the samples of the fixed queries; cremer uses the
-    texts of real images instead, with one z per text, and the mean image."""
+    texts of real images instead, with one z per text, and the mean image. multivae, mmvaeplus and mopoe share the
+    samples of coherence."""
     levels: tuple[PositiveInt, ...] | None = None
     """Numbers of specified attributes in the fixed queries; null: all of them up to five, else 1, 2, 3, half and
     all."""
@@ -184,7 +187,7 @@ class EvaluationSpec(Spec):
     questions: Annotated[tuple[QuestionSpec, ...], BeforeValidator(_known_questions), _QuestionNames()] = Field(
         default=(), json_schema_extra={"default": {}}
     )
-    """Questions of other packages: a mapping of their names to their settings."""
+    """Further questions, built in or of other packages: a mapping of their names to their settings."""
 
     @field_serializer("questions")
     def _by_name(self, chosen: tuple[QuestionSpec, ...]) -> dict[str, Any]:

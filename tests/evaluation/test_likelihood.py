@@ -129,6 +129,46 @@ def test_the_terms_of_the_elbo_are_unweighted_and_bound_the_joint_likelihood() -
     assert bool((found["elbo"].values > joint - 1).all())
 
 
+@pytest.mark.parametrize("flow_prior", [False, True])
+def test_the_joint_bound_meets_the_joint_likelihood(flow_prior: bool) -> None:
+    batch, model = line_batch(6), Line()
+    prior = model.aggregate_prior() if flow_prior else Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
+    grid = torch.linspace(-15, 15, 20_001)[:, None]
+    both = Independent(Normal(grid.reshape(-1, 1, 1, 1, 1) * DIRECTION, NOISE), 3).log_prob(batch.image[None])
+    both = both + model.concept_likelihood(grid[:, None]).log_prob(batch.concept[None])
+    joint = log_integral(both, prior, grid)
+    found = Bounds(cast(Objective, model), batch, num_samples=1500, seed=1).log_pxy(flow_prior=flow_prior)
+    torch.testing.assert_close(found.values, joint, rtol=0, atol=0.08)
+    assert (found.proposal, found.num_samples, found.num_dimensions) == ("q(z|x)", 1500, 4)
+    # It is a bound, above the ELBO; with one z and the same noise it is the ELBO's estimate.
+    alone = [Bounds(cast(Objective, model), batch, num_samples=1, seed=seed) for seed in range(150)]
+    mean = torch.stack([bounds.log_pxy(flow_prior=flow_prior).values for bounds in alone]).mean(0)
+    assert bool((mean < joint).all())
+    if not flow_prior:
+        elbo = Bounds(cast(Objective, model), batch, num_samples=600, seed=3).elbo()["elbo"].values
+        assert bool((found.values > elbo).all())
+        torch.testing.assert_close(mean, elbo, rtol=0, atol=0.25)
+
+
+def test_the_joint_bound_is_exact_where_the_text_says_nothing_of_the_image() -> None:
+    """With the exact posterior as the proposal every weight is p(x) p(y)."""
+
+    class Apart(Line):
+        def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
+            q = cast(Any, super().posterior(image, concept))
+            return q if image is None else Independent(Normal(q.mean, q.stddev / WIDE), 1)
+
+        def concept_likelihood(self, z: Tensor) -> FactorisedCategorical:
+            return FactorisedCategorical([torch.tensor([0.2, 0.8]).log().expand(*z.shape[:-1], 2)])
+
+    batch = line_batch(6)
+    covariance = DIRECTION.flatten().outer(DIRECTION.flatten()) + NOISE**2 * torch.eye(3)
+    log_px = torch.distributions.MultivariateNormal(torch.zeros(3), covariance).log_prob(batch.image.flatten(1))
+    expected = log_px + torch.tensor([0.2, 0.8]).log()[batch.concept[:, 0]]
+    found = Bounds(cast(Objective, Apart()), batch, num_samples=2, seed=5).log_pxy()
+    torch.testing.assert_close(found.values, expected.double(), rtol=0, atol=1e-4)
+
+
 def test_the_entropy_of_descriptions() -> None:
     batch = line_batch(4)
     bounds = Bounds(cast(Objective, Line()), batch, num_samples=50, seed=4)
@@ -155,8 +195,8 @@ def unjudged() -> Any:
 
 
 ABLE = {
-    "log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior", "elbo", ENTROPY, TIGHT,
-    f"{TIGHT}_flow_prior",
+    "log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior", "log_pxy", "log_pxy_flow_prior",
+    "elbo", ENTROPY, TIGHT, f"{TIGHT}_flow_prior",
 }  # fmt: skip
 
 
@@ -182,6 +222,7 @@ def test_every_objective_is_asked_what_it_has_and_says_what_it_lacks(name: str) 
     spec = model.spec
     assert ("log_py" in answered) == ("concept" in spec.posteriors and "concept" in spec.likelihoods)
     assert (TIGHT in answered) == ("log_py" in answered)
+    assert ("log_pxy" in answered) == (spec.likelihoods == {"image", "concept"})
     assert ("log_px_given_y" in answered) == ("concept" in spec.posteriors)
     assert ("log_px_flow_prior" in answered) == bool(getattr(spec, "prior_flow", False))
     for score in scores.values():
@@ -214,6 +255,7 @@ def test_the_flow_prior_is_another_number_than_the_prior() -> None:
     assert not asked.left_out
     assert values["log_px"] != values["log_px_flow_prior"]
     assert values["log_py"] != values["log_py_flow_prior"]
+    assert values["log_pxy"] != values["log_pxy_flow_prior"]
 
 
 def test_a_model_without_a_flow_says_so() -> None:

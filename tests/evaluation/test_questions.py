@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +16,15 @@ from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
 from mmvae_bench.evaluation.during import ScoreCurve
 from mmvae_bench.evaluation.evaluate import Evaluation, evaluate
-from mmvae_bench.evaluation.questions import Context, Point, Question, build_question, questions_of
+from mmvae_bench.evaluation.questions import (
+    Context,
+    Point,
+    Question,
+    build_question,
+    coherence,
+    questions_of,
+    representations,
+)
 from mmvae_bench.evaluation.references import TrainingConcepts
 from mmvae_bench.metrics.catalogue import METRICS
 from mmvae_bench.metrics.functional import compositionality, description_accuracy
@@ -30,13 +39,14 @@ from .fakes import context as context_of
 
 SMALL = {"num_resamples": 20, "num_samples": 10, "query_repeats": 1}
 EVERYTHING = SMALL | {
-    "protocols": ["official", "paper", "corrected", "cremer"],
+    "protocols": ["official", "paper", "corrected", "cremer", "multivae", "mmvaeplus", "mopoe"],
     "partitions": ["val", "test"],
     "levels": [3, 1],
     "likelihood_images": 4,
     "likelihood_samples": 2,
     "prior_images": 4,
     "images": "both",
+    "questions": {"mismatch": {"least_images": 5}, "probes": {}, "disentanglement": {}},
 }
 SHOWN = ("", "_mean_images")
 QUERIES = [
@@ -46,7 +56,20 @@ QUERIES = [
     for shown in SHOWN
     for metric in ("correctness", "coverage", "joint_divergence")
 ]
-LIKELIHOODS = ["log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior"]
+LIKELIHOODS = [f"log_{what}{flow}" for what in ("px", "py", "pxy") for flow in ("", "_flow_prior")]
+LIKELIHOODS.insert(0, "log_px_given_y")
+ACROSS = ["coherence_image_from_concept", "coherence_concept_from_image"]
+INSIDE = [f"coherence_{to}_from_{given}" for to, given in (
+    ("image", "image"), ("concept", "concept"), ("image", "both"), ("concept", "both"),
+)]  # fmt: skip
+ROUTES = {"multivae": ACROSS, "mmvaeplus": ACROSS, "mopoe": [*ACROSS, *INSIDE]}
+COHERENCE = [
+    (metric, protocol, None)
+    for protocol, routes in ROUTES.items()
+    for metric in ("coherence", *routes, "coherence_joint")
+]
+AGGREGATE = ["aggregate_mismatch", "aggregate_mismatch_flow_prior", "aggregate_information", "aggregate_rate"]
+PROBES = [f"probe_{posterior}" for posterior in ("image", "joint", "concept")]
 FLOW = ("", "_flow_prior")
 OF_A_PARTITION = [
     *QUERIES,
@@ -61,9 +84,14 @@ OF_A_PARTITION = [
     *((f"log_py_tight{ending}", "likelihood", None) for ending in ("", "_per_dim", "_ess", "_step")),
     *((f"log_py_tight_flow_prior{ending}", "likelihood", None) for ending in ("", "_per_dim")),
     *((f"prior_correctness{flow}", "likelihood", None) for flow in FLOW),
+    *COHERENCE,
+]
+ON_REQUEST = [
+    *(("concept_mismatch", None, level) for level in (3, 1)),
+    *((metric, None, None) for metric in (*AGGREGATE, *PROBES, "higgins_score", "factor_vae_score", "mig")),
 ]
 ORDER = [
-    *((partition, *block) for partition in ("val", "test") for block in OF_A_PARTITION),
+    *((partition, *block) for partition in ("val", "test") for block in (*OF_A_PARTITION, *ON_REQUEST)),
     ("test", "classifier_accuracy", None, None),
     ("test", "frequency_real", None, None),
 ]
@@ -101,6 +129,9 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     monkeypatch.setattr(BandsSpec, "named_queries", lambda self: {"odd": "top=dark, middle=grey"})
     monkeypatch.setattr(BandsSpec, "watched_attributes", ("hue",))
     monkeypatch.setattr("mmvae_bench.evaluation.evaluate.judge_of", lambda data, *_, **__: reader(data))
+    monkeypatch.setattr(coherence, "NUM_JOINT", 20)
+    for score in ("higgins_score", "factor_vae_score"):
+        monkeypatch.setattr(representations, score, partial(getattr(representations, score), num_train=60, num_test=30))
     backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
     model: Objective = objectives.parse(name).build(backbone, seed=0).eval()
     if (memory := getattr(model, "memory", None)) is not None:
@@ -116,17 +147,24 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     can -= {metric for metric in METRICS if "_words" in metric or "compositionality" in metric}  # not of this world
     if name == "cvae":
         can -= {"log_px", "log_px_per_dim"}  # its decoder always takes y: it has p(x|y,z), and no p(x|z)
+        can -= {"coherence_joint", "aggregate_mismatch", "aggregate_rate"}  # p(z|y) is learnt: there is no one p(z)
     if not model.takes_partial_concepts:
-        partial = ("coverage", "frequency_unspecified", "named_query", "named_query_all")
-        can -= {metric + shown for metric in partial for shown in SHOWN}
+        of_partial = ("coverage", "frequency_unspecified", "named_query", "named_query_all")
+        can -= {metric + shown for metric in of_partial for shown in SHOWN}
     assert {metric for _, metric, _, _ in blocks} == can
     assert set(result.left_out) == {
         metric
         for metric in (
             *(*LIKELIHOODS, "elbo", "description_entropy"),
             *(f"{metric}{flow}" for metric in ("log_py_tight", "prior_correctness") for flow in FLOW),
+            *(*ACROSS, *INSIDE, "coherence_joint", "concept_mismatch", *AGGREGATE, *PROBES),
         )
         if metric not in can or (metric == "elbo" and "elbo_kl" not in can)
+    } | {
+        *(f"coherence, {protocol}" for protocol, routes in ROUTES.items() if not can.issuperset(routes)),
+        *(["disentanglement"] if "mig" not in can else []),
+        # What a query leaves open is imputed: z has no density given such a query.
+        *(["concept_mismatch, 1 of 3 attributes"] if name == "cvae" else []),
     }
     assert all(result.left_out.values())
 
@@ -146,7 +184,9 @@ def test_only_wanted_questions_are_asked() -> None:
     assert plain == [*always, "real_frequencies"]
     every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
     assert every == questions.built_in()
-    assert set(every) - set(plain) == {"texts", "likelihoods", "prior"}
+    on_request = {"mismatch", "probes", "disentanglement"}
+    assert set(every) - set(plain) == {"texts", "likelihoods", "prior", "coherence"} | on_request
+    assert {name for name in questions.built_in() if questions[name].on_request} == on_request
 
 
 @pytest.mark.usefixtures("exact")
@@ -277,7 +317,7 @@ def test_questions_are_in_the_canonical_form_only_where_there_are_any() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"inc": {}}, "questions.inc: unknown question 'inc'\n  choices: ink\n  nearest: ink"),
+        ({"inc": {}}, "questions.inc: unknown question 'inc'\n  choices: disentanglement, ink, mismatch,"),
         (
             {"ink": {"num_image": 3}},
             "questions.ink.num_image: unknown key 'num_image' of ink\n  choices: name, num_images",

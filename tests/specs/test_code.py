@@ -44,9 +44,15 @@ def test_the_built_in_questions_count_with_the_metrics_that_they_compute() -> No
     code = evaluation_code(EvaluationSpec().canonical(), "conv_thin")
     assert set(code) == {"questions", "classifier"}
     assert "mmvae_bench/metrics/functional/coverage.py" in code["questions"]["files"]
+    # Those that are asked on request count where they are asked, and for nobody else.
+    named = {name: {} for name in questions.built_in() if questions[name].on_request}
+    code |= evaluation_code(EvaluationSpec.parse({"questions": named}).canonical(), "conv_thin")
+    assert set(code) == {"questions", "classifier", *(f"question {name}" for name in named)}
     for name in questions.built_in():
         module, _, _ = questions[name].implementation.partition(":")
-        assert f"{module.replace('.', '/')}.py" in code["questions"]["files"]
+        file, part = f"{module.replace('.', '/')}.py", f"question {name}" if name in named else "questions"
+        assert file in code[part]["files"]
+        assert (file in code["questions"]["files"]) == (name not in named)
 
 
 def changed(code: Code, kind: str, **values: Any) -> Code:

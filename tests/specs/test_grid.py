@@ -113,7 +113,7 @@ BAD_VALUES = [
     pytest.param(
         "evaluation:\n  protocols:\n    - papre\n",
         "13: evaluation.protocols[0]: not one of the choices\n  given: 'papre'\n"
-        "  choices: official, paper, corrected, cremer\n"
+        "  choices: official, paper, corrected, cremer, multivae, mmvaeplus, mopoe\n"
         "  nearest: paper",
         id="unknown protocol",
     ),

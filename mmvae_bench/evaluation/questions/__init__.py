@@ -10,8 +10,9 @@ __all__ = ["Context", "Point", "Question", "build_question", "questions_of"]
 
 
 def questions_of(evaluation: EvaluationSpec) -> list[Question]:
-    """The questions of an evaluation: the built-in ones that it wants in their order, then those of other packages."""
-    built_in = [build_question(questions.parse(name)) for name in questions.built_in()]
+    """The questions of an evaluation: the built-in ones that it wants in their order, then those that it names."""
+    built_in = [build_question(questions.parse(name)) for name in questions.built_in()
+                if not questions.get(name).on_request]  # fmt: skip
     return [*(each for each in built_in if each.wanted(evaluation)), *map(build_question, evaluation.questions)]
 
 

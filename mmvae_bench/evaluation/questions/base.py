@@ -124,7 +124,8 @@ class Context:
 class Question(ABC):
     """Something that every trained model is asked, if its mathematics can answer.
 
-    A question of another package is named in ``evaluation.questions`` of a grid. One file, and a spec without torch.
+    A question of another package, or a built-in one that is asked on request, is named in ``evaluation.questions`` of a
+    grid. One file, and a spec without torch.
 
     Args:
         spec: Its name and settings.

@@ -88,6 +88,8 @@ def _add_bounds(bounds: Bounds, found: dict[str, list[Bound]], left_out: dict[st
         f"log_px{FLOW_PRIOR}": lambda: bounds.log_px(flow_prior=True),
         "log_py": bounds.log_py,
         f"log_py{FLOW_PRIOR}": lambda: bounds.log_py(flow_prior=True),
+        "log_pxy": bounds.log_pxy,
+        f"log_pxy{FLOW_PRIOR}": lambda: bounds.log_pxy(flow_prior=True),
         "elbo": bounds.elbo,
         ENTROPY: bounds.description_entropy,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .aggregate import AggregateTerms, aggregate_terms, mixture_log_prob, moment_fit
 from .correctness import (
     agreement_by_chance,
     blind_all_correct,
@@ -26,7 +27,9 @@ from .validation import NOT_SCORED
 
 __all__ = [
     "NOT_SCORED",
+    "AggregateTerms",
     "References",
+    "aggregate_terms",
     "agreement_by_chance",
     "blind_all_correct",
     "blind_correctness",
@@ -45,6 +48,8 @@ __all__ = [
     "joint_divergence_reference",
     "js_divergence",
     "log_likelihood_bound",
+    "mixture_log_prob",
+    "moment_fit",
     "nats_per_dimension",
     "satisfied",
     "value_frequencies",

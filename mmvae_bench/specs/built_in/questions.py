@@ -1,13 +1,22 @@
-"""The built-in questions, in the order in which a trained model is asked them. Their settings are in EvaluationSpec."""
+"""The built-in questions, in the order in which a trained model is asked them.
+
+Their settings are in EvaluationSpec; those of the last ones, which are asked on request, are their own.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
+
+from ..base import LARGEST
 from ..components import QuestionSpec, questions
 
 _ROOM = "mmvae_bench.evaluation.questions"
-_LIKELIHOODS = ("log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior")
+_LIKELIHOODS = (
+    *("log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior", "log_pxy", "log_pxy_flow_prior"),
+)
+Many = Annotated[int, Field(gt=0, le=LARGEST)]
 _TIGHT = ("", "_per_dim", "_ess", "_step", "_flow_prior", "_flow_prior_per_dim")
 
 
@@ -124,6 +133,22 @@ class PriorSpec(QuestionSpec):
 
 
 @questions.register
+class CoherenceSpec(QuestionSpec):
+    """Generates each modality from the others, and both from the prior, as other projects do."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.coherence:Coherence"
+    summary: ClassVar[str] = "measures coherence as other projects do, if protocol multivae, mmvaeplus or mopoe is used"
+    reference: ClassVar[str] = "released codes of MultiVae, MMVAE+ and MoPoE-VAE; each is a protocol"
+    metrics: ClassVar[tuple[str, ...]] = (
+        *("coherence", "coherence_joint"),
+        *(f"coherence_{to}_from_{given}" for given in ("image", "concept", "both") for to in ("image", "concept")),
+    )
+
+    name: Literal["coherence"] = "coherence"
+    """The question's name."""
+
+
+@questions.register
 class ClassifierAccuracySpec(QuestionSpec):
     """Measures the accuracy of the classifier itself."""
 
@@ -147,3 +172,65 @@ class RealFrequenciesSpec(QuestionSpec):
 
     name: Literal["real_frequencies"] = "real_frequencies"
     """The question's name."""
+
+
+@questions.register
+class MismatchSpec(QuestionSpec):
+    """Measures how far the aggregate of the images' posteriors is from the prior, and from q(z|y)."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.mismatch:Mismatch"
+    summary: ClassVar[str] = "measures how far the posteriors of images are, in aggregate, from p(z) and from q(z|y)"
+    reference: ClassVar[str] = "Cremer and Kushman 2018, equations 5 and 17; Vedantam et al. 2018, equation 3"
+    metrics: ClassVar[tuple[str, ...]] = (
+        "concept_mismatch", "aggregate_mismatch", "aggregate_mismatch_flow_prior", "aggregate_information",
+        "aggregate_rate",
+    )  # fmt: skip
+    on_request: ClassVar[bool] = True
+
+    name: Literal["mismatch"] = "mismatch"
+    """The question's name."""
+    num_images: Many = 10_000
+    """The largest number of training images whose posteriors make up q(z)."""
+    images_per_query: Many = 200
+    """The largest number of training images per query that satisfy it, whose posteriors make up its aggregate."""
+    least_images: Many = 50
+    """Queries that fewer training images satisfy are left out."""
+    num_samples: Many = 4
+    """Samples of z per image of a query; of q(z) there is one."""
+
+
+@questions.register
+class ProbesSpec(QuestionSpec):
+    """Reads the attributes off z by a linear classifier."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.representations:Probes"
+    summary: ClassVar[str] = "reads attributes off z by linear classifiers: of q(z|x), q(z|x,y) and q(z|y)"
+    reference: ClassVar[str] = "Sutter et al. 2021, Generalized Multimodal ELBO, section 4.1"
+    metrics: ClassVar[tuple[str, ...]] = tuple(f"probe_{posterior}" for posterior in ("image", "joint", "concept"))
+    on_request: ClassVar[bool] = True
+
+    name: Literal["probes"] = "probes"
+    """The question's name."""
+    num_images: Many = 5_000
+    """The largest number of training images that a classifier is fitted to."""
+    latents: Literal["mean", "sample"] = "mean"
+    """What represents an image: the mean of its posterior, or a sample. A mean may hold in its last digits what no
+    sample does."""
+
+
+@questions.register
+class DisentanglementSpec(QuestionSpec):
+    """Scores how far single dimensions of z stand for single attributes."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.representations:Disentanglement"
+    summary: ClassVar[str] = (
+        "scores disentanglement of the mean of q(z|x), attributes as factors: Higgins, FactorVAE, MIG"
+    )
+    reference: ClassVar[str] = "Higgins et al. 2017; Kim and Mnih 2018; Chen et al. 2018"
+    metrics: ClassVar[tuple[str, ...]] = ("higgins_score", "factor_vae_score", "mig")
+    on_request: ClassVar[bool] = True
+
+    name: Literal["disentanglement"] = "disentanglement"
+    """The question's name."""
+    num_images: Many = 10_000
+    """The largest number of images of a partition among which those that share an attribute are found."""
