@@ -35,6 +35,7 @@ COMMANDS = {
     "compare": "compare:compare",
     "sweep": "sweep:sweep",
     "list": "listing:list_parts",
+    "configs": "configs:configs",
     "schema": "schema:schema",
 }
 """The commands in the order of ``--help``, each with its module in this package and its function."""

@@ -57,6 +57,7 @@ LISTS = [
     ["list", "protocols", "--json"],
     ["list", "metrics"],
     ["list", "questions"],
+    ["configs"],
     ["schema"],
     ["--version"],
 ]
@@ -65,6 +66,8 @@ BAD = [
     (["run", "--grid", "bad.yaml"], "bad.yaml:4: objectives[0]: unknown objective 'teblo'"),
     (["run", "--grid", "bad.yaml", "--dry-run", "--json"], "unknown objective 'teblo'"),
     (["run", "--grid", "nowhere.yaml"], "no such file: nowhere.yaml"),
+    (["run", "--grid", "quik"], "no such file: quik, and no shipped configuration of that name"),
+    (["configs", "quik"], "unknown configuration 'quik'"),
     (["run", "--grid", "good.yaml", "--where", "objective=jmvae"], "no trial of the grid has this objective"),
     (["train", "--set", "objective=teblo", "--out", "out"], "unknown objective 'teblo'"),
     (["train", "--spec", "trial.yaml", "--out", "out"], "unknown objective 'teblo'"),
