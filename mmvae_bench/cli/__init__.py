@@ -33,6 +33,7 @@ COMMANDS = {
     "verify": "verify:verify",
     "report": "report:report",
     "compare": "compare:compare",
+    "export": "export:export",
     "sweep": "sweep:sweep",
     "list": "listing:list_parts",
     "configs": "configs:configs",

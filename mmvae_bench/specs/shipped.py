@@ -44,7 +44,9 @@ def named_file(given: Path) -> Path:
     if not is_path and given.name in found:
         return found[given.name]
     if is_path and given.stem in found and not given.exists():
-        raise ConfigError([Problem(f"no such file: {given}", near=f"{given.stem}, which is shipped: give its name alone")])
+        raise ConfigError(
+            [Problem(f"no such file: {given}", near=f"{given.stem}, which is shipped: give its name alone")]
+        )
     if is_path or given.exists():
         return given
     message = f"no such file: {given}, and no shipped configuration of that name"

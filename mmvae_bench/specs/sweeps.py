@@ -19,8 +19,8 @@ from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..base.seeds import derive_seed
 from .base import LARGEST
 from .overrides import Keys, apply_settings, leaves, parse_assignment
-from .trial import TrialSpec
 from .shipped import named_file
+from .trial import TrialSpec
 from .yaml_source import YamlDocument, check_kind, read_yaml
 
 TEMPLATE = ("${env}", "mmvae-bench", "train", "--wandb", "--set-json", "${args_json}")
