@@ -127,11 +127,11 @@ def _loading(spec: TrialSpec) -> Iterator[str]:
     yield "```python"
     yield from ("import torch", "import mmvae_bench as mb", "", 'model = mb.load("FOLDER")  # this folder')
     if "concept" in spec.objective.posteriors:
-        attributes = spec.dataset.concept_schema().to_dict()
-        concept = ", ".join(f"{name}={values[-1]}" for name, values in list(attributes.items())[:2])
-        if not spec.objective.partial_concepts:
-            concept = ", ".join(f"{name}={values[-1]}" for name, values in attributes.items())
-        yield f"images = model.imagine({json.dumps(concept)}, num_samples=10, generator=torch.Generator().manual_seed(0))"
+        schema = spec.dataset.concept_schema()
+        partial = spec.objective.partial_concepts and not schema.given
+        values = [f"{name}={values[-1]}" for name, values in schema.to_dict().items()]
+        yield f"concept = {json.dumps(', '.join(values[:2] if partial else values))}"
+        yield "images = model.imagine(concept, num_samples=10, generator=torch.Generator().manual_seed(0))"
     yield "```"
     yield ""
     yield (
