@@ -33,6 +33,7 @@ COMMANDS = {
     "verify": "verify:verify",
     "report": "report:report",
     "compare": "compare:compare",
+    "leaderboard": "leaderboard:leaderboard",
     "export": "export:export",
     "sweep": "sweep:sweep",
     "list": "listing:list_parts",
