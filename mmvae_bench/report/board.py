@@ -16,7 +16,6 @@ from .tables import Cell, Row, Table
 from .text import (
     columns_differ_in_steps,
     half_width,
-    level_text,
     number,
     row_label,
     seeds_text,
@@ -89,21 +88,6 @@ def board(
     }  # fmt: skip
 
 
-def beaten_by_nobody(rows: Iterable[Row], where: str) -> str | None:
-    """Which scores no objective lifts above the floor by more than its interval, in words; None if there are none."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        known = [cell for cell in row.cells if cell is not None and math.isfinite(cell.floor + cell.low + cell.high)]
-        if known and _direction(row) and not any(cell.above(cell.floor, _direction(row)) for cell in known):
-            found.setdefault(row_label(row), []).append(level_text(row.level))
-    if not found:
-        return None
-    scores = "; ".join(
-        f"{label} {_levels([level for level in levels if level])}".strip() for label, levels in found.items()
-    )
-    return f"Nobody beats the floor on {where}: {scores}. A generator that ignores the query does as well there."
-
-
 def leading(table: Table, row: Row) -> str:
     """Who leads a score, in words."""
     if row.leaders:
@@ -124,10 +108,6 @@ def leading(table: Table, row: Row) -> str:
 def share_text(cell: Cell | None, metric: str) -> str:
     """The share of the way from floor to ceiling, in percent with its sign; a dash if there is none."""
     return number(math.nan if cell is None else cell.shares(metric)["share"])
-
-
-def _levels(levels: Sequence[str]) -> str:
-    return f"at level{'s' if len(levels) > 1 else ''} {', '.join(levels)}" if levels else ""
 
 
 def _level(row: Row) -> str:

@@ -20,7 +20,7 @@ from ..base.printable import printable
 from ..runs.names import MERGED_FILE, PAGE_FILE, SAMPLES_FILE
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
-from .board import beaten_by_nobody, board, first_score, headline_rows, leading, order, share_text
+from .board import board, first_score, headline_rows, leading, order, share_text
 from .comparison import Comparison, Section, compare
 from .gather import load
 from .grouping import Column
@@ -153,13 +153,12 @@ def _table(section: Section, world: str, name: str) -> dict[str, Any]:
     main = headline_rows(section)
     by = first_score(main)
     columns = order(section, by)
-    warned = [*section.warnings, beaten_by_nobody(main, world)]
     title = _apart(section)
     return {
         "id": name,
         "title": title,
         "overview": [] if by is None else [_overview(section, by, name) | {"world": world, "title": title}],
-        "warnings": [warning for warning in warned if warning is not None],
+        "warnings": section.warnings,
         "board": board(
             section, main, columns, title=f"{world}, {title}".rstrip(", "), caption=_caption(section), by=by
         ),

@@ -24,6 +24,7 @@ from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.leaderboard import MOST_BYTES, write_leaderboard
 from mmvae_bench.report.text import number
+from mmvae_bench.report.write import write_report
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.overrides import load_trial
 
@@ -402,3 +403,23 @@ def test_sorting_and_filtering_in_a_browser(tmp_path: Path) -> None:
     assert [name for name, _, hidden in filtered if not hidden] == ["jmvae"]
     assert worlds == [True, False]
     assert controls == [False, "1 of 8 rows"]
+
+
+def test_the_report_of_a_run_begins_with_the_same_table(tmp_path: Path) -> None:
+    """And every rendering says that nobody beats the floor."""
+    low = {"value": 0.3, "ci_low": 0.1, "ci_high": 0.4, "floor": 0.2, "ceiling": 0.9}
+    scores = [Score(metric="correctness", partition="test", protocol="paper", level=4, **low)]
+    for name in ("telbo", "jmvae"):
+        write_trial(tmp_path / "run", spec_of(name))
+        write_trial(tmp_path / "run", spec_of(name, split="comp"), scores=scores)
+    theirs = page_of(tmp_path / "run", out=tmp_path / "site")
+    shown = write_report(tmp_path / "run", width=500, color=False)
+    ours = Page((tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8"))
+    assert [board.label for board in ours.boards] == [
+        f"Scores: mnist_a · digits · {split}" for split in ("comp", "iid")
+    ]
+    assert ours.boards == [board for board in theirs.boards if board.label in {each.label for each in ours.boards}]
+    words = "Nobody beats the floor on mnist_a · digits · comp: correctness at level 4."
+    assert [line.startswith(words) for line in ours.words["warning"]].count(True) == 1
+    assert words in shown
+    assert words in (tmp_path / "run" / "report" / "table.md").read_text(encoding="utf-8")
