@@ -16,7 +16,6 @@ from ..runs.checksums import read_whole
 from ..runs.folder import TrialFolder, read_result, read_trial
 from ..runs.names import CARD_FILE, RESULT_FILE, SAMPLES_FILE, SPEC_FILE, WEIGHTS_FILE
 from ..specs.trial import TrialSpec
-from .card import model_card
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -61,6 +60,7 @@ def export_trial(trial_dir: Path, out: Path) -> None:
     spec, result = check_export(trial_dir, out)
     from ..training.weights import write_weights
     from ..trial import load
+    from .card import model_card
 
     model = load(trial_dir)
     with _new_folder(out) as folder:

@@ -80,6 +80,8 @@ BAD = [
     (["status", "nowhere"], "nowhere"),
     (["report", "nowhere", "elsewhere"], "nowhere: no such folder"),
     (["compare", "nowhere", "elsewhere"], "nowhere: no such folder"),
+    (["leaderboard", "nowhere", "--out", "site"], "nowhere: no such folder"),
+    (["export", "nowhere", "--out", "model"], "nowhere is not a trial folder"),
     (["sweep", "nowhere.yaml"], "wandb agent SWEEP"),
     (["sweep", "--local", "good.yaml"], "this is a grid, which mmvae-bench run takes"),
     (["train", "--wandb", "--set", "objective=teblo"], "unknown objective 'teblo'"),

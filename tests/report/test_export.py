@@ -185,7 +185,7 @@ def test_a_failure_leaves_nothing(done: TrialResult, tmp_path: Path, monkeypatch
     def fail(*_: object, **__: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mmvae_bench.report.export.model_card", fail)
+    monkeypatch.setattr("mmvae_bench.report.card.model_card", fail)
     with pytest.raises(OSError, match="No space"):
         export_trial(done.directory, tmp_path / "out")
     assert not list(tmp_path.iterdir())
