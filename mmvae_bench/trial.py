@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -41,6 +42,7 @@ from .runs.names import (
     SAMPLES_FILE,
     SPEC_FILE,
     TRAINING_LOG,
+    WEIGHTS_FILE,
 )
 from .runs.stale import StaleTrial, WhenStale, discard, staleness
 from .runs.status import Status, StatusWriter, begin, latest, write_status
@@ -49,6 +51,7 @@ from .specs.trial import SPEC_VERSION, TrialSpec, trial_label
 from .training.checkpoint import Checkpoint, CheckpointError, DamagedCheckpoint
 from .training.convergence import by_stage
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
+from .training.weights import restore_weights
 
 Record = Callable[[dict[str, Any]], None]
 
@@ -203,16 +206,22 @@ def load(directory: str | Path, *, device: str = "cpu") -> Objective:
     """A trained objective, in eval mode.
 
     Args:
-        directory: A trial folder.
+        directory: A trial folder, or one that ``mmvae-bench export`` has written.
         device: Where its networks go.
 
     Raises:
-        ConfigError: if the folder is not a trial folder.
-        CheckpointError: if its checkpoint is missing, unusable, or from the middle of training.
+        ConfigError: if the folder is neither.
+        CheckpointError: if its weights are missing, unusable, or from the middle of training.
+        DamagedFile: if a file of it is not what it should be.
     """
     directory = Path(directory)
     spec = read_trial(directory)
-    objective, _ = _trained(spec, directory)
+    weights = directory / WEIGHTS_FILE
+    if os.path.lexists(weights) and not os.path.lexists(directory / CHECKPOINT_FILE):
+        objective = build_objective(spec)
+        restore_weights(objective, weights, key=spec.key)
+    else:
+        objective, _ = _trained(spec, directory)
     return objective.to(device).eval()
 
 

@@ -33,8 +33,11 @@ COMMANDS = {
     "verify": "verify:verify",
     "report": "report:report",
     "compare": "compare:compare",
+    "leaderboard": "leaderboard:leaderboard",
+    "export": "export:export",
     "sweep": "sweep:sweep",
     "list": "listing:list_parts",
+    "configs": "configs:configs",
     "schema": "schema:schema",
 }
 """The commands in the order of ``--help``, each with its module in this package and its function."""

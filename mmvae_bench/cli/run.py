@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 
 
 def run(
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The grid file (YAML), as with --grid.")] = None,
-    grid: Annotated[Path | None, typer.Option("--grid", metavar="FILE", help="The grid file (YAML).")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="The grid file, as with --grid.")] = None,
+    grid: Annotated[
+        Path | None,
+        typer.Option(
+            "--grid", metavar="FILE", help="The grid file (YAML), or the name of a shipped one (see configs)."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FOLDER", help="The run folder; default: runs/NAME of the grid.")
     ] = None,

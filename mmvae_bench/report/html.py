@@ -17,6 +17,7 @@ from ..runs.names import SAMPLES_FILE
 from ..runs.store import DAMAGED
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
+from .board import board, first_score, headline_rows, order
 from .comparison import Comparison, Section
 from .figures import standalone
 from .grouping import Column
@@ -86,12 +87,19 @@ def write_figures(comparison: Comparison, folder: Path) -> None:
 def _section(comparison: Comparison, place: int) -> dict[str, Any]:
     section, colors, figures = comparison.sections[place], comparison.colors, comparison.figures[place]
     others = section.protocols[1:]
+    main = headline_rows(section)
+    by = first_score(main)
+    best_first = order(section, by)
+    samples = _samples(tuple(section.columns[index] for index in best_first), colors, first=True)
     return {
         "id": f"table-{place}",
         "title": section.title,
         "settings": setting_lines(section),
         "warnings": section.warnings,
         "columns": [_column(section, index, colors) for index in range(len(section.columns))],
+        "board": board(
+            section, main, best_first, title=section.title, caption=caption(section, section.headline), by=by
+        ),
         "main": _table(section, section.headline),
         "others": [_table(section, protocol) for protocol in others],
         "by_attribute": _grouped([text_row(row) for row in section.by_attribute]),
@@ -106,7 +114,8 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         "curves_figure": _markup(figures.get("elbo-curves")),
         "score_curves_figure": _markup(figures.get("score-curves")),
         "selection": section.selection,
-        "samples": _samples(section.columns, colors, first=True),
+        "sheet": samples[:1],
+        "samples": samples[1:],
         "more_samples": _samples(section.columns, colors, first=False),
         "progress": [(line, colors[line.column], duration(line.wall_seconds)) for line in section.progress],
     }

@@ -16,7 +16,7 @@ from ..runs.stale import mixture, other_packages, segments_of, staleness
 from ..specs.code import identity
 from .curves import still_rising
 from .tables import MANY_ATTRIBUTES, Table, protocol_rule
-from .text import DASH, number
+from .text import DASH, level_text, number, row_label
 from .trials import PROVENANCE, STATES, TrialRecord
 
 TRUSTED_ACCURACY = 0.85
@@ -185,6 +185,25 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         for name in _REFERENCES
     ):
         yield "Ceilings or floors differ between the objectives; the table shows their range."
+    yield from _beaten_by_nobody(table)
+
+
+def _beaten_by_nobody(table: Table) -> Iterator[str]:
+    """Which scores of the short table no objective lifts above the floor by more than its interval."""
+    found: dict[str, list[str]] = {}
+    for row in table.of(table.headline):
+        info = metric_info(row.metric)
+        known = [cell for cell in row.cells if cell is not None and math.isfinite(cell.floor + cell.low + cell.high)]
+        if known and info.headline and info.direction and not any(c.above(c.floor, info.direction) for c in known):
+            found.setdefault(row_label(row), []).append(level_text(row.level))
+    if found:
+        scores = "; ".join(f"{label} {_at(levels)}".rstrip() for label, levels in found.items())
+        yield f"Nobody beats the floor on {table.title}: {scores}. A generator that ignores the query does as well."
+
+
+def _at(levels: Sequence[str]) -> str:
+    known = [level for level in levels if level]
+    return f"at level{'s' if len(known) > 1 else ''} {', '.join(known)}" if known else ""
 
 
 def _other_code(done: Sequence[TrialRecord]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from .components import BackboneField, DatasetField, ObjectiveField, backbones, 
 from .matching import KINDS, Condition, Part, conditions, matching
 from .paths import pointed
 from .registry import Registry
+from .shipped import named_file
 from .trial import SETTINGS, EvaluationSpec, TrainingSpec, TrialSpec
 from .yaml_source import check_kind, read_yaml
 
@@ -131,6 +132,9 @@ class GridSpec(Spec):
 def load_grid(path: str | Path) -> GridSpec:
     """Reads and checks a grid file, including whether the parts of its trials are compatible.
 
+    Args:
+        path: The file, or the name of a shipped grid (``quick``); a file of that name goes first.
+
     Raises:
         ConfigError: with every problem of the file at once, each with its line.
     """
@@ -139,7 +143,7 @@ def load_grid(path: str | Path) -> GridSpec:
 
 def read_grid(path: Path) -> tuple[GridSpec, str]:
     """:func:`load_grid`, and the text of the file, to the byte. It is read once, so it may be a pipe."""
-    document = read_yaml(path)
+    document = read_yaml(named_file(path))
     if document.value is None and not document.problems:
         raise ConfigError("the file is empty: a grid needs name, datasets, backbones and objectives", document.source)
     check_kind(document, "grid")

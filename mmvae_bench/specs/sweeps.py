@@ -19,6 +19,7 @@ from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..base.seeds import derive_seed
 from .base import LARGEST
 from .overrides import Keys, apply_settings, leaves, parse_assignment
+from .shipped import named_file
 from .trial import TrialSpec
 from .yaml_source import YamlDocument, check_kind, read_yaml
 
@@ -351,7 +352,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     Draw ``i`` depends on ``i`` and the parameter only, so that a larger count begins with the trials of a smaller one.
 
     Args:
-        path: The file.
+        path: The file, or the name of a shipped one; a file of that name goes first.
         count: Maximum number of combinations to take; None: ``run_cap``.
 
     Raises:
@@ -359,7 +360,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     """
     if count is not None and count > MAX_TRIALS:
         raise ConfigError([_too_many(count, "--count")])
-    document = read_yaml(path)
+    document = read_yaml(named_file(path))
     given = document.value
     if not isinstance(given, Mapping):
         message = "expected a sweep: a mapping with method, parameters and command"

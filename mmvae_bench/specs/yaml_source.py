@@ -111,15 +111,20 @@ COMMANDS = {
 
 def check_kind(document: YamlDocument, wanted: str) -> None:
     """Raises ConfigError if a document is certainly of another kind than the one of ``COMMANDS`` that is wanted."""
+    found = kinds_of(document)
+    if found and wanted not in found:
+        raise ConfigError(f"this is {COMMANDS[found[0]]}, not {COMMANDS[wanted].partition(',')[0]}", document.source)
+
+
+def kinds_of(document: YamlDocument) -> list[str]:
+    """Those of ``COMMANDS`` that a document may be, by its keys."""
     keys = document.value.keys() if isinstance(document.value, Mapping) else set()
     found = {
         "sweep": {"method", "parameters"} <= keys,
         "grid": bool(keys & {"datasets", "backbones", "objectives", "seeds", "include", "exclude"}),
         "trial": len(keys & {"dataset", "backbone", "objective"}) > 1,
     }
-    others = [kind for kind, there in found.items() if there and kind != wanted]
-    if others and not found[wanted]:
-        raise ConfigError(f"this is {COMMANDS[others[0]]}, not {COMMANDS[wanted].partition(',')[0]}", document.source)
+    return [kind for kind, there in found.items() if there]
 
 
 def read_yaml(path: Path) -> YamlDocument:

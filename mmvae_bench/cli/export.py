@@ -1,0 +1,29 @@
+"""``mmvae-bench export``: a trained model as a folder that others can load."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .writing import writing_to
+
+
+def export(
+    trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="The folder of a finished trial.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to write; must not hold files yet.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
+) -> None:
+    """Write the weights of a trained model as safetensors, with its spec and a card in Markdown; nothing is pickled.
+
+    `mmvae_bench.load(FOLDER)` and `mmvae-bench imagine FOLDER` read it.
+    """
+    from ..report.export import check_export, export_trial
+
+    check_export(trial_dir, out)  # Said before torch is imported.
+    with writing_to(out, advice="Give another folder with --out FOLDER: the trial is only read."):
+        export_trial(trial_dir, out)
+    files = sorted(path.name for path in out.iterdir())
+    typer.echo(json.dumps({"folder": str(out), "files": files}) if as_json else str(out))

@@ -1,0 +1,163 @@
+"""A table turned for readers who look for an objective: objectives are rows, best first, and scores are columns.
+
+Every number comes from the :class:`~mmvae_bench.report.tables.Table`; here it is only laid out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from ..metrics.catalogue import metric_info
+from .tables import Cell, Row, Table
+from .text import (
+    columns_differ_in_steps,
+    half_width,
+    number,
+    row_label,
+    seeds_text,
+    text_row,
+)
+
+_SHOWN_LEADERS = 4
+
+
+def headline_rows(table: Table) -> list[Row]:
+    """The scores that lead: those of the short table under the first protocol; all of them if it has none."""
+    rows = list(table.of(table.headline))
+    return [row for row in rows if metric_info(row.metric).headline] or rows
+
+
+def first_score(rows: Iterable[Row]) -> Row | None:
+    """The score by which objectives are ordered: the first that ranks two of them, else the first that may rank."""
+    ranked = [row for row in rows if _direction(row)]
+    return next((row for row in ranked if row.best is not None), next(iter(ranked), None))
+
+
+def order(table: Table, by: Row | None) -> list[int]:
+    """The columns of a table, best first; those without this score after them, those without any trial done last."""
+
+    def place(index: int) -> tuple[bool, bool, float]:
+        cell = None if by is None else by.cells[index]
+        value = 0.0 if by is None or cell is None else -_direction(by) * cell.value
+        return not table.columns[index].done, cell is None, value
+
+    return sorted(range(len(table.columns)), key=place)
+
+
+def board(
+    table: Table, rows: Sequence[Row], columns: Sequence[int], *, title: str, caption: str, by: Row | None = None
+) -> dict[str, Any]:
+    """What the template ``board.html`` shows.
+
+    Args:
+        table: The table.
+        rows: Those of its rows that become columns.
+        columns: Its columns, in the order in which they become rows.
+        title: For those who cannot see it.
+        caption: Above it.
+        by: The score that orders them: then cells have bars and ranks, which further tables leave out to stay small.
+    """
+    groups = [(label, len(list(same))) for label, same in groupby(map(row_label, rows))]
+    texts = [text_row(row) for row in rows]
+    return {
+        "title": title,
+        "caption": caption,
+        "groups": [{"label": label, "count": count} for label, count in groups],
+        "starts": {sum(count for _, count in groups[:place]) for place in range(len(groups))},
+        "scores": [
+            {"name": _level(row), "title": text.title, "direction": _direction(row)}
+            for row, text in zip(rows, texts, strict=True)
+        ],
+        "sorted": next((place for place, row in enumerate(rows) if row is by), -1),
+        "rows": [
+            {
+                "label": table.columns[index].label,
+                "notes": list(_notes(table, index)),
+                "cells": [_cell(row, index, full=by is not None) for row in rows],
+            }
+            for index in columns
+        ],
+        "references": [
+            (name, [getattr(text, name) for text in texts])
+            for name in ("ceiling", "floor")
+        ],
+    }  # fmt: skip
+
+
+def leading(table: Table, row: Row) -> str:
+    """Who leads a score, in words."""
+    if row.leaders:
+        names = [
+            table.columns[index].label for index in sorted(row.leaders, key=lambda index: (index != row.best, index))
+        ]
+        more = f" and {len(names) - _SHOWN_LEADERS} more" if len(names) > _SHOWN_LEADERS else ""
+        return ", ".join(names[:_SHOWN_LEADERS]) + more
+    if row.best is None:
+        only = [table.columns[index].label for index, cell in enumerate(row.cells) if cell is not None]
+        return f"{only[0]}, alone" if only else ""
+    best = row.cells[row.best]
+    if best is not None and best.num_seeds == 1:
+        return f"{table.columns[row.best].label}, in single runs"
+    return f"nobody is told apart; highest mean: {table.columns[row.best].label}"
+
+
+def share_text(cell: Cell | None, metric: str) -> str:
+    """The share of the way from floor to ceiling, in percent with its sign; a dash if there is none."""
+    return number(math.nan if cell is None else cell.shares(metric)["share"])
+
+
+def _level(row: Row) -> str:
+    return "score" if row.level is None else f"level {row.level}"
+
+
+def _direction(row: Row) -> int:
+    info = metric_info(row.metric)
+    return info.direction * info.ranked
+
+
+def _notes(table: Table, index: int) -> Iterator[str]:
+    column = table.columns[index]
+    if seeds := seeds_text(table, index):
+        yield seeds
+    if columns_differ_in_steps(table):
+        yield f"{column.total_steps} steps"
+    states = Counter(trial.state for trial in column.trials if trial.state != "done")
+    yield from (f"{count} {state}" for state, count in states.items())
+
+
+def _cell(row: Row, index: int, *, full: bool) -> dict[str, Any] | None:
+    cell = row.cells[index]
+    if cell is None:
+        return None
+    unit = metric_info(row.metric).unit
+    arm = number(half_width(cell.value, cell.low, cell.high), unit)
+    ends = [number(end, unit) for end in (cell.low, cell.high)]
+    shares = cell.shares(row.metric) if full else {}
+    share, low, high = (shares.get(name, math.nan) for name in ("share", "share_low", "share_high"))
+    ranks = row.rank(index) if full else None
+    known = math.isfinite(share)
+    return {
+        "value": number(cell.value, unit),
+        "exact": f"{cell.value:.6g}",
+        "arm": arm if math.isfinite(cell.low + cell.high) else "",
+        "title": f"{ends[0]} to {ends[1]}" if math.isfinite(cell.low + cell.high) else "",
+        "leader": index in row.leaders,
+        "share": number(share) if known else None,
+        "width": f"{100 * _inside(share):.1f}" if known else None,
+        "span": _span(low, high) if known and math.isfinite(low + high) else None,
+        "rank": "" if ranks is None else "–".join(dict.fromkeys(map(str, ranks))),
+    }
+
+
+def _span(low: float, high: float) -> tuple[str, str]:
+    """Start and width of an interval on the bar, in percent."""
+    start, end = _inside(low), _inside(high)
+    return f"{100 * start:.1f}", f"{100 * (end - start):.1f}"
+
+
+def _inside(share: float) -> float:
+    return min(max(share, 0.0), 1.0)

@@ -1,0 +1,248 @@
+"""A static site of several runs: one page with a table per setting of every world, and all its numbers as CSV.
+
+The page needs nothing else, neither a network nor its script, and stays under ``MOST_BYTES``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from ..base.files import DamagedFile, read_bytes, write_json, write_text
+from ..base.printable import printable
+from ..runs.names import MERGED_FILE, PAGE_FILE, SAMPLES_FILE
+from .aggregate import NOTE as AGGREGATE_NOTE
+from .aggregate import SOURCE as AGGREGATE_SOURCE
+from .board import board, first_score, headline_rows, leading, order, share_text
+from .comparison import Comparison, Section, compare
+from .gather import load
+from .grouping import Column
+from .merge import merge_runs
+from .published import SOURCE, published_texts
+from .tables import Row
+from .text import (
+    BOLD_NOTE,
+    INTERVAL_NOTE,
+    REFERENCE_NOTE,
+    caption,
+    difference_rows,
+    level_text,
+    row_label,
+    setting_lines,
+    text_row,
+)
+from .trials import TrialRecord
+
+TABLE_FILE = "leaderboard.csv"
+MOST_BYTES = 5_000_000
+"""The page is smaller: sheets of samples are left out where they would make it larger."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PARTS = ("dataset", "backbone", "objective", "training", "seed")
+
+
+def write_leaderboard(run_dirs: Sequence[Path], out: Path) -> Comparison:
+    """Writes ``index.html`` and ``leaderboard.csv`` of all runs into ``out``; the runs are only read.
+
+    A trial that is in two of the runs counts once. Trials that differ in images, networks or training are in tables of
+    their own; ``merged.json`` says which run each trial is from.
+
+    Args:
+        run_dirs: Run folders; some of their trials may be unfinished, failed or damaged.
+        out: A folder that does not exist yet, is empty, or holds an earlier leaderboard.
+
+    Returns:
+        What the page shows.
+
+    Raises:
+        BenchmarkError: as :func:`mmvae_bench.report.merge.merge_runs`; nothing was written.
+    """
+    run = merge_runs(run_dirs, out)
+    comparison = compare(load(run))
+    page = render_leaderboard(comparison)
+    table = io.StringIO()
+    comparison.frame().to_csv(table, index=False)
+    trials = {trial.key: str(trial.directory.parent.parent) for trial in run.trials}
+    write_json(out / MERGED_FILE, {"runs": [str(path) for path in run_dirs], "trials": trials}, indent=1)
+    write_text(out / TABLE_FILE, table.getvalue())
+    write_text(out / PAGE_FILE, page)
+    return comparison
+
+
+def render_leaderboard(comparison: Comparison) -> str:
+    """The page, as text."""
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters["minus"] = lambda text: text.replace("-", "\N{MINUS SIGN}")
+    template = templates.get_template("leaderboard.html")
+    context = _context(comparison)
+    worlds = context["worlds"]
+    room = MOST_BYTES - len(template.render(context).encode(errors="backslashreplace"))
+    for table in (table for world in worlds for table in world["tables"][:1]):
+        room -= _add_sample(table, room)
+    return template.render(context)
+
+
+def _context(comparison: Comparison) -> dict[str, Any]:
+    worlds: dict[str, list[Section]] = {}
+    for section in comparison.sections:
+        worlds.setdefault(_world(section), []).append(section)
+    for sections in worlds.values():
+        sections.sort(key=lambda section: section.setting.partition != "test")
+    places = {id(section): place for place, section in enumerate(comparison.sections)}
+    tables = {
+        title: [_table(section, title, f"table-{places[id(section)]}") for section in sections]
+        for title, sections in worlds.items()
+    }
+    overview = [line for found in tables.values() for table in found for line in table["overview"]]
+    # A table of the validation partition selects settings; it leads nowhere that has been tested.
+    tested = {line["world"] for line in overview if line["partition"] == "test"}
+    return {
+        "lead": _lead(comparison, len(worlds)),
+        "overview": [line for line in overview if line["partition"] == "test" or line["world"] not in tested],
+        "worlds": [
+            {"id": f"world-{place}", "title": title, "tables": found}
+            for place, (title, found) in enumerate(tables.items())
+        ],
+        "source": SOURCE,
+        "aggregate_source": f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}",
+        "interval_note": INTERVAL_NOTE,
+        "bold_note": BOLD_NOTE,
+        "reference_note": f"{REFERENCE_NOTE[:1].upper()}{REFERENCE_NOTE[1:]}",
+        "metrics": comparison.metrics,
+        "protocols": comparison.protocols,
+        "missing": comparison.missing,
+        "sources": comparison.sources,
+        "provenance": comparison.provenance,
+    }
+
+
+def _world(section: Section) -> str:
+    """Dataset, where its pixels come from, split, and what y is unless it is a concept."""
+    setting = section.setting
+    view = dict(setting.dataset_params).get("view", "attributes")
+    return " · ".join([setting.dataset, setting.source, setting.split, *([view] if view != "attributes" else [])])
+
+
+def _apart(section: Section) -> str:
+    """What tells a table from others of its world: the title without what is common to them; may be empty."""
+    setting = section.setting
+    common = [setting.dataset, setting.source, setting.split]
+    return " · ".join(section.title.split(" · ")[len(common) :])
+
+
+def _lead(comparison: Comparison, num_worlds: int) -> str:
+    names = {column.objective for section in comparison.sections for column in section.columns if column.done}
+    counts = ((num_worlds, "world"), (len(names), "objective"), (len(comparison.sources), "run"))
+    words = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts]
+    return f"{', '.join(words)}; {comparison.states}."
+
+
+def _table(section: Section, world: str, name: str) -> dict[str, Any]:
+    main = headline_rows(section)
+    by = first_score(main)
+    columns = order(section, by)
+    title = _apart(section)
+    return {
+        "id": name,
+        "title": title,
+        "overview": [] if by is None else [_overview(section, by, name) | {"world": world, "title": title}],
+        "warnings": section.warnings,
+        "board": board(
+            section, main, columns, title=f"{world}, {title}".rstrip(", "), caption=_caption(section), by=by
+        ),
+        "others": list(_others(section, main, columns)),
+        "columns": [section.columns[index] for index in columns],
+        "sample": None,
+        "no_sample": None,
+        "published": published_texts(section, section.published),
+        "published_note": section.published_note,
+        "aggregate": section.aggregate,
+        "differences": difference_rows(section, section.headline),
+        "settings": setting_lines(section),
+        "judges": [judge.text for judge in section.judges],
+        "commands": [_command(section.columns[index]) for index in columns],
+    }
+
+
+def _caption(section: Section) -> str:
+    steps = ", ".join(dict.fromkeys(column.total_steps for column in section.columns))
+    return f"{caption(section, section.headline)}; networks {section.setting.backbone}, {steps} steps"
+
+
+def _overview(section: Section, by: Row, name: str) -> dict[str, Any]:
+    best = by.best if by.best is not None else next(place for place, cell in enumerate(by.cells) if cell is not None)
+    seeds = {len(column.done) for column in section.columns if column.done}
+    return {
+        "id": name,
+        "partition": section.setting.partition,
+        "score": f"{row_label(by)}{f', level {level_text(by.level)}' if by.level is not None else ''}",
+        "best": leading(section, by),
+        "value": text_row(by).cells[best].text,
+        "share": share_text(by.cells[best], by.metric),
+        "objectives": sum(bool(column.done) for column in section.columns),
+        "seeds": "–".join(map(str, sorted({min(seeds), max(seeds)}))),
+    }
+
+
+def _others(section: Section, main: Sequence[Row], columns: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """The scores that are not in the main table, with the objectives in the same order."""
+    shown = {id(row) for row in main}
+    rest = [row for row in section.of(section.headline) if id(row) not in shown]
+    if rest:
+        yield board(section, rest, columns, title="Other scores", caption=caption(section, section.headline))
+    for protocol in section.protocols[1:]:
+        title = f"Protocol {protocol}"
+        yield board(section, section.of(protocol), columns, title=title, caption=caption(section, protocol))
+
+
+def _command(column: Column) -> dict[str, str]:
+    """What trains and evaluates one of the trials of a row, and which trials those are."""
+    trials = column.done or column.trials
+    spec = {part: trials[0].spec[part] for part in _PARTS if part in trials[0].spec}
+    settings = spec | {"evaluation": trials[0].section("evaluation")} if column.done else spec
+    words = ["mmvae-bench", "train", "--set-json", json.dumps(settings), "--out", f"runs/{trials[0].key}"]
+    seeds = [str(trial.spec.get("seed")) for trial in trials]
+    return {
+        "label": column.label,
+        "seeds": f"seed{'' if len(seeds) == 1 else 's'} {', '.join(seeds)}",
+        "trials": ", ".join(f"{printable(trial.directory.parent.parent.name)}/{trial.key}" for trial in trials),
+        "text": shlex.join(words),
+    }
+
+
+def _add_sample(table: dict[str, Any], room: int) -> int:
+    """Gives a table the sheet of its best objective that has one; returns how many bytes it takes."""
+    for column in table["columns"]:
+        for trial in column.done[:1]:
+            if (sheet := _sheet(trial)) is None:
+                continue
+            uri = "data:image/png;base64," + base64.b64encode(sheet).decode()
+            if len(uri) + 1000 > room:
+                table["no_sample"] = (
+                    f"The page has no room for samples; those of {column.label} are in trial {trial.key}."
+                )
+                return 300
+            table["sample"] = {"label": column.label, "seed": trial.spec.get("seed"), "uri": uri}
+            return len(uri) + 1000
+    return 0
+
+
+def _sheet(trial: TrialRecord) -> bytes | None:
+    path = trial.file(SAMPLES_FILE)
+    try:
+        content = b"" if path is None else read_bytes(path, at_most=MOST_BYTES)
+    except (OSError, DamagedFile):
+        return None
+    return content if content.startswith(_PNG) else None
