@@ -36,6 +36,7 @@ EVERYTHING = SMALL | {
     "likelihood_images": 4,
     "likelihood_samples": 2,
     "prior_images": 4,
+    "reconstruction_images": 2,
     "images": "both",
 }
 SHOWN = ("", "_mean_images")
@@ -61,6 +62,7 @@ OF_A_PARTITION = [
     *((f"log_py_tight{ending}", "likelihood", None) for ending in ("", "_per_dim", "_ess", "_step")),
     *((f"log_py_tight_flow_prior{ending}", "likelihood", None) for ending in ("", "_per_dim")),
     *((f"prior_correctness{flow}", "likelihood", None) for flow in FLOW),
+    *((metric, None, None) for metric in questions.get("reconstruction").metrics),
 ]
 ORDER = [
     *((partition, *block) for partition in ("val", "test") for block in OF_A_PARTITION),
@@ -101,6 +103,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     monkeypatch.setattr(BandsSpec, "named_queries", lambda self: {"odd": "top=dark, middle=grey"})
     monkeypatch.setattr(BandsSpec, "watched_attributes", ("hue",))
     monkeypatch.setattr("mmvae_bench.evaluation.evaluate.judge_of", lambda data, *_, **__: reader(data))
+    monkeypatch.setattr("mmvae_bench.evaluation.fitting.MAX_STEPS", 2)
     backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
     model: Objective = objectives.parse(name).build(backbone, seed=0).eval()
     if (memory := getattr(model, "memory", None)) is not None:
@@ -115,7 +118,8 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     can |= {f"{metric}_mean_images" for metric in seen if metric in can}
     can -= {metric for metric in METRICS if "_words" in metric or "compositionality" in metric}  # not of this world
     if name == "cvae":
-        can -= {"log_px", "log_px_per_dim"}  # its decoder always takes y: it has p(x|y,z), and no p(x|z)
+        # Its decoder always takes y: it has p(x|y,z), and no p(x|z).
+        can -= {"log_px", "log_px_per_dim"} | {metric for metric in METRICS if metric.endswith("_fitted")}
     if not model.takes_partial_concepts:
         partial = ("coverage", "frequency_unspecified", "named_query", "named_query_all")
         can -= {metric + shown for metric in partial for shown in SHOWN}
@@ -125,6 +129,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
         for metric in (
             *(*LIKELIHOODS, "elbo", "description_entropy"),
             *(f"{metric}{flow}" for metric in ("log_py_tight", "prior_correctness") for flow in FLOW),
+            *questions.get("reconstruction").metrics,
         )
         if metric not in can or (metric == "elbo" and "elbo_kl" not in can)
     }
@@ -146,7 +151,7 @@ def test_only_wanted_questions_are_asked() -> None:
     assert plain == [*always, "real_frequencies"]
     every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
     assert every == questions.built_in()
-    assert set(every) - set(plain) == {"texts", "likelihoods", "prior"}
+    assert set(every) - set(plain) == {"texts", "likelihoods", "prior", "reconstruction"}
 
 
 @pytest.mark.usefixtures("exact")
