@@ -45,8 +45,8 @@ def reconstruct(model: Objective, asked: Asked, out: Path, *, seed: int = 0) -> 
     Where there is no q(z|x), the encoder is that of q(z|x,y), and y that of the image. A decoder that takes y gets it.
 
     Returns:
-        Plain JSON: the file, and for each image its name, concept, and the mean squared error per value and
-        ``log p(x, z)`` of both.
+        Plain JSON: the file, and for each image its name and concept; of both the mean squared error of a value,
+        ``log p(x, z)``, and the text of the same z, None where there is no p(y|z).
 
     Raises:
         CapabilityError: if the model can do neither.
@@ -92,7 +92,10 @@ def _completed(
     is_whole, images = bool(observed.all()), asked.images
     own = asked.descriptions if is_whole else None
     answers, left_out = _answers(model, images, observed, told, own, seed=seed)
-    columns, labels = [images], [list(asked.names)]
+    columns, labels = [images], [[*asked.names]]
+    if asked.concepts is not None:
+        shown = [", ".join(model.schema.words(concept, brief=True)) for concept in asked.concepts.tolist()]
+        labels = [[f"{name}\n{text}" for name, text in zip(asked.names, shown, strict=True)]]
     if not is_whole:
         columns.append(images.masked_fill(~observed, 0))
         labels.append(["given"] * len(asked))
@@ -100,13 +103,15 @@ def _completed(
     for name, answer in answers.items():
         with evaluating(model), torch.no_grad():
             mean = model.image_likelihood(answer.z, answer.given).mean.clamp(0, 1).to(images.device)
+            read = _read(model, answer.z)
         errors = squared_error(mean, images, counted.expand(len(images), -1, -1)).tolist()
         columns.append(torch.where(observed & ~counted, images, mean))
-        labels.append([f"{answer.source}\nerror {error:.4f}" for error in errors])
-        for entry, error, log_joint in zip(entries, errors, answer.log_joint.tolist(), strict=True):
+        labels.append([f"{answer.source}\nerror {error:.4f}\n{text}" for error, text in zip(errors, read, strict=True)])
+        for entry, error, text, log_joint in zip(entries, errors, read, answer.log_joint.tolist(), strict=True):
             entry[name] = {
                 "z_from": answer.source,
                 "error": error,
+                "described": text or None,
                 "log_joint": log_joint if math.isfinite(log_joint) else None,
             }
     scope = "a value in [0, 1]" if is_whole else "a hidden value in [0, 1]"

@@ -83,7 +83,12 @@ def test_reconstructions_are_those_of_the_images_that_were_named(
     assert all(entry["fitted"]["log_joint"] > entry["encoder"]["log_joint"] for entry in found["images"])
     ((images, labels, _),) = desk.sheets
     assert torch.equal(images[::3], batch.image)
-    assert labels[:3] == ["test 3", f"q(z|x)\nerror {errors[0]:.4f}", labels[2]]
+    with torch.no_grad():
+        z = desk.model.posterior(image=batch.image).mean
+        read = [desk.model.schema.words(row, brief=True) for row in desk.model.describe_latents(z).tolist()]
+    assert [entry["encoder"]["described"] for entry in found["images"]] == [", ".join(words) for words in read]
+    real = ", ".join(desk.model.schema.words(batch.concept[0].tolist(), brief=True))
+    assert labels[:2] == [f"test 3\n{real}", f"q(z|x)\nerror {errors[0]:.4f}\n{', '.join(read[0])}"]
     assert labels[2].startswith("optimisation\nerror 0.")
     with Image.open(desk.out) as picture:
         assert picture.width > 3 * 128
