@@ -52,7 +52,8 @@ def traverse(
     model = load(trial_dir)
     concepts = [asking.description_of(model, text) for text in texts]
     names = [concept] if attribute is None else [f"{attribute}={value}" for value in schema.attributes[place].values]
-    document = asking.traverse(model, concepts, out, names=names, latent=latent, steps=steps)
+    about = concept if attribute is None else f"{attribute} of {concept}"
+    document = asking.traverse(model, concepts, out, names=names, about=about, latent=latent, steps=steps)
     answer(document | {"concept": concept, "attribute": attribute}, _lines(document), as_json)
 
 

@@ -201,9 +201,10 @@ def describe(model: Objective, asked: Asked, out: Path | None = None, *, seed: i
     Raises:
         CapabilityError: if there is no q(z|x), or no p(y|z).
     """
-    with evaluating(model), own_randomness(derive_seed("description", seed=seed), model.device):
-        z = model.posterior(image=asked.images.to(model.device)).sample(torch.Size([NUM_DESCRIBED]))
-        shares = _shares(model, z)
+    with evaluating(model):
+        # Image by image, so that an image is described as it is among others.
+        each = [_shares_of(model, image[None].to(model.device), seed) for image in asked.images]
+        shares = [torch.stack(rows) for rows in zip(*each, strict=True)]
     entries: list[Document] = []
     for k, name in enumerate(asked.names):
         attributes = {}
@@ -225,20 +226,22 @@ def _described(entry: Document) -> list[str]:
     return [f"{name}={said['value'] or '?'} {said['probability']:.0%}" for name, said in entry["attributes"].items()]
 
 
-def _shares(model: Objective, z: Tensor) -> list[Tensor]:
-    """For each attribute the mean probability of its values, and of nothing being said: Float[B, V + 1] each.
+def _shares_of(model: Objective, image: Tensor, seed: int) -> list[Tensor]:
+    """For each attribute the mean probability of its values, and of nothing being said: Float[V + 1] each.
 
     Args:
-        model: With p(y|z).
-        z: Float[S, B, D].
+        model: With q(z|x) and p(y|z).
+        image: Float[1, C, H, W].
+        seed: Of z.
     """
-    py = model.concept_likelihood(z.flatten(0, 1))
-    if model.captions is None and isinstance(py, FactorisedCategorical):
-        means = [log_probs.exp().unflatten(0, z.shape[:2]).mean(0) for log_probs in py.log_probs]
-        return [torch.cat([mean, torch.zeros_like(mean[:, :1])], 1) for mean in means]
-    said = model.describe_latents(z.flatten(0, 1), sample=True).unflatten(0, z.shape[:2])
+    with own_randomness(derive_seed("description", seed=seed), model.device):
+        z = model.posterior(image=image).sample(torch.Size([NUM_DESCRIBED]))[:, 0]
+        py = model.concept_likelihood(z)
+        if model.captions is None and isinstance(py, FactorisedCategorical):
+            return [torch.nn.functional.pad(log_probs.exp().mean(0), (0, 1)) for log_probs in py.log_probs]
+        said = model.describe_latents(z, sample=True)
     return [
-        torch.stack([(said[..., k] == value).float().mean(0) for value in (*range(size), UNSPECIFIED)], 1)
+        torch.stack([(said[:, k] == value).float().mean() for value in (*range(size), UNSPECIFIED)])
         for k, size in enumerate(model.schema.sizes)
     ]
 
@@ -278,7 +281,14 @@ def interpolate(
 
 @torch.no_grad()
 def traverse(
-    model: Objective, concepts: Sequence[Tensor], out: Path, *, names: Sequence[str], latent: int | None, steps: int
+    model: Objective,
+    concepts: Sequence[Tensor],
+    out: Path,
+    *,
+    names: Sequence[str],
+    about: str,
+    latent: int | None = None,
+    steps: int = 8,
 ) -> Document:
     """What one attribute does to the image of a concept, or what one latent does.
 
@@ -287,6 +297,7 @@ def traverse(
         concepts: Long[A], or Long[T]: several, which differ in one attribute; or one, whose latents are moved.
         out: The picture.
         names: A label for each concept.
+        about: What the title says that they are.
         latent: Which; None: those that change the image most, at most :data:`MOST_LATENTS`.
         steps: K, values of a latent over :data:`REACH` standard deviations of the prior to either side.
 
@@ -303,7 +314,7 @@ def traverse(
             images, read = _shown(model, z, y)
             rows: list[Document] = [{"values": list(names), "described": read}]
             labels = [[f"{name}\n{text}"] for name, text in zip(names, read, strict=True)]
-            _draw([image[None] for image in images], labels, f"{model.spec.name}: one attribute", out)
+            _draw([image[None] for image in images], labels, f"{model.spec.name}: {about}", out)
             return {"file": str(out), "rows": rows}
         moved = range(z.shape[1]) if latent is None else [latent]
         values = torch.linspace(-REACH, REACH, steps, device=z.device, dtype=z.dtype)
@@ -316,7 +327,7 @@ def traverse(
     found = sorted(found, key=lambda row: (-row[0], row[1]))[:MOST_LATENTS]
     columns = [torch.stack([row[2][k] for row in found]) for k in range(steps)]
     labels = [[f"z{row[1]} = {values[k]:.1f}\n{row[3][k]}" for row in found] for k in range(steps)]
-    _draw(columns, labels, f"{model.spec.name}: latents of {names[0]}, most change first", out)
+    _draw(columns, labels, f"{model.spec.name}: latents of {about}, most change first", out)
     rows = [
         {"latent": row[1], "change": row[0], "values": [round(v, 6) for v in values.tolist()], "described": row[3]}
         for row in found

@@ -392,7 +392,7 @@ _PICTURES = (
     *(
         MetricInfo(
             name=f"{task}_{error}{ending}",
-            label=f"{task} {error}{label}",
+            label=f"{task} error{label}",
             summary=f"{meaning} of {what}, {how}",
             reference=_YAN,
             unit=unit,
