@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .evaluation.fitting import fit_latents as fit_latents
     from .specs.grid import expand as expand
     from .specs.grid import load_grid as load_grid
     from .trial import load as load
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 
 _EXPORTS = {
     "expand": ".specs.grid",
+    "fit_latents": ".evaluation.fitting",
     "load": ".trial",
     "load_grid": ".specs.grid",
     "run_trial": ".trial",
 }
 
-__all__ = ["__version__", "expand", "load", "load_grid", "run_trial"]
+__all__ = ["__version__", "expand", "fit_latents", "load", "load_grid", "run_trial"]
 
 
 def __getattr__(name: str) -> Any:

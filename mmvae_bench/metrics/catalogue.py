@@ -561,6 +561,66 @@ _PLACED = (
         needs=("q(z|x)",),
     ),
 )
+_YAN = "Yan et al. 2016, Attribute2Image, section 5"
+_INFERENCE_GAP = "Cremer et al. 2018, Inference Suboptimality in Variational Autoencoders"
+_TASKS = {"reconstruction": "reconstructed images", "completion": "completed parts of images"}
+_INFERRED = {
+    "": ("", "z from the encoder", ("q(z|x)", "p(x|z)")),
+    "_fitted": (", z fitted", "z by optimisation", ("p(x|z)",)),
+    "_nearest": (", nearest training image", "shown the nearest training image instead of a model's", ()),
+}
+"""Of a metric's ending: how the label ends, what it means, what it needs."""
+_PICTURES = (
+    *(
+        MetricInfo(
+            name=f"{task}_{error}{ending}",
+            label=f"{task} error{label}",
+            summary=f"{meaning} of {what}, {how}",
+            reference=_YAN,
+            unit=unit,
+            direction=-1,
+            ranked=ending != "_nearest",
+            needs=needs,
+            own_rows=True,
+            explanation=""
+            if ending or error != "error"
+            else (
+                "The mean squared error of a pixel's value in [0, 1], over the whole image, its foreground where the "
+                "dataset has masks, or the hidden part of it. z is the encoder's answer to the image, in which hidden "
+                "pixels are zero; where z is fitted, it maximises log p(x|z) + log p(z) over the observed pixels, for "
+                "any objective, with or without an encoder. The floor is the error of the mean training image; the row "
+                "of the nearest training image, found by the observed pixels, is what remembering the data would do. "
+                "The norm is the square root of the summed squared error of pixels in [-1, 1], in which Yan et al. "
+                "have in all likelihood printed theirs."
+            ),
+        )
+        for task, what in _TASKS.items()
+        for error, meaning, unit in (("error", "squared error", "MSE"), ("norm", "norm of the error", "norm"))
+        for ending, (label, how, needs) in _INFERRED.items()
+    ),
+    *(
+        MetricInfo(
+            name=f"{task}_gap{ending}",
+            label=f"{task}: amortisation gap",
+            summary=f"what optimisation of z finds beyond the encoder's answer: {meaning} of {what}",
+            reference=_INFERENCE_GAP,
+            unit=unit,
+            direction=0,
+            needs=("q(z|x)", "p(x|z)"),
+            own_rows=True,
+            explanation=""
+            if ending
+            else (
+                "How much is lost because z is the answer of an encoder and not the best one for this image: "
+                "log p(x|z) + log p(z) at the fitted z less that at the mean of q(z|x), and the encoder's squared "
+                "error less that of the fitted z. A decoder that shows little loses little, so objectives are not "
+                "ranked by it."
+            ),
+        )
+        for task, what in _TASKS.items()
+        for ending, meaning, unit in (("", "log p(x, z)", "nats"), ("_error", "squared error", "MSE"))
+    ),
+)
 _UNPLACED = (
     MetricInfo(
         name="classifier_accuracy",
@@ -590,7 +650,7 @@ MEAN_IMAGES = "_mean_images"
 
 
 def _built_in() -> Iterator[MetricInfo]:
-    for order, metric in enumerate(_PLACED):
+    for order, metric in enumerate((*_PLACED, *_PICTURES)):
         yield replace(metric, order=order)
     yield from _UNPLACED
     for metric in _PLACED:

@@ -39,11 +39,11 @@ REFERENCE_NOTE = (
 )
 """What every rendering says about floor and ceiling; what they are of other metrics is in their explanations."""
 
-_DECIMALS = {"nats/dim": 3}
+_DECIMALS = {"nats/dim": 3, "MSE": 4}
 
 
 def number(value: float, unit: str = "%") -> str:
-    """One decimal for percent and nats, three for nats per dimension; a dash if there is no number.
+    """One decimal for percent and nats, more for nats per dimension and squared errors; a dash if there is no number.
 
     >>> number(0.91149), number(-0.0001), number(float("nan")), number(-112.25, "nats")
     ('91.1', '0.0', '–', '-112.2')

@@ -105,6 +105,10 @@ class DatasetSpec(ComponentSpec):
     which is right where attributes are independent; where they are not, it punishes a model that knows how they depend
     on each other, and ``corrected`` comes first."""
 
+    parts: ClassVar[Mapping[str, tuple[int, int, int, int]]] = {}
+    """Regions of every image that show a part of its content, such as the eyes of aligned faces: rows from, to, columns
+    from, to, in 64ths of the sides. The evaluation hides them to see how a model completes them."""
+
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""
     split: str

@@ -143,7 +143,9 @@ class _QuestionNames:
 class EvaluationSpec(Spec):
     """How a trained model is evaluated. It is not part of the key: evaluating again never retrains."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"questions", "images", "likelihood_max_samples"})
+    later_fields: ClassVar[frozenset[str]] = frozenset(
+        {"questions", "images", "likelihood_max_samples", "reconstruction_images"}
+    )
 
     protocols: tuple[Annotated[str, BeforeValidator(_known_protocol), _ProtocolNames()], ...] = DEFAULT_PROTOCOLS
     """How samples become scores. official, paper and corrected share the samples of the fixed queries; cremer uses the
@@ -180,6 +182,9 @@ class EvaluationSpec(Spec):
     prior_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """How many z are drawn from the prior, and from the flow in its place, to compare the image and the text of each;
     0: none."""
+    reconstruction_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    """The largest number of images per partition that are reconstructed, and completed where a part of them is hidden,
+    by the encoder and by optimisation of z; 0: none."""
     num_resamples: Few = 2000
     """Not used: intervals are computed in closed form. Kept so that the settings of earlier runs stay the same."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0

@@ -14,7 +14,8 @@ from mmvae_bench import cli
 from mmvae_bench.base.errors import BenchmarkError, ConfigError, Problem
 
 CONTRACT = [
-    "run", "train", "evaluate", "imagine", "status", "verify", "report", "compare", "sweep", "list", "data", "schema",
+    "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse", "status",
+    "verify", "report", "compare", "sweep", "list", "data", "schema",
     "leaderboard", "export", "configs",
 ]  # fmt: skip
 
@@ -23,7 +24,8 @@ def test_every_command_of_the_contract_is_there(capsys: pytest.CaptureFixture[st
     assert cli.main(["--help"]) == 0
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
     assert listed == [
-        "run", "train", "evaluate", "imagine", "status", "verify", "report", "compare", "leaderboard", "export",
+        "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse",
+        "status", "verify", "report", "compare", "leaderboard", "export",
         "sweep", "list", "configs", "schema", "data",
     ]  # fmt: skip
     assert sorted(listed) == sorted(CONTRACT)
@@ -43,6 +45,11 @@ OPTIONS = {
     "sweep": ["--local", "--count", "--out", "--dry-run", "--json", "--workers", "--retry"],
     "evaluate": ["--protocol", "--json"],
     "imagine": ["-n", "--out"],
+    "reconstruct": ["--index", "-n", "--out", "--json"],
+    "complete": ["--region", "--told", "--index", "-n", "--out", "--json"],
+    "describe": ["--index", "--out", "--json"],
+    "interpolate": ["--steps", "--out", "--json"],
+    "traverse": ["--attribute", "--latent", "--steps", "--out", "--json"],
     "status": ["--json"],
     "report": ["--out"],
     "compare": ["--metric", "--where", "--json"],
@@ -197,6 +204,11 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     [
         ["evaluate", "nowhere"],
         ["imagine", "nowhere", "digit=6", "--out", "x.png"],
+        ["reconstruct", "nowhere", "--out", "x.png"],
+        ["complete", "nowhere", "--region", "left", "--out", "x.png"],
+        ["describe", "nowhere"],
+        ["interpolate", "nowhere", "digit=6", "digit=7", "--out", "x.png"],
+        ["traverse", "nowhere", "digit=6", "--out", "x.png"],
         ["status", "nowhere"],
         ["report", "nowhere"],
     ],

@@ -42,7 +42,7 @@ def test_the_list_has_every_grid_and_no_sweep(elsewhere: Path, capsys: pytest.Ca
 def test_the_list_for_people_names_the_sweeps_apart(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["configs"]) == 0
     out, err = capsys.readouterr()
-    assert "quick\n    TELBO, JMVAE and BiVCCA" in out
+    assert "quick\n    TELBO, JMVAE, BiVCCA" in out
     for name in SWEEPS:
         assert name in err
         assert name not in out

@@ -51,7 +51,14 @@ def run(*arguments: str, folder: Path) -> Finished:
     return Finished(done.returncode, done.stdout, "\n".join(err), json.loads(imported), seconds)
 
 
-HELP = [["--help"], ["run", "--help"], ["train", "--help"], ["imagine", "--help"], ["data", "preview", "--help"]]
+HELP = [
+    ["--help"],
+    ["run", "--help"],
+    ["train", "--help"],
+    ["imagine", "--help"],
+    ["complete", "--help"],
+    ["data", "preview", "--help"],
+]
 LISTS = [
     ["list", "objectives"],
     ["list", "protocols", "--json"],
@@ -77,6 +84,7 @@ BAD = [
     (["data", "describe", "mnist_a", "--set", "canvas=3"], "greater than or equal to 16"),
     (["evaluate", "nowhere", "--protocol", "papre"], "unknown protocol 'papre'"),
     (["imagine", "nowhere", "digit=6", "--out", "x.png"], "nowhere"),
+    (["complete", "trial", "--region", "0:40,0:3", "--out", "x.png"], "the image has rows 0:32 and columns 0:32"),
     (["status", "nowhere"], "nowhere"),
     (["report", "nowhere", "elsewhere"], "nowhere: no such folder"),
     (["compare", "nowhere", "elsewhere"], "nowhere: no such folder"),
@@ -92,6 +100,10 @@ BAD = [
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "bad.yaml").write_text(GRID)
     (tmp_path / "good.yaml").write_text(GRID.replace("teblo", "telbo"))
+    (tmp_path / "trial").mkdir()
+    (tmp_path / "trial" / "spec.json").write_text(
+        '{"version": 1, "dataset": {"name": "sprites"}, "backbone": {"name": "rgb_thin"}, "objective": {"name": "vae"}}'
+    )
     (tmp_path / "trial.yaml").write_text("dataset: mnist_a\nbackbone: mnist_a_paper\nobjective: teblo\n")
     return tmp_path
 

@@ -126,6 +126,6 @@ def test_a_metric_of_mean_images_is_known_by_that_of_samples() -> None:
 def test_settings_of_earlier_versions_are_the_same_settings() -> None:
     """At their defaults the newer fields are not written: a finished trial is not evaluated again because of them."""
     plain = EvaluationSpec().canonical()
-    assert not {"images", "likelihood_max_samples", "questions"} & plain.keys()
+    assert not {"images", "likelihood_max_samples", "questions", "reconstruction_images"} & plain.keys()
     assert EvaluationSpec.parse(plain) == EvaluationSpec()
     assert EvaluationSpec.parse({"images": "both"}).canonical() == plain | {"images": "both"}

@@ -121,6 +121,8 @@ CELEBA18_NAMES = (
 )
 CELEBA18_SCHEMA = Schema(tuple(Attribute(name, ("no", "yes")) for name in CELEBA18_NAMES))
 
+FACE_PARTS = {"eyes": (27, 39, 12, 52), "mouth": (43, 57, 20, 44), "face": (16, 60, 14, 50)}
+"""Rows from, to, columns from, to, in 64ths: the parts that Yan et al. (2016) hide, where these faces have them."""
 NUM_DRAWN = 200_000
 """Number of drawn faces by default: about as many as CelebA has."""
 
@@ -158,6 +160,8 @@ class CelebA18Spec(CaptionedSpec):
     """Attributes whose frequency, when unspecified, is compared with training (figure 5 of the paper)."""
     headline_protocol: ClassVar[str] = "corrected"
     """A mustache is not independent of being male."""
+    parts: ClassVar[Mapping[str, tuple[int, int, int, int]]] = FACE_PARTS
+    """Where aligned faces have them."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

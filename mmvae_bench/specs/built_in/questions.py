@@ -17,6 +17,7 @@ _LIKELIHOODS = (
     *("log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior", "log_pxy", "log_pxy_flow_prior"),
 )
 Many = Annotated[int, Field(gt=0, le=LARGEST)]
+_TASKS, _INFERRED = ("reconstruction", "completion"), ("", "_fitted", "_nearest")
 _TIGHT = ("", "_per_dim", "_ess", "_step", "_flow_prior", "_flow_prior_per_dim")
 
 
@@ -145,6 +146,22 @@ class CoherenceSpec(QuestionSpec):
     )
 
     name: Literal["coherence"] = "coherence"
+    """The question's name."""
+
+
+@questions.register
+class ReconstructionSpec(QuestionSpec):
+    """Reconstructs real images, and completes parts of them, by the encoder and by optimisation."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.reconstruction:Reconstruction"
+    summary: ClassVar[str] = "reconstructs images and completes hidden parts, if reconstruction_images is set"
+    reference: ClassVar[str] = "Yan et al. 2016, Attribute2Image, section 4; Cremer et al. 2018"
+    metrics: ClassVar[tuple[str, ...]] = (
+        *(f"{task}_{unit}{how}" for task in _TASKS for unit in ("error", "norm") for how in _INFERRED),
+        *(f"{task}_gap{unit}" for task in _TASKS for unit in ("", "_error")),
+    )
+
+    name: Literal["reconstruction"] = "reconstruction"
     """The question's name."""
 
 

@@ -1,0 +1,68 @@
+"""``mmvae-bench complete``: images of which a part is hidden, completed by a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..runs.folder import read_trial
+from .asking import (
+    AsJson,
+    Index,
+    More,
+    Number,
+    Out,
+    Pictures,
+    Seed,
+    TrialDir,
+    answer,
+    asked_of,
+    check_concept,
+    check_images,
+    check_png,
+    error_lines,
+)
+
+
+def complete(
+    trial_dir: TrialDir,
+    out: Out,
+    region: Annotated[
+        str,
+        typer.Option(
+            metavar="REGION",
+            help="What is hidden: left, right, top, bottom, top-left, ..., quadrant, a part that the dataset names, or "
+            "ROWS,COLUMNS in pixels such as 8:24,0:16.",
+        ),
+    ],
+    more: More = None,
+    index: Index = None,
+    number: Number = 8,
+    images: Pictures = None,
+    told: Annotated[
+        str | None,
+        typer.Option(metavar="CONCEPT", help='What the model is told about all of them, such as "digit=6".'),
+    ] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Hide a part of real images and draw it as the model completes it: by the encoder, and by optimisation of z."""
+    check_png(out)
+    files: list[Path] = images or []
+    numbers = check_images(index, more, files)
+    spec = read_trial(trial_dir)
+    if told is not None:
+        check_concept(told, spec.dataset)
+    from ..evaluation.regions import region_box
+
+    box = region_box(region, spec.dataset)
+
+    from ..evaluation import asking
+    from ..trial import load
+
+    model = load(trial_dir)
+    given = None if told is None else asking.description_of(model, told)
+    document = asking.complete(model, asked_of(spec, numbers, number, files), box, given, out, seed=seed)
+    answer(document | {"region": list(box), "told": told}, error_lines(document), as_json)

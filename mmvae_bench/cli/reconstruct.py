@@ -1,0 +1,46 @@
+"""``mmvae-bench reconstruct``: real images beside what a trained model makes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..runs.folder import read_trial
+from .asking import (
+    AsJson,
+    Index,
+    More,
+    Number,
+    Out,
+    Pictures,
+    Seed,
+    TrialDir,
+    answer,
+    asked_of,
+    check_images,
+    check_png,
+    error_lines,
+)
+
+
+def reconstruct(
+    trial_dir: TrialDir,
+    out: Out,
+    more: More = None,
+    index: Index = None,
+    number: Number = 8,
+    images: Pictures = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw real images beside their reconstructions: by the encoder, and by optimisation of z."""
+    check_png(out)
+    files: list[Path] = images or []
+    numbers = check_images(index, more, files)
+    spec = read_trial(trial_dir)
+
+    from ..evaluation import asking
+    from ..trial import load
+
+    model = load(trial_dir)
+    document = asking.reconstruct(model, asked_of(spec, numbers, number, files), out, seed=seed)
+    answer(document, error_lines(document), as_json)

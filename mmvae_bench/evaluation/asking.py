@@ -1,0 +1,381 @@
+"""What a trained model answers a person, as numbers and as a picture: reconstruction, completion, description, the way
+between two concepts, and what one attribute or one latent does.
+
+Shapes: B image, C channel, H height, W width, A attribute, T word, D latent dimension, S sample, K step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import repeat
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..base.randomness import own_randomness
+from ..base.seeds import derive_seed
+from ..concepts import UNSPECIFIED
+from ..concepts.captions import CAPTION_SEED
+from ..data.preview import COLOUR_CELL, contact_sheet
+from ..data.sheets import save_picture
+from ..distributions.latents import FactorisedCategorical
+from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating
+from .fitting import Evidence, fit_latents
+from .images import Asked
+from .questions.reconstruction import squared_error
+from .regions import Box
+
+NUM_DESCRIBED = 200
+"""z ~ q(z|x) over which p(y|z) is averaged."""
+REACH = 3.0
+"""Standard deviations of the prior that a latent is moved to either side."""
+MOST_LATENTS = 10
+"""Latents shown where none is named: those that change the image most."""
+Document = dict[str, Any]
+
+
+def reconstruct(model: Objective, asked: Asked, out: Path, *, seed: int = 0) -> Document:
+    """Each image beside its reconstructions: by the encoder, and by optimisation of z.
+
+    Where there is no q(z|x), the encoder is that of q(z|x,y), and y that of the image. A decoder that takes y gets it.
+
+    Returns:
+        Plain JSON: the file, and for each image its name and concept; of both the mean squared error of a value,
+        ``log p(x, z)``, and the text of the same z, None where there is no p(y|z).
+
+    Raises:
+        CapabilityError: if the model can do neither.
+    """
+    whole = torch.ones(model.image_shape[1:], dtype=torch.bool)
+    return _completed(model, asked, whole, whole, None, out, "reconstruction", seed=seed)
+
+
+def complete(model: Objective, asked: Asked, box: Box, told: Tensor | None, out: Path, *, seed: int = 0) -> Document:
+    """Each image with a part hidden, and that part as the model completes it.
+
+    Args:
+        model: Trained.
+        asked: Images.
+        box: What is hidden.
+        told: Long[A] or Long[T], what the model is told about them; None: nothing.
+        out: The picture.
+        seed: Of the starts of the optimisation.
+
+    Returns:
+        As :func:`reconstruct`, with errors over what was hidden.
+
+    Raises:
+        CapabilityError: if the model can do neither.
+    """
+    hidden = torch.zeros(model.image_shape[1:], dtype=torch.bool)
+    hidden[box.top : box.bottom, box.left : box.right] = True
+    each = None if told is None else told.expand(len(asked), -1)
+    return _completed(model, asked, ~hidden, hidden, each, out, "completion", seed=seed)
+
+
+def _completed(
+    model: Objective,
+    asked: Asked,
+    observed: Tensor,
+    counted: Tensor,
+    told: Tensor | None,
+    out: Path,
+    what: str,
+    *,
+    seed: int,
+) -> Document:
+    is_whole, images = bool(observed.all()), asked.images
+    own = asked.descriptions if is_whole else None
+    answers, left_out = _answers(model, images, observed, told, own, seed=seed)
+    columns, labels = [images], [[*asked.names]]
+    if asked.concepts is not None:
+        shown = [", ".join(model.schema.words(concept, brief=True)) for concept in asked.concepts.tolist()]
+        labels = [[f"{name}\n{text}" for name, text in zip(asked.names, shown, strict=True)]]
+    if not is_whole:
+        columns.append(images.masked_fill(~observed, 0))
+        labels.append(["given"] * len(asked))
+    entries: list[Document] = [{"image": name} | _concept_of(model, asked, k) for k, name in enumerate(asked.names)]
+    for name, answer in answers.items():
+        with evaluating(model), torch.no_grad():
+            mean = model.image_likelihood(answer.z, answer.given).mean.clamp(0, 1).to(images.device)
+            read = _read(model, answer.z)
+        errors = squared_error(mean, images, counted.expand(len(images), -1, -1)).tolist()
+        columns.append(torch.where(observed & ~counted, images, mean))
+        labels.append([f"{answer.source}\nerror {error:.4f}\n{text}" for error, text in zip(errors, read, strict=True)])
+        for entry, error, text, log_joint in zip(entries, errors, read, answer.log_joint.tolist(), strict=True):
+            entry[name] = {
+                "z_from": answer.source,
+                "error": error,
+                "described": text or None,
+                "log_joint": log_joint if math.isfinite(log_joint) else None,
+            }
+    scope = "a value in [0, 1]" if is_whole else "a hidden value in [0, 1]"
+    _draw(columns, labels, f"{model.spec.name}: {what}; squared error of {scope}", out)
+    return {"file": str(out), "images": entries, "left_out": left_out, "notes": list(asked.notes)}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """z inferred from images.
+
+    Attributes:
+        source: How.
+        z: Float[B, D].
+        log_joint: Float64[B], log p(x_O, z), or p(x_O, y, z) where y was told.
+        given: What the image decoder gets with z.
+    """
+
+    source: str
+    z: Tensor
+    log_joint: Tensor
+    given: Tensor | None
+
+
+def _answers(
+    model: Objective, image: Tensor, observed: Tensor, told: Tensor | None, own: Tensor | None, *, seed: int
+) -> tuple[dict[str, Answer], dict[str, str]]:
+    """The answers of the encoder and of the optimisation, and why there is none of the encoder.
+
+    Args:
+        model: Trained.
+        image: Float[B, C, H, W].
+        observed: Bool[H, W].
+        told: What the model is told, Long[B, A] or Long[B, T].
+        own: What the images show, for a model that cannot do without.
+        seed: Of the optimisation's starts.
+
+    Raises:
+        CapabilityError: if there is no p(x|z), and nothing is told.
+    """
+    image, observed = image.to(model.device).masked_fill(~observed.to(model.device), 0), observed.to(model.device)
+    told, own = (None if each is None else each.to(model.device) for each in (told, own))
+    seen, left_out = observed.expand(len(image), -1, -1), {}
+    with evaluating(model), torch.no_grad():
+        try:
+            evidence = Evidence(model, image, seen, told)
+        except CapabilityError as error:
+            if told is None and own is None:
+                raise CapabilityError(f"{error}, the whole of it, and none was told") from None
+            if own is None:
+                raise
+            evidence = Evidence(model, image, seen, own)
+        given, answers = evidence.told if evidence.conditional else None, {}
+        try:
+            source, q = _encoder(model, image, told, own)
+            z = model.centre(q)
+            log_joint = evidence.log_joint(z, torch.arange(len(z), device=z.device))
+            answers["encoder"] = Answer(source, z, log_joint, given)
+        except CapabilityError as error:
+            left_out["encoder"] = str(error)
+    fitted = fit_latents(model, image, evidence.told, observed, seed=seed)
+    source = "optimisation" if evidence.told is None else "optimisation, y told"
+    return answers | {"fitted": Answer(source, fitted.z, fitted.log_joint, given)}, left_out
+
+
+def _encoder(model: Objective, image: Tensor, told: Tensor | None, own: Tensor | None) -> tuple[str, Distribution]:
+    """q(z|x,y) if the whole of y is told, else q(z|x), else q(z|x,y) of what the images show."""
+    available = model.spec.posteriors
+    if "joint" in available and told is not None and bool((told >= 0).all()):
+        return POSTERIOR_NAMES["joint"], model.posterior(image, told)
+    if "image" not in available and "joint" in available and own is not None:
+        return POSTERIOR_NAMES["joint"], model.posterior(image, own)
+    return POSTERIOR_NAMES["image"], model.posterior(image=image)
+
+
+@torch.no_grad()
+def describe(model: Objective, asked: Asked, out: Path | None = None, *, seed: int = 0) -> Document:
+    """q(y|x), the mean of p(y|z) over z ~ q(z|x): for each attribute the probability of every value.
+
+    In the text view a caption is written at each z and read back, and a value's probability is the share of captions
+    that say it; None is the value of an attribute of which most say nothing.
+
+    Returns:
+        Plain JSON: for each image its name, its concept, and by attribute ``value``, ``probability`` and
+        ``probabilities``; the file if there is one.
+
+    Raises:
+        CapabilityError: if there is no q(z|x), or no p(y|z).
+    """
+    with evaluating(model):
+        # Image by image, so that an image is described as it is among others.
+        each = [_shares_of(model, image[None].to(model.device), seed) for image in asked.images]
+        shares = [torch.stack(rows) for rows in zip(*each, strict=True)]
+    entries: list[Document] = []
+    for k, name in enumerate(asked.names):
+        attributes = {}
+        for attribute, share in zip(model.schema.attributes, shares, strict=True):
+            values = dict(zip((*attribute.values, None), share[k].tolist(), strict=True))
+            best = max(values, key=lambda value: values[value])
+            named = {value: each for value, each in values.items() if value is not None}
+            unsaid = {} if model.captions is None else {"unsaid": values[None]}
+            attributes[attribute.name] = {"value": best, "probability": values[best], "probabilities": named} | unsaid
+        entries.append({"image": name} | _concept_of(model, asked, k) | {"attributes": attributes})
+    if out is not None:
+        labels = ["\n".join([name, *_described(entry)]) for name, entry in zip(asked.names, entries, strict=True)]
+        sheet = contact_sheet(asked.images, labels, title=f"{model.spec.name}: q(y|x)", num_columns=4, cell=COLOUR_CELL)
+        save_picture(sheet, out)
+    return {"file": None if out is None else str(out), "images": entries, "notes": list(asked.notes)}
+
+
+def _described(entry: Document) -> list[str]:
+    return [f"{name}={said['value'] or '?'} {said['probability']:.0%}" for name, said in entry["attributes"].items()]
+
+
+def _shares_of(model: Objective, image: Tensor, seed: int) -> list[Tensor]:
+    """For each attribute the mean probability of its values, and of nothing being said: Float[V + 1] each.
+
+    Args:
+        model: With q(z|x) and p(y|z).
+        image: Float[1, C, H, W].
+        seed: Of z.
+    """
+    with own_randomness(derive_seed("description", seed=seed), model.device):
+        z = model.posterior(image=image).sample(torch.Size([NUM_DESCRIBED]))[:, 0]
+        py = model.concept_likelihood(z)
+        if model.captions is None and isinstance(py, FactorisedCategorical):
+            return [torch.nn.functional.pad(log_probs.exp().mean(0), (0, 1)) for log_probs in py.log_probs]
+        said = model.describe_latents(z, sample=True)
+    return [
+        torch.stack([(said[:, k] == value).float().mean() for value in (*range(size), UNSPECIFIED)])
+        for k, size in enumerate(model.schema.sizes)
+    ]
+
+
+@torch.no_grad()
+def interpolate(
+    model: Objective, first: Tensor, second: Tensor, out: Path, *, names: tuple[str, str], steps: int
+) -> Document:
+    """The images on the straight line between the centres of q(z|y) of two concepts.
+
+    Args:
+        model: With q(z|y) and p(x|z).
+        first: Long[A], or Long[T] in the text view.
+        second: The same.
+        out: The picture.
+        names: What the two are called.
+        steps: K, both ends included.
+
+    Returns:
+        Plain JSON: the file, and for each step its place in [0, 1] and, where there is a p(y|z), the concept described.
+
+    Raises:
+        CapabilityError: if the model lacks one of the distributions.
+    """
+    with evaluating(model):
+        ends = _centre(model, model.posterior(concept=torch.stack([first, second]).to(model.device)))
+        places = torch.linspace(0, 1, steps, device=ends.device)
+        z = ends[0] + places[:, None] * (ends[1] - ends[0])
+        images = model.image_likelihood(z).mean.clamp(0, 1).cpu()
+        read = _read(model, z)
+    labels = [f"{place:.2f}\n{text}" for place, text in zip(places.tolist(), read, strict=True)]
+    title = f"{model.spec.name}: from {names[0]} to {names[1]}"
+    _draw([image[None] for image in images], [[label] for label in labels], title, out)
+    entries = [{"place": round(place, 6), "described": text} for place, text in zip(places.tolist(), read, strict=True)]
+    return {"file": str(out), "from": names[0], "to": names[1], "steps": entries}
+
+
+@torch.no_grad()
+def traverse(
+    model: Objective,
+    concepts: Sequence[Tensor],
+    out: Path,
+    *,
+    names: Sequence[str],
+    about: str,
+    latent: int | None = None,
+    steps: int = 8,
+) -> Document:
+    """What one attribute does to the image of a concept, or what one latent does.
+
+    Args:
+        model: With q(z|y).
+        concepts: Long[A], or Long[T]: several, which differ in one attribute; or one, whose latents are moved.
+        out: The picture.
+        names: A label for each concept.
+        about: What the title says that they are.
+        latent: Which; None: those that change the image most, at most :data:`MOST_LATENTS`.
+        steps: K, values of a latent over :data:`REACH` standard deviations of the prior to either side.
+
+    Returns:
+        Plain JSON: the file, and for each row of the picture its values and what is described there.
+
+    Raises:
+        CapabilityError: if the model lacks q(z|y), or takes no such concept.
+    """
+    with evaluating(model):
+        y = torch.stack(list(concepts)).to(model.device)
+        z = _centre(model, model.posterior(concept=y))
+        if len(concepts) > 1:
+            images, read = _shown(model, z, y)
+            rows: list[Document] = [{"values": list(names), "described": read}]
+            labels = [[f"{name}\n{text}"] for name, text in zip(names, read, strict=True)]
+            _draw([image[None] for image in images], labels, f"{model.spec.name}: {about}", out)
+            return {"file": str(out), "rows": rows}
+        moved = range(z.shape[1]) if latent is None else [latent]
+        values = torch.linspace(-REACH, REACH, steps, device=z.device, dtype=z.dtype)
+        found = []
+        for dimension in moved:
+            line = repeat(z[0], "d -> k d", k=steps).clone()
+            line[:, dimension] = values
+            images, read = _shown(model, line, y.expand(steps, -1))
+            found.append((float(images.var(0).mean()), dimension, images, read))
+    found = sorted(found, key=lambda row: (-row[0], row[1]))[:MOST_LATENTS]
+    columns = [torch.stack([row[2][k] for row in found]) for k in range(steps)]
+    labels = [[f"z{row[1]} = {values[k]:.1f}\n{row[3][k]}" for row in found] for k in range(steps)]
+    _draw(columns, labels, f"{model.spec.name}: latents of {about}, most change first", out)
+    rows = [
+        {"latent": row[1], "change": row[0], "values": [round(v, 6) for v in values.tolist()], "described": row[3]}
+        for row in found
+    ]
+    return {"file": str(out), "rows": rows}
+
+
+def description_of(model: Objective, text: str) -> Tensor:
+    """What q(z|y) reads for a text: a concept, Long[A]; in the text view a caption, or that of a concept, Long[T].
+
+    Raises:
+        ConfigError: if it cannot be read, or no caption can express it.
+    """
+    if model.captions is None:
+        return model.schema.parse(text)
+    if "=" not in text:
+        return model.captions.tokens(text)
+    concept = model.schema.parse(text)[None]
+    model.captions.require_sayable(concept)
+    return model.captions.render(concept, index=torch.zeros(1, dtype=torch.long), seed=CAPTION_SEED)[0]
+
+
+def _centre(model: Objective, posterior: Distribution) -> Tensor:
+    """The z that represents a posterior; of a flow, whose mean has no closed form, where it maps that of its base."""
+    try:
+        return model.centre(posterior)
+    except NotImplementedError:
+        centre: Tensor = posterior.centre  # type: ignore[attr-defined]
+        return centre
+
+
+def _shown(model: Objective, z: Tensor, y: Tensor) -> tuple[Tensor, list[str]]:
+    return model.image_likelihood(z, y).mean.clamp(0, 1).cpu(), _read(model, z)
+
+
+def _read(model: Objective, z: Tensor) -> list[str]:
+    """What p(y|z) says at each z; nothing where there is no p(y|z)."""
+    if "concept" not in model.spec.likelihoods:
+        return [""] * len(z)
+    return [", ".join(model.schema.words(concept, brief=True)) for concept in model.describe_latents(z).tolist()]
+
+
+def _concept_of(model: Objective, asked: Asked, place: int) -> Document:
+    return {"concept": None if asked.concepts is None else model.schema.format(asked.concepts[place].tolist())}
+
+
+def _draw(columns: Sequence[Tensor], labels: Sequence[Sequence[str]], title: str, out: Path) -> None:
+    """Writes images in columns, Float[B, C, H, W] each, with a label under each image."""
+    images = torch.stack(list(columns), 1).flatten(0, 1).cpu()
+    texts = [column[row] for row in range(len(columns[0])) for column in labels]
+    save_picture(contact_sheet(images, texts, title=title, num_columns=len(columns)), out)
