@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.data.mnist_a import MnistADataModule
 from mmvae_bench.evaluation.classifier import HeldOut
 from mmvae_bench.evaluation.queries import fixed_queries, named_queries
 from mmvae_bench.evaluation.questions.named_queries import named_query_scores
@@ -35,6 +36,7 @@ from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.worlds.clevr.recipe import ClevrRecipe
+from mmvae_bench.worlds.mnist_a import draw_geometry
 
 HEADLINE = "paper"
 """The protocol of the tables that name none, in the pages so far."""
@@ -60,8 +62,16 @@ class Concepts:
 
 
 def data_of(spec: TrialSpec) -> ConceptDataModule:
-    """The concepts of a trial's images; path-traced scenes are not rendered for them."""
+    """The concepts of a trial's images. Path-traced scenes and MNIST's digits are not drawn for them."""
     data = spec.dataset.build()
+    if isinstance(data, MnistADataModule):
+        digits, images = data.images.source.load(), data.images
+        rows = torch.arange(images.num_used(len(digits)) * images.spec.replicas)
+        source, replica = images.identity(rows, num_digits=len(digits))
+        drawn = draw_geometry(source, replica, seed=images.spec.seed).concept
+        data.meta = {"num_digits": len(digits)}
+        data._store = Concepts(torch.cat([digits.labels[source, None], drawn], 1).long())  # type: ignore[assignment]
+        return data
     recipe = getattr(data, "recipe", lambda: None)()
     if isinstance(recipe, ClevrRecipe):
         numbers = torch.arange(recipe.num_images).numpy()
@@ -118,7 +128,7 @@ def rewritten(page: str, found: dict[Row, Score]) -> tuple[str, list[Change]]:
             protocol = named[1] if named else HEADLINE
         if line.startswith("|  | "):
             has_references = line.endswith("| ceiling | floor |")
-        if line.startswith("| ") and has_references and "---" not in line:
+        elif line.startswith("| ") and has_references and "---" not in line:
             cells = [cell.strip().replace("**", "") for cell in line.strip("| ").split(" | ")]
             label, level, *_ = [*cells, ""]
             label = re.sub(r" [↓↑]$", "", label)
