@@ -412,6 +412,7 @@ def _result(
         "training": {
             "steps": fitted.steps,
             "wall_seconds": round(fitted.seconds, 3),
+            "processor_seconds": None if fitted.processor_seconds is None else round(fitted.processor_seconds, 3),
             "steps_per_second": round(fitted.steps / fitted.seconds, 3) if fitted.seconds else None,
             "samples_seen": fitted.steps * spec.training.batch_size,
             "num_parameters": sum(parameter.numel() for parameter in objective.parameters()),

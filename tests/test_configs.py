@@ -113,6 +113,23 @@ def test_selection_on_sprites_gives_every_objective_the_same_number_of_tries() -
     assert len({(trial.backbone, trial.dataset, trial.training, trial.evaluation) for trial in found}) == 1
 
 
+def test_new_small_results_have_no_test_digit_in_training_and_say_something_of_objectives() -> None:
+    """The published split has the source of nearly every test digit in training: it is for reproductions."""
+    old = [trial for trial in trials("small_mnist") if trial.dataset.split == "iid"]
+    new = trials("small_mnist_disjoint")
+    assert [trial.model_copy(update={"dataset": old[0].dataset, "seed": 0}) for trial in new[::3]] == old
+    assert {trial.dataset.split for trial in new} == {"iid_disjoint"}
+    assert Counter(trial.seed for trial in new) == {0: 3, 1: 3, 2: 3}
+
+
+def test_scan_is_also_trained_with_its_published_latent_size() -> None:
+    """32 (Higgins et al. 2017), next to one with the latent size of all others, in the same tables."""
+    found = [trial for trial in trials("paper", "mnist_a") if trial.objective.name == "scan" and trial.objective.dae]
+    sizes = Counter((trial.dataset.split, trial.objective.parameters().get("latent_size")) for trial in found)
+    assert sizes == {(split, size): 1 for split in ("iid", "comp") for size in (None, 32)}
+    assert len({(trial.objective.beta_x, trial.objective.beta_y, trial.objective.alpha) for trial in found}) == 1
+
+
 def test_no_comparison_gives_one_objective_other_means_than_another() -> None:
     """On one dataset, all objectives of the small tables share networks, training and questions."""
     for name in ("quick", "tour", "small_mnist", "small_worlds", "select_mnist_a", "sprites_small", "select_sprites"):

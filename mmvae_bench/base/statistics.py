@@ -205,7 +205,8 @@ def told_apart(
     varies = _varies(means, variances)
     limit = _limit(residuals[..., varies], variances[:, varies], known[..., varies], alpha, num_draws, seed)
     difference = means[:, None] - means[None]
-    error = np.where(varies, limit * np.sqrt(_pair_variances(variances, counts)), np.inf)
+    own = _mean_variances(variances, counts)
+    error = np.where(varies, limit * np.sqrt(own[:, None] + own[None]), np.inf)
     if query_errors is not None:
         errors = query_errors[np.ix_(several, several)]
         comparisons = max(1, int(np.isfinite(difference).sum() - np.isfinite(np.diagonal(difference)).sum()) // 2)
@@ -482,14 +483,13 @@ def _padded(arrays: Sequence[Scores]) -> list[Scores]:
     return [np.pad(each, ((0, most - len(each)), (0, 0))) for each in arrays]
 
 
-def _pair_variances(variances: Scores, counts: Scores) -> Scores:
-    """Float[..., objective, objective, row]: of the difference of two means, with no variance below the average."""
+def _mean_variances(variances: Scores, counts: Scores) -> Scores:
+    """Float[..., objective, row]: of the mean over seeds, with no variance below the average."""
     known = ~np.isnan(counts)
     with np.errstate(invalid="ignore", divide="ignore"):  # A row that nobody has several numbers in has no average.
         pooled = np.where(known, variances, 0.0).sum(-2, keepdims=True) / known.sum(-2, keepdims=True)
-        error = np.maximum(variances, pooled) / counts
-    pairs: Scores = error[..., :, None, :] + error[..., None, :, :]
-    return pairs
+        error: Scores = np.maximum(variances, pooled) / counts
+    return error
 
 
 def _varies(means: Scores, variances: Scores) -> NDArray[np.bool_]:
@@ -510,19 +510,25 @@ def _limit(
     counts = np.where(known.any(1), known.sum(1), np.nan)
     scale = _scale(variances, counts)[:, None, None]
     mixed = (residuals / scale).reshape(num_objectives * num_seeds, num_rows) / math.sqrt(degrees)
+    # Normal mixtures of all residuals, drawn through a factor of their covariance, which is smaller.
+    factor = np.linalg.qr(mixed, mode="r")
+    first, second = np.triu_indices(num_objectives, 1)
     generator = np.random.default_rng(seed)
     largest = []
     for start in range(0, num_draws, _DRAWS_AT_ONCE):
         number = min(_DRAWS_AT_ONCE, num_draws - start)
-        weights = generator.normal(size=(number, num_objectives * num_seeds, len(mixed)))
+        weights = generator.normal(size=(number, num_objectives, num_seeds, len(factor)))
         # Trials without a number in a row have none in the simulated table either.
-        drawn = (weights @ mixed).reshape(number, num_objectives, num_seeds, num_rows) * scale * known
+        drawn = weights @ factor * scale * known
         with np.errstate(invalid="ignore"):
             means = drawn.sum(2) / counts
             spread = (((drawn - means[:, :, None]) * known) ** 2).sum(2) / (counts - 1)
-            pairs = np.abs(means[:, :, None] - means[:, None]) / np.sqrt(_pair_variances(spread, counts))
-        largest.append(np.nan_to_num(pairs).max((1, 2, 3)))
-    return float(np.quantile(np.concatenate(largest), 1 - alpha)) * (1 + 1 / degrees)
+            own = _mean_variances(spread, counts)
+            pairs = np.abs(means[:, first] - means[:, second]) / np.sqrt(own[:, first] + own[:, second])
+        largest.append(np.nan_to_num(pairs).max((1, 2)))
+    # The rank that one more draw exceeds with probability alpha: a quantile of the draws alone is a little too low.
+    rank = min(math.ceil((1 - alpha) * (num_draws + 1)), num_draws)
+    return float(np.sort(np.concatenate(largest))[rank - 1]) * (1 + 1 / degrees)
 
 
 def _scale(variances: Scores, counts: Scores) -> Scores:

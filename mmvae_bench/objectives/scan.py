@@ -148,6 +148,11 @@ class SCAN(Objective):
     spec: SCANSpec
     denoiser: DenoisingAutoencoder
 
+    def __init__(self, spec: SCANSpec, backbone: Backbone, *, seed: int = 0) -> None:
+        if spec.latent_size is not None:
+            backbone = backbone.with_latent_size(spec.latent_size)
+        super().__init__(spec, backbone, seed=seed)
+
     @property
     def network_names(self) -> tuple[str, ...]:
         """An encoder and a decoder for each modality, and the denoising autoencoder if it is wanted."""

@@ -32,11 +32,13 @@ TYPES = {
     "status": "str", "wall_seconds": "float64", "steps_per_second": "float64", "device": "str", "version": "str",
     "commit": "str", "dataset_fingerprint": "str", "classifier_fingerprint": "str",
     "constant": "float64", "deaf": "float64", "share": "float64", "share_low": "float64", "share_high": "float64",
+    "processor_seconds": "float64",
 }  # fmt: skip
 """The columns of results.parquet, in order, with their pandas types. The _params are canonical JSON.
 
 constant, deaf: two more references, see :class:`~mmvae_bench.runs.scores.Score`. share: how far the value has come from
-its floor to its ceiling, with its interval, see :func:`~mmvae_bench.runs.scores.share_of_way`.
+its floor to its ceiling, with its interval, see :func:`~mmvae_bench.runs.scores.share_of_way`. wall_seconds,
+processor_seconds: of the training loop; the latter of all threads.
 """
 
 COLUMNS = tuple(TYPES)

@@ -148,6 +148,7 @@ def _shared(trial: TrialRecord) -> dict[str, Any]:
         "split_seed": dataset.get("split_seed"),
         "steps": training.get("steps", trial.status.step),
         "wall_seconds": training.get("wall_seconds"),
+        "processor_seconds": training.get("processor_seconds"),
         "steps_per_second": training.get("steps_per_second", trial.status.steps_per_second),
         "device": provenance.get("device"),
         "version": provenance.get("package"),

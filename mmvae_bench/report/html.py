@@ -21,13 +21,14 @@ from .board import board, first_score, headline_rows, order
 from .comparison import Comparison, Section
 from .figures import standalone
 from .grouping import Column
-from .notes import Judge, duration
+from .notes import Judge, weights_lines
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
     BOLD_NOTE,
     INTERVAL_NOTE,
     REFERENCE_NOTE,
+    TRAINING_NOTE,
     TextRow,
     caption,
     columns_differ_in_steps,
@@ -71,6 +72,7 @@ def render_html(comparison: Comparison) -> str:
         "interval_note": INTERVAL_NOTE,
         "bold_note": BOLD_NOTE,
         "reference_note": f"{REFERENCE_NOTE[:1].upper()}{REFERENCE_NOTE[1:]}",
+        "training_note": f"{TRAINING_NOTE[:1].upper()}{TRAINING_NOTE[1:]}",
     }
     return templates.get_template("page.html").render(context)
 
@@ -117,7 +119,8 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         "sheet": samples[:1],
         "samples": samples[1:],
         "more_samples": _samples(section.columns, colors, first=False),
-        "progress": [(line, colors[line.column], duration(line.wall_seconds)) for line in section.progress],
+        "progress": [(line, colors[line.column]) for line in section.progress],
+        "weights": weights_lines(section.progress),
     }
 
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Sequence
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .comparison import Comparison, Section
-from .notes import duration
+from .notes import weights_lines
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
     BOLD_NOTE,
     INTERVAL_NOTE,
     REFERENCE_NOTE,
+    TRAINING_NOTE,
     TextCell,
     caption,
     columns_differ_in_steps,
@@ -141,8 +142,8 @@ def _aggregate(section: Section) -> Iterator[str]:
 def _training(section: Section) -> Iterator[str]:
     yield from ("", "### How far from convergence", "")
     cells = [[line.trial.key, line.column, str(line.trial.spec.get("seed", "–")), line.steps_text,
-              line.samples_text, line.weights_text, line.speed_text, duration(line.wall_seconds), line.slope_text,
-              line.verdict] for line in section.progress]  # fmt: skip
+              line.samples_text, line.weights_text, line.speed_text, line.wall_text, line.processor_text,
+              line.slope_text, line.verdict] for line in section.progress]  # fmt: skip
     heads = [
         "trial",
         "objective",
@@ -151,11 +152,16 @@ def _training(section: Section) -> Iterator[str]:
         "images seen",
         "weights",
         "steps/s",
-        "time",
+        "wall time",
+        "processor time",
         "ELBO slope, nats per 1000 steps",
         "verdict",
     ]
     yield from table(heads, cells, left=2)
+    yield from ("", f"{TRAINING_NOTE[:1].upper()}{TRAINING_NOTE[1:]}.", "")
+    yield from (
+        f"- weights of {escape(column)}: {escape(weights)}" for column, weights in weights_lines(section.progress)
+    )
 
 
 _SPECIAL = re.compile(

@@ -57,6 +57,7 @@ class Progress:
     weights: Mapping[str, int]
     steps_per_second: float
     wall_seconds: float
+    processor_seconds: float
     slope: float
     standard_error: float
     verdict: str
@@ -94,9 +95,25 @@ class Progress:
         return ", ".join(f"{name} {number:,}" for name, number in self.weights.items())
 
     @property
+    def wall_text(self) -> str:
+        """Wall time of the training loop."""
+        return duration(self.wall_seconds)
+
+    @property
+    def processor_text(self) -> str:
+        """Processor time of the training loop, all threads together."""
+        return duration(self.processor_seconds)
+
+    @property
     def speed_text(self) -> str:
         """Steps per second."""
         return f"{self.steps_per_second:.1f}" if math.isfinite(self.steps_per_second) else DASH
+
+
+def weights_lines(lines: Sequence[Progress]) -> list[tuple[str, str]]:
+    """(objective, number of weights of each of its networks); only where these are known."""
+    known = {line.column: line.weights_by_network for line in lines if line.weights.keys() != {"all"}}
+    return list(known.items())
 
 
 def judges(trials: Sequence[TrialRecord]) -> list[Judge]:
@@ -265,6 +282,7 @@ def _progress(trial: TrialRecord, column: str) -> Progress:
         weights=training.get("parameters_by_network") or {"all": training.get("num_parameters") or 0},
         steps_per_second=_float(training.get("steps_per_second")),
         wall_seconds=_float(training.get("wall_seconds")),
+        processor_seconds=_float(training.get("processor_seconds")),
         slope=_float(convergence.get("slope_per_1000_steps")),
         standard_error=_float(convergence.get("standard_error")),
         verdict=_verdict(training),

@@ -39,6 +39,12 @@ REFERENCE_NOTE = (
 )
 """What every rendering says about floor and ceiling; what they are of other metrics is in their explanations."""
 
+TRAINING_NOTE = (
+    "steps: of all stages; wall time: of the training loop, for which a GPU was held where there was one; processor "
+    "time: of all threads in it"
+)
+"""What every rendering says about the costs of training."""
+
 _DECIMALS = {"nats/dim": 3, "MSE": 4}
 
 

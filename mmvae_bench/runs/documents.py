@@ -81,6 +81,7 @@ class _Convergence(TypedDict):
 class _Trained(TypedDict):
     steps: NotRequired[Count | None]
     wall_seconds: NotRequired[float | None]
+    processor_seconds: NotRequired[float | None]
     steps_per_second: NotRequired[float | None]
     samples_seen: NotRequired[Count | None]
     num_parameters: NotRequired[Count | None]

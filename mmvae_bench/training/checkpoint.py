@@ -46,7 +46,8 @@ class Checkpoint:
         history: Validation records so far, plain JSON.
         seconds: Time spent training so far.
         origin: Where training began, from :func:`mmvae_bench.base.machine.provenance`, and its ``segments``: what each
-            process that trained the weights ran on, in order, with the steps ``from`` and ``to`` and the ``code``.
+            process that trained the weights ran on, in order, with the steps ``from`` and ``to``, the ``code``, and the
+            ``processor_seconds`` of these steps, all threads together.
     """
 
     key: str
@@ -71,13 +72,19 @@ class Checkpoint:
             # Made by a version that did not record the code.
             earlier = [{"from": 0, "to": step, **self.origin}] if self.origin and step else []
         earlier = [segment for segment in earlier if segment["from"] < segment["to"]]
-        segment = {"from": step, "to": step, **origin, "code": dict(code)}
+        segment = {"from": step, "to": step, **origin, "code": dict(code), "processor_seconds": 0.0}
         self.origin = {**(self.origin if earlier else origin), "segments": [*earlier, segment]}
 
-    def extend_segment(self, step: int) -> None:
-        """Records how far the last segment has come: steps made over all stages."""
+    def extend_segment(self, step: int, *, processor_seconds: float) -> None:
+        """Records how far the last segment has come.
+
+        Args:
+            step: Steps made over all stages.
+            processor_seconds: What the process has spent since the last call, all threads together.
+        """
         if segments := self.origin.get("segments"):
             segments[-1]["to"] = step
+            segments[-1]["processor_seconds"] += processor_seconds
 
     def save(self, path: Path) -> None:
         """Writes a temporary file, flushes, renames: a kill at any moment leaves either the old file or the new one.

@@ -31,6 +31,7 @@ from ..data.batch import Batch
 from ..objectives.base import Objective, Stage, Terms, evaluating, planned_stages
 from ..runs.documents import read_records
 from ..runs.lock import check_held
+from ..runs.stale import segments_of
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch
@@ -107,6 +108,13 @@ class Fitted:
     seconds: float
     history: list[dict[str, Any]] = field(default_factory=list)
     origin: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def processor_seconds(self) -> float | None:
+        """Processor time of all threads, over all sessions; None where a session did not record it."""
+        spent = [segment.get("processor_seconds") for segment in segments_of({"provenance": self.origin})]
+        known = [each for each in spent if isinstance(each, float) and 0 <= each < math.inf]
+        return math.fsum(known) if spent and len(known) == len(spent) else None
 
 
 def fit(
@@ -209,6 +217,7 @@ class _StageLoop:
         self.validate_every = max(1, self.stage.steps // self.training.validations)
         self.log_every = max(10, self.stage.steps // 200)
         self.clock = self.saved = self.counted_at = time.monotonic()
+        self.processor = time.process_time()
         self.counted_step, self.rate = self.state.step, 0.0
 
     def run(self) -> None:
@@ -300,7 +309,9 @@ class _StageLoop:
         self.state.seconds += now - self.clock
         self.clock = now
         self.state.step = self.objective.step_done
-        self.state.extend_segment(self.done + self.state.step)
+        processor = time.process_time()
+        self.state.extend_segment(self.done + self.state.step, processor_seconds=processor - self.processor)
+        self.processor = processor
         self.state.weights = self.objective.state_dict()
         if self.objective.optimizer is not None:
             self.state.optimizer = self.objective.optimizer.state_dict()
@@ -331,12 +342,13 @@ class _StageLoop:
     def _score(self, step: int) -> None:
         """Logs a point of the score curve. It leaves the model unchanged, and its time does not count as training."""
         assert self.control.score is not None
-        started = time.monotonic()
+        started, processor = time.monotonic(), time.process_time()
         with evaluating(self.objective):
             scores = self.control.score(self.objective)
         self._log("scores", step, {"overall": self.done + step, "scores": scores})
         spent = time.monotonic() - started
         self.clock, self.counted_at = self.clock + spent, self.counted_at + spent
+        self.processor += time.process_time() - processor
 
     def _log(self, event: str, step: int, values: dict[str, Any]) -> None:
         record = {"event": event, "stage": self.stage.name, "step": step, **values}

@@ -27,6 +27,18 @@ from .opinions import (
 )
 
 
+def test_a_latent_size_of_its_own_is_that_of_a_backbone_with_it(batch: Batch) -> None:
+    """The same weights and the same loss; and without it the backbone's."""
+    schema, losses = datasets.parse("mnist_a").concept_schema(), []
+    for own, shared in ((5, 3), (None, 5), (None, 3)):
+        spec = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": shared})
+        backbone = spec.build(schema=schema, image_shape=tuple(batch.image.shape[1:]))
+        model = objectives.parse({"name": "scan", "latent_size": own}).build(backbone, seed=3).double()
+        torch.manual_seed(0)
+        losses.append(float(model.terms(batch).loss))
+    assert losses[0] == losses[1] != losses[2]
+
+
 @pytest.mark.parametrize("dae", [True, False])
 def test_value_and_gradient(dae: bool, make: Make, batch: Batch) -> None:
     model = make("scan", dae=dae, beta_x=2.0, beta_y=0.5, alpha=3.0)

@@ -86,8 +86,10 @@ def result_of(spec: TrialSpec, scores: Iterable[Score], *, accuracy: float = 0.9
         "training": {
             "steps": spec.training.steps,
             "wall_seconds": 120.5,
+            "processor_seconds": 245.0,
             "steps_per_second": 50.25,
             "num_parameters": 1234,
+            "parameters_by_network": {"image_encoder": 1000, "image_decoder": 234},
             "convergence": {
                 "slope_per_1000_steps": 0.75, "standard_error": 0.25, "last_elbo": -110.5, "verdict": "rising"
             },

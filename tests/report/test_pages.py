@@ -179,7 +179,9 @@ def test_the_classifier_is_doubted_where_it_is_bad(tmp_path: Path) -> None:
 )
 def test_a_slope_has_the_digits_of_its_error(slope: float, error: float, text: str) -> None:
     trial = TrialRecord("key", Path(), "done")
-    line = Progress(trial, "telbo", 1, 64, {"all": 1}, 1.0, 1.0, slope=slope, standard_error=error, verdict="rising")
+    line = Progress(
+        trial, "telbo", 1, 64, {"all": 1}, 1.0, 1.0, 1.0, slope=slope, standard_error=error, verdict="rising"
+    )
     assert line.slope_text == text
 
 

@@ -246,3 +246,22 @@ def test_every_rendering_says_what_its_references_are(run_dir: Path) -> None:
         assert "floor: the expected score of a generator that ignores the query" in text
         assert "for correctness, compositionality and named queries the classifier's accuracy on held-out" in text
         assert re.findall(r"[^.]*(?:chance|perfect generator|significan|bootstrap|resampl)[^.]*", text) == []
+
+
+def test_what_training_has_cost_is_printed(comparison: Comparison) -> None:
+    """Steps of all stages, images seen, weights by network, wall time and processor time."""
+    page = render_html(comparison)
+    markdown = render_markdown(comparison)
+    for text in (markdown, unescape(re.sub(r"<[^>]+>", " ", page))):
+        assert "wall time: of the training loop, for which a GPU was held where there was one" in text.replace(
+            "Steps", ""
+        )
+        assert "image_encoder 1,000, image_decoder 234" in text
+    heads, _, *rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in markdown.partition("### How far from convergence")[2].strip().splitlines()
+        if line.startswith("| ")
+    ][:4]
+    assert heads[7:9] == ["wall time", "processor time"]
+    assert {tuple(row[7:9]) for row in rows} == {("2 min 0 s", "4 min 5 s")}
+    assert "<td>2 min 0 s</td><td>4 min 5 s</td>" in page

@@ -29,7 +29,7 @@ dataset_fingerprint, classifier_fingerprint"""
 def test_columns_are_the_contract(run_dir: Path) -> None:
     expected = [name.strip() for name in CONTRACT.replace("\n", " ").split(",")]
     # Columns of later versions come after those of the contract.
-    expected += ["constant", "deaf", "share", "share_low", "share_high"]
+    expected += ["constant", "deaf", "share", "share_low", "share_high", "processor_seconds"]
     assert list(COLUMNS) == expected
     assert list(write_results(run_dir).columns) == expected
     assert list(pd.read_parquet(run_dir / "results.parquet").columns) == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -10,7 +11,9 @@ from zipfile import ZipFile
 import pytest
 import torch
 
+from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.runs.stale import checkpoint_segments, mixture
+from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training import fit as module
 from mmvae_bench.training.checkpoint import Checkpoint
 
@@ -55,6 +58,58 @@ def test_a_process_that_made_no_step_leaves_no_segment(tmp_path: Path) -> None:
         state.begin_segment({"device_name": name}, {}, step=0)
     assert state.origin["device_name"] == "b"
     assert steps(state.origin) == [(0, 0)]
+
+
+def test_processor_time_is_that_of_the_steps_that_count(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every session, and of none of the steps that a crash threw away: here a step takes a second."""
+    now, started, broken = 100.0, 0.0, False
+    step = module._StageLoop._step
+
+    def timed(self: module._StageLoop, *given: Any) -> Any:
+        nonlocal now
+        now += 1
+        if broken and now - started > 2:
+            raise RuntimeError
+        return step(self, *given)
+
+    monkeypatch.setattr(module._StageLoop, "_step", timed)
+    monkeypatch.setattr(module.time, "process_time", lambda: now)
+    for stop_after in (7, 8, 12):
+        run("scan", steps=20, stop_after=stop_after, folder="x")
+    broken, started = True, now
+    with pytest.raises(RuntimeError):
+        run("scan", steps=20, folder="x")
+    broken = False
+    _, fitted = run("scan", steps=20, folder="x")
+    assert fitted is not None
+    assert fitted.processor_seconds == fitted.steps == 40
+    spent = [segment["processor_seconds"] for segment in fitted.origin["segments"]]
+    assert spent == [each["to"] - each["from"] for each in fitted.origin["segments"]] == [7, 8, 12, 13]
+
+
+def test_the_score_curve_costs_no_processor_time_of_training(
+    run: Run, digits: ConceptDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def score(_: object) -> list[dict[str, Any]]:
+        nonlocal now
+        now += 50
+        return []
+
+    monkeypatch.setattr(module.time, "process_time", lambda: now)
+    objective, _ = run(steps=1)
+    training = TrainingSpec(steps=6, batch_size=32, learning_rate=1e-3, validations=1)
+    fitted = module.fit(objective, digits, training, key="k", seed=0, control=module.Control(score=score, num_scores=3))
+    assert (now, fitted.processor_seconds) == (150, 0)
+
+
+@pytest.mark.parametrize("unknown", [{}, {"processor_seconds": None}, {"processor_seconds": math.nan}])
+def test_processor_time_that_a_session_did_not_record_is_unknown(unknown: dict[str, Any]) -> None:
+    assert module.Fitted(9, 1.0, origin={"segments": [{"processor_seconds": 2.0}, unknown]}).processor_seconds is None
+    assert module.Fitted(9, 1.0, origin={"package": "0.1.0"}).processor_seconds is None
 
 
 def test_segments_that_are_damaged_are_none(tmp_path: Path) -> None:

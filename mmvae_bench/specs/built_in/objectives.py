@@ -182,10 +182,9 @@ class CVAESpec(_WeightedImages):
 
 @objectives.register
 class SCANSpec(_WeightedImages):
-    """A beta-VAE of images only, then concepts grounded in its frozen latents; a concept is one symbol, never partial.
+    """A beta-VAE of images, then concepts grounded in its frozen latents; a concept is one symbol, never partial."""
 
-    The paper's latent size is 32: a setting of the backbone.
-    """
+    later_fields: ClassVar[frozenset[str]] = _WeightedImages.later_fields | {"latent_size"}
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.scan:SCAN"
     summary: ClassVar[str] = "beta-VAE on images (on features of a denoising autoencoder), then a VAE of whole concepts"
@@ -208,6 +207,8 @@ class SCANSpec(_WeightedImages):
     """Weight of KL(q(z|y) || p(z))."""
     alpha: Annotated[float, Field(ge=0)] = 10.0
     """Weight of KL(q(z|x) || q(z|y)), which grounds the concepts."""
+    latent_size: Annotated[int, Field(gt=0, le=500)] | None = None
+    """Number of latent dimensions; null: the backbone's, as for every other objective. The paper's is 32."""
     denoise_steps: Steps | None = None
     """Steps of the denoising autoencoder; null: half as many as the beta-VAE's, which are training.steps."""
     concept_steps: Steps | None = None
