@@ -130,6 +130,19 @@ def test_scan_is_also_trained_with_its_published_latent_size() -> None:
     assert len({(trial.objective.beta_x, trial.objective.beta_y, trial.objective.alpha) for trial in found}) == 1
 
 
+def test_the_leaderboard_has_every_objective_at_the_settings_that_were_tried() -> None:
+    """Levels 2 to 5, both views, five seeds; of an objective that can imagine, a setting of select_sprites.yaml."""
+    found = trials("sprites")
+    assert {trial.objective.name for trial in found} == set(objectives.names())
+    assert {trial.seed for trial in found} == {0, 1, 2, 3, 4}
+    views = {(trial.dataset.level, trial.dataset.chosen_view) for trial in found}
+    assert views == {(level, view) for level in (2, 3, 4, 5) for view in ("attributes", "text")}
+    tried = {canonical_json(trial.objective.canonical()) for trial in trials("select_sprites")}
+    for trial in found:
+        if trial.dataset.chosen_view == "attributes" and "concept" in trial.objective.posteriors:
+            assert canonical_json(trial.objective.canonical()) in tried
+
+
 def test_no_comparison_gives_one_objective_other_means_than_another() -> None:
     """On one dataset, all objectives of the small tables share networks, training and questions."""
     for name in ("quick", "tour", "small_mnist", "small_worlds", "select_mnist_a", "sprites_small", "select_sprites"):
