@@ -30,6 +30,14 @@ class FixedNormal(Normal):
     fixed_scale: ClassVar[bool] = True
     """The mean is the picture, not a sample."""
 
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Float[...]: torch's own log density, bit by bit; what the pixels share is computed once."""
+        if self._validate_args:
+            self._validate_sample(value)
+        scale = _shared(self.scale)
+        result: Tensor = -((value - self.loc) ** 2) / (2 * scale**2) - scale.log() - math.log(math.sqrt(2 * math.pi))
+        return result
+
 
 class FixedLaplace(Laplace):
     """A Laplace distribution whose scale is a setting: ``-|x - loc| / scale`` and a constant. See
@@ -37,6 +45,14 @@ class FixedLaplace(Laplace):
 
     fixed_scale: ClassVar[bool] = True
     """The mean is the picture, not a sample."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Float[...]: torch's own log density, bit by bit; what the pixels share is computed once."""
+        if self._validate_args:
+            self._validate_sample(value)
+        scale = _shared(self.scale)
+        result: Tensor = -(2 * scale).log() - (value - self.loc).abs() / scale
+        return result
 
 
 class QuantisedNormal(Normal):
@@ -239,6 +255,11 @@ def image_likelihood(name: str, *, scale: float | None = None) -> ImageLikelihoo
     if scale is None:
         raise ValueError(f"likelihood {name} needs a scale")
     return ImageLikelihood(1, partial(OF_FIXED_SCALE[name], scale=scale))
+
+
+def _shared(values: Tensor) -> Tensor:
+    """The element that an expanded tensor repeats, Float[]; any other tensor as it is."""
+    return values if any(values.stride()) else values[(0,) * values.ndim]
 
 
 def _at_least_float32(parameters: Tensor) -> Tensor:

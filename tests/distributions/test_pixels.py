@@ -14,6 +14,8 @@ from mmvae_bench.distributions.pixels import (
     GREY_LEVEL,
     IMAGE_LIKELIHOODS,
     ConstrainedBeta,
+    FixedLaplace,
+    FixedNormal,
     QuantisedNormal,
     beta_image,
     image_likelihood,
@@ -271,6 +273,37 @@ def test_a_fixed_scale_is_torchs_density_by_value_and_gradient(name: str, kind: 
     assert px.base_dist.fixed_scale
     torch.testing.assert_close(px.mean, logits.sigmoid())
     assert bool((px.sample() < 0).any())
+
+
+@pytest.mark.parametrize(("name", "kind"), [("normal", Normal), ("laplace", Laplace)])
+@pytest.mark.parametrize("scale", [0.1, 0.5, 0.7, 3.0])
+def test_what_pixels_share_is_computed_once_and_no_bit_moves(
+    name: str, kind: type[Distribution], scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against torch's own density at every pixel, in single precision, value and gradient; also once expanded."""
+    image, generator = grey(4, 3, 5, 6).float(), torch.Generator().manual_seed(1)
+    logits = torch.randn(4, 3, 5, 6, generator=generator, requires_grad=True)
+    px, logarithms = image_likelihood(name, scale=scale).distribution(logits), []
+    base = px.base_dist
+    mine = base.log_prob(image)
+    (my_gradient,) = torch.autograd.grad(mine.sum(), logits, retain_graph=True)
+    expected = kind.log_prob(base, image)
+    (gradient,) = torch.autograd.grad(expected.sum(), logits, retain_graph=True)
+    assert torch.equal(mine, expected)
+    assert torch.equal(my_gradient, gradient)
+    assert torch.equal(base.expand(torch.Size([2, 4, 3, 5, 6])).log_prob(image), expected.expand(2, -1, -1, -1, -1))
+    original = Tensor.log
+    monkeypatch.setattr(Tensor, "log", lambda given: logarithms.append(given.numel()) or original(given))
+    base.log_prob(image)
+    assert logarithms == [1]
+
+
+def test_scales_that_differ_are_torchs_density_too() -> None:
+    image, generator = grey(2, 3, 5, 6), torch.Generator().manual_seed(1)
+    scale = torch.rand(3, 1, 1, generator=generator, dtype=torch.float64) + 0.1
+    for mine, kind in ((FixedNormal, Normal), (FixedLaplace, Laplace)):
+        expected = kind(torch.zeros_like(image), scale).log_prob(image)
+        assert torch.equal(mine(torch.zeros_like(image), scale).log_prob(image), expected)
 
 
 def test_a_larger_scale_weighs_the_squared_error_less() -> None:
