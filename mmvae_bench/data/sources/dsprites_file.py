@@ -12,9 +12,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from io import BufferedReader
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import numpy as np
 
@@ -59,10 +58,11 @@ class DSpritesFile:
     @cached_property
     def checksum(self) -> str:
         """md5 of the file."""
+        digest = hashlib.md5(usedforsecurity=False)
         with self._open() as file:
-            return hashlib.file_digest(
-                cast(BufferedReader, file), lambda: hashlib.md5(usedforsecurity=False)
-            ).hexdigest()
+            while part := file.read(2**20):
+                digest.update(part)
+        return digest.hexdigest()
 
     def images(self) -> Iterator[np.ndarray]:
         """The images in order, Byte[n, S, S] of 0 and 1, after a check of their classes.

@@ -103,7 +103,8 @@ class TextureFolder:
         shorter = min(grey.size)
         left, top = ((length - shorter) // 2 for length in grey.size)
         box = (left, top, left + shorter, top + shorter)
-        return np.asarray(grey.resize((side, side), Image.Resampling.BICUBIC, box=box))
+        # Cut out first: the filter of resize() would reach beyond its box.
+        return np.asarray(grey.crop(box).resize((side, side), Image.Resampling.BICUBIC))
 
     def _read(self, name: str) -> bytes:
         try:

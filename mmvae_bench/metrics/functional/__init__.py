@@ -22,14 +22,18 @@ from .reference import (
     deaf_joint_divergence,
     joint_divergence_reference,
 )
+from .strict import all_correct, all_correct_chance, blind_letter_accuracy, letter_accuracy
 from .validation import NOT_SCORED
 
 __all__ = [
     "NOT_SCORED",
     "References",
     "agreement_by_chance",
+    "all_correct",
+    "all_correct_chance",
     "blind_all_correct",
     "blind_correctness",
+    "blind_letter_accuracy",
     "compositionality",
     "correctness",
     "correctness_chance",
@@ -44,6 +48,7 @@ __all__ = [
     "joint_divergence",
     "joint_divergence_reference",
     "js_divergence",
+    "letter_accuracy",
     "log_likelihood_bound",
     "nats_per_dimension",
     "satisfied",
