@@ -154,7 +154,7 @@ def published_note(setting: Setting) -> str | None:
 def sprites_note(level: int) -> str:
     """The leaderboard of CdSprites+ at a level, beside what a guess scores there.
 
-    >>> sprites_note(2)[-66:]
+    >>> sprites_note(2)[-65:]
     'A guess: strict 16.7 %, features 0.83 of 2, image to text 16.7 %.'
     """
     values = _SPRITES_VALUES[:level]
