@@ -5,22 +5,23 @@ Shapes: N image, B batch, L attribute.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from ..base.canonical import content_hash
 from ..base.heartbeat import beat
 from ..concepts import compositional_split
-from ..specs.built_in.datasets import SpritesSpec
+from ..specs.built_in.datasets import NAMED_TEXTURES, PLAIN, SpritesSpec
 from ..worlds.sprites import GENERATOR_VERSION, draw_concepts, draw_geometry, render
+from ..worlds.textures import GENERATOR_VERSION as TEXTURES_VERSION
+from ..worlds.textures import ZOOM, Procedural, Swatches, Textures
 from .batch import Batch
-from .shards.shard import Planes, add_hashes, pixel_digests
-from .splits import FRACTIONS, PartitionedDataModule, compositional_partition, random_partition
+from .drawn import DrawnDataModule
+from .sources.textures import TextureFolder
+from .splits import FRACTIONS, compositional_partition, random_partition
 
 
 class SpriteStore:
@@ -29,10 +30,11 @@ class SpriteStore:
     Args:
         spec: What to draw.
         concepts: Long[N, L], if they are already drawn; None: on the CPU.
+        textures: Draws the background, on the same device; None: it is plain.
     """
 
-    def __init__(self, spec: SpritesSpec, *, concepts: Tensor | None = None) -> None:
-        self.spec = spec
+    def __init__(self, spec: SpritesSpec, *, concepts: Tensor | None = None, textures: Textures | None = None) -> None:
+        self.spec, self.textures = spec, textures
         if concepts is None:
             concepts = draw_concepts(torch.arange(spec.num_images), level=spec.level, seed=spec.seed)
         self.concepts = concepts
@@ -45,38 +47,54 @@ class SpriteStore:
         beat()
         rows = rows.to(self.concepts.device)
         concepts = self.concepts[rows]
-        pixels, masks = render(draw_geometry(rows, concepts, seed=self.spec.seed), canvas=self.spec.canvas)
+        drawn = {} if self.textures is None else {"texture": self.textures.draw(rows)}
+        pixels, masks = render(draw_geometry(rows, concepts, seed=self.spec.seed), canvas=self.spec.canvas, **drawn)
         return Batch(pixels.float().div_(255), concepts, rows, mask=masks)
 
     def to(self, device: torch.device | str) -> SpriteStore:
         """The store on another device; itself if it is already there."""
         if self.concepts.device == torch.device(device):
             return self
-        return SpriteStore(self.spec, concepts=self.concepts.to(device))
+        textures = None if self.textures is None else self.textures.to(device)
+        return SpriteStore(self.spec, concepts=self.concepts.to(device), textures=textures)
 
 
-class SpritesDataModule(PartitionedDataModule):
+class SpritesDataModule(DrawnDataModule):
     """Sprites, drawn anew each time."""
 
     spec: SpritesSpec
+    generator = GENERATOR_VERSION
     too_small: ClassVar[str] = "raise num_images"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Hash of the recipe and the generator's version."""
-        return content_hash({"recipe": self.spec.recipe(), "generator": GENERATOR_VERSION})
+        """Hash of the recipe and the generator's version; with a texture also of its own, or of the user's pictures."""
+        recipe = {"recipe": self.spec.recipe(), "generator": GENERATOR_VERSION}
+        if (folder := self.texture_folder) is not None:
+            recipe["recipe"] = {**self.spec.recipe(), "texture": folder.digest}
+        if self.spec.texture != PLAIN:
+            recipe["textures"] = TEXTURES_VERSION
+        return content_hash(recipe)
 
-    @property
-    def cache_path(self) -> None:
-        """There is none: nothing is stored."""
-        return
+    @cached_property
+    def texture_folder(self) -> TextureFolder | None:
+        """The user's pictures, if they are the background."""
+        return None if self.spec.texture in NAMED_TEXTURES else TextureFolder(self.spec.texture)
+
+    def textures(self) -> Textures | None:
+        """What draws the background; None if it is plain. Raises SourceError if the user's pictures cannot be used."""
+        spec = self.spec
+        if (folder := self.texture_folder) is not None:
+            return Swatches(folder.pictures(ZOOM * spec.canvas), seed=spec.seed)
+        return None if spec.texture == PLAIN else Procedural(seed=spec.seed, canvas=spec.canvas)
 
     def prepare_data(self) -> None:
-        """Nothing to do."""
+        """Reads the user's pictures into the cache, if there are any; raises SourceError if they cannot be used."""
+        self.textures()
 
     def setup(self, stage: str | None = None) -> None:
         """Draws the concepts, by which images are divided."""
-        self._store = SpriteStore(self.spec)
+        self._store = SpriteStore(self.spec, textures=self.textures())
         self._partitions.clear()
 
     def assign(self, split: str, seed: int) -> Tensor:
@@ -93,50 +111,3 @@ class SpritesDataModule(PartitionedDataModule):
             return None
         parts = compositional_split(self.schema, seed=self.spec.split_seed, fractions=FRACTIONS)
         return {name: part.tolist() for name, part in parts.items()}
-
-    @cached_property
-    def pixel_hash(self) -> str:
-        """The hash of all images, as that of a dataset that is stored; draws each once."""
-        return self._hash_of(torch.arange(len(self.store)).split(256))
-
-    def describe(self) -> dict[str, Any]:
-        """Plain JSON: the recipe, sizes of the partitions, marginals of the training concepts, fingerprints."""
-        return {
-            **super().describe(),
-            "storage_bytes": 0,
-            "pixel_hash": self.pixel_hash,
-            "recipe": self.spec.recipe(),
-            "generator": GENERATOR_VERSION,
-            "made_with": {"torch": torch.__version__},
-        }
-
-    def verify(self) -> dict[str, Any]:
-        """There is no file to check; images drawn together are compared with the same ones drawn alone."""
-        self.setup()
-        rows = torch.arange(min(len(self.store), 256)) * len(self.store) // min(len(self.store), 256)
-        together = self.store.batch(rows)
-        alone = [self.store.batch(row[None]) for row in rows]
-        different = sum(
-            not (torch.equal(one.image[0], image) and torch.equal(one.mask[0], mask))  # type: ignore[index]
-            for one, image, mask in zip(alone, together.image, together.mask, strict=True)  # type: ignore[arg-type]
-        )
-        return {
-            "name": self.spec.name,
-            "source": self.spec.source,
-            "fingerprint": self.fingerprint,
-            "path": None,
-            "files": [],
-            "ok": not different,
-            "pixel_hash": self.pixel_hash,
-            "num_images": len(self.store),
-            "compared": len(rows),
-            "different": different,
-        }
-
-    def _hash_of(self, parts: Iterable[Tensor]) -> str:
-        digests: list[str] = []
-        for rows in parts:
-            batch = self.store.batch(rows).to("cpu")
-            pixels = rearrange((batch.image * 255).round().byte(), "b c h w -> b (c h w)").numpy()
-            digests += pixel_digests(Planes(pixels, batch.concept.numpy(), None, {}), rows.tolist())
-        return add_hashes(digests)

@@ -64,6 +64,7 @@ _VEDANTAM = "Vedantam et al. 2018, section 3"
 _CREMER = "Cremer and Kushman 2018"
 _BURDA = "Burda et al. 2016, equation 8"
 _COHERENCE = "released codes of MultiVae, MMVAE+ and MoPoE-VAE"
+_SEJNOVA = "Sejnova et al. 2022"
 _PROJECT = "this project"
 _ENCODER = "q(z|x) or q(z|x,y)"
 _FLOW = "a flow q(z)"
@@ -249,6 +250,60 @@ _PLACED = (
         reference=f"{_CREMER}, table 2",
         needs=("p(x|z)", "p(y|z)", _FLOW),
         own_floor=True,
+    ),
+    MetricInfo(
+        name="strict",
+        label="strict, text to image",
+        summary="share of the images of a full concept that show all of it",
+        reference=_SEJNOVA,
+        needs=("q(z|y)", "p(x|z)"),
+        explanation=(
+            "CdSprites+'s strict score: an image counts if the classifier finds every attribute of the text in it. A "
+            "guess is right in 1 of 3, 6, 30, 120 or 240 images at levels 1 to 5. The ceiling is that share of "
+            "held-out real images of the same concepts; the floor that of real images of training concepts, drawn "
+            "without regard to the text."
+        ),
+    ),
+    MetricInfo(
+        name="features",
+        label="features, text to image",
+        summary="share of the attributes of a full concept that its images show",
+        reference=_SEJNOVA,
+        needs=("q(z|y)", "p(x|z)"),
+        explanation=(
+            "CdSprites+'s feature score, printed there as a number of attributes and here as a share of them: the "
+            "correctness of full concepts. A guess has 0.33 of 1, 0.83 of 2, 1.03 of 3, 1.28 of 4 or 1.78 of 5."
+        ),
+    ),
+    MetricInfo(
+        name="strict_text",
+        label="strict, image to text",
+        summary="share of held-out images about which the model says all that is right and nothing else",
+        reference=_SEJNOVA,
+        needs=("q(z|x)", "p(y|z)"),
+        explanation=(
+            "The other direction: the share of held-out images of which every attribute is named correctly. The floor "
+            "is that of a training concept, drawn without regard to the image."
+        ),
+    ),
+    MetricInfo(
+        name="features_text",
+        label="features, image to text",
+        summary="share of the attributes of held-out images that the model says correctly",
+        reference=_SEJNOVA,
+        needs=("q(z|x)", "p(y|z)"),
+    ),
+    MetricInfo(
+        name="letters_text",
+        label="letters, image to text",
+        summary="share of the letters of a caption that the model writes at the same places, in the text view",
+        reference=_SEJNOVA,
+        needs=("q(z|x)", "p(y|z)"),
+        explanation=(
+            "Letter by letter from the start, spaces included, over the length of the true caption: a word of another "
+            "length shifts all that follow. The floor is the caption of a training concept, drawn without regard to "
+            "the image."
+        ),
     ),
     MetricInfo(
         name="log_px_given_y",

@@ -50,6 +50,23 @@ _STEPS = {
 }
 # Steps of the models behind the printed table.
 
+SPRITES_SOURCE = "Sejnova et al. 2022, README of their toolkit at 5cfef9a"
+# Level: {objective: (strict text to image in percent, features right or None, strict image to text or None)}.
+_SPRITES: dict[int, dict[str, tuple[float, float | None, float | None]]] = {
+    1: {"MVAE": (52, None, 63), "MMVAE": (47, None, 64), "MoPoE": (33, None, 10), "DMVAE": (33, None, 4)},
+    2: {"MVAE": (16, 0.8, 55), "MMVAE": (18, 0.8, 41), "MoPoE": (10, 0.8, 8), "DMVAE": (15, 0.8, 4)},
+    3: {"MVAE": (8, 1.3, 59), "MMVAE": (6, 1.2, 2), "MoPoE": (7, 1.4, 0), "DMVAE": (4, 1.4, 0)},
+    4: {"MVAE": (0, 1.8, 0), "MMVAE": (3, 1.7, 1), "MoPoE": (2, 1.4, 0), "DMVAE": (1, 1.4, 0)},
+    5: {
+        "MVAE": (0, 1.8, 0),
+        "MMVAE": (0, 1.8, None),
+        "MoPoE": (0, 1.8, None),
+        "DMVAE (trained on level 4 by its settings)": (0, 1.8, None),
+    },
+}
+_SPRITES_VALUES = (3, 2, 5, 4, 2)
+"""Values of each attribute of CdSprites+, of which level L has the first L."""
+
 
 _BACKBONES = ("mnist_a_paper", "mnist_a_released")
 _PARAMETERS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -107,8 +124,11 @@ def published_value(*, split: str, objective: str, metric: str, level: int | Non
 def published_note(setting: Setting) -> str | None:
     """Why printed values are not compared with ours; None if the setting is the paper's.
 
-    Empty for other datasets than MNIST-A, for which no published numbers are expected.
+    For sprites it holds the published leaderboard itself: its images are others, so nothing can be subtracted from it.
+    Empty for further datasets, for which no published numbers are expected.
     """
+    if setting.dataset == "sprites":
+        return sprites_note(int(dict(setting.dataset_params)["level"]))
     if setting.dataset != "mnist_a":
         return ""
     params, training = dict(setting.dataset_params), dict(setting.training_params)
@@ -129,6 +149,27 @@ def published_note(setting: Setting) -> str | None:
     if not other:
         return None
     return f"The published numbers are not shown, because the setting differs: {', '.join(other)}."
+
+
+def sprites_note(level: int) -> str:
+    """The leaderboard of CdSprites+ at a level, beside what a guess scores there.
+
+    >>> sprites_note(2)[-65:]
+    'A guess: strict 16.7 %, features 0.83 of 2, image to text 16.7 %.'
+    """
+    values = _SPRITES_VALUES[:level]
+    guess, features = 100 / math.prod(values), sum(1 / each for each in values)
+    lines = []
+    for name, (strict, right, text) in _SPRITES[level].items():
+        parts = [f"strict {strict:g} %"]
+        parts += [] if right is None else [f"features {right:g} of {level}"]
+        parts += [] if text is None else [f"image to text {text:g} %"]
+        lines.append(f"{name} {', '.join(parts)}")
+    return (
+        f"Published for level {level} of CdSprites+ ({SPRITES_SOURCE}), with other images and networks, so not "
+        f"compared with the numbers above: {'; '.join(lines)}. A guess: strict {guess:.1f} %, features "
+        f"{features:.2f} of {level}, image to text {guess:.1f} %."
+    )
 
 
 def published_rows(table: Table) -> tuple[PublishedRow, ...]:

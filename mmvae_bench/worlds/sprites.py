@@ -119,7 +119,7 @@ def draw_geometry(number: Tensor, concept: Tensor, *, seed: int) -> Geometry:
     )
 
 
-def render(geometry: Geometry, *, canvas: int) -> tuple[Tensor, Tensor]:
+def render(geometry: Geometry, *, canvas: int, texture: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The images and the masks of sprites.
 
     A pixel is the mean of its samples, rounded to a grey level; it belongs to the mask if at least half of them are
@@ -128,18 +128,22 @@ def render(geometry: Geometry, *, canvas: int) -> tuple[Tensor, Tensor]:
     Args:
         geometry: Of B sprites; they are drawn on its device.
         canvas: S.
+        texture: Short[B, S, S], what is added to the shade of the background; None: nothing.
 
     Returns:
         Byte[B, 3, S, S] and Bool[B, 1, S, S].
     """
-    parts = [_render(geometry[start : start + CHUNK], canvas) for start in range(0, len(geometry), CHUNK)]
+    chunks = [slice(start, start + CHUNK) for start in range(0, len(geometry), CHUNK)]
+    parts = [_render(geometry[chunk], canvas, None if texture is None else texture[chunk]) for chunk in chunks]
     pixels, masks = zip(*parts, strict=True)
     return torch.cat(pixels), torch.cat(masks)
 
 
-def _render(geometry: Geometry, canvas: int) -> tuple[Tensor, Tensor]:
+def _render(geometry: Geometry, canvas: int, texture: Tensor | None) -> tuple[Tensor, Tensor]:
     k = coverage(geometry, canvas=canvas)[:, None].to(torch.int16)
     background = geometry.background[:, None, None, None]
+    if texture is not None:
+        background = (background + texture[:, None]).clamp_(0, 255)
     contrast = geometry.colour[:, :, None, None] - background
     pixels = (k * contrast).add_(4 * background + 2).bitwise_right_shift_(2)
     return pixels.to(torch.uint8), k >= 2

@@ -148,6 +148,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     seen = ("correctness", "coverage", "joint_divergence", "named_query", "named_query_all", "frequency_unspecified")
     can |= {f"{metric}_mean_images" for metric in seen if metric in can}
     can -= {metric for metric in METRICS if "_words" in metric or "compositionality" in metric}  # not of this world
+    can -= set(questions.get("cdsprites").metrics)  # of sprites alone
     if name == "cvae":
         can -= {"log_px", "log_px_per_dim"}  # its decoder always takes y: it has p(x|y,z), and no p(x|z)
         can -= {"coherence_joint", "aggregate_mismatch", "aggregate_rate"}  # p(z|y) is learnt: there is no one p(z)
@@ -185,7 +186,7 @@ def ask(model: Any, data: ConceptDataModule, **evaluation: object) -> Evaluation
 
 def test_only_wanted_questions_are_asked() -> None:
     plain = [question.name for question in questions_of(EvaluationSpec())]
-    always = ["three_cs", "frequencies", "named_queries", "description", "training_loss", "classifier"]
+    always = ["three_cs", "frequencies", "named_queries", "cdsprites", "description", "training_loss", "classifier"]
     assert plain == [*always, "real_frequencies"]
     every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
     assert every == questions.built_in()

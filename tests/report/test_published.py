@@ -122,3 +122,16 @@ def test_another_number_of_steps_is_not_compared(tmp_path: Path) -> None:
     """A short run with the paper's networks is no reproduction of the paper."""
     write_trial(tmp_path, paper_spec("telbo", training={"steps": 1000}))
     assert only_section(tmp_path).published == ()
+
+
+def test_the_leaderboard_of_sprites_is_beside_them_with_what_a_guess_scores(tmp_path: Path) -> None:
+    spec = spec_of("jmvae", dataset={"name": "sprites", "source": "drawn", "level": 3}, backbone="rgb_thin")
+    write_trial(tmp_path, spec, scores=scores_of(spec))
+    section = only_section(tmp_path)
+    assert section.published == ()
+    text = " ".join(write_report(tmp_path, width=100, color=False).split())
+    assert "MVAE strict 8 %, features 1.3 of 3, image to text 59 %; MMVAE strict 6 %, features 1.2 of 3" in text
+    assert "A guess: strict 3.3 %, features 1.03 of 3, image to text 3.3 %." in text
+    assert "not compared with the numbers above" in text
+    for name in ("table.md", "index.html"):
+        assert "strict 8" in (tmp_path / "report" / name).read_text(encoding="utf-8"), name

@@ -10,7 +10,6 @@ Shapes: N image, A attribute, S side.
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ...base.files import DATA_VARIABLE
 from ...base.heartbeat import beat
@@ -26,6 +25,7 @@ from ...worlds.recipe import ImageRecipe, Images
 from . import MissingSourceError, SourceError
 from .celeba_files import IMAGES, describe_found, find_files, places
 from .celeba_rows import ATTRIBUTES, NUM_IMAGES, PARTITION, Rows, TextFile, image_name, read_rows
+from .pictures import decoded, opened
 from .user_files import FileStamp
 
 WIDTH, HEIGHT = 178, 218
@@ -54,15 +54,9 @@ def has_aspect(width: int, height: int) -> bool:
     return abs(height - width * HEIGHT / WIDTH) < 1
 
 
-FORMATS = ("JPEG", "PNG", "WEBP")
-"""Of image files. Pillow would try dozens of others, one of which starts a program."""
-MOST_PIXELS = 2**24
-"""The largest photograph: more than any scaled copy has."""
-
-
 def image_size(content: bytes) -> tuple[int, int]:
     """Width and height of an image file; raises OSError if it is not an image, or a very large one."""
-    with _opened(content) as image:
+    with opened(content) as image:
         return image.size
 
 
@@ -78,39 +72,16 @@ def decode_and_crop(content: bytes, *, photo_size: tuple[int, int], size: int, s
     Raises:
         OSError: if the file is not an image, truncated, or of another size.
     """
-    with _opened(content) as image:
+    with opened(content) as image:
         if image.size != photo_size:
             raise OSError(f"{image.width}x{image.height}, the first image is {photo_size[0]}x{photo_size[1]}")
-        colour = _decoded(image)
+        colour = decoded(image)
         left, top, right, bottom = crop_box(*photo_size, side=side)
         # Cut out first: the filter of resize() would reach beyond its box.
         x, y = math.floor(left), math.floor(top)
         part = colour.crop((x, y, math.ceil(right), math.ceil(bottom)))
         box = (left - x, top - y, right - x, bottom - y)
         return np.asarray(part.resize((size, size), Image.Resampling.BICUBIC, box=box))
-
-
-def _opened(content: bytes) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except UnidentifiedImageError:
-        # Pillow's own message names an object in memory.
-        raise OSError(f"not an image ({len(content):,} bytes)" if content else "an empty file") from None
-    except Exception as error:  # A damaged header raises whatever it happens to lead to.
-        raise OSError(f"not a whole image ({error})") from error
-    if image.width * image.height > MOST_PIXELS:
-        raise OSError(f"{image.width}x{image.height}, at most {MOST_PIXELS:,} pixels expected")
-    return image
-
-
-def _decoded(image: Image.Image) -> Image.Image:
-    try:
-        image.load()
-        return image if image.mode == "RGB" else image.convert("RGB")
-    except OSError:
-        raise
-    except Exception as error:  # As above.
-        raise OSError(f"not a whole image ({error})") from error
 
 
 PREPARATION_VERSION = 1

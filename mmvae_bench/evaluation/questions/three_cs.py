@@ -32,6 +32,12 @@ from ..queries import Queries
 from ..scoring import Judge, accuracy_on_real_images, make_score, mean_of
 from .base import NO_IMAGINATION, UNSAID, Context, Point, Question
 
+ONE_ATTRIBUTE = {
+    "coverage": "a concept has one attribute, which every query specifies: none is left open",
+    "compositionality": "a concept has one attribute: there is nothing to put together in a new way",
+}
+"""Why two of the 3 C's are not scored where there is one attribute."""
+
 Measure = Callable[[Tensor], Tensor]
 """A metric as a function of the predictions alone: Long[Q, S, A] to Float[Q]."""
 
@@ -50,6 +56,8 @@ class ThreeCs(Question):
         scores = []
         if not context.leaves_open:
             context.left_out.update(dict.fromkeys(("coverage", "joint_divergence"), UNSAID))
+        if len(context.data.schema) == 1:
+            context.left_out.update(ONE_ATTRIBUTE)
         for queries in context.queries:
             for rule in context.protocols(self.name):
                 for suffix, mean in [("", True)] if rule.image == "mean" else context.shown:

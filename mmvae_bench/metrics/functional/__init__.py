@@ -23,6 +23,7 @@ from .reference import (
     deaf_joint_divergence,
     joint_divergence_reference,
 )
+from .strict import all_correct, all_correct_chance, blind_letter_accuracy, letter_accuracy
 from .validation import NOT_SCORED
 
 __all__ = [
@@ -31,8 +32,11 @@ __all__ = [
     "References",
     "aggregate_terms",
     "agreement_by_chance",
+    "all_correct",
+    "all_correct_chance",
     "blind_all_correct",
     "blind_correctness",
+    "blind_letter_accuracy",
     "compositionality",
     "correctness",
     "correctness_chance",
@@ -47,6 +51,7 @@ __all__ = [
     "joint_divergence",
     "joint_divergence_reference",
     "js_divergence",
+    "letter_accuracy",
     "log_likelihood_bound",
     "mixture_log_prob",
     "moment_fit",

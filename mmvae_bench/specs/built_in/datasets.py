@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ...base.errors import ConfigError, Problem
+from ...base.errors import ConfigError, Problem, nearest
 from ...concepts import Attribute, Schema
 from ..base import LARGEST
 from ..components import DatasetSpec, View, datasets
@@ -97,6 +97,95 @@ class MnistASpec(DatasetSpec):
     def default_classifier(self) -> str:
         """The published network at the published canvas, the thin one otherwise."""
         return "conv_published" if self.canvas == 64 else "conv_thin"
+
+
+class PlainMnistSpec(DatasetSpec):
+    """Handwritten digits as they are, one image each, binarised once. Subclasses say what y is."""
+
+    implementation: ClassVar[str] = "mmvae_bench.data.mnist:MnistDataModule"
+
+    source: Literal["mnist", "digits"] = "digits"
+    """mnist: the 70,000 MNIST images; digits: scikit-learn's 1,797 real 8x8 digits, a stand-in that needs no file."""
+    canvas: Annotated[int, Field(ge=16, le=256)] = 28
+    """Height and width of an image in pixels. 28 is MNIST's own size; digits are scaled to any other."""
+    num_images: Annotated[int, Field(ge=20, le=LARGEST)] | None = None
+    """Use only this many digits, evenly spaced over the source; null: all of them."""
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """Seed of the binarisation: each pixel is drawn once as Bernoulli of its grey."""
+    split: Literal["iid"] = "iid"
+    """iid: by image. MNIST's own test digits are the test partition, and of its training digits one in twelve, about
+    5,000, is for validation; of the stand-in, which has no partition of its own, 0.85 / 0.05 / 0.10. There are too few
+    concepts to hold some out."""
+    split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
+    """Seed of the split."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        available = SOURCE_SIZES[self.source]
+        if self.num_images is not None and self.num_images > available:
+            message = f"source {self.source} has {available:,} digits; use at most that many, or null for all"
+            raise ConfigError([Problem(message, ("num_images",), str(self.num_images))])
+        return self
+
+    def most_images(self) -> int:
+        """One for each digit."""
+        return self.num_images or SOURCE_SIZES[self.source]
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(1, canvas, canvas)."""
+        return (1, self.canvas, self.canvas)
+
+    def default_classifier(self) -> str:
+        """The published network at 64x64, the thin one otherwise."""
+        return "conv_published" if self.canvas == 64 else "conv_thin"
+
+    def concepts_of_digits(self) -> tuple[tuple[int, ...], ...]:
+        """The concept of each digit from 0 to 9, as value indices."""
+        raise NotImplementedError
+
+
+MNIST_SCHEMA = Schema((Attribute("digit", tuple("0123456789")),))
+MNIST_2BIT_SCHEMA = Schema((Attribute("parity", ("even", "odd")), Attribute("magnitude", ("small", "large"))))
+
+
+@datasets.register
+class MnistSpec(PlainMnistSpec):
+    """Handwritten digits and their label. With one attribute a query leaves nothing open, so there is no coverage, and
+    a digit that was never seen cannot be put together from others, so there is no compositional split."""
+
+    summary: ClassVar[str] = "handwritten digits and their label: 10 concepts of one attribute"
+    reference: ClassVar[str] = "LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition"
+
+    name: Literal["mnist"] = "mnist"
+    """The dataset's name."""
+
+    def concept_schema(self) -> Schema:
+        """The digit."""
+        return MNIST_SCHEMA
+
+    def concepts_of_digits(self) -> tuple[tuple[int, ...], ...]:
+        """The digit itself."""
+        return tuple((digit,) for digit in range(10))
+
+
+@datasets.register
+class Mnist2bitSpec(PlainMnistSpec):
+    """Handwritten digits with two bits in place of the label. The paper shows what a latent space of two dimensions
+    makes of them; all four concepts are in every partition."""
+
+    summary: ClassVar[str] = "handwritten digits, even or odd, small (below 5) or large: 4 concepts"
+    reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, A.3"
+
+    name: Literal["mnist_2bit"] = "mnist_2bit"
+    """The dataset's name."""
+
+    def concept_schema(self) -> Schema:
+        """Parity and magnitude."""
+        return MNIST_2BIT_SCHEMA
+
+    def concepts_of_digits(self) -> tuple[tuple[int, ...], ...]:
+        """Whether it is odd, and whether it is 5 or more."""
+        return tuple((digit % 2, int(digit >= 5)) for digit in range(10))
 
 
 CELEBA18_NAMES = (
@@ -316,6 +405,9 @@ SPRITES_ATTRIBUTES = (
     Attribute("background", ("dark", "light")),
 )
 """Level L has the first L of them: 3, 6, 30, 120 and 240 concepts."""
+PLAIN = "none"
+NAMED_TEXTURES = (PLAIN, "procedural")
+"""What a background may be besides the user's own pictures."""
 FIRST_COMPOSITIONAL_LEVEL = 3
 """At lower levels there are fewer concepts than a split has parts of its fractions."""
 
@@ -330,6 +422,8 @@ class SpritesSpec(CaptionedSpec):
         "after Sejnova et al. 2022, Benchmarking Multimodal Variational Autoencoders: CdSprites+ Dataset and Toolkit"
     )
 
+    later_fields: ClassVar[frozenset[str]] = CaptionedSpec.later_fields | {"texture"}
+
     name: Literal["sprites"] = "sprites"
     """The dataset's name."""
     source: Literal["drawn"] = "drawn"
@@ -341,6 +435,9 @@ class SpritesSpec(CaptionedSpec):
     """Height and width of an image in pixels."""
     num_images: Annotated[int, Field(ge=100, le=10_000_000)] = 30_000
     """Number of images; a smaller set is the beginning of a larger one."""
+    texture: str = PLAIN
+    """none: the background has one shade; procedural: stripes, checks, waves or grain around that shade; or a folder of
+    pictures, such as DTD's, written with a slash: absolute, or under the data root (dtd/images)."""
     seed: Annotated[int, Field(ge=0, le=2**53)] = 0
     """Seed of the concepts and of the drawing."""
     split: Literal["iid", "comp"] = "iid"
@@ -356,6 +453,10 @@ class SpritesSpec(CaptionedSpec):
                 f"choose split iid, or a level from {FIRST_COMPOSITIONAL_LEVEL} on"
             )
             raise ConfigError([Problem(message, ("split",), "comp", ("iid",), "iid")])
+        if self.texture not in NAMED_TEXTURES and "/" not in self.texture:
+            message = "not one of the choices (a folder of pictures is written with a slash, such as dtd/images)"
+            near = nearest(self.texture, NAMED_TEXTURES)
+            raise ConfigError([Problem(message, ("texture",), repr(self.texture), NAMED_TEXTURES, near)])
         return self
 
     def concept_schema(self) -> Schema:
@@ -375,3 +476,59 @@ class SpritesSpec(CaptionedSpec):
         from ...concepts.captions import SlotCaptions
 
         return SlotCaptions(self.concept_schema())
+
+
+DSPRITES_SCHEMA = Schema(
+    (
+        Attribute("shape", SPRITES_ATTRIBUTES[0].values),
+        Attribute("scale", ("0.5", "0.6", "0.7", "0.8", "0.9", "1.0")),
+        Attribute("orientation", tuple(map(str, range(40)))),
+        Attribute("x", tuple(map(str, range(32)))),
+        Attribute("y", tuple(map(str, range(32)))),
+    )
+)
+"""The factors of dSprites in its order, each value by its place: orientation k is k times 360 / 39 degrees, so that the
+first and the last are the same; x and y are in pixels, from the left and from the top."""
+NUM_DSPRITES = prod(DSPRITES_SCHEMA.sizes)
+SPRITE_FACTORS = 3
+"""The first of the factors, which say what the sprite is; the others say where."""
+
+
+@datasets.register
+class DSpritesSpec(DatasetSpec):
+    """A white square, ellipse or heart on black, one image for each combination of five factors: 737,280 in all."""
+
+    implementation: ClassVar[str] = "mmvae_bench.data.dsprites:DSpritesDataModule"
+    summary: ClassVar[str] = "the factor grid of dSprites: shape, scale, orientation, x and y, 737,280 binary images"
+    reference: ClassVar[str] = "Matthey et al. 2017, dSprites: Disentanglement Testing Sprites Dataset"
+
+    name: Literal["dsprites"] = "dsprites"
+    """The dataset's name."""
+    source: Literal["drawn", "dsprites"] = "drawn"
+    """drawn: the same grid, drawn by this project when it is needed, nothing stored; dsprites: the images of the
+    original npz file, which is looked for under the data root."""
+    num_images: Annotated[int, Field(ge=1000, le=NUM_DSPRITES)] | None = 30_000
+    """Number of images, drawn from the grid without replacement; a smaller number is part of a larger one. null: the
+    whole grid, in its own order, for the questions about factors; there the 3 C's take much memory."""
+    split: Literal["iid", "comp"] = "iid"
+    """iid: by image, 0.85 / 0.05 / 0.10; comp: by sprite. Of the combinations of shape, scale and orientation some are
+    held out wherever they stand; sprites with the same picture, such as those of the first and the last orientation,
+    are in the same partition."""
+    split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
+    """Seed of the split."""
+
+    def most_images(self) -> int:
+        """Those asked for, or the whole grid."""
+        return self.num_images or NUM_DSPRITES
+
+    def concept_schema(self) -> Schema:
+        """Shape, scale, orientation, x and y."""
+        return DSPRITES_SCHEMA
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(1, 64, 64)."""
+        return (1, 64, 64)
+
+    def default_classifier(self) -> str:
+        """The published network of binary images at 64x64: it keeps where things are."""
+        return "conv_published"

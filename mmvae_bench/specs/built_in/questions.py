@@ -74,6 +74,19 @@ class TextsSpec(QuestionSpec):
 
 
 @questions.register
+class CdSpritesSpec(QuestionSpec):
+    """Scores the images and texts of sprites as CdSprites+ does."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.cdsprites:CdSprites"
+    summary: ClassVar[str] = "scores sprites as CdSprites+ does: strict, features and letters, images and texts"
+    reference: ClassVar[str] = "Sejnova et al. 2022, Benchmarking Multimodal Variational Autoencoders"
+    metrics: ClassVar[tuple[str, ...]] = ("strict", "features", "strict_text", "features_text", "letters_text")
+
+    name: Literal["cdsprites"] = "cdsprites"
+    """The question's name."""
+
+
+@questions.register
 class DescriptionSpec(QuestionSpec):
     """Describes real images by concepts."""
 

@@ -1,0 +1,133 @@
+"""The npz file of dSprites, read part by part: images and classes, and never the pickle that is beside them.
+
+Shapes: N image of the grid, n image of a part, S side of an image in pixels, F factor.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ...base.files import DATA_VARIABLE, DamagedFile, data_root, open_regular
+from ...worlds.dsprites import SIDE, SIZES
+from . import MissingSourceError, SourceError
+
+NAME = "dsprites_ndarray_co1sh3sc6or40x32y32_64x64.npz"
+FOLDERS = (".", "dsprites", "dsprites-dataset")
+"""Folders to look in under the data root; the last is that of the original repository."""
+IMAGES, CLASSES = "imgs", "latents_classes"
+ROWS_AT_ONCE = 4096
+_MOST_HEADER = 10_000
+_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+
+
+class DSpritesFile:
+    """The user's copy of the file, whose images must be those of the grid, in its order.
+
+    Args:
+        root: Folder to look in; by default the data root, ``$MMVAE_BENCH_DATA``.
+        sizes: Values of each factor; the file has one more before them, the colour, which is always 0.
+        side: S.
+    """
+
+    def __init__(self, *, root: Path | None = None, sizes: Sequence[int] = SIZES, side: int = SIDE) -> None:
+        self.root, self.sizes, self.side = root, tuple(sizes), side
+
+    @cached_property
+    def path(self) -> Path:
+        """The file; raises MissingSourceError if it is not there."""
+        root = data_root() if self.root is None else self.root
+        for folder in FOLDERS:
+            if (path := root / folder / NAME).is_file():
+                return path.resolve()
+        looked = "".join(f"\n  {(root / folder).resolve()}" for folder in FOLDERS)
+        raise MissingSourceError(
+            f"the file of dSprites is missing: {NAME}\nlooked in:{looked}\n"
+            f"copy it to a folder and set {DATA_VARIABLE} to it, or use source=drawn, which needs no file"
+        )
+
+    @cached_property
+    def checksum(self) -> str:
+        """md5 of the file."""
+        digest = hashlib.md5(usedforsecurity=False)
+        with self._open() as file:
+            while part := file.read(2**20):
+                digest.update(part)
+        return digest.hexdigest()
+
+    def images(self) -> Iterator[np.ndarray]:
+        """The images in order, Byte[n, S, S] of 0 and 1, after a check of their classes.
+
+        Raises:
+            SourceError: if a member is missing, has another shape or type, holds a pickle or values that it must not,
+                or is not in the order of the grid.
+        """
+        num = math.prod(self.sizes)
+        start = 0
+        for classes in self._rows(CLASSES, (num, len(self.sizes) + 1), np.dtype(np.int64)):
+            numbers = np.arange(start, start + len(classes))
+            expected = np.stack([np.zeros_like(numbers), *np.unravel_index(numbers, self.sizes)], 1)
+            if (wrong := (classes != expected).any(1)).any():
+                row = int(wrong.argmax())
+                raise self._refused(CLASSES, f"row {start + row} is {classes[row].tolist()}, not in the grid's order")
+            start += len(classes)
+        for images in self._rows(IMAGES, (num, self.side, self.side), np.dtype(np.uint8)):
+            if images.max() > 1:
+                raise self._refused(IMAGES, f"a pixel is {images.max()}, expected 0 or 1")
+            yield images
+
+    def _rows(self, member: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[np.ndarray]:
+        """An array in parts, after a check of its header: whatever it declares, no more is held than a part of what is
+        expected."""
+        try:
+            with self._open() as file, zipfile.ZipFile(file) as archive, archive.open(f"{member}.npy") as content:
+                self._check_header(member, content, shape, dtype)
+                width = math.prod(shape[1:])
+                for start in range(0, shape[0], ROWS_AT_ONCE):
+                    num = min(ROWS_AT_ONCE, shape[0] - start)
+                    part = content.read(num * width * dtype.itemsize)
+                    if len(part) < num * width * dtype.itemsize:
+                        raise self._refused(member, "it ends too early")
+                    yield np.frombuffer(part, dtype).reshape(num, *shape[1:])
+                if content.read(1):
+                    raise self._refused(member, "it is longer than its shape")
+        except KeyError:
+            raise self._refused(member, "there is none") from None
+        except _UNREADABLE as error:
+            if isinstance(error, SourceError):
+                raise
+            # The first line: numpy goes on to recommend pickles.
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise self._refused(member, f"it cannot be read ({reason})") from None
+
+    def _check_header(self, member: str, content: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
+        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        version = np.lib.format.read_magic(content)
+        if version not in readers:
+            raise self._refused(member, f"its format {version} is not known")
+        found, by_columns, kind = readers[version](content, max_header_size=_MOST_HEADER)
+        if kind.hasobject:
+            raise self._refused(member, "it holds a pickle, which is never loaded")
+        if found != shape or kind != dtype or by_columns:
+            layout = " by columns" if by_columns else ""
+            raise self._refused(member, f"it is {kind} {found}{layout}, expected {dtype} {shape}")
+
+    @contextmanager
+    def _open(self) -> Iterator[IO[bytes]]:
+        try:
+            with open_regular(self.path) as file:
+                yield file
+        except DamagedFile as error:
+            raise SourceError(f"{self.path}: {error.reason}") from None
+
+    def _refused(self, member: str, why: str) -> SourceError:
+        return SourceError(f"{self.path}: member {member}: {why}")
