@@ -84,10 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code; errors that a user can fix become one message on stderr.
 
     Args:
-        arguments: The command line; None: that of the process, which then ends with the exit code.
+        arguments: The command line; None: that of the process, which then ends with the exit code if torch has been
+            imported (:func:`~mmvae_bench.base.processes.leave`).
     """
     code = _run(arguments)
-    if arguments is None:
+    if arguments is None and "torch" in sys.modules:
         leave(code)
     return code
 
