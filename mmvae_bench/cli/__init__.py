@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from ..base.errors import BenchmarkError
-from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, leave
 from ..specs.base import load_attribute
 
 TRACEBACK_VARIABLE = "MMVAE_BENCH_TRACEBACK"
@@ -89,7 +89,19 @@ app = _app()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code; errors that a user can fix become one message on stderr."""
+    """Runs a command line and returns its exit code; errors that a user can fix become one message on stderr.
+
+    Args:
+        arguments: The command line; None: that of the process, which then ends with the exit code if torch has been
+            imported (:func:`~mmvae_bench.base.processes.leave`).
+    """
+    code = _run(arguments)
+    if arguments is None and "torch" in sys.modules:
+        leave(code)
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # A terminal that lacks a character is no reason to fail.

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..base.processes import uncollected
 from ..metrics.protocols import PROTOCOL_RULES, PROTOCOLS
 from ..runs.folder import read_trial
 from .writing import writing_to
@@ -32,8 +33,9 @@ def evaluate(
 
     read_trial(trial_dir)
 
-    from ..runs.scores import Score
-    from ..trial import evaluate_trial
+    with uncollected():
+        from ..runs.scores import Score
+        from ..trial import evaluate_trial
 
     with writing_to(trial_dir, advice="Copy the folder, or give --protocol NAME: then it is only read."):
         result = evaluate_trial(trial_dir, protocol=protocol)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..base.errors import ConfigError, Problem
+from ..base.processes import uncollected
 from ..runs.folder import read_trial
 
 
@@ -35,10 +36,11 @@ def imagine(
     is_caption = captions is not None and "=" not in concept
     _ = captions.indices(concept) if captions is not None and is_caption else dataset.concept_schema().indices(concept)
 
-    import torch
+    with uncollected():
+        import torch
 
-    from ..data.sheets import draw_sheet, save_picture
-    from ..trial import load
+        from ..data.sheets import draw_sheet, save_picture
+        from ..trial import load
 
     model = load(trial_dir)
     generator = torch.Generator().manual_seed(seed)

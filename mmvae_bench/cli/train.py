@@ -14,7 +14,7 @@ import typer
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import write_json, write_text
-from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD
+from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD, uncollected
 from ..runs.folder import TrialFolder, read_object, read_trial, trials_nearby
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
@@ -91,8 +91,9 @@ def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale
 
 
 def _result(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale) -> TrialResult:
-    from ..training.fit import TrainingInterrupted
-    from ..trial import run_locked
+    with uncollected():
+        from ..training.fit import TrainingInterrupted
+        from ..trial import run_locked
 
     try:
         if tracker is None:
@@ -121,7 +122,9 @@ def prepare(
     trial = read_trial(spec.parent)
 
     from ..base.heartbeat import heard
-    from ..trial import prepare as prepare_trial
+
+    with uncollected():
+        from ..trial import prepare as prepare_trial
 
     with heard(pulse.touch if pulse is not None else lambda: None):
         prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
@@ -135,7 +138,8 @@ def rehearse(
 
     # Whatever an objective prints must not be mistaken for an answer.
     answers, sys.stdout = sys.stdout, sys.stderr
-    from ..training.rehearsal import rehearse_all
+    with uncollected():
+        from ..training.rehearsal import rehearse_all
 
     for name, error in rehearse_all([read_trial(path.parent) for path in spec]):
         answers.write(json.dumps({"objective": name, "error": error}) + "\n")

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.evaluation.classifier import PublishedNetwork, ThinNetwork
+from mmvae_bench.evaluation.classifier import IMAGES_AT_ONCE, PublishedNetwork, ThinNetwork
 from mmvae_bench.specs.built_in.classifiers import ConvPublishedSpec, ConvThinSpec
 from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA, MnistASpec
 from mmvae_bench.specs.components import classifiers
 
-from .fakes import LINES, draw, exact_classifier
+from .fakes import LINES, LinesData, draw, exact_classifier
 
 
 def published(side: int, **parameters: object) -> PublishedNetwork:
@@ -62,6 +65,24 @@ def test_predict_is_the_same_in_pieces(lines) -> None:  # type: ignore[no-untype
     images = draw(LINES.combinations().repeat(60, 1))
     assert torch.equal(classifier.predict(images), LINES.combinations().repeat(60, 1))
     assert classifier.predict(images[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["conv_published", "conv_thin", "conv_rgb"])
+def test_what_is_read_does_not_depend_on_how_many_images_are_read_at_once(
+    name: str, lines: Callable[..., LinesData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network: nn.Module = classifiers.parse({"name": name, "hidden": 8}).build(schema=LINES, image_shape=(1, 16, 16))
+    for weight in (each for each in network.parameters() if each.ndim > 1):
+        nn.init.normal_(weight)  # With the usual weights, and pixels in [0, 1], every image would be read alike.
+    classifier = replace(exact_classifier(lines()), network=network.eval().to(memory_format=torch.channels_last))
+    images = 3 * torch.randn(150, 1, 16, 16) * torch.randn(150, 1, 1, 1)
+    read = []
+    for number in (len(images), IMAGES_AT_ONCE, 2 * IMAGES_AT_ONCE, 7):
+        monkeypatch.setattr("mmvae_bench.evaluation.classifier.IMAGES_AT_ONCE", number)
+        read.append(classifier.predict(images))
+    assert all(torch.equal(each, read[0]) for each in read)
+    assert len(read[0].unique(dim=0)) > 1
 
 
 def test_the_published_canvas_has_the_published_classifier() -> None:
