@@ -85,7 +85,7 @@ def label(trial: TrialSpec) -> str:
     """The objective with its non-default parameters, and the backbone; in the text view also the texts' dataset."""
     spec = trial.objective
     defaults = type(spec).parse({"name": spec.name}).parameters()
-    changed = [f"{name} {_brief(value)}" for name, value in spec.parameters().items() if value != defaults[name]]
+    changed = [f"{name} {_brief(value)}" for name, value in spec.parameters().items() if value != defaults.get(name)]
     texts = f", texts of {trial.dataset.name}" if getattr(trial.dataset, "view", "") == "text" else ""
     return f"{' '.join([spec.name, *changed])}, {trial.backbone.name}{texts}"
 

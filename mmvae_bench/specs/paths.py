@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from difflib import get_close_matches
@@ -55,15 +56,15 @@ def _resembling(key: str, known: Iterable[str]) -> str:
 
 @cache
 def _paths(settings: Settings) -> dict[str, str]:
-    """The path in a trial of every built-in setting, by its last key; of two with the same key the first."""
+    """The path in a trial of every built-in setting, by its last key: the part most of whose components have it."""
     owners = list(settings)
     for kind, registry in (("objective", objectives), ("dataset", datasets), ("backbone", backbones)):
         owners[-1:-1] = [(kind, registry.get(name)) for name in sorted(registry.built_in())]
-    found: dict[str, str] = {}
+    kinds: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for kind, spec in owners:
         for key in _keys(spec):
-            found.setdefault(key, f"{kind}.{key}")
-    return found
+            kinds[key][kind] += 1
+    return {key: f"{counts.most_common(1)[0][0]}.{key}" for key, counts in kinds.items()}
 
 
 def _keys(spec: type[Spec]) -> Iterator[str]:

@@ -152,7 +152,6 @@ sys.exit(code)
 def test_what_is_imported_is_not_searched_for_garbage(folder: Path) -> None:
     """It would be several times while torch and Lightning are imported: a quarter of the time that takes."""
     trial = folder / "trial"
-    trial.mkdir()
     spec = TrialSpec.parse({"dataset": "mnist_a", "backbone": "mnist_a_paper", "objective": "telbo"})
     (trial / "spec.json").write_text(json.dumps(spec.canonical()))
     done = subprocess.run(
