@@ -102,8 +102,8 @@ def trial_of(run: Path, *, dataset: str) -> str:
 def test_nothing_of_the_readme_is_left_out() -> None:
     """The commands are found: one of each kind that there is, and the targets of make that it names."""
     assert [shlex.split(command)[1] for command in COMMANDS] == [
-        "run", "status", "report", "verify", "list", "imagine", "evaluate", "data", "train",
-        "sweep", "sweep",
+        "run", "status", "report", "verify", "list", "configs", "imagine", "complete", "evaluate", "export",
+        "leaderboard", "data", "train", "sweep", "sweep",
     ]  # fmt: skip
     assert {"benchmark", "test", "paper"} <= set(TARGETS)
 
