@@ -1,6 +1,6 @@
 """References that a blind model cannot pass: floors, constants and ceilings against enumeration and simulation.
 
-The figures are those of the drawn faces of configs/quick.yaml, whose rows need no pixels.
+The figures are those of the drawn faces of configs/tour.yaml, whose rows need no pixels.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BALD_AND_NOT_MALE = CELEBA18_SCHEMA.parse("Bald=yes, Male=no")
 
 @functools.cache
 def faces() -> dict[str, Tensor]:
-    """The concepts of the 12,000 drawn faces of configs/quick.yaml, by partition."""
+    """The concepts of the 12,000 drawn faces of configs/tour.yaml, by partition."""
     rows = torch.from_numpy(celeba_model().sample(np.arange(12_000), seed=0).astype(np.int64))
     part = random_partition(torch.arange(len(rows)), seed=42, fractions=(0.8, 0.1, 0.1))
     return {name: rows[part == number] for number, name in enumerate(("train", "val", "test"))}
