@@ -28,7 +28,7 @@ from mmvae_bench.specs.grid import load_grid
 from mmvae_bench.specs.matching import matching
 from mmvae_bench.specs.trial import TrialSpec
 
-SCALE, GAP, BORDER, FONT, LABEL = 2, 4, 3, 15, 150
+SCALE, GAP, BORDER, FONT, LABEL = 2, 4, 3, 14, 150
 
 
 def main() -> None:
@@ -80,6 +80,8 @@ def real_images(data: ConceptDataModule, queries: Tensor, number: int) -> tuple[
 def board(blocks: Sequence[tuple[str, Tensor, Tensor]], labels: Sequence[str]) -> Image.Image:
     """One block of columns per name, one row per label."""
     font = ImageFont.load_default(FONT)
+    height = SCALE * blocks[0][1].shape[-2] + 2 * BORDER
+    heights = [max(height, (FONT + 4) * (label.count("\n") + 1)) + 2 * GAP for label in labels]
     sheets = [
         draw_sheet(
             images.flatten(0, 1),
@@ -89,6 +91,7 @@ def board(blocks: Sequence[tuple[str, Tensor, Tensor]], labels: Sequence[str]) -
             margins=(3 * GAP, 2 * FONT, 0, GAP),
             border=BORDER,
             colours=[WRONG if each else RIGHT for each in wrong.flatten().tolist()],
+            row_heights=heights,
         )
         for _, images, wrong in blocks
     ]
