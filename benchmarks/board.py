@@ -73,6 +73,12 @@ def real_images(data: ConceptDataModule, queries: Tensor, number: int) -> tuple[
     rows = data.rows("test")
     concepts = data.store.concepts[rows]
     found = [rows[((query == UNSPECIFIED) | (concepts == query)).all(1)][:number] for query in queries]
+    for query, those in zip(queries.tolist(), found, strict=True):
+        if len(those) < number:
+            words = ", ".join(data.schema.words(query))
+            raise BenchmarkError(
+                f"only {len(those)} test images satisfy {words}: take fewer --columns, or another --query"
+            )
     images = torch.stack([data.store.batch(each).image for each in found])
     return images, torch.zeros(images.shape[:2], dtype=torch.bool)
 
