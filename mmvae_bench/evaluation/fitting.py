@@ -95,7 +95,7 @@ def fit_latents(
     image = image.masked_fill(~seen[:, None], 0)
     chunk = max(1, images_at_once(model.image_shape) // _GRADIENT_SHARE // (2 + num_random))
     found = []
-    with evaluating(model), torch.no_grad(), _unvalidated():
+    with evaluating(model), torch.no_grad(), unvalidated():
         for start in range(0, len(image), chunk):
             part = slice(start, start + chunk)
             given = None if told is None else told[part]
@@ -216,7 +216,7 @@ def _fit(evidence: Evidence, num_random: int, seed: int, steps: int, tolerance: 
 
 
 @contextmanager
-def _unvalidated() -> Iterator[None]:
+def unvalidated() -> Iterator[None]:
     """Distributions do not check their arguments: hundreds of steps on the same image, which need not be binary."""
     before = Distribution._validate_args
     Distribution.set_default_validate_args(False)
