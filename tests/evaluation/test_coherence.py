@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -128,6 +130,27 @@ def test_ceiling_and_floor_are_what_the_classifier_and_a_blind_answer_score(line
             blurred[:, 2] = torch.where(blurred[:, 2] == 1, 2, blurred[:, 2])
             drawn = [(blurred[:, k, None] == truth[None, :, k]).double().mean() for k in range(3)]
             assert image.floor == pytest.approx(float(sum(drawn)) / 3)
+
+
+def test_what_an_image_does_not_show_has_no_ceiling(
+    lines: Callable[..., LinesData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an attribute is given, the others cannot be read off the image without it."""
+
+    class Told(ExactReader):
+        def forward(self, images: Tensor, *_: Tensor) -> list[Tensor]:
+            return super().forward(images)[1:]
+
+    data, given = lines(), replace(LINES, given=("place",))
+    monkeypatch.setattr(data, "schema", given)
+    concepts = data.concepts("test", split="iid")
+    classifier = ObservationClassifier("told", "0" * 12, Told(), given, HeldOut(concepts, concepts.clone()))
+    found = ask(Routed(), data, classifier)
+    for protocol in PROTOCOLS:
+        assert math.isnan(found[protocol, "coherence_concept_from_image"].ceiling)
+        assert math.isnan(found[protocol, "coherence"].ceiling)
+        assert found[protocol, "coherence_image_from_concept"].ceiling == 1.0
+    assert found["mopoe", "coherence_concept_from_both"].ceiling == 1.0
 
 
 def test_a_model_is_asked_what_it_can_and_says_why_not_the_rest(lines: Callable[..., LinesData]) -> None:

@@ -5,6 +5,7 @@ Shapes: N image, A attribute, D latent dimension.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -60,7 +61,8 @@ class Coherence(Question):
     image, which the classifier reads, or the most probable concept. The protocols differ in what is averaged, see
     :func:`accuracy` and :class:`~mmvae_bench.metrics.protocols.ProtocolRule`. ``coherence`` is the mean over the routes
     of a protocol, and is left out if the model lacks one of them. With two modalities the subsets of one size have one
-    target each, so MultiVae's standard deviation over subsets has nothing to say, and is not computed.
+    target each, so MultiVae's standard deviation over subsets has nothing to say, and is not computed. If the schema has
+    given attributes, concept from image has no ceiling, and neither has the mean: an image does not show what they are.
     """
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
@@ -207,12 +209,15 @@ def _scores(
     parts: dict[str, tuple[Tensor, float, float]] = {}
     for route in routes:
         if route in answers:
-            parts[f"coherence_{route[0]}_from_{route[1]}"] = _values(answers[route], rule)
+            values, ceiling, floor = _values(answers[route], rule)
+            if route == ("concept", "image") and context.data.schema.given:
+                ceiling = math.nan  # An image does not show what is given, and the model is not told.
+            parts[f"coherence_{route[0]}_from_{route[1]}"] = values, ceiling, floor
     if len(parts) < len(routes):
         context.left_out[f"coherence, {rule.name}"] = "it is a mean over routes, and the model lacks one of them"
     else:
-        values, ceilings, floors = zip(*parts.values(), strict=True)
-        mean = torch.stack(values).nanmean(0), sum(ceilings) / len(routes), sum(floors) / len(routes)
+        each, ceilings, floors = zip(*parts.values(), strict=True)
+        mean = torch.stack(each).nanmean(0), sum(ceilings) / len(routes), sum(floors) / len(routes)
         parts = {"coherence": mean, **parts}
     scores = [_score(context, rule, name, *part) for name, part in parts.items()]
     if joint is not None:
