@@ -593,12 +593,15 @@ _PLACED = (
         summary="accuracy of telling which attribute two images share from the mean difference of their z",
         reference="Higgins et al. 2017, section 3",
         needs=("q(z|x)",),
+        own_floor=True,
         explanation=(
             "Disentanglement of the mean of q(z|x), attributes as factors, with the sizes of disentanglement_lib. "
             "Factors are set at will there; here images that share an attribute are found among those of the "
             "partition, so attributes that depend on each other in the data cannot be told apart fully. Higgins and "
-            "FactorVAE score: the floor is 1 over the number of attributes. MIG: the gap between the two dimensions "
-            "that tell most about an attribute, over its entropy; 0 where two tell the same."
+            "FactorVAE score: the floor is what the z of other images score, and at least 1 over the number of "
+            "attributes; in a small partition it is higher. MIG: the gap between the two dimensions that tell most "
+            "about an attribute, over its entropy; 0 where two tell the same. Its ceiling is the MIG of the attributes "
+            "themselves, below 1 where they depend on each other or have more values than the 20 bins."
         ),
     ),
     MetricInfo(
@@ -607,6 +610,7 @@ _PLACED = (
         summary="accuracy of telling which attribute images share from the dimension of z that varies least",
         reference="Kim and Mnih 2018, section 4",
         needs=("q(z|x)",),
+        own_floor=True,
     ),
     MetricInfo(
         name="mig",
