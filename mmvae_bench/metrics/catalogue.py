@@ -418,9 +418,9 @@ _PLACED = (
         needs=(_ENCODER, "p(x|z)", "p(y|z)"),
         explanation=(
             "An importance-weighted lower bound of the joint log p(x,y), with z from q(z|x,y), or from q(z|x) where "
-            "there is no other: the z of the unweighted ELBO, whose estimate it is with one z and which it exceeds with "
-            "more. Image and text count without training weights, so the image, with thousands of pixels, makes up "
-            "most of it."
+            "there is no other: the z of the unweighted ELBO, whose estimate it is with one z, and which it exceeds "
+            "with more. Image and text count without training weights, so the image, with thousands of pixels, makes "
+            "up most of it."
         ),
     ),
     MetricInfo(

@@ -61,8 +61,10 @@ class Coherence(Question):
     image, which the classifier reads, or the most probable concept. The protocols differ in what is averaged, see
     :func:`accuracy` and :class:`~mmvae_bench.metrics.protocols.ProtocolRule`. ``coherence`` is the mean over the routes
     of a protocol, and is left out if the model lacks one of them. With two modalities the subsets of one size have one
-    target each, so MultiVae's standard deviation over subsets has nothing to say, and is not computed. If the schema has
-    given attributes, concept from image has no ceiling, and neither has the mean: an image does not show what they are.
+    target each, so MultiVae's standard deviation over subsets has nothing to say, and is not computed.
+
+    If the schema has given attributes, concept from image has no ceiling, and neither has the mean: an image does not
+    show what they are.
     """
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:

@@ -57,7 +57,8 @@ def higgins_score(
     """How well a linear classifier tells which factor two images share (Higgins et al. 2017, beta-VAE, section 3).
 
     An example is the mean of |z - z'| over 64 pairs of two images that agree in factor k, and are drawn without regard
-    to the others; its label is k. The accuracy of a logistic regression on examples it was not fitted to: 1 / K by chance.
+    to the others; its label is k. The accuracy of a logistic regression on examples it was not fitted to: 1 / K by
+    chance, and of few images, which the pairs share, more.
 
     Args:
         codes: The representation of each image.
@@ -95,7 +96,8 @@ def factor_vae_score(
 
     An example is a batch of 64 images with one value of factor k: the dimension whose variance, divided by that over
     all images, is smallest. Each dimension votes for the factor that it was seen with most often. The accuracy of this
-    vote on further examples; 1 / K by chance, and 0 where no dimension has a standard deviation of 0.05.
+    vote on further examples; 1 / K by chance, of few images more, and 0 where no dimension has a standard deviation of
+    0.05.
 
     Args:
         codes: The representation of each image.
