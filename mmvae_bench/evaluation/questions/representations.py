@@ -100,11 +100,12 @@ class Disentanglement(Question):
         best = torch.from_numpy(mutual_information_gaps(factors.astype(float), factors))
         # Of few images some share an attribute and, by accident, a part of z: more than 1 / K without any knowledge.
         others = codes[np.random.default_rng(derive_seed("codes of others", seed=seed)).permutation(len(codes))]
-        values = {"mig": (float(gaps.mean()), 0.0, float(best.mean()))}
+        values: dict[str, tuple[float, float, float]] = {}
         for name, measure in (("higgins_score", higgins_score), ("factor_vae_score", factor_vae_score)):
             chance = max(1 / len(varying), measure(others, factors, seed=seed))
             values[name] = measure(codes, factors, seed=seed), chance, 1.0
             beat()
+        values["mig"] = float(gaps.mean()), 0.0, float(best.mean())
 
         def score(name: str, value: float, floor: float, ceiling: float, attribute: str | None = None) -> Score:
             one = context.score(
