@@ -1,7 +1,7 @@
 """Networks over patches: every layer is one matrix product, which is what a CPU computes fastest.
 
 The image is cut into squares of 4x4 pixels. One layer, the same for all, makes features of each square; then four
-neighbours become one, through another layer, until a side has at most 4 squares (7 or fewer where it cannot be halved).
+neighbours become one, through another layer, until the shorter side has at most 4 squares or a side cannot be halved.
 No layer normalises over the batch. The decoder mirrors this.
 
 Shapes: B batch, C channel, H height, W width.

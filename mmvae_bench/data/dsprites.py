@@ -229,5 +229,5 @@ class DSpritesDataModule(DrawnDataModule):
         for images in self.file.images():
             beat()
             first, last = np.searchsorted(numbers, (start, start + len(images)))
-            yield np.packbits(images[numbers[first:last] - start].reshape(last - first, -1), axis=1)
+            yield np.packbits(images[numbers[first:last] - start].reshape(last - first, self.file.side**2), axis=1)
             start += len(images)

@@ -83,7 +83,10 @@ def fit_latents(
     Raises:
         CapabilityError: if the objective has no p(x|z) of what is told, or no p(y|z) for it; or if only a part of the
             image is observed and its pixels are not independent given z.
+        ValueError: if there is no image.
     """
+    if not len(image):
+        raise ValueError("there is no image to fit z to")
     device, steps = model.device, MAX_STEPS if steps is None else steps
     image = image.to(device)
     seen = (
@@ -95,7 +98,7 @@ def fit_latents(
     image = image.masked_fill(~seen[:, None], 0)
     chunk = max(1, images_at_once(model.image_shape) // _GRADIENT_SHARE // (2 + num_random))
     found = []
-    with evaluating(model), torch.no_grad(), _unvalidated():
+    with evaluating(model), torch.no_grad(), unvalidated():
         for start in range(0, len(image), chunk):
             part = slice(start, start + chunk)
             given = None if told is None else told[part]
@@ -124,12 +127,14 @@ class Evidence:
         self.is_whole = bool(observed.all())
         z = torch.zeros(len(image), model.latent_size, device=image.device, dtype=next(model.parameters()).dtype)
         try:
-            px, self.conditional, self.prior_mean = model.image_likelihood(z), False, z
+            px, self.conditional = model.image_likelihood(z), False
+            self.prior_mean, self.prior_scale = z, torch.ones_like(z)
         except CapabilityError:
             if told is None:
                 raise
             # Where z comes from without an image, given y, is the prior of a conditional model.
-            self.conditional, self.prior_mean = True, model.centre(model.posterior(concept=told))
+            prior = model.posterior(concept=told)
+            self.conditional, self.prior_mean, self.prior_scale = True, model.centre(prior), prior.stddev
             px = model.image_likelihood(z, told)
         if told is not None and not self.conditional:
             model.concept_likelihood(z)
@@ -202,7 +207,7 @@ def _fit(evidence: Evidence, num_random: int, seed: int, steps: int, tolerance: 
     mean = evidence.prior_mean
     # Drawn on the CPU, so that they are the same on every device.
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(num_random, *mean.shape, generator=generator).to(mean)
+    noise = torch.randn(num_random, *mean.shape, generator=generator).to(mean) * evidence.prior_scale
     encoded = evidence.encoded()
     starts = torch.cat([mean[None] if encoded is None else torch.stack([encoded, mean]), mean + noise])
     image_of = torch.arange(len(mean), device=mean.device).repeat(len(starts))
@@ -216,7 +221,7 @@ def _fit(evidence: Evidence, num_random: int, seed: int, steps: int, tolerance: 
 
 
 @contextmanager
-def _unvalidated() -> Iterator[None]:
+def unvalidated() -> Iterator[None]:
     """Distributions do not check their arguments: hundreds of steps on the same image, which need not be binary."""
     before = Distribution._validate_args
     Distribution.set_default_validate_args(False)

@@ -418,8 +418,9 @@ _PLACED = (
         needs=(_ENCODER, "p(x|z)", "p(y|z)"),
         explanation=(
             "An importance-weighted lower bound of the joint log p(x,y), with z from q(z|x,y), or from q(z|x) where "
-            "there is no other: the z of the unweighted ELBO, which it equals with one z and exceeds with more. Image "
-            "and text count without training weights, so the image, with thousands of pixels, makes up most of it."
+            "there is no other: the z of the unweighted ELBO, whose estimate it is with one z, and which it exceeds "
+            "with more. Image and text count without training weights, so the image, with thousands of pixels, makes "
+            "up most of it."
         ),
     ),
     MetricInfo(
@@ -498,7 +499,9 @@ _PLACED = (
         own_floor=True,
         explanation=(
             "One z from N(0, I): the share of attributes for which the mean image, as the classifier reads it, and the "
-            "mode of p(y|z) agree. The floor is the base rate, each concept with the images of the other z: a model "
+            "mode of p(y|z) agree. A caption of which an attribute cannot be read is wrong about it; where captions "
+            "leave absences unsaid the attribute does not count, and a z whose caption lacks a given attribute never "
+            "does. The floor is the base rate, each concept with the images of the other z: a model "
             "that always generates the same has a coherence of 1, and a floor of 1 too."
         ),
     ),
@@ -593,12 +596,15 @@ _PLACED = (
         summary="accuracy of telling which attribute two images share from the mean difference of their z",
         reference="Higgins et al. 2017, section 3",
         needs=("q(z|x)",),
+        own_floor=True,
         explanation=(
             "Disentanglement of the mean of q(z|x), attributes as factors, with the sizes of disentanglement_lib. "
             "Factors are set at will there; here images that share an attribute are found among those of the "
             "partition, so attributes that depend on each other in the data cannot be told apart fully. Higgins and "
-            "FactorVAE score: the floor is 1 over the number of attributes. MIG: the gap between the two dimensions "
-            "that tell most about an attribute, over its entropy; 0 where two tell the same."
+            "FactorVAE score: the floor is what the z of other images score, and at least 1 over the number of "
+            "attributes; in a small partition it is higher. MIG: the gap between the two dimensions that tell most "
+            "about an attribute, over its entropy; 0 where two tell the same. Its ceiling is the MIG of the attributes "
+            "themselves, below 1 where they depend on each other or have more values than the 20 bins."
         ),
     ),
     MetricInfo(
@@ -607,6 +613,7 @@ _PLACED = (
         summary="accuracy of telling which attribute images share from the dimension of z that varies least",
         reference="Kim and Mnih 2018, section 4",
         needs=("q(z|x)",),
+        own_floor=True,
     ),
     MetricInfo(
         name="mig",

@@ -55,7 +55,7 @@ SPRITES_SOURCE = "Sejnova et al. 2022, README of their toolkit at 5cfef9a"
 _SPRITES: dict[int, dict[str, tuple[float, float | None, float | None]]] = {
     1: {"MVAE": (52, None, 63), "MMVAE": (47, None, 64), "MoPoE": (33, None, 10), "DMVAE": (33, None, 4)},
     2: {"MVAE": (16, 0.8, 55), "MMVAE": (18, 0.8, 41), "MoPoE": (10, 0.8, 8), "DMVAE": (15, 0.8, 4)},
-    3: {"MVAE": (8, 1.3, 59), "MMVAE": (6, 1.2, 2), "MoPoE": (7, 1.4, 0), "DMVAE": (4, 1.4, 0)},
+    3: {"MVAE": (8, 1.3, 59), "MMVAE": (6, 1.2, 2), "MoPoE": (7, 1.3, 0), "DMVAE": (4, 1.4, 0)},
     4: {"MVAE": (0, 1.8, 0), "MMVAE": (3, 1.7, 1), "MoPoE": (2, 1.4, 0), "DMVAE": (1, 1.4, 0)},
     5: {
         "MVAE": (0, 1.8, 0),

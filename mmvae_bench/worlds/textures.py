@@ -1,8 +1,9 @@
 """Textures for a background: differences from its shade, drawn by formulas or cut from the user's pictures.
 
-An image's texture is a function of (seed, number), like the rest of it. Its mean is zero and its largest difference at
-most ``CONTRAST``, so that a textured background is as dark or as light as a plain one. Rounding as in
-:mod:`~mmvae_bench.worlds.sprites`.
+An image's texture is a function of (seed, number), like the rest of it. Its differences are within about ``CONTRAST``
+(:func:`_centred` may move them by a few of 256 shades) and their mean is zero to the nearest shade, so that a light
+background is as light as a plain one. Where a dark one would fall below black it is clipped: its mean rises, by up to
+0.051 of [0, 1]. Rounding as in :mod:`~mmvae_bench.worlds.sprites`.
 
 Shapes: B image, S side of the canvas in pixels, T texture.
 """

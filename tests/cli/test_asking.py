@@ -35,9 +35,9 @@ class Desk:
         monkeypatch.setattr("mmvae_bench.evaluation.fitting.MAX_STEPS", 3)
         monkeypatch.setattr("mmvae_bench.evaluation.asking.contact_sheet", self.sheet)
 
-    def becomes(self, objective: str) -> Objective:
+    def becomes(self, objective: str, **parts: Any) -> Objective:
         backbone = {"name": "rgb_thin", "width": 4, "hidden": 16, "latent_size": 4}
-        plain = {"dataset": SPRITES | {"view": self.view}, "backbone": backbone, "objective": objective}
+        plain = {"dataset": SPRITES | {"view": self.view}, "backbone": backbone, "objective": objective} | parts
         self.spec = TrialSpec.parse(plain)
         (self.folder / "spec.json").write_text(json.dumps(self.spec.canonical()))
         self.model = build_objective(self.spec).eval()
@@ -165,6 +165,28 @@ def test_a_picture_of_ones_own_is_described_as_the_image_that_it_becomes(
     (real,) = document(capsys)["images"]
     assert own["attributes"] == real["attributes"]
     assert (own["image"], own["concept"]) == ("mine.png", None)
+
+
+def test_a_grey_picture_is_reconstructed_and_completed_by_a_model_of_bits(
+    desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backbone = {"name": "patches", "likelihood": "bernoulli", "width": 4, "hidden": 16, "latent_size": 4}
+    model = desk.becomes("telbo", dataset={"name": "dsprites", "num_images": 1000}, backbone=backbone)
+    grey = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    image = torch.from_numpy(grey).float()[None, None] / 255
+    for words in (["reconstruct"], ["complete", "--region", "left"]):
+        assert desk.run(*words, "--image", str(tmp_path / "grey.png"), "--json") == 0
+        (entry,) = json.loads(capsys.readouterr().out)["images"]
+        if words == ["reconstruct"]:
+            with torch.no_grad():
+                z = model.posterior(image=image).mean
+                mean = model.image_likelihood(z).mean
+            # x log p + (1 - x) log(1 - p): what a Bernoulli says of a grey level.
+            inside = image * mean.log() + (1 - image) * (1 - mean).log()
+            expected = float(inside.sum() + torch.distributions.Normal(0, 1).log_prob(z).sum())
+            assert entry["encoder"]["log_joint"] == pytest.approx(expected, rel=1e-5)
+        assert entry["fitted"]["log_joint"] >= entry["encoder"]["log_joint"]
 
 
 def test_an_interpolation_is_a_straight_line_between_two_posteriors(

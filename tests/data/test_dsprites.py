@@ -185,6 +185,22 @@ def test_a_dataset_of_the_original_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert data.verify()["ok"] is False
 
 
+def test_a_part_of_the_file_may_hold_no_image_that_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is read in parts, and a small share of it skips some."""
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path / "cache"))
+    spec = datasets.parse({"name": "dsprites", "source": "dsprites"})
+    file = write(tmp_path)
+    parts = members()["imgs"].reshape(3, -1, 64, 64)
+    monkeypatch.setattr(file, "images", lambda: iter(parts))
+    data = DSpritesDataModule(spec, file=file)  # type: ignore[arg-type]
+    data.numbers = torch.tensor([0, 5, 150, 215])  # Of 0 to 71, none of 72 to 143, the last.
+    data.prepare_data()
+    data.setup()
+    batch = data.store.batch(torch.arange(4))
+    assert np.array_equal(batch.image[:, 0].byte().numpy(), members()["imgs"][[0, 5, 150, 215]])
+    assert (data.verify()["ok"], data.verify()["compared"]) == (True, 4)
+
+
 CLASSES = members()["latents_classes"]
 WRONG = {
     "another shape": ({"imgs": members()["imgs"][:-1]}, "member imgs: it is uint8 (215, 64, 64), expected uint8 (216,"),

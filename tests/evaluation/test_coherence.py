@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -94,6 +96,49 @@ def test_joint_coherence_is_agreement_of_image_and_concept(lines: Callable[..., 
     assert found["mmvaeplus", "coherence_joint"].floor == pytest.approx(floor, abs=2e-3)
 
 
+def test_what_is_no_concept_is_wrong_unless_captions_are_silent_about_some(lines: Callable[..., LinesData]) -> None:
+    class Babbling(Routed):
+        def describe_latents(self, z: Tensor, *, sample: bool = False) -> Tensor:
+            values = said(z)
+            values[:, 0] = torch.where(values[:, 1] == 1, -1, values[:, 0])
+            return values
+
+    data = lines()
+    asked = context(Babbling(), data, exact_classifier(data), protocols=["mmvaeplus"])
+    (score,) = [each for each in question("coherence").ask(asked) if each.metric == "coherence_joint"]
+    parts = []
+    for start in range(0, NUM_JOINT, 2**19 // 256):
+        generator = torch.Generator().manual_seed(derive_seed("joint coherence", seed=0, start=start))
+        parts.append(torch.randn(min(2**19 // 256, NUM_JOINT - start), 4, generator=generator))
+    z = torch.cat(parts)
+    read, wanted = shown(z), Babbling().describe_latents(z)
+    assert 0.1 < float((wanted == -1).any(1).double().mean()) < 0.9
+    assert score.value == pytest.approx(float((read == wanted).double().mean()))
+    by_chance = (read[:, None] == wanted[None]).double().mean()
+    assert score.floor == pytest.approx(float(by_chance), abs=5e-3)
+    asked.__dict__["leaves_open"] = False  # Captions that say less than their concept.
+    (score,) = [each for each in question("coherence").ask(asked) if each.metric == "coherence_joint"]
+    each = (read == wanted).double().masked_fill(wanted == -1, torch.nan)
+    assert score.value == pytest.approx(float(each.nanmean(1).mean()))
+
+
+def test_by_class_each_attribute_counts_as_much_however_seldom_it_is_said() -> None:
+    truth = torch.full((102, 3), -1)
+    truth[:100, 0] = torch.arange(100) % 2
+    truth[:2, 1] = torch.tensor([0, 1])  # The third is never said, and the last two say nothing.
+    read = truth.clone()
+    read[:2, 1] = 2
+    values = coherence.accuracy(read, truth, by_class=True)
+    assert float(values.nanmean()) == pytest.approx(0.5)
+    assert values.isnan().nonzero().flatten().tolist() == [100, 101]
+    read[0, 1] = 0
+    expected = (1 + balanced_accuracy_score(truth[:2, 1], read[:2, 1] % 2)) / 2
+    assert float(coherence.accuracy(read, truth, by_class=True).nanmean()) == pytest.approx(expected)
+    answers = coherence.Answers(read, truth, truth, [torch.tensor([0.2, 0.8])] * 3)
+    _, ceiling, floor = coherence._values(answers, PROTOCOL_RULES["multivae"])
+    assert (ceiling, floor) == pytest.approx((1.0, 0.5))
+
+
 def test_ceiling_and_floor_are_what_the_classifier_and_a_blind_answer_score(lines: Callable[..., LinesData]) -> None:
     data = lines(skewed=True)
 
@@ -128,6 +173,27 @@ def test_ceiling_and_floor_are_what_the_classifier_and_a_blind_answer_score(line
             blurred[:, 2] = torch.where(blurred[:, 2] == 1, 2, blurred[:, 2])
             drawn = [(blurred[:, k, None] == truth[None, :, k]).double().mean() for k in range(3)]
             assert image.floor == pytest.approx(float(sum(drawn)) / 3)
+
+
+def test_what_an_image_does_not_show_has_no_ceiling(
+    lines: Callable[..., LinesData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an attribute is given, the others cannot be read off the image without it."""
+
+    class Told(ExactReader):
+        def forward(self, images: Tensor, *_: Tensor) -> list[Tensor]:
+            return super().forward(images)[1:]
+
+    data, given = lines(), replace(LINES, given=("place",))
+    monkeypatch.setattr(data, "schema", given)
+    concepts = data.concepts("test", split="iid")
+    classifier = ObservationClassifier("told", "0" * 12, Told(), given, HeldOut(concepts, concepts.clone()))
+    found = ask(Routed(), data, classifier)
+    for protocol in PROTOCOLS:
+        assert math.isnan(found[protocol, "coherence_concept_from_image"].ceiling)
+        assert math.isnan(found[protocol, "coherence"].ceiling)
+        assert found[protocol, "coherence_image_from_concept"].ceiling == 1.0
+    assert found["mopoe", "coherence_concept_from_both"].ceiling == 1.0
 
 
 def test_a_model_is_asked_what_it_can_and_says_why_not_the_rest(lines: Callable[..., LinesData]) -> None:

@@ -179,6 +179,37 @@ def test_a_conditional_model_must_be_told_everything_and_has_its_own_prior() -> 
     torch.testing.assert_close(found.log_joint, expected, rtol=1e-6, atol=1e-3)
 
 
+def test_a_random_start_of_a_conditional_model_is_a_sample_of_its_own_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Conditional(Linear):
+        def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+            if concept is None:
+                raise CapabilityError("no p(x|z)")
+            return super().image_likelihood(z)
+
+        def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
+            assert concept is not None
+            return diagonal_normal(5 * concept.double().expand(-1, LATENTS), SCALES.log().expand(len(concept), -1))
+
+    SCALES = torch.tensor([0.01, 0.3, 2.0]).double()
+    seen: list[Tensor] = []
+    whole = "mmvae_bench.evaluation.fitting.minimise"
+    monkeypatch.setattr(
+        whole, lambda energy, start, **_: (seen.append(start), minimise(energy, start, steps=0, tolerance=0))[1]
+    )
+    told = torch.arange(400)[:, None] % 2
+    fit_latents(cast(Objective, Conditional()), images(400), told, num_random=4)
+    starts = torch.cat([each.unflatten(0, (5, -1)) for each in seen], 1)
+    assert torch.equal(starts[0], 5.0 * told.double().expand(-1, LATENTS))
+    noise = (starts[1:] - starts[0]).flatten(0, 1)
+    torch.testing.assert_close(noise.std(0), SCALES, rtol=0.08, atol=0)
+    assert bool((noise.mean(0).abs() < 0.1 * SCALES).all())
+
+
+def test_no_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no image to fit z to"):
+        fit_latents(cast(Objective, Linear()), images(0))
+
+
 def test_images_alone_cannot_be_told_anything() -> None:
     model, data = built("vae")
     batch = data.store.batch(torch.arange(2))

@@ -113,6 +113,12 @@ def test_queries_with_few_images_are_left_out(lines: Callable[..., LinesData]) -
     assert none.left_out["concept_mismatch"] == "no query that the model can take has 5000 training images"
 
 
+def test_a_query_with_enough_images_is_asked_with_fewer(lines: Callable[..., LinesData]) -> None:
+    """The limit counts the images that there are, not those that are used of them."""
+    found = ask(context_for(Latent(), lines(), levels=[3]), images_per_query=20)["concept_mismatch", 3]
+    assert found.num_queries == 2 * math.prod(LINES.sizes)
+
+
 def test_a_joint_posterior_takes_the_place_of_one_that_is_no_normal(lines: Callable[..., LinesData]) -> None:
     class Odd(Latent):
         def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:

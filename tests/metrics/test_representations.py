@@ -74,10 +74,25 @@ def test_partners_share_the_value_and_are_drawn_from_all_that_do() -> None:
     values = np.array([5, 1, 5, 9, 5, 1])
     sharing, random = _Sharing(values), np.random.default_rng(0)
     rows = random.integers(6, size=6000)
-    partners = sharing.draw(rows, random)
-    assert (values[partners] == values[rows]).all()
-    frequency = np.bincount(partners[values[rows] == 5], minlength=6) / (values[rows] == 5).sum()
+    alike = sharing.draw(rows, random)
+    assert (values[alike] == values[rows]).all()
+    frequency = np.bincount(alike[values[rows] == 5], minlength=6) / (values[rows] == 5).sum()
     assert frequency[[0, 2, 4]] == pytest.approx(1 / 3, abs=0.04)
+    partners = sharing.partner(rows, random)
+    assert (values[partners] == values[rows]).all()
+    assert (partners != rows)[rows != 3].all()
+    assert (partners[rows == 3] == 3).all(), "9 has no other"
+    for row, others in ((0, (2, 4)), (2, (0, 4)), (4, (0, 2))):
+        frequency = np.bincount(partners[rows == row], minlength=6) / (rows == row).sum()
+        assert frequency[list(others)] == pytest.approx(0.5, abs=0.065)
+
+
+def test_noise_scores_by_chance_where_many_values_have_few_images_each() -> None:
+    """An image compared with itself has no difference: that alone would tell factors with many values from others."""
+    random = np.random.default_rng(4)
+    factors, noise = random.integers(0, (3, 6, 40, 32, 32), (1500, 5)), random.normal(size=(1500, 10))
+    # Of 4,000 examples: within four standard errors of 1 / K.
+    assert higgins_score(noise, factors, seed=0, num_train=5000, num_test=4000) == pytest.approx(0.2, abs=0.026)
 
 
 def test_a_probe_reads_what_is_there_and_no_more() -> None:

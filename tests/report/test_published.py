@@ -131,6 +131,7 @@ def test_the_leaderboard_of_sprites_is_beside_them_with_what_a_guess_scores(tmp_
     assert section.published == ()
     text = " ".join(write_report(tmp_path, width=100, color=False).split())
     assert "MVAE strict 8 %, features 1.3 of 3, image to text 59 %; MMVAE strict 6 %, features 1.2 of 3" in text
+    assert "MoPoE strict 7 %, features 1.3 of 3, image to text 0 %; DMVAE strict 4 %, features 1.4 of 3" in text
     assert "A guess: strict 3.3 %, features 1.03 of 3, image to text 3.3 %." in text
     assert "not compared with the numbers above" in text
     for name in ("table.md", "index.html"):

@@ -5,6 +5,7 @@ Shapes: N image, A attribute, D latent dimension.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -61,6 +62,9 @@ class Coherence(Question):
     :func:`accuracy` and :class:`~mmvae_bench.metrics.protocols.ProtocolRule`. ``coherence`` is the mean over the routes
     of a protocol, and is left out if the model lacks one of them. With two modalities the subsets of one size have one
     target each, so MultiVae's standard deviation over subsets has nothing to say, and is not computed.
+
+    If the schema has given attributes, concept from image has no ceiling, and neither has the mean: an image does not
+    show what they are.
     """
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
@@ -80,7 +84,8 @@ def accuracy(read: Tensor, truth: Tensor, *, by_class: bool) -> Tensor:
     """The value of each image, whose mean over images is the accuracy: Double[N], nan where nothing counts.
 
     The mean over attributes of 1 where an attribute is right and 0 where it is wrong; ``by_class`` weighted, so that
-    each value that occurs counts as much as any other: the mean is then that of the accuracies of the values.
+    each value that occurs counts as much as any other, and each attribute, however often it counts: the mean is then,
+    over attributes, that of the accuracies of their values.
 
     Args:
         read: Long[N, A].
@@ -92,9 +97,21 @@ def accuracy(read: Tensor, truth: Tensor, *, by_class: bool) -> Tensor:
     >>> [float(accuracy(read, truth, by_class=by_class).mean()) for by_class in (False, True)]
     [0.75, 0.5]
     """
+    right = (read == truth).double()
+    return _averaged(right, truth) if by_class else right.masked_fill(truth == UNSPECIFIED, torch.nan).nanmean(1)
+
+
+def _averaged(values: Tensor, truth: Tensor) -> Tensor:
+    """Double[N], whose mean is that over attributes of the mean over values; nan where nothing counts.
+
+    Args:
+        values: Double[N, A].
+        truth: Long[N, A]; -1 where an attribute does not count.
+    """
     counts = truth != UNSPECIFIED
-    right = (read == truth).double().masked_fill(~counts, torch.nan)
-    return (right * _class_weights(truth) if by_class else right).nanmean(1)
+    some, number = counts.any(1), counts.sum(0)
+    each = (values * _class_weights(truth)).masked_fill(~counts, 0) * (some.sum() / number.clamp(min=1))
+    return (each.sum(1) / (number > 0).sum()).masked_fill(~some, torch.nan)
 
 
 def _class_weights(truth: Tensor) -> Tensor:
@@ -195,6 +212,9 @@ def _joint(context: Context) -> tuple[Tensor, Tensor] | None:
         judged = (concept[:, given] >= 0).all(1)
         concepts.append(concept[judged].cpu())
         shown.append(context.classifier.predict(images[judged], given=concept[judged]).cpu())
+        if context.leaves_open:
+            # A caption that can say everything and does not: no value of any attribute, so wrong.
+            concepts[-1] = concepts[-1].masked_fill(concepts[-1] == UNSPECIFIED, max(context.data.schema.sizes))
         context.report("coherence", start + len(z), NUM_JOINT)
     return torch.cat(concepts), torch.cat(shown)
 
@@ -207,12 +227,15 @@ def _scores(
     parts: dict[str, tuple[Tensor, float, float]] = {}
     for route in routes:
         if route in answers:
-            parts[f"coherence_{route[0]}_from_{route[1]}"] = _values(answers[route], rule)
+            values, ceiling, floor = _values(answers[route], rule)
+            if route == ("concept", "image") and context.data.schema.given:
+                ceiling = math.nan  # An image does not show what is given, and the model is not told.
+            parts[f"coherence_{route[0]}_from_{route[1]}"] = values, ceiling, floor
     if len(parts) < len(routes):
         context.left_out[f"coherence, {rule.name}"] = "it is a mean over routes, and the model lacks one of them"
     else:
-        values, ceilings, floors = zip(*parts.values(), strict=True)
-        mean = torch.stack(values).nanmean(0), sum(ceilings) / len(routes), sum(floors) / len(routes)
+        each, ceilings, floors = zip(*parts.values(), strict=True)
+        mean = torch.stack(each).nanmean(0), sum(ceilings) / len(routes), sum(floors) / len(routes)
         parts = {"coherence": mean, **parts}
     scores = [_score(context, rule, name, *part) for name, part in parts.items()]
     if joint is not None:
@@ -229,10 +252,9 @@ def _values(answers: Answers, rule: ProtocolRule) -> tuple[Tensor, float, float]
     """The value of each image under a protocol, the ceiling and the floor."""
     read, truth, judged = (_whole(each, rule) for each in (answers.read, answers.truth, answers.judged))
     ceiling = accuracy(judged, truth, by_class=rule.by_class)
-    counts = truth != UNSPECIFIED
     columns = [table[column.clamp(min=0)] for table, column in zip(answers.blind, truth.T, strict=True)]
-    blind = torch.stack(columns, 1).masked_fill(~counts, torch.nan)
-    floor = (blind * _class_weights(truth) if rule.by_class else blind).nanmean(1)
+    blind = torch.stack(columns, 1)
+    floor = _averaged(blind, truth) if rule.by_class else blind.masked_fill(truth == UNSPECIFIED, torch.nan).nanmean(1)
     return accuracy(read, truth, by_class=rule.by_class), float(ceiling.nanmean()), float(floor.nanmean())
 
 

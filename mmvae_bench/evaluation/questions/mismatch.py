@@ -115,9 +115,9 @@ class Mismatch(Question):
         concepts, members = data.store.concepts[order.to(data.store.concepts.device)].cpu(), {}
         for start in range(0, len(wanted), _QUERIES_AT_ONCE):
             for number, fits in enumerate(satisfies(concepts, wanted[start : start + _QUERIES_AT_ONCE]), start):
-                found = order[fits][: self.spec.images_per_query]
+                found = order[fits]
                 if len(found) >= self.spec.least_images:
-                    members[number] = found
+                    members[number] = found[: self.spec.images_per_query]
             beat()
         return texts, members
 

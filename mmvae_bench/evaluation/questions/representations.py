@@ -5,6 +5,7 @@ Shapes: N image, A attribute, D latent dimension.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -40,7 +41,8 @@ class Probes(Question):
     scored attribute, fitted to training images and scored on at most 2,000 of the partition, over all attributes and by
     attribute; compared with 1 and with the most frequent value of training.
 
-    The attributes are those of the image, also in the text view.
+    The attributes are those of the image, also in the text view. If the schema has given attributes ``probe_image`` has
+    no ceiling: an image does not show what they are.
     """
 
     spec: ProbesSpec
@@ -62,7 +64,8 @@ class Probes(Question):
                 context.report("probes", done, len(scored))
                 beat()
             majority = context.data.concepts("train").mode(0).values.cpu()
-            found += accuracy_scores(context, f"probe_{kind}", read, truth, majority=majority, ceiling=1.0)
+            ceiling = math.nan if kind == "image" and context.data.schema.given else 1.0
+            found += accuracy_scores(context, f"probe_{kind}", read, truth, majority=majority, ceiling=ceiling)
         return found
 
 
@@ -70,6 +73,8 @@ class Disentanglement(Question):
     """``higgins_score``, ``factor_vae_score`` and ``mig`` of the mean of q(z|x), scored attributes as factors.
 
     From the images of the partition, so without an interval: the examples of a score are drawn from the same images.
+    The floor of the first two is their score of z that belong to other images, and at least 1 over the number of
+    attributes; the ceiling of the MIG is that of the attributes themselves.
     """
 
     spec: DisentanglementSpec
@@ -91,19 +96,23 @@ class Disentanglement(Question):
         seed = derive_seed("disentanglement", seed=context.evaluation.seed, partition=context.partition)
         beat()
         gaps = torch.from_numpy(mutual_information_gaps(codes, factors))
-        chance = 1 / len(varying)
-        values = {
-            "higgins_score": (higgins_score(codes, factors, seed=seed), chance),
-            "factor_vae_score": (factor_vae_score(codes, factors, seed=seed), chance),
-            "mig": (float(gaps.mean()), 0.0),
-        }
+        # 20 bins do not hold every attribute, and attributes may depend on each other.
+        best = torch.from_numpy(mutual_information_gaps(factors.astype(float), factors))
+        # Of few images some share an attribute and, by accident, a part of z: more than 1 / K without any knowledge.
+        others = codes[np.random.default_rng(derive_seed("codes of others", seed=seed)).permutation(len(codes))]
+        values: dict[str, tuple[float, float, float]] = {}
+        for name, measure in (("higgins_score", higgins_score), ("factor_vae_score", factor_vae_score)):
+            chance = max(1 / len(varying), measure(others, factors, seed=seed))
+            values[name] = measure(codes, factors, seed=seed), chance, 1.0
+            beat()
+        values["mig"] = float(gaps.mean()), 0.0, float(best.mean())
 
-        def score(name: str, value: float, floor: float, attribute: str | None = None) -> Score:
+        def score(name: str, value: float, floor: float, ceiling: float, attribute: str | None = None) -> Score:
             one = context.score(
                 name,
                 torch.tensor([value], dtype=torch.float64),
                 keep_values=False,
-                ceiling=1.0,
+                ceiling=ceiling,
                 floor=floor,
                 attribute=attribute,
             )
@@ -112,7 +121,10 @@ class Disentanglement(Question):
         names = context.data.schema.names
         return [
             *(score(name, *each) for name, each in values.items()),
-            *(score("mig", float(gap), 0.0, names[k]) for gap, k in zip(gaps, varying, strict=True)),
+            *(
+                score("mig", float(gap), 0.0, float(most), names[k])
+                for gap, most, k in zip(gaps, best, varying, strict=True)
+            ),
         ]
 
 

@@ -56,8 +56,9 @@ def higgins_score(
 ) -> float:
     """How well a linear classifier tells which factor two images share (Higgins et al. 2017, beta-VAE, section 3).
 
-    An example is the mean of |z - z'| over 64 pairs of images that agree in factor k, and are drawn without regard to
-    the others; its label is k. The accuracy of a logistic regression on examples it was not fitted to: 1 / K by chance.
+    An example is the mean of |z - z'| over 64 pairs of two images that agree in factor k, and are drawn without regard
+    to the others; its label is k. The accuracy of a logistic regression on examples it was not fitted to: 1 / K by
+    chance, and of few images, which the pairs share, more.
 
     Args:
         codes: The representation of each image.
@@ -74,7 +75,7 @@ def higgins_score(
         for start in range(0, number, _AT_ONCE):
             of_chunk = labels[start : start + _AT_ONCE]
             rows = random.integers(len(codes), size=(len(of_chunk), _BATCH))
-            others = np.stack([same[k].draw(each, random) for k, each in zip(of_chunk, rows, strict=True)])
+            others = np.stack([same[k].partner(each, random) for k, each in zip(of_chunk, rows, strict=True)])
             values[start : start + _AT_ONCE] = np.abs(codes[rows] - codes[others]).mean(1)
         return values, labels
 
@@ -95,7 +96,8 @@ def factor_vae_score(
 
     An example is a batch of 64 images with one value of factor k: the dimension whose variance, divided by that over
     all images, is smallest. Each dimension votes for the factor that it was seen with most often. The accuracy of this
-    vote on further examples; 1 / K by chance, and 0 where no dimension has a standard deviation of 0.05.
+    vote on further examples; 1 / K by chance, of few images more, and 0 where no dimension has a standard deviation of
+    0.05.
 
     Args:
         codes: The representation of each image.
@@ -157,8 +159,23 @@ class _Sharing:
         _, self.group, self.counts = np.unique(values, return_inverse=True, return_counts=True)
         self.order = np.argsort(self.group, kind="stable")
         self.starts = np.cumsum(self.counts) - self.counts
+        # The place of each row among those that share its value.
+        self.place = np.empty(len(values), dtype=np.int64)
+        self.place[self.order] = np.arange(len(values)) - np.repeat(self.starts, self.counts)
 
     def draw(self, rows: Array, random: np.random.Generator) -> Array:
         """A row for each of ``rows``, which may be the same one."""
         group = self.group[rows]
         return np.asarray(self.order[self.starts[group] + random.integers(self.counts[group])])
+
+    def partner(self, rows: Array, random: np.random.Generator) -> Array:
+        """Another row for each of ``rows``; the same one only where no other shares its value.
+
+        The fewer rows share a value, the more often one would be its own partner, without any difference: that alone
+        would tell factors with many values from others.
+        """
+        group = self.group[rows]
+        others = self.counts[group] - 1
+        drawn = random.integers(np.maximum(others, 1))
+        drawn += (others > 0) & (drawn >= self.place[rows])
+        return np.asarray(self.order[self.starts[group] + drawn])

@@ -513,7 +513,8 @@ class DSpritesSpec(DatasetSpec):
     split: Literal["iid", "comp"] = "iid"
     """iid: by image, 0.85 / 0.05 / 0.10; comp: by sprite. Of the combinations of shape, scale and orientation some are
     held out wherever they stand; sprites with the same picture, such as those of the first and the last orientation,
-    are in the same partition."""
+    are in the same partition. With iid they are not: of the 720 sprites 669 differ, and 11.1 % of the test images of
+    the whole grid (0.6 % of 30,000 images) have their very picture, under other factors, in training."""
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split."""
 
