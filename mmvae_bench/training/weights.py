@@ -50,7 +50,7 @@ def restore_weights(network: nn.Module, path: Path, *, key: str) -> None:
         more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         lines = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
         raise CheckpointError(f"{path} does not fit the networks of its spec:{lines}{more}")
-    if broken := [name for name, tensor in found.items() if not bool(tensor.isfinite().all())]:
+    if broken := [name for name in wanted if not bool(found[name].isfinite().all())]:
         more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
         raise CheckpointError(f"{path} has weights that are not finite numbers: {', '.join(broken[:_SHOWN])}{more}")
     network.load_state_dict(found)
