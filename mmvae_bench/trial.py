@@ -30,7 +30,7 @@ from .evaluation.samples import write_samples
 from .metrics.protocols import PROTOCOL_RULES
 from .objectives.base import Objective, planned_stages, raised_in
 from .runs.checksums import write_checksums
-from .runs.folder import TrialFolder, read_result, read_trial
+from .runs.folder import TrialFolder, check_not_exported, read_result, read_trial
 from .runs.lock import LockHeld, TrialLock, check_held
 from .runs.names import (
     CHECKPOINT_FILE,
@@ -236,9 +236,13 @@ def evaluate_trial(directory: str | Path, *, protocol: str | None = None, device
 
     Returns:
         The result; with a protocol its scores are those of the protocol.
+
+    Raises:
+        ConfigError: it is no trial's folder, or an exported model.
     """
     directory, device = Path(directory), device or default_device()
     spec = read_trial(directory)
+    check_not_exported(directory)
     if protocol is not None:
         return _evaluate_protocol(spec, directory, protocol, device)
     with TrialLock(directory):

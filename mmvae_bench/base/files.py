@@ -142,8 +142,9 @@ def _locked_temporary(path: Path) -> tuple[int, str]:
         os.close(handle)  # Taken for a leftover before it was locked.
 
 
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}(\.[^.]*)?")
-"""The names that :func:`atomic_path` gives to temporary files."""
+_TEMPORARY = re.compile(r"\..+(\.[^.]+)\.[a-z0-9_]{8}\1")
+"""The names that :func:`atomic_path` gives to temporary files, such as ``.spec.json.0_a1b2c3.json``. Those of files
+without an ending are left out: they cannot be told from a user's, such as ``.vimrc.original``."""
 
 
 def clear_leftovers(folder: Path) -> None:

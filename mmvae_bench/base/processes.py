@@ -99,9 +99,10 @@ def uncollected() -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """Ends the process after all that is to be done at its end (``atexit``, buffered output).
+    """Ends the process after all that is to be done at its end (``atexit``, buffered stdout and stderr).
 
-    Unlike ``sys.exit`` it does not take every imported module apart, which lasts over a second once torch is there. It
+    Unlike ``sys.exit`` it does not take every imported module apart, which lasts over a second once torch is there. So
+    no ``__del__`` runs, and what is still buffered in other open files than stdout and stderr is lost: close them. It
     is ``sys.exit`` if threads are running that a process waits for, or if the output cannot be written.
     """
     waited_for = (each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread())

@@ -46,8 +46,10 @@ def check_concept(text: str, dataset: DatasetSpec) -> None:
     _ = captions.indices(text) if captions is not None and "=" not in text else dataset.concept_schema().indices(text)
 
 
-def check_images(index: list[int] | None, more: list[int] | None, files: Iterable[Path]) -> list[int] | None:
-    """The numbers of the images that are asked for; None if none is named.
+def check_images(
+    index: list[int] | None, more: list[int] | None, files: Iterable[Path], *, name: str = "--image"
+) -> list[int] | None:
+    """The numbers of the images that are asked for; None if none is named. ``name`` is what the command calls files.
 
     Raises:
         ConfigError: if there are numbers and files, or a file is missing.
@@ -57,7 +59,9 @@ def check_images(index: list[int] | None, more: list[int] | None, files: Iterabl
         raise ConfigError([Problem("cannot be used with a picture of your own: say one or the other", ("--index",))])
     for file in files:
         if not file.exists():
-            raise ConfigError([Problem("no such file", ("image",), str(file))])
+            word = str(file)
+            hint = f"; for an image of the test partition say --index {word}" if word.isdecimal() else ""
+            raise ConfigError([Problem(f"no such file{hint}", (name,), word)])
     return numbers or None
 
 

@@ -34,7 +34,7 @@ def describe(
     if out is not None:
         check_png(out)
     files, more = _divided(pictures or [], index)
-    numbers = check_images(index, more, files)
+    numbers = check_images(index, more, files, name="IMAGE")
     spec = read_trial(trial_dir)
 
     from ..evaluation import asking

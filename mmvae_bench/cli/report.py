@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ..base.files import clear_leftovers
 from .writing import writing_to
 
 
@@ -32,7 +31,7 @@ def report(
     nothing.
     """
     from ..report.trials import open_run
-    from ..runs.names import FIGURES_FOLDER, PAGE_FILE, REPORT_FOLDER, SPEC_FILE, TRIALS_FOLDER
+    from ..runs.names import PAGE_FILE, REPORT_FOLDER, SPEC_FILE, TRIALS_FOLDER
 
     trial = len(run_dirs) == 1 and (run_dirs[0] / SPEC_FILE).is_file() and not (run_dirs[0] / TRIALS_FOLDER).exists()
     for folder in () if trial else run_dirs:
@@ -43,8 +42,6 @@ def report(
 
     in_place = len(run_dirs) == 1 and out is None
     folder = run_dirs[0] if in_place else out if out is not None else merged_folder(run_dirs)
-    for written in (folder.resolve(), folder / REPORT_FOLDER, folder / REPORT_FOLDER / FIGURES_FOLDER):
-        clear_leftovers(written)
     with writing_to(folder, advice="Give another folder with --out FOLDER: then the runs are only read."):
         if trial:
             text = write_trial_report(run_dirs[0], run_dirs[0] if out is None else out)

@@ -32,7 +32,9 @@ def traverse(
     check_concept(concept, spec.dataset)
     if attribute is not None and latent is not None:
         raise ConfigError([Problem("cannot be used with --latent: say one or the other", ("--attribute",))])
-    schema, size = spec.dataset.concept_schema(), spec.backbone.latent_size
+    schema = spec.dataset.concept_schema()
+    # SCAN's z may have another size than that of its networks for images.
+    size = getattr(spec.objective, "latent_size", None) or spec.backbone.latent_size
     if latent is not None and latent >= size:
         raise ConfigError([Problem(f"the model has {size} latents, 0 to {size - 1}", ("--latent",), str(latent))])
     if attribute is not None and attribute not in schema.names:

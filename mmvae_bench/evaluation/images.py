@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..base.errors import BenchmarkError, ConfigError, Problem
@@ -20,6 +20,7 @@ from ..base.files import read_bytes
 from ..base.printable import printable
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
+from ..data.sources.pictures import FORMATS
 
 MOST_PIXELS = 50_000_000
 """The largest picture that is read: a small file can hold an enormous one."""
@@ -86,7 +87,7 @@ def _read(path: Path, image_shape: tuple[int, int, int]) -> tuple[Tensor, str]:
     channels, height, width = image_shape
     name, content = printable(str(path)), read_bytes(path)
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
                 pixels = f"{picture.width:,} x {picture.height:,} pixels"
                 raise BenchmarkError(f"{name}: a picture of {pixels}, at most {MOST_PIXELS:,} are read")
@@ -100,6 +101,8 @@ def _read(path: Path, image_shape: tuple[int, int, int]) -> tuple[Tensor, str]:
             loaded = loaded.convert("L" if channels == 1 else "RGB")
     except BenchmarkError:
         raise
+    except UnidentifiedImageError:
+        raise BenchmarkError(f"{name}: not a picture that can be read; save it as {', '.join(FORMATS)}") from None
     except Exception as error:  # whatever a decoder raises on a broken or foreign file, it is the file's fault
         raise BenchmarkError(f"{name}: not a picture that can be read: {error or type(error).__name__}") from None
     if size != (width, height):

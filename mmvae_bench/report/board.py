@@ -32,8 +32,9 @@ def headline_rows(table: Table) -> list[Row]:
 
 
 def first_score(rows: Iterable[Row]) -> Row | None:
-    """The score by which objectives are ordered: the first that ranks two of them, else the first that may rank."""
-    ranked = [row for row in rows if _direction(row)]
+    """The score by which objectives are ordered: the first that ranks two of them, else the first that may rank; None
+    if no objective has one."""
+    ranked = [row for row in rows if _direction(row) and any(cell is not None for cell in row.cells)]
     return next((row for row in ranked if row.best is not None), next(iter(ranked), None))
 
 
@@ -102,7 +103,7 @@ def leading(table: Table, row: Row) -> str:
     best = row.cells[row.best]
     if best is not None and best.num_seeds == 1:
         return f"{table.columns[row.best].label}, in single runs"
-    return f"nobody is told apart; highest mean: {table.columns[row.best].label}"
+    return f"nobody leads; best mean: {table.columns[row.best].label}"
 
 
 def share_text(cell: Cell | None, metric: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..metrics.catalogue import metric_info, metric_order
 from ..runs.scores import Score
+from ..specs.built_in.datasets import NAMED_TEXTURES, PLAIN
 from ..specs.components import DatasetSpec
 from ..specs.trial import TrialSpec
 from .grouping import flatten
@@ -19,7 +20,8 @@ LICENCES: Mapping[str, str] = {
     "mnist": "MNIST: Creative Commons Attribution-Share Alike 3.0 (Yann LeCun, Corinna Cortes)",
     "digits": "Optical Recognition of Handwritten Digits, as in scikit-learn: Creative Commons Attribution 4.0 (UCI)",
     "celeba": "CelebA: for non-commercial research only, under the agreement of its authors (Liu et al. 2015)",
-    "drawn": "drawn by mmvae-bench (MIT licence), from no photograph",
+    "drawn": "drawn by mmvae-bench (MIT licence)",
+    "dsprites": "dSprites (Matthey et al. 2017): under the licence of its authors",
     "mitsuba": "rendered by mmvae-bench (MIT licence) with Mitsuba 3",
 }
 """The licence of the pixels, by ``source``."""
@@ -52,15 +54,29 @@ def _lines(spec: TrialSpec, result: Mapping[str, Any], samples: str | None) -> I
         yield from ("", "## Samples", "", f"![Images imagined by the model, by query]({samples})")
     yield from ("", "## How to load it", "", *_loading(spec))
     yield from ("", "## Licence", "")
-    yield f"- images: {escape(LICENCES.get(dataset.source, f'not known for the source {dataset.source}'))}"
+    yield f"- images: {escape(_licence(dataset))}"
     yield "- code: mmvae-bench, MIT licence"
     yield "- weights: chosen by whoever publishes them, within what the images allow"
 
 
+def _licence(dataset: DatasetSpec) -> str:
+    backgrounds = (
+        "; backgrounds cut from the user's pictures, under their own licence" if _has_pictures(dataset) else ""
+    )
+    return LICENCES.get(dataset.source, f"not known for the source {dataset.source}") + backgrounds
+
+
+def _has_pictures(dataset: DatasetSpec) -> bool:
+    """Whether its textures are from a folder of the user's."""
+    return getattr(dataset, "texture", PLAIN) not in NAMED_TEXTURES
+
+
 def _data(dataset: DatasetSpec, result: Mapping[str, Any]) -> Iterator[str]:
-    yield f"- {escape(_part(dataset.name, dataset.parameters()))}"
+    # The folder's path is nobody else's business.
+    own = {"texture": "from a folder of pictures"} if _has_pictures(dataset) else {}
+    yield f"- {escape(_part(dataset.name, {**dataset.parameters(), **own}))}"
     yield f"- {escape(dataset.summary)} ({escape(dataset.reference)})"
-    if fingerprint := result.get("dataset", {}).get("fingerprint"):
+    if fingerprint := (result.get("dataset") or {}).get("fingerprint"):
         yield f"- fingerprint: {escape(str(fingerprint))}"
     attributes = (f"{name}: {', '.join(values)}" for name, values in dataset.concept_schema().to_dict().items())
     yield from (f"- attribute {escape(line)}" for line in attributes)
@@ -128,10 +144,13 @@ def _loading(spec: TrialSpec) -> Iterator[str]:
     yield from ("import torch", "import mmvae_bench as mb", "", 'model = mb.load("FOLDER")  # this folder')
     if "concept" in spec.objective.posteriors:
         schema = spec.dataset.concept_schema()
-        partial = spec.objective.partial_concepts and not schema.given
+        texts = spec.dataset.texts()
+        partial = not schema.given and (spec.objective.partial_concepts if texts is None else 2 in texts.levels)
         values = [f"{name}={values[-1]}" for name, values in schema.to_dict().items()]
         yield f"concept = {json.dumps(', '.join(values[:2] if partial else values))}"
-        yield "images = model.imagine(concept, num_samples=10, generator=torch.Generator().manual_seed(0))"
+        # In the text view a string would be read as a caption.
+        asked = "concept" if texts is None else "model.schema.parse(concept)"
+        yield f"images = model.imagine({asked}, num_samples=10, generator=torch.Generator().manual_seed(0))"
     yield "```"
     yield ""
     yield (

@@ -13,23 +13,29 @@ from typing import Any
 from ..base.errors import ConfigError, Problem
 from ..base.files import DamagedFile, write_text
 from ..runs.checksums import read_whole
-from ..runs.folder import TrialFolder, read_result, read_trial
+from ..runs.folder import TrialFolder, check_not_exported, read_result, read_trial
 from ..runs.names import CARD_FILE, RESULT_FILE, SAMPLES_FILE, SPEC_FILE, WEIGHTS_FILE
 from ..specs.trial import TrialSpec
-
-PNG = b"\x89PNG\r\n\x1a\n"
+from .sheets import is_sheet
 
 
 def check_export(trial_dir: Path, out: Path) -> tuple[TrialSpec, dict[str, Any]]:
     """The spec and the result of a trial that can be exported to ``out``; imports no torch.
 
     Raises:
-        ConfigError: it is not a trial folder, the trial is not done, or ``out`` holds other files.
+        ConfigError: it is not a trial folder, the trial is not done, or ``out`` holds other files, is in the trial's
+            folder or is the working folder.
         DamagedFile: its result or its weights are not what was written.
     """
     spec = read_trial(trial_dir)
+    check_not_exported(trial_dir)
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise ConfigError([Problem("exists and is not an empty folder: give a new one", ("--out",), str(out))])
+    if trial_dir.resolve() in out.resolve().parents:
+        raise ConfigError([Problem("is in the trial's folder, which is only read: give another", ("--out",), str(out))])
+    if out.resolve() == Path.cwd():
+        # It appears by a rename; who works in the folder that it replaces would go on to see an empty one.
+        raise ConfigError([Problem("is the working folder: give a new one", ("--out",), str(out))])
     try:
         result = read_result(trial_dir / RESULT_FILE)
     except FileNotFoundError:
@@ -63,7 +69,7 @@ def export_trial(trial_dir: Path, out: Path) -> None:
     from .card import model_card
 
     model = load(trial_dir)
-    with _new_folder(out) as folder:
+    with _new_folder(out.resolve()) as folder:
         write_weights(model, folder / WEIGHTS_FILE, key=spec.key)
         write_text(folder / SPEC_FILE, TrialFolder(trial_dir).spec_text())
         sheet = _samples(trial_dir)
@@ -78,7 +84,7 @@ def _samples(trial_dir: Path) -> bytes | None:
         content = read_whole(trial_dir / SAMPLES_FILE)
     except (OSError, DamagedFile):
         return None
-    return content if content.startswith(PNG) else None
+    return content if is_sheet(content) else None
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from .grouping import Column
 from .notes import Judge, weights_lines
 from .published import SOURCE, published_texts
 from .selection import RULE
+from .sheets import is_sheet
 from .text import (
     BOLD_NOTE,
     INTERVAL_NOTE,
@@ -41,7 +42,6 @@ from .text import (
 )
 from .trials import TrialRecord
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _PICTURE_BYTES = 16 * 2**20
 _NAME_CHARACTERS = 100
 """The longest name of a figure's file, without its kind."""
@@ -155,7 +155,7 @@ def _samples(columns: tuple[Column, ...], colors: Mapping[str, int], *, first: b
                 data = b"" if path is None else read_bytes(path, at_most=_PICTURE_BYTES)
             except (OSError, DamagedFile):
                 continue
-            if not data.startswith(_PNG):
+            if not is_sheet(data):
                 continue
             uri = "data:image/png;base64," + base64.b64encode(data).decode()
             found.append({"label": column.label, "seed": trial.spec.get("seed"), "uri": uri,

@@ -1,6 +1,6 @@
-"""A static site of several runs: one page with a table per setting of every world, and all its numbers as CSV.
+"""A static site of several runs: one page with a table per setting of every world, and all its scores as CSV.
 
-The page needs nothing else, neither a network nor its script, and stays under ``MOST_BYTES``.
+The page needs nothing else, neither a network nor its script; samples are left out beyond ``MOST_BYTES``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from ..base.files import DamagedFile, read_bytes, write_json, write_text
+from ..base.errors import BenchmarkError
+from ..base.files import DamagedFile, clear_leftovers, read_bytes, write_json, write_text
 from ..base.printable import printable
-from ..runs.names import MERGED_FILE, PAGE_FILE, SAMPLES_FILE
+from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER, SAMPLES_FILE
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .board import board, first_score, headline_rows, leading, order, share_text
@@ -26,6 +27,7 @@ from .gather import load
 from .grouping import Column
 from .merge import merge_runs
 from .published import SOURCE, published_texts
+from .sheets import is_sheet
 from .tables import Row
 from .text import (
     BOLD_NOTE,
@@ -42,8 +44,7 @@ from .trials import TrialRecord
 
 TABLE_FILE = "leaderboard.csv"
 MOST_BYTES = 5_000_000
-"""The page is smaller: sheets of samples are left out where they would make it larger."""
-_PNG = b"\x89PNG\r\n\x1a\n"
+"""Sheets of samples are left out where they would make the page larger."""
 _PARTS = ("dataset", "backbone", "objective", "training", "seed")
 
 
@@ -61,15 +62,20 @@ def write_leaderboard(run_dirs: Sequence[Path], out: Path) -> Comparison:
         What the page shows.
 
     Raises:
-        BenchmarkError: as :func:`mmvae_bench.report.merge.merge_runs`; nothing was written.
+        BenchmarkError: as :func:`mmvae_bench.report.merge.merge_runs`, or ``out`` holds a merged report; nothing was
+            written.
     """
     run = merge_runs(run_dirs, out)
+    if (out / REPORT_FOLDER).exists():
+        advice = "Give a new or an empty folder with --out."
+        raise BenchmarkError(f"{out}: holds a merged report, which a leaderboard does not replace\n  {advice}")
+    clear_leftovers(out)
     comparison = compare(load(run))
     page = render_leaderboard(comparison)
     table = io.StringIO()
     comparison.frame().to_csv(table, index=False)
-    trials = {trial.key: str(trial.directory.parent.parent) for trial in run.trials}
-    write_json(out / MERGED_FILE, {"runs": [str(path) for path in run_dirs], "trials": trials}, indent=1)
+    trials = {trial.key: str(trial.directory.resolve().parent.parent) for trial in run.trials}
+    write_json(out / MERGED_FILE, {"runs": [str(path.resolve()) for path in run_dirs], "trials": trials}, indent=1)
     write_text(out / TABLE_FILE, table.getvalue())
     write_text(out / PAGE_FILE, page)
     return comparison
@@ -118,7 +124,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "source": SOURCE,
         "aggregate_source": f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}",
         "interval_note": INTERVAL_NOTE,
-        "bold_note": BOLD_NOTE,
+        "bold_note": BOLD_NOTE.replace("of its row", "of its column"),
         "reference_note": f"{REFERENCE_NOTE[:1].upper()}{REFERENCE_NOTE[1:]}",
         "metrics": comparison.metrics,
         "protocols": comparison.protocols,
@@ -191,7 +197,7 @@ def _overview(section: Section, by: Row, name: str) -> dict[str, Any]:
         "best": leading(section, by),
         "value": text_row(by).cells[best].text,
         "share": share_text(by.cells[best], by.metric),
-        "objectives": sum(bool(column.done) for column in section.columns),
+        "objectives": len({column.objective for column in section.columns if column.done}),
         "seeds": "–".join(map(str, sorted({min(seeds), max(seeds)}))),
     }
 
@@ -245,4 +251,4 @@ def _sheet(trial: TrialRecord) -> bytes | None:
         content = b"" if path is None else read_bytes(path, at_most=MOST_BYTES)
     except (OSError, DamagedFile):
         return None
-    return content if content.startswith(_PNG) else None
+    return content if is_sheet(content) else None

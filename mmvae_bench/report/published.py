@@ -128,7 +128,8 @@ def published_note(setting: Setting) -> str | None:
     Empty for further datasets, for which no published numbers are expected.
     """
     if setting.dataset == "sprites":
-        return sprites_note(int(dict(setting.dataset_params)["level"]))
+        level = dict(setting.dataset_params).get("level", "")
+        return sprites_note(int(level)) if level in map(str, _SPRITES) else ""
     if setting.dataset != "mnist_a":
         return ""
     params, training = dict(setting.dataset_params), dict(setting.training_params)

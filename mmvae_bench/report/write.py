@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..base.files import DamagedFile, write_json, write_text
+from ..base.files import DamagedFile, clear_leftovers, write_json, write_text
 from ..runs.folder import TrialFolder
 from ..runs.names import FIGURES_FOLDER, MERGED_FILE, PAGE_FILE, REPORT_FOLDER
 from .comparison import compare
@@ -42,7 +42,8 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
 
 def write_trial_report(trial_dir: Path, out: Path, *, width: int | None = None, color: bool | None = None) -> str:
     """Writes the report of a single trial, which need not be part of a run, into ``out``; see :func:`write_report`."""
-    return _write(RunFolders(out, (TrialFolder.alone(trial_dir),)), width, color)
+    run = RunFolders(out, (TrialFolder.alone(trial_dir),))
+    return _write(run, width, color, own=out.resolve() == trial_dir.resolve())
 
 
 def write_merged_report(
@@ -61,11 +62,14 @@ def write_merged_report(
     return _write(run, width, color)
 
 
-def _write(run: RunFolders, width: int | None, color: bool | None) -> str:
+def _write(run: RunFolders, width: int | None, color: bool | None, *, own: bool = True) -> str:
+    """``own``: whether the folder around ``report`` is this package's too, and not one with a user's files."""
     folder = run.directory / REPORT_FOLDER
-    for place in (folder, folder / "figures"):
+    for place in (folder, folder / FIGURES_FOLDER):
         if place.is_symlink():
             raise DamagedFile(place, "a link; a report is not written through it\n  Give another folder with --out.")
+    for place in (folder, folder / FIGURES_FOLDER, *([run.directory.resolve()] if own else [])):
+        clear_leftovers(place)
     comparison = compare(gather(run))
     table = io.StringIO()
     comparison.frame().to_csv(table, index=False)

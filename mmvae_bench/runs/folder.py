@@ -28,6 +28,7 @@ from .names import (
     STATUS_FILE,
     TRIAL_FILES,
     TRIALS_FOLDER,
+    WEIGHTS_FILE,
 )
 from .status import Status, read_status
 
@@ -259,6 +260,12 @@ def read_trial(directory: Path) -> TrialSpec:
     if evaluation.is_file():
         plain["evaluation"] = read_object(evaluation)
     return TrialSpec.parse(plain)
+
+
+def check_not_exported(directory: Path) -> None:
+    """Raises ConfigError if a folder is an export, which has the weights of a trial and nothing else of it."""
+    if os.path.lexists(directory / WEIGHTS_FILE) and not os.path.lexists(directory / CHECKPOINT_FILE):
+        raise ConfigError(f"{directory}: an exported model; only the trial's own folder can be evaluated or exported")
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -35,15 +34,15 @@ def restore_weights(network: nn.Module, path: Path, *, key: str) -> None:
 
     Raises:
         DamagedFile: it is no regular file, larger than such weights can be, or not safetensors.
-        CheckpointError: the weights are those of another trial, or not those of this network.
+        CheckpointError: the weights are those of another trial, not those of this network, or not finite.
     """
     wanted: dict[str, Tensor] = network.state_dict()
     content = read_bytes(path, at_most=_HEADER_BYTES + sum(tensor.nbytes for tensor in wanted.values()))
     try:
         found: dict[str, Tensor] = load(content)
         length = int.from_bytes(content[:8], "little")
-        made_by = parse_json(content[8 : 8 + length].decode()).get("__metadata__", {}).get("key")
-    except (SafetensorError, LookupError, ValueError) as error:
+        made_by = (parse_json(content[8 : 8 + length].decode()).get("__metadata__") or {}).get("key")
+    except Exception as error:  # whatever a strange header leads to, it is the file's fault
         raise DamagedFile(path, f"not safetensors: {printable(str(error)):.200}") from None
     if made_by != key:
         raise CheckpointError(f"{path} has the weights of trial {printable(repr(made_by)):.40}, not of {key!r}")
@@ -51,6 +50,9 @@ def restore_weights(network: nn.Module, path: Path, *, key: str) -> None:
         more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         lines = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
         raise CheckpointError(f"{path} does not fit the networks of its spec:{lines}{more}")
+    if broken := [name for name in wanted if not bool(found[name].isfinite().all())]:
+        more = f" and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
+        raise CheckpointError(f"{path} has weights that are not finite numbers: {', '.join(broken[:_SHOWN])}{more}")
     network.load_state_dict(found)
 
 

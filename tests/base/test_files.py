@@ -187,3 +187,12 @@ def test_json_is_read_as_written(tmp_path: Path) -> None:
     for _ in range(MOST_LEVELS - 1):
         deepest = [deepest]
     assert parse_json(str(deepest)) == deepest
+
+
+def test_a_users_hidden_file_is_no_leftover(tmp_path: Path) -> None:
+    left = tmp_path / ".spec.json.0_a1b2c3.json"
+    theirs = [tmp_path / name for name in (".vimrc.original", ".app.settings.json", ".a.json.settings.yaml")]
+    for path in (left, *theirs):
+        path.touch()
+    clear_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(theirs)

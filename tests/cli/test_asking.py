@@ -35,7 +35,7 @@ class Desk:
         monkeypatch.setattr("mmvae_bench.evaluation.fitting.MAX_STEPS", 3)
         monkeypatch.setattr("mmvae_bench.evaluation.asking.contact_sheet", self.sheet)
 
-    def becomes(self, objective: str, **parts: Any) -> Objective:
+    def becomes(self, objective: str | dict[str, Any], **parts: Any) -> Objective:
         backbone = {"name": "rgb_thin", "width": 4, "hidden": 16, "latent_size": 4}
         plain = {"dataset": SPRITES | {"view": self.view}, "backbone": backbone, "objective": objective} | parts
         self.spec = TrialSpec.parse(plain)
@@ -318,7 +318,9 @@ BAD = [
     (["traverse", HEART, "--attribute", "color", "--out", "x.png"], "nearest: colour"),
     (["traverse", HEART, "--latent", "4", "--out", "x.png"], "--latent: the model has 4 latents, 0 to 3\n  given: 4"),
     (["traverse", HEART, "--latent", "1", "--attribute", "size", "--out", "x.png"], "say one or the other"),
-    (["describe", "nowhere.png"], "no such file\n  given: nowhere.png"),
+    (["describe", "nowhere.png"], "IMAGE: no such file\n  given: nowhere.png"),
+    (["describe", "3"], "IMAGE: no such file; for an image of the test partition say --index 3\n  given: 3"),
+    (["reconstruct", "--image", "nowhere.png", "--out", "x.png"], "--image: no such file\n  given: nowhere.png"),
     (["describe", "--index", "0", "x.png"], "not the number of an image of the test partition\n  given: 'x.png'"),
     (["reconstruct", "--image", "spec.json", "--index", "0", "--out", "x.png"], "say one or the other"),
 ]
@@ -347,3 +349,12 @@ def test_an_image_that_is_not_there_is_named_with_what_there_is(desk: Desk, caps
     said = capsys.readouterr().err
     assert f"--index: the test partition has {number} images, 0 to {number - 1}\n  given: {number}, 7000" in said
     assert not desk.out.exists()
+
+
+@pytest.mark.parametrize("size", [2, 6])
+def test_the_latents_of_scan_are_those_of_its_own_z(size: int, desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Fewer or more than its networks for images have, which are 4."""
+    desk.becomes({"name": "scan", "latent_size": size})
+    assert desk.run("traverse", HEART, "--latent", str(size - 1), "--steps", "2") == 0
+    assert desk.run("traverse", HEART, "--latent", str(size)) == 2
+    assert f"--latent: the model has {size} latents, 0 to {size - 1}\n  given: {size}" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -286,3 +287,36 @@ def test_it_is_not_prepared_until_it_is_prepared(tmp_path: Path) -> None:
     spec = datasets.parse({"name": "dsprites", "source": "dsprites"})
     with pytest.raises(BenchmarkError, match="is not prepared"):
         DSpritesDataModule(spec, file=write(tmp_path, imgs=1 - members()["imgs"])).verify()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (b"\x01\x00\x08\x00{'a': (8", "member imgs: it cannot be read ("),
+        (b"\x01\x00\x08\x00{[]: 1} ", "member imgs: it cannot be read ("),
+        (b"\x02\x00" + (20_000_000).to_bytes(4, "little") + b" " * 20_000_000, "member imgs: its format (2, 0) is"),
+    ],
+    ids=["unclosed", "unhashable", "long"],
+)
+def test_a_strange_header_is_refused_before_it_is_held(tmp_path: Path, head: bytes, message: str) -> None:
+    file = write(tmp_path)
+    rewritten(tmp_path / NAME, "imgs.npy", b"\x93NUMPY" + head)
+    tracemalloc.start()
+    try:
+        assert refusal(file, tmp_path).startswith(message)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_cannot_be_unpacked_in_parts_is_refused(tmp_path: Path, kind: int) -> None:
+    """Of such a one numpy never writes, a few bytes may become gigabytes at once."""
+    write(tmp_path)
+    with zipfile.ZipFile(tmp_path / NAME) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / NAME, "w", kind) as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    file = DSpritesFile(root=tmp_path, sizes=SMALL)
+    assert refusal(file, tmp_path) == "member latents_classes: it is neither stored nor deflated"

@@ -137,3 +137,13 @@ def test_a_cut_picture_leaves_nothing_half_written(folder: Path) -> None:
     with pytest.raises(SourceError, match=r"woven_0003.jpg cannot be used: "):
         sprites_of(texture="dtd/images")
     assert not [path for path in (folder.parent / "cache").rglob("*") if path.name.endswith(".npy")]
+
+
+def test_a_strangers_file_name_is_only_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "images/banded/\x1b[31mred.png").write_bytes(b"no picture")
+    assert main(["data", "describe", "sprites", "--set", "texture=dtd/images"]) == 2
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed
+    assert r"\x1b[31mred.png cannot be used: not an image (10 bytes)" in printed
+    with pytest.raises(SourceError, match=r"\\x1b\[31mred"):
+        sprites_of(texture="dtd/images")

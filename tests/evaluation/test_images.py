@@ -58,3 +58,20 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "MOST_PIXELS", 64 * 63)
     with pytest.raises(BenchmarkError, match="a picture of 64 x 64 pixels, at most 4,032 are read"):
         file_images([whole], (3, 8, 8))
+
+
+def test_a_file_that_pillow_would_give_to_another_program_is_refused_unopened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostScript, which Pillow has drawn by Ghostscript: it is a language, and its files are programs."""
+    called, program = tmp_path / "called", tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {called}\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\nshowpage\n%%EOF\n")
+    with pytest.raises(BenchmarkError, match=r"photo\.png: not a picture that can be read; save it as JPEG, PNG, WEBP"):
+        file_images([photo], (3, 8, 8))
+    assert not called.exists()

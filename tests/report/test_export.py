@@ -280,3 +280,105 @@ def test_a_spoiled_header_is_refused_or_harmless(folder: Path) -> None:
         except BenchmarkError:
             refused += 1
     assert refused > 125
+
+
+def test_a_strangers_header_or_weights_that_are_no_numbers_are_refused(folder: Path) -> None:
+    content = (folder / WEIGHTS).read_bytes()
+    length = 8 + int.from_bytes(content[:8], "little")
+    header, body = json.loads(content[8:length]), content[length:]
+
+    def refused(header: object, body: bytes, message: str) -> None:
+        text = json.dumps(header).encode()
+        (folder / WEIGHTS).write_bytes(len(text).to_bytes(8, "little") + text + body)
+        with pytest.raises((DamagedFile, CheckpointError), match=message):
+            mb.load(folder)
+
+    refused(header | {"__metadata__": None}, body, "has the weights of trial None")
+    huge = {"dtype": "F32", "shape": [0, 2**64 - 1], "data_offsets": [len(body), len(body)]}
+    refused(header | {"x": huge}, body, "not safetensors")
+    first = min(name for name in header if name != "__metadata__")
+    start = header[first]["data_offsets"][0]
+    spoiled = body[:start] + b"\xff\xff\xff\x7f" + body[start + 4 :]
+    refused(header, spoiled, f"has weights that are not finite numbers: {first}$")
+    refused(header, b"\xff" * len(body), r"not finite numbers: \S+, \S+, \S+ and \d+ more$")
+
+
+def test_an_export_is_no_trial_to_evaluate_or_to_export(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(folder.iterdir())
+    again = folder.parent / "again"
+    for command in (["evaluate"], ["evaluate", "--protocol", "paper"], ["export", "--out", str(again)]):
+        assert main([command[0], str(folder), *command[1:]]) == 2
+        assert "an exported model; only the trial's own folder can be evaluated or exported" in capsys.readouterr().err
+    assert sorted(folder.iterdir()) == before
+    assert not again.exists()
+
+
+def test_where_an_export_may_be(
+    done: TrialResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither in the trial's folder nor in place of the one that a person works in; but relative to it."""
+    monkeypatch.chdir(tmp_path)
+    for out, message in ((".", "is the working folder: give a new one"),
+                         (str(done.directory / "model"), "is in the trial's folder, which is only read")):  # fmt: skip
+        assert main(["export", str(done.directory), "--out", out]) == 2
+        assert message in capsys.readouterr().err
+    assert not (done.directory / "model").exists()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "sub").mkdir()
+    assert main(["export", str(done.directory), "--out", "sub/../model"]) == 0
+    assert torch.equal(imagined(done.directory), imagined(tmp_path / "model"))
+
+
+def test_an_enormous_sheet_is_not_passed_on(done: TrialResult, tmp_path: Path) -> None:
+    trial = shutil.copytree(done.directory, tmp_path / done.directory.name)
+    sheet = bytearray((trial / "samples.png").read_bytes())
+    sheet[16:24] = (60_000).to_bytes(4) * 2
+    (trial / "samples.png").write_bytes(sheet)
+    (trial / "checksums.json").unlink()
+    export_trial(trial, tmp_path / "out")
+    assert not (tmp_path / "out" / "samples.png").exists()
+    assert "## Samples" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
+def card_of(dataset: dict[str, Any], backbone: Any = "rgb_thin") -> tuple[TrialSpec, str]:
+    thin = {"name": "rgb_thin", "width": 4, "hidden": 16, "latent_size": 4} if backbone == "rgb_thin" else backbone
+    spec = TrialSpec.parse({"dataset": dataset, "backbone": thin, "objective": "telbo"})
+    return spec, model_card(spec, {"scores": []})
+
+
+@pytest.mark.parametrize(
+    ("texture", "licence"),
+    [
+        ("none", "drawn by mmvae-bench (MIT licence)"),
+        ("procedural", "drawn by mmvae-bench (MIT licence)"),
+        (
+            "/home/somebody/dtd/images",
+            "drawn by mmvae-bench (MIT licence); backgrounds cut from the user's pictures, under their own licence",
+        ),
+    ],
+)
+def test_the_licence_of_a_background_is_not_ours(texture: str, licence: str) -> None:
+    spec = {"name": "sprites", "level": 3, "canvas": 16, "num_images": 120, "texture": texture}
+    _, card = card_of(spec)
+    assert [line for line in card.splitlines() if line.startswith("- images: ")] == [f"- images: {licence}"]
+    assert "somebody" not in card, "a path is not published"
+
+
+def test_the_licence_of_dsprites_is_that_of_its_authors() -> None:
+    _, card = card_of({"name": "dsprites", "source": "dsprites"}, "mnist_a_released")
+    assert "- images: dSprites (Matthey et al. 2017): under the licence of its authors\n" in card
+
+
+@pytest.mark.parametrize("view", ["attributes", "text"])
+def test_the_code_of_the_card_asks_for_a_concept_in_every_view(view: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, card = card_of({"name": "sprites", "level": 3, "canvas": 16, "num_images": 120, "view": view})
+    model = build_objective(spec).eval()
+    monkeypatch.setattr(mb, "load", lambda _: model)
+    names: dict[str, Any] = {}
+    exec(card.partition("```python\n")[2].partition("```")[0], names)
+    assert names["images"].shape == (10, 3, 16, 16)
+
+
+def test_a_result_without_a_dataset_has_a_card() -> None:
+    spec = card_of({"name": "sprites", "level": 3, "canvas": 16, "num_images": 120})[0]
+    assert "fingerprint" not in model_card(spec, {"scores": [], "dataset": None})

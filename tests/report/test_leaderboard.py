@@ -24,7 +24,7 @@ from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.leaderboard import MOST_BYTES, write_leaderboard
 from mmvae_bench.report.text import number
-from mmvae_bench.report.write import write_report
+from mmvae_bench.report.write import write_merged_report, write_report
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.overrides import load_trial
 
@@ -259,12 +259,12 @@ def test_the_command_behind_a_row_is_its_trial(built_run: Path, tmp_path: Path) 
         assert spec.evaluation.canonical() == json.loads((folder / "evaluation.json").read_text())
 
 
-def hostile_trial(run: Path, text: str) -> None:
+def hostile_trial(run: Path, text: str, **dataset: object) -> None:
     """A finished trial whose every text that may be free is ``text``; its folder has the name that it must have."""
     spec = spec_of("telbo")
     plain: dict[str, Any] = spec.canonical()
     plain["objective"] = {"name": text, text: text}
-    plain["dataset"] = {**plain["dataset"], "name": text, "source": text, "split": text}
+    plain["dataset"] = {**plain["dataset"], "name": text, "source": text, "split": text, **dataset}
     content = canonical_json(plain)
     folder = run / "trials" / text_hash(content.encode())
     folder.mkdir(parents=True)
@@ -423,3 +423,101 @@ def test_the_report_of_a_run_begins_with_the_same_table(tmp_path: Path) -> None:
     assert [line.startswith(words) for line in ours.words["warning"]].count(True) == 1
     assert words in shown
     assert words in (tmp_path / "run" / "report" / "table.md").read_text(encoding="utf-8")
+
+
+LEFT = ".index.html.0_a1b2c3.html"
+
+
+def test_a_folder_that_is_refused_keeps_all_its_files(tmp_path: Path) -> None:
+    """Even those that have the name of a leftover; in an earlier leaderboard those go."""
+    write_trial(tmp_path / "run", spec_of("telbo"))
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in (LEFT, "mine.txt"):
+        (theirs / name).touch()
+    words = [str(tmp_path / "run"), "--out"]
+    assert main(["leaderboard", *words, str(theirs)]) == 2
+    assert sorted(path.name for path in theirs.iterdir()) == [LEFT, "mine.txt"]
+    for _ in range(2):
+        assert main(["leaderboard", *words, str(tmp_path / "site")]) == 0
+        assert not (tmp_path / "site" / LEFT).exists()
+        (tmp_path / "site" / LEFT).touch()
+
+
+def test_a_merged_report_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_trial(tmp_path / "run", spec_of("telbo"))
+    monkeypatch.chdir(tmp_path)
+    write_merged_report([Path("run")], tmp_path / "merged", width=80, color=False)
+    before = (tmp_path / "merged" / "merged.json").read_bytes()
+    with pytest.raises(BenchmarkError, match="holds a merged report, which a leaderboard does not replace"):
+        write_leaderboard([Path("run")], tmp_path / "merged")
+    assert (tmp_path / "merged" / "merged.json").read_bytes() == before
+    write_leaderboard([Path("run")], tmp_path / "site")
+    merged = json.loads((tmp_path / "site" / "merged.json").read_text())
+    assert merged["runs"] == [str((tmp_path / "run").resolve())]
+    assert set(merged["trials"].values()) == set(merged["runs"])
+
+
+def test_a_score_that_is_a_number_for_nobody_leads_nothing(tmp_path: Path) -> None:
+    nothing = Score(metric="correctness", partition="test", protocol="paper", level=4, value=math.nan)
+    write_trial(tmp_path / "run", spec_of("telbo"), scores=[nothing])
+    page = page_of(tmp_path / "run", out=tmp_path / "site")
+    assert page.words["lead"] == ["1 world, 1 objective, 1 run; 1 of 1 trial done."]
+    some = Score(metric="correctness", partition="test", protocol="paper", level=3, value=0.5, ci_low=0.4, ci_high=0.6)
+    write_trial(tmp_path / "other", spec_of("telbo"), scores=[nothing, some])
+    page = page_of(tmp_path / "other", out=tmp_path / "site2")
+    assert "telbo, alone" in page.words["left words"]
+
+
+def test_the_overview_counts_objectives_and_not_their_settings(tmp_path: Path) -> None:
+    for objective in ("telbo", {"name": "telbo", "gamma": 9}, "jmvae"):
+        write_trial(tmp_path / "run", spec_of(objective))
+    page = page_of(tmp_path / "run", out=tmp_path / "site")
+    overview = (tmp_path / "site" / "index.html").read_text(encoding="utf-8").partition("</table>")[0]
+    assert re.findall(r"<td>([^<]*)</td><td>[^<]*</td></tr>", overview) == ["2"]
+    assert "2 objectives" in page.words["lead"][0]
+
+
+@pytest.mark.parametrize(("metric", "floor", "ceiling"), [("joint_divergence", 0.5, 0.05), ("correctness", 0.1, 0.95)])
+def test_where_nobody_leads_the_best_mean_is_named(metric: str, floor: float, ceiling: float, tmp_path: Path) -> None:
+    """The lowest, where lower is better."""
+    for name, value in (("telbo", 0.3), ("jmvae", 0.3001)):
+        for seed in range(3):
+            each = [value + 0.001 * ((7 * query + 3 * seed) % 5) for query in range(40)]
+            score = Score(metric=metric, partition="test", protocol="paper", level=4, value=sum(each) / 40, ci_low=0.29,
+                          ci_high=0.31, floor=floor, ceiling=ceiling, num_queries=40, per_query=each)  # fmt: skip
+            write_trial(tmp_path / "run", spec_of(name, seed=seed), scores=[score])
+    page = page_of(tmp_path / "run", out=tmp_path / "site")
+    best = "telbo" if metric == "joint_divergence" else "jmvae"
+    assert page.words["left words"] == [f"nobody leads; best mean: {best}"]
+
+
+def test_the_page_says_what_is_bold_and_what_is_in_the_table_of_scores(tmp_path: Path) -> None:
+    write_trial(tmp_path / "run", spec_of("telbo"))
+    page_of(tmp_path / "run", out=tmp_path / "site")
+    text = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "Bold: the best of its column and those not told apart from it" in text
+    assert "Every score on this page is in" in text
+
+
+def test_an_enormous_sheet_is_not_embedded(tmp_path: Path) -> None:
+    """A small file can hold a picture that takes gigabytes; neither page shows it."""
+    folder = write_trial(tmp_path / "run", spec_of("telbo"))
+    sheet = bytearray(PNG)
+    for size, shown in ((1, True), (60_000, False), (0, False)):
+        sheet[16:24] = size.to_bytes(4) * 2
+        (folder / "samples.png").write_bytes(sheet)
+        page = page_of(tmp_path / "run", out=tmp_path / "site")
+        assert any(each.startswith("data:") for each in page.addresses) == shown, size
+        write_report(tmp_path / "run", width=80, color=False)
+        report = (tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")
+        assert ("data:image/png" in report) == shown, size
+
+
+@pytest.mark.parametrize("level", [None, 9, "x"])
+def test_a_strangers_sprites_of_no_known_level(level: object, tmp_path: Path) -> None:
+    """A spec that only a stranger can have written: the page says nothing published about it."""
+    hostile_trial(tmp_path / "run", "sprites", **({} if level is None else {"level": level}))
+    page = page_of(tmp_path / "run", out=tmp_path / "site")
+    assert page.boards
+    assert "Published for level" not in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")

@@ -187,3 +187,26 @@ def test_another_version_is_named_and_not_mixed_in(machines: tuple[Path, Path], 
     shown = write_merged_report(machines, tmp_path / "out", color=False)
     assert "2 of 3 trials done, 1 damaged" in shown
     assert "made by version 0, this is 1" in " ".join(shown.split())
+
+
+def test_a_users_files_around_a_report_are_left_alone(machines: tuple[Path, Path], tmp_path: Path) -> None:
+    """Whatever their names; in a report, and in a folder of merged ones, what a killed process left is removed."""
+    one, two = machines
+    left, out = ".index.html.0_a1b2c3.html", tmp_path / "out"
+    for folder in (out, out / "report", one / "report"):
+        folder.mkdir()
+        (folder / left).touch()
+    assert cli.main(["report", str(one), str(two), "--out", str(out)]) == 2
+    assert (out / left).exists()
+    assert (out / "report" / left).exists()
+    trial = next((one / "trials").iterdir())
+    assert cli.main(["report", str(trial), "--out", str(out)]) == 0
+    assert (out / left).exists()
+    assert not (out / "report" / left).exists()
+    assert cli.main(["report", str(one)]) == 0
+    assert not (one / "report" / left).exists()
+    (tmp_path / "merged" / "report").mkdir(parents=True)
+    (tmp_path / "merged" / "merged.json").write_text("{}")
+    (tmp_path / "merged" / left).touch()
+    assert cli.main(["report", str(one), str(two), "--out", str(tmp_path / "merged")]) == 0
+    assert not (tmp_path / "merged" / left).exists()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,10 @@ FOLDERS = (".", "dsprites", "dsprites-dataset")
 IMAGES, CLASSES = "imgs", "latents_classes"
 ROWS_AT_ONCE = 4096
 _MOST_HEADER = 10_000
-_UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError)
+_UNREADABLE = (
+    OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+    tokenize.TokenError,
+)  # fmt: skip
 
 
 class DSpritesFile:
@@ -89,17 +93,14 @@ class DSpritesFile:
         """An array in parts, after a check of its header: whatever it declares, no more is held than a part of what is
         expected."""
         try:
-            with self._open() as file, zipfile.ZipFile(file) as archive, archive.open(f"{member}.npy") as content:
-                self._check_header(member, content, shape, dtype)
-                width = math.prod(shape[1:])
-                for start in range(0, shape[0], ROWS_AT_ONCE):
-                    num = min(ROWS_AT_ONCE, shape[0] - start)
-                    part = content.read(num * width * dtype.itemsize)
-                    if len(part) < num * width * dtype.itemsize:
-                        raise self._refused(member, "it ends too early")
-                    yield np.frombuffer(part, dtype).reshape(num, *shape[1:])
-                if content.read(1):
-                    raise self._refused(member, "it is longer than its shape")
+            with self._open() as file, zipfile.ZipFile(file) as archive:
+                info = archive.getinfo(f"{member}.npy")
+                # Of the other kinds, whatever a few bytes expand to is held at once.
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise self._refused(member, "it is neither stored nor deflated")
+                with archive.open(info) as content:
+                    self._check_header(member, content, shape, dtype)
+                    yield from self._parts(member, content, shape, dtype)
         except KeyError:
             raise self._refused(member, "there is none") from None
         except _UNREADABLE as error:
@@ -109,12 +110,22 @@ class DSpritesFile:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise self._refused(member, f"it cannot be read ({reason})") from None
 
+    def _parts(self, member: str, content: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> Iterator[np.ndarray]:
+        width = math.prod(shape[1:])
+        for start in range(0, shape[0], ROWS_AT_ONCE):
+            num = min(ROWS_AT_ONCE, shape[0] - start)
+            part = content.read(num * width * dtype.itemsize)
+            if len(part) < num * width * dtype.itemsize:
+                raise self._refused(member, "it ends too early")
+            yield np.frombuffer(part, dtype).reshape(num, *shape[1:])
+        if content.read(1):
+            raise self._refused(member, "it is longer than its shape")
+
     def _check_header(self, member: str, content: IO[bytes], shape: tuple[int, ...], dtype: np.dtype) -> None:
-        readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         version = np.lib.format.read_magic(content)
-        if version not in readers:
+        if version != (1, 0):  # A later one may have a header of gigabytes, which is read before it is measured.
             raise self._refused(member, f"its format {version} is not known")
-        found, by_columns, kind = readers[version](content, max_header_size=_MOST_HEADER)
+        found, by_columns, kind = np.lib.format.read_array_header_1_0(content, max_header_size=_MOST_HEADER)
         if kind.hasobject:
             raise self._refused(member, "it holds a pickle, which is never loaded")
         if found != shape or kind != dtype or by_columns:

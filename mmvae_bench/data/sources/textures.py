@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ...base.files import DATA_VARIABLE, cache_root, data_root
 from ...base.heartbeat import beat
+from ...base.printable import printable
 from ..cache import build_once
 from . import MissingSourceError, SourceError
 from .pictures import decoded, opened
@@ -99,7 +100,7 @@ class TextureFolder:
             with opened(self._read(name)) as image:
                 grey = decoded(image, "L")
         except OSError as error:
-            raise SourceError(f"texture: {self.path / name} cannot be used: {error}") from None
+            raise SourceError(printable(f"texture: {self.path / name} cannot be used: {error}")) from None
         shorter = min(grey.size)
         left, top = ((length - shorter) // 2 for length in grey.size)
         box = (left, top, left + shorter, top + shorter)
@@ -110,4 +111,5 @@ class TextureFolder:
         try:
             return read_file(self.path / name)
         except OSError as error:
-            raise SourceError(f"texture: {self.path / name} cannot be read ({error.strerror or error})") from None
+            why = error.strerror or error
+            raise SourceError(printable(f"texture: {self.path / name} cannot be read ({why})")) from None
