@@ -80,6 +80,11 @@ def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -
     if behaviour == "ok":
         time.sleep(seconds)
         return 0
+    if behaviour == "raise second":
+        # Only when another trial has begun too.
+        while len(list(directory.parent.glob("*/status.json"))) < 2:
+            time.sleep(0.01)
+        behaviour = "raise"
     if behaviour in ("raise", "NaN", "OutOfMemoryError"):
         kind = {"raise": "ValueError", "NaN": "NonFiniteLossError"}.get(behaviour, behaviour)
         write_status(directory, replace(status, state="failed", error="loss is nan at step 3", error_type=kind))
