@@ -84,7 +84,7 @@ def test_what_was_held_back_is_run_with_what_failed_once_the_bug_is_mended(
 
 def test_fail_fast_stops_everything_after_the_first_failure(stub: StubRun, capsys: pytest.CaptureFixture[str]) -> None:
     stub.seeds = range(6)
-    stub.behaviours = {"attempts": {"0": ["raise second"]}, "seconds": 30.0}
+    stub.behaviours = {"attempts": {"0": ["raise second"]}, "seconds": 5.0}
     request = Request(grid=stub.write_grid(), out=stub.out, workers=2, fail_fast=True)
     assert run(request, command=stub.command, report=no_report) == 1
     said = capsys.readouterr().err
