@@ -20,6 +20,7 @@ from typing import Any, cast
 from filelock import FileLock
 
 from ..base.canonical import content_hash
+from ..base.errors import BenchmarkError
 from ..base.files import DamagedFile, open_regular, read_json, write_json, writing_cache
 from ..base.heartbeat import patiently
 
@@ -52,6 +53,27 @@ def inspect(folder: Path) -> list[FileState]:
         return [FileState(META, str(told), found)]
     states = [FileState(name, digest, file_sha256(folder / name)) for name, digest in sorted(expected.items())]
     return states or [FileState(META, None, None)]
+
+
+def checked(folder: Path, *, name: str, source: str, fingerprint: str) -> dict[str, Any]:
+    """The head of what ``data verify`` says of a dataset in a folder: its files with their checksums, and ``ok``.
+
+    Raises:
+        BenchmarkError: if the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise BenchmarkError(f"{name} with fingerprint {fingerprint} is not prepared: {folder} does not exist")
+    files = inspect(folder)
+    return {
+        "name": name,
+        "source": source,
+        "fingerprint": fingerprint,
+        "path": str(folder),
+        "files": [
+            {"file": state.name, "ok": state.ok, "expected": state.expected, "found": state.found} for state in files
+        ],
+        "ok": all(state.ok for state in files),
+    }
 
 
 def is_intact(folder: Path) -> bool:

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from ..base import randomness
 from ..base.canonical import content_hash
-from ..base.errors import BenchmarkError
 from ..base.files import cache_root, read_json
 from ..base.heartbeat import beat
 from ..base.seeds import derive_seed
@@ -25,7 +24,7 @@ from ..concepts import Schema
 from ..specs.built_in.datasets import NUM_DSPRITES, SPRITE_FACTORS, DSpritesSpec
 from ..worlds.dsprites import GENERATOR_VERSION, NUM_PLACES, SIZES, Shifts, factors, same_sprite
 from .batch import Batch
-from .cache import META, build_once, inspect
+from .cache import META, build_once, checked
 from .drawn import DrawnDataModule
 from .sources.dsprites_file import DSpritesFile
 from .splits import combinations_of, observed_partition, random_partition
@@ -174,28 +173,10 @@ class DSpritesDataModule(DrawnDataModule):
         """
         if (folder := self.cache_path) is None:
             return super().verify()
-        if not folder.is_dir():
-            raise BenchmarkError(
-                f"{self.spec.name} with fingerprint {self.fingerprint} is not prepared: {folder} does not exist"
-            )
-        files = inspect(folder)
-        intact = all(state.ok for state in files)
-        report: dict[str, Any] = {
-            "name": self.spec.name,
-            "source": self.spec.source,
-            "fingerprint": self.fingerprint,
-            "path": str(folder),
-            "files": [
-                {"file": state.name, "ok": state.ok, "expected": state.expected, "found": state.found}
-                for state in files
-            ],
-            "compared": 0,
-            "different": None,
-            "num_images": None,
-            "pixel_hash": None,
-        }
-        if not intact:
-            return {**report, "ok": False}
+        spec = self.spec
+        report = checked(folder, name=spec.name, source=spec.source, fingerprint=self.fingerprint)
+        if not report["ok"]:
+            return {**report, "compared": 0, "different": None, "num_images": None, "pixel_hash": None}
         self.setup()
         stored, start, different = np.load(folder / "images.npy", mmap_mode="r"), 0, 0
         for packed in self._packed():

@@ -22,7 +22,7 @@ from ..concepts import compositional_split
 from ..specs.built_in.datasets import MnistASpec
 from ..worlds.mnist_a import GENERATOR_VERSION, draw_geometry, render
 from .base import Progress
-from .cache import META, build_once, inspect
+from .cache import META, build_once, checked
 from .origin import Origin
 from .sources.digits import Digits, DigitSource, digit_source
 from .splits import FRACTIONS, PartitionedDataModule, compositional_partition, random_partition
@@ -203,23 +203,10 @@ class MnistADataModule(PartitionedDataModule):
             BenchmarkError: if the dataset is not prepared, or its source cannot be read.
         """
         folder = self.cache_path
-        if not folder.is_dir():
-            raise BenchmarkError(
-                f"{self.spec.name} with fingerprint {self.fingerprint} is not prepared: {folder} does not exist"
-            )
-        files = inspect(folder)
-        report: dict[str, Any] = {
-            "name": self.spec.name,
-            "source": self.spec.source,
-            "fingerprint": self.fingerprint,
-            "path": str(folder),
-            "files": [
-                {"file": state.name, "ok": state.ok, "expected": state.expected, "found": state.found}
-                for state in files
-            ],
-        }
-        if not all(state.ok for state in files):
-            return {**report, "ok": False, "pixel_hash": None, "num_images": None, "compared": 0, "different": None}
+        spec = self.spec
+        report = checked(folder, name=spec.name, source=spec.source, fingerprint=self.fingerprint)
+        if not report["ok"]:
+            return {**report, "pixel_hash": None, "num_images": None, "compared": 0, "different": None}
         meta, (images, concepts) = read_json(folder / META), _arrays(folder)
         pixel_hash = hashlib.sha256(images.data).hexdigest()
         compared = min(len(images), NUM_VERIFIED)

@@ -25,7 +25,8 @@ from ..data.preview import COLOUR_CELL, contact_sheet
 from ..data.sheets import save_picture
 from ..distributions.latents import FactorisedCategorical
 from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating
-from .fitting import Evidence, fit_latents, unvalidated
+from .checks import argument_checks
+from .fitting import Evidence, fit_latents
 from .images import Asked
 from .questions.reconstruction import squared_error
 from .regions import Box
@@ -155,7 +156,7 @@ def _answers(
     image, observed = image.to(model.device).masked_fill(~observed.to(model.device), 0), observed.to(model.device)
     told, own = (None if each is None else each.to(model.device) for each in (told, own))
     seen, left_out = observed.expand(len(image), -1, -1), {}
-    with evaluating(model), torch.no_grad(), unvalidated():
+    with evaluating(model), torch.no_grad(), argument_checks(False):
         try:
             evidence = Evidence(model, image, seen, told)
         except CapabilityError as error:

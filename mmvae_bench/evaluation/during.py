@@ -10,7 +10,8 @@ import torch
 from ..data.base import ConceptDataModule
 from ..objectives.base import Objective, evaluating
 from ..specs.trial import EvaluationSpec
-from .evaluate import can_be_asked, judge_of, references_of, validated_distributions
+from .checks import argument_checks
+from .evaluate import can_be_asked, judge_of, references_of
 from .questions import Context, Point, questions_of
 
 NUM_SAMPLES = 10
@@ -46,7 +47,7 @@ class ScoreCurve:
         """
         partition = self.evaluation.partitions[0]
         context = Context(model, self.data, self.classifier, self.judge, self.evaluation, partition, self.device)
-        with validated_distributions(), evaluating(model), torch.no_grad():
+        with argument_checks(True), evaluating(model), torch.no_grad():
             asked = [question for question in self.questions if can_be_asked(question, context)]
             points = [point for question in asked for point in question.points(context)]
         return [point for point in points if point["value"] == point["value"]]

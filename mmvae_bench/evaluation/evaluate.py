@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch.distributions import Distribution
 
 from ..data.base import ConceptDataModule
 from ..objectives.base import Objective, evaluating
 from ..runs.scores import Score
 from ..specs.components import classifiers
 from ..specs.trial import EvaluationSpec
+from .checks import argument_checks
 from .classifier import ObservationClassifier
 from .classifier_training import Progress, observation_classifier
 from .questions import Context, Question, questions_of
@@ -61,7 +60,8 @@ def evaluate(
     """
     device = torch.device(device)
     model.to(device)
-    with validated_distributions():
+    # Too slow in a training step, and worth it here.
+    with argument_checks(True):
         classifier = judge_of(data, evaluation, device=device, progress=progress)
         judge = references_of(data, evaluation, classifier)
         context = Context(model, data, classifier, judge, evaluation, "test", device, progress)
@@ -107,15 +107,3 @@ def judge_of(
     """The observation classifier that an evaluation names, or the dataset's own; trained if it is not cached."""
     spec = evaluation.classifier or classifiers.parse(data.spec.default_classifier())
     return observation_classifier(spec, data, device=device, progress=progress)
-
-
-@contextmanager
-def validated_distributions() -> Iterator[None]:
-    """torch Distributions check their arguments inside the block, which would be too slow in a training step."""
-    # There is no public way to read the setting.
-    before = Distribution._validate_args
-    Distribution.set_default_validate_args(True)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(before)

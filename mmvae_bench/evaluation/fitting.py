@@ -10,8 +10,6 @@ Shapes: B image, C channel, H height, W width, A attribute, T word, D latent dim
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +20,7 @@ from ..base.heartbeat import beat
 from ..base.seeds import derive_seed
 from ..distributions.pixels import QuantisedNormal
 from ..objectives.base import CapabilityError, Objective, evaluating
+from .checks import argument_checks
 from .minimising import minimise
 from .sampling import images_at_once
 
@@ -98,7 +97,8 @@ def fit_latents(
     image = image.masked_fill(~seen[:, None], 0)
     chunk = max(1, images_at_once(model.image_shape) // _GRADIENT_SHARE // (2 + num_random))
     found = []
-    with evaluating(model), torch.no_grad(), unvalidated():
+    # Hundreds of steps on the same image, which need not be binary: no arguments are checked.
+    with evaluating(model), torch.no_grad(), argument_checks(False):
         for start in range(0, len(image), chunk):
             part = slice(start, start + chunk)
             given = None if told is None else told[part]
@@ -218,14 +218,3 @@ def _fit(evidence: Evidence, num_random: int, seed: int, steps: int, tolerance: 
     best = energy.argmin(0)
     picked = torch.arange(len(mean), device=mean.device)
     return z[best, picked], -energy[best, picked], best + (encoded is None)
-
-
-@contextmanager
-def unvalidated() -> Iterator[None]:
-    """Distributions do not check their arguments: hundreds of steps on the same image, which need not be binary."""
-    before = Distribution._validate_args
-    Distribution.set_default_validate_args(False)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(before)

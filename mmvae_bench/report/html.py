@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ..base.files import DamagedFile, read_bytes, tail, write_text
@@ -47,8 +47,8 @@ _NAME_CHARACTERS = 100
 """The longest name of a figure's file, without its kind."""
 
 
-def render_html(comparison: Comparison) -> str:
-    """The page, as text."""
+def template(name: str) -> Template:
+    """A page of this room: escaped, strict, with the filter ``minus``."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -57,6 +57,11 @@ def render_html(comparison: Comparison) -> str:
         lstrip_blocks=True,
     )
     templates.filters["minus"] = lambda text: text.replace("-", "\N{MINUS SIGN}")
+    return templates.get_template(name)
+
+
+def render_html(comparison: Comparison) -> str:
+    """The page, as text."""
     context = {
         "name": comparison.name,
         "states": comparison.states,
@@ -74,7 +79,7 @@ def render_html(comparison: Comparison) -> str:
         "reference_note": f"{REFERENCE_NOTE[:1].upper()}{REFERENCE_NOTE[1:]}",
         "training_note": f"{TRAINING_NOTE[:1].upper()}{TRAINING_NOTE[1:]}",
     }
-    return templates.get_template("page.html").render(context)
+    return template("page.html").render(context)
 
 
 def write_figures(comparison: Comparison, folder: Path) -> None:

@@ -6,14 +6,11 @@ The page needs nothing else, neither a network nor its script; samples are left 
 from __future__ import annotations
 
 import base64
-import io
 import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..base.errors import BenchmarkError
 from ..base.files import DamagedFile, clear_leftovers, read_bytes, write_json, write_text
@@ -25,6 +22,7 @@ from .board import board, first_score, headline_rows, leading, order, share_text
 from .comparison import Comparison, Section, compare
 from .gather import load
 from .grouping import Column
+from .html import template
 from .merge import merge_runs
 from .published import SOURCE, published_texts
 from .sheets import is_sheet
@@ -72,32 +70,22 @@ def write_leaderboard(run_dirs: Sequence[Path], out: Path) -> Comparison:
     clear_leftovers(out)
     comparison = compare(load(run))
     page = render_leaderboard(comparison)
-    table = io.StringIO()
-    comparison.frame().to_csv(table, index=False)
     trials = {trial.key: str(trial.directory.resolve().parent.parent) for trial in run.trials}
     write_json(out / MERGED_FILE, {"runs": [str(path.resolve()) for path in run_dirs], "trials": trials}, indent=1)
-    write_text(out / TABLE_FILE, table.getvalue())
+    write_text(out / TABLE_FILE, comparison.frame().to_csv(index=False))
     write_text(out / PAGE_FILE, page)
     return comparison
 
 
 def render_leaderboard(comparison: Comparison) -> str:
     """The page, as text."""
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["minus"] = lambda text: text.replace("-", "\N{MINUS SIGN}")
-    template = templates.get_template("leaderboard.html")
+    page = template("leaderboard.html")
     context = _context(comparison)
     worlds = context["worlds"]
-    room = MOST_BYTES - len(template.render(context).encode(errors="backslashreplace"))
+    room = MOST_BYTES - len(page.render(context).encode(errors="backslashreplace"))
     for table in (table for world in worlds for table in world["tables"][:1]):
         room -= _add_sample(table, room)
-    return template.render(context)
+    return page.render(context)
 
 
 def _context(comparison: Comparison) -> dict[str, Any]:

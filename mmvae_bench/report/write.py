@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,9 +70,7 @@ def _write(run: RunFolders, width: int | None, color: bool | None, *, own: bool 
     for place in (folder, folder / FIGURES_FOLDER, *([run.directory.resolve()] if own else [])):
         clear_leftovers(place)
     comparison = compare(gather(run))
-    table = io.StringIO()
-    comparison.frame().to_csv(table, index=False)
-    write_text(folder / "table.csv", table.getvalue())
+    write_text(folder / "table.csv", comparison.frame().to_csv(index=False))
     write_text(folder / "table.md", render_markdown(comparison))
     write_text(folder / "table.tex", render_latex(comparison))
     write_figures(comparison, folder / FIGURES_FOLDER)

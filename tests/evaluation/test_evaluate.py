@@ -9,7 +9,8 @@ import torch
 from torch.distributions import Distribution, Normal
 
 from mmvae_bench.concepts import compositional_split
-from mmvae_bench.evaluation.evaluate import Evaluation, evaluate, validated_distributions
+from mmvae_bench.evaluation.checks import argument_checks
+from mmvae_bench.evaluation.evaluate import Evaluation, evaluate
 from mmvae_bench.evaluation.references import TrainingConcepts
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.trial import EvaluationSpec
@@ -201,7 +202,7 @@ def test_distributions_are_validated_inside_and_left_alone_outside() -> None:
     try:
         Distribution.set_default_validate_args(False)
         Normal(0.0, -1.0)
-        with validated_distributions(), pytest.raises(ValueError, match="scale"):
+        with argument_checks(True), pytest.raises(ValueError, match="scale"):
             Normal(0.0, -1.0)
         Normal(0.0, -1.0)
     finally:
