@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import ConfigError, Problem
+from ..base.processes import uncollected
 from ..specs.components import DatasetSpec
 from ..specs.trial import TrialSpec
 
 if TYPE_CHECKING:
     from ..evaluation.images import Asked
+    from ..objectives.base import Objective
 
 TrialDir = Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="The trial's folder.")]
 Out = Annotated[Path, typer.Option("--out", metavar="FILE.png", help="PNG file to write.")]
@@ -63,6 +65,14 @@ def check_images(
             hint = f"; for an image of the test partition say --index {word}" if word.isdecimal() else ""
             raise ConfigError([Problem(f"no such file{hint}", (name,), word)])
     return numbers or None
+
+
+def opened(trial_dir: Path) -> Objective:
+    """The trained model of a folder; torch is imported here."""
+    with uncollected():
+        from ..trial import load
+
+    return load(trial_dir)
 
 
 def asked_of(spec: TrialSpec, numbers: list[int] | None, number: int, files: list[Path]) -> Asked:

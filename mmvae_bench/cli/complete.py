@@ -23,6 +23,7 @@ from .asking import (
     check_images,
     check_png,
     error_lines,
+    opened,
 )
 
 
@@ -59,10 +60,9 @@ def complete(
 
     box = region_box(region, spec.dataset)
 
+    model = opened(trial_dir)
     from ..evaluation import asking
-    from ..trial import load
 
-    model = load(trial_dir)
     given = None if told is None else asking.description_of(model, told)
     document = asking.complete(model, asked_of(spec, numbers, number, files), box, given, out, seed=seed)
     answer(document | {"region": list(box), "told": told}, error_lines(document), as_json)

@@ -10,7 +10,7 @@ import typer
 
 from ..base.errors import ConfigError, Problem
 from ..runs.folder import read_trial
-from .asking import AsJson, Number, Seed, TrialDir, answer, asked_of, check_images, check_png
+from .asking import AsJson, Number, Seed, TrialDir, answer, asked_of, check_images, check_png, opened
 
 
 def describe(
@@ -37,10 +37,9 @@ def describe(
     numbers = check_images(index, more, files, name="IMAGE")
     spec = read_trial(trial_dir)
 
+    model = opened(trial_dir)
     from ..evaluation import asking
-    from ..trial import load
 
-    model = load(trial_dir)
     document = asking.describe(model, asked_of(spec, numbers, number, files), out, seed=seed)
     answer(document, _lines(document), as_json)
 

@@ -7,13 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ..base.errors import ConfigError, Problem
-from ..base.processes import uncollected
 from ..runs.folder import read_trial
+from .asking import TrialDir, check_concept, check_png, opened
 
 
 def imagine(
-    trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="The trial's folder.")],
+    trial_dir: TrialDir,
     concept: Annotated[
         str,
         typer.Argument(
@@ -26,25 +25,17 @@ def imagine(
     seed: Annotated[int, typer.Option(min=0, max=2**64 - 1, help="Seed of the samples.")] = 0,
 ) -> None:
     """Draw images of a concept from a trained model."""
-    if out.suffix.lower() != ".png":
-        near = str(out.with_suffix(".png"))
-        raise ConfigError([Problem("the image must be a PNG file", ("--out",), str(out), near=near)])
+    check_png(out)
+    # Checked before anything heavy is imported.
+    check_concept(concept, read_trial(trial_dir).dataset)
 
-    # The concept is checked before anything heavy is imported.
-    dataset = read_trial(trial_dir).dataset
-    captions = dataset.texts()
-    is_caption = captions is not None and "=" not in concept
-    _ = captions.indices(concept) if captions is not None and is_caption else dataset.concept_schema().indices(concept)
+    model = opened(trial_dir)
+    import torch
 
-    with uncollected():
-        import torch
+    from ..data.sheets import draw_sheet, save_picture
 
-        from ..data.sheets import draw_sheet, save_picture
-        from ..trial import load
-
-    model = load(trial_dir)
     generator = torch.Generator().manual_seed(seed)
-    asked = concept if is_caption else model.schema.parse(concept)
+    asked = concept if model.captions is not None and "=" not in concept else model.schema.parse(concept)
     images = model.imagine(asked, num_samples=num_samples, mean=mean, generator=generator)
     gap = 2 if num_samples > 1 else 0
     sheet, _ = draw_sheet(

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..runs.folder import read_trial
-from .asking import AsJson, Out, Steps, TrialDir, answer, check_concept, check_png
+from .asking import AsJson, Out, Steps, TrialDir, answer, check_concept, check_png, opened
 
 
 def interpolate(
@@ -24,10 +24,9 @@ def interpolate(
     for text in (first, second):
         check_concept(text, spec.dataset)
 
+    model = opened(trial_dir)
     from ..evaluation import asking
-    from ..trial import load
 
-    model = load(trial_dir)
     start, end = (asking.description_of(model, text) for text in (first, second))
     document = asking.interpolate(model, start, end, out, names=(first, second), steps=steps)
     lines = [f"{step['place']:.2f}  {step['described']}".rstrip() for step in document["steps"]]

@@ -19,6 +19,7 @@ from .asking import (
     check_images,
     check_png,
     error_lines,
+    opened,
 )
 
 
@@ -38,9 +39,8 @@ def reconstruct(
     numbers = check_images(index, more, files)
     spec = read_trial(trial_dir)
 
+    model = opened(trial_dir)
     from ..evaluation import asking
-    from ..trial import load
 
-    model = load(trial_dir)
     document = asking.reconstruct(model, asked_of(spec, numbers, number, files), out, seed=seed)
     answer(document, error_lines(document), as_json)

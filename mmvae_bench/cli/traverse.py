@@ -9,7 +9,7 @@ import typer
 
 from ..base.errors import ConfigError, Problem, unknown
 from ..runs.folder import read_trial
-from .asking import AsJson, Out, Steps, TrialDir, answer, check_concept, check_png
+from .asking import AsJson, Out, Steps, TrialDir, answer, check_concept, check_png, opened
 
 
 def traverse(
@@ -48,10 +48,9 @@ def traverse(
         values = range(schema.sizes[place])
         texts = [schema.format([*indices[:place], value, *indices[place + 1 :]]) for value in values]
 
+    model = opened(trial_dir)
     from ..evaluation import asking
-    from ..trial import load
 
-    model = load(trial_dir)
     concepts = [asking.description_of(model, text) for text in texts]
     names = [concept] if attribute is None else [f"{attribute}={value}" for value in schema.attributes[place].values]
     about = concept if attribute is None else f"{attribute} of {concept}"

@@ -268,7 +268,7 @@ def interpolate(
         CapabilityError: if the model lacks one of the distributions.
     """
     with evaluating(model):
-        ends = _centre(model, model.posterior(concept=torch.stack([first, second]).to(model.device)))
+        ends = model.centre(model.posterior(concept=torch.stack([first, second]).to(model.device)))
         places = torch.linspace(0, 1, steps, device=ends.device)
         z = ends[0] + places[:, None] * (ends[1] - ends[0])
         images = model.image_likelihood(z).mean.clamp(0, 1).cpu()
@@ -310,7 +310,7 @@ def traverse(
     """
     with evaluating(model):
         y = torch.stack(list(concepts)).to(model.device)
-        z = _centre(model, model.posterior(concept=y))
+        z = model.centre(model.posterior(concept=y))
         if len(concepts) > 1:
             images, read = _shown(model, z, y)
             rows: list[Document] = [{"values": list(names), "described": read}]
@@ -349,15 +349,6 @@ def description_of(model: Objective, text: str) -> Tensor:
     concept = model.schema.parse(text)[None]
     model.captions.require_sayable(concept)
     return model.captions.render(concept, index=torch.zeros(1, dtype=torch.long), seed=CAPTION_SEED)[0]
-
-
-def _centre(model: Objective, posterior: Distribution) -> Tensor:
-    """The z that represents a posterior; of a flow, whose mean has no closed form, where it maps that of its base."""
-    try:
-        return model.centre(posterior)
-    except NotImplementedError:
-        centre: Tensor = posterior.centre  # type: ignore[attr-defined]
-        return centre
 
 
 def _shown(model: Objective, z: Tensor, y: Tensor) -> tuple[Tensor, list[str]]:

@@ -408,8 +408,10 @@ class Objective(pl.LightningModule):
         raise CapabilityError(f"{self.spec.name} has no flow fitted to the aggregate posterior that could replace p(z)")
 
     def centre(self, posterior: Distribution) -> Tensor:
-        """Float[B, D]: the one z that represents a posterior, its mean."""
-        return posterior.mean
+        """Float[B, D]: the one z that represents a posterior: its mean; of a flow, whose own mean has no closed form,
+        where it maps the mean of its base."""
+        centre: Tensor | None = getattr(posterior, "centre", None)
+        return posterior.mean if centre is None else centre
 
     # ---------------------------------------------------------------- once trained
 

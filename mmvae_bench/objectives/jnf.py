@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from ..backbones.base import Backbone
-from ..backbones.flows import FlowDistribution, FlowPosterior
+from ..backbones.flows import FlowPosterior
 from ..data.batch import Batch
 from ..specs.built_in.objectives import JNFSpec
 from ..specs.trial import TrainingSpec
@@ -48,10 +47,6 @@ class JNF(Objective):
         """The backbone's network, with a flow behind it where it infers from one modality."""
         network = super().build_network(name, backbone)
         return FlowPosterior(network, latent_size=self.latent_size) if name in UNIMODAL else network
-
-    def centre(self, posterior: Distribution) -> Tensor:
-        """Float[B, D]: where a flow maps the mean of its encoder's normal, as its own mean has no closed form."""
-        return posterior.centre if isinstance(posterior, FlowDistribution) else super().centre(posterior)
 
     def stages(self, training: TrainingSpec) -> list[Stage]:
         """The joint ELBO, then the flows with their encoders."""

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ...base.heartbeat import beat
 from ...base.randomness import own_randomness
@@ -139,12 +138,6 @@ def _codes(context: Context, kind: Posterior, partition: str, limit: int, *, sam
         q = model.posterior(batch.image if kind != "concept" else None, batch.description if kind != "image" else None)
         seed = derive_seed("codes", seed=context.evaluation.seed, partition=partition, posterior=kind, number=number)
         with own_randomness(seed, context.device):
-            codes.append((q.sample() if sample else _centre(model, q)).double().cpu())
+            codes.append((q.sample() if sample else model.centre(q)).double().cpu())
         concepts.append(batch.concept.cpu())
     return torch.cat(codes), torch.cat(concepts)
-
-
-def _centre(model: Objective, posterior: Distribution) -> Tensor:
-    """Float[N, D]: the mean; of a flow, whose own mean has no closed form, where it maps the mean of its base."""
-    centre: Tensor | None = getattr(posterior, "centre", None)
-    return model.centre(posterior) if centre is None else centre
