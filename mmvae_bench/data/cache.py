@@ -55,14 +55,19 @@ def inspect(folder: Path) -> list[FileState]:
     return states or [FileState(META, None, None)]
 
 
+def require_prepared(folder: Path, *, name: str, fingerprint: str) -> None:
+    """Raises BenchmarkError if a dataset's folder does not exist."""
+    if not folder.is_dir():
+        raise BenchmarkError(f"{name} with fingerprint {fingerprint} is not prepared: {folder} does not exist")
+
+
 def checked(folder: Path, *, name: str, source: str, fingerprint: str) -> dict[str, Any]:
     """The head of what ``data verify`` says of a dataset in a folder: its files with their checksums, and ``ok``.
 
     Raises:
         BenchmarkError: if the folder does not exist.
     """
-    if not folder.is_dir():
-        raise BenchmarkError(f"{name} with fingerprint {fingerprint} is not prepared: {folder} does not exist")
+    require_prepared(folder, name=name, fingerprint=fingerprint)
     files = inspect(folder)
     return {
         "name": name,

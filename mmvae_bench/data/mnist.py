@@ -131,16 +131,6 @@ class MnistDataModule(ShardedDataModule):
         """See :meth:`ShardedDataModule.recipe`."""
         return PlainDigits(self.spec, self.source, num_digits=self.num_digits)
 
-    def prepare_data(self) -> None:
-        """See :meth:`ShardedDataModule.prepare_data`."""
-        self.workers = 0
-        super().prepare_data()
-
-    def verify(self) -> dict[str, Any]:
-        """See :meth:`ShardedDataModule.verify`."""
-        self.workers = 0
-        return super().verify()
-
     def assign(self, split: str, seed: int) -> Tensor:
         """See :meth:`PartitionedDataModule.assign`."""
         if split != "iid":

@@ -19,6 +19,7 @@ from ..base.files import cache_root
 from ..specs.components import DatasetSpec
 from ..worlds.recipe import ImageRecipe
 from .base import Progress
+from .cache import require_prepared
 from .origin import recorded
 from .shards.importing import import_store
 from .shards.manifest import MANIFEST, Manifest, open_manifest
@@ -110,7 +111,7 @@ class ShardedDataModule(PartitionedDataModule):
             self.images,
             name=self.spec.name,
             fingerprint=self.fingerprint,
-            workers=self.workers,
+            workers=self.workers if self.parallel else 0,
             progress=self.progress,
         )
 
@@ -145,16 +146,13 @@ class ShardedDataModule(PartitionedDataModule):
             BenchmarkError: if the dataset is not prepared, or its images cannot be made.
         """
         folder = self.cache_path
-        if not folder.is_dir():
-            raise BenchmarkError(
-                f"{self.spec.name} with fingerprint {self.fingerprint} is not prepared: {folder} does not exist"
-            )
+        require_prepared(folder, name=self.spec.name, fingerprint=self.fingerprint)
         report = verify_store(
             folder,
             self.images,
             num_verified=self.num_verified,
             fingerprint=self.fingerprint,
-            workers=self.workers,
+            workers=self.workers if self.parallel else 0,
             progress=self.progress,
         )
         about = {"name": self.spec.name, "source": self.spec.source, "fingerprint": self.fingerprint}
@@ -173,7 +171,7 @@ class ShardedDataModule(PartitionedDataModule):
             name=self.spec.name,
             fingerprint=self.fingerprint,
             schema=self.schema.to_dict(),
-            workers=self.workers,
+            workers=self.workers if self.parallel else 0,
             progress=self.progress,
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from ..base.files import DamagedFile, read_bytes, tail, write_text
+from ..base.files import tail, write_text
 from ..base.printable import printable
-from ..runs.names import SAMPLES_FILE
 from ..runs.store import DAMAGED
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
@@ -24,7 +22,7 @@ from .grouping import Column
 from .notes import Judge, weights_lines
 from .published import SOURCE, published_texts
 from .selection import RULE
-from .sheets import is_sheet
+from .sheets import sheet_uri
 from .text import (
     BOLD_NOTE,
     INTERVAL_NOTE,
@@ -155,16 +153,9 @@ def _samples(columns: tuple[Column, ...], colors: Mapping[str, int], *, first: b
     found = []
     for column in columns:
         for trial in column.done[:1] if first else column.done[1:]:
-            path = trial.file(SAMPLES_FILE)
-            try:
-                data = b"" if path is None else read_bytes(path, at_most=_PICTURE_BYTES)
-            except (OSError, DamagedFile):
-                continue
-            if not is_sheet(data):
-                continue
-            uri = "data:image/png;base64," + base64.b64encode(data).decode()
-            found.append({"label": column.label, "seed": trial.spec.get("seed"), "uri": uri,
-                          "color": colors[column.label]})  # fmt: skip
+            if (uri := sheet_uri(trial, at_most=_PICTURE_BYTES)) is not None:
+                found.append({"label": column.label, "seed": trial.spec.get("seed"), "uri": uri,
+                              "color": colors[column.label]})  # fmt: skip
     return found
 
 

@@ -5,7 +5,6 @@ The page needs nothing else, neither a network nor its script; samples are left 
 
 from __future__ import annotations
 
-import base64
 import json
 import shlex
 from collections.abc import Iterator, Sequence
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import BenchmarkError
-from ..base.files import DamagedFile, clear_leftovers, read_bytes, write_json, write_text
+from ..base.files import clear_leftovers, write_json, write_text
 from ..base.printable import printable
-from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER, SAMPLES_FILE
+from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .board import board, first_score, headline_rows, leading, order, share_text
@@ -25,7 +24,7 @@ from .grouping import Column
 from .html import template
 from .merge import merge_runs
 from .published import SOURCE, published_texts
-from .sheets import is_sheet
+from .sheets import sheet_uri
 from .tables import Row
 from .text import (
     BOLD_NOTE,
@@ -38,7 +37,6 @@ from .text import (
     setting_lines,
     text_row,
 )
-from .trials import TrialRecord
 
 TABLE_FILE = "leaderboard.csv"
 MOST_BYTES = 5_000_000
@@ -220,9 +218,8 @@ def _add_sample(table: dict[str, Any], room: int) -> int:
     """Gives a table the sheet of its best objective that has one; returns how many bytes it takes."""
     for column in table["columns"]:
         for trial in column.done[:1]:
-            if (sheet := _sheet(trial)) is None:
+            if (uri := sheet_uri(trial, at_most=MOST_BYTES)) is None:
                 continue
-            uri = "data:image/png;base64," + base64.b64encode(sheet).decode()
             if len(uri) + 1000 > room:
                 table["no_sample"] = (
                     f"The page has no room for samples; those of {column.label} are in trial {trial.key}."
@@ -231,12 +228,3 @@ def _add_sample(table: dict[str, Any], room: int) -> int:
             table["sample"] = {"label": column.label, "seed": trial.spec.get("seed"), "uri": uri}
             return len(uri) + 1000
     return 0
-
-
-def _sheet(trial: TrialRecord) -> bytes | None:
-    path = trial.file(SAMPLES_FILE)
-    try:
-        content = b"" if path is None else read_bytes(path, at_most=MOST_BYTES)
-    except (OSError, DamagedFile):
-        return None
-    return content if is_sheet(content) else None
