@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,10 +25,12 @@ from typing import IO
 from ..base.errors import ConfigError, Problem
 from ..base.files import DamagedFile, append_regular
 from ..base.machine import num_cpus
-from ..base.processes import SAFE_PYTHON
+from ..base.processes import FAILED, SAFE_PYTHON
 from .executor import Ended, ExecutorError, Job
+from .forks import Fork, ForkServer, NotForked, available
 
 COMMAND = (*SAFE_PYTHON, "-m", "mmvae_bench")
+_Process = subprocess.Popen[bytes] | Fork
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 DEFAULT_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1", "PYTHONSAFEPATH": "1",
@@ -55,15 +58,22 @@ class LocalExecutor:
     Args:
         slots: The slots to run in.
         command: The command that starts ``mmvae-bench``; a job's arguments follow it.
+        forks: Whether jobs may be forks of a process that has imported torch (:mod:`~mmvae_bench.sweep.forks`); None:
+            where that is possible, with this package's own command.
     """
 
-    def __init__(self, slots: Sequence[Slot], *, command: Sequence[str] = COMMAND) -> None:
+    def __init__(self, slots: Sequence[Slot], *, command: Sequence[str] = COMMAND, forks: bool | None = None) -> None:
         if not slots:
             raise ValueError("an executor needs at least one slot")
         self.command = tuple(command)
+        # A fork cannot use a GPU that its parent has asked for, which an import may have done.
+        possible = self.command == COMMAND and not any(slot.environment for slot in slots) and available()
+        self._forks = possible if forks is None else forks
+        self._server: ForkServer | None = None
+        self._swapping = threading.Lock()
         self._num_slots = len(slots)
         self._free = list(reversed(slots))
-        self._running: dict[str, tuple[subprocess.Popen[bytes], Slot]] = {}
+        self._running: dict[str, tuple[_Process, Slot]] = {}
         self._ended: queue.SimpleQueue[Ended] = queue.SimpleQueue()
 
     @property
@@ -81,11 +91,29 @@ class LocalExecutor:
         if job.name in self._running:
             raise ValueError(f"job {job.name!r} is already running")
         slot = self._free[-1]
-        environment = DEFAULT_ENVIRONMENT | dict(os.environ) | dict(slot.environment) | dict(job.environment)
         job.log.parent.mkdir(parents=True, exist_ok=True)
+        process: _Process = (self._forked(job) if self._forks else None) or self._new(job, slot)
+        self._free.pop()
+        self._running[job.name] = (process, slot)
+        # One thread per process, so that its end is known at once and on every system, without polling.
+        threading.Thread(target=self._watch, args=(job, process, slot), daemon=True).start()
+
+    def _forked(self, job: Job) -> Fork | None:
         with _appended(job.log) as log:
             try:
-                process = subprocess.Popen(
+                if self._server is None:
+                    self._server = ForkServer(DEFAULT_ENVIRONMENT | dict(os.environ))
+                    weakref.finalize(self, self._server.close)
+                return self._server.fork(job.arguments, log, job.environment)
+            except (OSError, NotForked):
+                self._forks = False
+                return None
+
+    def _new(self, job: Job, slot: Slot) -> subprocess.Popen[bytes]:
+        environment = DEFAULT_ENVIRONMENT | dict(os.environ) | dict(slot.environment) | dict(job.environment)
+        with _appended(job.log) as log:
+            try:
+                return subprocess.Popen(
                     [*self.command, *job.arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -98,13 +126,29 @@ class LocalExecutor:
                     f"cannot start a process: {error.strerror or error}\n  command: {self.command[0]}\n"
                     f"  With fewer slots (--workers N), fewer processes and less memory are needed."
                 ) from error
-        self._free.pop()
-        self._running[job.name] = (process, slot)
-        # One thread per process, so that its end is known at once and on every system, without polling.
-        threading.Thread(target=self._watch, args=(job, process), daemon=True).start()
 
-    def _watch(self, job: Job, process: subprocess.Popen[bytes]) -> None:
-        self._ended.put(Ended(job, process.wait()))
+    def _watch(self, job: Job, process: _Process, slot: Slot) -> None:
+        try:
+            code = process.wait()
+        except NotForked:
+            code = self._instead(job, slot)
+        self._ended.put(Ended(job, code))
+
+    def _instead(self, job: Job, slot: Slot) -> int:
+        """Starts a job that the server has not forked, waits for its end, and returns its exit code."""
+        with self._swapping:
+            self._forks = False
+            fork, _ = self._running[job.name]
+            if isinstance(fork, Fork) and fork.asked is not None:
+                return -fork.asked
+            try:
+                process = self._new(job, slot)
+            except ExecutorError as error:
+                with suppress(ExecutorError), _appended(job.log) as log:
+                    log.write(f"{error}\n".encode())
+                return FAILED
+            self._running[job.name] = (process, slot)
+        return process.wait()
 
     def wait(self, timeout: float) -> list[Ended]:
         """The jobs that have ended; waits at most ``timeout`` seconds for the first."""
@@ -126,12 +170,15 @@ class LocalExecutor:
         """SIGTERM to one process, or SIGKILL to it and its children."""
         if name not in self._running:
             return True
-        process, _ = self._running[name]
-        if not force:
-            process.send_signal(signal.SIGTERM)
-        elif process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
+        with self._swapping:
+            process, _ = self._running[name]
+            if isinstance(process, Fork):
+                process.send(signal.SIGKILL if force else signal.SIGTERM, group=force)
+            elif not force:
+                process.send_signal(signal.SIGTERM)
+            elif process.poll() is None:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
         return True
 
     def withdraw(self, names: Collection[str]) -> None:
