@@ -182,9 +182,10 @@ def told_apart(
     Westfall and Young 1993): its trials are normal mixtures of all residuals, whole columns at a time, so that rows
     keep their correlation, with the scale that each objective has on average over rows; where an objective's scale is
     large, only its own seeds tell how large, and the limit allows for that (Behrens and Fisher). The covariance of few
-    trials is too certain of itself: the limit is raised by 1 + 1/df. Where the queries may be to blame, ``query_errors`` with
-    a Bonferroni quantile is added in quadrature. In a row where no seed differs from another nothing is told apart: a
-    score of few steps may be the same twice by chance, and then says nothing of how much seeds differ.
+    trials is too certain of itself: the limit is raised by 1 + 1/df. Where the queries may be to blame,
+    ``query_errors`` with a Bonferroni quantile is added in quadrature. In a row where no seed differs from another
+    nothing is told apart: a score of few steps may be the same twice by chance, and then says nothing of how much
+    seeds differ.
 
     Args:
         scores: For each objective Float[seed, row], nan where there is no number. One seed cannot be compared.

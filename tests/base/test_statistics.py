@@ -173,7 +173,7 @@ def tables(
     gap: float = 0.0,
     num_rows: int = 12,
 ) -> float:
-    """The share of tables, by default of 12 rows, in which something is told apart; the last objective is higher by ``gap``."""
+    """The share of tables in which something is told apart; the last objective is higher by ``gap``."""
     generator = np.random.default_rng(11)
     claims = 0
     for _ in range(num):
