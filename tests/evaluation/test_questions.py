@@ -106,7 +106,8 @@ class Reader(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(nn.Linear(size, size, bias=False) for size in BANDS.sizes)
+        # Weights that are set take no random numbers.
+        self.heads = nn.ModuleList(nn.utils.skip_init(nn.Linear, size, size, bias=False) for size in BANDS.sizes)
         for head in self.heads:
             nn.init.eye_(head.weight)  # type: ignore[arg-type]
 
