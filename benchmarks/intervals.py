@@ -9,6 +9,7 @@ kind of claim; ``benchmarks/results/intervals.md`` has the last one.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -30,6 +31,9 @@ Array = NDArray[np.float64]
 LEVEL = 0.95
 NUM_LEVELS = 4
 """Rows of a simulated table: correctness and coverage at these many levels."""
+NUM_DRAWS = 99
+"""Draws behind the limit of bold. The report takes 1,000: the rank of the limit holds its 5 % with any number, and
+fewer cost power, not truth."""
 
 
 def crossed(generator: np.random.Generator, num_seeds: int, num_queries: int, spread: float) -> Array:
@@ -107,19 +111,17 @@ def draws(generator: np.random.Generator) -> int:
 def bold(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
     """Tables in which something is told apart though all objectives are equal."""
     kinds = {"alike": ((1.0,), 0.0), "sd 1 and 2": ((1.0, 2.0), 0.0), "sd 1 and 3": ((1.0, 3.0), 0.0),
-             "queries": ((1.0,), 3.0)}  # fmt: skip
-    for num_objectives in (2, 3, 6, 12, 24):
-        for num_seeds in (2, 3, 5, 10):
-            cells = []
-            for spreads, interaction in kinds.values():
-                claims = 0
-                for _ in range(num_tables):
-                    scores, errors = table(
-                        generator, num_objectives, num_seeds, spreads=spreads, interaction=interaction
-                    )
-                    claims += bool(told_apart(scores, errors, num_draws=300, seed=draws(generator)).any())
-                cells.append(f"{100 * claims / num_tables:.1f}")
-            yield (str(num_objectives), str(num_seeds), *cells)
+             "one of sd 10": ((10.0, *[1.0] * 23), 0.0), "queries": ((1.0,), 3.0)}  # fmt: skip
+    places = list(itertools.product((2, 3, 6, 12, 24), (2, 3, 5, 10)))
+    for (num_objectives, num_seeds), own in zip(places, generator.spawn(len(places)), strict=True):
+        cells = []
+        for spreads, interaction in kinds.values():
+            claims = 0
+            for _ in range(num_tables):
+                scores, errors = table(own, num_objectives, num_seeds, spreads=spreads, interaction=interaction)
+                claims += bool(told_apart(scores, errors, num_draws=NUM_DRAWS, seed=draws(own)).any())
+            cells.append(f"{100 * claims / num_tables:.1f}")
+        yield (str(num_objectives), str(num_seeds), *cells)
 
 
 def power(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
@@ -131,7 +133,7 @@ def power(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[
             for _ in range(num_tables):
                 scores, errors = table(generator, 6, num_seeds, spreads=(1.0,), interaction=0.0)
                 scores[0] = scores[0] + gap
-                told.append(told_apart(scores, errors, num_draws=300, seed=draws(generator))[0, 1:].mean())
+                told.append(told_apart(scores, errors, num_draws=NUM_DRAWS, seed=draws(generator))[0, 1:].mean())
             cells.append(f"{100 * float(np.mean(told)):.0f}")
         yield (str(num_seeds), *cells)
 
@@ -192,10 +194,11 @@ TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[Sequence[s
         grouped, 1, ("concepts", "resampled as concepts", "as if independent"),
     ),
     "Equal objectives: % of tables (eight rows, 24 queries) in which anything is told apart": (
-        bold, 10, ("objectives", "seeds", "alike", "sd 1 and 2", "sd 1 and 3", "objectives prefer queries"),
+        bold, 5,
+        ("objectives", "seeds", "alike", "sd 1 and 2", "sd 1 and 3", "one of sd 10", "objectives prefer queries"),
     ),
     "One of six objectives is better, by standard deviations of a seed: % of the others told from it": (
-        power, 40, ("seeds", "2", "4", "8", "16"),
+        power, 20, ("seeds", "2", "4", "8", "16"),
     ),
     "Two equal runs: % of comparisons in which any number is beyond chance": (
         compared, 4, ("queries", "1 number", "10", "100"),

@@ -180,10 +180,12 @@ def told_apart(
     counts seeds and u is the larger of an objective's own variance between seeds and the mean variance of all. The
     limit is the 1 - ``alpha`` quantile of the largest such number in a table of equal objectives (a max-t bootstrap,
     Westfall and Young 1993): its trials are normal mixtures of all residuals, whole columns at a time, so that rows
-    keep their correlation, with the scale that each objective has on average over rows. The covariance of few trials
-    is too certain of itself: the limit is raised by 1 + 1/df. Where the queries may be to blame, ``query_errors`` with
-    a Bonferroni quantile is added in quadrature. In a row where no seed differs from another nothing is told apart: a
-    score of few steps may be the same twice by chance, and then says nothing of how much seeds differ.
+    keep their correlation, with the scale that each objective has on average over rows; where an objective's scale is
+    large, only its own seeds tell how large, and the limit allows for that (Behrens and Fisher). The covariance of few
+    trials is too certain of itself: the limit is raised by 1 + 1/df. Where the queries may be to blame,
+    ``query_errors`` with a Bonferroni quantile is added in quadrature. In a row where no seed differs from another
+    nothing is told apart: a score of few steps may be the same twice by chance, and then says nothing of how much
+    seeds differ.
 
     Args:
         scores: For each objective Float[seed, row], nan where there is no number. One seed cannot be compared.
@@ -508,8 +510,8 @@ def _limit(
     if num_rows == 0 or degrees < 1:
         return math.inf
     counts = np.where(known.any(1), known.sum(1), np.nan)
-    scale = _scale(variances, counts)[:, None, None]
-    mixed = (residuals / scale).reshape(num_objectives * num_seeds, num_rows) / math.sqrt(degrees)
+    scale = _scale(variances, counts)
+    mixed = (residuals / scale[:, None, None]).reshape(num_objectives * num_seeds, num_rows) / math.sqrt(degrees)
     # Normal mixtures of all residuals, drawn through a factor of their covariance, which is smaller.
     factor = np.linalg.qr(mixed, mode="r")
     first, second = np.triu_indices(num_objectives, 1)
@@ -519,10 +521,12 @@ def _limit(
         number = min(_DRAWS_AT_ONCE, num_draws - start)
         weights = generator.normal(size=(number, num_objectives, num_seeds, len(factor)))
         # Trials without a number in a row have none in the simulated table either.
-        drawn = weights @ factor * scale * known
+        drawn = weights @ factor * scale[:, None, None] * known
         with np.errstate(invalid="ignore"):
             means = drawn.sum(2) / counts
             spread = (((drawn - means[:, :, None]) * known) ** 2).sum(2) / (counts - 1)
+            corrected = _scale_correction(scale, _scale(spread, counts))[..., None]
+            means, spread = means * corrected, spread * corrected**2
             own = _mean_variances(spread, counts)
             pairs = np.abs(means[:, first] - means[:, second]) / np.sqrt(own[:, first] + own[:, second])
         largest.append(np.nan_to_num(pairs).max((1, 2)))
@@ -531,15 +535,38 @@ def _limit(
     return float(np.sort(np.concatenate(largest))[rank - 1]) * (1 + 1 / degrees)
 
 
+def _scale_correction(scale: Scores, found: Scores) -> Scores:
+    """By what to multiply simulated tables so that their large scales are as uncertain as those of the real table.
+
+    Above all of an objective whose seeds differ much more than the others' only its own few seeds say how much. Where
+    they are alike by chance, its error and its scale are both too small, and a limit simulated from that scale is too
+    low. So a simulated table is given the scale that was found in the real one, not its own: the fiducial argument of
+    Behrens and Fisher. Scales that differ by no more than noise need none of this, and would cost power: what counts is
+    the share of an excess over the mean scale that is not noise, 1 - noise^2 / excess^2.
+
+    Args:
+        scale: Float[objective], of the real table.
+        found: Float[draw, objective], of simulated tables that have ``scale``.
+
+    Returns:
+        Float[draw, objective].
+    """
+    error = np.log(found / scale)
+    excess = np.maximum(np.log(scale) - np.log(scale).mean(), 1e-9)
+    share = np.maximum(1 - error.var(0) / excess**2, 0.0)
+    corrected: Scores = np.exp(-share * error)
+    return corrected
+
+
 def _scale(variances: Scores, counts: Scores) -> Scores:
-    """Float[objective]: the standard deviation between seeds relative to that of the others, on average over rows.
+    """Float[..., objective]: the standard deviation between seeds relative to that of the others, on average over rows.
 
     The logarithm of the variance of n values is too low by log(v / 2) - digamma(v / 2) on average, v = n - 1: by 1.27
     for two seeds and by 0.11 for ten.
     """
     degrees = np.where(np.isnan(counts), 1.0, counts - 1) / 2
     with np.errstate(invalid="ignore"):
-        ratios = np.where(np.isnan(variances), 1.0, variances / np.nanmean(variances, 0))
+        ratios = np.where(np.isnan(variances), 1.0, variances / np.nanmean(variances, -2, keepdims=True))
     logs = np.log(np.maximum(ratios, 1e-6)) - np.where(np.isnan(counts), 0.0, digamma(degrees) - np.log(degrees))
-    scale: Scores = np.exp(0.5 * logs.mean(1))
+    scale: Scores = np.exp(0.5 * logs.mean(-1))
     return scale

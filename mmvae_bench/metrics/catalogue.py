@@ -683,6 +683,33 @@ _PICTURES = (
         for ending, meaning, unit in (("", "log p(x, z)", "nats"), ("_error", "squared error", "MSE"))
     ),
 )
+_DISTANCES = tuple(
+    MetricInfo(
+        name=f"{name}{ending}",
+        label=f"{name.upper()}{label}",
+        summary=f"{what} between real images and images of {which}",
+        reference=reference,
+        unit=name.upper(),
+        direction=-1,
+        needs=needs,
+        explanation=""
+        if ending or name != "fid"
+        else (
+            "FID compares means and covariances of the features of two sets of images, KID all their moments up to the "
+            "third. The ceiling is real against real, with as many images: FID falls with their number, so only equal "
+            "numbers compare. The features are those of the observation classifier unless the weights of the Inception "
+            "network were given: values of different classifiers or datasets do not compare, and none with published "
+            "ones but Inception's."
+        ),
+    )
+    for ending, label, which, needs in (
+        ("", "", "concepts", ("q(z|y)", "p(x|z)")), ("_prior", ", prior", "z from the prior", ("p(x|z)",)),
+    )
+    for name, what, reference in (
+        ("fid", "Fréchet distance of features", "Heusel et al. 2017, equation 6"),
+        ("kid", "squared maximum mean discrepancy of features", "Binkowski et al. 2018"),
+    )
+)  # fmt: skip
 _UNPLACED = (
     MetricInfo(
         name="classifier_accuracy",
@@ -712,7 +739,7 @@ MEAN_IMAGES = "_mean_images"
 
 
 def _built_in() -> Iterator[MetricInfo]:
-    for order, metric in enumerate((*_PLACED, *_PICTURES)):
+    for order, metric in enumerate((*_PLACED, *_PICTURES, *_DISTANCES)):
         yield replace(metric, order=order)
     yield from _UNPLACED
     for metric in _PLACED:

@@ -155,14 +155,18 @@ def test_no_other_number_moves_when_a_question_is_added(monkeypatch: pytest.Monk
     monkeypatch.setattr("mmvae_bench.evaluation.questions.coherence.NUM_JOINT", 20)
     backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
     model: Objective = objectives.parse("telbo").build(backbone, seed=0).eval()
-    added = {"questions": {"mismatch": {"least_images": 5}, "probes": {"latents": "sample"}}}
+    added = {
+        "questions": {
+            "mismatch": {"least_images": 5}, "probes": {"latents": "sample"}, "distances": {"images": "sample"},
+        }
+    }  # fmt: skip
     protocols = ["official", "paper", "corrected", "cremer"]
     plain = EvaluationSpec.parse({**EVERYTHING, "questions": {}, "protocols": protocols})
     more = EvaluationSpec.parse({**EVERYTHING, **added, "protocols": ["mopoe", *protocols, "multivae"]})
     state = torch.get_rng_state()
     before, after = (evaluate(model, data, spec).scores for spec in (plain, more))
     assert torch.equal(torch.get_rng_state(), state)
-    others = ("coherence", "concept_mismatch", "aggregate_", "probe_")
+    others = ("coherence", "concept_mismatch", "aggregate_", "probe_", "fid", "kid")
     kept = [score.to_json() for score in after if not score.metric.startswith(others)]
     assert len(after) > len(kept)
     assert kept == [score.to_json() for score in before]

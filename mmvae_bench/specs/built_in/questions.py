@@ -264,3 +264,25 @@ class DisentanglementSpec(QuestionSpec):
     """The question's name."""
     num_images: Many = 10_000
     """The largest number of images of a partition among which those that share an attribute are found."""
+
+
+@questions.register
+class DistancesSpec(QuestionSpec):
+    """Measures how far generated images are from real ones, as distributions of features."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.distances:Distances"
+    summary: ClassVar[str] = "measures FID and KID of images of concepts and of the prior, beside real against real"
+    reference: ClassVar[str] = "Heusel et al. 2017; Binkowski et al. 2018"
+    metrics: ClassVar[tuple[str, ...]] = ("fid", "kid", "fid_prior", "kid_prior")
+    on_request: ClassVar[bool] = True
+
+    name: Literal["distances"] = "distances"
+    """The question's name."""
+    num_images: Annotated[int, Field(ge=4, le=LARGEST)] = 4_000
+    """The largest number of images of a partition: half of them are the reference, and as many are generated."""
+    images: Literal["mean", "sample"] = "mean"
+    """What is compared: the mean of p(x|z), as in the literature, or a sample, with the noise of its pixels."""
+    inception: str | None = None
+    """A file with the weights of the Inception network of the literature, pt_inception-2015-12-05-6726825d.pth, which
+    needs torch-fidelity; null: the features of the observation classifier, whose distances are on a scale of their
+    own."""
