@@ -22,7 +22,7 @@ from .comparison import Comparison, Section, compare
 from .gather import load
 from .grouping import Column
 from .html import template
-from .merge import merge_runs
+from .merge import LEADERBOARD_FILE, merge_runs
 from .published import SOURCE, published_texts
 from .sheets import sheet_uri
 from .tables import Row
@@ -38,7 +38,6 @@ from .text import (
     text_row,
 )
 
-TABLE_FILE = "leaderboard.csv"
 MOST_BYTES = 5_000_000
 """Sheets of samples are left out where they would make the page larger."""
 _PARTS = ("dataset", "backbone", "objective", "training", "seed")
@@ -70,7 +69,7 @@ def write_leaderboard(run_dirs: Sequence[Path], out: Path) -> Comparison:
     page = render_leaderboard(comparison)
     trials = {trial.key: str(trial.directory.resolve().parent.parent) for trial in run.trials}
     write_json(out / MERGED_FILE, {"runs": [str(path.resolve()) for path in run_dirs], "trials": trials}, indent=1)
-    write_text(out / TABLE_FILE, comparison.frame().to_csv(index=False))
+    write_text(out / LEADERBOARD_FILE, comparison.frame().to_csv(index=False))
     write_text(out / PAGE_FILE, page)
     return comparison
 

@@ -16,6 +16,8 @@ from ..runs.scores import Score
 from .gather import TrialNumbers, read_trial
 from .trials import RunFolders, conditions, find_trials
 
+LEADERBOARD_FILE = "leaderboard.csv"
+"""The scores of a leaderboard, by which its folder is told from that of a merged report."""
 _NEAREST_TO_DONE = ("done", "running", "interrupted", "failed", "pending", "damaged")
 _SHOWN = 3
 
@@ -84,6 +86,13 @@ def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
             raise BenchmarkError(f"{out}: belongs to the run {folder}, which is not changed{advice}")
     if out.is_dir() and any(out.iterdir()) and not (out / MERGED_FILE).is_file():
         raise BenchmarkError(f"{out}: contains other files, and no merged report to replace{advice}")
+
+
+def keep_leaderboard(out: Path) -> None:
+    """Raises BenchmarkError if ``out`` holds a leaderboard, whose ``merged.json`` a merged report would replace."""
+    if (out / LEADERBOARD_FILE).exists():
+        advice = "Give a new or an empty folder with --out."
+        raise BenchmarkError(f"{out}: holds a leaderboard, which a merged report does not replace\n  {advice}")
 
 
 def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:

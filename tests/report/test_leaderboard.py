@@ -458,6 +458,22 @@ def test_a_merged_report_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Mon
     assert set(merged["trials"].values()) == set(merged["runs"])
 
 
+def test_a_leaderboard_is_not_replaced_by_a_merged_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose merged.json would say something else of the page beside it."""
+    for name in ("a", "b"):
+        write_trial(tmp_path / name, spec_of("telbo"))
+    site = tmp_path / "site"
+    write_leaderboard([tmp_path / "a"], site)
+    before = {path.name: path.read_bytes() for path in site.iterdir()}
+    for runs in (["a"], ["a", "b"]):
+        assert main(["report", *(str(tmp_path / name) for name in runs), "--out", str(site)]) == 2
+        assert "site: holds a leaderboard, which a merged report does not replace" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in site.iterdir() if path.is_file()} == before
+    assert not (site / "report").exists()
+
+
 def test_a_score_that_is_a_number_for_nobody_leads_nothing(tmp_path: Path) -> None:
     nothing = Score(metric="correctness", partition="test", protocol="paper", level=4, value=math.nan)
     write_trial(tmp_path / "run", spec_of("telbo"), scores=[nothing])
