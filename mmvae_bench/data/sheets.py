@@ -7,11 +7,12 @@ Shapes: B image, C channel, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from einops import repeat
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..base.errors import BenchmarkError
@@ -84,8 +85,17 @@ def check_picture_name(path: Path) -> None:
         raise BenchmarkError(f"--out {path}: the file name of an image must end in {', '.join(FORMATS)}")
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Writes a picture in the format that the name's extension implies; replaces the file atomically."""
+def save_picture(picture: Image.Image, path: Path, *, texts: Mapping[str, str] | None = None) -> None:
+    """Writes a picture in the format that the name's extension implies; replaces the file atomically.
+
+    Args:
+        picture: What to write.
+        path: The file.
+        texts: Texts to store in a PNG file, by keyword; other formats go without.
+    """
     check_picture_name(path)
+    notes = PngInfo()
+    for keyword, text in (texts or {}).items():
+        notes.add_text(keyword, text, zip=True)
     with atomic_path(path) as temporary:
-        picture.save(temporary, format=FORMATS[path.suffix.lower()], quality=95)
+        picture.save(temporary, format=FORMATS[path.suffix.lower()], quality=95, pnginfo=notes)

@@ -6,7 +6,6 @@ import json
 import math
 import re
 import shlex
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -22,15 +21,19 @@ from mmvae_bench.base.files import write_json, write_text
 from mmvae_bench.cli import main
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
-from mmvae_bench.report.leaderboard import MOST_BYTES, write_leaderboard
+from mmvae_bench.report.html import MOST_BYTES
+from mmvae_bench.report.latex import render_latex
+from mmvae_bench.report.leaderboard import write_leaderboard
 from mmvae_bench.report.text import number
 from mmvae_bench.report.write import write_merged_report, write_report
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.overrides import load_trial
 
+from ..browser import CHROMIUM, needs_chromium
 from .synthetic_runs import PNG, result_of, scores_of, spec_of, write_trial
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+BESIDE = ["leaderboard.csv", "leaderboard.parquet", "leaderboard.tex"]
+"""The files that a page names."""
 
 
 @dataclass
@@ -164,6 +167,9 @@ def test_every_cell_is_that_of_the_comparison(tmp_path: Path) -> None:
         for cell in row
     )
     pd.testing.assert_frame_equal(frame, _as_csv(comparison.frame(), tmp_path))
+    stored = pd.read_parquet(tmp_path / "site" / "leaderboard.parquet")
+    assert stored.to_csv() == comparison.frame().to_csv()
+    assert (tmp_path / "site" / "leaderboard.tex").read_text(encoding="utf-8") == render_latex(comparison)
 
 
 def _as_csv(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -287,9 +293,7 @@ def test_a_strangers_run_is_only_data(text: str, tmp_path: Path) -> None:
     assert page.boards
     assert page.tags.count("script") == 1
     assert not page.handlers
-    assert [each for each in page.addresses if not each.startswith(("#", "data:image/png;base64,"))] == [
-        "leaderboard.csv"
-    ]
+    assert [each for each in page.addresses if not each.startswith(("#", "data:image/png;base64,"))] == BESIDE
     command = shlex.split(page.words["pre"][0])
     assert len(command) == 6
     assert json.loads(command[3])["objective"]["name"] == text
@@ -297,9 +301,7 @@ def test_a_strangers_run_is_only_data(text: str, tmp_path: Path) -> None:
 
 def test_the_page_needs_no_network(built_run: Path, tmp_path: Path) -> None:
     page = page_of(built_run, out=tmp_path / "site")
-    assert [each for each in page.addresses if not each.startswith(("#", "data:image/png;base64,"))] == [
-        "leaderboard.csv"
-    ]
+    assert [each for each in page.addresses if not each.startswith(("#", "data:image/png;base64,"))] == BESIDE
     text = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in text
     ids = re.findall(r' id="([^"]+)"', text)
@@ -337,7 +339,7 @@ def test_writing_again_replaces_it_and_nothing_else_is_touched(
         assert "6 of 8 trials done" in err
         pages.append({path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()})
     assert pages[0] == pages[1]
-    assert set(pages[0]) == {"index.html", "leaderboard.csv", "merged.json"}
+    assert set(pages[0]) == {"index.html", "merged.json", *BESIDE}
     assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == before
 
 
@@ -363,7 +365,7 @@ def test_bad_input(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@needs_chromium
 def test_sorting_and_filtering_in_a_browser(tmp_path: Path) -> None:
     """The second score, first best first and then worst first; then one objective by name, in one world."""
     assert CHROMIUM is not None
@@ -458,9 +460,7 @@ def test_a_merged_report_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Mon
     assert set(merged["trials"].values()) == set(merged["runs"])
 
 
-def test_a_leaderboard_is_not_replaced_by_a_merged_report(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_leaderboard_is_not_replaced_by_a_merged_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whose merged.json would say something else of the page beside it."""
     for name in ("a", "b"):
         write_trial(tmp_path / name, spec_of("telbo"))
