@@ -149,8 +149,8 @@ def test_filters(page: Browser) -> None:
     click(page, "#all")
     assert len(rows(page)) == 27
     assert page.run("document.getElementById('shown').textContent") == ""
-    page.run("[...document.querySelectorAll('.choices label')].find(each => each.textContent.trim() === 'telbo gamma=1')"
-             ".querySelector('input').click()")  # fmt: skip
+    page.run("[...document.querySelectorAll('.choices label')]"
+             ".find(each => each.textContent.trim() === 'telbo gamma=1').querySelector('input').click()")  # fmt: skip
     assert BEST[0] not in dict(rows(page))
     assert len(rows(page)) == 26
 
