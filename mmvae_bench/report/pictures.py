@@ -14,7 +14,6 @@ from PIL import Image
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from ..base.files import parse_json
 from ..base.printable import printable
 from ..runs.names import SAMPLES_FILE
 from .comparison import Comparison, Section
@@ -39,7 +38,7 @@ _Word = Annotated[str, Field(max_length=100)]
 _Few = Field(max_length=64)
 
 
-@with_config(ConfigDict(extra="forbid"))
+@with_config(ConfigDict(extra="forbid", strict=True))
 class _Row(TypedDict):
     query: Annotated[list[_Word], _Few]
     read: Annotated[list[Annotated[list[tuple[_Word, bool]], _Few]], _Few]
@@ -47,7 +46,7 @@ class _Row(TypedDict):
     real: Annotated[list[_Place], _Few]
 
 
-@with_config(ConfigDict(extra="forbid"))
+@with_config(ConfigDict(extra="forbid", strict=True))
 class _Note(TypedDict):
     version: int
     scale: _Side
@@ -155,7 +154,7 @@ def _opened(label: str, trial: TrialRecord) -> _Sheet | None:
             text = file.text.get(NOTE)  # type: ignore[attr-defined]
             if text is None:
                 return None
-            note = _NOTE.validate_python(parse_json(text))
+            note = _NOTE.validate_json(text)
             picture = file.convert("RGB")
     except Exception:  # Whatever Pillow makes of a file that only begins as a PNG.
         return None
