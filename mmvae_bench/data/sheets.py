@@ -7,11 +7,12 @@ Shapes: B image, C channel, H height, W width.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from einops import repeat
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
@@ -23,6 +24,8 @@ Colour = tuple[int, int, int]
 
 INK: Colour = (30, 30, 30)
 PAPER: Colour = (255, 255, 255)
+
+_FONT, _MARGIN = 14, 6
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """File name extensions, and the format of each."""
@@ -77,6 +80,18 @@ def draw_sheet(
         sheet.paste(Image.fromarray(pixels), (x + border, y + border))
         places.append((x + border, y + border))
     return sheet, places
+
+
+def labelled(sheet: Image.Image, text: str) -> Image.Image:
+    """A sheet below a text, which is broken into lines that are no wider than the sheet, or than 280 pixels."""
+    font = ImageFont.load_default(_FONT)
+    width = max(sheet.width, 280)
+    lines = textwrap.wrap(text, max(1, int((width - 2 * _MARGIN) / font.getlength("n")))) or [""]
+    height = 2 * _MARGIN + len(lines) * (_FONT + 4)
+    whole = Image.new("RGB", (width, height + sheet.height), PAPER)
+    ImageDraw.Draw(whole).multiline_text((_MARGIN, _MARGIN), "\n".join(lines), INK, font)
+    whole.paste(sheet, (0, height))
+    return whole
 
 
 def check_picture_name(path: Path) -> None:
