@@ -32,7 +32,7 @@ def imagine(
     model = opened(trial_dir)
     import torch
 
-    from ..data.sheets import draw_sheet, save_picture
+    from ..data.sheets import draw_sheet, labelled, save_picture
 
     generator = torch.Generator().manual_seed(seed)
     asked = concept if model.captions is not None and "=" not in concept else model.schema.parse(concept)
@@ -46,5 +46,7 @@ def imagine(
         margins=(gap, gap, 0, 0),
         paper=(127, 127, 127),
     )
-    save_picture(sheet, out)
+    words = asked if isinstance(asked, str) else ", ".join(model.schema.words(asked)) or "nothing specified"
+    what = "means of p(x|z)" if mean else "samples of p(x|z)"
+    save_picture(labelled(sheet, f"{model.spec.name}: {words}; {what}, seed {seed}"), out)
     typer.echo(str(out))

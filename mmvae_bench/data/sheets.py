@@ -7,11 +7,13 @@ Shapes: B image, C channel, H height, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from einops import repeat
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from ..base.errors import BenchmarkError
@@ -22,6 +24,8 @@ Colour = tuple[int, int, int]
 
 INK: Colour = (30, 30, 30)
 PAPER: Colour = (255, 255, 255)
+
+_FONT, _MARGIN = 14, 6
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 """File name extensions, and the format of each."""
@@ -78,14 +82,35 @@ def draw_sheet(
     return sheet, places
 
 
+def labelled(sheet: Image.Image, text: str) -> Image.Image:
+    """A sheet below a text, which is broken into lines that are no wider than the sheet, or than 280 pixels."""
+    font = ImageFont.load_default(_FONT)
+    width = max(sheet.width, 280)
+    lines = textwrap.wrap(text, max(1, int((width - 2 * _MARGIN) / font.getlength("n")))) or [""]
+    height = 2 * _MARGIN + len(lines) * (_FONT + 4)
+    whole = Image.new("RGB", (width, height + sheet.height), PAPER)
+    ImageDraw.Draw(whole).multiline_text((_MARGIN, _MARGIN), "\n".join(lines), INK, font)
+    whole.paste(sheet, (0, height))
+    return whole
+
+
 def check_picture_name(path: Path) -> None:
     """Raises BenchmarkError unless the name has the extension of an image format that can be written."""
     if path.suffix.lower() not in FORMATS:
         raise BenchmarkError(f"--out {path}: the file name of an image must end in {', '.join(FORMATS)}")
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Writes a picture in the format that the name's extension implies; replaces the file atomically."""
+def save_picture(picture: Image.Image, path: Path, *, texts: Mapping[str, str] | None = None) -> None:
+    """Writes a picture in the format that the name's extension implies; replaces the file atomically.
+
+    Args:
+        picture: What to write.
+        path: The file.
+        texts: Texts to store in a PNG file, by keyword; other formats go without.
+    """
     check_picture_name(path)
+    notes = PngInfo()
+    for keyword, text in (texts or {}).items():
+        notes.add_text(keyword, text, zip=True)
     with atomic_path(path) as temporary:
-        picture.save(temporary, format=FORMATS[path.suffix.lower()], quality=95)
+        picture.save(temporary, format=FORMATS[path.suffix.lower()], quality=95, pnginfo=notes)

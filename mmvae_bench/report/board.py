@@ -14,6 +14,7 @@ from typing import Any
 from ..metrics.catalogue import metric_info
 from .tables import Cell, Row, Table
 from .text import (
+    column_head,
     columns_differ_in_steps,
     half_width,
     number,
@@ -70,13 +71,14 @@ def board(
         "groups": [{"label": label, "count": count} for label, count in groups],
         "starts": {sum(count for _, count in groups[:place]) for place in range(len(groups))},
         "scores": [
-            {"name": _level(row), "title": text.title, "direction": _direction(row)}
+            {"name": _level(row), "level": text.level, "title": text.title, "direction": _direction(row)}
             for row, text in zip(rows, texts, strict=True)
         ],
         "sorted": next((place for place, row in enumerate(rows) if row is by), -1),
         "rows": [
             {
                 "label": table.columns[index].label,
+                "head": column_head(table, index),
                 "notes": list(_notes(table, index)),
                 "cells": [_cell(row, index, full=by is not None) for row in rows],
             }

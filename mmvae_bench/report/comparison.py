@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 
 from .aggregate import AggregateTable, aggregate_tables
-from .figures import NUM_COLORS, draw_figures
+from .drawing import NUM_COLORS
+from .figures import draw_figures
 from .frames import RunRecord
 from .grouping import group_trials
 from .notes import (
@@ -24,6 +26,7 @@ from .notes import (
     provenance,
     warnings,
 )
+from .pairs import PairRow, pair_rows
 from .published import PublishedRow, published_note, published_rows
 from .selection import Candidate, candidates
 from .tables import Table, table_of
@@ -42,6 +45,7 @@ class Section(Table):
         judges: The classifiers behind the scores.
         progress: One line per finished trial.
         warnings: What makes the numbers hard to compare or to trust.
+        pairs: Every two objectives, score by score.
     """
 
     published: tuple[PublishedRow, ...]
@@ -51,6 +55,7 @@ class Section(Table):
     judges: tuple[Judge, ...]
     progress: tuple[Progress, ...]
     warnings: tuple[str, ...]
+    pairs: tuple[PairRow, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,8 @@ class Comparison:
 
     Attributes:
         name: The run folder's name.
+        summary: What its grid says of it; empty where it says nothing.
+        directory: The run's folder, or that of a merged report.
         sections: One per setting that has numbers.
         trials: Every trial, in any state.
         unstarted: Trials of the grid that have no folder yet.
@@ -72,6 +79,8 @@ class Comparison:
     """
 
     name: str
+    summary: str
+    directory: Path
     sections: tuple[Section, ...]
     trials: tuple[TrialRecord, ...]
     unstarted: int
@@ -126,6 +135,8 @@ def compare(run: RunRecord) -> Comparison:
     done = [trial for trial in run.trials if trial.state == "done"]
     return Comparison(
         name=run.name,
+        summary=run.summary,
+        directory=run.directory,
         sections=tuple(replace(section, selection=tuple(candidates(section, sections))) for section in sections),
         trials=run.trials,
         unstarted=run.unstarted,
@@ -151,6 +162,7 @@ def _section(table: Table) -> Section:
         judges=tuple(found),
         progress=tuple(lines),
         warnings=tuple(warnings(table, found, lines)),
+        pairs=pair_rows(table),
     )
 
 

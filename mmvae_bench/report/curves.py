@@ -42,6 +42,21 @@ def score_curves(directory: Path) -> dict[ScoreName, tuple[list[int], list[float
     return {name: (sorted(curve), [curve[step] for step in sorted(curve)]) for name, curve in measured.items()}
 
 
+def loss_parts(directory: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """Steps (over all stages) and values of each part of a trial's loss, as it was logged; empty if none was."""
+    found: dict[str, tuple[list[int], list[float]]] = {}
+    stage, offset, last = None, 0, 0
+    for event in read_events(directory / TRAINING_LOG, "train"):
+        if event.get("stage") != stage:
+            stage, offset = event.get("stage"), last
+        last = offset + event["step"]
+        for name, value in event["parts"].items():
+            steps, values = found.setdefault(name, ([], []))
+            steps.append(last)
+            values.append(value)
+    return found
+
+
 def still_rising(directory: Path) -> tuple[str, ...]:
     """The scores that were still rising at the end of training, such as ``correctness of digit +3.1``.
 

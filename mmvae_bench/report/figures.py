@@ -15,7 +15,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ..base.files import MOST_BYTES, open_regular
@@ -23,17 +22,28 @@ from ..base.printable import printable
 from ..metrics.catalogue import metric_info
 from ..runs.names import PLANE_FILE, TRAINING_LOG
 from .curves import ScoreName, score_curves, validation_curve
+from .drawing import (
+    INK,
+    NUM_COLORS,
+    PANELS,
+    RULE,
+    SERIES,
+    SMALL,
+    Drawn,
+    axes_of,
+    legend,
+    looks,
+    panels,
+    steps_below,
+    titled,
+)
+from .losses import losses_figure
+from .scatter import scatter_figure
 from .tables import Row, Table
 from .trials import TrialRecord
 
-NUM_COLORS = 8
-"""How many colours the page has for objectives; after the last one they repeat."""
-# Stand-ins that are replaced by the page's own colours once the SVG is text.
-_INK, _RULE = "#010101", "#020202"
-_SERIES = [f"#0300{index:02x}" for index in range(NUM_COLORS)]
 
-
-def curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
+def curves_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
     """The validation ELBO of every trial over its steps, one panel per objective; None where nothing was measured.
 
     Each panel has its own scale: the curve is minus the objective's own loss, and the losses are different sums.
@@ -42,51 +52,52 @@ def curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
         section: Whose trials.
         colors: Column label to colour number.
     """
-    panels = []
+    found = []
     for column in table.columns:
         curves = [validation_curve(trial.directory) for trial in column.trials if trial.file(TRAINING_LOG)]
         curves = [(steps, elbos) for steps, elbos in curves if len(steps) > 1]
         if curves:
-            panels.append((column.label, curves))
-    if not panels:
+            found.append((column.label, curves))
+    if not found:
         return None
-    num_columns = min(3, len(panels))
-    num_rows = -(-len(panels) // num_columns)
-    figure = Figure(figsize=(max(3.4, 2.8 * num_columns), 2.3 * num_rows), layout="constrained")
-    for position, (label, curves) in enumerate(panels):
-        axes = _axes(figure.add_subplot(num_rows, num_columns, position + 1))
+    figure, all_axes = panels(len(found), 2.3)
+    for axes, (label, curves) in zip(all_axes, found, strict=True):
         for steps, elbos in curves:
-            axes.plot(steps, elbos, color=_SERIES[colors[label] % NUM_COLORS], linewidth=1.4)
+            axes.plot(steps, elbos, color=SERIES[colors[label] % NUM_COLORS], linewidth=1.4)
         # The first steps climb so far that nothing else would be visible: they do not count for the range of the axis.
         late = [elbo for steps, elbos in curves for elbo in elbos[bisect_left(steps, steps[-1] / 5) :]]
         margin = 0.06 * (max(late) - min(late)) or 1.0
         axes.set_ylim(min(late) - margin, max(late) + margin)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
-        axes.set_title(f"{label}, nats", loc="left", fontsize=10, color=_INK)
+        steps_below(axes)
+        titled(axes, f"{label}, nats")
         axes.set_xlabel("step")
-    return _svg(figure, f"Validation ELBO over training steps, {table.title}")
+    return figure, f"Validation ELBO over training steps, {table.title}"
 
 
-def scores_figure(table: Table, colors: Mapping[str, int]) -> str | None:
+def scores_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
     """Correctness and coverage by level, with intervals and references; None if there is neither."""
-    panels = []
+    shown = []
     for metric in ("correctness", "coverage"):
         rows = [row for row in table.of(table.headline) if row.metric == metric and row.level and any(row.cells)]
         if rows:
-            panels.append((metric, rows))
-    if not panels:
+            shown.append((metric, rows))
+    if not shown:
         return None
-    widths = [max(len(rows), 2) for _, rows in panels]
+    look_of = looks(table, colors)
+    widths = [max(len(rows), 2) for _, rows in shown]
     figure = Figure(figsize=(min(8.0, 1.2 + 0.9 * sum(widths)), 2.9), layout="constrained")
-    grid = figure.add_gridspec(1, len(panels), width_ratios=widths)
-    for position, (metric, rows) in enumerate(panels):
-        axes = _axes(figure.add_subplot(grid[0, position]))
-        _panel(axes, rows, [colors[column.label] for column in table.columns])
-        axes.set_title(f"{metric_info(metric).label}, %", loc="left", fontsize=10, color=_INK)
-    return _svg(figure, f"Correctness and coverage by number of specified attributes, {table.title}")
+    grid = figure.add_gridspec(1, len(shown), width_ratios=widths)
+    for position, (metric, rows) in enumerate(shown):
+        axes = axes_of(figure.add_subplot(grid[0, position]))
+        _panel(axes, rows, list(look_of.values()))
+        titled(axes, f"{metric_info(metric).label}, %")
+    scored = (column.label for place, column in enumerate(table.columns)
+              if any(row.cells[place] for _, rows in shown for row in rows))  # fmt: skip
+    legend(figure, look_of, scored, lines=False)
+    return figure, f"Correctness and coverage by number of specified attributes, {table.title}"
 
 
-def score_curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
+def score_curves_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
     """Correctness and coverage over steps, one panel per score and one line per trial; None if none was measured.
 
     Correctness at the highest and the lowest level, coverage at the same ones, and correctness by attribute.
@@ -100,36 +111,29 @@ def score_curves_figure(table: Table, colors: Mapping[str, int]) -> str | None:
     names = _shown_scores({name for _, curves in measured for name in curves})
     if not names:
         return None
-    num_columns = min(3, len(names))
-    num_rows = -(-len(names) // num_columns)
-    figure = Figure(figsize=(max(3.4, 2.8 * num_columns), 2.1 * num_rows), layout="constrained")
-    for position, name in enumerate(names):
+    figure, all_axes = panels(len(names), 2.1)
+    look_of = looks(table, colors)
+    for position, (axes, name) in enumerate(zip(all_axes, names, strict=True)):
         metric, attribute, level = name
-        axes = _axes(figure.add_subplot(num_rows, num_columns, position + 1))
-        named: set[str] = set()
         for label, curves in measured:
             steps, values = curves.get(name, ([], []))
             axes.plot(
                 steps,
                 [100 * value for value in values],
-                color=_SERIES[colors[label] % NUM_COLORS],
                 linewidth=1.4,
-                marker="o",
                 markersize=2.5,
-                label=None if label in named else label,
+                **look_of[label],
             )
-            named.add(label)
-        if position == 0:
-            axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.2, borderpad=0.1)
-        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        steps_below(axes)
         title = f"{attribute}, level {level}, %" if attribute else f"{metric_info(metric).label}, level {level}, %"
-        axes.set_title(title, loc="left", fontsize=10, color=_INK)
-        if position >= len(names) - num_columns:
+        titled(axes, title)
+        if position >= len(names) - PANELS:
             axes.set_xlabel("step")
-    return _svg(figure, f"Scores over training steps, {table.title}")
+    legend(figure, look_of, (label for label, _ in measured))
+    return figure, f"Scores over training steps, {table.title}"
 
 
-def latent_plane_figure(table: Table, colors: Mapping[str, int]) -> str | None:
+def latent_plane_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
     """Cremer and Kushman (2018), Fig. 1: the true posterior of each concept over the aggregate posterior of its images.
 
     A row for the first finished trial of each objective whose latent space has two dimensions, with a second panel for
@@ -147,10 +151,10 @@ def latent_plane_figure(table: Table, colors: Mapping[str, int]) -> str | None:
     for row, (label, plane) in enumerate(found):
         panels = {"true": "p(z|y)"} | ({"fitted": "q(z|y)"} if "fitted" in plane else {})
         for place, (name, words) in enumerate(panels.items()):
-            axes = _axes(figure.add_subplot(len(found), widest, row * widest + place + 1))
+            axes = axes_of(figure.add_subplot(len(found), widest, row * widest + place + 1))
             axes.grid(visible=False)
             for index, concept in enumerate(plane["labels"]):
-                color = _SERIES[index % NUM_COLORS]
+                color = SERIES[index % NUM_COLORS]
                 inside = _levels(plane["aggregate"][index])
                 axes.contourf(plane["x"], plane["y"], plane["aggregate"][index], [*inside, math.inf],
                               colors=[color], alpha=0.35)  # fmt: skip
@@ -158,10 +162,10 @@ def latent_plane_figure(table: Table, colors: Mapping[str, int]) -> str | None:
                              colors=[color], linewidths=1.2)  # fmt: skip
                 axes.plot([], [], color=color, label=str(concept))
             axes.set_aspect("equal")
-            axes.set_title(f"{label}: {words}", loc="left", fontsize=10, color=_INK)
+            titled(axes, f"{label}: {words}")
             if row == 0 and place == 0:
-                axes.legend(frameon=False, fontsize=8, labelcolor=_INK, handlelength=1.2, borderpad=0.1)
-    return _svg(figure, f"Posteriors of concepts in a latent space of two dimensions, {table.title}")
+                axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK, handlelength=1.2, borderpad=0.1)
+    return figure, f"Posteriors of concepts in a latent space of two dimensions, {table.title}"
 
 
 def _first_plane(trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
@@ -225,12 +229,14 @@ def draw_figures(table: Table, colors: Mapping[str, int]) -> dict[str, str]:
     """
     kinds = {
         "scores": scores_figure,
+        "coverage-correctness": scatter_figure,
         "elbo-curves": curves_figure,
+        "loss-parts": losses_figure,
         "score-curves": score_curves_figure,
         "latent-plane": latent_plane_figure,
     }
     with matplotlib.rc_context({"text.parse_math": False}):  # A name with a dollar is a name.
-        return {kind: svg for kind, draw in kinds.items() if (svg := draw(table, colors)) is not None}
+        return {kind: _svg(*drawn) for kind, draw in kinds.items() if (drawn := draw(table, colors)) is not None}
 
 
 def standalone(svg: str, style: str) -> str:
@@ -248,46 +254,32 @@ def standalone(svg: str, style: str) -> str:
     return svg.replace(">", f'><rect width="100%" height="100%" fill="{light["paper"]}"/>', 1)
 
 
-def _panel(axes: Axes, rows: Sequence[Row], colors: Sequence[int]) -> None:
-    present = [index for index in range(len(colors)) if any(row.cells[index] for row in rows)]
+def _panel(axes: Axes, rows: Sequence[Row], looks_of: Sequence[Mapping[str, Any]]) -> None:
+    present = [index for index in range(len(looks_of)) if any(row.cells[index] for row in rows)]
     step = min(0.16, 0.7 / max(len(present), 1))
     for x, row in enumerate(rows):
         for name in ("ceiling", "floor"):
             low, high = row.reference(name)
             if math.isfinite(low):
                 middle = 50 * (low + high)
-                axes.hlines(middle, x - 0.42, x + 0.42, colors=_INK, linewidth=0.9, linestyles=(0, (2, 2)), alpha=0.8)
+                axes.hlines(middle, x - 0.42, x + 0.42, colors=INK, linewidth=0.9, linestyles=(0, (2, 2)), alpha=0.8)
                 if x == 0:
                     above = name == "ceiling"
                     axes.annotate(name, (-0.42, middle), xytext=(0, 2 if above else -2), textcoords="offset points",
-                                  va="bottom" if above else "top", fontsize=8, color=_INK)  # fmt: skip
+                                  va="bottom" if above else "top", fontsize=SMALL, color=INK)  # fmt: skip
         for place, index in enumerate(present):
             cell = row.cells[index]
             if cell is None:
                 continue
             position = x + step * (place - (len(present) - 1) / 2)
-            color = _SERIES[colors[index] % NUM_COLORS]
+            look = dict(looks_of[index]) | {"linestyle": "none"}
             if math.isfinite(cell.low + cell.high):
-                axes.plot([position, position], [100 * cell.low, 100 * cell.high], color=color, linewidth=1.6)
-            axes.plot([position], [100 * cell.value], color=color, marker="o", markersize=4.5, linestyle="none")
+                axes.plot([position, position], [100 * cell.low, 100 * cell.high], color=look["color"], linewidth=1.6)
+            axes.plot([position], [100 * cell.value], markersize=4.5, **look)
     axes.margins(y=0.12)
     axes.set_xticks(range(len(rows)), [str(row.level) for row in rows])
     axes.set_xlim(-0.6, max(len(rows) - 0.4, 1.0))
     axes.set_xlabel("specified attributes")
-
-
-def _axes(axes: Axes) -> Axes:
-    for name, spine in axes.spines.items():
-        spine.set_visible(name == "bottom")
-        spine.set_color(_RULE)
-    axes.tick_params(colors=_INK, length=0, labelsize=9)
-    axes.xaxis.label.set(color=_INK, fontsize=9)
-    axes.yaxis.label.set(color=_INK, fontsize=9)
-    axes.grid(axis="y", color=_RULE, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-    axes.patch.set_visible(False)
-    return axes
 
 
 def _svg(figure: Figure, label: str) -> str:
@@ -304,8 +296,8 @@ def _svg(figure: Figure, label: str) -> str:
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
     text = re.sub(r' id="([^"]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
     text = re.sub(r'font: (\d+px) [^;"]*', r"font: \1 var(--sans)", text)
-    names = {_INK: "currentColor", _RULE: "var(--rule)"}
-    names |= {color: f"var(--series-{index})" for index, color in enumerate(_SERIES)}
+    names = {INK: "currentColor", RULE: "var(--rule)"}
+    names |= {color: f"var(--series-{index})" for index, color in enumerate(SERIES)}
     for color, name in names.items():
         text = text.replace(color, name)
     return text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)

@@ -198,6 +198,7 @@ class RunRecord:
         frames: Their numbers.
         waiting: Keys of the grid that have no folder yet.
         sources: What was merged, one line per folder; empty where nothing was.
+        summary: What its grid says of it; empty where it says nothing.
     """
 
     directory: Path
@@ -205,6 +206,7 @@ class RunRecord:
     frames: Frames
     waiting: frozenset[str] = frozenset()
     sources: tuple[str, ...] = ()
+    summary: str = ""
 
     @property
     def unstarted(self) -> int:

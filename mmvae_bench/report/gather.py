@@ -49,14 +49,14 @@ def load(run: RunFolders) -> RunRecord:
     sinks = pa.BufferOutputStream(), pa.BufferOutputStream()
     records = _write(run, *sinks)
     frames = Frames.read(*(pa.BufferReader(sink.getvalue()) for sink in sinks))
-    return RunRecord(run.directory, records, frames, run.waiting, run.sources)
+    return RunRecord(run.directory, records, frames, run.waiting, run.sources, run.summary)
 
 
 def gather(run: RunFolders) -> RunRecord:
     """Writes ``results.parquet`` and ``queries.parquet`` into the run's directory, and reads the numbers from them."""
     records = write_frames(run)
     frames = Frames.read(run.directory / RESULTS_FILE, run.directory / QUERIES_FILE)
-    return RunRecord(run.directory, records, frames, run.waiting, run.sources)
+    return RunRecord(run.directory, records, frames, run.waiting, run.sources, run.summary)
 
 
 def write_frames(run: RunFolders) -> tuple[TrialRecord, ...]:

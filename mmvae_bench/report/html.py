@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from ..base.files import tail, write_text
 from ..base.printable import printable
+from ..runs.names import LOG_FILE, QUERIES_FILE, REPORT_FOLDER, RESULTS_FILE, SAMPLES_FILE
 from ..runs.store import DAMAGED
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .board import board, first_score, headline_rows, order
 from .comparison import Comparison, Section
 from .figures import standalone
-from .grouping import Column
 from .notes import Judge, weights_lines
+from .pictures import add_pictures
 from .published import SOURCE, published_texts
 from .selection import RULE
-from .sheets import sheet_uri
 from .text import (
     BOLD_NOTE,
     INTERVAL_NOTE,
@@ -30,6 +36,7 @@ from .text import (
     TRAINING_NOTE,
     TextRow,
     caption,
+    column_head,
     columns_differ_in_steps,
     difference_rows,
     number,
@@ -40,9 +47,19 @@ from .text import (
 )
 from .trials import TrialRecord
 
-_PICTURE_BYTES = 16 * 2**20
+MOST_BYTES = 5_000_000
+"""The largest page: pictures are left out where they would make it larger."""
+_RESERVE = 50_000
+"""Left for the words around pictures."""
+WIDEST = 8
+"""Objectives beside each other in a table that has them as columns."""
 _NAME_CHARACTERS = 100
 """The longest name of a figure's file, without its kind."""
+_BESIDE = (
+    ("table.csv", "table.csv"), ("table.md", "table.md"), ("table.tex", "table.tex"),
+    (RESULTS_FILE, f"../{RESULTS_FILE}"), (QUERIES_FILE, f"../{QUERIES_FILE}"),
+)  # fmt: skip
+"""The files that are written with the page, and their addresses from it."""
 
 
 def template(name: str) -> Template:
@@ -59,25 +76,41 @@ def template(name: str) -> Template:
 
 
 def render_html(comparison: Comparison) -> str:
-    """The page, as text."""
+    """The page, as text; pictures and the table of all scores are in it as far as they fit into ``MOST_BYTES``."""
+    sections = [_section(comparison, place) for place in range(len(comparison.sections))]
     context = {
         "name": comparison.name,
+        "summary": comparison.summary.rstrip("."),
         "states": comparison.states,
         "sources": comparison.sources,
-        "sections": [_section(comparison, place) for place in range(len(comparison.sections))],
+        "sections": sections,
         "selection_rule": RULE,
         "metrics": comparison.metrics,
         "protocols": comparison.protocols,
         "judges": [_judge(judge) for judge in comparison.judges],
-        "unfinished": [_unfinished(trial) for trial in comparison.unfinished],
+        "unfinished": [_unfinished(trial, comparison) for trial in comparison.unfinished],
         "unstarted": comparison.unstarted,
         "provenance": comparison.provenance,
         "interval_note": INTERVAL_NOTE,
         "bold_note": BOLD_NOTE,
         "reference_note": f"{REFERENCE_NOTE[:1].upper()}{REFERENCE_NOTE[1:]}",
         "training_note": f"{TRAINING_NOTE[:1].upper()}{TRAINING_NOTE[1:]}",
+        "table_gz": "",
+        "beside": _BESIDE,
     }
-    return template("page.html").render(context)
+    page = template("page.html")
+    room = MOST_BYTES - _RESERVE - len(page.render(context).encode(errors="backslashreplace"))
+    packed = _packed(comparison.frame().to_csv(index=False)) if sections else ""
+    if len(packed) < room / 2:
+        context["table_gz"] = packed
+        room -= len(packed)
+    add_pictures(comparison, sections, room)
+    return page.render(context)
+
+
+def _packed(text: str) -> str:
+    """A text compressed, the same bytes each time, for a ``data:`` URI."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def write_figures(comparison: Comparison, folder: Path) -> None:
@@ -95,19 +128,22 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
     main = headline_rows(section)
     by = first_score(main)
     best_first = order(section, by)
-    samples = _samples(tuple(section.columns[index] for index in best_first), colors, first=True)
     return {
         "id": f"table-{place}",
         "title": section.title,
+        "world": f"{section.setting.dataset} · {section.setting.source}",
+        "split": section.setting.split,
+        "best_first": best_first,
         "settings": setting_lines(section),
         "warnings": section.warnings,
         "columns": [_column(section, index, colors) for index in range(len(section.columns))],
         "board": board(
             section, main, best_first, title=section.title, caption=caption(section, section.headline), by=by
         ),
-        "main": _table(section, section.headline),
-        "others": [_table(section, protocol) for protocol in others],
-        "by_attribute": _grouped([text_row(row) for row in section.by_attribute]),
+        "main": _table(section, section.headline, colors),
+        "others": [_table(section, protocol, colors) for protocol in others],
+        "by_attribute": _parts(section, [text_row(row) for row in section.by_attribute], colors),
+        "pairs": pairs_json(section, best_first),
         "differences": difference_rows(section, section.headline),
         "published": published_texts(section, section.published),
         "published_note": section.published_note,
@@ -116,13 +152,19 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         "aggregate_source": f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}",
         "plane_figure": _markup(figures.get("latent-plane")),
         "scores_figure": _markup(figures.get("scores")),
+        "scatter_figure": _markup(figures.get("coverage-correctness")),
+        "losses_figure": _markup(figures.get("loss-parts")),
         "curves_figure": _markup(figures.get("elbo-curves")),
         "score_curves_figure": _markup(figures.get("score-curves")),
         "selection": section.selection,
-        "sheet": samples[:1],
-        "samples": samples[1:],
-        "more_samples": _samples(section.columns, colors, first=False),
-        "progress": [(line, colors[line.column]) for line in section.progress],
+        "pictures": None,
+        "sheet": [],
+        "samples": [],
+        "more_samples": [],
+        "no_samples": None,
+        "progress": [
+            (line, colors[line.column], links_of(line.trial, comparison.directory)) for line in section.progress
+        ],
         "weights": weights_lines(section.progress),
     }
 
@@ -132,12 +174,32 @@ def _column(section: Section, index: int, colors: Mapping[str, int]) -> dict[str
     steps = f"{column.total_steps} steps" if columns_differ_in_steps(section) else ""
     extra = column.label.removeprefix(column.objective).strip()
     notes = [note for note in (extra, seeds_text(section, index), steps) if note]
-    return {"name": column.objective, "label": column.label, "notes": notes, "color": colors[column.label]}
+    return {"name": column.objective, "label": column.label, "head": column_head(section, index), "notes": notes,
+            "color": colors[column.label]}  # fmt: skip
 
 
-def _table(section: Section, protocol: str | None) -> dict[str, Any]:
-    groups = _grouped(text_rows(section, protocol))
-    return {"protocol": protocol, "caption": caption(section, protocol), "groups": groups}
+def _table(section: Section, protocol: str | None, colors: Mapping[str, int]) -> dict[str, Any]:
+    parts = _parts(section, text_rows(section, protocol), colors)
+    return {"protocol": protocol, "caption": caption(section, protocol), "parts": parts}
+
+
+def _parts(section: Section, rows: list[TextRow], colors: Mapping[str, int]) -> list[dict[str, Any]]:
+    """A table of scores, or several next to each other, so that none is wider than a sheet of paper."""
+    if not rows:
+        return []
+    total = len(section.columns)
+    number = -(-total // WIDEST) if total > WIDEST + 1 else 1
+    ends = [round(total * place / number) for place in range(number + 1)]
+    return [
+        {
+            "start": start,
+            "stop": stop,
+            "which": f"; objectives {start + 1} to {stop} of {total}" if number > 1 else "",
+            "columns": [_column(section, index, colors) for index in range(start, stop)],
+            "groups": _grouped(rows),
+        }
+        for start, stop in pairwise(ends)
+    ]
 
 
 def _grouped(rows: list[TextRow]) -> list[list[TextRow]]:
@@ -148,14 +210,22 @@ def _grouped(rows: list[TextRow]) -> list[list[TextRow]]:
     return list(groups.values())
 
 
-def _samples(columns: tuple[Column, ...], colors: Mapping[str, int], *, first: bool) -> list[dict[str, Any]]:
-    """The sample grids of the first finished seed of each column, or of the others."""
-    found = []
-    for column in columns:
-        for trial in column.done[:1] if first else column.done[1:]:
-            if (uri := sheet_uri(trial, at_most=_PICTURE_BYTES)) is not None:
-                found.append({"label": column.label, "seed": trial.spec.get("seed"), "uri": uri,
-                              "color": colors[column.label]})  # fmt: skip
+def pairs_json(section: Section, best_first: Sequence[int]) -> str:
+    """Every two objectives as JSON, for the script; empty where nothing can be compared."""
+    if not section.pairs:
+        return ""
+    names = [column.label for column in section.columns]
+    rows = [{"label": row.label, "level": row.level, "values": row.values, "pairs": row.pairs} for row in section.pairs]
+    return json.dumps({"names": names, "best": best_first[:2], "rows": rows}, separators=(",", ":"), ensure_ascii=False)
+
+
+def links_of(trial: TrialRecord, directory: Path) -> dict[str, str | None]:
+    """Relative addresses, from the report, of a trial's folder and of those of its files that may be opened."""
+    folder = os.path.relpath(trial.directory.resolve(), (directory / REPORT_FOLDER).resolve())
+    found: dict[str, str | None] = {"folder": quote(folder) + "/"}
+    for name, file in (("log", LOG_FILE), ("samples", SAMPLES_FILE)):
+        path = trial.directory / file
+        found[name] = quote(f"{folder}/{file}") if path.is_file() and not path.is_symlink() else None
     return found
 
 
@@ -164,9 +234,10 @@ def _judge(judge: Judge) -> dict[str, Any]:
     return {"name": judge.name, "fingerprint": judge.fingerprint, "rows": rows, "mean": number(judge.mean)}
 
 
-def _unfinished(trial: TrialRecord) -> dict[str, Any]:
+def _unfinished(trial: TrialRecord, comparison: Comparison) -> dict[str, Any]:
     status = trial.status
     return {
+        "links": links_of(trial, comparison.directory),
         "key": trial.key,
         "label": trial.label,
         "state": trial.state,

@@ -15,8 +15,7 @@ from .text import (
     REFERENCE_NOTE,
     TextCell,
     caption,
-    columns_differ_in_steps,
-    seeds_text,
+    column_head,
     setting_lines,
     text_rows,
 )
@@ -62,7 +61,7 @@ def _scores(section: Section, protocol: str | None) -> Iterator[str]:
         f"Bold: {BOLD_NOTE}. {REFERENCE_NOTE[:1].upper()}{REFERENCE_NOTE[1:]}.",
         "lr" + "r" * len(section.columns) + "rr",
     )
-    heads = [_head(section, index) for index in range(len(section.columns))]
+    heads = [escape(column_head(section, index)) for index in range(len(section.columns))]
     yield " & ".join(["", "level", *heads, "ceiling", "floor"]) + r" \\"
     yield r"\midrule"
     previous = None
@@ -112,12 +111,6 @@ def _open(text: str, columns: str) -> Iterator[str]:
 
 def _close() -> Iterator[str]:
     yield from (r"\bottomrule", r"\end{tabular}", r"\end{table}")
-
-
-def _head(section: Section, index: int) -> str:
-    steps = f"{section.columns[index].total_steps} steps" if columns_differ_in_steps(section) else ""
-    extra = ", ".join(filter(None, [seeds_text(section, index), steps]))
-    return escape(section.columns[index].label + (f" ({extra})" if extra else ""))
 
 
 def _cell(cell: TextCell) -> str:

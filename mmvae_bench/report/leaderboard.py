@@ -1,4 +1,4 @@
-"""A static site of several runs: one page with a table per setting of every world, and all its scores as CSV.
+"""A static site of several runs: one page with a table per setting of every world, and its scores as files.
 
 The page needs nothing else, neither a network nor its script; samples are left out beyond ``MOST_BYTES``.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.errors import BenchmarkError
-from ..base.files import clear_leftovers, write_json, write_text
+from ..base.files import atomic_path, clear_leftovers, write_json, write_text
 from ..base.printable import printable
 from ..runs.names import MERGED_FILE, PAGE_FILE, REPORT_FOLDER
 from .aggregate import NOTE as AGGREGATE_NOTE
@@ -21,8 +21,9 @@ from .board import board, first_score, headline_rows, leading, order, share_text
 from .comparison import Comparison, Section, compare
 from .gather import load
 from .grouping import Column
-from .html import template
-from .merge import merge_runs
+from .html import MOST_BYTES, pairs_json, template
+from .latex import render_latex
+from .merge import LEADERBOARD_FILE, merge_runs
 from .published import SOURCE, published_texts
 from .sheets import sheet_uri
 from .tables import Row
@@ -38,20 +39,20 @@ from .text import (
     text_row,
 )
 
-TABLE_FILE = "leaderboard.csv"
-MOST_BYTES = 5_000_000
-"""Sheets of samples are left out where they would make the page larger."""
+PARQUET_FILE = "leaderboard.parquet"
+LATEX_FILE = "leaderboard.tex"
 _PARTS = ("dataset", "backbone", "objective", "training", "seed")
 
 
 def write_leaderboard(run_dirs: Sequence[Path], out: Path) -> Comparison:
-    """Writes ``index.html`` and ``leaderboard.csv`` of all runs into ``out``; the runs are only read.
+    """Writes ``index.html`` of all runs into ``out``, and its scores as CSV, Parquet and LaTeX; the runs are only read.
 
     A trial that is in two of the runs counts once. Trials that differ in images, networks or training are in tables of
     their own; ``merged.json`` says which run each trial is from.
 
     Args:
-        run_dirs: Run folders; some of their trials may be unfinished, failed or damaged.
+        run_dirs: Run folders, some of whose trials may be unfinished, failed or damaged; or folders that hold no more
+            of a run than its ``results.parquet``.
         out: A folder that does not exist yet, is empty, or holds an earlier leaderboard.
 
     Returns:
@@ -70,7 +71,11 @@ def write_leaderboard(run_dirs: Sequence[Path], out: Path) -> Comparison:
     page = render_leaderboard(comparison)
     trials = {trial.key: str(trial.directory.resolve().parent.parent) for trial in run.trials}
     write_json(out / MERGED_FILE, {"runs": [str(path.resolve()) for path in run_dirs], "trials": trials}, indent=1)
-    write_text(out / TABLE_FILE, comparison.frame().to_csv(index=False))
+    frame = comparison.frame()
+    write_text(out / LEADERBOARD_FILE, frame.to_csv(index=False))
+    with atomic_path(out / PARQUET_FILE) as path:
+        frame.to_parquet(path, index=False)
+    write_text(out / LATEX_FILE, render_latex(comparison))
     write_text(out / PAGE_FILE, page)
     return comparison
 
@@ -104,7 +109,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "lead": _lead(comparison, len(worlds)),
         "overview": [line for line in overview if line["partition"] == "test" or line["world"] not in tested],
         "worlds": [
-            {"id": f"world-{place}", "title": title, "tables": found}
+            {"id": f"world-{place}", "title": title, "split": worlds[title][0].setting.split, "tables": found}
             for place, (title, found) in enumerate(tables.items())
         ],
         "source": SOURCE,
@@ -154,7 +159,9 @@ def _table(section: Section, world: str, name: str) -> dict[str, Any]:
         "board": board(
             section, main, columns, title=f"{world}, {title}".rstrip(", "), caption=_caption(section), by=by
         ),
-        "others": list(_others(section, main, columns)),
+        "protocol": section.headline,
+        "pairs": pairs_json(section, columns),
+        "others": list(_others(section, main, columns, f"{world}, {title}".rstrip(", "))),
         "columns": [section.columns[index] for index in columns],
         "sample": None,
         "no_sample": None,
@@ -188,15 +195,15 @@ def _overview(section: Section, by: Row, name: str) -> dict[str, Any]:
     }
 
 
-def _others(section: Section, main: Sequence[Row], columns: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """The scores that are not in the main table, with the objectives in the same order."""
+def _others(section: Section, main: Sequence[Row], columns: Sequence[int], where: str) -> Iterator[dict[str, Any]]:
+    """The scores that are not in the main table, with the objectives in the same order; ``where``: the table's name."""
     shown = {id(row) for row in main}
-    rest = [row for row in section.of(section.headline) if id(row) not in shown]
-    if rest:
-        yield board(section, rest, columns, title="Other scores", caption=caption(section, section.headline))
-    for protocol in section.protocols[1:]:
-        title = f"Protocol {protocol}"
-        yield board(section, section.of(protocol), columns, title=title, caption=caption(section, protocol))
+    rest: Sequence[Row] = [row for row in section.of(section.headline) if id(row) not in shown]
+    asked = [("Other scores", section.headline, rest)] if rest else []
+    asked += [(f"Protocol {name}", name, section.of(name)) for name in section.protocols[1:]]
+    for words, protocol, rows in asked:
+        found = board(section, rows, columns, title=f"{words}: {where}", caption=caption(section, protocol))
+        yield found | {"summary": words, "protocol": protocol}
 
 
 def _command(column: Column) -> dict[str, str]:

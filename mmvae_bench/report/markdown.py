@@ -18,9 +18,8 @@ from .text import (
     TRAINING_NOTE,
     TextCell,
     caption,
-    columns_differ_in_steps,
+    column_head,
     difference_rows,
-    seeds_text,
     setting_lines,
     text_row,
     text_rows,
@@ -45,6 +44,8 @@ def render_markdown(comparison: Comparison) -> str:
 def _lines(comparison: Comparison) -> Iterator[str]:
     yield f"# {escape(comparison.name)}"
     yield ""
+    if comparison.summary:
+        yield from (f"{escape(comparison.summary)}.", "")
     yield f"{comparison.states}."
     if comparison.sources:
         yield ""
@@ -68,7 +69,7 @@ def _section(section: Section) -> Iterator[str]:
         yield f"- **Warning.** {escape(warning)}"
     for judge in section.judges:
         yield f"- classifier {escape(judge.text)}"
-    heads = [_head(section, index) for index in range(len(section.columns))]
+    heads = [column_head(section, index) for index in range(len(section.columns))]
     for protocol in section.protocols or (None,):
         rows = text_rows(section, protocol)
         yield from ("", f"### {escape(caption(section, protocol))}", "")
@@ -87,12 +88,6 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> 
     yield f"|{'|'.join([' --- '] * left + [' ---: '] * (len(heads) - left))}|"
     for row in rows:
         yield f"| {' | '.join(cell if isinstance(cell, Markdown) else escape(cell) for cell in row)} |"
-
-
-def _head(section: Section, index: int) -> str:
-    steps = f"{section.columns[index].total_steps} steps" if columns_differ_in_steps(section) else ""
-    extra = ", ".join(filter(None, [seeds_text(section, index), steps]))
-    return section.columns[index].label + (f" ({extra})" if extra else "")
 
 
 def _cell(cell: TextCell) -> Markdown:

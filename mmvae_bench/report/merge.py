@@ -5,7 +5,7 @@ The folders are not changed. The grids may differ: the trials of the first folde
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..base.errors import BenchmarkError
@@ -14,8 +14,11 @@ from ..runs.folder import TrialFolder
 from ..runs.names import MERGED_FILE
 from ..runs.scores import Score
 from .gather import TrialNumbers, read_trial
-from .trials import RunFolders, conditions, find_trials
+from .stored import is_stored, stored_trials
+from .trials import RunFolders, StoredTrial, conditions, find_trials
 
+LEADERBOARD_FILE = "leaderboard.csv"
+"""The scores of a leaderboard, by which its folder is told from that of a merged report."""
 _NEAREST_TO_DONE = ("done", "running", "interrupted", "failed", "pending", "damaged")
 _SHOWN = 3
 
@@ -39,7 +42,7 @@ def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
     twice = [str(folder) for folder, place in zip(run_dirs, places, strict=True) if places.count(place) > 1]
     if twice:
         raise BenchmarkError(f"{twice[0]}: given twice\n  Name each run folder once.")
-    runs = [find_trials(folder) for folder in run_dirs]
+    runs = [stored_trials(folder) if is_stored(folder) else find_trials(folder) for folder in run_dirs]
     check_out(out, run_dirs)
     found: dict[str, list[TrialFolder]] = {}
     for run in runs:
@@ -55,13 +58,17 @@ def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
             "are. Leave out a folder, or move one of the two trials out of it."
         )
     waiting = frozenset().union(*(run.waiting for run in runs)) - merged.keys()
-    return RunFolders(out, tuple(merged.values()), waiting, tuple(_source(run, merged) for run in runs))
+    summary = "; ".join(dict.fromkeys(run.summary for run in runs if run.summary))
+    return RunFolders(out, tuple(merged.values()), waiting, tuple(_source(run, merged) for run in runs), summary)
 
 
 def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder:
     """The folder whose trial got furthest, the first one in a tie; contradictions are added to ``conflicts``."""
-    chosen, *others = (read_trial(folder) for folder in folders)
-    for other in others:
+    # What is whole goes before what only its scores are left of.
+    (first, chosen), *others = sorted(
+        ((folder, read_trial(folder)) for folder in folders), key=lambda pair: isinstance(pair[0], StoredTrial)
+    )
+    for folder, other in others:
         states = chosen.record.state, other.record.state
         if states == ("done", "done"):
             difference = contradiction(chosen, other)
@@ -69,8 +76,8 @@ def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder
                 places = f"    {chosen.record.directory}\n    {other.record.directory}"
                 conflicts.append(f"  {chosen.record.key} {chosen.record.label}: {difference}\n{places}")
         elif _NEAREST_TO_DONE.index(states[1]) < _NEAREST_TO_DONE.index(states[0]):
-            chosen = other
-    return TrialFolder(chosen.record.directory)
+            first, chosen = folder, other
+    return first
 
 
 def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
@@ -86,15 +93,26 @@ def check_out(out: Path, run_dirs: Sequence[Path]) -> None:
         raise BenchmarkError(f"{out}: contains other files, and no merged report to replace{advice}")
 
 
+def keep_leaderboard(out: Path) -> None:
+    """Raises BenchmarkError if ``out`` holds a leaderboard, whose ``merged.json`` a merged report would replace."""
+    if (out / LEADERBOARD_FILE).exists():
+        advice = "Give a new or an empty folder with --out."
+        raise BenchmarkError(f"{out}: holds a leaderboard, which a merged report does not replace\n  {advice}")
+
+
 def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
     """How two results of one trial differ, in words; empty if they are the same.
 
     The scores are compared, and what they depend on: queries, images, classifier; but not time or machine.
     """
     mine, theirs = conditions(one.record), conditions(other.record)
+    stored = not (one.record.section("evaluation") and other.record.section("evaluation"))
+    if stored:  # All that is known of one of them is what its rows say.
+        known = [key for key in mine if mine[key] is not None and theirs.get(key) is not None]
+        mine, theirs = ({key: each[key] for key in known} for each in (mine, theirs))
     differing = [f"{key} {_text(mine.get(key))} and {_text(theirs.get(key))}" for key in {**mine, **theirs}
                  if mine.get(key) != theirs.get(key)]  # fmt: skip
-    scores, others = ([Score.from_json(dict(score)).to_json() for score in each.scores] for each in (one, other))
+    scores, others = ([_plain(score, rows_alone=stored) for score in each.scores] for each in (one, other))
     if differing:
         return _some(differing)
     if scores == others:
@@ -108,6 +126,12 @@ def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
         words.append(f"{' '.join(str(part) for part in name if part is not None)} "
                      f"{_text(first.get('value'))} and {_text(second.get('value'))}")  # fmt: skip
     return _some(words)
+
+
+def _plain(score: Mapping[str, object], *, rows_alone: bool) -> dict[str, object]:
+    plain = Score.from_json(dict(score)).to_json()
+    kept = {"protocol", "partition", "metric", "attribute", "level", "value"}
+    return {name: value for name, value in plain.items() if name in kept} if rows_alone else plain
 
 
 def _source(run: RunFolders, merged: dict[str, TrialFolder]) -> str:

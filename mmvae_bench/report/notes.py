@@ -161,6 +161,11 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         yield "The trials were trained on different images (dataset fingerprints differ)."
     if len({str(sorted(trial.section("evaluation").items())) for trial in done}) > 1:
         yield "The trials were evaluated with different settings; their scores are not paired."
+    if stored := sum(not trial.section("evaluation") for trial in done):
+        yield (
+            f"Only the scores of {stored} of {len(done)} trials are left: nothing is paired by query, and intervals "
+            "over several seeds are over seeds alone."
+        )
     if any(trial.outdated for trial in done):
         yield "The evaluation settings of some trials have changed since; these numbers are from the earlier settings."
     if len({trial.section("provenance").get("package") for trial in done}) > 1:

@@ -180,16 +180,22 @@ def difference_rows(table: Table, protocol: str | None) -> list[DifferenceRow]:
 
 
 def _ahead(row: Row, index: int) -> str:
-    """In how many pairs of a seed of the best and a seed of another the best is ahead: the probability of improvement.
+    """In how many pairs of seeds the best is ahead of another, such as ``7.5 of 9``; empty with a single seed."""
+    ahead, total = ahead_of(row, row.best or 0, index)
+    return f"{ahead} of {total}" if total else ""
+
+
+def ahead_of(row: Row, first: int, second: int) -> tuple[str, str]:
+    """In how many pairs of a seed of each the first column is ahead, of how many: the probability of improvement.
 
     Empty with a single seed. Ties count half.
     """
-    best, other = row.cells[row.best or 0], row.cells[index]
-    if best is None or other is None or min(best.num_seeds, other.num_seeds) < 2:
-        return ""
+    one, other = row.cells[first], row.cells[second]
+    if one is None or other is None or min(one.num_seeds, other.num_seeds) < 2:
+        return "", ""
     direction = metric_info(row.metric).direction
-    gaps = [direction * (one.value - two.value) for one in best.seeds for two in other.seeds]
-    return f"{sum((gap > 0) + (gap == 0) / 2 for gap in gaps):g} of {len(gaps)}"
+    gaps = [direction * (mine.value - theirs.value) for mine in one.seeds for theirs in other.seeds]
+    return f"{sum((gap > 0) + (gap == 0) / 2 for gap in gaps):g}", str(len(gaps))
 
 
 def level_text(level: int | None) -> str:
@@ -204,6 +210,13 @@ def seeds_text(table: Table, index: int) -> str:
     if max(number for _, number in counts) == 1 and done == total:
         return ""
     return f"n={done}" if done == total else f"n={done} of {total}"
+
+
+def column_head(table: Table, index: int) -> str:
+    """What is written over a column: its label, how many seeds have results, and its steps where columns differ."""
+    steps = f"{table.columns[index].total_steps} steps" if columns_differ_in_steps(table) else ""
+    extra = ", ".join(filter(None, [seeds_text(table, index), steps]))
+    return table.columns[index].label + (f" ({extra})" if extra else "")
 
 
 def columns_differ_in_steps(table: Table) -> bool:

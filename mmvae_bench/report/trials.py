@@ -31,7 +31,7 @@ from ..runs.names import (
 from ..runs.stale import other_packages
 from ..runs.status import Status, read_status
 from ..runs.store import DAMAGED, RunStore
-from ..specs.grid import load_grid
+from ..specs.grid import GridSpec, load_grid
 from ..specs.labels import trial_labels
 from ..specs.trial import trial_label
 
@@ -141,12 +141,32 @@ class RunFolders:
         trials: Every trial folder, in the order of the report.
         waiting: Keys of the grid that have no folder yet.
         sources: What was merged, one line per folder; empty where nothing was.
+        summary: What its grid says of it; empty where it says nothing.
     """
 
     directory: Path
     trials: tuple[TrialFolder, ...]
     waiting: frozenset[str] = frozenset()
     sources: tuple[str, ...] = ()
+    summary: str = ""
+
+
+class StoredTrial(TrialFolder):
+    """A trial of which there is no folder, only its rows of a ``results.parquet``; see :mod:`.stored`.
+
+    Attributes:
+        record: What they say of it.
+        scores: Its scores as in a ``result.json``, without numbers per query.
+    """
+
+    __slots__ = ("record", "scores")
+    record: TrialRecord
+    scores: list[Json]
+
+    def __init__(self, record: TrialRecord, scores: list[Json]) -> None:
+        super().__init__(record.directory, record.key)
+        object.__setattr__(self, "record", record)
+        object.__setattr__(self, "scores", scores)
 
 
 def find_trials(run_dir: Path) -> RunFolders:
@@ -157,10 +177,12 @@ def find_trials(run_dir: Path) -> RunFolders:
     """
     store = open_run(run_dir)
     keys = store.keys()
-    order = _grid_order(store.grid_path)
+    grid = _grid(store.grid_path)
+    order = {} if grid is None else {trial.key: position for position, trial in enumerate(grid.trials)}
     folders = sorted((store.folder(key) for key in keys), key=_order)
     folders.sort(key=lambda folder: order.get(folder.key, len(order)))
-    return RunFolders(run_dir, tuple(folders), frozenset(order.keys() - keys))
+    summary = "" if grid is None else printable(grid.summary)
+    return RunFolders(run_dir, tuple(folders), frozenset(order.keys() - keys), summary=summary)
 
 
 def open_run(run_dir: Path) -> RunStore:
@@ -184,14 +206,15 @@ def open_run(run_dir: Path) -> RunStore:
     return store
 
 
-def _grid_order(path: Path) -> dict[str, int]:
-    """Key to position; empty if there is no grid, or where this version cannot read it."""
+def _grid(path: Path) -> GridSpec | None:
+    """The grid; None if there is none, or where this version cannot read it."""
     if not path.is_file() or path.is_symlink():
-        return {}
+        return None
     try:
-        return {trial.key: position for position, trial in enumerate(load_grid(path).trials)}
+        grid = load_grid(path)
+        return grid if grid.trials else None
     except (BenchmarkError, OSError):
-        return {}
+        return None
 
 
 def _hint(run_dir: Path) -> str:
@@ -216,6 +239,8 @@ def _order(folder: TrialFolder) -> tuple[str, ...]:
 
 def read_record(folder: TrialFolder) -> tuple[TrialRecord, list[Json]]:
     """One trial, and the scores of its result as they are in the file; none unless the trial is done."""
+    if isinstance(folder, StoredTrial):
+        return folder.record, folder.scores
     key, directory = printable(folder.key), folder.directory
     spec: dict[str, Any] = {}
     try:

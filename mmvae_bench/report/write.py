@@ -15,7 +15,7 @@ from .gather import gather
 from .html import render_html, write_figures
 from .latex import render_latex
 from .markdown import render_markdown
-from .merge import merge_runs
+from .merge import keep_leaderboard, merge_runs
 from .terminal import render_terminal
 from .trials import RunFolders, find_trials
 
@@ -53,9 +53,11 @@ def write_merged_report(
     ``merged.json`` in the same folder lists the run folders, and where the numbers of each trial come from.
 
     Raises:
-        BenchmarkError: see :func:`mmvae_bench.report.merge.merge_runs`; nothing was written.
+        BenchmarkError: see :func:`mmvae_bench.report.merge.merge_runs`, or ``out`` holds a leaderboard; nothing was
+            written.
     """
     run = merge_runs(run_dirs, out)
+    keep_leaderboard(out)
     trials = {trial.key: str(trial.directory.resolve()) for trial in run.trials}
     write_json(out / MERGED_FILE, {"runs": [str(path.resolve()) for path in run_dirs], "trials": trials}, indent=1)
     return _write(run, width, color)

@@ -192,7 +192,18 @@ class _Scored(TypedDict):
     scores: list[_Point]
 
 
-_EVENTS: dict[str, TypeAdapter[Any]] = {"validation": TypeAdapter(_Validation), "scores": TypeAdapter(_Scored)}
+@with_config(_OPEN)
+class _Step(TypedDict):
+    stage: NotRequired[str | None]
+    step: Step
+    parts: dict[str, Drawn]
+
+
+_EVENTS: dict[str, TypeAdapter[Any]] = {
+    "validation": TypeAdapter(_Validation),
+    "scores": TypeAdapter(_Scored),
+    "train": TypeAdapter(_Step),
+}
 _SPEC, _STATUS, _RESULT = TypeAdapter(StoredSpec), TypeAdapter(StoredStatus), TypeAdapter(StoredResult)
 
 
@@ -255,7 +266,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
         return
 
 
-def read_events(path: Path, event: Literal["validation", "scores"]) -> Iterator[dict[str, Any]]:
+def read_events(path: Path, event: Literal["validation", "scores", "train"]) -> Iterator[dict[str, Any]]:
     """The records of one kind of a ``log.jsonl`` that are what they should be, with printable texts."""
     model = _EVENTS[event]
     for record in read_records(path):

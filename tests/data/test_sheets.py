@@ -12,7 +12,7 @@ from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from mmvae_bench.base.errors import BenchmarkError
-from mmvae_bench.data.sheets import draw_sheet, save_picture
+from mmvae_bench.data.sheets import draw_sheet, labelled, save_picture
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -52,3 +52,19 @@ def test_a_picture_is_written_whole_in_the_format_of_its_name(tmp_path: Path) ->
     with pytest.raises(BenchmarkError, match=r"must end in \.png, \.jpg, \.jpeg, \.webp"):
         save_picture(picture, tmp_path / "a.gif")
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(("width", "words"), [(40, "jmvae: digit=6"), (400, "telbo: " + "a long concept, " * 20)])
+def test_a_label_is_above_the_sheet_and_all_of_it_is_there(width: int, words: str) -> None:
+    sheet = Image.new("RGB", (width, 30), (200, 10, 10))
+    picture = np.asarray(labelled(sheet, words))
+    height = picture.shape[0] - 30
+    assert picture.shape[1] == max(width, 280)
+    assert (picture[height:, :width] == (200, 10, 10)).all()
+    label = picture[:height]
+    ink = (label < 100).all(-1)
+    assert ink.any()
+    assert not ink[:, -6:].any(), "nothing is cut off on the right"
+    # One line for the short text; the long one is broken into several.
+    lines = np.diff(ink.any(1).astype(int)) == 1
+    assert (lines.sum() > 4) == (len(words) > 100)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from mmvae_bench.concepts import Attribute, Schema, keep_random
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.evaluation import samples
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
+from mmvae_bench.evaluation.queries import Queries
 from mmvae_bench.evaluation.samples import draw_grid, imagine_and_judge, write_samples
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.components import backbones, datasets, objectives
@@ -204,3 +206,40 @@ def test_images_of_the_prior_have_no_frame(
     assert set(frames) == {samples.PAPER}
     write_samples(untrained(digits, "jmvae"), digits, reader(digits), tmp_path / "samples.png")
     assert set(frames) <= {samples.RIGHT, samples.WRONG}
+
+
+def test_the_file_says_what_is_where_and_what_is_read(
+    digits: ConceptDataModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wrong exactly where a frame is red; the real images are test images of the query."""
+    asked = torch.tensor([[1, 1, 1, 1], [-1, 0, -1, -1], [-1, 1, -1, -1]])
+    monkeypatch.setattr(samples, "_shown", lambda *_, **__: [Queries("test", 1, asked)])
+    path = tmp_path / "samples.png"
+    write_samples(untrained(digits, "jmvae"), digits, reader(digits), path)
+    with Image.open(path) as file:
+        note = json.loads(file.text[samples.NOTE])  # type: ignore[attr-defined]
+        pixels = np.asarray(file.convert("RGB"))
+    (width, height), scale = note["size"], note["scale"]
+    assert (width, height) == (16 * scale, 16 * scale)
+    test = digits.rows("test")
+    pictures = digits.store.batch(test).image.mul(255).byte().numpy()
+    concepts = digits.store.concepts[test]
+    told = []
+    for row in note["rows"]:
+        query = digits.schema.parse(", ".join(row["query"]))
+        fits = ((query == -1) | (concepts == query)).all(1).numpy()
+        assert len(row["real"]) == min(samples.REAL_IMAGES, int(fits.sum()))
+        for (x, y), expected in zip(row["real"], pictures[fits], strict=False):
+            assert (pixels[y : y + height : scale, x : x + width : scale, 0] == expected[0]).all()
+        assert len(row["places"]) == len(row["read"]) == samples.IMAGES_A_ROW
+        for (x, y), read in zip(row["places"], row["read"], strict=True):
+            assert len(read) == int((query >= 0).sum())
+            wrong = any(mistaken for _, mistaken in read)
+            assert tuple(pixels[y - 1, x]) == (samples.WRONG if wrong else samples.RIGHT)
+            for (word, mistaken), asked in zip(read, row["query"], strict=True):
+                assert mistaken == (word != asked.partition("=")[2])
+            # For who does not see red: something dark below the frame.
+            below = pixels[y + height + samples.BORDER + 1, x + samples.BORDER]
+            assert (tuple(below) == samples.INK) == wrong
+            told.append(wrong)
+    assert 0 < sum(told) < len(told)

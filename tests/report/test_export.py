@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load, save
 
 import mmvae_bench as mb
@@ -85,7 +86,12 @@ def test_it_is_the_same_model_to_the_bit(done: TrialResult, exported: Path) -> N
 
 def test_the_command_line_imagines_from_it(exported: Path, tmp_path: Path) -> None:
     assert main(["imagine", str(exported), "digit=6", "--out", str(tmp_path / "six.png")]) == 0
-    assert (tmp_path / "six.png").stat().st_size
+    with Image.open(tmp_path / "six.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    # Above the images, on white, what was asked.
+    label = pixels[:30]
+    assert (label == 255).all(-1).mean() > 0.6
+    assert (label < 100).all(-1).any()
 
 
 @pytest.mark.parametrize("name", objectives.names())

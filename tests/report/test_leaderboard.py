@@ -6,15 +6,16 @@ import json
 import math
 import re
 import shlex
-import shutil
 import subprocess
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from mmvae_bench.base.canonical import canonical_json, text_hash
 from mmvae_bench.base.errors import BenchmarkError
@@ -22,15 +23,19 @@ from mmvae_bench.base.files import write_json, write_text
 from mmvae_bench.cli import main
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
-from mmvae_bench.report.leaderboard import MOST_BYTES, write_leaderboard
+from mmvae_bench.report.html import MOST_BYTES
+from mmvae_bench.report.latex import render_latex
+from mmvae_bench.report.leaderboard import write_leaderboard
 from mmvae_bench.report.text import number
 from mmvae_bench.report.write import write_merged_report, write_report
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.overrides import load_trial
 
+from ..browser import CHROMIUM, needs_chromium
 from .synthetic_runs import PNG, result_of, scores_of, spec_of, write_trial
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+BESIDE = ["leaderboard.csv", "leaderboard.parquet", "leaderboard.tex"]
+"""The files that a page names."""
 
 
 @dataclass
@@ -87,7 +92,7 @@ class Page(HTMLParser):
         if tag == "th" and found.get("scope") == "colgroup":
             self._groups += [""] * int(found["colspan"])
             self._span = int(found["colspan"])
-        if tag == "tr" and "data-name" in found:
+        if tag == "tr" and "data-name" in found and self._in("table", "board"):
             self.boards[-1].rows[found["data-name"]] = []
         if tag == "td" and self._in("table", "board") and self._in("tbody"):
             self._row.append(Cell(found))
@@ -164,6 +169,9 @@ def test_every_cell_is_that_of_the_comparison(tmp_path: Path) -> None:
         for cell in row
     )
     pd.testing.assert_frame_equal(frame, _as_csv(comparison.frame(), tmp_path))
+    stored = pd.read_parquet(tmp_path / "site" / "leaderboard.parquet")
+    assert stored.to_csv() == comparison.frame().to_csv()
+    assert (tmp_path / "site" / "leaderboard.tex").read_text(encoding="utf-8") == render_latex(comparison)
 
 
 def _as_csv(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -287,9 +295,7 @@ def test_a_strangers_run_is_only_data(text: str, tmp_path: Path) -> None:
     assert page.boards
     assert page.tags.count("script") == 1
     assert not page.handlers
-    assert [each for each in page.addresses if not each.startswith(("#", "data:image/png;base64,"))] == [
-        "leaderboard.csv"
-    ]
+    assert [each for each in page.addresses if not each.startswith(("#", "data:image/png;base64,"))] == BESIDE
     command = shlex.split(page.words["pre"][0])
     assert len(command) == 6
     assert json.loads(command[3])["objective"]["name"] == text
@@ -297,9 +303,7 @@ def test_a_strangers_run_is_only_data(text: str, tmp_path: Path) -> None:
 
 def test_the_page_needs_no_network(built_run: Path, tmp_path: Path) -> None:
     page = page_of(built_run, out=tmp_path / "site")
-    assert [each for each in page.addresses if not each.startswith(("#", "data:image/png;base64,"))] == [
-        "leaderboard.csv"
-    ]
+    assert [each for each in page.addresses if not each.startswith(("#", "data:image/png;base64,"))] == BESIDE
     text = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in text
     ids = re.findall(r' id="([^"]+)"', text)
@@ -315,7 +319,9 @@ def test_twenty_seven_objectives_and_large_sheets_stay_under_the_limit(tmp_path:
     for spec in [*specs, spec_of(objectives[0], split="comp")]:
         folder = write_trial(tmp_path / "run", spec)
         if spec.objective == specs[0].objective:
-            (folder / "samples.png").write_bytes(PNG + bytes(2_500_000))
+            # Noise: fewer colours make it little smaller.
+            noise = np.random.default_rng(0).integers(0, 256, (2000, 2000), np.uint8)
+            Image.fromarray(noise).save(folder / "samples.png")
         else:
             (folder / "samples.png").unlink()
     page = page_of(tmp_path / "run", out=tmp_path / "site")
@@ -337,7 +343,7 @@ def test_writing_again_replaces_it_and_nothing_else_is_touched(
         assert "6 of 8 trials done" in err
         pages.append({path.name: path.read_bytes() for path in (tmp_path / "site").iterdir()})
     assert pages[0] == pages[1]
-    assert set(pages[0]) == {"index.html", "leaderboard.csv", "merged.json"}
+    assert set(pages[0]) == {"index.html", "merged.json", *BESIDE}
     assert {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file()} == before
 
 
@@ -363,7 +369,7 @@ def test_bad_input(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+@needs_chromium
 def test_sorting_and_filtering_in_a_browser(tmp_path: Path) -> None:
     """The second score, first best first and then worst first; then one objective by name, in one world."""
     assert CHROMIUM is not None
@@ -456,6 +462,20 @@ def test_a_merged_report_is_not_replaced(tmp_path: Path, monkeypatch: pytest.Mon
     merged = json.loads((tmp_path / "site" / "merged.json").read_text())
     assert merged["runs"] == [str((tmp_path / "run").resolve())]
     assert set(merged["trials"].values()) == set(merged["runs"])
+
+
+def test_a_leaderboard_is_not_replaced_by_a_merged_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whose merged.json would say something else of the page beside it."""
+    for name in ("a", "b"):
+        write_trial(tmp_path / name, spec_of("telbo"))
+    site = tmp_path / "site"
+    write_leaderboard([tmp_path / "a"], site)
+    before = {path.name: path.read_bytes() for path in site.iterdir()}
+    for runs in (["a"], ["a", "b"]):
+        assert main(["report", *(str(tmp_path / name) for name in runs), "--out", str(site)]) == 2
+        assert "site: holds a leaderboard, which a merged report does not replace" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in site.iterdir() if path.is_file()} == before
+    assert not (site / "report").exists()
 
 
 def test_a_score_that_is_a_number_for_nobody_leads_nothing(tmp_path: Path) -> None:

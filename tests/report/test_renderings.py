@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from mmvae_bench.report.html import render_html
 from mmvae_bench.report.latex import render_latex
 from mmvae_bench.report.markdown import render_markdown
 from mmvae_bench.report.terminal import render_terminal
+from mmvae_bench.report.text import with_interval
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 
@@ -131,16 +133,21 @@ class _Tables(HTMLParser):
             self.protocol, self.cells = given.get("data-protocol") or "", []
         if tag == "tr":
             self.cells.append([])
+        if tag == "caption":
+            self.inside += [tag, "sub"]
         if tag in ("td", "th"):
             self.cells[-1].append("")
             self.inside.append(tag)
+        if tag == "th" and given.get("data-name"):
+            self.cells[-1][-1] = given["data-name"] or ""
+            self.inside.append("sub")
         if tag == "span" and given.get("class") == "sub":
             self.inside.append("sub")
         if tag == "span" and given.get("class") == "arm":
             self.cells[-1][-1] += " "
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in ("h2", "td", "th"):
+        if tag in ("h2", "td", "th", "caption"):
             while self.inside and self.inside.pop() != tag:
                 pass
         if tag == "table" and self.protocol:
@@ -153,6 +160,21 @@ class _Tables(HTMLParser):
             self.title += data
         else:
             self.cells[-1][-1] += data.replace("\N{MINUS SIGN}", "-")
+
+
+def from_frame(run_dir: Path) -> Numbers:
+    """The data frame that is written as CSV."""
+    numbers: Numbers = {}
+    frame = compare(read_run(run_dir)).frame().astype(object)
+    for row in frame.where(frame.notna(), None).to_dict("records"):
+        nats = row["metric"] == "elbo"
+        text = with_interval(
+            row["value"], row["ci_low"] or math.nan, row["ci_high"] or math.nan, "nats" if nats else "%"
+        )
+        label = {"description_accuracy": "description", "elbo": "ELBO, nats"}.get(row["metric"], row["metric"])
+        level = "" if row["level"] is None else str(row["level"])
+        numbers[row["table"], row["protocol"] or "paper", label, level, row["objective"]] = text
+    return numbers
 
 
 def from_html(run_dir: Path) -> Numbers:
@@ -186,6 +208,19 @@ def test_every_number_of_the_comparison(comparison: Comparison, run_dir: Path, r
     # iid: 7 rows of two protocols and 2 rows of none; comp: 1 and 1 and 2. Two objectives.
     assert len(expected) == 2 * (7 * 2 + 2 + 1 * 2 + 2)
     assert read(run_dir) == expected
+
+
+@pytest.mark.parametrize("read", [from_markdown, from_latex, from_html, from_frame])
+def test_every_number_of_27_objectives(many_run: Path, many_page: Path, read: Callable[[Path], Numbers]) -> None:
+    """With five seeds, failures and unfinished trials; tables of the page that have parts, too."""
+    expected = from_csv(many_run)
+    # 26 objectives have results: 7 rows of two protocols, and two of none.
+    assert len(expected) == 26 * (7 * 2 + 2)
+    found = read(many_run)
+    failed = {key: text for key, text in found.items() if key not in expected}
+    assert {key[-1] for key in failed} <= {"jmvae alpha=13"}
+    assert set(failed.values()) <= {"–"}
+    assert {key: text for key, text in found.items() if key in expected} == expected
 
 
 def test_parquet_has_the_same_values(comparison: Comparison, run_dir: Path) -> None:
@@ -264,4 +299,4 @@ def test_what_training_has_cost_is_printed(comparison: Comparison) -> None:
     ][:4]
     assert heads[7:9] == ["wall time", "processor time"]
     assert {tuple(row[7:9]) for row in rows} == {("2 min 0 s", "4 min 5 s")}
-    assert "<td>2 min 0 s</td><td>4 min 5 s</td>" in page
+    assert '<td data-value="120.5">2 min 0 s</td><td data-value="245.0">4 min 5 s</td>' in page

@@ -1,0 +1,69 @@
+"""Coverage against correctness, and the parts of losses: what is drawn is what was measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.report.comparison import compare
+from mmvae_bench.report.curves import loss_parts
+from mmvae_bench.report.drawing import looks
+from mmvae_bench.report.gather import read_run
+from mmvae_bench.report.losses import NUM_POINTS, losses_figure, smoothed
+from mmvae_bench.report.scatter import scatter_figure
+
+from .synthetic_runs import spec_of, write_trial
+
+
+def test_a_point_is_both_scores_with_both_intervals(tmp_path: Path) -> None:
+    for name in ("telbo", "jmvae"):
+        write_trial(tmp_path, spec_of(name))
+    comparison = compare(read_run(tmp_path))
+    section = comparison.sections[0]
+    drawn = scatter_figure(section, comparison.colors)
+    assert drawn is not None
+    axes = drawn[0].axes
+    assert [each.get_title(loc="left") for each in axes] == ["level 3", "level 2", "level 1"], "4 has no coverage"
+    rows = {(row.metric, row.level): row for row in section.of("paper")}
+    for level, panel in zip((3, 2, 1), axes, strict=True):
+        for place, bars in enumerate(panel.containers):
+            correct, covered = (rows[metric, level].cells[place] for metric in ("correctness", "coverage"))
+            assert correct is not None
+            assert covered is not None
+            point, _, (across, along) = bars.lines
+            assert point.get_xydata()[0] == pytest.approx([100 * correct.value, 100 * covered.value])
+            assert across.get_segments()[0][:, 0] == pytest.approx([100 * correct.low, 100 * correct.high])
+            assert along.get_segments()[0][:, 1] == pytest.approx([100 * covered.low, 100 * covered.high])
+        assert len(panel.containers) == 2
+
+
+def test_no_two_of_27_look_the_same(many_run: Path, many_page: Path) -> None:
+    comparison = compare(read_run(many_run))
+    found = looks(comparison.sections[0], comparison.colors)
+    assert len({str(sorted(each.items(), key=str)) for each in found.values()}) == 27
+    assert len({(each["color"], each["marker"]) for each in found.values()}) == 27
+
+
+def test_parts_of_losses_by_step_over_all_stages(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path, spec_of())
+    events = [{"event": "train", "stage": stage, "step": step, "loss": 1.0, "parts": {name: float(step)}}
+              for stage, name in (("first", "a"), ("second", "b")) for step in (10, 20)]  # fmt: skip
+    events.append({"event": "train", "stage": "second", "step": 30, "parts": {"b": "high"}})
+    (folder / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    assert loss_parts(folder) == {"a": ([10, 20], [10.0, 20.0]), "b": ([30, 40], [10.0, 20.0])}
+    assert loss_parts(tmp_path / "nowhere") == {}
+    comparison = compare(read_run(tmp_path))
+    drawn = losses_figure(comparison.sections[0], comparison.colors)
+    assert drawn is not None
+    assert [axes.get_title(loc="left") for axes in drawn[0].axes] == ["a", "b"]
+    assert drawn[0].axes[1].lines[0].get_xydata().tolist() == [[30.0, 10.0], [40.0, 20.0]]
+
+
+def test_a_long_curve_is_means_of_its_parts() -> None:
+    steps, values = smoothed(range(400), [float(step) for step in range(400)])
+    assert len(steps) == NUM_POINTS
+    assert steps == values
+    assert steps[0] == pytest.approx(4.5)
+    assert smoothed([1, 2], [3.0, 4.0]) == ([1.0, 2.0], [3.0, 4.0])

@@ -1,0 +1,126 @@
+"""Samples side by side: each image is the one that the sheet says, and a strange sheet is only a picture or nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from mmvae_bench.report.comparison import compare
+from mmvae_bench.report.gather import read_run
+from mmvae_bench.report.pictures import side_by_side
+from mmvae_bench.report.write import write_report
+
+from .synthetic_runs import spec_of, write_trial
+
+SIZE, SCALE = 4, 3
+QUERIES = (["digit=1", "scale=small"], ["digit=1"])
+
+
+def colour(objective: int, query: int, sample: int) -> tuple[int, int, int]:
+    return 40 * objective + 20, 100 * query + 20, 50 * sample + 20
+
+
+def sheet(objective: int, **changes: Any) -> bytes:
+    """A sheet of two queries with two samples and one real image each, all of one colour of its own."""
+    side = SIZE * SCALE
+    picture = Image.new("RGB", (4 * side, 3 * side), (255, 255, 255))
+    rows = []
+    for query, words in enumerate(QUERIES):
+        for place in range(3):
+            painted = colour(5 if place == 2 else objective, query, place)
+            picture.paste(painted, (place * side, query * side, place * side + side, query * side + side))
+        read = [[[word.split("=")[1], False] for word in words], [["7", True], *[["small", False]] * (len(words) - 1)]]
+        rows.append({"query": words, "read": read, "places": [[0, query * side], [side, query * side]],
+                     "real": [[2 * side, query * side]]})  # fmt: skip
+    note = {"version": 1, "scale": SCALE, "size": [side, side], "rows": rows} | changes
+    info = PngInfo()
+    info.add_text("mmvae-bench", json.dumps(note), zip=True)
+    file = io.BytesIO()
+    picture.save(file, format="PNG", pnginfo=info)
+    return file.getvalue()
+
+
+def run_of(root: Path, *sheets: bytes) -> Path:
+    for name, content in zip(("telbo", "jmvae", "bivcca"), sheets, strict=False):
+        (write_trial(root, spec_of(name)) / "samples.png").write_bytes(content)
+    return root
+
+
+def pixels(uri: str) -> np.ndarray:
+    content = base64.b64decode(uri.removeprefix("data:image/png;base64,"))
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+def test_every_image_is_where_it_belongs(tmp_path: Path) -> None:
+    section = compare(read_run(run_of(tmp_path, sheet(1), sheet(2)))).sections[0]
+    labels = [column.label for column in section.columns]
+    found = side_by_side(section, range(len(labels)), 100_000)
+    assert found is not None
+    shown, size = found
+    assert [list(query) for query in shown["queries"]] == list(QUERIES)
+    assert [row["label"] for row in shown["rows"]] == ["real images", *labels]
+    for row in shown["rows"]:
+        objective = {"real images": 5, "telbo": 1, "jmvae": 2}[row["label"]]
+        for query, cell in enumerate(row["cells"]):
+            assert len(cell) == (1 if objective == 5 else 2)
+            for sample, each in enumerate(cell):
+                image = pixels(each["uri"])
+                assert image.shape == (SIZE, SIZE, 3), "its own pixels, not those of the sheet"
+                assert abs(image - colour(objective, query, 2 if objective == 5 else sample)).max() < 16
+                assert each["kind"] == ("real" if objective == 5 else "wrong" if sample else "right")
+            if objective != 5:
+                assert cell[1]["reading"][0] == ("7", True)
+                assert cell[0]["reading"] == [(word.split("=")[1], False) for word in QUERIES[query]]
+    assert size > sum(len(each["uri"]) for row in shown["rows"] for cell in row["cells"] for each in cell)
+
+
+def test_fewer_images_where_there_is_less_room(tmp_path: Path) -> None:
+    section = compare(read_run(run_of(tmp_path, sheet(1), sheet(2)))).sections[0]
+    _, size = side_by_side(section, (0, 1), 100_000) or ({}, 0)
+    shown, less = side_by_side(section, (0, 1), size - 1) or ({}, 0)
+    assert 0 < less < size
+    assert {len(cell) for row in shown["rows"] for cell in row["cells"]} == {1}
+    assert side_by_side(section, (0, 1), less - 1) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"size": [4096, 12]},
+        {"size": [0, 12]},
+        {"rows": []},
+        {"rows": [{"query": ["a"], "read": [], "places": [[0, 0]], "real": []}]},
+        {"rows": [{"query": ["a" * 101], "read": [], "places": [], "real": []}]},
+        {"rows": [{"query": [], "read": [], "places": [], "real": [[10**9, 0]]}]},
+        {"scale": "3"},
+        {"scale": 0},
+        {"more": 1},
+        {"rows": [{"query": [], "read": [], "places": [], "real": []}] * 65},
+    ],
+)
+def test_a_text_that_is_not_true_of_the_sheet_is_not_believed(changes: dict[str, Any], tmp_path: Path) -> None:
+    """The sheet is shown whole, as one that says nothing."""
+    run = run_of(tmp_path, sheet(1, **changes), sheet(2, **changes))
+    section = compare(read_run(run)).sections[0]
+    assert side_by_side(section, (0, 1), 100_000) is None
+    write_report(run, width=80, color=False)
+    assert "Images imagined by telbo" in (run / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def test_words_of_a_stranger_are_only_words(tmp_path: Path) -> None:
+    query = "<script>alert(1)</script>\x1b[31m"
+    rows = [{"query": [query], "read": [[[query, True]]], "places": [[0, 0]], "real": []}]
+    run = run_of(tmp_path, sheet(1, rows=rows))
+    write_report(run, width=80, color=False)
+    text = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[31m" in text
+    assert text.count("<script>") == 1
+    assert "\x1b" not in text
