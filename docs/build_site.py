@@ -8,6 +8,7 @@ A link to a file that is no page of the site becomes the file's name.
 from __future__ import annotations
 
 import ast
+import os
 import posixpath
 import re
 import tempfile
@@ -36,6 +37,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """What makes enough images for a preview; a dataset without an entry has none."""
 NUM_SHOWN = 16
+NO_PREVIEWS = "MMVAE_BENCH_NO_PREVIEWS"
+"""If this variable is set, previews are left out: for a quick look at the links."""
 POSTERIORS = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}
 LIKELIHOODS = {"image": "p(x|z)", "concept": "p(y|z)"}
 _LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
@@ -202,6 +205,8 @@ def preview(name: str) -> bytes | str:
     """A preview sheet, or why there is none."""
     from mmvae_bench.data import commands
 
+    if os.environ.get(NO_PREVIEWS):
+        return f"{NO_PREVIEWS} is set"
     try:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "sheet.png"

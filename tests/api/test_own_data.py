@@ -19,7 +19,7 @@ import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
 from mmvae_bench.metrics.catalogue import metric_info
-from mmvae_bench.report.text import number
+from mmvae_bench.report.text import as_text, number
 from mmvae_bench.runs.store import RunStore
 from mmvae_bench.sweep.run import Request
 from mmvae_bench.sweep.run import run as run_request
@@ -170,3 +170,10 @@ def test_one_trial_is_not_trials(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
     assert describe(Event(event="run", finished=1, total=1, done=1)) == ["1 trial, 1 done before"]
     assert describe(Event(event="run", finished=0, total=2)) == ["2 trials"]
+
+
+def test_a_notebook_gets_the_text_and_rich_displays_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a notebook rich displays what it is to print, and writes nothing into the file it was given."""
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("rich.jupyter.display", lambda *_: pytest.fail("displayed"))
+    assert as_text(["one", "two"], width=80) == "one\ntwo\n"
