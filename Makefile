@@ -7,7 +7,7 @@ RUN ?= runs/quick
 # requirements.lock: the tested versions; requirements-oldest.txt, requirements-newest.txt: both ends of the range.
 CONSTRAINT ?= requirements.lock
 
-.PHONY: setup check test drills benchmark paper lint regress report clean
+.PHONY: setup check test drills benchmark paper lint regress report docs notebooks clean
 
 setup: $(READY)
 
@@ -47,6 +47,15 @@ regress: setup
 
 report: setup
 	$(BIN)/mmvae-bench report $(RUN)
+
+# The site in build/site, without a dead link.
+docs: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINT) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+notebooks: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINT) --editable '.[notebooks]'
+	$(BIN)/python -m pytest -q -m "" tests/docs/test_notebooks.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

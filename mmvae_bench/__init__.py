@@ -1,9 +1,10 @@
 """mmvae-bench: a fair comparison of multimodal VAE objectives.
 
 >>> import mmvae_bench as mb
->>> grid = mb.load_grid("configs/quick.yaml")  # doctest: +SKIP
->>> result = mb.run_trial(mb.expand(grid)[0], out="runs/demo")  # doctest: +SKIP
->>> model = mb.load(result.directory)  # doctest: +SKIP
+>>> run = mb.run("quick", out="runs/quick")  # doctest: +SKIP
+>>> mb.report(run), mb.results(run)  # doctest: +SKIP
+>>> data = mb.data.from_arrays(images, concepts)  # doctest: +SKIP
+>>> model = mb.load(run.trials["directory"].iloc[0])  # doctest: +SKIP
 
 The names below are imported when they are first used: configurations are read without torch.
 """
@@ -11,10 +12,16 @@ The names below are imported when they are first used: configurations are read w
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import data as data
+    from .api.parts import list_parts as list
+    from .api.runs import run as run
     from .evaluation.fitting import fit_latents as fit_latents
+    from .report.notebook import report as report
+    from .report.notebook import results as results
     from .specs.grid import expand as expand
     from .specs.grid import load_grid as load_grid
     from .trial import load as load
@@ -23,14 +30,31 @@ if TYPE_CHECKING:
     __version__: str
 
 _EXPORTS = {
-    "expand": ".specs.grid",
-    "fit_latents": ".evaluation.fitting",
-    "load": ".trial",
-    "load_grid": ".specs.grid",
-    "run_trial": ".trial",
+    "expand": ".specs.grid:expand",
+    "fit_latents": ".evaluation.fitting:fit_latents",
+    "list": ".api.parts:list_parts",
+    "load": ".trial:load",
+    "load_grid": ".specs.grid:load_grid",
+    "results": ".report.notebook:results",
+    "run": ".api.runs:run",
+    "run_trial": ".trial:run_trial",
 }
+_PACKAGES = ("data", "report")
+"""Names that are packages too; the package ``report`` can be called."""
 
-__all__ = ["__version__", "expand", "fit_latents", "load", "load_grid", "run_trial"]
+__all__ = [
+    "__version__",
+    "data",
+    "expand",
+    "fit_latents",
+    "list",
+    "load",
+    "load_grid",
+    "report",
+    "results",
+    "run",
+    "run_trial",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,10 +62,13 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("mmvae-bench")
+    if name in _PACKAGES:
+        return importlib.import_module(f".{name}", __name__)
     if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name], __name__), name)
+        module, _, attribute = _EXPORTS[name].partition(":")
+        return getattr(importlib.import_module(module, __name__), attribute)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def __dir__() -> list[str]:
+def __dir__() -> Sequence[str]:
     return sorted({*globals(), *__all__})

@@ -18,7 +18,7 @@ from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.specs.yaml_source import read_yaml
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-PUBLISHED = sorted(set(datasets.names()) - {"sprites", "mnist", "mnist_2bit", "dsprites"})
+PUBLISHED = sorted(set(datasets.self_contained()) - {"sprites", "mnist", "mnist_2bit", "dsprites"})
 """Those of the tables that ``paper.yaml`` reproduces: no paper has a table of the 3 C's on the others."""
 SWEEPS = sorted(CONFIGS.glob("sweep_*.yaml"))
 FILES = sorted(set(CONFIGS.glob("*.yaml")) - set(SWEEPS))

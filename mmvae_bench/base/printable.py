@@ -26,6 +26,15 @@ _SEQUENCE = re.compile(
 )
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "trial"), counted(1200, "trial")
+    ('1 trial', '1200 trials')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def printable(text: str, *, lines: bool = False) -> str:
     """``text`` with everything that is obeyed rather than shown as a backslash escape.
 

@@ -4,38 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
 import typer
-from pydantic.fields import FieldInfo
 
-from ..base.catalogue import Catalogue
-from ..base.errors import ConfigError, unknown
-from ..metrics.catalogue import METRICS, MetricInfo
-from ..metrics.protocols import PROTOCOL_RULES, ProtocolRule
-from ..specs.base import ComponentSpec
-from ..specs.components import (
-    BackboneSpec,
-    DatasetSpec,
-    ObjectiveSpec,
-    QuestionSpec,
-    backbones,
-    classifiers,
-    datasets,
-    objectives,
-    questions,
-)
-
-CATALOGUES: Mapping[str, Catalogue[Any]] = {
-    "objectives": objectives,
-    "datasets": datasets,
-    "backbones": backbones,
-    "classifiers": classifiers,
-    "protocols": PROTOCOL_RULES,
-    "metrics": METRICS,
-    "questions": questions,
-}
-KINDS = tuple(CATALOGUES)
+from ..specs.listing import KINDS, describe_kind, unusable
 
 
 def list_parts(
@@ -47,93 +20,6 @@ def list_parts(
     for error in unusable(kind):
         typer.echo(f"warning: {error}", err=True)
     typer.echo(json.dumps(entries) if as_json else "\n\n".join("\n".join(_lines(entry)) for entry in entries))
-
-
-def describe_kind(kind: str) -> list[dict[str, Any]]:
-    """Plain JSON about every part of a kind: sorted by name; protocols and metrics in the order of a report.
-
-    Raises:
-        ConfigError: for an unknown kind.
-    """
-    if kind not in CATALOGUES:
-        raise ConfigError([unknown("kind of part", kind, KINDS)])
-    catalogue = CATALOGUES[kind]
-    return [_described(catalogue.get(name)) for name in catalogue.usable()[0]]
-
-
-def unusable(kind: str) -> list[ConfigError]:
-    """Why parts that other packages register cannot be listed."""
-    return CATALOGUES[kind].usable()[1]
-
-
-def _described(part: type[ComponentSpec] | ProtocolRule | MetricInfo) -> dict[str, Any]:
-    if isinstance(part, ProtocolRule):
-        return _protocol(part)
-    return _metric(part) if isinstance(part, MetricInfo) else _component(part)
-
-
-def _component(spec: type[ComponentSpec]) -> dict[str, Any]:
-    fields = spec.model_fields
-    entry: dict[str, Any] = {"name": fields["name"].default, "summary": spec.summary, "reference": spec.reference}
-    if issubclass(spec, ObjectiveSpec):
-        entry["posteriors"] = sorted(spec.posteriors)
-        entry["stages"] = list(spec.stage_names)
-        entry["partial_concepts"] = spec.partial_concepts
-        entry["likelihoods"] = sorted(spec.likelihoods)
-        entry["can"] = list(_abilities(spec))
-        entry["views"] = list(spec.views())
-    if issubclass(spec, BackboneSpec):
-        entry["views"] = list(spec.views)
-    if issubclass(spec, QuestionSpec):
-        entry["metrics"] = list(spec.metrics)
-    if issubclass(spec, DatasetSpec) and not any(field.is_required() for field in fields.values()):
-        entry["attributes"] = spec.parse({}).concept_schema().to_dict()
-    entry["parameters"] = [_parameter(key, field) for key, field in fields.items() if key != "name"]
-    return entry
-
-
-def _abilities(spec: type[ObjectiveSpec]) -> Iterator[str]:
-    """What a model can do, in the words of ``Objective``."""
-    if "concept" in spec.posteriors:
-        yield "imagine concepts" if spec.partial_concepts else "imagine fully specified concepts"
-    if "image" in spec.posteriors and "concept" in spec.likelihoods:
-        yield "describe images"
-    if "image" in spec.likelihoods and spec.posteriors & {"image", "joint"}:
-        yield "reconstruct images" if "image" in spec.posteriors else "reconstruct images with their concepts"
-
-
-def _parameter(key: str, field: FieldInfo) -> dict[str, Any]:
-    default = None if field.is_required() else field.get_default(call_default_factory=True)
-    entry = {"name": field.alias or key, "default": default, "meaning": " ".join((field.description or "").split())}
-    if field.is_required():
-        entry["required"] = True
-    if get_origin(field.annotation) is Literal:
-        entry["choices"] = list(get_args(field.annotation))
-    return entry
-
-
-def _protocol(rule: ProtocolRule) -> dict[str, Any]:
-    meanings = {
-        "num_samples": "How many samples per query are scored, the first ones; null: all that were drawn.",
-        "target": "The distribution with which the values of an unspecified attribute are compared.",
-        "base": "Base of the logarithm of the divergences.",
-    }
-    parameters = [{"name": key, "default": getattr(rule, key), "meaning": text} for key, text in meanings.items()]
-    return {"name": rule.name, "summary": rule.summary, "reference": rule.reference, "parameters": parameters}
-
-
-def _metric(metric: MetricInfo) -> dict[str, Any]:
-    return {
-        "name": metric.name,
-        "summary": metric.summary or metric.label,
-        "reference": metric.reference,
-        "label": metric.label,
-        "unit": metric.unit,
-        "better": {1: "higher", -1: "lower", 0: "neither"}[metric.direction],
-        "needs": list(metric.needs),
-        "explanation": metric.explanation,
-        "parameters": [],
-    }
 
 
 def _lines(entry: Mapping[str, Any]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,10 @@ from .options import (
     when_stale,
 )
 from .run import write_reports
+
+if TYPE_CHECKING:
+    from ..runs.store import RunStore
+    from ..sweep.driver import Outcome
 
 
 def sweep(
@@ -78,4 +82,16 @@ def sweep(
         rehearsal=not no_rehearsal,
         count=count,
     )
-    raise typer.Exit(run_grid(request, report=write_reports))
+    raise typer.Exit(run_grid(request, report=lambda store, outcome: _reports(file, store, outcome)))
+
+
+def _reports(file: Path, store: RunStore, outcome: Outcome) -> tuple[str | None, str]:
+    """What a run writes; and which trial is the best by the sweep's own metric."""
+    from ..specs.sweeps import sweep_metric
+    from ..tracking.best import best_text
+
+    page, text = write_reports(store, outcome)
+    metric = sweep_metric(file) if outcome.done and not outcome.stopped else None
+    if metric is None:
+        return page, text
+    return page, f"{text}{best_text((store.folder(key) for key in sorted(store.keys())), metric)}\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,6 +26,7 @@ from .progress import shown
 
 if TYPE_CHECKING:
     from ..runs.stale import WhenStale
+    from ..tracking.loggers import Tracker
     from ..tracking.wandb import WandbRun
     from ..trial import TrialResult
 
@@ -45,12 +46,18 @@ def train(
     wandb: Annotated[
         bool, typer.Option("--wandb", help="Log the trial as a W&B run; values from a sweep agent override all others.")
     ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", metavar="csv|tensorboard", help="Log into the trial's folder as well; repeatable."),
+    ] = None,
     retrain: Retrain = False,
     keep: Keep = False,
 ) -> None:
     """Run one trial, or resume it where it was stopped."""
+    from ..tracking.loggers import check_kinds
     from ..tracking.wandb import under_agent, wandb_run
 
+    check_kinds(track or ())
     stale = when_stale(retrain=retrain, keep=keep)
     if out is None and not wandb:
         raise ConfigError("--out FOLDER is missing: the folder for the trial's files (optional only with --wandb)")
@@ -60,45 +67,56 @@ def train(
         # The run comes first: its config says what the trial is.
         with wandb_run() as run:
             trial = _trial_spec(out, spec, set_ or [], set_json, agent=run.settings)
-            _train(out or _folder(trial, run.sweep), trial, nullcontext(run), stale)
+            _train(out or _folder(trial, run.sweep), trial, nullcontext(run), stale, track or ())
     else:
         trial = _trial_spec(out, spec, set_ or [], set_json)
-        _train(out or _folder(trial, None), trial, wandb_run(trial) if wandb else nullcontext(None), stale)
+        _train(out or _folder(trial, None), trial, wandb_run(trial) if wandb else nullcontext(None), stale, track or ())
 
 
-def _train(out: Path, trial: TrialSpec, tracked: AbstractContextManager[WandbRun | None], stale: WhenStale) -> None:
+def _train(
+    out: Path,
+    trial: TrialSpec,
+    tracked: AbstractContextManager[WandbRun | None],
+    stale: WhenStale,
+    track: Sequence[str],
+) -> None:
+    from ..tracking.loggers import logged
+
     _lay_out(out, trial)
     try:
         # Taken before anything heavy is imported, so that a second process gives up at once.
         with TrialLock(out):
             write_json(out / EVALUATION_FILE, trial.evaluation.canonical())
-            with tracked as run:
+            with tracked as run, logged(track, out, trial) as trackers:
                 if run is not None:
                     run.describe(trial)
-                _run(out, trial, run, stale)
+                    trackers.append(run)
+                _run(out, trial, trackers, stale)
     except LockHeld as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(LOCK_HELD) from None
 
 
-def _run(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale) -> None:
+def _run(out: Path, trial: TrialSpec, trackers: Sequence[Tracker], stale: WhenStale) -> None:
     # A driver shows by itself how far its trials are.
     with nullcontext() if ATTEMPT_VARIABLE in os.environ else shown(out):
-        result = _result(out, trial, tracker, stale)
-    if tracker is not None:
+        result = _result(out, trial, trackers, stale)
+    for tracker in trackers:
         tracker.result(result.result, result.directory)
     typer.echo(str(result.directory / RESULT_FILE))
 
 
-def _result(out: Path, trial: TrialSpec, tracker: WandbRun | None, stale: WhenStale) -> TrialResult:
+def _result(out: Path, trial: TrialSpec, trackers: Sequence[Tracker], stale: WhenStale) -> TrialResult:
     with uncollected():
         from ..training.fit import TrainingInterrupted
         from ..trial import run_locked
 
+    def record(record: dict[str, Any]) -> None:
+        for tracker in trackers:
+            tracker.record(record)
+
     try:
-        if tracker is None:
-            return run_locked(trial, out, stale=stale)
-        return run_locked(trial, out, stale=stale, record=tracker.record)
+        return run_locked(trial, out, stale=stale, record=record)
     except (LockHeld, ConfigError):
         raise
     except TrainingInterrupted as interrupted:

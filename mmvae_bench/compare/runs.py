@@ -198,7 +198,8 @@ def _nothing_in_common(
     if both:
         states = Counter((one.state, other.state) for one, other in both)
         text = ", ".join(f"{number} {one} and {other}" for (one, other), number in states.items())
-        return f"{a} and {b}: none of the {len(both)} trials that they share is done in both: {text}"
+        shared = f"none of the {len(both)} trials that they share is" if len(both) > 1 else "their one trial is not"
+        return f"{a} and {b}: {shared} done in both: {text}"
     closest = min(
         ((one, other) for one in mine.values() for other in list(theirs.values())[:1000] if one.spec and other.spec),
         key=lambda pair: len(_settings_apart(*pair)),

@@ -22,6 +22,7 @@ LICENCES: Mapping[str, str] = {
     "celeba": "CelebA: for non-commercial research only, under the agreement of its authors (Liu et al. 2015)",
     "drawn": "drawn by mmvae-bench (MIT licence)",
     "dsprites": "dSprites (Matthey et al. 2017): under the licence of its authors",
+    **dict.fromkeys(("arrays", "folder"), "the user's own images, under their own licence"),
     "mitsuba": "rendered by mmvae-bench (MIT licence) with Mitsuba 3",
 }
 """The licence of the pixels, by ``source``."""
@@ -74,7 +75,8 @@ def _has_pictures(dataset: DatasetSpec) -> bool:
 def _data(dataset: DatasetSpec, result: Mapping[str, Any]) -> Iterator[str]:
     # The folder's path is nobody else's business.
     own = {"texture": "from a folder of pictures"} if _has_pictures(dataset) else {}
-    yield f"- {escape(_part(dataset.name, {**dataset.parameters(), **own}))}"
+    shown = {key: value for key, value in dataset.parameters().items() if key not in ("attributes", "path", "table")}
+    yield f"- {escape(_part(dataset.name, {**shown, **own}))}"
     yield f"- {escape(dataset.summary)} ({escape(dataset.reference)})"
     if fingerprint := (result.get("dataset") or {}).get("fingerprint"):
         yield f"- fingerprint: {escape(str(fingerprint))}"

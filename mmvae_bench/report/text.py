@@ -278,8 +278,10 @@ def _asked(row: Row) -> str:
 def as_text(parts: Iterable[RenderableType], *, width: int, color: bool = False) -> str:
     """What rich prints of the parts, without spaces at the ends of lines; escape codes only where ``color``."""
     file = io.StringIO()
-    console = Console(file=file, width=width, force_terminal=color, no_color=not color, highlight=False,
-                      color_system="standard" if color else None, markup=False, emoji=False)  # fmt: skip
+    # In a notebook rich would display the parts instead of writing them.
+    console = Console(file=file, width=width, force_terminal=color, force_jupyter=False, no_color=not color,
+                      highlight=False, markup=False, emoji=False,
+                      color_system="standard" if color else None)  # fmt: skip
     for part in parts:
         console.print(part)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines()) + "\n"

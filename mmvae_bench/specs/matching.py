@@ -167,7 +167,9 @@ def matching(trials: Sequence[TrialSpec], where: Sequence[str], *, whole: str = 
     ]
     if not kept:
         there = "; ".join(f"{path}: {', '.join(map(str, _there(parts, path)))}" for path in alternatives)
-        message = f"none of the {len(trials)} trials of {whole} has {' and '.join(where)} (existing values: {there})"
+        several = len(trials) > 1
+        which = f"none of the {len(trials)} trials of {whole} has" if several else f"the one trial of {whole} lacks"
+        message = f"{which} {' and '.join(where)} (existing values: {there})"
         raise ConfigError(message, "--where")
     return kept
 

@@ -48,6 +48,10 @@ class Registry(Catalogue[type[S]]):
         """Every known name, sorted."""
         return sorted(super().names())
 
+    def self_contained(self) -> list[str]:
+        """The names of the parts that need no setting: each can be given by its name alone."""
+        return [name for name in self.names() if not any(f.is_required() for f in self.get(name).model_fields.values())]
+
     def parse(self, value: object) -> S:
         """A spec from a spec, a bare name, or a mapping with a ``name``."""
         if isinstance(value, self.base):

@@ -329,6 +329,18 @@ MAX_TRIALS = 100_000
 """A larger grid is refused, unless run_cap or --count limits it to its first trials."""
 
 
+GOALS = ("minimize", "maximize")
+"""What a sweep may do with its metric; W&B's default is the first."""
+
+
+@dataclass(frozen=True)
+class SweepMetric:
+    """What a sweep optimises: the name of a logged number, and whether it is minimised or maximised."""
+
+    name: str
+    goal: str = GOALS[0]
+
+
 @dataclass(frozen=True)
 class SweepFile:
     """A sweep file, expanded.
@@ -389,6 +401,20 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     if found:
         raise document.error(found)
     return SweepFile(document.text, str(method), trials, len(taken))
+
+
+def sweep_metric(path: Path) -> SweepMetric | None:
+    """What a sweep file says is optimised; None if it says nothing, or is a pipe, which is read once.
+
+    Args:
+        path: A file that :func:`load_sweep` takes, or a shipped one's name.
+    """
+    path = named_file(path)
+    given = read_yaml(path).value if path.is_file() else None
+    metric = given.get("metric") if isinstance(given, Mapping) else None
+    if not isinstance(metric, Mapping) or _metric_problems(metric):
+        return None
+    return SweepMetric(str(metric["name"]), str(metric.get("goal") or GOALS[0]))
 
 
 @dataclass(frozen=True)
@@ -489,12 +515,24 @@ def _top_problems(given: Mapping[str, Any]) -> list[Problem]:
     if "early_terminate" in given:
         message = "early_terminate needs W&B's server, which compares running trials: remove it"
         problems.append(Problem(message, ("early_terminate",), repr(given["early_terminate"])[:120]))
+    if "metric" in given:
+        problems += _metric_problems(given["metric"])
     cap = given.get("run_cap")
     if "run_cap" in given and (isinstance(cap, bool) or not isinstance(cap, int) or cap < 1):
         problems.append(Problem("expected a whole number greater than 0", ("run_cap",), repr(cap)[:120]))
     elif cap is not None and cap > MAX_TRIALS:
         problems.append(_too_many(cap, "run_cap"))
     return problems
+
+
+def _metric_problems(metric: object) -> list[Problem]:
+    if not isinstance(metric, Mapping) or not isinstance(metric.get("name"), str):
+        message = "expected a mapping with the name of a logged number, such as val/paper/correctness/level_4"
+        return [Problem(message, ("metric",), repr(metric)[:120])]
+    goal = metric.get("goal") or GOALS[0]
+    if goal not in GOALS:
+        return [Problem("not one of the choices", ("metric", "goal"), repr(goal)[:120], GOALS, nearest(goal, GOALS))]
+    return []
 
 
 def _too_many(count: int, option: str) -> Problem:

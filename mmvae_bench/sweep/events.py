@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
+from ..base.printable import counted
 from ..runs.status import Status
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def describe(event: Event) -> list[str]:
     if event.event == "run":
         counts = ((event.done, "done before"), (event.failed, "failed before"), (event.stale, "made by other code"))
         earlier = "".join(f", {n} {words}" for n, words in counts if n)
-        return [f"{event.total} trials{earlier}", *([event.message] if event.message else [])]
+        return [f"{counted(event.total or 0, 'trial')}{earlier}", *([event.message] if event.message else [])]
     if event.event == "end":
         return []
     if event.event == "stopping":

@@ -16,6 +16,7 @@ from pathlib import Path
 from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.files import cache_root, check_cache, write_json
+from ..base.printable import counted
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, program
 from ..runs.lock import Drivers, LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, SPEC_FILE
@@ -187,7 +188,7 @@ def sweep_grid(sweep: SweepFile, *, name: str) -> str:
 
     So everything that reads a run folder reads this one, and ``mmvae-bench run --grid`` runs the same trials.
     """
-    origin = f"{len(sweep.trials)} trials of a sweep by method {sweep.method}"
+    origin = f"{counted(len(sweep.trials), 'trial')} of a sweep by method {sweep.method}"
     if sweep.num_drawn > len(sweep.trials):
         origin += f" ({sweep.num_drawn} draws, some of them equal)"
     lines = sweep.text.lstrip("\ufeff").splitlines()
@@ -414,7 +415,7 @@ def _print_plan(specs: Sequence[TrialSpec], store: RunStore, present: Set[str], 
         out.write("]}\n")
     else:
         out.flush()
-        _say(f"{len(specs)} trials for {store.root}; nothing was started")
+        _say(f"{counted(len(specs), 'trial')} for {store.root}; nothing was started")
 
 
 def _say(text: str) -> None:

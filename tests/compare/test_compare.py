@@ -202,7 +202,7 @@ def test_metric_and_where(runs: tuple[Path, Path], capsys: pytest.CaptureFixture
         (["a", "b", "--where", "objective=telbo", "--where", "seed=9"], "no trial of these runs has this seed"),
         (["a", "b", "--where", "objektive=telbo"], "unknown path 'objektive'"),
         (["a", "disjoint"], "training.learning_rate 0.001 and 0.002"),
-        (["a", "undone"], "none of the 1 trials that they share is done in both: 1 done and failed"),
+        (["a", "undone"], "their one trial is not done in both: 1 done and failed"),
     ],
 )
 def test_bad_input(

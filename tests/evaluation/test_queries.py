@@ -238,7 +238,7 @@ def test_named_queries_are_one_concept_asked_again(monkeypatch: pytest.MonkeyPat
         named_queries(data, EvaluationSpec(), "test")
 
 
-@pytest.mark.parametrize("name", datasets.names())
+@pytest.mark.parametrize("name", datasets.self_contained())
 def test_every_dataset_names_concepts_and_attributes_of_its_own(name: str) -> None:
     spec = datasets.parse(name)
     schema = spec.concept_schema()

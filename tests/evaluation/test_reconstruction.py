@@ -156,7 +156,7 @@ def test_regions_are_named_or_rectangles() -> None:
         with pytest.raises(ConfigError) as caught:
             region_box(text, faces)
         assert words in str(caught.value)
-    for spec in (datasets.parse({"name": name}) for name in datasets.built_in()):
+    for spec in (datasets.parse({"name": name}) for name in datasets.self_contained()):
         for box in scored_regions(spec).values():
             assert box.top < box.bottom
             assert box.left < box.right

@@ -105,7 +105,7 @@ def test_a_trial_of_changed_code_waits_for_a_decision(tmp_path: Path, monkeypatc
     package.edit(f"1000 * {LOSS}", f"0 * {LOSS}")
     refused = package.run()
     assert refused.returncode == 1
-    assert "1 trials, 1 made by other code" in refused.stderr
+    assert "1 trial, 1 made by other code" in refused.stderr
     assert (folder / "result.json").read_bytes() == before
     assert f"made by other code: {reason}" in package("status", "runs/reverse").stdout
     again = package.run("--retrain")

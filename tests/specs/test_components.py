@@ -62,7 +62,7 @@ def test_an_override_under_the_old_name_wins_over_what_it_inherits() -> None:
     assert names == (*MNIST_A_SCHEMA.names, "colour")
 
 
-@pytest.mark.parametrize("name", datasets.names())
+@pytest.mark.parametrize("name", datasets.self_contained())
 def test_schema_of_a_built_in_is_its_concept_schema(name: str) -> None:
     spec = datasets.parse(name)
     with warnings.catch_warnings():

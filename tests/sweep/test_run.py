@@ -8,6 +8,8 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -300,7 +302,7 @@ def test_the_report_is_written_if_the_run_ended_with_something_done(
 
 @pytest.mark.parametrize("words", [["run", "--grid"], ["sweep", "--local"]], ids=" ".join)
 def test_the_commands_hand_the_report_to_the_sweep(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    reports: list[object] = []
+    reports: list[Any] = []
 
     def stand_in(request: Request, *, report: object) -> int:
         reports.append(report)
@@ -308,4 +310,14 @@ def test_the_commands_hand_the_report_to_the_sweep(words: list[str], monkeypatch
 
     monkeypatch.setattr("mmvae_bench.sweep.run.run", stand_in)
     assert main([*words, "any.yaml"]) == 7
-    assert reports == [write_reports]
+    (report,) = reports
+    if words[0] == "run":
+        assert report is write_reports
+    else:  # A sweep adds a line about the best trial, where one is done.
+        asked: list[object] = []
+        monkeypatch.setattr(
+            "mmvae_bench.cli.sweep.write_reports", lambda *given: asked.append(given) or ("page", "text")
+        )
+        nothing = SimpleNamespace(done=0, stopped=False)
+        assert report("store", nothing) == ("page", "text")
+        assert asked == [("store", nothing)]

@@ -45,6 +45,13 @@ def require_texts(backbone: BackboneSpec, dataset: DatasetSpec, *settings: str) 
         raise ConfigError([Problem(message, ("backbone", name), str(getattr(backbone, name))) for name in given])
 
 
+def require_binary(backbone: BackboneSpec, dataset: DatasetSpec) -> None:
+    """Raises ConfigError if p(x|z) is Bernoulli and the user's own images have shades between black and white."""
+    wanted = "images of black and white alone, as its p(x|z) is Bernoulli"
+    instead = "they have shades between; choose patches, whose likelihood is one of shades"
+    require(getattr(dataset, "binary", True), backbone, dataset, wanted, instead=instead)
+
+
 def require_shape(backbone: BackboneSpec, dataset: DatasetSpec, shape: tuple[int, int, int]) -> None:
     """Raises ConfigError unless the images have exactly this shape."""
     wanted = f"{'x'.join(map(str, shape))} images"
@@ -61,6 +68,7 @@ class _PaperSized(BackboneSpec):
     def check(self, dataset: DatasetSpec) -> None:
         """Needs one channel at 64x64."""
         require_shape(self, dataset, (1, 64, 64))
+        require_binary(self, dataset)
 
 
 @backbones.register
@@ -107,10 +115,11 @@ class MnistAThinSpec(BackboneSpec):
     """Width of the fully connected layers."""
 
     def check(self, dataset: DatasetSpec) -> None:
-        """Needs one channel and a canvas divisible by 4."""
+        """Needs one channel of two shades, and a canvas divisible by 4."""
         channels, height, width = dataset.image_shape()
         met = channels == 1 and not height % 4 and not width % 4
         require(met, self, dataset, "one channel and sides divisible by 4")
+        require_binary(self, dataset)
 
 
 @backbones.register
@@ -210,6 +219,7 @@ class PatchesSpec(ThinSpec):
         require(not height % 4 and not width % 4, self, dataset, "sides divisible by 4")
         if self.likelihood == "bernoulli":
             require(channels == 1, self, dataset, "one channel where its likelihood is bernoulli")
+            require_binary(self, dataset)
         require_texts(self, dataset, "word_dropout")
 
 

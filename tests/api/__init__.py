@@ -1,0 +1,1 @@
+"""Python: runs, results, the user's own data."""

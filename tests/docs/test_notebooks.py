@@ -1,0 +1,37 @@
+"""The notebooks run from the first cell to the last, in a folder of their own; where nbclient is installed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs" / "notebooks").glob("*.ipynb"))
+
+
+def test_there_are_two_and_nothing_they_have_printed_is_stored() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["compare", "own"]
+    for path in NOTEBOOKS:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        assert all(not cell.get("outputs") for cell in cells)
+        assert all(cell.get("execution_count") is None for cell in cells)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed (extra notebooks)")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed (extra notebooks)")
+    nbformat = pytest.importorskip("nbformat")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    book = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in book.cells for output in cell.get("outputs", ()) if "data" in output]
+    tables = [output.data["text/html"] for output in shown if "text/html" in output.data]
+    assert not any("<pre" in table for table in tables), "rich has displayed what it was to return"
+    scores = [float(score) for table in tables for score in
+              re.findall(r"<td>correctness</td><td>\d</td><td>([\d.]+)</td>", table)]  # fmt: skip
+    assert len(scores) > 1
+    assert max(scores) > 60  # It has learnt: the floors are about 40 %.

@@ -1,0 +1,57 @@
+"""What surrounds the package: files that others read by their form, and extras that are what the documentation says."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert (citation["title"], citation["license"]) == (PROJECT["name"], PROJECT["license"])
+    assert citation["version"] == PROJECT["version"]
+
+
+def test_the_versions_of_python_are_those_that_are_tested() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    tested = set(re.findall(r'python: "([\d.]+)"', workflow))
+    named = {text.rpartition(" ")[2] for text in PROJECT["classifiers"] if "Python :: 3." in text}
+    assert named == tested
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml")), ids=lambda path: path.stem
+)
+def test_an_issue_form_asks_something(path: Path) -> None:
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert {"name", "description", "body"} <= form.keys()
+    assert all(part["attributes"]["label"] for part in form["body"])
+
+
+def test_pre_commit_calls_what_lint_calls() -> None:
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    lint = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\nlint:")[2].partition("\n\n")[0]
+    programs = [hook["entry"].split()[0].rpartition("/")[2] for hook in repository["hooks"]]
+    assert programs
+    assert all(program in lint for program in programs)
+
+
+def test_an_extra_that_a_page_or_a_message_names_exists() -> None:
+    files = [
+        *ROOT.glob("docs/*.md"),
+        ROOT / "README.md",
+        *ROOT.glob("mmvae_bench/**/*.py"),
+        *ROOT.glob("tests/**/*.py"),
+    ]
+    named = {name for path in files for found in re.findall(r"\(extras? `?([a-z]+)`?\)|mmvae-bench\[([a-z]+)\]",
+             path.read_text(encoding="utf-8")) for name in found if name}  # fmt: skip
+    assert {"docs", "notebooks", "ray", "tensorboard"} <= named
+    assert named <= PROJECT["optional-dependencies"].keys()
