@@ -265,7 +265,22 @@ def build_objective(spec: TrialSpec) -> Objective:
     backbone = spec.backbone.build(
         schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
     )
-    return spec.objective.build(backbone, seed=spec.seed)
+    objective = spec.objective.build(backbone, seed=spec.seed)
+    objective.training_spec = spec.training
+    return objective
+
+
+def _unlabelled_left_out(spec: TrialSpec, objective: Objective) -> dict[str, str]:
+    """Why images without labels were not trained on, where training is semi-supervised and they were not."""
+    if spec.training.supervision is None:
+        return {}
+    stages = [stage.name for stage in planned_stages(objective, spec.training)]
+    reasons = {stage: reason for stage in stages if (reason := spec.objective.leaves_out(stage)) is not None}
+    if not reasons:
+        return {}
+    whole = len(set(reasons.values())) == 1 and len(reasons) == len(stages)
+    text = next(iter(reasons.values())) if whole else "; ".join(f"stage {name}: {why}" for name, why in reasons.items())
+    return {"images without labels": text}
 
 
 def _evaluation_code(spec: TrialSpec) -> dict[str, Any]:
@@ -439,6 +454,6 @@ def _result(
             "split": getattr(spec.dataset, "split_seed", None),
             "evaluation": spec.evaluation.seed,
         },
-        "left_out": evaluation.left_out,
+        "left_out": _unlabelled_left_out(spec, objective) | evaluation.left_out,
         "scores": [score.to_json() for score in evaluation.scores],
     }

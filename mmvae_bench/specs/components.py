@@ -57,6 +57,17 @@ class ObjectiveSpec(ComponentSpec):
     text_obstacle: ClassVar[str | None] = "its loss is defined for attributes only"
     """Why y cannot be a caption; None if it can: the loss then uses ``batch.description``, never ``batch.concept``."""
 
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = "its loss is defined for labelled images only"
+    """Why images without labels are left out of training: of all stages, or of those that a mapping names. None if the
+    loss is defined for concepts with unspecified attributes, -1."""
+    label_free_stages: ClassVar[frozenset[str]] = frozenset()
+    """The stages of training whose loss reads no labels at all."""
+
+    def leaves_out(self, stage: str) -> str | None:
+        """Why a stage leaves out images without labels; None if it learns from them."""
+        obstacle = self.unlabelled_obstacle
+        return obstacle if obstacle is None or isinstance(obstacle, str) else obstacle.get(stage)
+
     @classmethod
     def views(cls) -> tuple[View, ...]:
         """What y can be, with the default settings."""
