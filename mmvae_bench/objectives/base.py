@@ -437,8 +437,9 @@ class Objective(pl.LightningModule):
 
     @property
     def can_describe(self) -> bool:
-        """Whether there are both q(z|x) and p(y|z)."""
-        return "image" in self.spec.posteriors and "concept" in self.spec.likelihoods
+        """Whether there is q(y|x), or both q(z|x) and p(y|z)."""
+        both = "image" in self.spec.posteriors and "concept" in self.spec.likelihoods
+        return both or self.spec.has_describer
 
     @property
     @torch.no_grad()

@@ -208,11 +208,6 @@ class SSVAE(Objective):
 
     # ---------------------------------------------------------------- once trained
 
-    @property
-    def can_describe(self) -> bool:
-        """By q(y|x), which needs no z."""
-        return True
-
     def draw_latents(self, concept: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
         """z ~ p(z), and the y that the decoder gets: the concept, its open attributes drawn from p(y)."""
         each = repeat(concept, "query attribute -> (query sample) attribute", sample=num_samples)
