@@ -50,6 +50,8 @@ class ObjectiveSpec(ComponentSpec):
     """Which inference networks it trains: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image", "concept"})
     """Which decoders it has: p(x|z) image, p(y|z) concept."""
+    caution: ClassVar[str | None] = None
+    """What a report warns of, after the objective's name: settings that are there for an ablation; None: nothing."""
     has_describer: ClassVar[bool] = False
     """Whether it has q(y|x), by which it describes images without q(z|x) and p(y|z)."""
     partial_concepts: ClassVar[bool] = True

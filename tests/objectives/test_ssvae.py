@@ -14,6 +14,7 @@ from torch.distributions import Categorical, kl_divergence
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Objective
+from mmvae_bench.report.notes import caution
 from mmvae_bench.specs.components import datasets, objectives
 
 from .opinions import Make, assert_agree, kl, log_px, prior_of, redraw
@@ -224,3 +225,10 @@ def test_a_sum_over_too_many_concepts_is_refused() -> None:
     spec.check_concepts(datasets.parse("mnist"))
     with pytest.raises(ConfigError, match=r"sum over the 240 concepts of mnist_a[^\n]*at most 64"):
         spec.check_concepts(datasets.parse("mnist_a"))
+
+
+def test_a_report_warns_of_the_printed_term() -> None:
+    words = "ssvae with supervised printed unlearns its labels: an ablation."
+    assert caution({"name": "ssvae", "supervised": "printed"}) == words
+    for settings in ({"name": "ssvae"}, {"name": "jmvae"}, {"name": "nothing"}, {"name": "ssvae", "supervised": 3}):
+        assert caution(settings) is None

@@ -16,6 +16,7 @@ from ...data.supervision import hidden_positions, labelled_rows
 from ...objectives.base import Objective
 from ...runs.scores import Score
 from ...specs.supervision import SupervisionSpec
+from ...specs.trial import TrainingSpec
 from .base import Context, Question
 
 CLASSIFIER_STEPS = 1_000
@@ -56,7 +57,9 @@ class FewLabels(Question):
 
 
 def _supervision(model: Objective) -> SupervisionSpec | None:
-    return model.training_spec.supervision
+    # Whoever answers the questions need not have been trained.
+    training: TrainingSpec | None = getattr(model, "training_spec", None)
+    return None if training is None else training.supervision
 
 
 def _wrong(described: Tensor, truth: Tensor) -> Tensor:

@@ -554,6 +554,11 @@ class SSVAESpec(ObjectiveSpec):
     )
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    caution: ClassVar[str | None] = by_setting(
+        lambda spec: (
+            "with supervised printed unlearns its labels: an ablation" if spec.supervised == "printed" else None
+        )
+    )
     has_describer: ClassVar[bool] = True
     text_obstacle: ClassVar[str | None] = "its image decoder is conditioned on the value of each attribute"
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
