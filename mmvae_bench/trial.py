@@ -22,6 +22,7 @@ from .base.heartbeat import heard
 from .base.machine import provenance
 from .base.processes import StopSignals
 from .data.base import ConceptDataModule
+from .data.supervision import labelled_rows
 from .evaluation.during import ScoreCurve
 from .evaluation.evaluate import Evaluation, evaluate, judge_of
 from .evaluation.latent_plane import write_latent_plane
@@ -47,6 +48,7 @@ from .runs.names import (
 from .runs.stale import StaleTrial, WhenStale, discard, staleness
 from .runs.status import Status, StatusWriter, begin, latest, write_status
 from .specs.code import evaluation_code, training_code
+from .specs.supervision import num_supervised, step_rate
 from .specs.trial import SPEC_VERSION, TrialSpec, trial_label
 from .training.checkpoint import Checkpoint, CheckpointError, DamagedCheckpoint
 from .training.convergence import by_stage
@@ -265,7 +267,32 @@ def build_objective(spec: TrialSpec) -> Objective:
     backbone = spec.backbone.build(
         schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
     )
-    return spec.objective.build(backbone, seed=spec.seed)
+    objective = spec.objective.build(backbone, seed=spec.seed)
+    objective.training_spec = spec.training
+    return objective
+
+
+def _supervised(spec: TrialSpec, data: ConceptDataModule, objective: Objective) -> dict[str, int]:
+    """How many images had labels, and how many steps saw them; empty where all images have them."""
+    supervision = spec.training.supervision
+    if supervision is None:
+        return {}
+    stages = planned_stages(objective, spec.training)
+    steps = sum(num_supervised(stage.steps, step_rate(supervision, spec.objective, stage.name)) for stage in stages)
+    return {"labelled_images": len(labelled_rows(data, supervision)), "supervised_steps": steps}
+
+
+def _unlabelled_left_out(spec: TrialSpec, objective: Objective) -> dict[str, str]:
+    """Why images without labels were not trained on, where training is semi-supervised and they were not."""
+    if spec.training.supervision is None:
+        return {}
+    stages = [stage.name for stage in planned_stages(objective, spec.training)]
+    reasons = {stage: reason for stage in stages if (reason := spec.objective.leaves_out(stage)) is not None}
+    if not reasons:
+        return {}
+    whole = len(set(reasons.values())) == 1 and len(reasons) == len(stages)
+    text = next(iter(reasons.values())) if whole else "; ".join(f"stage {name}: {why}" for name, why in reasons.items())
+    return {"images without labels": text}
 
 
 def _evaluation_code(spec: TrialSpec) -> dict[str, Any]:
@@ -405,7 +432,11 @@ def _result(
 ) -> dict[str, Any]:
     # Each stage has its own loss and its own verdict; the last one is the trial's.
     verdicts = by_stage(fitted.history)
-    described = data.describe()
+    described, supervised = data.describe(), _supervised(spec, data, objective)
+    seen = fitted.steps * spec.training.batch_size
+    if supervised:
+        fewer = max(0, spec.training.batch_size - supervised["labelled_images"])
+        seen -= fewer * supervised["supervised_steps"]
     return {
         "version": SPEC_VERSION,
         "key": spec.key,
@@ -418,7 +449,8 @@ def _result(
             "wall_seconds": round(fitted.seconds, 3),
             "processor_seconds": None if fitted.processor_seconds is None else round(fitted.processor_seconds, 3),
             "steps_per_second": round(fitted.steps / fitted.seconds, 3) if fitted.seconds else None,
-            "samples_seen": fitted.steps * spec.training.batch_size,
+            "samples_seen": seen,
+            **({"supervision": supervised} if supervised else {}),
             "num_parameters": sum(parameter.numel() for parameter in objective.parameters()),
             "parameters_by_network": {
                 name: sum(parameter.numel() for parameter in getattr(objective, name).parameters())
@@ -439,6 +471,6 @@ def _result(
             "split": getattr(spec.dataset, "split_seed", None),
             "evaluation": spec.evaluation.seed,
         },
-        "left_out": evaluation.left_out,
+        "left_out": _unlabelled_left_out(spec, objective) | evaluation.left_out,
         "scores": [score.to_json() for score in evaluation.scores],
     }

@@ -17,6 +17,8 @@ from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.specs.yaml_source import read_yaml
 
+NOT_ON_SPRITES = {"ssvae"}
+"""Objectives that came after the settings of the leaderboard had been selected, and have none there yet."""
 CONFIGS = Path(__file__).parents[1] / "configs"
 PUBLISHED = sorted(set(datasets.self_contained()) - {"sprites", "mnist", "mnist_2bit", "dsprites"})
 """Those of the tables that ``paper.yaml`` reproduces: no paper has a table of the 3 C's on the others."""
@@ -107,7 +109,7 @@ def test_the_first_table_has_five_objectives_three_seeds_and_one_world() -> None
 def test_selection_on_sprites_gives_every_objective_the_same_number_of_tries() -> None:
     """Every objective that there is and that can imagine, four each, on the validation part."""
     found = trials("select_sprites")
-    able = {name for name in objectives.names() if "concept" in objectives.parse(name).posteriors}
+    able = {name for name in objectives.names() if "concept" in objectives.parse(name).posteriors} - NOT_ON_SPRITES
     assert Counter(trial.objective.name for trial in found) == dict.fromkeys(able, 4)
     assert {trial.evaluation.partitions[0] for trial in found} == {"val"}
     assert len({(trial.backbone, trial.dataset, trial.training, trial.evaluation) for trial in found}) == 1
@@ -133,7 +135,7 @@ def test_scan_is_also_trained_with_its_published_latent_size() -> None:
 def test_the_leaderboard_has_every_objective_at_the_settings_that_were_tried() -> None:
     """Levels 2 to 5, both views, five seeds; of an objective that can imagine, a setting of select_sprites.yaml."""
     found = trials("sprites")
-    assert {trial.objective.name for trial in found} == set(objectives.names())
+    assert {trial.objective.name for trial in found} == set(objectives.names()) - NOT_ON_SPRITES
     assert {trial.seed for trial in found} == {0, 1, 2, 3, 4}
     views = {(trial.dataset.level, trial.dataset.chosen_view) for trial in found}
     assert views == {(level, view) for level in (2, 3, 4, 5) for view in ("attributes", "text")}

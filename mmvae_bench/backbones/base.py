@@ -12,11 +12,13 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..base.errors import BenchmarkError
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..concepts import Schema
 from ..concepts.captions import Captions
 from ..specs.components import BackboneSpec
+from .layers import Describer, ImageEncoder
 
 
 class Backbone(ABC):
@@ -70,6 +72,17 @@ class Backbone(ABC):
     @abstractmethod
     def concept_decoder(self) -> nn.Module:
         """p(y|z): Float[B, D] to a distribution over Long[B, A], or over captions, Long[B, W]."""
+
+    def describer(self) -> nn.Module:
+        """q(y|x), a classifier: Float[B, C, H, W] to a distribution over Long[B, A]; here on the network of q(z|x).
+
+        Raises:
+            BenchmarkError: if that network is not built of the parts that a classifier can take over.
+        """
+        encoder = self.image_encoder()
+        if not isinstance(encoder, ImageEncoder):
+            raise BenchmarkError(f"backbone {self.spec.name} has no network q(y|x): override its describer()")
+        return Describer(encoder, self.schema)
 
 
 def seeded(build: Callable[[], nn.Module], *, seed: int, name: str) -> nn.Module:

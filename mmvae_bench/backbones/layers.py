@@ -63,8 +63,15 @@ class ValueFeatures(nn.Module):
         return [network(embedding.weight) for embedding, network in zip(self.embeddings, self.networks, strict=True)]
 
     def forward(self, concept: Tensor) -> Tensor:
-        """Long[B, A], fully specified, to Float[B, A * F]."""
-        return torch.cat([table[concept[:, k]] for k, table in enumerate(self.tables())], dim=-1)
+        """Long[B, A], fully specified, to Float[B, A * F].
+
+        Or the probabilities of all values, Float[B, sum V], each attribute's beside the next: to the expected features.
+        """
+        tables = self.tables()
+        if concept.is_floating_point():
+            shares = concept.split([len(table) for table in tables], dim=-1)
+            return torch.cat([share @ table for share, table in zip(shares, tables, strict=True)], dim=-1)
+        return torch.cat([table[concept[:, k]] for k, table in enumerate(tables)], dim=-1)
 
 
 class ConceptExperts(nn.Module):
@@ -109,6 +116,21 @@ class ImageEncoder(nn.Module):
     def forward(self, image: Tensor) -> Distribution:
         """Float[B, C, H, W] to a diagonal normal over Float[B, D]."""
         return diagonal_normal(*self.head(self.hidden(self.trunk(image))))
+
+
+class Describer(nn.Module):
+    """q(y|x) = prod_k q(y_k|x): the network of q(z|x), with a head for each attribute in place of that for z."""
+
+    def __init__(self, encoder: ImageEncoder, schema: Schema) -> None:
+        super().__init__()
+        self.trunk, self.hidden = encoder.trunk, encoder.hidden
+        size = encoder.head.mean.in_features
+        self.heads = nn.ModuleList(nn.Linear(size, number) for number in schema.sizes)
+
+    def forward(self, image: Tensor) -> FactorisedCategorical:
+        """Float[B, C, H, W] to a distribution over Long[B, A]."""
+        features = self.hidden(self.trunk(image))
+        return FactorisedCategorical([head(features) for head in self.heads])
 
 
 class JointEncoder(nn.Module):

@@ -20,10 +20,12 @@ class Batch:
 
     Attributes:
         image: Float[B, C, H, W] in [0, 1].
-        concept: Long[B, A], value indices.
+        concept: Long[B, A], value indices; -1 where an image has no label (only in semi-supervised training).
         index: Long[B], row in the dataset.
         mask: Bool[B, M, H, W], foreground masks; None if the dataset has none.
         tokens: Long[B, T], captions; None outside the text view.
+        unlabelled: Whether labels of all images were hidden: known without a look at ``concept``, for which a step
+            would have to wait for the GPU.
     """
 
     image: Tensor
@@ -31,6 +33,7 @@ class Batch:
     index: Tensor
     mask: Tensor | None = None
     tokens: Tensor | None = None
+    unlabelled: bool = False
 
     def __len__(self) -> int:
         return len(self.index)
@@ -40,12 +43,19 @@ class Batch:
         """What y is: the captions, Long[B, T], in the text view, else the concepts, Long[B, A]."""
         return self.concept if self.tokens is None else self.tokens
 
+    @property
+    def lacks_labels(self) -> bool:
+        """Whether labels are missing: as who hid them says, or as ``concept`` does where looking makes no step wait."""
+        return self.unlabelled or (not self.concept.is_cuda and bool((self.concept < 0).any()))
+
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
         moved: dict[str, Any] = {
-            field.name: part.to(device) for field in fields(self) if (part := getattr(self, field.name)) is not None
+            field.name: part.to(device)
+            for field in fields(self)
+            if isinstance(part := getattr(self, field.name), Tensor)
         }
-        return Batch(**moved)
+        return replace(self, **moved)
 
 
 class ImageStore(Protocol):

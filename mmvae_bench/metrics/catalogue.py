@@ -65,6 +65,7 @@ _CREMER = "Cremer and Kushman 2018"
 _BURDA = "Burda et al. 2016, equation 8"
 _COHERENCE = "released codes of MultiVae, MMVAE+ and MoPoE-VAE"
 _SEJNOVA = "Sejnova et al. 2022"
+_SIDDHARTH = "Siddharth et al. 2017, figure 5"
 _PROJECT = "this project"
 _ENCODER = "q(z|x) or q(z|x,y)"
 _FLOW = "a flow q(z)"
@@ -456,6 +457,33 @@ _PLACED = (
             "Minus the training loss on held-out images, in nats per image. Every objective has its own loss, with its "
             "own weights, so this compares settings and seeds of one objective, but never two objectives: it is not "
             "ranked."
+        ),
+    ),
+    MetricInfo(
+        name="label_error",
+        label="label error",
+        summary="share of held-out images with a wrong label, where training has few labels",
+        reference=_SIDDHARTH,
+        direction=-1,
+        needs=("q(y|x), or q(z|x) and p(y|z)",),
+        headline=True,
+        explanation=(
+            "The share of all held-out images that are described wrongly in an attribute of which only some training "
+            "images had labels: by argmax q(y|x), or by p(y|z) at the centre of q(z|x) where there is no q(y|x). The "
+            "floor is that of always naming the most frequent values."
+        ),
+    ),
+    MetricInfo(
+        name="label_error_alone",
+        label="label error, labels alone",
+        summary="the same of a classifier that was trained on the labelled images alone",
+        reference=_PROJECT,
+        direction=0,
+        headline=True,
+        explanation=(
+            "The label error of the backbone's q(y|x) as a plain classifier, trained on the labelled images alone: "
+            "cross-entropy, 1,000 steps of Adam with the trial's batch size, step size and seed. It says what the "
+            "labels are worth without the other images: what is below it, these have brought."
         ),
     ),
     MetricInfo(

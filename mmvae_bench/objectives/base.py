@@ -200,6 +200,7 @@ class Objective(pl.LightningModule):
     def __init__(self, spec: ObjectiveSpec, backbone: Backbone, *, seed: int = 0) -> None:
         super().__init__()
         self.spec, self.schema, self.image_shape = spec, backbone.schema, backbone.image_shape
+        self.backbone_spec = backbone.spec
         self.captions: Captions | None = backbone.captions
         self.latent_size = backbone.latent_size
         for name in self.network_names:
@@ -305,7 +306,16 @@ class Objective(pl.LightningModule):
     # ---- under a plain Lightning trainer; the project's own loop calls none of these hooks
 
     def on_fit_start(self) -> None:
-        """Every network can be trained, until a stage begins."""
+        """Every network can be trained, until a stage begins.
+
+        Raises:
+            BenchmarkError: if training is semi-supervised: the trainer's batches do not say which steps have labels.
+        """
+        if self.training_spec.supervision is not None:
+            raise BenchmarkError(
+                "training.supervision chooses the batches of each step, which a plain Lightning trainer gets from the "
+                "data module: train with mmvae-bench, or without supervision"
+            )
         self.end_stages()
 
     def on_train_start(self) -> None:
@@ -427,8 +437,9 @@ class Objective(pl.LightningModule):
 
     @property
     def can_describe(self) -> bool:
-        """Whether there are both q(z|x) and p(y|z)."""
-        return "image" in self.spec.posteriors and "concept" in self.spec.likelihoods
+        """Whether there is q(y|x), or both q(z|x) and p(y|z)."""
+        both = "image" in self.spec.posteriors and "concept" in self.spec.likelihoods
+        return both or self.spec.has_describer
 
     @property
     @torch.no_grad()

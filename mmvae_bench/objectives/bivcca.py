@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
@@ -34,7 +35,10 @@ def bivcca(
 
 
 class BiVCCA(Objective):
-    """Both modalities are decoded from the posterior of either one."""
+    """Both modalities are decoded from the posterior of either one.
+
+    An image without labels has the term under q(z|x) only, and in it no log p(y|z): mu times the ELBO of the image.
+    """
 
     spec: BiVCCASpec
     network_names = ("concept_encoder", "image_encoder", "image_decoder", "concept_decoder")
@@ -48,7 +52,12 @@ class BiVCCA(Objective):
                 latents[modality] = z = q.rsample()
                 px, py = self.likelihood(z, batch.description)
                 kl = kl_divergence(q, self.prior(q))
-                terms[modality] = (weight, px.log_prob(batch.image), py.log_prob(batch.description), kl)
+                log_px, log_py = px.log_prob(batch.image), py.log_prob(batch.description)
+                if modality == "concept":
+                    # Without any label there is no view y to infer from.
+                    told = (batch.description >= 0).any(1)
+                    log_px, log_py, kl = (torch.where(told, part, 0.0) for part in (log_px, log_py, kl))
+                terms[modality] = (weight, log_px, log_py, kl)
         loss = bivcca(terms, lambda_=self.spec.lambda_, image_weight=self.spec.image_weight)
         loss.latents.update(latents)
         return loss

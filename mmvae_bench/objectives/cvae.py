@@ -99,8 +99,12 @@ class ConditionedDecoder(nn.Module):
         self.decoder, self.sizes = decoder, tuple(sizes)
 
     def forward(self, z: Tensor, concept: Tensor) -> Distribution:
-        """Float[B, D] and fully specified Long[B, A] to a distribution over images."""
-        values = [F.one_hot(concept[:, k], size).to(z.dtype) for k, size in enumerate(self.sizes)]
+        """Float[B, D] and fully specified Long[B, A], or Float[B, sum V] as it is, to a distribution over images."""
+        values = (
+            [concept]
+            if concept.is_floating_point()
+            else [F.one_hot(concept[:, k], size).to(z.dtype) for k, size in enumerate(self.sizes)]
+        )
         px: Distribution = self.decoder(torch.cat([z, *values], dim=-1))
         return px
 

@@ -50,7 +50,8 @@ def mvae(
 class MVAE(MultimodalObjective):
     """ELBOs of all modalities, of each alone, and of some random subsets, at one z each.
 
-    The prior is a factor of every product: q(z|x) is p(z) times the image's expert.
+    The prior is a factor of every product: q(z|x) is p(z) times the image's expert. An example that lacks modalities
+    has the bounds of those that it has: an image without labels the ELBO of the image.
     """
 
     spec: MVAESpec
@@ -66,7 +67,8 @@ class MVAE(MultimodalObjective):
             log_px = self.image_likelihood(z, batch.description).log_prob(batch.image) if subset[0] else None
             wanted = self._restricted(batch.description, subset[1:])
             log_py = self.concept_likelihood(z).log_prob(wanted) if any(subset[1:]) else None
-            bounds[name] = (log_px, log_py, kl_divergence(q, self.prior(q)))
+            counts, kl = self._counts(experts.present, subset), kl_divergence(q, self.prior(q))
+            bounds[name] = (_where(counts, log_px), _where(counts, log_py), torch.where(counts, kl, 0.0))
         terms = mvae(bounds, lambda_image=spec.lambda_image, lambda_=spec.lambda_, beta=spec.beta)
         terms.latents.update(latents)
         return terms
@@ -85,11 +87,26 @@ class MVAE(MultimodalObjective):
             chosen[f"random_{index}"] = _random_subset(num_modalities)
         return chosen
 
+    def _counts(self, present: Tensor, subset: Subset) -> Tensor:
+        """Bool[B]: which examples have the bound of a subset; ``present`` is Bool[B, M].
+
+        That of all modalities counts for each example, as the bound of those that it has; that of fewer where the
+        example has them all, and others too. So each set of modalities that it has counts at most once.
+        """
+        if all(subset):
+            return present.any(1)
+        members = torch.tensor(subset, device=present.device)
+        return (present | ~members).all(1) & (present & ~members).any(1)
+
     def _restricted(self, concept: Tensor, members: Subset) -> Tensor:
         """The concept with the attributes outside the subset unspecified: they add nothing to log p(y|z)."""
         if not self.per_attribute:
             return concept
         return concept.masked_fill(~torch.tensor(members, device=concept.device), -1)
+
+
+def _where(counts: Tensor, part: Tensor | None) -> Tensor | None:
+    return None if part is None else torch.where(counts, part, 0.0)
 
 
 def _random_subset(num_modalities: int) -> Subset:

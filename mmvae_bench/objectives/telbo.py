@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from ..data.batch import Batch
@@ -63,21 +63,28 @@ class TELBO(Objective):
         ]
 
     def terms(self, batch: Batch) -> Terms:
-        """The terms of the current stage of two; all three in one stage, and outside of training."""
+        """The terms of the current stage of two; all three in one stage, and outside of training.
+
+        Images without labels have no joint term, so their own trains p(x|z) too: E[elbo(x)] (Vedantam et al. 2018,
+        footnote 2). A batch is labelled or is not.
+        """
         if self.spec.schedule == "two_stage" and self.stage is not None:
             return self.joint(batch) if self.stage.name == "fit" else self.unimodal(batch)
+        if batch.lacks_labels:
+            return self.unimodal(batch, decoder=self.image_decoder)
         return total(self.joint(batch), self.unimodal(batch))
 
     def joint(self, batch: Batch) -> Terms:
         """The JVAE term."""
         return joint_terms(self, batch, lambda_=self.spec.lambda_, image_weight=self.spec.image_weight)
 
-    def unimodal(self, batch: Batch) -> Terms:
-        """The image and concept terms, through decoders that they leave unchanged."""
+    def unimodal(self, batch: Batch, *, decoder: nn.Module | None = None) -> Terms:
+        """The image and concept terms, through decoders that they leave unchanged; or, with the given p(x|z), not."""
         q_image, q_concept = self.posterior(image=batch.image), self.posterior(concept=batch.description)
         z_image, z_concept = q_image.rsample(), q_concept.rsample()
+        px = frozen_call(self.image_decoder, z_image) if decoder is None else decoder(z_image)
         terms = telbo_unimodal(
-            image_log_px=frozen_call(self.image_decoder, z_image).log_prob(batch.image),
+            image_log_px=px.log_prob(batch.image),
             image_kl=kl_divergence(q_image, self.prior(q_image)),
             concept_log_py=frozen_call(self.concept_decoder, z_concept).log_prob(batch.description),
             concept_kl=kl_divergence(q_concept, self.prior(q_concept)),

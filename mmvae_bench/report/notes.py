@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..base.errors import ConfigError
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES
 from ..runs.folder import TrialFolder
 from ..runs.names import TRAINING_LOG
 from ..runs.stale import mixture, other_packages, segments_of, staleness
 from ..specs.code import identity
+from ..specs.components import objectives
 from .curves import still_rising
 from .tables import MANY_ATTRIBUTES, Table, protocol_rule
 from .text import DASH, level_text, number, row_label
@@ -155,6 +157,7 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
                 f"The classifier is correct on {number(judge.mean)} % of held-out images, under "
                 f"{number(TRUSTED_ACCURACY)} %: its verdicts on imagined images are uncertain."
             )
+    yield from dict.fromkeys(filter(None, (caution(trial.component("objective")) for trial in done)))
     if len(found) > 1:
         yield "The trials were scored by different classifiers: their scores are not comparable."
     if len({trial.section("dataset").get("fingerprint") for trial in done}) > 1:
@@ -208,6 +211,17 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
     ):
         yield "Ceilings or floors differ between the objectives; the table shows their range."
     yield from _beaten_by_nobody(table)
+
+
+def caution(settings: Mapping[str, Any]) -> str | None:
+    """What the spec of an objective says against its settings, which may come from a stranger; None: nothing."""
+    name = str(settings.get("name"))
+    spec = objectives.find(name)
+    try:
+        against = None if spec is None else spec.parse(settings).caution
+    except ConfigError:
+        return None
+    return None if against is None else f"{name} {against}."
 
 
 def _beaten_by_nobody(table: Table) -> Iterator[str]:

@@ -50,12 +50,27 @@ class ObjectiveSpec(ComponentSpec):
     """Which inference networks it trains: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image", "concept"})
     """Which decoders it has: p(x|z) image, p(y|z) concept."""
+    caution: ClassVar[str | None] = None
+    """What a report warns of, after the objective's name: settings that are there for an ablation; None: nothing."""
+    has_describer: ClassVar[bool] = False
+    """Whether it has q(y|x), by which it describes images without q(z|x) and p(y|z)."""
     partial_concepts: ClassVar[bool] = True
     """Whether q(z|y_O) takes concepts with unspecified attributes."""
     stage_names: ClassVar[tuple[str, ...]] = ("fit",)
     """The stages of training that this objective can have, in order."""
     text_obstacle: ClassVar[str | None] = "its loss is defined for attributes only"
     """Why y cannot be a caption; None if it can: the loss then uses ``batch.description``, never ``batch.concept``."""
+
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = "its loss is defined for labelled images only"
+    """Why images without labels are left out of training: of all stages, or of those that a mapping names. None if the
+    loss is defined for concepts with unspecified attributes, -1."""
+    label_free_stages: ClassVar[frozenset[str]] = frozenset()
+    """The stages of training whose loss reads no labels at all."""
+
+    def leaves_out(self, stage: str) -> str | None:
+        """Why a stage leaves out images without labels; None if it learns from them."""
+        obstacle = self.unlabelled_obstacle
+        return obstacle if obstacle is None or isinstance(obstacle, str) else obstacle.get(stage)
 
     @classmethod
     def views(cls) -> tuple[View, ...]:

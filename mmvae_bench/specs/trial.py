@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from math import ceil
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_serializer, model_validator
@@ -26,6 +27,7 @@ from .components import (
     questions,
 )
 from .paths import pointed
+from .supervision import SupervisionSpec, num_supervised, supervision_problems
 
 COMPOSITIONAL = "comp"
 
@@ -61,7 +63,7 @@ DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 class TrainingSpec(Spec):
     """How the parameters are fitted. Adam throughout, as in every paper compared here."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"budget"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"budget", "supervision"})
 
     steps: PositiveInt = 250_000
     """Gradient steps: of the main stage, or of all stages together, as ``budget`` says."""
@@ -81,6 +83,16 @@ class TrainingSpec(Spec):
     """What ``steps`` counts. stage: the main stage, as in the papers, so that an objective with several stages trains
     longer than one with a single stage. total: all stages, which share the steps in the proportions that they have
     otherwise, so that every objective makes the same number of steps."""
+    supervision: SupervisionSpec | None = None
+    """Which training images have labels, and which steps see them; null: all images and steps."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        supervision = self.supervision
+        if supervision is not None and supervision.rate and not num_supervised(self.steps, supervision.rate):
+            message = f"none of {self.steps:,} steps is supervised: the first is step {ceil(1 / supervision.rate):,}"
+            raise ConfigError([Problem(message, ("supervision", "rate"), str(supervision.rate))])
+        return self
 
 
 def _known_protocol(value: object) -> str:
@@ -244,6 +256,7 @@ class TrialSpec(Spec):
             *_batch_problems(self.training.batch_size, self.dataset, self.backbone),
             *view_problems(self.dataset, self.backbone, self.objective),
             *_level_problems(self.evaluation, self.dataset),
+            *supervision_problems(self.training.supervision, self.dataset, self.objective),
         ]
         checks: list[Callable[[], None]] = [
             lambda: self.objective.check(self.backbone),

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,10 +28,12 @@ from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
+from ..data.supervision import SupervisedLoader
 from ..objectives.base import Objective, Stage, Terms, evaluating, planned_stages
 from ..runs.documents import read_records
 from ..runs.lock import check_held
 from ..runs.stale import segments_of
+from ..specs.supervision import step_rate
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch
@@ -235,14 +237,7 @@ class _StageLoop:
         objective.optimizer = optimizer
         if state.optimizer is not None:
             optimizer.load_state_dict(state.optimizer)
-        loader = self.data.training_loader(
-            batch_size=self.training.batch_size,
-            seed=objective.training_seed,
-            stage=self.stage.name,
-            start=state.step,
-            stop=self.stage.steps,
-        )
-        for batch in loader:
+        for batch in self._batches():
             self._after(self._step(batch, optimizer))
         if objective.step_done < self.stage.steps:
             self._snapshot()
@@ -254,6 +249,21 @@ class _StageLoop:
         self._snapshot()
         state.stage, state.step, state.optimizer = state.stage + 1, 0, None
         self._save()
+
+    def _batches(self) -> Iterable[Batch]:
+        """The batches of the stage that are left."""
+        which: dict[str, Any] = {
+            "batch_size": self.training.batch_size,
+            "seed": self.objective.training_seed,
+            "stage": self.stage.name,
+            "start": self.state.step,
+            "stop": self.stage.steps,
+        }
+        supervision = self.training.supervision
+        if supervision is None:
+            return self.data.training_loader(**which)
+        rate = step_rate(supervision, self.objective.spec, self.stage.name)
+        return SupervisedLoader(self.data, supervision, rate=rate, **which)
 
     def _step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         """One gradient step. Nothing of it is alive when the next one begins."""

@@ -45,7 +45,7 @@ def rehearse_all(specs: Sequence[TrialSpec], *, seconds: float = SECONDS) -> Ite
 
 
 def rehearse(spec: TrialSpec) -> str | None:
-    """Makes one step of every stage of a trial, and validates, on the CPU.
+    """Makes one step of every stage of a trial, or two, without and with labels, and validates, on the CPU.
 
     Networks and objective are those of the trial; the images are noise and the concepts are random.
 
@@ -53,9 +53,17 @@ def rehearse(spec: TrialSpec) -> str | None:
         None if that works; else what went wrong: the message, or the last lines of the traceback.
     """
     dataset = spec.dataset
-    training = spec.training.model_copy(
-        update={"batch_size": NUM_IMAGES, "validations": 1, "precision": "float32", "compile": False}
+    training, num_steps = (
+        spec.training.model_copy(
+            update={"batch_size": NUM_IMAGES, "validations": 1, "precision": "float32", "compile": False}
+        ),
+        1,
     )
+    if (supervision := training.supervision) is not None:
+        # Two steps: the first without labels, the second with them.
+        all_labelled = {"labels_per_class": None, "fraction": 1.0, "rate": 0.5}
+        few = supervision.model_copy(update=all_labelled)
+        training, num_steps = training.model_copy(update={"supervision": few}), 2
     try:
         backbone = spec.backbone.build(
             schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
@@ -64,7 +72,7 @@ def rehearse(spec: TrialSpec) -> str | None:
         stages = objective.stages
 
         def first_steps(training: TrainingSpec) -> list[Stage]:
-            return [replace(stage, steps=1) for stage in stages(training)]
+            return [replace(stage, steps=num_steps) for stage in stages(training)]
 
         objective.stages = first_steps  # type: ignore[method-assign]
         fit(objective, _MadeUp(spec), training, key=spec.key, seed=spec.seed)

@@ -79,10 +79,14 @@ SETTINGS: dict[str, list[dict[str, object]]] = {
 """Settings that change which networks an objective has, besides the defaults."""
 OTHER_NETWORKS = {
     "no network of its own": [(name, "joint_encoder") for name in ("mvae", "mmvae", "mopoe", "mvtcae")]
-    + [("cvae", "concept_encoder")],
-    "more than the spec has": [("scan", "denoiser"), *((name, "prior_flow") for name in ("vlvae", "q_true", "q_agg"))],
+    + [("cvae", "concept_encoder"), ("ssvae", "concept_encoder")],
+    "more than the spec has": [
+        ("scan", "denoiser"),
+        ("ssvae", "describer"),
+        *((name, "prior_flow") for name in ("vlvae", "q_true", "q_agg")),
+    ],
 }
-"""Posteriors that are made of other networks (CVAE: with a standard prior); and networks that are neither."""
+"""Posteriors that are made of other networks (CVAE, SSVAE: a standard prior); and networks that are neither."""
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,8 @@ def test_describe_and_reconstruct(name: str, digits: ConceptDataModule, batch: B
             objective.describe(batch.image)
     posteriors = {"image": (batch.image, None), "joint": (batch.image, batch.concept)}
     for posterior, given in posteriors.items():
-        if posterior in objective.spec.posteriors:
+        inferred = posterior == "image" and objective.spec.has_describer  # With the y that it describes.
+        if posterior in objective.spec.posteriors or inferred:
             again = objective.reconstruct(*given)
             assert again.shape == batch.image.shape
             assert bool(((again >= 0) & (again <= 1)).all())

@@ -21,6 +21,7 @@ PARTS: dict[str, tuple[dict[str, object], dict[str, float]]] = {
     "vae": ({}, {"image": 1}),
     "beta_vae": ({}, {"image": 1}),
     "cvae": ({}, {"joint": 1}),
+    "ssvae": ({}, {"joint": 1}),
     "scan": ({"dae": False}, {"image": 1}),
     "vlvae": ({}, {"image": 1}),
     "q_true": ({}, {"image": 1}),

@@ -39,12 +39,16 @@ def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
         seed: int = 0,
         folder: str | None = None,
         learning_rate: float = 1e-3,
+        supervision: object = None,
         **parameters: object,
     ) -> tuple[Objective, Fitted | None]:
         backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3})
         built = backbone.build(schema=digits.schema, image_shape=digits.image_shape)
         objective = objectives.parse({"name": name, **parameters}).build(built, seed=seed)
-        training = TrainingSpec(steps=steps, batch_size=32, learning_rate=learning_rate, validations=4)
+        training = TrainingSpec.parse(
+            {"steps": steps, "batch_size": 32, "learning_rate": learning_rate, "validations": 4,
+             "supervision": supervision}
+        )  # fmt: skip
         asked = 0
 
         def stop() -> bool:

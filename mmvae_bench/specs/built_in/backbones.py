@@ -252,3 +252,30 @@ class TwoObjectResNetSpec(BackboneSpec):
         met = channels == 3 and not height % 4 and not width % 4 and min(height, width) >= 16
         require(met, self, dataset, "three channels and sides divisible by 4, at least 16")
         require_texts(self, dataset, "word_dropout")
+
+
+@backbones.register
+class MLPSpec(BackboneSpec):
+    """Fully connected networks for images of a few hundred pixels. The paper gives the widths; ReLU is a choice."""
+
+    implementation: ClassVar[str] = "mmvae_bench.backbones.mlp:MLPBackbone"
+    summary: ClassVar[str] = "two fully connected layers of 512 each: MNIST as in semi-supervised VAEs, latent 50"
+    reference: ClassVar[str] = (
+        "Siddharth et al. 2017, Learning Disentangled Representations with Semi-Supervised Deep Generative Models"
+    )
+
+    name: Literal["mlp"] = "mlp"
+    """The backbone's name."""
+    latent_size: Latents = 50
+    """Number of latent dimensions: the paper's style of an MNIST digit."""
+    hidden: Width = 512
+    """Width of the fully connected layers."""
+    layers: Annotated[int, Field(gt=0, le=16)] = 2
+    """Number of fully connected layers of each network."""
+    likelihood: Literal["bernoulli", "quantised_normal"] = "bernoulli"
+    """p(x|z): Bernoulli, for one channel; or a Gaussian with one learnt scale per pixel after dequantisation."""
+
+    def check(self, dataset: DatasetSpec) -> None:
+        """Needs one channel for a Bernoulli."""
+        met = self.likelihood != "bernoulli" or dataset.image_shape()[0] == 1
+        require(met, self, dataset, "one channel where its likelihood is bernoulli")

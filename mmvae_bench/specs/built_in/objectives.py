@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import prod
 from typing import Annotated, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +12,8 @@ from ...base.errors import ConfigError, Problem
 from ..base import LARGEST
 from ..components import BackboneSpec, DatasetSpec, Modality, ObjectiveSpec, Posterior, by_setting, objectives
 
+NEEDS_LABEL: Final = "every term is an expectation under q(z|x,y), which needs the label"
+"""Why images without labels are left out of a loss."""
 Steps = Annotated[int, Field(gt=0, le=LARGEST)]
 
 
@@ -31,6 +35,7 @@ class JVAESpec(_WeightedImages):
     reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, Eq. 1"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint"})
     text_obstacle: ClassVar[str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = NEEDS_LABEL
 
     name: Literal["jvae"] = "jvae"
     """The objective's name."""
@@ -48,6 +53,9 @@ class TELBOSpec(_WeightedImages):
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
     stage_names: ClassVar[tuple[str, ...]] = ("fit", "unimodal")
     text_obstacle: ClassVar[str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(
+        lambda spec: None if spec.schedule == "joint" else {"fit": NEEDS_LABEL}
+    )
 
     name: Literal["telbo"] = "telbo"
     """The objective's name."""
@@ -78,6 +86,7 @@ class JMVAESpec(_WeightedImages):
     reference: ClassVar[str] = "Suzuki et al. 2017, Joint Multimodal Learning with Deep Generative Models, Eq. 5"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
     text_obstacle: ClassVar[str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = NEEDS_LABEL
 
     name: Literal["jmvae"] = "jmvae"
     """The objective's name."""
@@ -96,6 +105,7 @@ class BiVCCASpec(_WeightedImages):
     reference: ClassVar[str] = "Wang et al. 2016, Deep Variational Canonical Correlation Analysis, Sec. 3.2 (bi-VCCA)"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
     text_obstacle: ClassVar[str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
 
     name: Literal["bivcca"] = "bivcca"
     """The objective's name."""
@@ -112,6 +122,8 @@ class ImageVAESpec(_WeightedImages):
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
     text_obstacle: ClassVar[str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
+    label_free_stages: ClassVar[frozenset[str]] = frozenset({"fit"})
 
     @property
     def kl_weight(self) -> float:
@@ -169,6 +181,9 @@ class CVAESpec(_WeightedImages):
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
     text_obstacle: ClassVar[str | None] = "its image decoder is conditioned on the value of each attribute"
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = (
+        "p(x|y,z) and q(z|x,y) need the label, and it has no q(y|x) to infer one"
+    )
     partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.unspecified == "impute")
 
     name: Literal["cvae"] = "cvae"
@@ -191,6 +206,10 @@ class SCANSpec(_WeightedImages):
     reference: ClassVar[str] = "Higgins et al. 2017, SCAN: Learning Hierarchical Compositional Visual Concepts"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
     text_obstacle: ClassVar[str | None] = "it represents a concept as one k-hot symbol"
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = {
+        "concept": "a concept is one symbol, never partial"
+    }
+    label_free_stages: ClassVar[frozenset[str]] = frozenset({"denoise", "image"})
     partial_concepts: ClassVar[bool] = False
     stage_names: ClassVar[tuple[str, ...]] = by_setting(
         lambda spec: (("denoise",) if spec.dae else ()) + ("image", "concept")
@@ -243,6 +262,10 @@ def flow_needs_two_dimensions(objective: ObjectiveSpec, backbone: BackboneSpec) 
 
 class _VLVAEBased(ObjectiveSpec):
     text_obstacle: ClassVar[str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(
+        lambda spec: None if spec.inference == "image" else NEEDS_LABEL
+    )
+    label_free_stages: ClassVar[frozenset[str]] = frozenset({"prior"})
 
     inference: Literal["image", "joint"] = "image"
     """image: q(z|x), so that z contains no more of the concept than the image shows; joint: q(z|x,y)."""
@@ -260,6 +283,7 @@ class _VLVAEBased(ObjectiveSpec):
 
 class _ConceptFlow(_VLVAEBased):
     posteriors: ClassVar[frozenset[Posterior]] = by_setting(lambda spec: frozenset({spec.inference, "concept"}))
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(lambda spec: spec._obstacle())
     stage_names: ClassVar[tuple[str, ...]] = ("fit", "concept", "prior")
     partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.mask_probability > 0)
 
@@ -267,6 +291,14 @@ class _ConceptFlow(_VLVAEBased):
     """Probability that some attributes of a training concept are masked while q(z|y) is fitted; 0: full concepts only,
     as in the paper, and the flow cannot condition on partial ones. Must be 0 in the text view: captions are not
     masked."""
+
+    def _obstacle(self) -> Mapping[str, str] | str | None:
+        """Why images without labels are left out: see :attr:`unlabelled_obstacle`."""
+        if self.inference == "joint":
+            return NEEDS_LABEL
+        if self.mask_probability:
+            return None
+        return {"concept": "with mask_probability 0 the flow q(z|y) takes full concepts only"}
 
     def check(self, backbone: BackboneSpec) -> None:
         """Needs a latent size of at least two."""
@@ -343,6 +375,7 @@ class JNFSpec(_WeightedImages):
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
     stage_names: ClassVar[tuple[str, ...]] = ("fit", "unimodal")
     text_obstacle: ClassVar[str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = NEEDS_LABEL
 
     name: Literal["jnf"] = "jnf"
     """The objective's name."""
@@ -364,6 +397,7 @@ class MultimodalSpec(ObjectiveSpec):
     """
 
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
     text_obstacle: ClassVar[str | None] = by_setting(
         lambda spec: None if spec.modalities == "two" else "words are not modalities: choose modalities two"
     )
@@ -500,3 +534,76 @@ class MVTCAESpec(MultimodalSpec):
     authors' own runs use 5/6; 0.1, the default of earlier versions, is far from theirs."""
     beta: Annotated[float, Field(ge=0)] = 2.5
     """Weight of the divergences."""
+
+
+MAX_COMPLETIONS: Final = 64
+"""The maximum number of values that are summed over: each is decoded, for every example."""
+
+
+@objectives.register
+class SSVAESpec(ObjectiveSpec):
+    """A classifier q(y|x) inside a VAE whose decoder is told y: the model of few labels, which also learns without."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.ssvae:SSVAE"
+    summary: ClassVar[str] = (
+        "p(x|y,z) p(y) p(z) with q(y|x) q(z|x,y): learns from images without labels; semi-supervised"
+    )
+    reference: ClassVar[str] = (
+        "Siddharth et al. 2017, Learning Disentangled Representations with Semi-Supervised Deep Generative Models, "
+        "Eq. 2"
+    )
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
+    likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    caution: ClassVar[str | None] = by_setting(
+        lambda spec: (
+            "with supervised printed unlearns its labels: an ablation" if spec.supervised == "printed" else None
+        )
+    )
+    has_describer: ClassVar[bool] = True
+    text_obstacle: ClassVar[str | None] = "its image decoder is conditioned on the value of each attribute"
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
+
+    name: Literal["ssvae"] = "ssvae"
+    """The objective's name."""
+    estimator: Literal["plug_in", "exact", "concrete"] = "plug_in"
+    """The expectation over q(y|x) for an attribute without a label. plug_in: the networks are given its probabilities,
+    as in the paper, which is biased unless they are 0 and 1; exact: the sum over its values (Kingma et al. 2014, M2);
+    concrete: a relaxed sample of it."""
+    temperature: Annotated[float, Field(gt=0)] = 0.66
+    """Temperature of the relaxed samples of concrete."""
+    supervised: Literal["review", "printed"] = "review"
+    """What labelled images add. review: gamma (ELBO + alpha log q(y|x)), as published at NIPS; printed: Eq. 4 of the
+    ICLR submission, q(y|x) (ELBO - log q(y|x)), an ablation: it makes a label with a negative ELBO improbable."""
+    gamma: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of labelled images."""
+    alpha: Annotated[float, Field(ge=0)] = 50.0
+    """Weight of log q(y|x) of the labels; review only."""
+    image_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of log p(x|y,z)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        problems = []
+        if self.estimator != "concrete" and self.temperature != 0.66:
+            message = "only applies to estimator concrete"
+            problems.append(Problem(message, ("temperature",), str(self.temperature)))
+        if self.supervised == "printed":
+            problems += [
+                Problem("only applies to supervised review", (name,), str(getattr(self, name)))
+                for name in ("gamma", "alpha")
+                if getattr(self, name) != type(self).model_fields[name].default
+            ]
+        if problems:
+            raise ConfigError(problems)
+        return self
+
+    def check_concepts(self, dataset: DatasetSpec) -> None:
+        """Refuses a sum over too many values."""
+        number = prod(dataset.concept_schema().sizes)
+        if self.estimator == "exact" and number > MAX_COMPLETIONS:
+            message = (
+                f"a sum over the {number:,} concepts of {dataset.name}, each decoded for every image: "
+                f"exact is for at most {MAX_COMPLETIONS}"
+            )
+            others = ("plug_in", "concrete")
+            raise ConfigError([Problem(message, ("objective", "estimator"), "exact", others, others[0])])

@@ -100,6 +100,19 @@ class DescriptionSpec(QuestionSpec):
 
 
 @questions.register
+class FewLabelsSpec(QuestionSpec):
+    """Measures what few labels are worth with images that have none, and alone."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.few_labels:FewLabels"
+    summary: ClassVar[str] = "errors of describing, and of a classifier on the labelled images alone, if labels are few"
+    reference: ClassVar[str] = "Siddharth et al. 2017, figure 5"
+    metrics: ClassVar[tuple[str, ...]] = ("label_error", "label_error_alone")
+
+    name: Literal["few_labels"] = "few_labels"
+    """The question's name."""
+
+
+@questions.register
 class TrainingLossSpec(QuestionSpec):
     """Computes the objective's own loss on held-out images."""
 

@@ -1,0 +1,108 @@
+"""Semi-supervised training: resumed to the bit, and what the trial says of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+
+from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.trial import TrainingSpec, TrialSpec
+from mmvae_bench.training.rehearsal import rehearse
+from mmvae_bench.trial import build_objective, load, run_trial
+
+from .conftest import Run, same
+
+FEW = {"labels_per_class": 2, "attributes": ["digit"], "rate": 0.3}
+
+
+@pytest.mark.parametrize("name", ["ssvae", "telbo"])
+@pytest.mark.parametrize("stop_after", [3, 8])
+def test_stopped_and_resumed_is_bitwise_uninterrupted(name: str, stop_after: int, run: Run) -> None:
+    """With the last supervised step before the stop, and in the middle of the unsupervised ones."""
+    whole, fitted = run(name, folder="whole", steps=12, supervision=FEW)
+    assert fitted is not None
+    run(name, folder="parts", steps=12, stop_after=stop_after, supervision=FEW)
+    resumed, again = run(name, folder="parts", steps=12, supervision=FEW)
+    assert again is not None
+    assert same(resumed.state_dict(), whole.state_dict())
+    assert again.history == fitted.history
+    plain, _ = run(name, folder="plain", steps=12)
+    assert not same(plain.state_dict(), whole.state_dict())
+
+
+def test_an_objective_that_needs_labels_trains_on_labelled_images_alone(run: Run, monkeypatch: object) -> None:
+    """Whatever the rate: the same bits."""
+    often, _ = run("jvae", steps=6, supervision={**FEW, "rate": 0.9})
+    seldom, _ = run("jvae", steps=6, supervision={**FEW, "rate": 0.2})
+    other, _ = run("jvae", steps=6, supervision={**FEW, "seed": 1})
+    assert same(often.state_dict(), seldom.state_dict())
+    assert not same(often.state_dict(), other.state_dict())
+
+
+def test_a_vae_reads_no_labels_so_their_number_changes_nothing(run: Run) -> None:
+    plain, _ = run("vae", steps=6)
+    few, _ = run("vae", steps=6, supervision=FEW)
+    assert same(plain.state_dict(), few.state_dict())
+
+
+def trial(name: str, **few: object) -> TrialSpec:
+    return TrialSpec.parse(
+        {
+            "dataset": {"name": "mnist", "source": "digits", "canvas": 16},
+            "backbone": {"name": "mlp", "hidden": 16, "latent_size": 3},
+            "objective": name,
+            "training": {
+                "steps": 20,
+                "batch_size": 32,
+                "validations": 1,
+                "supervision": {"labels_per_class": 3, **few},
+            },
+            "evaluation": {
+                "protocols": ["paper"],
+                "num_samples": 2,
+                "query_repeats": 1,
+                "classifier": {"name": "conv_thin", "width": 2, "hidden": 4, "steps": 2},
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize("name", objectives.names())
+def test_both_kinds_of_step_are_rehearsed(name: str) -> None:
+    assert rehearse(trial(name)) is None
+
+
+def test_a_trial_says_what_it_had_labels_of_and_scores_what_they_are_worth(tmp_path: Path) -> None:
+    learns, needs = (run_trial(trial(name), out=tmp_path, device="cpu") for name in ("ssvae", "jmvae"))
+    assert learns.result["training"]["supervision"] == {"labelled_images": 30, "supervised_steps": 2}
+    assert learns.result["training"]["samples_seen"] == 18 * 32 + 2 * 30
+    assert "images without labels" not in learns.result["left_out"]
+    assert needs.result["training"]["supervision"] == {"labelled_images": 30, "supervised_steps": 20}
+    assert "needs the label" in needs.result["left_out"]["images without labels"]
+    errors = {
+        (result.result["spec"]["objective"]["name"], score["metric"]): score
+        for result in (learns, needs)
+        for score in result.scores
+        if score["metric"].startswith("label_error")
+    }
+    assert len(errors) == 4
+    alone = [errors[name, "label_error_alone"]["value"] for name in ("ssvae", "jmvae")]
+    assert alone[0] == alone[1], "the classifier is the same beside every objective"
+    assert alone[0] < 0.6 < errors["ssvae", "label_error"]["floor"]
+    described = {score["metric"]: score["value"] for score in learns.scores if score.get("attribute") is None}
+    assert errors["ssvae", "label_error"]["value"] == pytest.approx(1 - described["description_accuracy"])
+    assert load(learns.directory).training_spec.supervision is not None
+
+
+def test_a_plain_lightning_trainer_is_told_that_it_cannot(digits: ConceptDataModule) -> None:
+    spec = TrialSpec.parse({**trial("ssvae").canonical(), "dataset": {"name": "mnist", "canvas": 16}})
+    objective = build_objective(spec)
+    assert objective.training_spec == TrainingSpec.parse(spec.training.canonical())
+    trainer = pl.Trainer(max_steps=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+                         enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+    with pytest.raises(BenchmarkError, match=r"training\.supervision chooses the batches of each step"):
+        trainer.fit(objective, datamodule=digits)
