@@ -126,9 +126,12 @@ class CVAE(Objective):
         return ("joint_encoder", *prior, "image_decoder")
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:
-        """The image decoder has an input for each value of each attribute, in addition to z."""
+        """The image decoder is told y by a network of the backbone's own, or has an input for each value of each
+        attribute, in addition to z."""
         if name != "image_decoder":
             return super().build_network(name, backbone)
+        if (decoder := backbone.conditional_image_decoder()) is not None:
+            return decoder
         wider = backbone.with_latent_size(self.latent_size + sum(self.schema.sizes))
         return ConditionedDecoder(wider.image_decoder(), self.schema.sizes)
 

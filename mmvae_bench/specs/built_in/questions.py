@@ -264,3 +264,21 @@ class DisentanglementSpec(QuestionSpec):
     """The question's name."""
     num_images: Many = 10_000
     """The largest number of images of a partition among which those that share an attribute are found."""
+
+
+@questions.register
+class LayersSpec(QuestionSpec):
+    """Finds the layers of real images without a mask, and compares them with the true ones."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.layers:LayersOfImages"
+    summary: ClassVar[str] = "finds foreground, gate and background of real images, where a dataset knows the truth"
+    reference: ClassVar[str] = "this project, after Yan et al. 2016, figure 5"
+    metrics: ClassVar[tuple[str, ...]] = (
+        "background_error", "background_gain", "background_error_visible", "foreground_error", "gate_overlap",
+    )  # fmt: skip
+    on_request: ClassVar[bool] = True
+
+    name: Literal["layers"] = "layers"
+    """The question's name."""
+    num_images: Annotated[int, Field(ge=2, le=LARGEST)] = 100
+    """The largest number of images per partition."""
