@@ -86,8 +86,13 @@ class ValueFeatures(nn.Module):
         return [network(embedding.weight) for embedding, network in zip(self.embeddings, self.networks, strict=True)]
 
     def forward(self, concept: Tensor) -> Tensor:
-        """Long[B, A], fully specified, to Float[B, A * F]."""
-        return torch.cat([table[concept[:, k]] for k, table in enumerate(self.tables())], dim=-1)
+        """Long[B, A], fully specified, to Float[B, A * F]; or a mixture of values, Float[B, V], to that of their
+        features."""
+        tables = self.tables()
+        if not concept.is_floating_point():
+            return torch.cat([table[concept[:, k]] for k, table in enumerate(tables)], dim=-1)
+        weights = concept.split([len(table) for table in tables], -1)
+        return torch.cat([weight.to(table) @ table for weight, table in zip(weights, tables, strict=True)], dim=-1)
 
 
 class ConceptExperts(nn.Module):

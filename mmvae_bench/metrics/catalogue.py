@@ -683,6 +683,55 @@ _PICTURES = (
         for ending, meaning, unit in (("", "log p(x, z)", "nats"), ("_error", "squared error", "MSE"))
     ),
 )
+_SHOWN = {
+    "": ("", "mean over ten samples"),
+    "_best": (", best of 10", "best of ten samples"),
+    "_nearest": (", nearest training image", "the training image with the nearest attributes"),
+    "_nearest_blurred": (", nearest training image, blurred", "the same, blurred by a mean over 5x5 pixels"),
+}
+"""Of a metric's ending: how the label ends, and what is read."""
+_SIMILARITIES = (
+    *(
+        MetricInfo(
+            name=f"attribute_{name}{ending}",
+            label=f"attribute {name}{label}",
+            summary=f"{meaning} between the attributes that were asked for and those read: {what}",
+            reference="Yan et al. 2016, Attribute2Image, table 2",
+            unit=unit,
+            direction=direction,
+            ranked="nearest" not in ending,
+            needs=() if "nearest" in ending else ("q(z|y)", "p(x|z)"),
+            explanation=""
+            if ending or name == "error"
+            else (
+                "Ten samples of the whole concept of a real image, read by the observation classifier. A binary "
+                "attribute is +1 or -1, and read as 2 p - 1. The published table takes the best of the ten, which "
+                "rewards samples that differ, right or wrong; the mean is beside it. The ceiling is the reading of the "
+                "real image, the floor that of as many training images drawn without regard to the concept. The rows "
+                "of the nearest training image show what a search by attributes would."
+            ),
+        )
+        for name, meaning, unit, direction in (
+            ("cosine", "cosine", "cos", 1),
+            ("error", "squared error, summed over attributes,", "SSE", -1),
+        )
+        for ending, (label, what) in _SHOWN.items()
+    ),
+    MetricInfo(
+        name="memorisation",
+        label="distance to training",
+        summary="distance of a sample to the nearest training image, over that of a held-out real image",
+        reference=_PROJECT,
+        unit="ratio",
+        direction=0,
+        needs=("q(z|y)", "p(x|z)"),
+        explanation=(
+            "How far the mean image of a sample is from the training image with the nearest pixels, as a share of the "
+            "distance of held-out real images. Near 0 a model shows its training images. Below 1 alone is no sign of "
+            "that: a blurred image is nearer to every image than a sharp one is."
+        ),
+    ),
+)
 _LAYERS_NEED = ("p(x_F|y,z_F)", "p(g|y,z_F)")
 _LAYERS = (
     MetricInfo(
@@ -720,6 +769,7 @@ _LAYERS = (
         unit="MSE",
         direction=-1,
         ranked=False,
+        needs=_LAYERS_NEED,
         own_rows=True,
     ),
     MetricInfo(
@@ -772,7 +822,7 @@ MEAN_IMAGES = "_mean_images"
 
 
 def _built_in() -> Iterator[MetricInfo]:
-    for order, metric in enumerate((*_PLACED, *_PICTURES, *_LAYERS)):
+    for order, metric in enumerate((*_PLACED, *_PICTURES, *_LAYERS, *_SIMILARITIES)):
         yield replace(metric, order=order)
     yield from _UNPLACED
     for metric in _PLACED:

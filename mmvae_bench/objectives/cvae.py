@@ -11,9 +11,9 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
-from torch.nn import functional as F
 
 from ..backbones.base import Backbone
+from ..backbones.layers import mixture
 from ..data.batch import Batch
 from ..specs.built_in.objectives import CVAESpec
 from .base import CapabilityError, Objective, Terms
@@ -99,9 +99,9 @@ class ConditionedDecoder(nn.Module):
         self.decoder, self.sizes = decoder, tuple(sizes)
 
     def forward(self, z: Tensor, concept: Tensor) -> Distribution:
-        """Float[B, D] and fully specified Long[B, A] to a distribution over images."""
-        values = [F.one_hot(concept[:, k], size).to(z.dtype) for k, size in enumerate(self.sizes)]
-        px: Distribution = self.decoder(torch.cat([z, *values], dim=-1))
+        """Float[B, D] and fully specified Long[B, A], or a mixture of values, Float[B, V], to a distribution over
+        images."""
+        px: Distribution = self.decoder(torch.cat([z, mixture(concept, self.sizes, dtype=z.dtype)], dim=-1))
         return px
 
 

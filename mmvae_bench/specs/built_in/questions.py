@@ -179,6 +179,25 @@ class ReconstructionSpec(QuestionSpec):
 
 
 @questions.register
+class SimilaritySpec(QuestionSpec):
+    """Compares samples of the concepts of real images with these concepts, and with training images."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.similarity:Similarity"
+    summary: ClassVar[str] = (
+        "reads the attributes off samples of real images' concepts, if protocol attribute2image is used"
+    )
+    reference: ClassVar[str] = "Yan et al. 2016, Attribute2Image, table 2 and supplement C"
+    metrics: ClassVar[tuple[str, ...]] = (
+        *(f"attribute_{unit}{how}" for unit in ("cosine", "error")
+          for how in ("", "_best", "_nearest", "_nearest_blurred")),
+        "memorisation",
+    )  # fmt: skip
+
+    name: Literal["similarity"] = "similarity"
+    """The question's name."""
+
+
+@questions.register
 class ClassifierAccuracySpec(QuestionSpec):
     """Measures the accuracy of the classifier itself."""
 
