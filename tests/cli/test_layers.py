@@ -11,6 +11,7 @@ from torch import Tensor
 from mmvae_bench.base.randomness import own_randomness
 from mmvae_bench.base.seeds import derive_seed
 from mmvae_bench.evaluation.fitting import fit_latents
+from mmvae_bench.objectives.cvae import CVAE
 from mmvae_bench.objectives.discvae import DisCVAE
 
 from .test_asking import HEART, Desk, document
@@ -73,3 +74,34 @@ def test_what_cannot_be_drawn(layered: Desk, capsys: pytest.CaptureFixture[str])
     assert layered.run("layers", HEART) == 2
     assert "error: cvae has no layers: its image is decoded as a whole" in capsys.readouterr().err
     assert not layered.out.exists()
+
+
+def test_an_attribute_passes_through_its_values(layered: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """At a value to the bit as without mixing; between two the half of each; z and all else the same in a row."""
+    layered.monkeypatch.setattr("mmvae_bench.evaluation.progression.contact_sheet", layered.sheet)
+    for objective, networks in (("discvae", NETWORKS), ("cvae", {})):
+        model = layered.becomes(objective, **networks)
+        assert layered.run("traverse", HEART, "--attribute", "colour", "--between", "--steps", "9", "--json") == 0
+        found = document(capsys)
+        assert found["places"] == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
+        assert found["labels"][:3] == ["colour=red", "50% to green", "colour=green"]
+        pictures = rows_of(layered.sheets[-1][0], 9)
+        assert isinstance(model, CVAE)
+        with torch.no_grad(), own_randomness(derive_seed("progression", seed=0), model.device):
+            z, given = model.draw_latents(model.schema.parse(HEART)[None], 4)
+            for value in range(5):
+                given[:, 2] = value
+                exact = model.image_likelihood(z, given).mean.clamp(0, 1)
+                torch.testing.assert_close(pictures[:, 2 * value], exact, rtol=0, atol=1e-7)
+            apart = (pictures[:, 1:] - pictures[:, :-1]).abs().flatten(2).amax(2)
+            assert bool((apart > 0).all()), "every step moves"
+
+
+def test_between_needs_an_attribute_and_a_decoder_that_takes_y(
+    layered: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert layered.run("traverse", HEART, "--between") == 2
+    assert "--between: only applies to an attribute" in capsys.readouterr().err
+    layered.becomes("telbo")
+    assert layered.run("traverse", HEART, "--attribute", "colour", "--between") == 2
+    assert "error: telbo has p(x|z): its decoder takes no y" in capsys.readouterr().err
