@@ -700,7 +700,7 @@ _SIMILARITIES = (
             unit=unit,
             direction=direction,
             ranked="nearest" not in ending,
-            needs=() if "nearest" in ending else ("q(z|y)", "p(x|z)"),
+            needs=("q(z|y)", "p(x|z)"),
             explanation=""
             if ending or name == "error"
             else (

@@ -39,7 +39,7 @@ from .fakes import context as context_of
 
 SMALL = {"num_resamples": 20, "num_samples": 10, "query_repeats": 1}
 EVERYTHING = SMALL | {
-    "protocols": ["official", "paper", "corrected", "cremer", "multivae", "mmvaeplus", "mopoe"],
+    "protocols": ["official", "paper", "corrected", "cremer", "multivae", "mmvaeplus", "mopoe", "attribute2image"],
     "partitions": ["val", "test"],
     "levels": [3, 1],
     "likelihood_images": 4,
@@ -47,7 +47,7 @@ EVERYTHING = SMALL | {
     "prior_images": 4,
     "reconstruction_images": 2,
     "images": "both",
-    "questions": {"mismatch": {"least_images": 5}, "probes": {}, "disentanglement": {}},
+    "questions": {"mismatch": {"least_images": 5}, "probes": {}, "disentanglement": {}, "layers": {}},
 }
 SHOWN = ("", "_mean_images")
 QUERIES = [
@@ -87,6 +87,7 @@ OF_A_PARTITION = [
     *((f"prior_correctness{flow}", "likelihood", None) for flow in FLOW),
     *COHERENCE,
     *((metric, None, None) for metric in questions.get("reconstruction").metrics),
+    *((metric, "attribute2image", None) for metric in questions.get("similarity").metrics),
 ]
 ON_REQUEST = [
     *(("concept_mismatch", None, level) for level in (3, 1)),
@@ -172,6 +173,8 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
         *(f"coherence, {protocol}" for protocol, routes in ROUTES.items() if not can.issuperset(routes)),
         *(["disentanglement"] if "mig" not in can else []),
         *([] if encoded else ["mismatch"]),
+        *([] if "attribute_cosine" in can else ["similarity"]),
+        "layers",  # of a world that does not know what is behind its bands
         # What a query leaves open is imputed: z has no density given such a query.
         *(["concept_mismatch, 1 of 3 attributes"] if name == "cvae" else []),
     }
@@ -193,8 +196,9 @@ def test_only_wanted_questions_are_asked() -> None:
     assert plain == [*always, "real_frequencies"]
     every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
     assert every == questions.built_in()
-    on_request = {"mismatch", "probes", "disentanglement"}
-    assert set(every) - set(plain) == {"texts", "likelihoods", "prior", "coherence", "reconstruction"} | on_request
+    on_request = {"mismatch", "probes", "disentanglement", "layers"}
+    by_setting = {"texts", "likelihoods", "prior", "coherence", "reconstruction", "similarity"}
+    assert set(every) - set(plain) == by_setting | on_request
     assert {name for name in questions.built_in() if questions[name].on_request} == on_request
 
 
@@ -326,7 +330,7 @@ def test_questions_are_in_the_canonical_form_only_where_there_are_any() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"inc": {}}, "questions.inc: unknown question 'inc'\n  choices: disentanglement, ink, mismatch,"),
+        ({"inc": {}}, "questions.inc: unknown question 'inc'\n  choices: disentanglement, ink, layers, mismatch,"),
         (
             {"ink": {"num_image": 3}},
             "questions.ink.num_image: unknown key 'num_image' of ink\n  choices: name, num_images",
