@@ -84,6 +84,35 @@ class Backbone(ABC):
             raise BenchmarkError(f"backbone {self.spec.name} has no network q(y|x): override its describer()")
         return Describer(encoder, self.schema)
 
+    def conditional_image_decoder(self) -> nn.Module | None:
+        """p(x|y,z): Float[B, D] and fully specified concepts to a distribution over Float[B, C, H, W].
+
+        None, as here, where a family has no network of its own for it: an objective then gives z and the values of y
+        to an image decoder with as many inputs.
+        """
+        return None
+
+
+class LayeredBackbone(Backbone):
+    """A family that also has networks for the layers of an image. Its spec says so: ``layered``."""
+
+    @abstractmethod
+    def foreground_encoder(self, latent_size: int) -> nn.Module:
+        """q(z_F|x_F,y): foregrounds on black, Float[B, C, H, W], and y to a diagonal normal over Float[B, D_F]."""
+
+    @abstractmethod
+    def background_encoder(self, latent_size: int, foreground_size: int) -> nn.Module:
+        """q(z_B|x,y,z_F): images, y and Float[B, foreground_size] to a diagonal normal over Float[B, D_B]."""
+
+    @abstractmethod
+    def foreground_decoder(self, latent_size: int) -> nn.Module:
+        """p(x_F|y,z_F) and p(g|y,z_F): Float[B, D_F] and y to distributions over Float[B, C, H, W], a normal of one
+        fixed scale, and over Float[B, 1, H, W], Bernoulli."""
+
+    @abstractmethod
+    def background_decoder(self, latent_size: int) -> nn.Module:
+        """x_B: Float[B, D_B] to a distribution over Float[B, C, H, W], of which the mean counts."""
+
 
 def seeded(build: Callable[[], nn.Module], *, seed: int, name: str) -> nn.Module:
     """A network whose initial weights depend on the seed and its name alone.

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from ..concepts import Schema
 from ..distributions.latents import FactorisedCategorical, diagonal_normal, product_of_experts
@@ -31,6 +32,28 @@ def mlp(sizes: Sequence[int]) -> nn.Sequential:
     for size_in, size_out in pairwise(sizes):
         layers += [nn.Linear(size_in, size_out), nn.ELU()]
     return nn.Sequential(*layers)
+
+
+def mixture(concept: Tensor, sizes: Sequence[int], *, dtype: torch.dtype) -> Tensor:
+    """The weights of the attributes' values: Float[B, V], V values in all.
+
+    Args:
+        concept: Fully specified Long[B, A], whose values have weight 1 and all others 0; or weights, Float[B, V], as
+            they are.
+        sizes: The number of values of each attribute.
+        dtype: Of the result.
+
+    Raises:
+        ValueError: for weights of another number of values.
+
+    >>> mixture(torch.tensor([[1, 0]]), (2, 3), dtype=torch.float32).tolist()
+    [[0.0, 1.0, 1.0, 0.0, 0.0]]
+    """
+    if not concept.is_floating_point():
+        return torch.cat([F.one_hot(concept[:, k], size).to(dtype) for k, size in enumerate(sizes)], -1)
+    if concept.shape[-1] != sum(sizes):
+        raise ValueError(f"{sum(sizes)} values have as many weights, got {concept.shape[-1]}")
+    return concept.to(dtype)
 
 
 class GaussianHead(nn.Module):
@@ -63,15 +86,13 @@ class ValueFeatures(nn.Module):
         return [network(embedding.weight) for embedding, network in zip(self.embeddings, self.networks, strict=True)]
 
     def forward(self, concept: Tensor) -> Tensor:
-        """Long[B, A], fully specified, to Float[B, A * F].
-
-        Or the probabilities of all values, Float[B, sum V], each attribute's beside the next: to the expected features.
-        """
+        """Long[B, A], fully specified, to Float[B, A * F]; or a mixture of values, Float[B, V], to that of their
+        features."""
         tables = self.tables()
-        if concept.is_floating_point():
-            shares = concept.split([len(table) for table in tables], dim=-1)
-            return torch.cat([share @ table for share, table in zip(shares, tables, strict=True)], dim=-1)
-        return torch.cat([table[concept[:, k]] for k, table in enumerate(tables)], dim=-1)
+        if not concept.is_floating_point():
+            return torch.cat([table[concept[:, k]] for k, table in enumerate(tables)], dim=-1)
+        weights = concept.split([len(table) for table in tables], -1)
+        return torch.cat([weight.to(table) @ table for weight, table in zip(weights, tables, strict=True)], dim=-1)
 
 
 class ConceptExperts(nn.Module):

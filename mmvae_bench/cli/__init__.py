@@ -34,6 +34,7 @@ COMMANDS = {
     "describe": "describe:describe",
     "interpolate": "interpolate:interpolate",
     "traverse": "traverse:traverse",
+    "layers": "layers:layers",
     "status": "status:status",
     "verify": "verify:verify",
     "report": "report:report",

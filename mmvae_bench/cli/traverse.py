@@ -24,6 +24,9 @@ def traverse(
         typer.Option(metavar="K", min=0, help="Move this latent over the prior; default: those that change most."),
     ] = None,
     steps: Steps = 8,
+    between: Annotated[
+        bool, typer.Option("--between", help="With --attribute: pictures between its values too, in --steps steps.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw the image of a concept while one attribute, or one latent, takes its values in turn."""
@@ -39,6 +42,15 @@ def traverse(
         raise ConfigError([Problem(f"the model has {size} latents, 0 to {size - 1}", ("--latent",), str(latent))])
     if attribute is not None and attribute not in schema.names:
         raise ConfigError([unknown("attribute", attribute, schema.names, ("--attribute",))])
+    if between:
+        if attribute is None:
+            raise ConfigError([Problem("only applies to an attribute: name one with --attribute", ("--between",))])
+        model = opened(trial_dir)
+        from ..evaluation.progression import progression
+
+        found = progression(model, concept, attribute, out, steps=steps)
+        answer(found | {"concept": concept, "attribute": attribute}, found["labels"], as_json)
+        return
     texts = [concept]
     if attribute is not None:
         if spec.dataset.texts() is not None and "=" not in concept:

@@ -223,6 +223,11 @@ class ConceptDataModule(pl.LightningDataModule):
             return store.concepts[rows]
         return store.captions.parse(store.tokens[rows])
 
+    def backgrounds(self, rows: Tensor) -> Tensor | None:
+        """What is behind the foreground of the images of ``rows`` (Long[n]), drawn without it: Float[n, C, H, W] in
+        [0, 1]; None where nobody knows. Needs :meth:`setup`."""
+        return None
+
     def describe(self) -> dict[str, Any]:
         """What ``mmvae-bench data describe`` prints: plain JSON. Needs :meth:`setup`."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
 """CelebA-18: faces with 18 binary attributes, photographed or drawn.
 
-Shapes: N image.
+Shapes: N image, n image of a batch, C channel, H height, W width.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..base.files import data_root
@@ -63,6 +64,14 @@ class CelebA18DataModule(ShardedDataModule):
             return torch.from_numpy(np.array(self.columns["official_partition"], np.uint8))
         ids = np.arange(len(self.store)) if self.spec.source == "drawn" else self.columns["id"]
         return random_partition(torch.from_numpy(np.array(ids, np.int64)), seed=seed, fractions=FRACTIONS)
+
+    def backgrounds(self, rows: Tensor) -> Tensor | None:
+        """See :meth:`ConceptDataModule.backgrounds`; drawings are drawn again without the person, photographs have
+        none."""
+        if not isinstance(self.images, DrawnFaces):
+            return None
+        pixels = torch.from_numpy(self.images.backgrounds(rows.cpu().numpy()))
+        return rearrange(pixels, "n h w c -> n c h w").float().div_(255).to(rows.device)
 
     @property
     def is_official(self) -> bool:

@@ -15,10 +15,10 @@ from ..base.canonical import content_hash
 from ..base.heartbeat import beat
 from ..concepts import compositional_split
 from ..specs.built_in.datasets import NAMED_TEXTURES, PLAIN, SpritesSpec
-from ..worlds.sprites import GENERATOR_VERSION, draw_concepts, draw_geometry, render
+from ..worlds.sprites import GENERATOR_VERSION, draw_concepts, draw_geometry, render, render_backgrounds
 from ..worlds.textures import GENERATOR_VERSION as TEXTURES_VERSION
 from ..worlds.textures import ZOOM, Procedural, Swatches, Textures
-from .batch import Batch
+from .batch import Batch, CaptionedStore
 from .drawn import DrawnDataModule
 from .sources.textures import TextureFolder
 from .splits import FRACTIONS, compositional_partition, random_partition
@@ -50,6 +50,13 @@ class SpriteStore:
         drawn = {} if self.textures is None else {"texture": self.textures.draw(rows)}
         pixels, masks = render(draw_geometry(rows, concepts, seed=self.spec.seed), canvas=self.spec.canvas, **drawn)
         return Batch(pixels.float().div_(255), concepts, rows, mask=masks)
+
+    def backgrounds(self, rows: Tensor) -> Tensor:
+        """The images of ``rows`` (Long[B]) without their sprites, as floats."""
+        rows = rows.to(self.concepts.device)
+        drawn = {} if self.textures is None else {"texture": self.textures.draw(rows)}
+        geometry = draw_geometry(rows, self.concepts[rows], seed=self.spec.seed)
+        return render_backgrounds(geometry, canvas=self.spec.canvas, **drawn).float().div_(255)
 
     def to(self, device: torch.device | str) -> SpriteStore:
         """The store on another device; itself if it is already there."""
@@ -96,6 +103,12 @@ class SpritesDataModule(DrawnDataModule):
         """Draws the concepts, by which images are divided."""
         self._store = SpriteStore(self.spec, textures=self.textures())
         self._partitions.clear()
+
+    def backgrounds(self, rows: Tensor) -> Tensor:
+        """See :meth:`ConceptDataModule.backgrounds`: the shade or texture behind the sprites."""
+        store = self.store.store if isinstance(self.store, CaptionedStore) else self.store
+        assert isinstance(store, SpriteStore)
+        return store.backgrounds(rows)
 
     def assign(self, split: str, seed: int) -> Tensor:
         """See :meth:`PartitionedDataModule.assign`."""

@@ -678,10 +678,10 @@ _PICTURES = (
                 "The mean squared error of a pixel's value in [0, 1], over the whole image, its foreground where the "
                 "dataset has masks, or the hidden part of it. z is the encoder's answer to the image, in which hidden "
                 "pixels are zero; where z is fitted, it maximises log p(x|z) + log p(z) over the observed pixels, for "
-                "any objective, with or without an encoder. The floor is the error of the mean training image; the row "
-                "of the nearest training image, found by the observed pixels, is what remembering the data would do. "
-                "The norm is the square root of the summed squared error of pixels in [-1, 1], in which Yan et al. "
-                "have in all likelihood printed theirs."
+                "any objective, with or without an encoder. A model with p(x|y,z) is told the image's own y. The floor "
+                "is the error of the mean training image; the row of the nearest training image, found by the observed "
+                "pixels, is what remembering the data would do. The norm is the square root of the summed squared "
+                "error of pixels in [-1, 1], in which Yan et al. have in all likelihood printed theirs."
             ),
         )
         for task, what in _TASKS.items()
@@ -738,6 +738,116 @@ _DISTANCES = tuple(
         ("kid", "squared maximum mean discrepancy of features", "Binkowski et al. 2018"),
     )
 )  # fmt: skip
+_SHOWN = {
+    "": ("", "mean over ten samples"),
+    "_best": (", best of 10", "best of ten samples"),
+    "_nearest": (", nearest training image", "the training image with the nearest attributes"),
+    "_nearest_blurred": (", nearest training image, blurred", "the same, blurred by a mean over 5x5 pixels"),
+}
+"""Of a metric's ending: how the label ends, and what is read."""
+_SIMILARITIES = (
+    *(
+        MetricInfo(
+            name=f"attribute_{name}{ending}",
+            label=f"attribute {name}{label}",
+            summary=f"{meaning} between the attributes that were asked for and those read: {what}",
+            reference="Yan et al. 2016, Attribute2Image, table 2",
+            unit=unit,
+            direction=direction,
+            ranked="nearest" not in ending,
+            needs=("q(z|y)", "p(x|z)"),
+            explanation=""
+            if ending or name == "error"
+            else (
+                "Ten samples of the whole concept of a real image, read by the observation classifier. A binary "
+                "attribute is +1 or -1, and read as 2 p - 1. The published table takes the best of the ten, which "
+                "rewards samples that differ, right or wrong; the mean is beside it. The ceiling is the reading of the "
+                "real image, the floor that of as many training images drawn without regard to the concept. The rows "
+                "of the nearest training image show what a search by attributes would."
+            ),
+        )
+        for name, meaning, unit, direction in (
+            ("cosine", "cosine", "cos", 1),
+            ("error", "squared error, summed over attributes,", "SSE", -1),
+        )
+        for ending, (label, what) in _SHOWN.items()
+    ),
+    MetricInfo(
+        name="memorisation",
+        label="distance to training",
+        summary="distance of a sample to the nearest training image, over that of a held-out real image",
+        reference=_PROJECT,
+        unit="ratio",
+        direction=0,
+        needs=("q(z|y)", "p(x|z)"),
+        explanation=(
+            "How far the mean image of a sample is from the training image with the nearest pixels, as a share of the "
+            "distance of held-out real images. Near 0 a model shows its training images. Below 1 alone is no sign of "
+            "that: a blurred image is nearer to every image than a sharp one is."
+        ),
+    ),
+)
+_LAYERS_NEED = ("p(x_F|y,z_F)", "p(g|y,z_F)")
+_LAYERS = (
+    MetricInfo(
+        name="background_error",
+        label="background error",
+        summary="squared error of the background layer against the true one, also behind the foreground",
+        reference=_PROJECT,
+        unit="MSE",
+        direction=-1,
+        needs=_LAYERS_NEED,
+        own_rows=True,
+        explanation=(
+            "How well the layers of a real image are found, z fitted to the image and its concept, without a mask. The "
+            "true background was drawn without the person. Its error is the mean squared error of a value in [0, 1], "
+            "over the whole image and over the part behind the foreground, which no image shows; the floor is the mean "
+            "training background. The gain over chance compares it with the error that the same layer has against the "
+            "backgrounds of the other images: above 0, it is this image's. The row of the visible background shows "
+            "what one colour does, the mean of what is not covered by the true mask."
+        ),
+    ),
+    MetricInfo(
+        name="background_gain",
+        label="background: gain over chance",
+        summary="squared error of the background layer against other images' true backgrounds, less against its own",
+        reference=_PROJECT,
+        unit="MSE",
+        needs=_LAYERS_NEED,
+        own_rows=True,
+    ),
+    MetricInfo(
+        name="background_error_visible",
+        label="background error, mean visible colour",
+        summary="squared error of the mean colour of what is visible of the background, in place of a model's layer",
+        reference=_PROJECT,
+        unit="MSE",
+        direction=-1,
+        ranked=False,
+        needs=_LAYERS_NEED,
+        own_rows=True,
+    ),
+    MetricInfo(
+        name="foreground_error",
+        label="foreground error",
+        summary="squared error of the foreground layer against the true foreground on black",
+        reference=_PROJECT,
+        unit="MSE",
+        direction=-1,
+        needs=_LAYERS_NEED,
+    ),
+    MetricInfo(
+        name="gate_overlap",
+        label="gate overlap",
+        summary="intersection over union of the closed gate and the true mask",
+        reference=_PROJECT,
+        needs=_LAYERS_NEED,
+        explanation=(
+            "Where the gate is closed by more than a half, against the true mask: the pixels of both over the pixels "
+            "of either. The floor is the mean training mask, cut at a half."
+        ),
+    ),
+)
 _UNPLACED = (
     MetricInfo(
         name="classifier_accuracy",
@@ -767,7 +877,7 @@ MEAN_IMAGES = "_mean_images"
 
 
 def _built_in() -> Iterator[MetricInfo]:
-    for order, metric in enumerate((*_PLACED, *_PICTURES, *_DISTANCES)):
+    for order, metric in enumerate((*_PLACED, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES)):
         yield replace(metric, order=order)
     yield from _UNPLACED
     for metric in _PLACED:

@@ -3,6 +3,7 @@
 ``official`` is what the released code of Vedantam et al. (2018) computes, ``paper`` what the paper writes, and
 ``corrected`` what is right where attributes depend on each other. ``cremer`` is what Cremer and Kushman (2018) compute.
 ``multivae``, ``mmvaeplus`` and ``mopoe`` are three ways in which released codes compute what they all call coherence.
+``attribute2image`` is how Yan et al. (2016) compare samples with the attributes that were asked for.
 Other packages add protocols through entry points.
 """
 
@@ -35,8 +36,8 @@ class ProtocolRule:
             marginal p(y_k), or p(y_k|y_O) in training, smoothed towards the marginal.
         base: Base of the logarithm in the Jensen-Shannon divergence.
         asks: The question that is scored by this protocol: ``three_cs``, about the fixed queries, whose samples all
-            protocols share; ``texts``, about the texts of real images; or ``coherence``, whose samples the protocols of
-            other projects share.
+            protocols share; ``texts``, about the texts of real images; ``coherence``, whose samples the protocols of
+            other projects share; or ``similarity``, about the concepts of real images.
         image: What the classifier is shown: a sample of p(x|z), or its mean.
         by_class: Of a coherence: accuracy is averaged over the values of an attribute, and not over images.
         inside: Of a coherence: what is generated may be a part of what is given, and both may be given.
@@ -116,6 +117,16 @@ _BUILT_IN = (
         "MoPoE-VAE (Sutter et al. 2021), released code",
         inside=True,
         whole_batches=256,
+    ),
+    ProtocolRule(
+        name="attribute2image",
+        summary="concepts of real images, 10 samples each: cosine and squared error of what the classifier reads",
+        reference="Yan et al. 2016, Attribute2Image, table 2 and supplement C",
+        num_samples=10,
+        target="marginal",
+        base=2.0,
+        asks="similarity",
+        image="mean",
     ),
 )
 PROTOCOLS = tuple(rule.name for rule in _BUILT_IN)

@@ -11,9 +11,9 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, kl_divergence
-from torch.nn import functional as F
 
 from ..backbones.base import Backbone
+from ..backbones.layers import mixture
 from ..data.batch import Batch
 from ..specs.built_in.objectives import CVAESpec
 from .base import CapabilityError, Objective, Terms
@@ -99,13 +99,9 @@ class ConditionedDecoder(nn.Module):
         self.decoder, self.sizes = decoder, tuple(sizes)
 
     def forward(self, z: Tensor, concept: Tensor) -> Distribution:
-        """Float[B, D] and fully specified Long[B, A], or Float[B, sum V] as it is, to a distribution over images."""
-        values = (
-            [concept]
-            if concept.is_floating_point()
-            else [F.one_hot(concept[:, k], size).to(z.dtype) for k, size in enumerate(self.sizes)]
-        )
-        px: Distribution = self.decoder(torch.cat([z, *values], dim=-1))
+        """Float[B, D] and fully specified Long[B, A], or a mixture of values, Float[B, V], to a distribution over
+        images."""
+        px: Distribution = self.decoder(torch.cat([z, mixture(concept, self.sizes, dtype=z.dtype)], dim=-1))
         return px
 
 
@@ -130,9 +126,12 @@ class CVAE(Objective):
         return ("joint_encoder", *prior, "image_decoder")
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:
-        """The image decoder has an input for each value of each attribute, in addition to z."""
+        """The image decoder is told y by a network of the backbone's own, or has an input for each value of each
+        attribute, in addition to z."""
         if name != "image_decoder":
             return super().build_network(name, backbone)
+        if (decoder := backbone.conditional_image_decoder()) is not None:
+            return decoder
         wider = backbone.with_latent_size(self.latent_size + sum(self.schema.sizes))
         return ConditionedDecoder(wider.image_decoder(), self.schema.sizes)
 

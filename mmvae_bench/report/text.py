@@ -45,7 +45,7 @@ TRAINING_NOTE = (
 )
 """What every rendering says about the costs of training."""
 
-_DECIMALS = {"nats/dim": 3, "MSE": 4, "FID": 2, "KID": 4}
+_DECIMALS = {"nats/dim": 3, "MSE": 4, "FID": 2, "KID": 4, "cos": 4, "SSE": 2, "ratio": 3}
 
 
 def number(value: float, unit: str = "%") -> str:

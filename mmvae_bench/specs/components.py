@@ -124,6 +124,9 @@ class DatasetSpec(ComponentSpec):
     """Regions of every image that show a part of its content, such as the eyes of aligned faces: rows from, to, columns
     from, to, in 64ths of the sides. The evaluation hides them to see how a model completes them."""
 
+    masks: ClassVar[int] = 0
+    """How many foreground masks come with each image: ``Batch.mask`` of the data module. 0: there are none."""
+
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""
     split: str
@@ -206,6 +209,10 @@ class BackboneSpec(ComponentSpec):
 
     views: ClassVar[tuple[View, ...]] = ("attributes",)
     """What y can be: with ``text``, there are encoders and a decoder for captions."""
+
+    layered: ClassVar[bool] = False
+    """Whether it has networks for the layers of an image: the implementation is a
+    ``mmvae_bench.backbones.base.LayeredBackbone``."""
 
     least_batch: ClassVar[int] = 1
     """The smallest number of images per step: 2 where batch norm has one value per channel and image."""

@@ -162,7 +162,7 @@ class EvaluationSpec(Spec):
     protocols: tuple[Annotated[str, BeforeValidator(_known_protocol), _ProtocolNames()], ...] = DEFAULT_PROTOCOLS
     """How samples become scores. official, paper and corrected share the samples of the fixed queries; cremer uses the
     texts of real images instead, with one z per text, and the mean image. multivae, mmvaeplus and mopoe share the
-    samples of coherence."""
+    samples of coherence. attribute2image reads ten samples of the concepts of real images."""
     levels: tuple[PositiveInt, ...] | None = None
     """Numbers of specified attributes in the fixed queries; null: all of them up to five, else 1, 2, 3, half and
     all."""

@@ -93,7 +93,8 @@ class _MadeUp(ConceptDataModule):
         levels = 1 if self.image_shape[0] == 1 else 255
         images = (torch.rand(NUM_IMAGES, *self.image_shape, generator=generator) * levels).round() / levels
         columns = [torch.randint(size, (NUM_IMAGES,), generator=generator) for size in self.schema.sizes]
-        self._store = _Images(images, torch.stack(columns, 1))
+        masks = torch.rand(NUM_IMAGES, spec.dataset.masks, *self.image_shape[1:], generator=generator) < 0.5
+        self._store = _Images(images, torch.stack(columns, 1), masks if spec.dataset.masks else None)
 
     def rows(self, partition: str, *, split: str | None = None) -> Tensor:
         """All of them, in every partition."""
@@ -103,14 +104,16 @@ class _MadeUp(ConceptDataModule):
 class _Images:
     """Images in memory."""
 
-    def __init__(self, images: Tensor, concepts: Tensor) -> None:
-        self.images, self.concepts = images, concepts
+    def __init__(self, images: Tensor, concepts: Tensor, masks: Tensor | None = None) -> None:
+        self.images, self.concepts, self.masks = images, concepts, masks
 
     def __len__(self) -> int:
         return len(self.images)
 
     def batch(self, rows: Tensor) -> Batch:
-        return Batch(self.images[rows], self.concepts[rows], rows)
+        masks = None if self.masks is None else self.masks[rows]
+        return Batch(self.images[rows], self.concepts[rows], rows, mask=masks)
 
     def to(self, device: torch.device | str) -> ImageStore:
-        return _Images(self.images.to(device), self.concepts.to(device))
+        masks = None if self.masks is None else self.masks.to(device)
+        return _Images(self.images.to(device), self.concepts.to(device), masks)

@@ -139,6 +139,12 @@ def render(geometry: Geometry, *, canvas: int, texture: Tensor | None = None) ->
     return torch.cat(pixels), torch.cat(masks)
 
 
+def render_backgrounds(geometry: Geometry, *, canvas: int, texture: Tensor | None = None) -> Tensor:
+    """The same images without the sprites: Byte[B, 3, S, S]."""
+    shade = geometry.background[:, None, None, None].expand(-1, 3, canvas, canvas)
+    return (shade if texture is None else (shade + texture[:, None]).clamp(0, 255)).to(torch.uint8)
+
+
 def _render(geometry: Geometry, canvas: int, texture: Tensor | None) -> tuple[Tensor, Tensor]:
     k = coverage(geometry, canvas=canvas)[:, None].to(torch.int16)
     background = geometry.background[:, None, None, None]

@@ -14,8 +14,8 @@ from mmvae_bench import cli
 from mmvae_bench.base.errors import BenchmarkError, ConfigError, Problem
 
 CONTRACT = [
-    "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse", "status",
-    "verify", "report", "compare", "sweep", "list", "data", "schema",
+    "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse", "layers",
+    "status", "verify", "report", "compare", "sweep", "list", "data", "schema",
     "leaderboard", "export", "configs",
 ]  # fmt: skip
 
@@ -25,7 +25,7 @@ def test_every_command_of_the_contract_is_there(capsys: pytest.CaptureFixture[st
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
     assert listed == [
         "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse",
-        "status", "verify", "report", "compare", "leaderboard", "export",
+        "layers", "status", "verify", "report", "compare", "leaderboard", "export",
         "sweep", "list", "configs", "schema", "data",
     ]  # fmt: skip
     assert sorted(listed) == sorted(CONTRACT)
@@ -50,6 +50,7 @@ OPTIONS = {
     "describe": ["--index", "--out", "--json"],
     "interpolate": ["--steps", "--out", "--json"],
     "traverse": ["--attribute", "--latent", "--steps", "--out", "--json"],
+    "layers": ["--index", "-n", "--out", "--seed", "--json"],
     "status": ["--json"],
     "report": ["--out"],
     "compare": ["--metric", "--where", "--json"],

@@ -18,7 +18,7 @@ from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import Control, TrainingInterrupted, fit, validation_terms
 
 from .learning import assert_gradients_reach_what_is_trained, losses_on
-from .worlds import BANDS, small, world
+from .worlds import BANDS, objectives_on, small, world
 
 BACKBONES = backbones.names()
 QUICK = [name for name in BACKBONES if max(world(name).image_shape) <= 16]
@@ -27,7 +27,7 @@ EVERYWHERE = "telbo"
 PAIRS = [(name, EVERYWHERE) for name in BACKBONES] + [
     (name, objective)
     for name in QUICK
-    for objective in objectives.names()
+    for objective in objectives_on(name)
     if objective != EVERYWHERE and world(name).image_shape[0] == 3
 ]
 LIKELIHOODS = [
@@ -40,6 +40,8 @@ LIKELIHOODS = [
             *({"likelihood": value, "likelihood_scale": 0.1} for value in ("normal", "laplace")),
         ]
         if "likelihood" in backbones.get(name).model_fields
+        else [{"likelihood_scale": 0.1}]
+        if "likelihood_scale" in backbones.get(name).model_fields
         else [{}]
     )
 ]

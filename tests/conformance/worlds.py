@@ -13,7 +13,7 @@ from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.concepts.captions import Captions, SlotCaptions
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.specs.built_in.datasets import CaptionedSpec
-from mmvae_bench.specs.components import BackboneSpec, View, backbones
+from mmvae_bench.specs.components import BackboneSpec, ObjectiveSpec, View, backbones, objectives
 
 from ..evaluation.fakes import Store
 
@@ -26,10 +26,29 @@ SMALL = {"width": 4, "hidden": 32, "latent_size": 4}
 """Settings of whichever parameters a backbone has."""
 
 
+def networks_of(objective: str) -> str:
+    """A backbone of small RGB images that an objective can be trained on."""
+    return "rgb_thin" if _can(objectives.parse(objective), "rgb_thin") else "attribute2image_thin"
+
+
+def objectives_on(backbone: str) -> list[str]:
+    """The objectives that can be trained on the networks of a backbone."""
+    return [name for name in objectives.names() if _can(objectives.parse(name), backbone)]
+
+
+def _can(objective: ObjectiveSpec, backbone: str) -> bool:
+    try:
+        objective.check(small(backbone))
+    except ConfigError:
+        return False
+    return True
+
+
 class BandsSpec(CaptionedSpec):
     implementation: ClassVar[str] = "tests.conformance.worlds:BandsData"
     summary: ClassVar[str] = "bands"
     reference: ClassVar[str] = "none"
+    masks: ClassVar[int] = 1
 
     name: Literal["bands"] = "bands"
     source: str = "drawn"
@@ -49,7 +68,8 @@ class BandsSpec(CaptionedSpec):
 
 
 class BandsData(ConceptDataModule):
-    """Two bands as bright as the concept says, on a gradient, with noise: grey levels, or bits on one channel."""
+    """Two bands as bright as the concept says, on a gradient, with noise: grey levels, or bits on one channel. The mask
+    is where the bands are."""
 
     spec: BandsSpec
 
@@ -65,7 +85,9 @@ class BandsData(ConceptDataModule):
         images[:, -1] += 0.1 * columns[2].float()[:, None, None]
         images += 0.05 * torch.rand(images.shape, generator=generator)
         levels = 1 if channels == 1 else 255
-        self._store = Store((images.clamp(0, 1) * levels).round() / levels, concepts)
+        mask = torch.zeros(count, 1, height, width, dtype=torch.bool)
+        mask[:, :, : 2 * third, width // 4 :] = True
+        self._store = Store((images.clamp(0, 1) * levels).round() / levels, concepts, mask)
 
     def rows(self, partition: str, *, split: str | None = None) -> Tensor:
         cut = 3 * self.spec.num_images // 4

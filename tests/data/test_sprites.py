@@ -178,3 +178,20 @@ def test_every_shape_size_and_place_can_be_told_from_the_mask() -> None:
     distances = torch.cdist(*[torch.stack(list(means.values())).flatten(1)] * 2)
     distances.fill_diagonal_(torch.inf)
     assert distances.min() > 1.0, keys[int(distances.min(1).values.argmin())]
+
+
+@pytest.mark.parametrize("texture", ["none", "procedural"])
+def test_the_background_is_what_the_image_shows_outside_of_the_sprite(texture: str) -> None:
+    data = datasets.parse(
+        {"name": "sprites", "canvas": 32, "num_images": 100, "texture": texture, "view": "text"}
+    ).build()
+    data.setup()
+    rows = torch.tensor([5, 2, 77])
+    batch, behind = data.store.batch(rows), data.backgrounds(rows)
+    assert behind is not None
+    assert batch.mask is not None
+    grown = torch.nn.functional.max_pool2d(batch.mask.float(), 3, 1, 1).bool().expand_as(batch.image)
+    assert torch.equal(batch.image[~grown], behind[~grown])
+    inside = batch.mask.expand_as(batch.image)
+    assert float((batch.image - behind)[inside].abs().mean()) > 0.05
+    assert bool((behind.flatten(1).std(1) > 0).all()) == (texture != "none")

@@ -82,17 +82,20 @@ class LinesSpec(DatasetSpec):
 
 
 class Store:
-    def __init__(self, images: Tensor, concepts: Tensor) -> None:
-        self.images, self.concepts = images, concepts
+    def __init__(self, images: Tensor, concepts: Tensor, masks: Tensor | None = None) -> None:
+        self.images, self.concepts, self.masks = images, concepts, masks
 
     def __len__(self) -> int:
         return len(self.images)
 
     def batch(self, rows: Tensor) -> Batch:
-        return Batch(self.images[rows], self.concepts[rows], rows)
+        return Batch(
+            self.images[rows], self.concepts[rows], rows, mask=None if self.masks is None else self.masks[rows]
+        )
 
     def to(self, device: torch.device | str) -> Store:
-        return Store(self.images.to(device), self.concepts.to(device))
+        masks = None if self.masks is None else self.masks.to(device)
+        return Store(self.images.to(device), self.concepts.to(device), masks)
 
 
 class LinesData(ConceptDataModule):

@@ -33,13 +33,13 @@ from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.components import ObjectiveSpec, QuestionSpec, objectives, questions
 from mmvae_bench.specs.trial import EvaluationSpec
 
-from ..conformance.worlds import BANDS, BandsSpec, small, world
+from ..conformance.worlds import BANDS, BandsSpec, networks_of, small, world
 from .fakes import LINES, LinesData, LinesSpec, Oracle, exact_classifier
 from .fakes import context as context_of
 
 SMALL = {"num_resamples": 20, "num_samples": 10, "query_repeats": 1}
 EVERYTHING = SMALL | {
-    "protocols": ["official", "paper", "corrected", "cremer", "multivae", "mmvaeplus", "mopoe"],
+    "protocols": ["official", "paper", "corrected", "cremer", "multivae", "mmvaeplus", "mopoe", "attribute2image"],
     "partitions": ["val", "test"],
     "levels": [3, 1],
     "likelihood_images": 4,
@@ -47,7 +47,9 @@ EVERYTHING = SMALL | {
     "prior_images": 4,
     "reconstruction_images": 2,
     "images": "both",
-    "questions": {"mismatch": {"least_images": 5}, "probes": {}, "disentanglement": {}, "distances": {}},
+    "questions": {
+        "mismatch": {"least_images": 5}, "probes": {}, "disentanglement": {}, "layers": {}, "distances": {},
+    },
 }
 SHOWN = ("", "_mean_images")
 QUERIES = [
@@ -88,6 +90,7 @@ OF_A_PARTITION = [
     *((f"prior_correctness{flow}", "likelihood", None) for flow in FLOW),
     *COHERENCE,
     *((metric, None, None) for metric in questions.get("reconstruction").metrics),
+    *((metric, "attribute2image", None) for metric in questions.get("similarity").metrics),
 ]
 ON_REQUEST = [
     *(("concept_mismatch", None, level) for level in (3, 1)),
@@ -144,7 +147,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     for score in ("higgins_score", "factor_vae_score"):
         monkeypatch.setattr(representations, score, partial(getattr(representations, score), num_train=60, num_test=30))
     monkeypatch.setattr("mmvae_bench.evaluation.fitting.MAX_STEPS", 2)
-    backbone = small("rgb_thin").build(schema=data.schema, image_shape=data.image_shape)
+    backbone = small(networks_of(name)).build(schema=data.schema, image_shape=data.image_shape)
     model: Objective = objectives.parse(name).build(backbone, seed=0).eval()
     if (memory := getattr(model, "memory", None)) is not None:
         memory.remember(data.concepts("train"))
@@ -167,16 +170,19 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
         can -= {metric for metric in METRICS if metric.endswith("_fitted")}
     if name == "cvae":
         can -= {"coherence_joint", "aggregate_mismatch", "aggregate_rate"}  # p(z|y) is learnt: there is no one p(z)
+        can |= set(questions.get("reconstruction").metrics)  # told y, it has q(z|x,y)
     if not model.takes_partial_concepts:
         of_partial = ("coverage", "frequency_unspecified", "named_query", "named_query_all")
         can -= {metric + shown for metric in of_partial for shown in SHOWN}
     assert {metric for _, metric, _, _ in blocks} == can
+    encoded = has(model.spec, "q(z|x) or q(z|x,y)")
     assert set(result.left_out) == {
         metric
         for metric in (
             *(*LIKELIHOODS, "elbo", "description_entropy"),
             *(f"{metric}{flow}" for metric in ("log_py_tight", "prior_correctness") for flow in FLOW),
-            *(*ACROSS, *INSIDE, "coherence_joint", "concept_mismatch", *AGGREGATE, *PROBES),
+            *(*ACROSS, *INSIDE, "coherence_joint", *PROBES),
+            *(("concept_mismatch", *AGGREGATE) if encoded else ()),
             *questions.get("reconstruction").metrics,
             *DISTANCES,
         )
@@ -184,6 +190,9 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     } | {
         *(f"coherence, {protocol}" for protocol, routes in ROUTES.items() if not can.issuperset(routes)),
         *(["disentanglement"] if "mig" not in can else []),
+        *([] if encoded else ["mismatch"]),
+        *([] if "attribute_cosine" in can else ["similarity"]),
+        "layers",  # of a world that does not know what is behind its bands
         # What a query leaves open is imputed: z has no density given such a query.
         *(["concept_mismatch, 1 of 3 attributes"] if name == "cvae" else []),
     }
@@ -205,8 +214,9 @@ def test_only_wanted_questions_are_asked() -> None:
     assert plain == [*always, "classifier", "real_frequencies"]
     every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
     assert every == questions.built_in()
-    on_request = {"mismatch", "probes", "disentanglement", "distances"}
-    assert set(every) - set(plain) == {"texts", "likelihoods", "prior", "coherence", "reconstruction"} | on_request
+    on_request = {"mismatch", "probes", "disentanglement", "layers", "distances"}
+    by_setting = {"texts", "likelihoods", "prior", "coherence", "reconstruction", "similarity"}
+    assert set(every) - set(plain) == by_setting | on_request
     assert {name for name in questions.built_in() if questions[name].on_request} == on_request
 
 
@@ -338,7 +348,7 @@ def test_questions_are_in_the_canonical_form_only_where_there_are_any() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"inc": {}}, "questions.inc: unknown question 'inc'\n  choices: disentanglement, distances, ink,"),
+        ({"inc": {}}, "questions.inc: unknown question 'inc'\n  choices: disentanglement, distances, ink, layers,"),
         (
             {"ink": {"num_image": 3}},
             "questions.ink.num_image: unknown key 'num_image' of ink\n  choices: name, num_images",

@@ -97,7 +97,7 @@ def of_each(shown: Tensor, image: Tensor, counted: Tensor) -> Tensor:
     ("name", "has", "reason"),
     [
         ("jvae", {"_fitted", "_nearest"}, "jvae trains no q(z|x)"),
-        ("cvae", {"_nearest"}, "cvae has p(x|y,z) but no p(x|z)"),
+        ("cvae", {"", "_fitted", "_nearest"}, None),
         ("vae", {"", "_fitted", "_nearest"}, None),
     ],
 )

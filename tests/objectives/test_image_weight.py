@@ -34,7 +34,7 @@ PARTS: dict[str, tuple[dict[str, object], dict[str, float]]] = {
 }
 
 
-@pytest.mark.parametrize("name", objectives.names())
+@pytest.mark.parametrize("name", PARTS)
 def test_the_weight_of_an_image_by_value_and_gradient(name: str, make: Make, batch: Batch) -> None:
     """The loss at weight a is that at weight one plus (1 - a) log p(x|z), at the same z."""
     settings, shares = PARTS[name]

@@ -42,6 +42,13 @@ SETTINGS: dict[str, Any] = {
         "num_resamples": 10, "classifier": {"name": "conv_thin", "steps": 300},
     },
 }  # fmt: skip
+WORLDS: dict[str, dict[str, Any]] = {
+    "discvae": {
+        "dataset": {"name": "sprites", "level": 4, "canvas": 16, "num_images": 1000},
+        "backbone": {"name": "attribute2image_thin", "width": 4, "latent_size": 6},
+    }
+}
+"""Where an objective needs other images and networks than those: masks, and networks of layers."""
 
 Numbers = dict[str, float]
 
@@ -56,7 +63,7 @@ def numbers(name: str, *, seed: int) -> tuple[Numbers, dict[str, int]]:
 
     What an objective cannot be asked is not there: a JVAE has only its ELBO.
     """
-    spec = TrialSpec.parse({**SETTINGS, "objective": {"name": name}, "seed": seed})
+    spec = TrialSpec.parse({**SETTINGS, **WORLDS.get(name, {}), "objective": {"name": name}, "seed": seed})
     torch.set_num_threads(1)
     data = spec.dataset.build()
     data.prepare_data()

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.trial import build_objective
 
-from .traces import DATASET, NUM_STEPS, cases
+from .traces import cases, spec_of
 
 STORED = Path(__file__).parent / "checkpoints.json"
 
@@ -23,14 +22,7 @@ Layout = dict[str, dict[str, object]]
 
 def layout(objective: dict[str, object]) -> dict[str, object]:
     """Shapes of all weights and buffers by name, and the names in the order of each stage's optimiser."""
-    spec = TrialSpec.parse(
-        {
-            "dataset": DATASET,
-            "backbone": {"name": "mnist_a_thin", "width": 2, "hidden": 16, "latent_size": 3},
-            "objective": objective,
-            "training": {"steps": NUM_STEPS},
-        }
-    )
+    spec = spec_of(objective)
     model = build_objective(spec)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     optimised = {}

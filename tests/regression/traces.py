@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mmvae_bench.specs.components import datasets, objectives
+from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.fit import fit
 from mmvae_bench.trial import build_objective
@@ -25,6 +25,14 @@ held to other instructions than it was recorded with: AVX2 3.3e-7, none of AVX 1
 9.0e-7. The deliberate sign error of the test moves its trace by more than 1e-2."""
 NUM_STEPS = 12
 DATASET = {"name": "mnist_a", "source": "digits", "canvas": 16, "num_sources": 100, "replicas": 2}
+BACKBONE = {"name": "mnist_a_thin", "width": 2, "hidden": 16, "latent_size": 3}
+WORLDS: dict[str, dict[str, object]] = {
+    "discvae": {
+        "dataset": {"name": "sprites", "level": 3, "canvas": 16, "num_images": 200},
+        "backbone": {"name": "attribute2image_thin", "width": 4, "latent_size": 4},
+    }
+}
+"""Where an objective needs other images and networks than those: masks, and networks of layers."""
 VARIANTS: dict[str, dict[str, object]] = {
     "telbo two_stage": {"name": "telbo", "schedule": "two_stage", "unimodal_steps": NUM_STEPS},
     "cvae standard": {"name": "cvae", "prior": "standard"},
@@ -43,19 +51,18 @@ def cases() -> dict[str, dict[str, object]]:
     return {name: {"name": name} for name in objectives.names()} | VARIANTS
 
 
+def spec_of(objective: dict[str, object], **training: object) -> TrialSpec:
+    """A trial of a case, on images and networks that it can use."""
+    world = {"dataset": DATASET, "backbone": BACKBONE} | WORLDS.get(str(objective["name"]), {})
+    return TrialSpec.parse({**world, "objective": objective, "training": {"steps": NUM_STEPS, **training}})
+
+
 def trace(objective: dict[str, object]) -> Trace:
     """The validation record after each of the first steps: the ELBO and every part, in nats per image."""
-    data = datasets.parse(DATASET).build()
+    spec = spec_of(objective, batch_size=16, learning_rate=3e-3, validations=NUM_STEPS)
+    data = spec.dataset.build()
     data.prepare_data()
     data.setup()
-    spec = TrialSpec.parse(
-        {
-            "dataset": DATASET,
-            "backbone": {"name": "mnist_a_thin", "width": 2, "hidden": 16, "latent_size": 3},
-            "objective": objective,
-            "training": {"steps": NUM_STEPS, "batch_size": 16, "learning_rate": 3e-3, "validations": NUM_STEPS},
-        }
-    )
     torch.set_num_threads(1)
     fitted = fit(build_objective(spec), data, spec.training, key=spec.key, seed=spec.seed)
     columns: Trace = {}

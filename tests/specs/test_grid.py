@@ -113,7 +113,7 @@ BAD_VALUES = [
     pytest.param(
         "evaluation:\n  protocols:\n    - papre\n",
         "13: evaluation.protocols[0]: not one of the choices\n  given: 'papre'\n"
-        "  choices: official, paper, corrected, cremer, multivae, mmvaeplus, mopoe\n"
+        "  choices: official, paper, corrected, cremer, multivae, mmvaeplus, mopoe, attribute2image\n"
         "  nearest: paper",
         id="unknown protocol",
     ),
@@ -327,8 +327,10 @@ def wrong(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Iterator[
             if all(any(True for _ in wrong(value, option, root)) for option in wanted):
                 yield f"{value!r} fits none"
         elif keyword == "type":
-            fits = isinstance(value, TYPES[wanted]) and not (isinstance(value, bool) and wanted != "boolean")
-            if not fits:
+            kinds = wanted if isinstance(wanted, list) else [wanted]
+            if not any(
+                isinstance(value, TYPES[kind]) and not (isinstance(value, bool) and kind != "boolean") for kind in kinds
+            ):
                 yield f"{value!r} is no {wanted}"
         elif keyword == "enum":
             if value not in wanted:

@@ -32,8 +32,8 @@ class Reconstruction(Question):
     """Squared errors of whole images and their foreground, and of hidden parts: a half, a quadrant, what the dataset
     names. See :func:`~mmvae_bench.evaluation.fitting.fit_latents` for the optimisation.
 
-    Without q(z|x) there is no answer of an encoder; without p(x|z), as where the decoder takes y, only that of the
-    nearest training image.
+    A model with p(x|y,z) is told the image's own y, as Yan et al. tell it. Without q(z|x), or then q(z|x,y), there is
+    no answer of an encoder; without p(x|z) only that of the nearest training image.
     """
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
@@ -58,18 +58,26 @@ class Reconstruction(Question):
             hidden[:, top:bottom, left:right] = True
             views.append(View("completion", ~hidden, {name: hidden}))
         known = training_images(data, image, [view.observed[0] for view in views], context=context)
+        told = told_of(context.model, torch.cat([batch.description for batch in batches]))
         scores = []
         for number, (view, nearest) in enumerate(zip(views, known.nearest, strict=True)):
             context.report("reconstruction", number, len(views))
-            scores += self._scores(context, image, view, known.mean, nearest)
+            scores += self._scores(context, image, told, view, known.mean, nearest)
         return sorted(scores, key=lambda score: self.spec.metrics.index(score.metric))
 
-    def _scores(self, context: Context, image: Tensor, view: View, mean: Tensor, nearest: Tensor) -> list[Score]:
+    def _scores(
+        self, context: Context, image: Tensor, told: Tensor | None, view: View, mean: Tensor, nearest: Tensor
+    ) -> list[Score]:
         shown, log_joint = {"_nearest": nearest}, {}
+        proposals = (
+            {"": "q(z|x)", "_fitted": "argmax p(x,z)"}
+            if told is None
+            else {"": "q(z|x,y)", "_fitted": "argmax p(x,z|y)"}
+        )
         for ending, infer in (("", encoded), ("_fitted", fitted)):
             try:
-                z, log_joint[ending] = infer(context.model, image, view.observed, context.evaluation.seed)
-                shown[ending] = mean_images(context.model, z)
+                z, log_joint[ending] = infer(context.model, image, told, view.observed, context.evaluation.seed)
+                shown[ending] = mean_images(context.model, z, told)
             except CapabilityError as error:
                 lacking = (f"error{ending}", f"norm{ending}", "gap", "gap_error")
                 context.left_out.update({f"{view.task}_{name}": str(error) for name in lacking})
@@ -89,7 +97,7 @@ class Reconstruction(Question):
                             ceiling=0.0 if view.task == "reconstruction" else math.nan,
                             floor=reference,
                             constant=reference,
-                            proposal={"": "q(z|x)", "_fitted": "argmax p(x,z)"}.get(ending),
+                            proposal=proposals.get(ending),
                         )
                     )
             if len(log_joint) == 2:
@@ -155,34 +163,53 @@ def _as_it_is(error: Tensor, num_values: Tensor) -> Tensor:
     return error
 
 
-def encoded(model: Objective, image: Tensor, observed: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """The encoder's answer to images whose hidden pixels are zero: z, Float[N, D], and log p(x_O, z), Float64[N].
+def told_of(model: Objective, description: Tensor) -> Tensor | None:
+    """What a model is told of some images: their y, where it has p(x|y,z) and no p(x|z); else None.
+
+    Args:
+        model: In eval mode.
+        description: Long[N, A], or captions.
+    """
+    z = torch.zeros(1, model.latent_size, device=description.device, dtype=next(model.parameters()).dtype)
+    try:
+        model.image_likelihood(z)
+    except CapabilityError:
+        return description
+    return None
+
+
+def encoded(model: Objective, image: Tensor, told: Tensor | None, observed: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The encoder's answer to images whose hidden pixels are zero: z, Float[N, D], and log p(x_O, z), Float64[N], given
+    y where it is told.
 
     Raises:
-        CapabilityError: if there is no q(z|x), or no p(x|z).
+        CapabilityError: if there is no q(z|x), or q(z|x,y) where y is told, or no p(x|z).
     """
-    parts = []
-    for seen, part in zip(observed.split(BATCH), image.masked_fill(~observed[:, None], 0).split(BATCH), strict=True):
-        evidence = Evidence(model, part, seen, None)
-        z = model.centre(model.posterior(image=part))
+    parts, given = [], [None] * len(image.split(BATCH)) if told is None else told.split(BATCH)
+    images = image.masked_fill(~observed[:, None], 0).split(BATCH)
+    for seen, part, y in zip(observed.split(BATCH), images, given, strict=True):
+        evidence = Evidence(model, part, seen, y)
+        z = model.centre(model.posterior(part, y))
         parts.append((z, evidence.log_joint(z, torch.arange(len(z), device=z.device))))
     z, log_joint = (torch.cat(each) for each in zip(*parts, strict=True))
     return z, log_joint
 
 
-def fitted(model: Objective, image: Tensor, observed: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def fitted(model: Objective, image: Tensor, told: Tensor | None, observed: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """The same by optimisation.
 
     Raises:
         CapabilityError: if there is no p(x|z).
     """
-    found = fit_latents(model, image, observed=observed, seed=seed)
+    found = fit_latents(model, image, told, observed, seed=seed)
     return found.z, found.log_joint
 
 
-def mean_images(model: Objective, z: Tensor) -> Tensor:
-    """E[x|z] in [0, 1]: Float[N, D] to Float[N, C, H, W]."""
-    return torch.cat([model.image_likelihood(part).mean.clamp(0, 1) for part in z.split(BATCH)])
+def mean_images(model: Objective, z: Tensor, told: Tensor | None = None) -> Tensor:
+    """E[x|z], or E[x|y,z] where y is told, in [0, 1]: Float[N, D] to Float[N, C, H, W]."""
+    parts = z.split(BATCH)
+    given = [None] * len(parts) if told is None else told.split(BATCH)
+    return torch.cat([model.image_likelihood(*each).mean.clamp(0, 1) for each in zip(parts, given, strict=True)])
 
 
 def training_images(data: ConceptDataModule, image: Tensor, observed: Sequence[Tensor], context: Context) -> Known:

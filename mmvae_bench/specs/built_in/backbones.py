@@ -279,3 +279,73 @@ class MLPSpec(BackboneSpec):
         """Needs one channel for a Bernoulli."""
         met = self.likelihood != "bernoulli" or dataset.image_shape()[0] == 1
         require(met, self, dataset, "one channel where its likelihood is bernoulli")
+
+
+class Attribute2ImageBasedSpec(BackboneSpec):
+    """What both sizes of these networks have in common."""
+
+    implementation: ClassVar[str] = "mmvae_bench.backbones.attribute2image:Attribute2ImageBackbone"
+    layered: ClassVar[bool] = True
+
+    width: Annotated[int, Field(ge=2, le=4096)]
+    """Channels of the largest feature map; up to sixteen times as many in others."""
+    kernel: Literal[3, 5]
+    """Side of the larger convolutions in pixels."""
+    likelihood_scale: Annotated[float, Field(gt=0, le=100)] = 0.5
+    """sigma_0: the scale of the Gaussian pixels, in units of pixels in [0, 1]. 0.5 is what the released loss comes to;
+    the smaller it is, the more an image weighs against the divergences."""
+    dropout: Share
+    """Probability of dropping a feature of the image in the encoders."""
+    weight_decay: Annotated[float, Field(ge=0)]
+    """Times each parameter, added to its gradient."""
+
+
+@backbones.register
+class Attribute2ImageSpec(Attribute2ImageBasedSpec):
+    """The networks as paper and code describe them."""
+
+    summary: ClassVar[str] = "networks of Attribute2Image: 64x64 RGB, whole images or layers, latent 256"
+    reference: ClassVar[str] = "Yan et al. 2016, Attribute2Image, section 5, supplement B and released code"
+
+    name: Literal["attribute2image"] = "attribute2image"
+    """The backbone's name."""
+    latent_size: Latents = 256
+    """Number of latent dimensions, those of foreground and background together."""
+    width: Annotated[int, Field(ge=2, le=4096)] = 64
+    """Channels of the largest feature map; up to sixteen times as many in others."""
+    kernel: Literal[3, 5] = 5
+    """Side of the larger convolutions in pixels."""
+    dropout: Share = 0.5
+    """Probability of dropping a feature of the image in the encoders."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.004
+    """Times each parameter, added to its gradient."""
+
+    def check(self, dataset: DatasetSpec) -> None:
+        """Needs three channels at 64x64."""
+        require_shape(self, dataset, (3, 64, 64))
+
+
+@backbones.register
+class Attribute2ImageThinSpec(Attribute2ImageBasedSpec):
+    """The same networks with a quarter of the channels, for small images on a CPU; no published result uses them."""
+
+    summary: ClassVar[str] = "Attribute2Image's networks with a quarter of the channels: small RGB images on a CPU"
+    reference: ClassVar[str] = "this project, after Yan et al. 2016"
+
+    name: Literal["attribute2image_thin"] = "attribute2image_thin"
+    """The backbone's name."""
+    latent_size: Latents = 32
+    """Number of latent dimensions, those of foreground and background together."""
+    width: Annotated[int, Field(ge=2, le=4096)] = 16
+    """Channels of the largest feature map; up to sixteen times as many in others."""
+    kernel: Literal[3, 5] = 3
+    """Side of the larger convolutions in pixels."""
+    dropout: Share = 0.0
+    """Probability of dropping a feature of the image in the encoders."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Times each parameter, added to its gradient."""
+
+    def check(self, dataset: DatasetSpec) -> None:
+        """Needs three channels at 16x16, 32x32 or 64x64."""
+        met = dataset.image_shape() in [(3, side, side) for side in (16, 32, 64)]
+        require(met, self, dataset, "RGB images of 16x16, 32x32 or 64x64")

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from ...base.errors import ConfigError, Problem, nearest
 from ...concepts import Attribute, Schema
 from ..base import LARGEST
-from ..components import DatasetSpec, View, datasets
+from ..components import DatasetSpec, View, by_setting, datasets
 
 if TYPE_CHECKING:
     from ...concepts.captions import Captions
@@ -249,6 +249,8 @@ class CelebA18Spec(CaptionedSpec):
     """Attributes whose frequency, when unspecified, is compared with training (figure 5 of the paper)."""
     headline_protocol: ClassVar[str] = "corrected"
     """A mustache is not independent of being male."""
+    masks: ClassVar[int] = by_setting(lambda spec: int(spec.source == "drawn"))
+    """That of the person in a drawing; photographs have none."""
     parts: ClassVar[Mapping[str, tuple[int, int, int, int]]] = FACE_PARTS
     """Where aligned faces have them."""
 
@@ -350,6 +352,9 @@ class TwoObjectClevrSpec(ClevrSpec, CaptionedSpec):
         "Johnson et al. 2017, CLEVR"
     )
 
+    masks: ClassVar[int] = 2
+    """One for each object."""
+
     name: Literal["two_object_clevr"] = "two_object_clevr"
     """The dataset's name."""
     split: Literal["iid", "comp"] = "iid"
@@ -382,6 +387,9 @@ class SingleObjectClevrSpec(ClevrSpec):
     reference: ClassVar[str] = (
         "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, figure 1"
     )
+
+    masks: ClassVar[int] = 1
+    """That of the sphere."""
 
     name: Literal["single_object_clevr"] = "single_object_clevr"
     """The dataset's name."""
@@ -423,6 +431,8 @@ class SpritesSpec(CaptionedSpec):
     )
 
     later_fields: ClassVar[frozenset[str]] = CaptionedSpec.later_fields | {"texture"}
+    masks: ClassVar[int] = 1
+    """That of the sprite."""
 
     name: Literal["sprites"] = "sprites"
     """The dataset's name."""
@@ -501,6 +511,9 @@ class DSpritesSpec(DatasetSpec):
     implementation: ClassVar[str] = "mmvae_bench.data.dsprites:DSpritesDataModule"
     summary: ClassVar[str] = "the factor grid of dSprites: shape, scale, orientation, x and y, 737,280 binary images"
     reference: ClassVar[str] = "Matthey et al. 2017, dSprites: Disentanglement Testing Sprites Dataset"
+
+    masks: ClassVar[int] = by_setting(lambda spec: int(spec.source == "drawn"))
+    """That of the sprite, which is the whole of what is white."""
 
     name: Literal["dsprites"] = "dsprites"
     """The dataset's name."""

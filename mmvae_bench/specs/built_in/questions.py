@@ -192,6 +192,25 @@ class ReconstructionSpec(QuestionSpec):
 
 
 @questions.register
+class SimilaritySpec(QuestionSpec):
+    """Compares samples of the concepts of real images with these concepts, and with training images."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.similarity:Similarity"
+    summary: ClassVar[str] = (
+        "reads the attributes off samples of real images' concepts, if protocol attribute2image is used"
+    )
+    reference: ClassVar[str] = "Yan et al. 2016, Attribute2Image, table 2 and supplement C"
+    metrics: ClassVar[tuple[str, ...]] = (
+        *(f"attribute_{unit}{how}" for unit in ("cosine", "error")
+          for how in ("", "_best", "_nearest", "_nearest_blurred")),
+        "memorisation",
+    )  # fmt: skip
+
+    name: Literal["similarity"] = "similarity"
+    """The question's name."""
+
+
+@questions.register
 class ClassifierAccuracySpec(QuestionSpec):
     """Measures the accuracy of the classifier itself."""
 
@@ -299,3 +318,21 @@ class DistancesSpec(QuestionSpec):
     """A file with the weights of the Inception network of the literature, pt_inception-2015-12-05-6726825d.pth, which
     needs torch-fidelity; null: the features of the observation classifier, whose distances are on a scale of their
     own."""
+
+
+@questions.register
+class LayersSpec(QuestionSpec):
+    """Finds the layers of real images without a mask, and compares them with the true ones."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.layers:LayersOfImages"
+    summary: ClassVar[str] = "finds foreground, gate and background of real images, where a dataset knows the truth"
+    reference: ClassVar[str] = "this project, after Yan et al. 2016, figure 5"
+    metrics: ClassVar[tuple[str, ...]] = (
+        "background_error", "background_gain", "background_error_visible", "foreground_error", "gate_overlap",
+    )  # fmt: skip
+    on_request: ClassVar[bool] = True
+
+    name: Literal["layers"] = "layers"
+    """The question's name."""
+    num_images: Annotated[int, Field(ge=2, le=LARGEST)] = 100
+    """The largest number of images per partition."""

@@ -59,6 +59,14 @@ class Painter:
             masks[number] = self._person_pixels[..., 3] >= 128
         return pictures, masks
 
+    def backgrounds(self, nuisance: Sequence[Nuisance]) -> np.ndarray:
+        """The same pictures without the people: background and light, Byte[n, S, S, 3]."""
+        pictures = np.empty((len(nuisance), self.size, self.size, 3), np.uint8)
+        for number, factors in enumerate(nuisance):
+            self._paint_picture(factors, person=None)
+            pictures[number] = self._picture_pixels[..., :3]
+        return pictures
+
     def _paint_one(self, sitter: Sitter) -> None:
         nuisance, scale = sitter.nuisance, self.size / CANVAS
         canvas = self._person.getCanvas()
@@ -70,12 +78,16 @@ class Painter:
         canvas.scale(nuisance.scale, nuisance.scale)
         draw_person(canvas, sitter)
         canvas.restore()
-        canvas = self._picture.getCanvas()
+        self._paint_picture(nuisance, person=self._person.makeImageSnapshot())
+
+    def _paint_picture(self, nuisance: Nuisance, *, person: skia.Image | None) -> None:
+        canvas, scale = self._picture.getCanvas(), self.size / CANVAS
         canvas.save()
         canvas.scale(scale, scale)
         draw_background(canvas, nuisance)
         canvas.restore()
-        canvas.drawImage(self._person.makeImageSnapshot(), 0, 0)
+        if person is not None:
+            canvas.drawImage(person, 0, 0)
         canvas.save()
         canvas.scale(scale, scale)
         draw_light(canvas, nuisance)

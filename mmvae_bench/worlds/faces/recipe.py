@@ -57,6 +57,11 @@ class DrawnFaces(ImageRecipe):
         columns = {name: factors[:, column] for column, name in enumerate(Nuisance._fields)}
         return Images(pixels, rows, masks[:, None], columns)
 
+    def backgrounds(self, index: np.ndarray) -> np.ndarray:
+        """What is behind the people of images ``index`` (Integer[n]), drawn without them: Byte[n, S, S, 3]; raises
+        BenchmarkError if skia is not installed."""
+        return _painter(self.size).backgrounds(draw_nuisance(index, seed=self.seed))
+
 
 @lru_cache(maxsize=2)
 def _painter(size: int) -> Painter:

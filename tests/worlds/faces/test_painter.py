@@ -139,3 +139,24 @@ def test_what_decides_the_pixels_is_in_the_fingerprint() -> None:
     ]
     assert len({recipe.fingerprint for recipe in recipes}) == 4
     assert recipes[0].fingerprint == DrawnFaces(num_images=100, size=64, seed=0).fingerprint
+
+
+def test_the_background_is_what_the_picture_shows_where_nobody_is() -> None:
+    """To the bit wherever the person leaves no trace, and as if nobody had ever been there where they are."""
+    faces = DrawnFaces(num_images=12, size=32, seed=0)
+    made, behind = faces.make(0, 12), faces.backgrounds(np.arange(12))
+    assert made.masks is not None
+    mask, painter = made.masks[:, 0], Painter(32)
+    for number, factors in enumerate(draw_nuisance(np.arange(12), seed=0)):
+        painter.paint(made.concepts[number : number + 1], [factors])
+        untouched = painter._person_pixels[..., 3] == 0
+        assert untouched.sum() > 200
+        assert np.array_equal(made.pixels[number][untouched], behind[number][untouched])
+    differing = (made.pixels != behind).any(-1)
+    assert all(differing[number][mask[number]].mean() > 0.95 for number in range(12))
+    # A smooth world: no edge of a person is left in it.
+    steps = abs(np.diff(behind.astype(int), axis=1)).max()
+    assert steps < 24 < abs(np.diff(made.pixels.astype(int), axis=1)).max()
+    # Other attributes, the same background.
+    assert np.array_equal(Painter(32).backgrounds(draw_nuisance(np.arange(12), seed=0)), behind)
+    assert np.array_equal(faces.backgrounds(np.array([7, 3])), behind[[7, 3]])
