@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..concepts.captions import CAPTION_SEED, Captions
+from .graph import Graph
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Batch:
         index: Long[B], row in the dataset.
         mask: Bool[B, M, H, W], foreground masks; None if the dataset has none.
         tokens: Long[B, T], captions; None outside the text view.
+        graph: The graph whose nodes these are, all of them and in order; None of images.
     """
 
     image: Tensor
@@ -31,6 +33,7 @@ class Batch:
     index: Tensor
     mask: Tensor | None = None
     tokens: Tensor | None = None
+    graph: Graph | None = None
 
     def __len__(self) -> int:
         return len(self.index)

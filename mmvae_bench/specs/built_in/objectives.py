@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ...base.errors import ConfigError, Problem
 from ..base import LARGEST
 from ..components import BackboneSpec, DatasetSpec, Modality, ObjectiveSpec, Posterior, by_setting, objectives
+from . import graphs as graphs  # Registers its own.
 
 Steps = Annotated[int, Field(gt=0, le=LARGEST)]
 
