@@ -323,6 +323,8 @@ def _say(text: str) -> None:
 
 
 def _evaluate_protocol(spec: TrialSpec, directory: Path, protocol: str, device: str) -> TrialResult:
+    if spec.dataset.domain == "graph":
+        raise ConfigError(f"protocol {protocol} scores images, and {spec.dataset.name} holds a graph", "--protocol")
     spec = spec.model_copy(update={"evaluation": spec.evaluation.of_protocol(protocol)})
     objective, fitted = _trained(spec, directory)
     torch.set_num_threads(spec.training.num_threads)

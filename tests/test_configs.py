@@ -12,13 +12,13 @@ import pytest
 
 from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.specs.components import ObjectiveSpec, datasets, objectives
+from mmvae_bench.specs.components import ObjectiveSpec, datasets, objectives, of_domain
 from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.specs.yaml_source import read_yaml
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-PUBLISHED = sorted(set(datasets.names()) - {"sprites", "mnist", "mnist_2bit", "dsprites"})
+PUBLISHED = sorted(set(of_domain(datasets, "images")) - {"sprites", "mnist", "mnist_2bit", "dsprites"})
 """Those of the tables that ``paper.yaml`` reproduces: no paper has a table of the 3 C's on the others."""
 SWEEPS = sorted(CONFIGS.glob("sweep_*.yaml"))
 FILES = sorted(set(CONFIGS.glob("*.yaml")) - set(SWEEPS))
@@ -107,7 +107,7 @@ def test_the_first_table_has_five_objectives_three_seeds_and_one_world() -> None
 def test_selection_on_sprites_gives_every_objective_the_same_number_of_tries() -> None:
     """Every objective that there is and that can imagine, four each, on the validation part."""
     found = trials("select_sprites")
-    able = {name for name in objectives.names() if "concept" in objectives.parse(name).posteriors}
+    able = {name for name in of_domain(objectives, "images") if "concept" in objectives.parse(name).posteriors}
     assert Counter(trial.objective.name for trial in found) == dict.fromkeys(able, 4)
     assert {trial.evaluation.partitions[0] for trial in found} == {"val"}
     assert len({(trial.backbone, trial.dataset, trial.training, trial.evaluation) for trial in found}) == 1
@@ -133,7 +133,7 @@ def test_scan_is_also_trained_with_its_published_latent_size() -> None:
 def test_the_leaderboard_has_every_objective_at_the_settings_that_were_tried() -> None:
     """Levels 2 to 5, both views, five seeds; of an objective that can imagine, a setting of select_sprites.yaml."""
     found = trials("sprites")
-    assert {trial.objective.name for trial in found} == set(objectives.names())
+    assert {trial.objective.name for trial in found} == set(of_domain(objectives, "images"))
     assert {trial.seed for trial in found} == {0, 1, 2, 3, 4}
     views = {(trial.dataset.level, trial.dataset.chosen_view) for trial in found}
     assert views == {(level, view) for level in (2, 3, 4, 5) for view in ("attributes", "text")}
@@ -239,7 +239,7 @@ def test_the_full_matrix_has_every_objective_that_a_dataset_can_do(dataset: str)
         common = members[0].canonical()
         assert {canonical_json(trial.backbone.canonical()) for trial in members} == {canonical_json(common["backbone"])}
         held = {(trial.objective.name, form) for trial in members for form in _forms(trial.objective)}
-        for name in objectives.names():
+        for name in of_domain(objectives, "images"):
             for form in _forms(objectives.parse(name), default=False):
                 asked = {"name": name, **dict([form])} if form else {"name": name}
                 try:
@@ -297,7 +297,7 @@ def test_the_tables_of_the_aggregate_posteriors_are_of_texts() -> None:
 
 def test_ci_runs_every_objective_once_on_little() -> None:
     found = trials("ci")
-    assert {trial.objective.name for trial in found} == set(objectives.names())
+    assert {trial.objective.name for trial in found} == set(of_domain(objectives, "images"))
     assert all(trial.training.steps <= 50 and trial.dataset.num_sources <= 200 for trial in found)
 
 
@@ -307,8 +307,8 @@ def test_all_objectives_names_every_objective_and_each_of_its_forms() -> None:
     by_name = defaultdict(list)
     for trial in found:
         by_name[trial.objective.name].append(trial.objective.parameters())
-    assert set(by_name) == set(objectives.names())
-    for name in objectives.names():
+    assert set(by_name) == set(of_domain(objectives, "images"))
+    for name in of_domain(objectives, "images"):
         for form in ("modalities", "inference", "bound", "dae", "prior", "schedule"):
             field = objectives.get(name).model_fields.get(form)
             if field is None or name in ("q_true", "q_agg"):  # VLVAE shows both ways of inference

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..base.errors import BenchmarkError
-from ..data.graph import Graph
 from ..distributions.latents import diagonal_normal
 from ..distributions.point import Point
 from ..specs.built_in.graphs import GcnSpec
@@ -38,13 +37,18 @@ class GraphEncoder(nn.Module):
         for name in sizes:
             nn.init.xavier_uniform_(self.weights[name])
 
-    def forward(self, graph: Graph) -> Distribution:
-        """q(z|X,A): over Float[N, D]."""
-        inputs = torch.sparse.mm(graph.features, self.weights["first"])
-        hidden = torch.sparse.mm(graph.adjacency, inputs).relu()
+    def forward(self, features: Tensor, adjacency: Tensor) -> Distribution:
+        """q(z|X,A): over Float[N, D].
+
+        Args:
+            features: Float[N, V], sparse: X.
+            adjacency: Float[N, N], sparse: A~.
+        """
+        hidden = torch.sparse.mm(adjacency, torch.sparse.mm(features, self.weights["first"])).relu()
 
         def second(name: str) -> Tensor:
-            return torch.sparse.mm(graph.adjacency, hidden @ self.weights[name])
+            product: Tensor = torch.sparse.mm(adjacency, hidden @ self.weights[name])
+            return product
 
         mean = second("mean")
         return diagonal_normal(mean, second("log_scale")) if "log_scale" in self.weights else Point(mean)
@@ -56,7 +60,7 @@ class GcnBackbone(Backbone):
     spec: GcnSpec
 
     def graph_encoder(self, *, variational: bool) -> nn.Module:
-        """q(z|X,A): a Graph to a diagonal normal over Float[N, D], or to a point of it."""
+        """q(z|X,A): Float[N, V] and Float[N, N] to a diagonal normal over Float[N, D], or to a point of it."""
         return GraphEncoder(
             self.image_shape[2], hidden=self.spec.hidden, latent_size=self.latent_size, variational=variational
         )

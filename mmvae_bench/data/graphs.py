@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..base.canonical import content_hash
+from ..base.errors import BenchmarkError
 from ..base.heartbeat import beat
 from ..base.seeds import derive_seed
 from ..specs.built_in.graphs import CitationSpec
@@ -42,10 +43,12 @@ class GraphStore:
         """All nodes, in order, whatever the order of ``rows``.
 
         Raises:
-            ValueError: if ``rows`` are not all of them: of a part of the nodes there is no graph.
+            BenchmarkError: if ``rows`` are not all of them: of a part of the nodes there is no graph.
         """
         if len(rows) != len(self):
-            raise ValueError(f"a graph of {len(self)} nodes is taken whole, not {len(rows)} of them")
+            raise BenchmarkError(
+                f"a graph of {len(self)} nodes is taken whole: it has no single images to show or ask of"
+            )
         beat()
         return Batch(self._features, self.concepts, self._rows, graph=self.graph)
 

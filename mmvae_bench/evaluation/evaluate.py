@@ -68,7 +68,7 @@ def evaluate(
         # No question about a graph looks at either: they are what the questions about images need.
         judges = cast(ObservationClassifier, classifier), cast(Judge, judge)
         context = Context(model, data, *judges, evaluation, "test", device, progress)
-        chosen = questions_of(evaluation) if questions is None else questions
+        chosen = questions_of(evaluation, data.spec.domain) if questions is None else questions
         scores: list[Score] = []
         unmatched: dict[str, int] = {}
         with evaluating(model), torch.no_grad():
@@ -78,8 +78,10 @@ def evaluate(
                 for question in asked:
                     if question.per_partition:
                         scores += question.ask(here)
-                for queries in here.queries if classifier is not None else ():
-                    unmatched[f"{partition}/{queries.level}"] = num_unmatched(classifier.held_out, queries.concepts)
+                if classifier is not None:
+                    held_out = classifier.held_out
+                    for queries in here.queries:
+                        unmatched[f"{partition}/{queries.level}"] = num_unmatched(held_out, queries.concepts)
             for question in asked:
                 if not question.per_partition:
                     scores += question.ask(context)
@@ -94,8 +96,6 @@ def references_of(data: ConceptDataModule, evaluation: EvaluationSpec, classifie
 
 def can_be_asked(question: Question, context: Context) -> bool:
     """Whether the model can be asked; if it cannot, ``context.left_out`` says why, if that is worth recording."""
-    if question.spec.domain != context.data.spec.domain:
-        return False
     reason = question.reason_not(context.model, context.data)
     if reason is not None and question.records_reason:
         context.left_out[question.name] = reason

@@ -92,6 +92,7 @@ class GAE(Objective):
     spec: LinkObjectiveSpec
     network_names = ("graph_encoder",)
     variational = False
+    graph_encoder: nn.Module
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:
         """The encoder, with a scale if z has one."""
@@ -99,7 +100,7 @@ class GAE(Objective):
 
     def graph_posterior(self, graph: Graph) -> Distribution:
         """q(z|X,A): over Float[N, D]."""
-        q: Distribution = self.graph_encoder(graph)
+        q: Distribution = self.graph_encoder(graph.features, graph.adjacency)
         return q
 
     def terms(self, batch: Batch) -> Terms:

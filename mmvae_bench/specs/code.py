@@ -62,7 +62,8 @@ def evaluation_code(evaluation: Mapping[str, Any], classifier: str | None) -> Co
         evaluation: The canonical evaluation settings.
         classifier: The name of the observation classifier; None of a graph, which has none and questions of its own.
     """
-    wanted = [("questions", "of graphs")] if classifier is None else [("questions", "built-in"), ("classifier", classifier)]
+    wanted = [("questions", "of graphs" if classifier is None else "built-in")]
+    wanted += [] if classifier is None else [("classifier", classifier)]
     wanted += [("question", str(name)) for name in evaluation.get("questions") or {}]
     wanted += [("protocol", str(name)) for name in evaluation.get("protocols") or ()]
     found = ((kind, name, part_code(kind, name)) for kind, name in wanted)

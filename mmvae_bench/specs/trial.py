@@ -63,7 +63,8 @@ def domain_problems(
     )  # fmt: skip
     for kind, part, registry in kinds:
         if part.domain != dataset.domain:
-            message = f"{kind} {part.name} is for {_HOLDS[part.domain]}, but {dataset.name} holds {_HOLDS[dataset.domain]}"
+            message = f"{kind} {part.name} is for {_HOLDS[part.domain]}, but {dataset.name} holds "
+            message += _HOLDS[dataset.domain]
             able = tuple(of_domain(registry, dataset.domain))
             yield Problem(message, (kind, "name"), repr(part.name), able, able[0] if len(able) == 1 else None)
     for question in evaluation.questions:

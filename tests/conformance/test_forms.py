@@ -14,7 +14,7 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError
-from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.components import objectives, of_domain
 from mmvae_bench.specs.trial import TrainingSpec
 
 from .test_objectives import build
@@ -23,7 +23,7 @@ from .test_objectives import build
 def forms() -> list[tuple[str, dict[str, object]]]:
     """(name, one parameter), for each choice other than the default of each parameter that has choices."""
     found: list[tuple[str, dict[str, object]]] = []
-    for name in objectives.names():
+    for name in of_domain(objectives, "images"):
         for key, field in objectives.get(name).model_fields.items():
             annotations = [field.annotation, *get_args(field.annotation)]
             choices = [True, False] if bool in annotations else []

@@ -8,7 +8,7 @@ import torch
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Terms
-from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.components import objectives, of_domain
 
 from .opinions import Make
 
@@ -33,7 +33,7 @@ PARTS: dict[str, tuple[dict[str, object], dict[str, float]]] = {
 }
 
 
-@pytest.mark.parametrize("name", objectives.names())
+@pytest.mark.parametrize("name", of_domain(objectives, "images"))
 def test_the_weight_of_an_image_by_value_and_gradient(name: str, make: Make, batch: Batch) -> None:
     """The loss at weight a is that at weight one plus (1 - a) log p(x|z), at the same z."""
     settings, shares = PARTS[name]
@@ -63,7 +63,7 @@ def test_a_weight_without_an_effect_is_refused() -> None:
 
 
 def test_a_weight_of_one_leaves_the_key_as_it_was() -> None:
-    for name in objectives.names():
+    for name in of_domain(objectives, "images"):
         if "image_weight" in objectives.get(name).later_fields:
             assert "image_weight" not in objectives.parse({"name": name, "image_weight": 1.0}).canonical()
     assert objectives.parse({"name": "jmvae", "image_weight": 0.2}).canonical()["image_weight"] == 0.2

@@ -24,14 +24,14 @@ from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.data.base import ConceptDataModule, EpochLoader
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective, Stage
-from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.specs.components import backbones, objectives, of_domain
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import fit
 from mmvae_bench.training.stages import Stages
 
 from .conftest import same
 
-NAMES = objectives.names()
+NAMES = of_domain(objectives, "images")
 TRAINING = TrainingSpec(steps=4, batch_size=32, learning_rate=3e-3, validations=1)
 SETTINGS: dict[str, dict[str, object]] = {
     "telbo": {"schedule": "two_stage", "unimodal_steps": 3},

@@ -202,9 +202,11 @@ class PlanetoidFiles:
         tested, test_rows, test_columns = self._read("tx", rows_of)
         known, others = self._read("ally", self._labels), self._read("ty", self._labels)
         numbers = self._test_numbers()
-        self._require("tx", tested == (len(numbers), num_words), f"it has shape {tested}, expected {len(numbers)} rows")
-        for part, labels, wanted in (("ally", known, num_known), ("ty", others, len(numbers))):
-            self._require(part, len(labels) == wanted, f"it has {len(labels)} rows, expected {wanted}")
+        wanted = (len(numbers), num_words)
+        for_each = f"expected {wanted}: a row for each number in {self.paths['test.index'].name}"
+        self._require("tx", tested == wanted, f"it has shape {tested}, {for_each}")
+        for part, labels, num in (("ally", known, num_known), ("ty", others, len(numbers))):
+            self._require(part, len(labels) == num, f"it has {len(labels)} rows, expected {num}")
         distinct = len(np.unique(numbers)) == len(numbers) and bool(len(numbers)) and numbers.min() == num_known
         self._require("test.index", bool(distinct), f"its numbers are not distinct, or do not go on from {num_known}")
         num_nodes = int(numbers.max()) + 1
