@@ -131,7 +131,7 @@ def test_seeds_of_a_graph_share_a_row_of_results_and_of_a_report(run: Path, caps
     assert set(mine.source) == {"drawn"}
     assert mine.dataset_fingerprint.nunique() == 1
     assert mine.value.nunique() == 2
-    assert printed.count("citeseer · drawn · links_by_seed") == 1
+    assert printed.count("citeseer · drawn · links_by_seed\ntest\n") == 1
     assert "link prediction AUC" in printed
     assert "nan" not in printed
     assert main(["verify", str(run)]) == 0
