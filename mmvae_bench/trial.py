@@ -257,6 +257,8 @@ def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: N
     """Makes what several trials share: the cached dataset and its trained observation classifier."""
     progress(f"preparing {spec.dataset.name}/{spec.dataset.source}")
     data = _ready_data(spec, default_device())
+    if spec.dataset.domain == "graph":
+        return
     progress(f"training the observation classifier of {spec.dataset.name}/{spec.dataset.source}")
     judge_of(data, spec.evaluation, device=default_device())
 
@@ -348,6 +350,8 @@ def _say(text: str) -> None:
 
 
 def _evaluate_protocol(spec: TrialSpec, directory: Path, protocol: str, device: str) -> TrialResult:
+    if spec.dataset.domain == "graph":
+        raise ConfigError(f"protocol {protocol} scores images, and {spec.dataset.name} holds a graph", "--protocol")
     spec = spec.model_copy(update={"evaluation": spec.evaluation.of_protocol(protocol)})
     objective, fitted = _trained(spec, directory)
     torch.set_num_threads(spec.training.num_threads)
@@ -379,6 +383,7 @@ def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
 def _ready_data(spec: TrialSpec, device: str) -> ConceptDataModule:
     """The data module of a trial, prepared and on its device."""
     data = spec.dataset.build()
+    data.training_seed = spec.seed
     data.prepare_data()
     data.setup()
     data.to(device)
@@ -410,8 +415,9 @@ def _evaluate(
     start = time.monotonic()
     objective = objective.to(device).eval()
     evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
-    write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE, images=spec.evaluation.images)
-    write_latent_plane(objective, data, directory / PLANE_FILE, device=device)
+    if evaluation.classifier is not None:
+        write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE, images=spec.evaluation.images)
+        write_latent_plane(objective, data, directory / PLANE_FILE, device=device)
     result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
     check_held(directory)
     text = json.dumps(result, allow_nan=False) + "\n"
@@ -432,7 +438,8 @@ def _result(
 ) -> dict[str, Any]:
     # Each stage has its own loss and its own verdict; the last one is the trial's.
     verdicts = by_stage(fitted.history)
-    described, supervised = data.describe(), _supervised(spec, data, objective)
+    described, judge = data.describe(), evaluation.classifier
+    supervised = _supervised(spec, data, objective)
     seen = fitted.steps * spec.training.batch_size
     if supervised:
         fewer = max(0, spec.training.batch_size - supervised["labelled_images"])
@@ -443,7 +450,7 @@ def _result(
         "spec": spec.canonical(),
         "evaluation": spec.evaluation.canonical(),
         "dataset": {name: described.get(name) for name in ("fingerprint", "pixel_hash", "source")},
-        "classifier": evaluation.classifier.to_json() | {"unmatched_queries": evaluation.unmatched},
+        "classifier": judge and judge.to_json() | {"unmatched_queries": evaluation.unmatched},
         "training": {
             "steps": fitted.steps,
             "wall_seconds": round(fitted.seconds, 3),

@@ -157,6 +157,8 @@ class ConceptDataModule(pl.LightningDataModule):
         self.captions = spec.texts()
         """How y is rendered as words in the text view; None if y is the concept."""
         self._store: ImageStore | None = None
+        self.training_seed = 0
+        """The trial's; only a split that is drawn anew for each training seed depends on it."""
         self.batch_size = 64
         """Images per step of a plain Lightning trainer, over all its processes."""
         self.progress: Callable[[int, int], None] | None = None

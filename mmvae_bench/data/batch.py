@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..concepts.captions import CAPTION_SEED, Captions
+from .graph import Graph
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Batch:
         tokens: Long[B, T], captions; None outside the text view.
         unlabelled: Whether labels of all images were hidden: known without a look at ``concept``, for which a step
             would have to wait for the GPU.
+        graph: The graph whose nodes these are, all of them and in order; None of images.
     """
 
     image: Tensor
@@ -34,6 +36,7 @@ class Batch:
     mask: Tensor | None = None
     tokens: Tensor | None = None
     unlabelled: bool = False
+    graph: Graph | None = None
 
     def __len__(self) -> int:
         return len(self.index)

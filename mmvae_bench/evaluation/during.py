@@ -33,7 +33,9 @@ class ScoreCurve:
     def __init__(self, data: ConceptDataModule, evaluation: EvaluationSpec, *, device: torch.device | str) -> None:
         self.data, self.device = data, torch.device(device)
         self.evaluation = evaluation.model_copy(update={"num_samples": NUM_SAMPLES})
-        self.classifier = judge_of(data, evaluation, device=device)
+        classifier = judge_of(data, evaluation, device=device)
+        assert classifier is not None  # There is no curve without q(z|y), which no model of a graph has.
+        self.classifier = classifier
         self.judge = references_of(data, evaluation, self.classifier)
         self.questions = questions_of(evaluation)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 
@@ -26,14 +27,14 @@ class Evaluation:
 
     Attributes:
         scores: Every number with its interval and references.
-        classifier: The judge.
+        classifier: The judge; None of a graph.
         unmatched: The number of queries that no held-out real image satisfies, by ``partition/level``: they are left
             out of the ceiling of correctness, not of correctness itself.
         left_out: The reason for each requested metric or question that the objective's mathematics does not provide.
     """
 
     scores: list[Score]
-    classifier: ObservationClassifier
+    classifier: ObservationClassifier | None
     unmatched: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
@@ -63,9 +64,11 @@ def evaluate(
     # Too slow in a training step, and worth it here.
     with argument_checks(True):
         classifier = judge_of(data, evaluation, device=device, progress=progress)
-        judge = references_of(data, evaluation, classifier)
-        context = Context(model, data, classifier, judge, evaluation, "test", device, progress)
-        chosen = questions_of(evaluation) if questions is None else questions
+        judge = None if classifier is None else references_of(data, evaluation, classifier)
+        # No question about a graph looks at either: they are what the questions about images need.
+        judges = cast(ObservationClassifier, classifier), cast(Judge, judge)
+        context = Context(model, data, *judges, evaluation, "test", device, progress)
+        chosen = questions_of(evaluation, data.spec.domain) if questions is None else questions
         scores: list[Score] = []
         unmatched: dict[str, int] = {}
         with evaluating(model), torch.no_grad():
@@ -75,8 +78,10 @@ def evaluate(
                 for question in asked:
                     if question.per_partition:
                         scores += question.ask(here)
-                for queries in here.queries:
-                    unmatched[f"{partition}/{queries.level}"] = num_unmatched(classifier.held_out, queries.concepts)
+                if classifier is not None:
+                    held_out = classifier.held_out
+                    for queries in here.queries:
+                        unmatched[f"{partition}/{queries.level}"] = num_unmatched(held_out, queries.concepts)
             for question in asked:
                 if not question.per_partition:
                     scores += question.ask(context)
@@ -103,7 +108,13 @@ def judge_of(
     *,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
-) -> ObservationClassifier:
-    """The observation classifier that an evaluation names, or the dataset's own; trained if it is not cached."""
-    spec = evaluation.classifier or classifiers.parse(data.spec.default_classifier())
+) -> ObservationClassifier | None:
+    """The observation classifier that an evaluation names, or the dataset's own; trained if it is not cached.
+
+    None for a graph.
+    """
+    name = data.spec.default_classifier()
+    if name is None:
+        return None
+    spec = evaluation.classifier or classifiers.parse(name)
     return observation_classifier(spec, data, device=device, progress=progress)

@@ -848,6 +848,30 @@ _LAYERS = (
         ),
     ),
 )
+_GRAPHS = tuple(
+    MetricInfo(
+        name=name,
+        label=label,
+        summary=f"{summary} of held-out links against as many pairs of nodes without one",
+        reference="Kipf and Welling 2016, Variational Graph Auto-Encoders, section 3",
+        divergence=True,
+        needs=("q(z|X,A)",),
+        headline=True,
+        explanation=explanation,
+    )
+    for name, label, summary, explanation in (
+        (
+            "link_auc",
+            "link prediction AUC",
+            "area under the ROC curve",
+            "How well inner products of the means of q(z|X,A) tell held-out links of a graph from as many pairs of "
+            "nodes without a link, drawn outside all links: the share of pairs of the two in which the link has the "
+            "higher product, and the average precision. The floor is that of scores which know nothing. The interval "
+            "is over seeds, each of which has a split of its own unless the split is fixed.",
+        ),
+        ("link_ap", "link prediction AP", "average precision", ""),
+    )
+)
 _UNPLACED = (
     MetricInfo(
         name="classifier_accuracy",
@@ -877,7 +901,7 @@ MEAN_IMAGES = "_mean_images"
 
 
 def _built_in() -> Iterator[MetricInfo]:
-    for order, metric in enumerate((*_PLACED, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES)):
+    for order, metric in enumerate((*_PLACED, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES, *_GRAPHS)):
         yield replace(metric, order=order)
     yield from _UNPLACED
     for metric in _PLACED:

@@ -45,7 +45,8 @@ def _lines(spec: TrialSpec, result: Mapping[str, Any], samples: str | None) -> I
     yield from ("---", "library_name: mmvae-bench", f"tags: {json.dumps(tags)}", "---", "")
     yield f"# {escape(f'{objective.name} on {dataset.name}')}"
     yield ""
-    yield f"A multimodal VAE of images and concepts: {escape(objective.summary)} ({escape(objective.reference)})."
+    what = "multimodal VAE of images and concepts" if dataset.domain == "images" else "model of a graph"
+    yield f"A {what}: {escape(objective.summary)} ({escape(objective.reference)})."
     yield "It was trained and evaluated by mmvae-bench, which compares objectives on the same networks and questions."
     yield from ("", f"- trial: `{spec.key}`", f"- objective: {escape(_part(objective.name, objective.parameters()))}")
     yield from ("", "## Data", "", *_data(dataset, result))

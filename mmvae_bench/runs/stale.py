@@ -91,8 +91,9 @@ def staleness(folder: TrialFolder, head: Mapping[str, Any] | None) -> Staleness 
     if head is not None and head.get("evaluation") == folder.evaluation():
         judge, on = (head.get(section) for section in ("classifier", "evaluated_on"))
         asked = head["evaluation"]
-        if isinstance(judge, Mapping) and isinstance(on, Mapping) and isinstance(asked, Mapping):
-            evaluation = differences(on.get("code"), evaluation_code(asked, str(judge.get("name"))))
+        if isinstance(judge, Mapping | None) and isinstance(on, Mapping) and isinstance(asked, Mapping):
+            name = None if judge is None else str(judge.get("name"))
+            evaluation = differences(on.get("code"), evaluation_code(asked, name))
     return Staleness(tuple(training), tuple(evaluation))
 
 

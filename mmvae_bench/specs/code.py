@@ -55,14 +55,15 @@ def training_code(spec: Mapping[str, Any]) -> Code:
     return {kind: part for kind, name in names.items() if (part := part_code(kind, str(name))) is not None}
 
 
-def evaluation_code(evaluation: Mapping[str, Any], classifier: str) -> Code:
+def evaluation_code(evaluation: Mapping[str, Any], classifier: str | None) -> Code:
     """The code that a trial's scores depend on besides its weights.
 
     Args:
         evaluation: The canonical evaluation settings.
-        classifier: The name of the observation classifier.
+        classifier: The name of the observation classifier; None of a graph, which has none and questions of its own.
     """
-    wanted = [("questions", "built-in"), ("classifier", classifier)]
+    wanted = [("questions", "of graphs" if classifier is None else "built-in")]
+    wanted += [] if classifier is None else [("classifier", classifier)]
     wanted += [("question", str(name)) for name in evaluation.get("questions") or {}]
     wanted += [("protocol", str(name)) for name in evaluation.get("protocols") or ()]
     found = ((kind, name, part_code(kind, name)) for kind, name in wanted)
@@ -76,12 +77,14 @@ def part_code(kind: str, name: str) -> dict[str, Any] | None:
 
     Args:
         kind: ``dataset``, ``backbone``, ``objective``, ``classifier`` or ``question``; ``protocol``: one of another
-            package; ``questions``: the built-in ones that are not asked on request only, together, under any name.
-        name: The part's name.
+            package; ``questions``: the built-in ones that are not asked on request only, together.
+        name: The part's name; of questions ``of graphs``, or any other name for those about images.
     """
     if kind == "questions":
         built_in = map(questions.get, questions.built_in())
-        paths = [path for each in built_in if not each.on_request for path in _paths(each)]
+        domain = "graph" if name == "of graphs" else "images"
+        asked = [each for each in built_in if not each.on_request and each.domain == domain]
+        paths = [path for each in asked for path in _paths(each)]
         return _described(name, (OWN, package_version()), source_files(paths, follow=_followed))
     if kind == "protocol":
         origin = PROTOCOL_RULES.origin(name)

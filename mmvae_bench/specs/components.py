@@ -23,6 +23,8 @@ Posterior = Literal["joint", "image", "concept"]
 Modality = Literal["image", "concept"]
 View = Literal["attributes", "text"]
 """What y is: a concept, or its caption."""
+Domain = Literal["images", "graph"]
+"""What a part is made for: images with concepts, or one graph whose nodes are the examples."""
 Value = TypeVar("Value")
 
 
@@ -46,6 +48,8 @@ class ObjectiveSpec(ComponentSpec):
 
     interface: ClassVar[str] = "mmvae_bench.objectives.base:Objective"
 
+    domain: ClassVar[Domain] = "images"
+    """What it is trained on."""
     posteriors: ClassVar[frozenset[Posterior]]
     """Which inference networks it trains: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image", "concept"})
@@ -113,6 +117,8 @@ class DatasetSpec(ComponentSpec):
 
     interface: ClassVar[str] = "mmvae_bench.data.base:ConceptDataModule"
 
+    domain: ClassVar[Domain] = "images"
+    """What it holds."""
     watched_attributes: ClassVar[tuple[str, ...]] = ()
     """Attributes whose second value's frequency, for queries that leave them unspecified, is compared with training."""
     headline_protocol: ClassVar[str] = "paper"
@@ -150,8 +156,9 @@ class DatasetSpec(ComponentSpec):
         """(channel, height, width)."""
         raise NotImplementedError
 
-    def default_classifier(self) -> str:
-        """The name of the observation classifier that scores this dataset unless the evaluation names another."""
+    def default_classifier(self) -> str | None:
+        """The name of the observation classifier that scores this dataset unless the evaluation names another; None
+        for a graph, of which there is nothing to read off."""
         raise NotImplementedError
 
     def most_images(self) -> int | None:
@@ -207,6 +214,8 @@ class BackboneSpec(ComponentSpec):
 
     interface: ClassVar[str] = "mmvae_bench.backbones.base:Backbone"
 
+    domain: ClassVar[Domain] = "images"
+    """What its networks read."""
     views: ClassVar[tuple[View, ...]] = ("attributes",)
     """What y can be: with ``text``, there are encoders and a decoder for captions."""
 
@@ -268,6 +277,8 @@ class QuestionSpec(ComponentSpec):
 
     interface: ClassVar[str] = "mmvae_bench.evaluation.questions.base:Question"
 
+    domain: ClassVar[Domain] = "images"
+    """What the models that it is asked were trained on; others are not asked it."""
     metrics: ClassVar[tuple[str, ...]] = ()
     """The metrics that its scores may have, as the catalogue of metrics names them."""
     on_request: ClassVar[bool] = False
@@ -290,6 +301,13 @@ classifiers: Registry[ClassifierSpec] = Registry(
 questions: Registry[QuestionSpec] = Registry(
     "question", QuestionSpec, page="mmvae_bench.specs.built_in.questions", group="mmvae_bench.questions"
 )
+
+
+def of_domain(registry: Registry[Any], domain: Domain) -> list[str]:
+    """The names of the parts of a registry, except classifiers, that are made for a domain; those that cannot be
+    imported left out."""
+    return [name for name in registry.usable()[0] if registry.get(name).domain == domain]
+
 
 # The annotations of fields that hold a part: its base class to a type checker, the registry's parser to pydantic.
 if TYPE_CHECKING:

@@ -20,13 +20,17 @@ from .components import (
     ClassifierField,
     DatasetField,
     DatasetSpec,
+    Domain,
     ObjectiveField,
     ObjectiveSpec,
     QuestionSpec,
     backbones,
+    objectives,
+    of_domain,
     questions,
 )
 from .paths import pointed
+from .registry import Registry
 from .supervision import SupervisionSpec, num_supervised, supervision_problems
 
 COMPOSITIONAL = "comp"
@@ -47,6 +51,31 @@ def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: Objec
     if dataset.split == COMPOSITIONAL and len(captions.schema) not in captions.levels:
         message = f"split comp needs full concepts, but captions of {dataset.name} do not mention absent attributes"
         yield Problem(f"{message}: choose another split, or view attributes", ("dataset", "split"), repr(dataset.split))
+
+
+_HOLDS: Mapping[Domain, str] = {"images": "images", "graph": "a graph"}
+
+
+def domain_problems(
+    dataset: DatasetSpec, backbone: BackboneSpec, objective: ObjectiveSpec, evaluation: EvaluationSpec
+) -> Iterator[Problem]:
+    """Why parts cannot be put together that are made for images, and for graphs."""
+    kinds: tuple[tuple[str, BackboneSpec | ObjectiveSpec, Registry[Any]], ...] = (
+        ("backbone", backbone, backbones), ("objective", objective, objectives)
+    )  # fmt: skip
+    for kind, part, registry in kinds:
+        if part.domain != dataset.domain:
+            message = f"{kind} {part.name} is for {_HOLDS[part.domain]}, but {dataset.name} holds "
+            message += _HOLDS[dataset.domain]
+            able = tuple(of_domain(registry, dataset.domain))
+            yield Problem(message, (kind, "name"), repr(part.name), able, able[0] if len(able) == 1 else None)
+    for question in evaluation.questions:
+        if question.domain != dataset.domain:
+            message = f"question {question.name} is about {_HOLDS[question.domain]}, but {dataset.name} holds "
+            yield Problem(message + _HOLDS[dataset.domain], ("evaluation", "questions"), question.name)
+    if dataset.domain == "graph" and evaluation.classifier is not None:
+        message = f"{dataset.name} is a graph: there are no images to classify"
+        yield Problem(message, ("evaluation", "classifier"), repr(evaluation.classifier.name), ("null",), "null")
 
 
 SPEC_VERSION: Final = 1
@@ -252,6 +281,8 @@ class TrialSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if strangers := [*domain_problems(self.dataset, self.backbone, self.objective, self.evaluation)]:
+            raise ConfigError(strangers)
         problems = [
             *_batch_problems(self.training.batch_size, self.dataset, self.backbone),
             *view_problems(self.dataset, self.backbone, self.objective),
@@ -313,7 +344,11 @@ def _batch_problems(batch_size: int, dataset: DatasetSpec, backbone: BackboneSpe
     if batch_size < least:
         message = f"backbone {backbone.name} normalises over the batch, so it needs at least {least} images per step"
         yield Problem(message, where, given, near=str(least))
-    if most is not None and batch_size > most:
+    if dataset.domain == "graph":
+        if batch_size != most:
+            message = f"this {dataset.name} is one graph, trained whole: {most} nodes per step"
+            yield Problem(message, where, given, (str(most),), str(most))
+    elif most is not None and batch_size > most:
         yield Problem(f"this {dataset.name} has only {most:,} images, of which some are for testing", where, given)
 
 

@@ -15,6 +15,8 @@ from ..base.errors import BenchmarkError
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch, ImageStore
+from ..data.graph import Graph, normalised
+from ..data.graphs import GraphStore
 from ..objectives.base import Stage
 from ..specs.trial import TrainingSpec, TrialSpec
 from .fit import fit
@@ -95,6 +97,10 @@ class _MadeUp(ConceptDataModule):
         columns = [torch.randint(size, (NUM_IMAGES,), generator=generator) for size in self.schema.sizes]
         masks = torch.rand(NUM_IMAGES, spec.dataset.masks, *self.image_shape[1:], generator=generator) < 0.5
         self._store = _Images(images, torch.stack(columns, 1), masks if spec.dataset.masks else None)
+        if spec.dataset.domain == "graph":
+            link = torch.tensor([[0], [1]])
+            features = images.flatten(1).to_sparse().coalesce()
+            self._store = GraphStore(Graph(features, normalised(link, NUM_IMAGES), link), columns[0])
 
     def rows(self, partition: str, *, split: str | None = None) -> Tensor:
         """All of them, in every partition."""

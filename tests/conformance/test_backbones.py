@@ -13,14 +13,14 @@ import torch
 
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective
-from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.specs.components import backbones, objectives, of_domain
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import Control, TrainingInterrupted, fit, validation_terms
 
 from .learning import assert_gradients_reach_what_is_trained, losses_on
 from .worlds import BANDS, objectives_on, small, world
 
-BACKBONES = backbones.names()
+BACKBONES = of_domain(backbones, "images")
 QUICK = [name for name in BACKBONES if max(world(name).image_shape) <= 16]
 EVERYWHERE = "telbo"
 """The objective that has every network, and calls both decoders frozen as well."""

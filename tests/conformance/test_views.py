@@ -10,16 +10,16 @@ import torch
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Objective
-from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.specs.components import backbones, objectives, of_domain
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.trial import build_objective
 
 from .learning import assert_gradients_reach_what_is_trained, losses_on
 from .worlds import BANDS, small, world
 
-TEXT = [name for name in objectives.names() if "text" in objectives.get(name).views()]
-OTHERS = [name for name in objectives.names() if name not in TEXT]
-BACKBONES = [name for name in backbones.names() if "text" in backbones.get(name).views]
+TEXT = [name for name in of_domain(objectives, "images") if "text" in objectives.get(name).views()]
+OTHERS = [name for name in of_domain(objectives, "images") if name not in TEXT]
+BACKBONES = [name for name in of_domain(backbones, "images") if "text" in backbones.get(name).views]
 CPU, EVERYWHERE = "rgb_thin", "telbo"
 PAIRS = [(CPU, name) for name in TEXT] + [(name, EVERYWHERE) for name in BACKBONES if name != CPU]
 SETTINGS: dict[str, dict[str, object]] = {name: {"mask_probability": 0} for name in ("q_true", "q_agg")}
@@ -80,7 +80,7 @@ def test_who_cannot_take_texts_says_why(name: str) -> None:
     assert problem.near == "attributes"
 
 
-@pytest.mark.parametrize("name", sorted({*backbones.names()} - {*BACKBONES}))
+@pytest.mark.parametrize("name", sorted({*of_domain(backbones, "images")} - {*BACKBONES}))
 def test_who_has_no_networks_of_texts_names_those_that_have(name: str) -> None:
     with pytest.raises(ConfigError, match=f"backbone {name} has no networks for captions") as found:
         trial(name, EVERYWHERE)

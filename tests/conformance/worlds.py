@@ -13,7 +13,7 @@ from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.concepts.captions import Captions, SlotCaptions
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.specs.built_in.datasets import CaptionedSpec
-from mmvae_bench.specs.components import BackboneSpec, ObjectiveSpec, View, backbones, objectives
+from mmvae_bench.specs.components import BackboneSpec, ObjectiveSpec, View, backbones, objectives, of_domain
 
 from ..evaluation.fakes import Store
 
@@ -33,7 +33,7 @@ def networks_of(objective: str) -> str:
 
 def objectives_on(backbone: str) -> list[str]:
     """The objectives that can be trained on the networks of a backbone."""
-    return [name for name in objectives.names() if _can(objectives.parse(name), backbone)]
+    return [name for name in of_domain(objectives, "images") if _can(objectives.parse(name), backbone)]
 
 
 def _can(objective: ObjectiveSpec, backbone: str) -> bool:

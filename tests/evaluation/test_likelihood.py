@@ -17,7 +17,7 @@ from mmvae_bench.distributions.pixels import QuantisedNormal
 from mmvae_bench.evaluation.likelihood import ENTROPY, TIGHT, Bounds, tight_log_py
 from mmvae_bench.metrics.catalogue import metric_info
 from mmvae_bench.objectives.base import CapabilityError, Objective
-from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.components import objectives, of_domain
 
 from ..conformance.worlds import networks_of, small, world
 from .fakes import context, question
@@ -200,7 +200,7 @@ ABLE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", objectives.names())
+@pytest.mark.parametrize("name", of_domain(objectives, "images"))
 def test_every_objective_is_asked_what_it_has_and_says_what_it_lacks(name: str) -> None:
     data = world("rgb_thin")
     backbone = small(networks_of(name)).build(schema=data.schema, image_shape=data.image_shape)

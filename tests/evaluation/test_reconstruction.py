@@ -16,7 +16,7 @@ from mmvae_bench.evaluation.regions import Box, region_box, scored_regions
 from mmvae_bench.evaluation.sampling import real_batches
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.runs.scores import Score
-from mmvae_bench.specs.components import datasets, objectives
+from mmvae_bench.specs.components import datasets, objectives, of_domain
 from mmvae_bench.specs.trial import EvaluationSpec
 
 from ..conformance.worlds import small
@@ -156,7 +156,8 @@ def test_regions_are_named_or_rectangles() -> None:
         with pytest.raises(ConfigError) as caught:
             region_box(text, faces)
         assert words in str(caught.value)
-    for spec in (datasets.parse({"name": name}) for name in datasets.self_contained()):
+    names = sorted({*datasets.self_contained()} & {*of_domain(datasets, "images")})
+    for spec in (datasets.parse({"name": name}) for name in names):
         for box in scored_regions(spec).values():
             assert box.top < box.bottom
             assert box.left < box.right

@@ -13,7 +13,7 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Stage
-from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.components import objectives, of_domain
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import CheckpointError
 from mmvae_bench.trial import TrialResult
@@ -35,7 +35,7 @@ SPEC: dict[str, Any] = {
 }
 STEPS = [
     (name, key)
-    for name in objectives.names()
+    for name in of_domain(objectives, "images")
     for key in objectives.get(name).model_fields
     if key.endswith("_steps") and key != "kl_warmup_steps"
 ]

@@ -17,7 +17,7 @@ import torch
 from scipy import stats
 
 from mmvae_bench.evaluation.evaluate import evaluate
-from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.components import objectives, of_domain
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.fit import fit
 from mmvae_bench.trial import build_objective
@@ -55,7 +55,7 @@ Numbers = dict[str, float]
 
 def names() -> list[str]:
     """Every registered objective."""
-    return list(objectives.names())
+    return of_domain(objectives, "images")
 
 
 def numbers(name: str, *, seed: int) -> tuple[Numbers, dict[str, int]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.components import objectives, of_domain
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.fit import fit
 from mmvae_bench.trial import build_objective
@@ -48,7 +48,7 @@ Trace = dict[str, list[float]]
 
 def cases() -> dict[str, dict[str, object]]:
     """Every registered objective with its defaults, and the schedules and forms that the defaults leave out."""
-    return {name: {"name": name} for name in objectives.names()} | VARIANTS
+    return {name: {"name": name} for name in of_domain(objectives, "images")} | VARIANTS
 
 
 def spec_of(objective: dict[str, object], **training: object) -> TrialSpec:

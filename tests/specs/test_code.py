@@ -11,7 +11,7 @@ import pytest
 
 from mmvae_bench.base.machine import package_version
 from mmvae_bench.specs.code import Code, differences, evaluation_code, part_code, training_code
-from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives, questions
+from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives, of_domain, questions
 from mmvae_bench.specs.trial import EvaluationSpec
 
 SPEC = {"dataset": {"name": "mnist_a"}, "backbone": {"name": "mnist_a_thin"}, "objective": {"name": "telbo"}}
@@ -48,11 +48,21 @@ def test_the_built_in_questions_count_with_the_metrics_that_they_compute() -> No
     named = {name: {} for name in questions.built_in() if questions[name].on_request}
     code |= evaluation_code(EvaluationSpec.parse({"questions": named}).canonical(), "conv_thin")
     assert set(code) == {"questions", "classifier", *(f"question {name}" for name in named)}
-    for name in questions.built_in():
+    for name in of_domain(questions, "images"):
         module, _, _ = questions[name].implementation.partition(":")
         file, part = f"{module.replace('.', '/')}.py", f"question {name}" if name in named else "questions"
         assert file in code[part]["files"]
         assert (file in code["questions"]["files"]) == (name not in named)
+
+
+def test_the_questions_about_graphs_count_for_graphs_alone() -> None:
+    of_graph = evaluation_code(EvaluationSpec().canonical(), None)
+    of_images = evaluation_code(EvaluationSpec().canonical(), "conv_thin")
+    assert set(of_graph) == {"questions"}
+    own = {"mmvae_bench/evaluation/questions/links.py", "mmvae_bench/metrics/functional/links.py"}
+    assert own <= of_graph["questions"]["files"].keys()
+    assert not own & of_images["questions"]["files"].keys()
+    assert "mmvae_bench/metrics/functional/coverage.py" not in of_graph["questions"]["files"]
 
 
 def changed(code: Code, kind: str, **values: Any) -> Code:

@@ -12,6 +12,7 @@ from ...base.errors import ConfigError, Problem, nearest
 from ...concepts import Attribute, Schema
 from ..base import LARGEST
 from ..components import DatasetSpec, View, by_setting, datasets
+from . import graphs as graphs  # Registers its own.
 
 if TYPE_CHECKING:
     from ...concepts.captions import Captions

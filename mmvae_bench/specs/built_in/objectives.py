@@ -21,6 +21,7 @@ from ..components import (
     datasets,
     objectives,
 )
+from . import graphs as graphs  # Registers its own.
 
 NEEDS_LABEL: Final = "every term is an expectation under q(z|x,y), which needs the label"
 """Why images without labels are left out of a loss."""

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from ..base import LARGEST
 from ..components import QuestionSpec, questions
+from . import graphs as graphs  # Registers its own.
 
 _ROOM = "mmvae_bench.evaluation.questions"
 _LIKELIHOODS = (

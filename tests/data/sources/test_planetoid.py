@@ -1,0 +1,256 @@
+"""The reader of Cora's and Citeseer's files: what it finds, and what it refuses to run or to believe."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import pickletools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from mmvae_bench.data.graphs import GraphDataModule
+from mmvae_bench.data.sources import MissingSourceError, SourceError
+from mmvae_bench.data.sources.planetoid import PARTS, PlanetoidFiles, unpickle
+from mmvae_bench.specs.components import datasets
+
+from .planetoid_copy import NAMES, SIZE, TESTED, classes, dumped, links, objects, words, write
+
+PICKLES = ("allx", "tx", "ally", "ty", "graph")
+
+
+def read(folder: Path) -> Any:
+    return PlanetoidFiles("cora", SIZE, root=folder).load()
+
+
+def test_the_graph_is_that_of_the_files(tmp_path: Path) -> None:
+    """Rows of testing go where their numbers say; node 10 has none; loops and repeated links do not count."""
+    graph = read(write(tmp_path))
+    assert np.array_equal(graph.words, words().astype(bool))
+    assert graph.labels.tolist() == classes().tolist()
+    assert graph.labels[10] == -1
+    assert not graph.words[10].any()
+    assert [tuple(pair) for pair in graph.links.T] == sorted(links())
+
+
+@pytest.mark.parametrize("folder", [".", "planetoid", "planetoid/data", "cora", "cora/raw", "Planetoid/Cora/raw"])
+def test_files_are_found_where_users_have_them(folder: str, tmp_path: Path) -> None:
+    write(tmp_path / folder)
+    assert len(read(tmp_path).labels) == 12
+
+
+def test_missing_files_are_named_and_another_folder_is_not_mixed_in(tmp_path: Path) -> None:
+    with pytest.raises(MissingSourceError, match=r"(?s)missing: ind.cora.allx, ind.cora.tx.*use source=drawn") as none:
+        read(tmp_path)
+    assert str(tmp_path / "planetoid") in str(none.value)
+    write(tmp_path / "planetoid")
+    (tmp_path / "planetoid" / "ind.cora.ty").rename(tmp_path / "ind.cora.ty")
+    with pytest.raises(MissingSourceError) as some:
+        read(tmp_path)
+    assert "missing" in str(some.value)
+    # x and y are the beginning of allx and ally: nobody needs them.
+    (tmp_path / "ind.cora.ty").rename(tmp_path / "planetoid" / "ind.cora.ty")
+    assert not (tmp_path / "planetoid" / "ind.cora.x").exists()
+    read(tmp_path)
+
+
+class Trap:
+    """Runs a function when it is unpickled."""
+
+    def __init__(self, function: Any, *arguments: object) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
+        return self.function, self.arguments
+
+
+def stacked(module: str, name: str, argument: bytes = b"") -> bytes:
+    """Protocol 4: a name from the stack, with dots in it where it has any, called with a text."""
+
+    def text(value: bytes) -> bytes:
+        return pickle.SHORT_BINUNICODE + bytes([len(value)]) + value
+
+    call = text(argument) + pickle.TUPLE1 + pickle.REDUCE
+    return b"\x80\x04" + text(module.encode()) + text(name.encode()) + pickle.STACK_GLOBAL + call + b"."
+
+
+def called(module: str, name: str, arguments: str) -> bytes:
+    """Protocol 0, as a person writes it."""
+    return f"c{module}\n{name}\n({arguments}tR.".encode()
+
+
+def hostile(marker: Path) -> dict[str, bytes]:
+    touch, path = f"touch {marker}", str(marker)
+    command = f"V{touch}\n"
+    return {
+        "os.system": pickle.dumps(Trap(os.system, touch), 2),
+        "os.system, protocol 0": pickle.dumps(Trap(os.system, touch), 0),
+        "os.system, protocol 4": pickle.dumps(Trap(os.system, touch), 4),
+        "os.system, protocol 5": pickle.dumps(Trap(os.system, touch), 5),
+        "os.system in the place of a neighbour": dumped({0: [Trap(os.system, touch)]}),
+        "numpy.load": called("numpy", "load", f"V{path}\n"),
+        "numpy's loadtxt, by protocol 4": stacked("numpy", "lib.npyio.os.system", touch.encode()),
+        "getattr": called("__builtin__", "getattr", "c__builtin__\nlist\nV__class__\n"),
+        "builtins.getattr": called("builtins", "getattr", "cos\nV system\n"),
+        "eval": called("__builtin__", "eval", f"V__import__('os').system('{touch}')\n"),
+        "a name with dots of an admitted one": stacked("collections", "defaultdict.__class__", touch.encode()),
+        "a module reached through an admitted one": stacked("collections", "abc.sys.modules", touch.encode()),
+        "dots in the module": stacked("__builtin__.list", "__class__", touch.encode()),
+        "subprocess": called("subprocess", "check_output", f"(V{touch}\nl"),
+        "posix": called("posix", "system", command),
+        "numpy's scalar": called("numpy.core.multiarray", "scalar", ""),
+        "scipy's own module of today": called("scipy.sparse._csr", "csr_matrix", ""),
+        "codecs": called("_codecs", "encode", command + "Vlatin1\n"),
+        "copyreg": called("copyreg", "_reconstructor", ""),
+        "a persistent name": b"Pos.system\n.",
+        "an extension code": b"\x80\x02\x82\x01.",
+        "an instance of protocol 0": f"(V{touch}\nios\nsystem\n.".encode(),
+        "an object of protocol 1": f"(cos\nsystem\nV{touch}\no.".encode(),
+    }
+
+
+@pytest.mark.parametrize("part", ["graph", "allx"])
+@pytest.mark.parametrize("kind", hostile(Path("marker")))
+def test_a_pickle_that_asks_for_anything_else_is_refused_and_runs_nothing(kind: str, part: str, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    content = hostile(marker)[kind]
+    folder = write(tmp_path / "files", **{part: content})
+    with pytest.raises(SourceError, match=rf"ind.cora.{part}: ") as refused:
+        read(folder)
+    assert "\n" not in str(refused.value)
+    assert not marker.exists()
+
+
+def test_what_would_run_does_run_when_it_is_loaded_otherwise(tmp_path: Path) -> None:
+    """The traps of the test above are traps."""
+    for kind in ("os.system", "os.system, protocol 4", "posix", "an instance of protocol 0", "an object of protocol 1"):
+        marker = tmp_path / kind.replace(" ", "")
+        pickle.loads(hostile(marker)[kind])
+        assert marker.exists(), kind
+
+
+def test_exactly_six_names_are_admitted(tmp_path: Path) -> None:
+    asked: set[tuple[str, str]] = set()
+    for part, value in objects().items():
+        content = dumped(value)
+        for operation, argument, _ in pickletools.genops(content):
+            if operation.name == "GLOBAL":
+                asked.add(tuple(argument.split(" ")))  # type: ignore[arg-type]
+        assert content[:2] == b"\x80\x02", part
+    assert asked == set(NAMES.values())
+    for module, name in NAMES.values():
+        unpickle(f"c{module}\n{name}\n.".encode())
+    for module, name in (
+        ("numpy", "array"),
+        ("collections", "OrderedDict"),
+        ("__builtin__", "dict"),
+        ("builtins", "list"),
+    ):
+        with pytest.raises(ValueError, match=f"it asks for {module}.{name}, which no file of a graph needs"):
+            unpickle(f"c{module}\n{name}\n.".encode())
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_file_cut_short_is_named(part: str, tmp_path: Path) -> None:
+    whole = (write(tmp_path / "whole") / f"ind.cora.{part}").read_bytes()
+    # Without its last line break the list of numbers is still whole.
+    last = len(whole) - 1 - (part == "test.index")
+    for length in sorted({0, 1, 2, len(whole) // 3, len(whole) // 2, last}):
+        folder = write(tmp_path / str(length), **{part.replace(".", "_"): whole[:length]})
+        with pytest.raises(SourceError, match=rf"ind.cora.{part}|these files hold"):
+            read(folder)
+
+
+def damaged_array(**changes: object) -> Any:
+    """The labels, with parts of the array's state replaced as a pickle could."""
+
+    class Odd:
+        def __reduce__(self) -> Any:
+            function, arguments, state = np.zeros((8, 3), np.int32).__reduce__()
+            named = dict(zip(("version", "shape", "dtype", "by_columns", "content"), state, strict=True)) | changes
+            return function, arguments, tuple(named.values())
+
+    return Odd()
+
+
+def changed_matrix(**changes: object) -> csr_matrix:
+    matrix = objects()["allx"]
+    for key, value in changes.items():
+        matrix.__dict__[key] = value
+    return matrix
+
+
+WRONG: dict[str, tuple[str, Any, str]] = {
+    "no matrix": ("allx", {}, "a sparse matrix is expected"),
+    "no array": ("ally", [1, 2], "an array is expected"),
+    "no dict": ("graph", [1, 2], "a dict of neighbours is expected"),
+    "neighbours are no list": ("graph", {0: 3}, "a node's neighbours are not numbers"),
+    "a neighbour is no number": ("graph", {0: ["1"]}, "a node's neighbours are not numbers"),
+    "a neighbour is true": ("graph", {0: [True]}, "a node's neighbours are not numbers"),
+    "a link leads out": ("graph", {0: [12]}, "a link of node 0 leads out of the 12 nodes"),
+    "a negative number": ("graph", {0: [-1]}, "a link of node 0 leads out of the 12 nodes"),
+    "rows of tests": ("tx", csr_matrix(words()[:2]), r"it has shape \(2, 5\), expected \(3, 5\)"),
+    "words of tests": ("tx", csr_matrix(words()[:3, :4]), r"it has shape \(3, 4\), expected \(3, 5\)"),
+    "rows of classes": ("ally", np.eye(3, dtype=np.int32), "it has 3 rows, expected 8"),
+    "columns of classes": ("ty", np.eye(4, dtype=np.int32)[:3], "expected a column for each of 3 classes"),
+    "two classes at once": ("ty", np.ones((3, 3), np.int32), "a row is not of one class"),
+    "half a class": ("ty", np.full((3, 3), 0.5), "a row is not of one class"),
+    "a word twice": ("tx", csr_matrix(2 * words()[list(TESTED)]), "a value is neither 0 nor 1"),
+    "more rows than starts": ("allx", changed_matrix(_shape=(9, 5)), "parts do not fit together"),
+    "fewer columns than named": ("allx", changed_matrix(_shape=(8, 2)), "parts do not fit together"),
+    "a shape of texts": ("allx", changed_matrix(_shape=("8", "5")), "a sparse matrix without a shape"),
+    "starts that go back": ("allx", changed_matrix(indptr=np.array([0, 9, 2, 3, 4, 5, 6, 7, 8], np.int32)), "fit"),
+    "objects in an array": ("ally", np.array([[object]], object)[:0], "an array of numbers is expected"),
+    "an array longer than its bytes": ("ally", damaged_array(shape=(10**9, 3)), "cannot reshape"),
+    "a negative side": ("ally", damaged_array(shape=(-8, -3)), "an array without a shape"),
+    "no bytes": ("ally", damaged_array(content=[1]), "not of objects"),
+    "another graph": ("graph", {0: [1]}, "12 nodes, 5 words, 3 classes and 14 links; these files hold .* 1 links"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_does_not_fit_together_is_named(kind: str, tmp_path: Path) -> None:
+    part, value, message = WRONG[kind]
+    with pytest.raises(SourceError, match=message):
+        read(write(tmp_path, **{part: dumped(value)}))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ("11\n9\n9\n", "not distinct, or do not go on from 8"),
+        ("11\n9\n10\n", "not distinct, or do not go on from 8"),
+        ("11\n9\neight\n", "a line is not the number of a node"),
+        ("-8\n9\n8\n", "a line is not the number of a node"),
+        ("9999999\n9\n8\n", "it names node 9999999"),
+        ("8\n9\n10\n11\n", r"it has shape \(3, 5\), expected \(4, 5\): a row for each number in ind.cora.test.index"),
+        ("", r"expected \(0, 5\)"),
+    ],
+)
+def test_numbers_of_test_nodes_that_cannot_be_are_refused(numbers: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=message):
+        read(write(tmp_path, test_index=numbers.encode()))
+
+
+def test_changed_files_are_another_dataset(tmp_path: Path) -> None:
+    before = PlanetoidFiles("cora", SIZE, root=write(tmp_path)).checksum
+    assert PlanetoidFiles("cora", SIZE, root=tmp_path).checksum == before
+    write(tmp_path, ty=dumped(np.roll(objects()["ty"], 1, 1)))
+    assert PlanetoidFiles("cora", SIZE, root=tmp_path).checksum != before
+
+
+@pytest.mark.parametrize("name", ["cora", "citeseer"])
+def test_the_real_files_hold_the_graphs_that_papers_count(name: str) -> None:
+    """Where somebody has them: 15 nodes of Citeseer have no row, 48 no link."""
+    data = datasets.parse({"name": name, "source": "planetoid"}).build()
+    assert isinstance(data, GraphDataModule)
+    try:
+        described = data.describe()
+    except MissingSourceError:
+        pytest.skip(f"no files of {name} under the data root")
+    known = {"cora": (2708, 1433, 5278, 0, 0), "citeseer": (3327, 3703, 4552, 48, 15)}
+    keys = ("num_images", "num_words", "num_links", "nodes_without_links", "nodes_without_class")
+    assert tuple(described[key] for key in keys) == known[name]
