@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent
 
-from ..distributions.latents import diagonal_normal
+from ..distributions.latents import FactorisedCategorical, diagonal_normal
 from ..distributions.pixels import ImageLikelihood, image_likelihood
 from ..specs.built_in.backbones import Attribute2ImageBasedSpec
 from .base import LayeredBackbone
@@ -71,6 +71,20 @@ class FeatureEncoder(Decayed):
         features = self.trunk(image)
         joined = features if self.told is None else torch.cat([features, self.told(concept)], -1)
         return diagonal_normal(self.mean(joined), self.log_scale(features))
+
+
+class FeatureDescriber(Decayed):
+    """q(y|x) = prod_k q(y_k|x): the features of q(z|x), with a head for each attribute in place of those for z."""
+
+    def __init__(self, encoder: FeatureEncoder, sizes: Sequence[int]) -> None:
+        super().__init__()
+        self.trunk = encoder.trunk
+        self.heads = nn.ModuleList(nn.Linear(encoder.log_scale.in_features, size) for size in sizes)
+
+    def forward(self, image: Tensor) -> FactorisedCategorical:
+        """Images to a distribution over Long[B, A]."""
+        features = self.trunk(image)
+        return FactorisedCategorical([head(features) for head in self.heads])
 
 
 class BackgroundEncoder(Decayed):
@@ -157,6 +171,11 @@ class Attribute2ImageBackbone(LayeredBackbone):
     def image_encoder(self) -> nn.Module:
         """q(z|x): the encoder of the foreground, not told y."""
         return self._decayed(self._foreground_encoder(None, self.latent_size))
+
+    def describer(self) -> nn.Module:
+        """q(y|x), a classifier on the features of the encoder of the foreground."""
+        encoder = self._foreground_encoder(None, self.latent_size)
+        return self._decayed(FeatureDescriber(encoder, self.schema.sizes))
 
     def joint_encoder(self) -> nn.Module:
         """q(z|x,y): the encoder of the foreground."""

@@ -9,11 +9,11 @@ import pytorch_lightning as pl
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.data.base import ConceptDataModule
-from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import TrainingSpec, TrialSpec
 from mmvae_bench.training.rehearsal import rehearse
 from mmvae_bench.trial import build_objective, load, run_trial
 
+from ..conformance.worlds import objectives_on
 from .conftest import Run, same
 
 FEW = {"labels_per_class": 2, "attributes": ["digit"], "rate": 0.3}
@@ -71,7 +71,7 @@ def trial(name: str, **few: object) -> TrialSpec:
     )
 
 
-@pytest.mark.parametrize("name", objectives.names())
+@pytest.mark.parametrize("name", objectives_on("mlp"))
 def test_both_kinds_of_step_are_rehearsed(name: str) -> None:
     assert rehearse(trial(name)) is None
 

@@ -155,7 +155,7 @@ def _halves(context: Context, limit: int) -> tuple[list[Batch], list[Batch]]:
 
 def _part(batch: Batch, rows: slice) -> Batch:
     parts: dict[str, Any] = {
-        field.name: part[rows] for field in fields(batch) if (part := getattr(batch, field.name)) is not None
+        field.name: part[rows] for field in fields(batch) if isinstance(part := getattr(batch, field.name), Tensor)
     }
     return Batch(**parts)
 
