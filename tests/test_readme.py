@@ -1,4 +1,5 @@
-"""Every command of the README is run as it is written: in a folder of its own, on a quick.yaml that is made small."""
+"""Every command of the README, and of docs/running.md after it, is run as it is written: in a folder of its own, on a
+quick.yaml that is made small."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ import yaml
 from mmvae_bench.sweep.slurm import parse_parameters
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README, RUNNING, CLUSTERS = ((ROOT / name).read_text() for name in ("README.md", "docs/running.md", "docs/clusters.md"))
 SMALL = {
     "sprites": {"num_images": 600},
     "mnist_a": {"num_sources": 300, "replicas": 2},
@@ -30,13 +31,11 @@ SETTINGS = ["dataset.num_sources=300", "evaluation.classifier.name=conv_thin",
 """What makes one trial small, added to the command that trains one."""
 
 
-def shell_commands() -> list[str]:
-    """The commands of the indented blocks, continued lines joined, comments left out.
-
-    Fenced blocks are left out: those marked `console` need W&B's server, or a cluster.
-    """
-    blocks = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
-    return commands_of("\n".join(line for line in blocks.splitlines() if line.startswith("    ")))
+def shell_commands(page: str) -> list[str]:
+    """The commands of the indented blocks, continued lines joined, comments and the environment's folder left out."""
+    blocks = re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+    text = "\n".join(line for line in blocks.splitlines() if line.startswith("    "))
+    return commands_of(text.replace(".venv/bin/", ""))
 
 
 def commands_of(text: str) -> list[str]:
@@ -45,10 +44,10 @@ def commands_of(text: str) -> list[str]:
     return [" ".join(command.split()) if "train" in command else command for command in commands if command]
 
 
-COMMANDS = [command for command in shell_commands() if command.startswith("mmvae-bench")]
-ELSEWHERE = commands_of("".join(re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)))
+COMMANDS = [command for page in (README, RUNNING) for command in shell_commands(page) if command.startswith("mmvae")]
+ELSEWHERE = commands_of("".join(re.findall(r"```console\n(.*?)```", CLUSTERS, flags=re.DOTALL)))
 ON_CLUSTERS = [command for command in ELSEWHERE if "--executor" in command]
-TARGETS = sorted(set(re.findall(r"make (\w+)", README)))
+TARGETS = sorted(set(re.findall(r"(?:`|    )make (\w+)", README + RUNNING)))
 
 
 def small_grid() -> dict[str, Any]:
@@ -102,10 +101,12 @@ def trial_of(run: Path, *, dataset: str) -> str:
 def test_nothing_of_the_readme_is_left_out() -> None:
     """The commands are found: one of each kind that there is, and the targets of make that it names."""
     assert [shlex.split(command)[1] for command in COMMANDS] == [
-        "run", "status", "report", "verify", "list", "configs", "imagine", "complete", "evaluate", "export",
+        "run", "status", "imagine",
+        "run", "status", "report", "verify", "evaluate", "list", "configs", "complete", "export",
         "leaderboard", "data", "train", "sweep", "sweep",
     ]  # fmt: skip
     assert {"benchmark", "test", "paper"} <= set(TARGETS)
+    assert len(ON_CLUSTERS) == 2
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -121,7 +122,7 @@ def test_the_commands_one_after_another(desk: Path) -> None:
     for command in COMMANDS:
         words = shlex.split(command)
         if "KEY" in command:
-            key = trial_of(desk / "runs" / "quick", dataset="sprites")  # the README's queries are of sprites
+            key = trial_of(desk / "runs" / "quick", dataset="sprites")  # the queries are of sprites
             words = [word.replace("KEY", key) for word in words]
         if words[1] == "train":
             words = [re.sub(r"^training\.steps=\d+$", "training.steps=3", word) for word in words]
@@ -151,10 +152,21 @@ def test_the_commands_for_clusters_are_understood(desk: Path, command: str) -> N
         }  # fmt: skip
 
 
+MY_OWN = """
+import numpy as np
+
+generator = np.random.default_rng(0)
+colours, sizes = generator.choice(["red", "blue"], 200), generator.choice(["small", "big"], 200)
+images = np.zeros((200, 16, 16, 3), dtype=np.uint8)
+for image, colour, size in zip(images, colours, sizes):
+    image[: 4 if size == "small" else 12, :, 0 if colour == "red" else 2] = 255
+"""
+
+
 def test_the_lines_of_python(desk: Path) -> None:
-    """As they stand, on the small grid; what the comment says of the images is so."""
+    """As they stand but for the number of steps, on images of one's own."""
     (block,) = [block for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "mb." in block]
-    shape = re.findall(r"# Float\[([\d, ]+)\]", block)[0]
-    script = f"{block}\nassert images.shape == ({shape}), images.shape\nassert 0 <= images.min() <= images.max() <= 1\n"
-    done = shell(desk, [sys.executable, "-c", script])
+    assert '"steps": 2000' in block
+    done = shell(desk, [sys.executable, "-c", MY_OWN + block.replace('"steps": 2000', '"steps": 3')])
     assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("jmvae", "telbo", "mvae", "correctness")), done.stdout
