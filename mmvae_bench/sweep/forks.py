@@ -77,30 +77,35 @@ class Fork:
             NotForked: There is no process.
         """
         self._decided.wait()
-        if self._descriptor is None:
+        if self.pid is None:
             raise NotForked
-        poll = select.poll()
-        poll.register(self._descriptor, select.POLLIN)
-        poll.poll()
+        if self._descriptor is not None:
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLIN)
+            poll.poll()
         self._answered.wait()
         with self._lock:
-            os.close(self._descriptor)
-            self._descriptor = None
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
         return -signal.SIGKILL if self._code is None else self._code
 
     def send(self, number: signal.Signals, *, group: bool = False) -> None:
         """Sends a signal to it, or to its children too; one that has not begun will not."""
         with self._lock:
-            if self._descriptor is None or self.pid is None:
+            if self.pid is None:
                 self.asked = number
-            else:
+            elif not self._answered.is_set():
                 with suppress(ProcessLookupError, PermissionError):
-                    signal.pidfd_send_signal(self._descriptor, number)
+                    if self._descriptor is None:
+                        os.kill(self.pid, number)
+                    else:
+                        signal.pidfd_send_signal(self._descriptor, number)
                     if group:
                         os.killpg(self.pid, number)
 
-    def began(self, pid: int, descriptor: int) -> None:
-        """There is a process."""
+    def began(self, pid: int, descriptor: int | None) -> None:
+        """There is a process. None: this one had no number free for its descriptor, and the server's word has to do."""
         with self._lock:
             self.pid, self._descriptor = pid, descriptor
             self._decided.set()
@@ -183,8 +188,8 @@ class ForkServer:
                 if not content:
                     break
                 answer = json.loads(content)
-                if descriptors:
-                    self._forks[answer["job"]].began(answer["pid"], descriptors[0])
+                if "pid" in answer:
+                    self._forks[answer["job"]].began(answer["pid"], descriptors[0] if descriptors else None)
                 else:
                     self._forks.pop(answer["job"]).ended(answer["code"])
         with self._lock:
@@ -229,6 +234,9 @@ class _Server:
                         selector.unregister(self.channel)
                         continue
                     message = json.loads(content)
+                    if not descriptors:  # None was free for the log.
+                        self._answer(message["job"], code=None)
+                        continue
                     child = self._fork(message, descriptors[0])
                     if child is None:
                         return dict(message)

@@ -182,6 +182,29 @@ def test_a_server_that_is_killed_takes_no_job_with_it(server: ForkServer, run: R
         run("exit", "0").wait()
 
 
+def test_a_driver_without_a_free_descriptor_still_learns_of_the_end(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received = forks.socket.recv_fds
+
+    def without(*arguments: int) -> tuple[bytes, list[int], int, None]:
+        content, descriptors, flags, _ = received(*arguments)
+        for each in descriptors:
+            os.close(each)
+        return content, [], flags, None
+
+    assert run("exit", "0").wait() == 0  # From here on the listener looks the function up anew.
+    monkeypatch.setattr(forks.socket, "recv_fds", without)
+    first = run("exit", "3")  # Its answer may still be received as before.
+    assert first.wait() == 3
+    job = run("later", str(tmp_path / "later"), "60")
+    text(tmp_path / "later")
+    assert job.pid is not None
+    assert job._descriptor is None
+    job.send(signal.SIGTERM)
+    assert job.wait() == -signal.SIGTERM
+
+
 def test_jobs_outlive_a_driver_that_is_killed(environment: dict[str, str], tmp_path: Path) -> None:
     program = (
         "import os, sys, time; from mmvae_bench.sweep.forks import ForkServer\n"
