@@ -44,7 +44,11 @@ def texts(values: Iterable[Any], *, location: Location) -> list[str]:
         ConfigError: if one is missing (None, nan, an empty text), naming its row.
     """
     found = []
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise ConfigError([Problem("expected a sequence with a value for each image", location, repr(values))])
     for row, value in enumerate(values):
+        if getattr(value, "ndim", 0):
+            raise ConfigError([Problem(f"row {row} has more than one value", location, repr(value))])
         text = _text(value)
         if not text:
             raise ConfigError([Problem(f"row {row} has no value: every image needs one", location, repr(value))])
@@ -66,7 +70,8 @@ def infer_schema(columns: Columns) -> Schema:
     if not columns:
         raise ConfigError([Problem("there is no attribute", ("concepts",))])
     for name, values in columns.items():
-        distinct = sorted(set(values), key=_order(values))
+        # By the text first: numbers that are equal, 1 and 1.0, are in the same order everywhere.
+        distinct = sorted(sorted(set(values)), key=_order(values))
         where, shown = ("concepts", name), f"{len(distinct):,} distinct values in {len(values):,} rows"
         most = min(MOST_VALUES, max(2, len(values) // 2))
         if len(distinct) > most:
@@ -137,11 +142,10 @@ def _text(value: Any) -> str:
 
 def _order(values: Iterable[str]) -> Any:
     try:
-        for value in values:
-            float(value)
+        ordered = not any(math.isnan(float(value)) for value in values)
     except ValueError:
         return str
-    return float
+    return float if ordered else str
 
 
 def _read_csv(path: Path) -> dict[str, list[str]]:

@@ -10,11 +10,14 @@ Shapes: N image, C channel, H height, W width, A attribute, P pixel (C x H x W).
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
@@ -24,7 +27,7 @@ from torch import Tensor
 
 from ..base.canonical import canonical_json, content_hash
 from ..base.errors import BenchmarkError, ConfigError, Problem, unknown
-from ..base.files import cache_root, check_cache
+from ..base.files import cache_root, check_cache, open_regular, read_json
 from ..base.heartbeat import beat
 from ..base.printable import printable
 from ..concepts import Schema
@@ -100,6 +103,8 @@ def from_arrays(
     _check_parts(spec, arrays)
     if folder is None:
         check_cache()
+    else:
+        _check_folder(Path(folder))
     root = cache_root() / STORE if folder is None else Path(folder)
     build_once(root / arrays.digest, lambda unfinished: arrays.write(unfinished, spec))
     if not any(place.is_dir() for place in array_folders(arrays.digest)):
@@ -157,8 +162,12 @@ def as_bytes(images: Any) -> tuple[Bytes, bool]:
         ConfigError: for another shape, type or range.
     """
     if isinstance(images, Tensor):
-        images = images.detach().cpu().numpy()
-    array = np.asarray(images)
+        images = images.detach().cpu()
+        images = (images.float() if images.dtype == torch.bfloat16 else images).numpy()
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        _refuse("images", f"expected images of one shape: {error}", type(images).__name__)
     shape = f"{array.dtype}{list(array.shape)}"
     if array.dtype.kind not in "buif":
         _refuse("images", "expected numbers: bytes, floats in [0, 1] or booleans", shape)
@@ -252,9 +261,16 @@ class StoredDataModule(PartitionedDataModule):
         if not (folder / META).is_file():
             raise RuntimeError("call prepare_data() first")
         try:
-            pixels, concepts = np.load(folder / "images.npy", mmap_mode="c"), np.load(folder / "concepts.npy")
-            partition = np.load(folder / "partition.npy") if (folder / "partition.npy").exists() else None
-            self._store = ByteStore([pixels], torch.from_numpy(concepts), image_shape=self.image_shape)
+            pixels, concepts = _loaded(folder / "images.npy", np.uint8), _loaded(folder / "concepts.npy", np.int64)
+            given = (folder / "partition.npy").exists()
+            partition = np.array(_loaded(folder / "partition.npy", np.uint8)) if given else None
+            if (
+                pixels.shape[1:] != (math.prod(self.image_shape),)
+                or concepts.shape != (len(pixels), len(self.schema))
+                or (partition is not None and (partition.shape != pixels.shape[:1] or (partition > 2).any()))
+            ):
+                raise ValueError("its arrays do not fit together")
+            self._store = ByteStore([pixels], torch.from_numpy(np.array(concepts)), image_shape=self.image_shape)
         except (OSError, ValueError) as error:
             raise BenchmarkError(f"{folder} is damaged ({error}): remove it, and make it again") from None
         self.schema.check(self._store.concepts)
@@ -311,7 +327,7 @@ class ArraysDataModule(StoredDataModule):
         return next((place for place in places if (place / META).is_file()), places[-1])
 
     def prepare_data(self) -> None:
-        """Checks that they are there, whole.
+        """Checks that they are there, whole, and those that the spec describes.
 
         Raises:
             SourceError: if they are not.
@@ -322,6 +338,14 @@ class ArraysDataModule(StoredDataModule):
                 f"the arrays {self.spec.data} are {state} in {self.folder}: call mmvae_bench.data.from_arrays with the "
                 "same images and concepts on this machine, or copy the folder from another"
             )
+        stored, told = read_json(self.folder / META), json.loads(canonical_json(self.spec.canonical()))
+        for key in ("data", "attributes", "num_images", "shape", "binary"):
+            # Columns are told apart by their places alone: another order of attributes or values would be other labels.
+            if stored.get(key) != told.get(key, False):
+                raise SourceError(
+                    printable(f"the arrays in {self.folder} have {key} {stored.get(key)}, not {told.get(key)}")
+                    + "\n  Leave it out of the grid, or call mmvae_bench.data.from_arrays with the schema you mean."
+                )
 
 
 class FolderDataModule(StoredDataModule):
@@ -373,6 +397,24 @@ def _scaled(path: Path, size: int, channels: int) -> Bytes:
     return np.asarray(cut, np.uint8).reshape(size, size, channels).transpose(2, 0, 1)
 
 
+def _loaded(path: Path, dtype: Any) -> NDArray[Any]:
+    """A stored array, mapped; raises OSError or ValueError for anything else under its name."""
+    with open_regular(path):
+        array = np.load(path, mmap_mode="c")
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        raise ValueError(f"{path.name} is not of {np.dtype(dtype)}")
+    return array
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        _refuse("folder", f"cannot be written: {error.strerror or error}", str(folder))
+
+
 def _columns(concepts: Any, schema: Schema | Mapping[str, Sequence[Any]] | None) -> dict[str, list[str]]:
     """The text of every value by attribute, from a mapping, a DataFrame, or an array of value indices."""
     if isinstance(concepts, Mapping) or hasattr(concepts, "columns"):
@@ -411,6 +453,8 @@ def _partition(split: str | Sequence[str], num_images: int) -> tuple[Bytes | Non
                 "split", "for a split of your own give the partition of each image: train, val or test", repr(split)
             )
         return None, split
+    if not hasattr(split, "__len__"):
+        _refuse("split", "expected iid, comp, or the partition of each image", repr(split))
     if len(split) != num_images:
         _refuse("split", "as many partitions as there are images are needed", f"{len(split):,} for {num_images:,}")
     return _words(split), "given"
@@ -469,5 +513,5 @@ def _say(text: str) -> None:
     print(printable(text) if "\n" not in text else "\n".join(map(printable, text.split("\n"))), file=sys.stderr)  # noqa: T201
 
 
-def _refuse(where: str, message: str, value: str) -> None:
+def _refuse(where: str, message: str, value: str) -> NoReturn:
     raise ConfigError([Problem(message, (where,), value)])

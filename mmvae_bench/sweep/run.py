@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import get_args
 
 from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem, nearest
@@ -95,7 +96,10 @@ class Request:
     def check(self) -> None:
         """Raises ConfigError with every invalid option."""
         problems: list[Problem] = []
-        for option, value, choices in (("--executor", self.executor, EXECUTORS), ("--retry", self.retry, RETRY)):
+        for option, value, choices in (
+            ("--executor", self.executor, EXECUTORS), ("--retry", self.retry, RETRY),
+            ("stale", self.stale, get_args(WhenStale)),
+        ):  # fmt: skip
             if value is not None and value not in choices:
                 near = nearest(value, choices)
                 problems.append(Problem(f"not available as {option}", (option,), repr(value), choices, near))

@@ -176,3 +176,10 @@ def test_a_notebook_gets_the_text_and_rich_displays_nothing(monkeypatch: pytest.
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
     monkeypatch.setattr("rich.jupyter.display", lambda *_: pytest.fail("displayed"))
     assert as_text(["one", "two"], width=80) == "one\ntwo\n"
+
+
+def test_an_unknown_way_with_stale_trials_is_refused(tmp_path: Path) -> None:
+    """The command line has an option for each; here any word could be given."""
+    with pytest.raises(ConfigError, match=r"(?s)stale.*'retrian'.*choices: refuse, keep, retrain.*nearest: retrain"):
+        mb.run("quick", out=tmp_path / "run", stale="retrian")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from contextlib import nullcontext
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from PIL import Image
 
 import mmvae_bench.data as data
 from mmvae_bench.base.canonical import canonical_json
-from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.sources import SourceError
 from mmvae_bench.specs.components import datasets
@@ -187,6 +189,10 @@ WRONG: dict[str, tuple[tuple[Any, ...], str]] = {
     "outside by number": ((IMAGES, np.arange(NUM) % 3, {"size": ["a", "b"]}), r"row 2: size has the values 0 to 1"),
     "column": ((IMAGES, WORDS, {"sizes": ["9", "10"], "colour": ["red", "blue"]}),
                r"concepts.sizes: required column is missing\n.*choices: size, colour\n.*nearest: size"),
+    "a scalar": ((IMAGES, {"size": 5}), r"concepts.size: expected a sequence.*\n.*5"),
+    "a word": ((IMAGES, {"size": "red"}), r"concepts.size: expected a sequence.*\n.*'red'"),
+    "two values a row": ((IMAGES, {"size": np.zeros((NUM, 2))}), r"concepts.size: row 0 has more than one value"),
+    "uneven images": (([[1], [1, 2]], WORDS), r"images: expected images of one shape"),
     "no schema": ((IMAGES, WORDS, {"size": ["9"]}), r"schema: attribute 'size' needs at least two"),
 }  # fmt: skip
 
@@ -197,6 +203,75 @@ def test_what_is_wrong_is_named_and_nothing_is_stored(name: str, store: Path) ->
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         data.from_arrays(*arguments)
     assert not list(store.glob("*"))
+
+
+def test_a_folder_that_cannot_be_written_and_a_split_of_nothing(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="folder: cannot be written: Not a directory"):
+        data.from_arrays(IMAGES, WORDS, folder=tmp_path / "file" / "arrays")
+    with pytest.raises(ConfigError, match="split: expected iid, comp, or the partition of each image"):
+        data.from_arrays(IMAGES, WORDS, split=None)  # type: ignore[arg-type]
+    assert not list(store.glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        (
+            "attributes",
+            {"colour": ["blue", "red"], "size": ["9", "10"]},
+        ),  # The columns' places alone say which is which.
+        ("attributes", {"size": ["10", "9"], "colour": ["blue", "red"]}),
+        ("binary", True),
+        ("num_images", NUM - 1),
+        ("shape", [3, 16, 12]),
+    ],
+)
+def test_a_spec_that_contradicts_the_arrays_is_refused(key: str, value: Any) -> None:
+    spec = data.from_arrays(IMAGES, WORDS)
+    built(datasets.parse({"name": "arrays", "data": spec.data}))
+    with pytest.raises(SourceError, match=f"have {key} "):
+        datasets.parse({"name": "arrays", "data": spec.data, key: value}).build().prepare_data()
+
+
+def test_arrays_under_the_name_of_others_are_refused(store: Path) -> None:
+    spec = data.from_arrays(IMAGES, WORDS)
+    other = data.from_arrays(255 - IMAGES, WORDS)
+    (store / spec.data).rename(store / "elsewhere")
+    (store / other.data).rename(store / spec.data)
+    with pytest.raises(SourceError, match=f"have data {other.data}, not {spec.data}"):
+        spec.build().prepare_data()
+
+
+@pytest.mark.parametrize("what", ["an archive", "objects", "fewer rows", "other partitions", "a pipe", "too long"])
+def test_foreign_arrays_are_only_data(what: str, store: Path) -> None:
+    spec = data.from_arrays(IMAGES, WORDS, split=["train", "val"] + ["test"] * (NUM - 2))
+    module, folder = built(spec), store / spec.data
+    path = folder / ("partition.npy" if what == "other partitions" else "concepts.npy")
+    path.unlink()
+    with path.open("wb") if what != "a pipe" else nullcontext() as file:
+        if what == "an archive":
+            np.savez(file, a=IMAGES)
+        elif what == "objects":
+            np.save(file, np.array([[{}]], object))
+        elif what == "too long":
+            np.lib.format.write_array_header_1_0(file, {"descr": "<i8", "fortran_order": False, "shape": (2**50, 2)})
+        elif file is not None:
+            np.save(file, np.full(NUM, 3, np.uint8) if what == "other partitions" else np.zeros((9, 2), np.int64))
+        else:
+            os.mkfifo(path)
+    with pytest.raises(BenchmarkError, match="is damaged"):
+        module.setup()
+
+
+def test_only_whole_arrays_are_named(store: Path) -> None:
+    spec = data.from_arrays(IMAGES, WORDS)
+    for name in (".0123456789abcdef.unfinished", "\x1b[2J"):
+        (store / name).mkdir()
+        (store / name / "meta.json").write_text("{}")
+    with pytest.raises(ConfigError) as refused:
+        datasets.parse({"name": "arrays", "data": "0" * 16})
+    assert refused.value.problems[0].choices == (spec.data,)
 
 
 def test_a_part_without_images_is_refused(store: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections import defaultdict
+import pickletools
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ FOLDERS = (".", "planetoid", "planetoid/data", "{name}", "{name}/raw", "Planetoi
 """Folders to look in under the data root: the clone of the repository, and the layouts of PyTorch Geometric."""
 _TYPES = {f"{kind}{width}" for kind in "iu" for width in (1, 2, 4, 8)} | {"f4", "f8", "b1"}
 _MOST_NODES = 10**6
+_MOST_LINKS = 10**7
 
 
 class _Record:
@@ -54,20 +55,33 @@ class _DType(_Record):
     """Stands for numpy's dtype."""
 
 
-class _ArrayType:
-    """Stands for numpy's ndarray, which is an argument here and never called."""
+class _Type:
+    """Stands for numpy's ndarray and for list, which are arguments here and never called."""
 
-    def __new__(cls, *arguments: object) -> _ArrayType:
-        raise pickle.UnpicklingError("an array that is not rebuilt by _reconstruct")
+    def __new__(cls, *arguments: object) -> _Type:
+        raise pickle.UnpicklingError("a type that is an argument is called")
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("a type has no state")
+
+
+class _Dict(dict[Any, Any]):
+    """Stands for defaultdict, which copies what it is called with: a short file could ask for that many times."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None:
+        raise pickle.UnpicklingError("a dict has no state")
 
 
 _ADMITTED: dict[tuple[str, str], type] = {
     ("scipy.sparse.csr", "csr_matrix"): _Matrix,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy", "ndarray"): _ArrayType,
+    ("numpy", "ndarray"): _Type,
     ("numpy", "dtype"): _DType,
-    ("collections", "defaultdict"): defaultdict,
-    ("__builtin__", "list"): list,
+    ("collections", "defaultdict"): _Dict,
+    ("__builtin__", "list"): _Type,
 }
 
 
@@ -87,6 +101,10 @@ def unpickle(content: bytes) -> Any:
         ValueError: if it is damaged, or names anything but the six.
     """
     try:
+        for operation, number, _ in pickletools.genops(content):
+            # A table of that length would be made at once.
+            if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and (number or 0) > len(content):
+                raise pickle.UnpicklingError(f"it numbers an object {number:,}")
         return _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # A damaged pickle raises whatever its bytes happen to mean.
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -212,12 +230,6 @@ class PlanetoidFiles:
         num_nodes = int(numbers.max()) + 1
         self._require("test.index", num_nodes <= _MOST_NODES, f"it names node {num_nodes - 1}")
         links = self._read("graph", lambda content: _links(content, num_nodes))
-        words = np.zeros((num_nodes, num_words), bool)
-        words[rows, columns] = True
-        words[numbers[test_rows], test_columns] = True
-        classes = np.full(num_nodes, -1, np.int64)
-        classes[:num_known] = known
-        classes[numbers] = others
         found = (num_nodes, num_words, self.size[2], links.shape[1])
         if found != self.size:
             told = "{:,} nodes, {:,} words, {:,} classes and {:,} links"
@@ -225,6 +237,12 @@ class PlanetoidFiles:
                 f"{self.paths['graph'].parent}: {self.name} has {told.format(*self.size)}; these files hold "
                 f"{told.format(*found)}"
             )
+        words = np.zeros((num_nodes, num_words), bool)
+        words[rows, columns] = True
+        words[numbers[test_rows], test_columns] = True
+        classes = np.full(num_nodes, -1, np.int64)
+        classes[:num_known] = known
+        classes[numbers] = others
         return CitationGraph(words, classes, links)
 
     def _labels(self, record: object) -> NDArray[np.int64]:
@@ -267,6 +285,9 @@ def _links(neighbours: object, num_nodes: int) -> NDArray[np.int64]:
     if not isinstance(neighbours, dict):
         raise ValueError("a dict of neighbours is expected")
     pairs = []
+    listed = sum(len(others) for others in neighbours.values() if isinstance(others, list))
+    if listed > _MOST_LINKS:  # A list that a file holds once can be that of every node.
+        raise ValueError(f"it lists {listed:,} neighbours")
     for node, others in neighbours.items():
         if not isinstance(others, list) or not all(type(each) is int for each in (node, *others)):
             raise ValueError("a node's neighbours are not numbers")

@@ -146,7 +146,8 @@ def stored_arrays(digest: str) -> dict[str, Any]:
                 return found
         except (OSError, DamagedFile):
             continue
-    there = sorted({path.parent.name for root in array_folders() for path in root.glob("*/meta.json")})
+    # Not what is being written, and no name that a stranger has made up.
+    there = sorted({path.parent.name for root in array_folders() for path in root.glob(f"{'[0-9a-f]' * 16}/meta.json")})
     raise ConfigError([_not_stored(digest, there)])
 
 
@@ -224,7 +225,10 @@ class FolderTable:
     """
 
     def __init__(self, path: str, *, table: str, file_column: str) -> None:
-        self.folder = data_root() / Path(path).expanduser()
+        try:
+            self.folder = data_root() / Path(path).expanduser()
+        except RuntimeError as error:
+            raise ConfigError([Problem(str(error), ("path",), repr(path))]) from None
         if not self.folder.is_dir():
             message = "no such folder: name one that is absolute or under the data root"
             raise ConfigError([Problem(message, ("path",), printable(str(self.folder)))])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import pickletools
+import struct
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +154,41 @@ def test_exactly_six_names_are_admitted(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=f"it asks for {module}.{name}, which no file of a graph needs"):
             unpickle(f"c{module}\n{name}\n.".encode())
+
+
+LARGE = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
+GREEDY = {
+    "a number for an object": b"\x80\x02]r" + struct.pack("<I", 2**24) + b".",
+    "lists of a text": b"\x80\x02(c__builtin__\nlist\nq\x00" + LARGE + b"q\x01" + b"h\x00h\x01\x85R" * 20 + b"l.",
+    "copies of a dict": b"\x80\x02(ccollections\ndefaultdict\nq\x00}q\x01("
+    + b"".join(b"J" + struct.pack("<i", each) + b"N" for each in range(10**5))
+    + b"u"
+    + b"h\x00Nh\x01\x86R" * 20
+    + b"l.",
+}
+
+
+@pytest.mark.parametrize("kind", GREEDY)
+def test_a_short_file_takes_little_memory(kind: str) -> None:
+    tracemalloc.start()
+    with suppress(ValueError):
+        unpickle(GREEDY[kind])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 50 * 2**20
+
+
+def test_one_list_that_is_that_of_every_node(tmp_path: Path) -> None:
+    shared = list(range(12)) * 10**5
+    with pytest.raises(SourceError, match="it lists 14,400,000 neighbours"):
+        read(write(tmp_path, graph=dumped(dict.fromkeys(range(12), shared))))
+
+
+def test_more_words_than_memory_holds(tmp_path: Path) -> None:
+    wide = {"allx": changed_matrix(_shape=(8, 2**60)), "tx": csr_matrix(words()[list(TESTED)])}
+    wide["tx"]._shape = (3, 2**60)
+    with pytest.raises(SourceError, match="these files hold 12 nodes, 1,152,921,504,606,846,976 words"):
+        read(write(tmp_path, **{part: dumped(value) for part, value in wide.items()}))
 
 
 @pytest.mark.parametrize("part", PARTS)
