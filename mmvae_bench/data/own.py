@@ -157,8 +157,12 @@ def as_bytes(images: Any) -> tuple[Bytes, bool]:
         ConfigError: for another shape, type or range.
     """
     if isinstance(images, Tensor):
-        images = images.detach().cpu().numpy()
-    array = np.asarray(images)
+        # NumPy has no bfloat16.
+        images = (images.float() if images.dtype == torch.bfloat16 else images).detach().cpu().numpy()
+    try:
+        array = np.asarray(images)
+    except ValueError:
+        _refuse("images", "expected images of equal size", type(images).__name__)
     shape = f"{array.dtype}{list(array.shape)}"
     if array.dtype.kind not in "buif":
         _refuse("images", "expected numbers: bytes, floats in [0, 1] or booleans", shape)
@@ -420,6 +424,7 @@ def _words(words: Sequence[str] | None) -> Bytes:
     if words is None:
         raise ConfigError([Problem(f"the table has no column {PARTITION_COLUMN!r} of train, val and test", ("split",))])
     place = {name: index for index, name in enumerate(PARTITIONS)}
+    words = list(words)  # The labels of a Series' rows need not be their numbers.
     found = [place.get(str(word).strip(), -1) for word in words]
     if -1 in found:
         row = found.index(-1)
