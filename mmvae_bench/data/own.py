@@ -464,6 +464,7 @@ def _words(words: Sequence[str] | None) -> Bytes:
     if words is None:
         raise ConfigError([Problem(f"the table has no column {PARTITION_COLUMN!r} of train, val and test", ("split",))])
     place = {name: index for index, name in enumerate(PARTITIONS)}
+    words = list(words)  # The labels of a Series' rows need not be their numbers.
     found = [place.get(str(word).strip(), -1) for word in words]
     if -1 in found:
         row = found.index(-1)

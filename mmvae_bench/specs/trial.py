@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from fractions import Fraction
 from math import ceil
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -119,7 +120,8 @@ class TrainingSpec(Spec):
     def _check(self) -> Self:
         supervision = self.supervision
         if supervision is not None and supervision.rate and not num_supervised(self.steps, supervision.rate):
-            message = f"none of {self.steps:,} steps is supervised: the first is step {ceil(1 / supervision.rate):,}"
+            first = ceil(1 / Fraction(str(supervision.rate)))
+            message = f"none of {self.steps:,} steps is supervised: the first is step {first:,}"
             raise ConfigError([Problem(message, ("supervision", "rate"), str(supervision.rate))])
         return self
 

@@ -375,3 +375,13 @@ def test_a_picture_that_is_none_leaves_nothing_half_made(pictures: Path, tmp_pat
     with pytest.raises(SourceError, match=r"05\.png cannot be used: not an image"):
         built(spec)
     assert [path.suffix for path in (tmp_path / "cache" / "datasets").iterdir()] == [".lock"]
+
+
+def test_bfloat16_images_of_unequal_size_and_a_series_with_labels_of_its_own(store: Path) -> None:
+    images, concepts = torch.rand(60, 1, 8, 8, dtype=torch.bfloat16), torch.arange(60) % 3
+    assert data.from_arrays(images, concepts).data == data.from_arrays(images.float(), concepts).data
+    with pytest.raises(ConfigError, match="images: expected images of one shape"):
+        data.from_arrays([[1], [1, 2]], concepts)
+    parts = pd.Series(["train", "val", "tset"] * 20, index=[f"row {k}" for k in range(60)])
+    with pytest.raises(ConfigError, match=r"(?s)partition in row 2.*tset"):
+        data.from_arrays(images, concepts, split=parts)

@@ -63,6 +63,7 @@ def test_the_rate_of_a_stage_depends_on_what_it_can_learn_from() -> None:
         ({"fraction": 1.5}, ["training.supervision.fraction", "less than or equal to 1"]),
         ({"labels_per_class": 1, "rate": 1.1}, ["training.supervision.rate", "less than or equal to 1"]),
         ({"labels_per_class": 1, "rate": -0.1}, ["training.supervision.rate", "greater than or equal to 0"]),
+        ({"labels_per_class": 1, "rate": 0.003333333333333333}, ["none of 100 steps is supervised", "step 301"]),
         ({"labels_per_class": 1, "rate": 0.001}, ["none of 100 steps is supervised", "the first is step 1,000"]),
         ({"labels_per_class": 1, "attributes": ["digits"]}, ["unknown attribute 'digits'", "nearest: digit"]),
         ({"labels_per_class": 1, "attributes": ["digit", "digit"]}, ["needs each attribute once"]),

@@ -31,6 +31,8 @@ FOLDERS = (".", "planetoid", "planetoid/data", "{name}", "{name}/raw", "Planetoi
 _TYPES = {f"{kind}{width}" for kind in "iu" for width in (1, 2, 4, 8)} | {"f4", "f8", "b1"}
 _MOST_NODES = 10**6
 _MOST_LINKS = 10**7
+_MOST_TUPLES = 1000
+"""These files have a few dozen each. A key of very many, one within the other, would end the process when hashed."""
 
 
 class _Record:
@@ -101,10 +103,14 @@ def unpickle(content: bytes) -> Any:
         ValueError: if it is damaged, or names anything but the six.
     """
     try:
+        num_tuples = 0
         for operation, number, _ in pickletools.genops(content):
             # A table of that length would be made at once.
             if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and (number or 0) > len(content):
                 raise pickle.UnpicklingError(f"it numbers an object {number:,}")
+            num_tuples += "TUPLE" in operation.name or "FROZENSET" in operation.name
+        if num_tuples > _MOST_TUPLES:
+            raise pickle.UnpicklingError(f"it has {num_tuples:,} tuples, which no file of a graph needs")
         return _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # A damaged pickle raises whatever its bytes happen to mean.
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -217,6 +223,7 @@ class PlanetoidFiles:
             SourceError: if a file is damaged or missing, or they do not fit together, or are not this graph's.
         """
         (num_known, num_words), rows, columns = self._read("allx", rows_of)
+        self._require("allx", num_words == self.size[1], f"it has {num_words:,} words, expected {self.size[1]:,}")
         tested, test_rows, test_columns = self._read("tx", rows_of)
         known, others = self._read("ally", self._labels), self._read("ty", self._labels)
         numbers = self._test_numbers()

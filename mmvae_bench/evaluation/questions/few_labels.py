@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from ...backbones.base import seeded
 from ...base.errors import BenchmarkError
 from ...base.heartbeat import beat
+from ...base.randomness import own_randomness
+from ...base.seeds import derive_seed
 from ...data.base import ConceptDataModule, ResidentLoader
 from ...data.supervision import hidden_positions, labelled_rows
 from ...objectives.base import Objective
@@ -100,7 +102,9 @@ def classifier_alone(
         start=0,
         stop=steps,
     )
-    with torch.enable_grad():
+    # Dropout, where a backbone has it, must not depend on what was asked before.
+    noise = derive_seed("classifier alone", seed=model.training_seed)
+    with torch.enable_grad(), own_randomness(noise, device):
         for batch in loader:
             beat()
             optimizer.zero_grad(set_to_none=True)

@@ -6,6 +6,8 @@ import os
 import pickle
 import pickletools
 import struct
+import subprocess
+import sys
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
@@ -187,7 +189,7 @@ def test_one_list_that_is_that_of_every_node(tmp_path: Path) -> None:
 def test_more_words_than_memory_holds(tmp_path: Path) -> None:
     wide = {"allx": changed_matrix(_shape=(8, 2**60)), "tx": csr_matrix(words()[list(TESTED)])}
     wide["tx"]._shape = (3, 2**60)
-    with pytest.raises(SourceError, match="these files hold 12 nodes, 1,152,921,504,606,846,976 words"):
+    with pytest.raises(SourceError, match="ind.cora.allx: it has 1,152,921,504,606,846,976 words, expected 5"):
         read(write(tmp_path, **{part: dumped(value) for part, value in wide.items()}))
 
 
@@ -292,3 +294,12 @@ def test_the_real_files_hold_the_graphs_that_papers_count(name: str) -> None:
     known = {"cora": (2708, 1433, 5278, 0, 0), "citeseer": (3327, 3703, 4552, 48, 15)}
     keys = ("num_images", "num_words", "num_links", "nodes_without_links", "nodes_without_class")
     assert tuple(described[key] for key in keys) == known[name]
+
+
+def test_a_key_of_a_million_tuples_in_each_other_does_not_end_the_process(tmp_path: Path) -> None:
+    nested = b"\x80\x02}K\x01" + pickle.TUPLE1 * 10**6 + b"K\x01s."
+    code = "import sys; from mmvae_bench.data.sources.planetoid import unpickle; unpickle(sys.stdin.buffer.read())"
+    ended = subprocess.run([sys.executable, "-c", code], input=nested, capture_output=True, check=False)
+    assert b"ValueError: it cannot be read (it has 1,000,000 tuples" in ended.stderr
+    with pytest.raises(SourceError, match=r"ind\.cora\.allx: it has 10,000,000,000,000 words, expected 5"):
+        read(write(tmp_path, allx=dumped(changed_matrix(_shape=(8, 10**13)))))
