@@ -248,7 +248,7 @@ def standalone(svg: str, style: str) -> str:
     """
     light = dict(reversed(re.findall(r"--([\w-]+):\s*([^;]+);", style)))
     svg = svg.replace("currentColor", light["ink"]).replace("var(--sans)", "sans-serif")
-    svg = re.sub(r"var\(--([\w-]+)\)", lambda found: light[found.group(1)], svg)
+    svg = re.sub(r"var\(--([\w-]+)\)", lambda found: light.get(found.group(1), found.group(0)), svg)
     if "xmlns=" not in svg.split(">", 1)[0]:
         svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     return svg.replace(">", f'><rect width="100%" height="100%" fill="{light["paper"]}"/>', 1)

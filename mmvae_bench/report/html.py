@@ -212,7 +212,7 @@ def _grouped(rows: list[TextRow]) -> list[list[TextRow]]:
 
 def pairs_json(section: Section, best_first: Sequence[int]) -> str:
     """Every two objectives as JSON, for the script; empty where nothing can be compared."""
-    if not section.pairs:
+    if not any(pair for row in section.pairs for pair in row.pairs):
         return ""
     names = [column.label for column in section.columns]
     rows = [{"label": row.label, "level": row.level, "values": row.values, "pairs": row.pairs} for row in section.pairs]

@@ -6,7 +6,7 @@ A sheet says in a text where each of its images is and what the classifier reads
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -89,6 +89,7 @@ def add_pictures(comparison: Comparison, contexts: Sequence[dict[str, Any]], roo
         if found is not None:
             context["pictures"], size = found
             room -= size
+            context["no_samples"] = _left_out(section, {row["label"] for row in found[0]["rows"]})
     whole = [(section, context) for section, context in places if context["pictures"] is None]
     for kind in ("sheet", "samples", "more_samples"):
         for section, context in whole:
@@ -110,6 +111,18 @@ def add_pictures(comparison: Comparison, contexts: Sequence[dict[str, Any]], roo
                 f"The page has room for the samples of {shown} of {held} trials; those of the others are in their "
                 "folders, which the table of trials names."
             )
+
+
+def _left_out(section: Section, shown: Collection[str]) -> str | None:
+    """Which objectives have samples that are not side by side with the others."""
+    names = [column.label for column in section.columns if column.label not in shown
+             and any((trial.directory / SAMPLES_FILE).is_file() for trial in column.done[:1])]  # fmt: skip
+    if not names:
+        return None
+    return (
+        f"Not shown: {', '.join(names)}. Their samples, in the folders of their trials, are of no concept, or do not "
+        "say which image is where."
+    )
 
 
 def _trials(section: Section, best_first: Sequence[int], kind: str) -> Iterator[tuple[str, TrialRecord]]:

@@ -6,10 +6,12 @@ So intervals of single trials are those that were written, and several seeds are
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..base.errors import BenchmarkError
@@ -19,7 +21,7 @@ from ..runs.names import RESULTS_FILE, TRIALS_FOLDER
 from ..runs.scores import Score
 from ..specs.trial import SPEC_VERSION
 from .frames import QUESTION, TYPES
-from .trials import Json, RunFolders, StoredTrial, TrialRecord, labelled
+from .trials import STATES, Json, RunFolders, StoredTrial, TrialRecord, labelled
 
 MOST_ROWS = 1_000_000
 _LATER = frozenset({"constant", "deaf", "share", "share_low", "share_high", "processor_seconds"})
@@ -49,6 +51,9 @@ def stored_trials(run_dir: Path) -> RunFolders:
             missing = [name for name in TYPES if name not in stored.schema_arrow.names and name not in _LATER]
             if missing:
                 raise ValueError(f"has no column {', '.join(missing)}")
+            for field in stored.schema_arrow:
+                if field.name in TYPES and not _fits(field.type, TYPES[field.name]):
+                    raise ValueError(f"column {field.name} is of type {field.type}, expected {TYPES[field.name]}")
             rows = stored.read(columns=[name for name in TYPES if name in stored.schema_arrow.names]).to_pylist()
         trials: dict[str, list[dict[str, Any]]] = {}
         for row in rows:
@@ -63,16 +68,30 @@ def stored_trials(run_dir: Path) -> RunFolders:
     return RunFolders(run_dir, found)
 
 
+def _fits(found: pa.DataType, wanted: str) -> bool:
+    """Whether a column of a file can be one of pandas type ``wanted``."""
+    fitting = {"str": (pa.types.is_string, pa.types.is_large_string), "Int64": (pa.types.is_integer,),
+               "float64": (pa.types.is_floating,)}  # fmt: skip
+    return any(kind(found) for kind in (*fitting[wanted], pa.types.is_null))
+
+
 def _record(run_dir: Path, key: str, rows: list[dict[str, Any]]) -> tuple[TrialRecord, list[Json]]:
     """A trial from its rows."""
     first = rows[0]
+    # It names a folder below, and must not lead out of it.
+    if not re.fullmatch("[0-9a-f]+", key):
+        raise ValueError(f"{key} is no key of a trial")
+    if first["seed"] is None:
+        raise ValueError(f"trial {key} has no seed")
+    if first["status"] not in STATES:
+        raise ValueError(f"trial {key} has the state {first['status']}, expected one of {', '.join(STATES)}")
     spec: dict[str, Any] = {"version": SPEC_VERSION, "seed": first["seed"]}
     for part in _PARTS:
         params = parse_json(first[f"{part}_params"] or "{}")
         if not isinstance(params, Mapping):
             raise ValueError(f"{part}_params of trial {key} is no mapping")
         spec[part] = {**({} if part == "training" else {"name": first[part]}), **params}
-    state = str(first["status"])
+    state = first["status"]
     result = {
         "training": _known(first, steps="steps", wall_seconds="wall_seconds", steps_per_second="steps_per_second",
                            processor_seconds="processor_seconds"),

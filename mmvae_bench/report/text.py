@@ -188,12 +188,13 @@ def _ahead(row: Row, index: int) -> str:
 def ahead_of(row: Row, first: int, second: int) -> tuple[str, str]:
     """In how many pairs of a seed of each the first column is ahead, of how many: the probability of improvement.
 
-    Empty with a single seed. Ties count half.
+    Empty with a single seed, and for a score by which nobody is ahead. Ties count half.
     """
     one, other = row.cells[first], row.cells[second]
-    if one is None or other is None or min(one.num_seeds, other.num_seeds) < 2:
+    info = metric_info(row.metric)
+    direction = info.direction * info.ranked
+    if one is None or other is None or min(one.num_seeds, other.num_seeds) < 2 or not direction:
         return "", ""
-    direction = metric_info(row.metric).direction
     gaps = [direction * (mine.value - theirs.value) for mine in one.seeds for theirs in other.seeds]
     return f"{sum((gap > 0) + (gap == 0) / 2 for gap in gaps):g}", str(len(gaps))
 

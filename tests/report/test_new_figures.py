@@ -10,6 +10,7 @@ import pytest
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.curves import loss_parts
 from mmvae_bench.report.drawing import looks
+from mmvae_bench.report.figures import standalone
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.losses import NUM_POINTS, losses_figure, smoothed
 from mmvae_bench.report.scatter import scatter_figure
@@ -67,3 +68,9 @@ def test_a_long_curve_is_means_of_its_parts() -> None:
     assert steps == values
     assert steps[0] == pytest.approx(4.5)
     assert smoothed([1, 2], [3.0, 4.0]) == ([1.0, 2.0], [3.0, 4.0])
+
+
+def test_a_text_like_a_variable_of_the_page_stays_a_text() -> None:
+    style = ":root { --ink: #222222; --paper: #ffffff; }"
+    drawn = standalone('<svg><text fill="var(--ink)">part var(--nope)</text></svg>', style)
+    assert '<text fill="#222222">part var(--nope)</text>' in drawn

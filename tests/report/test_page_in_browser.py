@@ -184,6 +184,14 @@ def test_a_copied_table_is_that_of_the_report(page: Browser, many_page: Path) ->
     assert latex[1] == r"\begin{tabular}{l" + "r" * (len(kept) - 1) + "}"
 
 
+def test_a_range_in_a_copied_table(page: Browser) -> None:
+    """A dash between two numbers is no minus, and a minus is none of the dashes."""
+    page.run("(cells => { cells[1].textContent = '1\\u20133'; cells[2].textContent = '\\u22120.5'; })"
+             "(document.querySelector('table.pairs').tBodies[0].rows[0].cells)")  # fmt: skip
+    line = copied(page, "Copy LaTeX", ".compare").splitlines()[5]
+    assert line.split(" & ")[1:3] == ["1--3", "$-$0.5"]
+
+
 def test_any_two_objectives(page: Browser, comparison: Comparison) -> None:
     """In either order, as the comparison has them; the two best first."""
     (section,) = comparison.sections

@@ -124,3 +124,14 @@ def test_words_of_a_stranger_are_only_words(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;\\x1b[31m" in text
     assert text.count("<script>") == 1
     assert "\x1b" not in text
+
+
+def test_who_is_not_beside_the_others_is_named(tmp_path: Path) -> None:
+    """One objective whose sheet says nothing of its images: the page does not pass over it in silence."""
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(file, format="PNG")
+    run = run_of(tmp_path, sheet(1), file.getvalue())
+    write_report(run)
+    page = (run / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'class="pictures"' in page
+    assert "Not shown: jmvae." in page

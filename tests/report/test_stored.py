@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -59,7 +60,7 @@ def test_a_trial_that_is_there_too_counts_once_and_wins(run_dir: Path, tmp_path:
     assert comparison.states.startswith("6 of 8 trials done")
 
 
-@pytest.mark.parametrize("what", ["text", "columns", "rows", "params"])
+@pytest.mark.parametrize("what", ["text", "columns", "rows", "params", "key", "seed", "state", "type"])
 def test_what_no_version_wrote_is_refused(
     what: str, run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -73,10 +74,24 @@ def test_what_no_version_wrote_is_refused(
     elif what == "rows":
         frame.iloc[:0].to_parquet(path)
     else:
-        frame.assign(objective_params='["gamma"]').to_parquet(path)
+        changed: dict[str, Any] = {
+            "params": {"objective_params": '["gamma"]'}, "key": {"trial": "../../elsewhere"}, "seed": {"seed": None},
+            "state": {"status": "gone"}, "type": {"metric": 1.5},
+        }[what]  # fmt: skip
+        frame.assign(**changed).to_parquet(path)
     assert main(["leaderboard", str(kept), "--out", str(tmp_path / "site")]) == 2
     words = {"text": "cannot be read", "columns": "has no column objective", "rows": "has no rows",
-             "params": "objective_params of trial"}  # fmt: skip
+             "params": "objective_params of trial", "key": "../../elsewhere is no key", "seed": "has no seed",
+             "state": "has the state gone", "type": "column metric is of type double"}  # fmt: skip
     assert f"{path}: " in (error := capsys.readouterr().err)
     assert words[what] in error
     assert not (tmp_path / "site").exists()
+
+
+def test_nothing_is_said_to_be_on_the_same_queries_where_nothing_is(run_dir: Path, tmp_path: Path) -> None:
+    """The choice of two objectives is for those that can be paired."""
+    for name, expected in (("whole", True), ("kept", False)):
+        folder = run_dir if expected else stored(run_dir, tmp_path / name)
+        write_leaderboard([folder], tmp_path / f"{name}-site")
+        page = (tmp_path / f"{name}-site" / "index.html").read_text(encoding="utf-8")
+        assert ("data-pairs=" in page) is expected

@@ -17,7 +17,7 @@ from mmvae_bench.report.comparison import Comparison, Section, compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.notes import Judge
 from mmvae_bench.report.tables import Row
-from mmvae_bench.report.text import caption, difference_rows
+from mmvae_bench.report.text import ahead_of, caption, difference_rows
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.code import training_code
 
@@ -412,3 +412,14 @@ def test_how_often_a_seed_of_the_best_is_ahead(tmp_path: Path) -> None:
     (row,) = difference_rows(section(tmp_path), "paper")
     # 0.6 is ahead of one; 0.8 of three; 0.7 of two, and half of another 0.7.
     assert (row.best, row.other, row.ahead) == ("telbo", "jmvae", "6.5 of 9")
+
+
+def test_nobody_is_ahead_by_a_score_that_ranks_nobody(tmp_path: Path) -> None:
+    """The ELBOs of two objectives are of different losses: not a tie, and not a win."""
+    for name, elbo in {"telbo": -100.0, "jmvae": -200.0}.items():
+        for seed in range(3):
+            own = Score(metric="elbo", partition="test", value=elbo - seed)
+            write_trial(tmp_path, spec_of(name, seed=seed), scores=[score([0.5] * 9), own])
+    rows = {row.metric: row for row in section(tmp_path).of("paper")}
+    assert ahead_of(rows["elbo"], 0, 1) == ("", "")
+    assert ahead_of(rows["correctness"], 0, 1) == ("4.5", "9")
