@@ -189,7 +189,7 @@ def test_one_list_that_is_that_of_every_node(tmp_path: Path) -> None:
 def test_more_words_than_memory_holds(tmp_path: Path) -> None:
     wide = {"allx": changed_matrix(_shape=(8, 2**60)), "tx": csr_matrix(words()[list(TESTED)])}
     wide["tx"]._shape = (3, 2**60)
-    with pytest.raises(SourceError, match="ind.cora.allx: it has 1,152,921,504,606,846,976 words, expected 5"):
+    with pytest.raises(SourceError, match=r"ind\.cora\.allx: it has 1,152,921,504,606,846,976 words, expected 5"):
         read(write(tmp_path, **{part: dumped(value) for part, value in wide.items()}))
 
 
