@@ -385,3 +385,20 @@ def test_bfloat16_images_of_unequal_size_and_a_series_with_labels_of_its_own(sto
     parts = pd.Series(["train", "val", "tset"] * 20, index=[f"row {k}" for k in range(60)])
     with pytest.raises(ConfigError, match=r"(?s)partition in row 2.*tset"):
         data.from_arrays(images, concepts, split=parts)
+
+
+def test_a_column_that_the_table_lacks_is_named_when_the_spec_is_read(pictures: Path) -> None:
+    told = {"name": "folder", "path": "pets", "size": 8, "attributes": {"furr": ["long", "short"]}}
+    with pytest.raises(ConfigError, match=r"attributes.*furr.*no column of this name"):
+        datasets.parse(told)
+    for malformed in (7, ["fur"], [["fur", 3]], [7]):
+        with pytest.raises(ConfigError, match="attributes"):
+            datasets.parse(told | {"attributes": malformed})
+
+
+@pytest.mark.parametrize(("name", "key"), [("folder", "path"), ("arrays", "data")])
+def test_only_the_key_that_names_the_data_is_asked_for(name: str, key: str, store: Path) -> None:
+    """The others are read from the data."""
+    with pytest.raises(ConfigError, match=f"required key '{key}' is missing") as caught:
+        datasets.parse({"name": name})
+    assert "num_images" not in str(caught.value)

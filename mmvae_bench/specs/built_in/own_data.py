@@ -123,7 +123,10 @@ class ArraysSpec(OwnDataSpec):
     @classmethod
     def _as_stored(cls, value: Any) -> Any:
         wanted = {"attributes", "num_images", "shape", "binary"}
-        if not isinstance(value, Mapping) or not isinstance(value.get("data"), str) or wanted <= value.keys():
+        if isinstance(value, Mapping) and "data" not in value:
+            message = "required key 'data' is missing: the digest of arrays from mmvae_bench.data.from_arrays"
+            raise ConfigError([Problem(message, ("data",), choices=tuple(_stored()[:20]))])
+        if not isinstance(value, Mapping) or not isinstance(value["data"], str) or wanted <= value.keys():
             return value
         stored = stored_arrays(value["data"])
         return {key: stored[key] for key in wanted if key in stored} | dict(value)
@@ -146,9 +149,12 @@ def stored_arrays(digest: str) -> dict[str, Any]:
                 return found
         except (OSError, DamagedFile):
             continue
+    raise ConfigError([_not_stored(digest, _stored())])
+
+
+def _stored() -> list[str]:
     # Not what is being written, and no name that a stranger has made up.
-    there = sorted({path.parent.name for root in array_folders() for path in root.glob(f"{'[0-9a-f]' * 16}/meta.json")})
-    raise ConfigError([_not_stored(digest, there)])
+    return sorted({path.parent.name for root in array_folders() for path in root.glob(f"{'[0-9a-f]' * 16}/meta.json")})
 
 
 def _not_stored(digest: str, there: list[str]) -> Problem:
@@ -188,12 +194,15 @@ class FolderSpec(OwnDataSpec):
     @classmethod
     def _as_it_is(cls, value: Any) -> Any:
         wanted = {"attributes", "num_images", "data"}
-        if not isinstance(value, Mapping) or wanted <= value.keys() or not isinstance(value.get("path"), str):
+        if isinstance(value, Mapping) and "path" not in value:
+            raise ConfigError([Problem("required key 'path' is missing: the folder of the pictures", ("path",))])
+        if not isinstance(value, Mapping) or wanted <= value.keys() or not isinstance(value["path"], str):
             return value
         names = {key: str(value.get(key, cls.model_fields[key].default)) for key in ("table", "file_column")}
         found = FolderTable(value["path"], **names)
         told: dict[str, Any] = {"num_images": len(found.files)}
         told["attributes"] = value.get("attributes") or infer_schema(found.attributes()).to_dict()
+        found.check_has(told["attributes"])
         if "data" not in value:
             told["data"] = found.digest()
         return told | dict(value)
@@ -258,6 +267,20 @@ class FolderTable:
             seen[name] = row
         if problems:
             raise ConfigError([*problems[:5], *_more(problems)])
+
+    def check_has(self, attributes: Any) -> None:
+        """Refuses attributes that are no column of the table; what is no attribute at all is left to others."""
+        if not isinstance(attributes, Mapping):
+            try:
+                attributes = dict(attributes)
+            except (TypeError, ValueError):
+                return
+        there = self.attributes()
+        problems = [Problem("the table has no column of this name", ("attributes", str(name)),
+                            choices=tuple(map(printable, there)), near=nearest(str(name), there))
+                    for name in attributes if name not in there]  # fmt: skip
+        if problems:
+            raise ConfigError(problems)
 
     def attributes(self, names: Collection[str] | None = None) -> dict[str, list[str]]:
         """The columns that are attributes: those of some names, or all others than the picture and the partition."""
