@@ -382,6 +382,7 @@ class _VLVAEBased(ObjectiveSpec):
         lambda spec: None if spec.inference == "image" else NEEDS_LABEL
     )
     label_free_stages: ClassVar[frozenset[str]] = frozenset({"prior"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"shared_decoder"})
 
     inference: Literal["image", "joint"] = "image"
     """image: q(z|x), so that z contains no more of the concept than the image shows; joint: q(z|x,y)."""
@@ -395,6 +396,9 @@ class _VLVAEBased(ObjectiveSpec):
     """In a last stage, fit a flow to the aggregate of q(z|x) over all images, as a prior that replaces N(0, I)."""
     flow_steps: Steps | None = None
     """Steps of each stage that fits a flow; null: half as many as the first stage."""
+    shared_decoder: bool = False
+    """Whether p(x|z) and p(y|z) begin with the same layers, five fully connected ones with two residual connections and
+    batch norm, as in the paper (Sec. 5.1); otherwise they have no weights in common."""
 
 
 class _ConceptFlow(_VLVAEBased):
