@@ -73,6 +73,13 @@ def test_a_flow_leaves_the_shared_layers_as_they_are(name: str, make: Make, batc
         torch.testing.assert_close(terms.parts["concept/log_py"], wanted)
 
 
+def test_outside_of_stages_a_flow_does_not_teach_the_shared_layers(make: Make, batch: Batch) -> None:
+    """There nothing is frozen but by the call itself."""
+    model = make("q_true", mask_probability=0.0, **SHARED)
+    model.flow_terms("concept", batch, torch.zeros(len(batch), 3)).loss.backward()  # type: ignore[operator]
+    assert networks_with_gradients(model) == {"concept_encoder"}
+
+
 @pytest.mark.parametrize("view", ["attributes", "text"])
 def test_a_backbone_with_such_layers_of_its_own_is_built_without_them(view: str) -> None:
     """The published one: shared, there is one copy of the layers in all; otherwise each decoder has its own."""
