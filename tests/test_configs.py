@@ -314,6 +314,30 @@ def test_the_tables_of_the_aggregate_posteriors_are_of_texts() -> None:
         assert trial.objective.parameters().get("mask_probability", 0) == 0
 
 
+def test_the_ablations_are_one_change_at_a_time() -> None:
+    """Of TELBO and JMVAE as they were selected, with the same means and seeds; and further splits, two questions."""
+    found = trials("ablations")
+    changes: dict[tuple[str, str], set[frozenset[tuple[str, object]]]] = defaultdict(set)
+    plain = {name: objectives.parse(name).parameters().keys() for name in ("telbo", "jmvae")}
+    for trial in found:
+        if trial.objective.name in plain:
+            parameters = trial.objective.parameters()
+            changed = frozenset((key, parameters[key]) for key in parameters.keys() - plain[trial.objective.name])
+            changes[trial.objective.name, trial.dataset.split].add(changed)
+    alone, beside = frozenset({("universal_expert", False)}), frozenset({("concept_fusion", "concatenation")})
+    assert changes["telbo", "iid"] == {frozenset(), alone, beside}
+    assert changes["jmvae", "iid"] == {frozenset(), alone, beside, frozenset({("joint_encoder", False)})}
+    assert changes["telbo", "comp"] == changes["jmvae", "comp"] == {frozenset()}
+    tried = {canonical_json(trial.objective.canonical()) for trial in trials("select_sprites")}
+    for trial in found:
+        kept = {key: value for key, value in trial.objective.parameters().items() if key in plain.get("telbo", ())}
+        if trial.objective.name == "telbo":
+            assert canonical_json(objectives.parse({"name": "telbo", **kept}).canonical()) in tried
+    assert len({trial.dataset.split_seed for trial in found if trial.dataset.split == "comp"}) == 4
+    assert {question.name for question in found[0].evaluation.questions} >= {"imputation", "query_statistics"}
+    assert len({(trial.training, trial.evaluation) for trial in found}) == 1
+
+
 def test_ci_runs_every_objective_once_on_little() -> None:
     found = trials("ci")
     assert {trial.objective.name for trial in found} == trainable(found[0])

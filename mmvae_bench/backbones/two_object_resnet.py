@@ -115,11 +115,13 @@ class TwoObjectResNetBackbone(Backbone):
     of 200 each, so that attributes can be left out; in q(z|x,y) the attributes are joined into an encoding of 200;
     p(y|z) is one layer of 200 per attribute.
 
-    In the paper both decoders begin with the same shared layers. Here each has its own, because an objective trains
-    and freezes the two decoders separately.
+    In the paper both decoders begin with the same shared layers. Here each has its own, because an objective may train
+    and freeze the two decoders separately. VLVAE can share them (``shared_decoder``): a network of its own then.
     """
 
     spec: TwoObjectResNetSpec
+    own_shared_decoder = True
+    """Whether each decoder begins with such layers; without them it reads their output."""
 
     def image_encoder(self) -> nn.Module:
         """q(z|x): the encoding, then the shared layers: two around a residual connection, and the heads."""
@@ -157,7 +159,7 @@ class TwoObjectResNetBackbone(Backbone):
         channels, height, width = self.image_shape
         likelihood = IMAGE_LIKELIHOODS["beta"]
         network = nn.Sequential(
-            self.shared_decoder(),
+            self._shared(),
             nn.Linear(ENCODING, FLAT),
             nn.ReLU(),
             nn.Linear(FLAT, self._flat_size),
@@ -172,9 +174,9 @@ class TwoObjectResNetBackbone(Backbone):
     def concept_decoder(self) -> nn.Module:
         """p(y|z): the shared layers, then a GRU, or one MLP per attribute."""
         if self.captions is not None:
-            return TextDecoder(self.captions, context=self.shared_decoder(), words=self._words(self.captions))
+            return TextDecoder(self.captions, context=self._shared(), words=self._words(self.captions))
         attributes = ConceptDecoder(self.schema, latent_size=ENCODING, sizes=(ENCODING,))
-        return nn.Sequential(self.shared_decoder(), attributes)
+        return nn.Sequential(self._shared(), attributes)
 
     def image_encoding(self) -> nn.Module:
         """Float[B, C, H, W] to Float[B, 200]: for every encoder that reads the image."""
@@ -194,6 +196,9 @@ class TwoObjectResNetBackbone(Backbone):
     def shared_decoder(self) -> nn.Module:
         """Float[B, D] to Float[B, 200]: five layers with two residual connections, with which every decoder begins."""
         return nn.Sequential(ResidualLayers(self.latent_size, hidden=SHARED, num_pairs=2), nn.Linear(SHARED, ENCODING))
+
+    def _shared(self) -> nn.Module:
+        return self.shared_decoder() if self.own_shared_decoder else nn.Identity()
 
     @property
     def _flat_size(self) -> int:

@@ -848,6 +848,37 @@ _LAYERS = (
         ),
     ),
 )
+_IMPUTED = (
+    "The open attributes of a query are first given their most probable values, those of the most frequent training "
+    "concept that has all of the specified ones, and the full concept is imagined. Scored as if they had been left "
+    "open, on the same queries: what is gained in correctness is paid in coverage, as one completion shows one value."
+)
+_OWN_STATISTICS = (
+    "Every batch norm of the image decoder normalises by the mean and variance of the images of one query, and not by "
+    "its running statistics, as the released code of Vedantam et al. (2018) generated its images. They depend on what "
+    "else was drawn for the query, and on how much."
+)
+_ABLATIONS = tuple(
+    replace(
+        next(metric for metric in _PLACED if metric.name == name),
+        name=f"{name}_{suffix}",
+        label=f"{name.replace('_', ' ')}, {label}",
+        summary=f"{name.replace('_', ' ')} {what}",
+        headline=False,
+        explanation=explanation if name == "correctness" else "",
+    )
+    for suffix, label, what, explanation, names in (
+        ("imputed", "imputed", "where open attributes were first given their most probable values", _IMPUTED, ()),
+        (
+            "query_statistics",
+            "query's statistics",
+            "with the decoder's batch norm on the images of one query",
+            _OWN_STATISTICS,
+            ("compositionality",),
+        ),
+    )
+    for name in ("correctness", "coverage", "joint_divergence", *names)
+)
 _GRAPHS = tuple(
     MetricInfo(
         name=name,
@@ -901,7 +932,8 @@ MEAN_IMAGES = "_mean_images"
 
 
 def _built_in() -> Iterator[MetricInfo]:
-    for order, metric in enumerate((*_PLACED, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES, *_GRAPHS)):
+    placed = (*_PLACED, *_ABLATIONS, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES, *_GRAPHS)
+    for order, metric in enumerate(placed):
         yield replace(metric, order=order)
     yield from _UNPLACED
     for metric in _PLACED:

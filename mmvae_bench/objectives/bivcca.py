@@ -10,7 +10,8 @@ from torch.distributions import Distribution, kl_divergence
 
 from ..data.batch import Batch
 from ..specs.built_in.objectives import BiVCCASpec
-from .base import Objective, Terms
+from .base import Terms
+from .common.concept_encoders import WithConceptEncoder
 from .common.elbo import elbo
 
 
@@ -34,7 +35,7 @@ def bivcca(
     return Terms(-sum(bounds[1:], start=bounds[0]), parts)
 
 
-class BiVCCA(Objective):
+class BiVCCA(WithConceptEncoder):
     """Both modalities are decoded from the posterior of either one.
 
     An image without labels has the term under q(z|x) only, and in it no log p(y|z): mu times the ELBO of the image.

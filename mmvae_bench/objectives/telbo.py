@@ -8,7 +8,8 @@ from torch.distributions import kl_divergence
 from ..data.batch import Batch
 from ..specs.built_in.objectives import TELBOSpec
 from ..specs.trial import TrainingSpec
-from .base import Objective, Stage, Terms
+from .base import Stage, Terms
+from .common.concept_encoders import WithConceptEncoder
 from .common.elbo import elbo, joint_terms
 from .common.staged import frozen_call, total
 
@@ -47,7 +48,7 @@ def telbo_unimodal(
     )
 
 
-class TELBO(Objective):
+class TELBO(WithConceptEncoder):
     """``elbo(x,y; a, lambda) + elbo(x; a) + elbo(y; gamma)``; the decoders learn from the first term only."""
 
     spec: TELBOSpec

@@ -14,12 +14,15 @@ from torch.distributions import Distribution, kl_divergence
 from ..backbones.base import Backbone
 from ..backbones.flows import ConditionalFlow, PartialConceptFeatures, UnconditionalFlow
 from ..backbones.text import TextFeatures
+from ..base.errors import BenchmarkError
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal
 from ..specs.built_in.objectives import QAggSpec, QTrueSpec, VLVAESpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
 from .common.elbo import elbo
+from .common.shared_decoder import NAME as SHARED_DECODER
+from .common.shared_decoder import behind_shared_decoder, build_shared_decoder
 from .common.staged import frozen_call, mask_at_random, total
 
 WARMUP_SHARE = 20
@@ -102,12 +105,18 @@ class VLVAE(Objective):
 
     spec: VLVAESpec | QTrueSpec | QAggSpec
     prior_flow: UnconditionalFlow
+    shared_decoder: nn.Module
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The networks of the bound: the encoder that the spec chooses, and both decoders with what they share."""
+        shared = (SHARED_DECODER,) if self.spec.shared_decoder else ()
+        return (f"{self.spec.inference}_encoder", *shared, "image_decoder", "concept_decoder")
 
     @property
     def network_names(self) -> tuple[str, ...]:
-        """The encoder that the spec chooses, both decoders, and the flow for q(z) if it is wanted."""
-        prior_flow = ("prior_flow",) if self.spec.prior_flow else ()
-        return (f"{self.spec.inference}_encoder", "image_decoder", "concept_decoder", *prior_flow)
+        """The networks of the bound, and the flow for q(z) if it is wanted."""
+        return (*self.model_names, *(("prior_flow",) if self.spec.prior_flow else ()))
 
     @property
     def flow_stages(self) -> dict[str, str]:
@@ -115,13 +124,25 @@ class VLVAE(Objective):
         return {"prior": "prior_flow"} if self.spec.prior_flow else {}
 
     def build_network(self, name: str, backbone: Backbone) -> nn.Module:
-        """The flow for q(z), or the backbone's network."""
-        return UnconditionalFlow(self.latent_size) if name == "prior_flow" else super().build_network(name, backbone)
+        """The flow for q(z), the shared layers and the decoders behind them, or the backbone's network."""
+        if name == "prior_flow":
+            return UnconditionalFlow(self.latent_size)
+        if name == SHARED_DECODER:
+            return build_shared_decoder(backbone)
+        if self.spec.shared_decoder and name.endswith("_decoder"):
+            backbone = behind_shared_decoder(backbone)
+        return super().build_network(name, backbone)
 
     def stages(self, training: TrainingSpec) -> list[Stage]:
-        """The bound; then a stage for each flow, on the frozen model."""
+        """The bound; then a stage for each flow, on the frozen model.
+
+        Raises:
+            BenchmarkError: for shared layers and one image per step.
+        """
+        if self.spec.shared_decoder and training.batch_size < 2:
+            raise BenchmarkError("shared_decoder: its batch norm needs at least 2 images per step: training.batch_size")
         steps = self.spec.flow_steps or max(1, training.steps // 2)
-        first = Stage("fit", training.steps, (f"{self.spec.inference}_encoder", "image_decoder", "concept_decoder"))
+        first = Stage("fit", training.steps, self.model_names)
         return [first, *(Stage(name, steps, (network,)) for name, network in self.flow_stages.items())]
 
     def terms(self, batch: Batch) -> Terms:
@@ -163,6 +184,21 @@ class VLVAE(Objective):
     def inferred(self, batch: Batch) -> Distribution:
         """q(z|x), or q(z|x,y) with joint inference."""
         return self.posterior(batch.image, batch.description if self.spec.inference == "joint" else None)
+
+    def likelihood(self, z: Tensor, concept: Tensor | None = None) -> tuple[Distribution, Distribution]:
+        """(p(x|z), p(y|z)); what they share is computed once."""
+        if not self.spec.shared_decoder:
+            return super().likelihood(z, concept)
+        features = self.shared_decoder(z)
+        return self.image_decoder(features), self.concept_decoder(features)
+
+    def image_likelihood(self, z: Tensor, concept: Tensor | None = None) -> Distribution:
+        """p(x|z)."""
+        return super().image_likelihood(self.shared_decoder(z) if self.spec.shared_decoder else z, concept)
+
+    def concept_likelihood(self, z: Tensor) -> Distribution:
+        """p(y|z)."""
+        return super().concept_likelihood(self.shared_decoder(z) if self.spec.shared_decoder else z)
 
     def kl_weight(self) -> float:
         """Grows from 0 to 1 while the first stage warms up; 1 in validation and everywhere else."""
@@ -234,8 +270,9 @@ class QTrue(ConceptFlow):
         """The bound at one z ~ q(z|y); the z of the image is not used."""
         z = q.rsample()
         zeros = torch.zeros_like(z)
+        features = frozen_call(self.shared_decoder, z) if self.spec.shared_decoder else z
         terms = q_true(
-            log_py=frozen_call(self.concept_decoder, z).log_prob(concept),
+            log_py=frozen_call(self.concept_decoder, features).log_prob(concept),
             log_pz=diagonal_normal(zeros, zeros).log_prob(z),
             log_q=q.log_prob(z),
             gamma=self.spec.gamma,

@@ -53,9 +53,12 @@ EVERYTHING = SMALL | {
         "disentanglement": {},
         "distances": {},
         "layers": {},
+        "imputation": {},
+        "query_statistics": {},
     },
 }
 SHOWN = ("", "_mean_images")
+THREE_CS, PARTIAL = ("official", "paper", "corrected"), ("correctness", "coverage", "joint_divergence")
 QUERIES = [
     (metric + shown, protocol, level)
     for level in (3, 1)
@@ -99,6 +102,14 @@ OF_A_PARTITION = [
 ON_REQUEST = [
     *(("concept_mismatch", None, level) for level in (3, 1)),
     *((metric, None, None) for metric in (*AGGREGATE, *PROBES, "higgins_score", "factor_vae_score", "mig", *DISTANCES)),
+    *((f"{metric}_imputed{shown}", protocol, 1) for protocol in THREE_CS for shown in SHOWN for metric in PARTIAL),
+    *(
+        (f"{metric}_query_statistics{shown}", protocol, level)
+        for level in (3, 1)
+        for shown in SHOWN
+        for protocol in THREE_CS
+        for metric in PARTIAL
+    ),
 ]
 ORDER = [
     *((partition, *block) for partition in ("val", "test") for block in (*OF_A_PARTITION, *ON_REQUEST)),
@@ -161,7 +172,8 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     blocks = [block for block, _ in groupby(found)]
     assert blocks == [block for block in ORDER if block in blocks]
     can = {metric for metric in METRICS if all(has(model.spec, need) for need in METRICS[metric].needs)}
-    seen = ("correctness", "coverage", "joint_divergence", "named_query", "named_query_all", "frequency_unspecified")
+    seen = (*PARTIAL, "named_query", "named_query_all", "frequency_unspecified")
+    seen += tuple(f"{metric}_{how}" for metric in PARTIAL for how in ("imputed", "query_statistics"))
     can |= {f"{metric}_mean_images" for metric in seen if metric in can}
     can -= {metric for metric in METRICS if "_words" in metric or "compositionality" in metric}  # not of this world
     can -= set(questions.get("cdsprites").metrics)  # of sprites alone
@@ -175,8 +187,17 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
         can -= {"coherence_joint", "aggregate_mismatch", "aggregate_rate"}  # p(z|y) is learnt: there is no one p(z)
     if name in ("cvae", "ssvae", "discvae"):
         can -= {"fid_prior", "kid_prior"}
+    if name == "discvae":
+        can -= set(questions.get("query_statistics").metrics)  # it has a decoder for each layer
+        can -= {metric + "_mean_images" for metric in questions.get("query_statistics").metrics}
     if not model.takes_partial_concepts:
-        of_partial = ("coverage", "frequency_unspecified", "named_query", "named_query_all")
+        of_partial = (
+            "coverage",
+            "coverage_query_statistics",
+            "frequency_unspecified",
+            "named_query",
+            "named_query_all",
+        )
         can -= {metric + shown for metric in of_partial for shown in SHOWN}
     assert {metric for _, metric, _, _ in blocks} == can
     encoded = has(model.spec, "q(z|x) or q(z|x,y)")
@@ -196,6 +217,8 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
         *(["disentanglement"] if "mig" not in can else []),
         *([] if encoded else ["mismatch"]),
         *([] if "attribute_cosine" in can else ["similarity"]),
+        *([] if "correctness_imputed" in can else ["imputation"]),
+        *([] if "correctness_query_statistics" in can else ["query_statistics"]),
         "layers",  # of a world that does not know what is behind its bands
         # What a query leaves open is imputed: z has no density given such a query.
         *(["concept_mismatch, 1 of 3 attributes"] if name == "cvae" else []),
@@ -218,7 +241,7 @@ def test_only_wanted_questions_are_asked() -> None:
     assert plain == [*always, "classifier", "real_frequencies"]
     every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
     assert every == [name for name in questions.built_in() if questions[name].domain == "images"]
-    on_request = {"mismatch", "probes", "disentanglement", "layers", "distances"}
+    on_request = {"mismatch", "probes", "disentanglement", "layers", "distances", "imputation", "query_statistics"}
     by_setting = {"texts", "likelihoods", "prior", "coherence", "reconstruction", "similarity"}
     assert set(every) - set(plain) == by_setting | on_request
     assert {name for name in questions.built_in() if questions[name].on_request} == on_request
@@ -352,7 +375,7 @@ def test_questions_are_in_the_canonical_form_only_where_there_are_any() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"inc": {}}, "questions.inc: unknown question 'inc'\n  choices: disentanglement, distances, ink, layers,"),
+        ({"inc": {}}, "questions.inc: unknown question 'inc'\n  choices: disentanglement, distances, imputation, ink,"),
         (
             {"ink": {"num_image": 3}},
             "questions.ink.num_image: unknown key 'num_image' of ink\n  choices: name, num_images",

@@ -63,7 +63,8 @@ BAD_VALUES = [
     ),
     pytest.param(
         ("alpha: 0.5", "alhpa: 0.5"),
-        "8: objectives[1].alhpa: unknown key 'alhpa' of jmvae\n  choices: name, image_weight, lambda, alpha\n  "
+        "8: objectives[1].alhpa: unknown key 'alhpa' of jmvae\n  choices: name, image_weight, "
+        "concept_fusion, universal_expert, lambda, alpha, joint_encoder\n  "
         "nearest: alpha",
         id="unknown key of an objective",
     ),
@@ -181,8 +182,8 @@ BAD_VALUES = [
     pytest.param(
         "exclude:\n  - objective: telbo\n    objective.gama: 1\n",
         "13: exclude[0].objective.gama: unknown path 'objective.gama'\n  choices: objective, objective.name, "
-        "objective.image_weight, objective.lambda, objective.gamma, objective.schedule, objective.unimodal_steps, "
-        "objective.alpha\n"
+        "objective.image_weight, objective.concept_fusion, objective.universal_expert, objective.lambda, "
+        "objective.gamma, objective.schedule, objective.unimodal_steps, objective.alpha, objective.joint_encoder\n"
         "  nearest: objective.gamma",
         id="exclude with an unknown path",
     ),

@@ -37,6 +37,39 @@ class _WeightedImages(ObjectiveSpec):
     """Weight of log p(x|z): the a of elbo_{a,b,c} (Vedantam et al. 2018, Sec. 2.1)."""
 
 
+FULL_CONCEPTS: Final = "a q(z|y) that concatenates the attributes takes fully specified concepts only"
+"""Why images without labels are left out of a loss."""
+
+
+class _WithConceptEncoder(_WeightedImages):
+    """Objectives whose q(z|y) is the backbone's product of experts, or one of two ablations of it."""
+
+    later_fields: ClassVar[frozenset[str]] = _WeightedImages.later_fields | {"concept_fusion", "universal_expert"}
+    partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.concept_fusion == "product")
+
+    concept_fusion: Literal["product", "concatenation"] = "product"
+    """q(z|y). product: an expert for each attribute, of which unspecified ones are left out; concatenation: the
+    features of all attributes beside each other, through one network, as Vedantam et al. (2018) draw it in Fig. 9b: it
+    takes fully specified concepts only."""
+    universal_expert: bool = True
+    """Whether p(z) is a factor of the product. false: the experts alone, Fig. 2 on the right; where nothing is
+    specified there is no expert, and q(z|y) is p(z) all the same."""
+
+    @model_validator(mode="after")
+    def _check_concept_encoder(self) -> Self:
+        if self.concept_fusion != "product" and not self.universal_expert:
+            raise ConfigError([Problem("only applies to concept_fusion product", ("universal_expert",), "False")])
+        return self
+
+    def check_concepts(self, dataset: DatasetSpec) -> None:
+        """Refuses both settings in the text view, where q(z|y) reads a caption and has no experts."""
+        given = [name for name in ("concept_fusion", "universal_expert")
+                 if getattr(self, name) != type(self).model_fields[name].default]  # fmt: skip
+        if given and dataset.chosen_view == "text":
+            message = "only applies to attributes: in view text q(z|y) reads whole captions"
+            raise ConfigError([Problem(message, ("objective", name), str(getattr(self, name))) for name in given])
+
+
 @objectives.register
 class JVAESpec(_WeightedImages):
     """The joint ELBO only. It trains no q(z|y), so it cannot imagine: the baseline for the others."""
@@ -55,7 +88,7 @@ class JVAESpec(_WeightedImages):
 
 
 @objectives.register
-class TELBOSpec(_WeightedImages):
+class TELBOSpec(_WithConceptEncoder):
     """Three ELBOs: of both modalities, of images and of concepts; the last two do not train the decoders."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.telbo:TELBO"
@@ -64,9 +97,7 @@ class TELBOSpec(_WeightedImages):
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
     stage_names: ClassVar[tuple[str, ...]] = ("fit", "unimodal")
     text_obstacle: ClassVar[str | None] = None
-    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(
-        lambda spec: None if spec.schedule == "joint" else {"fit": NEEDS_LABEL}
-    )
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(lambda spec: spec._obstacle())
 
     name: Literal["telbo"] = "telbo"
     """The objective's name."""
@@ -79,6 +110,13 @@ class TELBOSpec(_WeightedImages):
     unimodal_steps: Steps | None = None
     """Steps of the second stage of two_stage; null: as many as the first."""
 
+    def _obstacle(self) -> Mapping[str, str] | str | None:
+        """Why images without labels are left out: see :attr:`unlabelled_obstacle`."""
+        full = self.concept_fusion == "concatenation"
+        if self.schedule == "joint":
+            return FULL_CONCEPTS if full else None
+        return {"fit": NEEDS_LABEL} | ({"unimodal": FULL_CONCEPTS} if full else {})
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.unimodal_steps is not None and self.schedule == "joint":
@@ -89,15 +127,20 @@ class TELBOSpec(_WeightedImages):
 
 
 @objectives.register
-class JMVAESpec(_WeightedImages):
+class JMVAESpec(_WithConceptEncoder):
     """The joint ELBO, with the unimodal posteriors fitted to the joint one (JMVAE-kl)."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.jmvae:JMVAE"
     summary: ClassVar[str] = "joint ELBO minus KL from the joint to the unimodal posteriors"
     reference: ClassVar[str] = "Suzuki et al. 2017, Joint Multimodal Learning with Deep Generative Models, Eq. 5"
-    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    posteriors: ClassVar[frozenset[Posterior]] = by_setting(
+        lambda spec: frozenset({"joint", "image", "concept"} if spec.joint_encoder else {"image", "concept"})
+    )
+    later_fields: ClassVar[frozenset[str]] = _WithConceptEncoder.later_fields | {"joint_encoder"}
     text_obstacle: ClassVar[str | None] = None
-    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = NEEDS_LABEL
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(
+        lambda spec: NEEDS_LABEL if spec.joint_encoder else "q(z|x) is pulled towards q(z|y), which needs the label"
+    )
 
     name: Literal["jmvae"] = "jmvae"
     """The objective's name."""
@@ -105,10 +148,13 @@ class JMVAESpec(_WeightedImages):
     """Weight of log p(y|z)."""
     alpha: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the two divergences; 0 gives JVAE."""
+    joint_encoder: bool = True
+    """Whether z is inferred from image and concept. false: from the image alone, q(z|x) in the place of q(z|x,y): the
+    objective applied to VLVAE (Cremer and Kushman 2018, end of Sec. 3)."""
 
 
 @objectives.register
-class BiVCCASpec(_WeightedImages):
+class BiVCCASpec(_WithConceptEncoder):
     """Both modalities decoded from either one's posterior; there is no joint posterior."""
 
     implementation: ClassVar[str] = "mmvae_bench.objectives.bivcca:BiVCCA"
@@ -116,7 +162,9 @@ class BiVCCASpec(_WeightedImages):
     reference: ClassVar[str] = "Wang et al. 2016, Deep Variational Canonical Correlation Analysis, Sec. 3.2 (bi-VCCA)"
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
     text_obstacle: ClassVar[str | None] = None
-    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(
+        lambda spec: FULL_CONCEPTS if spec.concept_fusion == "concatenation" else None
+    )
 
     name: Literal["bivcca"] = "bivcca"
     """The objective's name."""
@@ -334,6 +382,7 @@ class _VLVAEBased(ObjectiveSpec):
         lambda spec: None if spec.inference == "image" else NEEDS_LABEL
     )
     label_free_stages: ClassVar[frozenset[str]] = frozenset({"prior"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"shared_decoder"})
 
     inference: Literal["image", "joint"] = "image"
     """image: q(z|x), so that z contains no more of the concept than the image shows; joint: q(z|x,y)."""
@@ -347,6 +396,9 @@ class _VLVAEBased(ObjectiveSpec):
     """In a last stage, fit a flow to the aggregate of q(z|x) over all images, as a prior that replaces N(0, I)."""
     flow_steps: Steps | None = None
     """Steps of each stage that fits a flow; null: half as many as the first stage."""
+    shared_decoder: bool = False
+    """Whether p(x|z) and p(y|z) begin with the same layers, five fully connected ones with two residual connections and
+    batch norm, as in the paper (Sec. 5.1); otherwise they have no weights in common."""
 
 
 class _ConceptFlow(_VLVAEBased):

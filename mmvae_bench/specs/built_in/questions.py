@@ -18,6 +18,7 @@ _LIKELIHOODS = (
     *("log_px_given_y", "log_px", "log_px_flow_prior", "log_py", "log_py_flow_prior", "log_pxy", "log_pxy_flow_prior"),
 )
 Many = Annotated[int, Field(gt=0, le=LARGEST)]
+_PARTIAL = ("correctness", "coverage", "joint_divergence")
 _TASKS, _INFERRED = ("reconstruction", "completion"), ("", "_fitted", "_nearest")
 _TIGHT = ("", "_per_dim", "_ess", "_step", "_flow_prior", "_flow_prior_per_dim")
 
@@ -337,3 +338,33 @@ class LayersSpec(QuestionSpec):
     """The question's name."""
     num_images: Annotated[int, Field(ge=2, le=LARGEST)] = 100
     """The largest number of images per partition."""
+
+
+@questions.register
+class ImputationSpec(QuestionSpec):
+    """Completes partial concepts before they are imagined, instead of leaving attributes out."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.imputation:Imputation"
+    summary: ClassVar[str] = "imagines the most probable completion of partial queries, against leaving attributes out"
+    reference: ClassVar[str] = "Vedantam et al. 2018, section 5, handling missing inputs"
+    metrics: ClassVar[tuple[str, ...]] = tuple(f"{metric}_imputed" for metric in _PARTIAL)
+    on_request: ClassVar[bool] = True
+
+    name: Literal["imputation"] = "imputation"
+    """The question's name."""
+
+
+@questions.register
+class QueryStatisticsSpec(QuestionSpec):
+    """Normalises in the image decoder by the statistics of one query's images."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.query_statistics:QueryStatistics"
+    summary: ClassVar[str] = "imagines the fixed queries with the decoder's batch norm on one query's own statistics"
+    reference: ClassVar[str] = "Vedantam et al. 2018, released code (google/joint_vae at 984f456)"
+    metrics: ClassVar[tuple[str, ...]] = tuple(
+        f"{metric}_query_statistics" for metric in (*_PARTIAL, "compositionality")
+    )
+    on_request: ClassVar[bool] = True
+
+    name: Literal["query_statistics"] = "query_statistics"
+    """The question's name."""
