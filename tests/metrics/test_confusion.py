@@ -12,7 +12,9 @@ from mmvae_bench.metrics.functional import confusion_counts, correctness
 @pytest.mark.parametrize("seed", range(8))
 def test_equals_enumeration(random_queries: Callable[..., Any], seed: int) -> None:
     case = random_queries(seed)
-    sizes = [int(max(case.predictions[..., k].max(), case.concepts[:, k].max())) + 1 for k in range(case.concepts.shape[1])]
+    sizes = [
+        int(max(case.predictions[..., k].max(), case.concepts[:, k].max())) + 1 for k in range(case.concepts.shape[1])
+    ]
     expected = [[[0] * size for _ in range(size)] for size in sizes]
     for samples, concept in zip(case.predictions.tolist(), case.concepts.tolist(), strict=True):
         for sample in samples:

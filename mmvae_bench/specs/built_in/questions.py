@@ -322,6 +322,26 @@ class DistancesSpec(QuestionSpec):
 
 
 @questions.register
+class NeighboursSpec(QuestionSpec):
+    """Compares samples with the training images that are nearest to them."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.neighbours:Neighbours"
+    summary: ClassVar[str] = "measures whether samples are nearer to training images than held-out real images are"
+    reference: ClassVar[str] = "Meehan et al. 2020; Yoon et al. 2023"
+    metrics: ClassVar[tuple[str, ...]] = tuple(
+        f"{name}{ending}" for ending in ("", "_prior") for name in ("closer_than_real", "neighbour_ratio", "copies")
+    )
+    on_request: ClassVar[bool] = True
+
+    name: Literal["neighbours"] = "neighbours"
+    """The question's name."""
+    num_images: Annotated[int, Field(ge=2, le=LARGEST)] = 500
+    """The largest number of held-out images per partition: their concepts are imagined, one image each."""
+    images: Literal["mean", "sample"] = "mean"
+    """What is compared: the mean of p(x|z), or a sample, whose noise alone keeps it away from every image."""
+
+
+@questions.register
 class LayersSpec(QuestionSpec):
     """Finds the layers of real images without a mask, and compares them with the true ones."""
 
