@@ -828,6 +828,36 @@ _NEIGHBOURS = tuple(
         ),
     )
 )  # fmt: skip
+_WORDS = tuple(
+    MetricInfo(
+        name=f"{name}{ending}",
+        label=f"{label}{of}",
+        summary=f"{summary} {which}",
+        reference="after Cremer and Kushman 2018, figures 3, 5 and 7",
+        divergence=name == "word_distance",
+        direction=direction,
+        needs=needs,
+        explanation="" if ending else explanation,
+    )
+    for ending, of, which, needs in (
+        ("", "", "written from held-out images", (_ENCODER, "p(y|z)")),
+        ("_prior", ", prior", "written from z of the prior", ("p(y|z)",)),
+    )
+    for name, label, direction, summary, explanation in (
+        (
+            "word_frequency", "word frequency", 0, "how often a word occurs in texts",
+            "The share of texts that contain a word; its ceiling is the share of training captions that do. A text is "
+            "drawn word by word from p(y|z) of a z ~ q(z|x), or q(z|x,y) where that is the encoder.",
+        ),
+        (
+            "word_distance", "distance of word frequencies", -1,
+            "total variation between the distributions of words in training captions and in texts",
+            "Half the sum of the absolute differences between the shares that the words of the vocabulary have of all "
+            "words, blanks left out: 0 % where they are the same, 100 % where no word is in both. The ceiling is that "
+            "of the captions of the held-out images. A single number, without an interval.",
+        ),
+    )
+)  # fmt: skip
 _LAYERS_NEED = ("p(x_F|y,z_F)", "p(g|y,z_F)")
 _LAYERS = (
     MetricInfo(
@@ -942,7 +972,7 @@ MEAN_IMAGES = "_mean_images"
 
 
 def _built_in() -> Iterator[MetricInfo]:
-    placed = (*_PLACED, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES, *_NEIGHBOURS, *_GRAPHS)
+    placed = (*_PLACED, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES, *_NEIGHBOURS, *_WORDS, *_GRAPHS)
     for order, metric in enumerate(placed):
         yield replace(metric, order=order)
     yield from _UNPLACED

@@ -342,6 +342,24 @@ class NeighboursSpec(QuestionSpec):
 
 
 @questions.register
+class WordsSpec(QuestionSpec):
+    """Counts the words of texts that a model writes."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.words:Words"
+    summary: ClassVar[str] = "counts every word of texts written from images and from the prior, beside training"
+    reference: ClassVar[str] = "after Cremer and Kushman 2018, figures 3, 5 and 7"
+    metrics: ClassVar[tuple[str, ...]] = (
+        "word_frequency", "word_distance", "word_frequency_prior", "word_distance_prior",
+    )  # fmt: skip
+    on_request: ClassVar[bool] = True
+
+    name: Literal["words"] = "words"
+    """The question's name."""
+    num_images: Many = 1_000
+    """The largest number of held-out images per partition: a text is written from each, and as many from the prior."""
+
+
+@questions.register
 class LayersSpec(QuestionSpec):
     """Finds the layers of real images without a mask, and compares them with the true ones."""
 
