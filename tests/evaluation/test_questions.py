@@ -52,6 +52,8 @@ EVERYTHING = SMALL | {
         "probes": {},
         "disentanglement": {},
         "distances": {},
+        "neighbours": {},
+        "words": {},
         "layers": {},
     },
 }
@@ -78,7 +80,7 @@ COHERENCE = [
 AGGREGATE = ["aggregate_mismatch", "aggregate_mismatch_flow_prior", "aggregate_information", "aggregate_rate"]
 PROBES = [f"probe_{posterior}" for posterior in ("image", "joint", "concept")]
 FLOW = ("", "_flow_prior")
-DISTANCES = questions.get("distances").metrics
+DISTANCES = (*questions.get("distances").metrics, *questions.get("neighbours").metrics)
 OF_A_PARTITION = [
     *QUERIES,
     *((f"frequency_unspecified{shown}", None, None) for shown in SHOWN),
@@ -166,6 +168,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     can -= {metric for metric in METRICS if "_words" in metric or "compositionality" in metric}  # not of this world
     can -= set(questions.get("cdsprites").metrics)  # of sprites alone
     can -= set(questions.get("few_labels").metrics)  # training has all labels
+    can -= set(questions.get("words").metrics)  # y is no text
     if model.spec.has_describer:
         can |= {"description_accuracy"}
     if name in ("cvae", "ssvae"):
@@ -174,7 +177,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     if name == "cvae":
         can -= {"coherence_joint", "aggregate_mismatch", "aggregate_rate"}  # p(z|y) is learnt: there is no one p(z)
     if name in ("cvae", "ssvae", "discvae"):
-        can -= {"fid_prior", "kid_prior"}
+        can -= {metric for metric in DISTANCES if metric.endswith("_prior")}
     if not model.takes_partial_concepts:
         of_partial = ("coverage", "frequency_unspecified", "named_query", "named_query_all")
         can -= {metric + shown for metric in of_partial for shown in SHOWN}
@@ -196,6 +199,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
         *(["disentanglement"] if "mig" not in can else []),
         *([] if encoded else ["mismatch"]),
         *([] if "attribute_cosine" in can else ["similarity"]),
+        "words",
         "layers",  # of a world that does not know what is behind its bands
         # What a query leaves open is imputed: z has no density given such a query.
         *(["concept_mismatch, 1 of 3 attributes"] if name == "cvae" else []),
@@ -218,7 +222,7 @@ def test_only_wanted_questions_are_asked() -> None:
     assert plain == [*always, "classifier", "real_frequencies"]
     every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
     assert every == [name for name in questions.built_in() if questions[name].domain == "images"]
-    on_request = {"mismatch", "probes", "disentanglement", "layers", "distances"}
+    on_request = {"mismatch", "probes", "disentanglement", "layers", "distances", "neighbours", "words"}
     by_setting = {"texts", "likelihoods", "prior", "coherence", "reconstruction", "similarity"}
     assert set(every) - set(plain) == by_setting | on_request
     assert {name for name in questions.built_in() if questions[name].on_request} == on_request
