@@ -6,18 +6,28 @@ Shapes: N image, M image of the pool, C channel, H height, W width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..base.errors import BenchmarkError
 from ..base.heartbeat import beat
+from ..base.randomness import own_randomness
+from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
+from ..data.preview import contact_sheet
+from ..data.sheets import save_picture
+from ..objectives.base import Objective, evaluating
 from .sampling import real_batches
 
 MAX_TRAINING = 10_000
 """The largest number of training images behind a mean image, and among which the nearest is looked for."""
 TIE = 1e-9
 """Distances that differ by less, squared ones of values in [0, 1], are equal: rounding in float64 is far smaller."""
+NUM_REAL = 500
+"""Held-out images beside the samples of a picture."""
 _AT_ONCE = 1_000
 
 
@@ -117,3 +127,73 @@ def distinct(images: Tensor) -> Tensor:
     for place, image in enumerate(images.cpu().numpy()):
         first.setdefault(image.tobytes(), place)
     return torch.tensor(list(first.values()), dtype=torch.long)
+
+
+@torch.no_grad()
+def show_nearest(
+    model: Objective,
+    data: ConceptDataModule,
+    concept: Tensor | None,
+    out: Path,
+    *,
+    name: str,
+    number: int,
+    mean: bool = True,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Samples of a concept, or of the prior, each above the training image that is nearest to it.
+
+    Args:
+        model: With p(x|z), and q(z|y) where a concept is given.
+        data: Its data, after ``setup()``.
+        concept: Long[A], or Long[T] in the text view; None: z ~ p(z).
+        out: The picture.
+        name: What the concept is called.
+        number: Of samples.
+        mean: Show the mean of p(x|z), not a sample.
+        seed: Of the samples.
+
+    Returns:
+        Plain JSON: the file; the number of training images compared with; for each sample the number of the nearest in
+        the dataset, its concept, its distance, the ratio to the second nearest, and the share of held-out images that
+        are farther from training; and the median distance and ratio of held-out images.
+
+    Raises:
+        BenchmarkError: if training has fewer than two different images.
+        CapabilityError: if the model lacks one of the distributions.
+    """
+    pool = TrainingPool.of(data, seed=0, device=model.device)
+    if len(pool.images) < 2:
+        raise BenchmarkError("fewer than two different training images: there is no second nearest")
+    with evaluating(model), own_randomness(derive_seed("nearest", seed=seed), model.device):
+        y = None if concept is None else concept.to(model.device).expand(number, -1)
+        z = torch.randn(number, model.latent_size).to(model.device) if y is None else model.posterior(None, y).sample()
+        px = model.image_likelihood(z, y)
+        images = (px.mean if mean else px.sample()).clamp(0, 1)
+    found = nearest(images, pool.images)
+    batches = real_batches(data, "test", seed=0, device=model.device, limit=NUM_REAL)
+    real = nearest(torch.cat([each.image for each in batches]), pool.images)
+    entries = []
+    for distance, ratio, place in zip(found.distance.tolist(), found.ratio.tolist(), found.place.tolist(), strict=True):
+        entries.append(
+            {
+                "nearest": int(pool.index[place]),
+                "concept": model.schema.format(pool.concepts[place].tolist()),
+                "distance": distance,
+                "ratio": ratio,
+                "closer_than_real": float((real.distance > distance).double().mean()),
+            }
+        )
+    median = {"distance": float(real.distance.median()), "ratio": float(real.ratio.median())}
+    labels = [f"{name}\nsample {place + 1}" for place in range(number)]
+    labels += [
+        f"training image {each['nearest']}\ndistance {each['distance']:.2f}, ratio {each['ratio']:.2f}"
+        for each in entries
+    ]
+    title = (
+        f"{model.spec.name}: samples, and the nearest of {len(pool.images):,} training images; held-out images: "
+        f"distance {median['distance']:.2f}, ratio {median['ratio']:.2f}"
+    )
+    both = torch.cat([images, pool.images[found.place]]).cpu()
+    save_picture(contact_sheet(both, labels, title=title, num_columns=number), out)
+    return {"file": str(out), "training_images": len(pool.images), "samples": entries, "held_out": median}

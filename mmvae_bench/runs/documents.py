@@ -142,7 +142,7 @@ def _square(counts: list[list[int]]) -> list[list[int]]:
     return counts
 
 
-Counts = Annotated[list[list[Count]], AfterValidator(_square)]
+Counts = Annotated[list[list[Annotated[int, Field(ge=0, le=10**12)]]], AfterValidator(_square)]
 
 
 @with_config(_OPEN)
