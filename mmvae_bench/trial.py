@@ -471,6 +471,7 @@ def _result(
         "evaluated_on": provenance(device=device, precision="float32", threads=torch.get_num_threads())
         | {
             "wall_seconds": round(seconds, 3),
+            "seconds_by_question": {name: each.to_json() for name, each in evaluation.seconds.items()},
             "code": _evaluation_code(spec) | training_code(spec.canonical()),
         },
         "seeds": {
@@ -479,5 +480,6 @@ def _result(
             "evaluation": spec.evaluation.seed,
         },
         "left_out": _unlabelled_left_out(spec, objective) | evaluation.left_out,
+        **({"confusion": evaluation.confusion} if evaluation.confusion else {}),
         "scores": [score.to_json() for score in evaluation.scores],
     }

@@ -35,6 +35,8 @@ COMMANDS = {
     "interpolate": "interpolate:interpolate",
     "traverse": "traverse:traverse",
     "layers": "layers:layers",
+    "neighbours": "neighbours:neighbours",
+    "confusion": "confusion:confusion",
     "status": "status:status",
     "verify": "verify:verify",
     "report": "report:report",

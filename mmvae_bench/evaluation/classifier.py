@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..base.heartbeat import beat
 from ..concepts import Schema
-from ..metrics.functional import NOT_SCORED
+from ..metrics.functional import NOT_SCORED, confusion_counts
 from ..specs.built_in.classifiers import ConvPublishedSpec, ConvRgbSpec, ConvThinSpec
 
 IMAGES_AT_ONCE = 125
@@ -215,12 +215,10 @@ class HeldOut:
             sizes: The number of values of each attribute.
         """
         tables = []
-        for k, size in enumerate(sizes):
-            truth, said = self.concepts[:, k].cpu(), self.predictions[:, k].cpu()
-            pairs = (truth * size + said)[said != NOT_SCORED]
-            counts = torch.bincount(pairs, minlength=size * size).double().view(size, size)
+        for counts in confusion_counts(self.predictions[:, None], self.concepts, sizes):
             total = counts.sum(1, keepdim=True)
-            tables.append(torch.where(total > 0, counts / total.clamp(min=1), torch.eye(size, dtype=torch.float64)))
+            exact = torch.eye(len(counts), dtype=torch.float64)
+            tables.append(torch.where(total > 0, counts.double() / total.clamp(min=1), exact))
         return tables
 
 

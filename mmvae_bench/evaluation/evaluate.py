@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -16,6 +18,7 @@ from ..specs.trial import EvaluationSpec
 from .checks import argument_checks
 from .classifier import ObservationClassifier
 from .classifier_training import Progress, observation_classifier
+from .confusion import Table, confusion_of, real_confusion
 from .questions import Context, Question, questions_of
 from .references import TrainingConcepts
 from .scoring import Judge, num_unmatched
@@ -31,12 +34,40 @@ class Evaluation:
         unmatched: The number of queries that no held-out real image satisfies, by ``partition/level``: they are left
             out of the ceiling of correctness, not of correctness itself.
         left_out: The reason for each requested metric or question that the objective's mathematics does not provide.
+        confusion: How the fixed queries and real images were read, see :mod:`~mmvae_bench.evaluation.confusion`.
+        seconds: What each question took, over all partitions.
     """
 
     scores: list[Score]
     classifier: ObservationClassifier | None
     unmatched: dict[str, int] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    confusion: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, Seconds] = field(default_factory=dict)
+
+
+class Seconds:
+    """What a question takes, added up. Images are drawn once: the first question that needs them pays for them.
+
+    Attributes:
+        wall: Seconds of the clock.
+        processor: Seconds of all threads of the process together.
+    """
+
+    def __init__(self) -> None:
+        self.wall = self.processor = 0.0
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Adds what happens inside."""
+        start = time.monotonic(), time.process_time()
+        yield
+        self.wall += time.monotonic() - start[0]
+        self.processor += time.process_time() - start[1]
+
+    def to_json(self) -> dict[str, float]:
+        """Plain JSON, in milliseconds at best."""
+        return {"wall": round(self.wall, 3), "processor": round(self.processor, 3)}
 
 
 def evaluate(
@@ -73,19 +104,25 @@ def evaluate(
         unmatched: dict[str, int] = {}
         with evaluating(model), torch.no_grad():
             asked = [question for question in chosen if can_be_asked(question, context)]
+            seconds = {question.name: Seconds() for question in asked}
+            tables: list[Table] = []
             for partition in evaluation.partitions:
                 here = replace(context, partition=partition)
                 for question in asked:
                     if question.per_partition:
-                        scores += question.ask(here)
+                        with seconds[question.name].measured():
+                            scores += question.ask(here)
                 if classifier is not None:
+                    tables += confusion_of(here)
                     held_out = classifier.held_out
                     for queries in here.queries:
                         unmatched[f"{partition}/{queries.level}"] = num_unmatched(held_out, queries.concepts)
             for question in asked:
                 if not question.per_partition:
-                    scores += question.ask(context)
-    return Evaluation(scores, classifier, unmatched, context.left_out)
+                    with seconds[question.name].measured():
+                        scores += question.ask(context)
+    confusion = {} if not tables else {"asked": tables, "real": real_confusion(context)}
+    return Evaluation(scores, classifier, unmatched, context.left_out, confusion, seconds)
 
 
 def references_of(data: ConceptDataModule, evaluation: EvaluationSpec, classifier: ObservationClassifier) -> Judge:

@@ -787,6 +787,77 @@ _SIMILARITIES = (
         ),
     ),
 )
+_NEIGHBOURS = tuple(
+    MetricInfo(
+        name=f"{name}{ending}",
+        label=f"{label}{of}",
+        summary=f"{summary}, {which}",
+        reference=reference,
+        unit=unit,
+        direction=0,
+        needs=needs,
+        explanation="" if ending else explanation,
+    )
+    for ending, of, which, needs in (
+        ("", "", "images of concepts", ("q(z|y)", "p(x|z)")),
+        ("_prior", ", prior", "images of z from the prior", ("p(x|z)",)),
+    )
+    for name, label, summary, reference, unit, explanation in (
+        (
+            "closer_than_real", "closer than real", "share of held-out images farther from training than a sample is",
+            "Meehan, Chaudhuri and Dasgupta 2020, A Non-Parametric Test to Detect Data-Copying, section 3", "%",
+            "How often a sample is nearer to its nearest training image, in pixels, than a held-out real image is to "
+            "its own: the Mann-Whitney statistic over all pairs of a sample and a held-out image, ties a half. 50 % is "
+            "what held-out images themselves score (the ceiling); the floor, far above it, is what training images "
+            "shown as samples do. Above 50 % samples crowd around training images. That alone is no copying: a "
+            "blurred image is near to many, so read it with the two ratios. The interval is over samples; the held-out "
+            "images are the same for every objective.",
+        ),
+        (
+            "neighbour_ratio", "nearest over second nearest",
+            "distance to the nearest training image over that to the second nearest",
+            "Lowe 2004, section 7.1; as a sign of memory Yoon et al. 2023", "ratio",
+            "A sample between training images is about as far from the second nearest as from the nearest: near 1. A "
+            "copy is near one image alone: near 0. Images of training that are the same to the last pixel count once. "
+            "Copies are the samples below a third. The ceilings are those of held-out real images.",
+        ),
+        (
+            "copies", "copies", "share of samples three times nearer to one training image than to any other",
+            "Yoon et al. 2023, Diffusion Probabilistic Models Generalize when They Fail to Memorize, section 3", "%",
+            "",
+        ),
+    )
+)  # fmt: skip
+_WORDS = tuple(
+    MetricInfo(
+        name=f"{name}{ending}",
+        label=f"{label}{of}",
+        summary=f"{summary} {which}",
+        reference="after Cremer and Kushman 2018, figures 3, 5 and 7",
+        divergence=name == "word_distance",
+        direction=direction,
+        needs=needs,
+        explanation="" if ending else explanation,
+    )
+    for ending, of, which, needs in (
+        ("", "", "written from held-out images", (_ENCODER, "p(y|z)")),
+        ("_prior", ", prior", "written from z of the prior", ("p(y|z)",)),
+    )
+    for name, label, direction, summary, explanation in (
+        (
+            "word_frequency", "word frequency", 0, "how often a word occurs in texts",
+            "The share of texts that contain a word; its ceiling is the share of training captions that do. A text is "
+            "drawn word by word from p(y|z) of a z ~ q(z|x), or q(z|x,y) where that is the encoder.",
+        ),
+        (
+            "word_distance", "distance of word frequencies", -1,
+            "total variation between the distributions of words in training captions and in texts",
+            "Half the sum of the absolute differences between the shares that the words of the vocabulary have of all "
+            "words, blanks left out: 0 % where they are the same, 100 % where no word is in both. The ceiling is that "
+            "of the captions of the held-out images. A single number, without an interval.",
+        ),
+    )
+)  # fmt: skip
 _LAYERS_NEED = ("p(x_F|y,z_F)", "p(g|y,z_F)")
 _LAYERS = (
     MetricInfo(
@@ -932,7 +1003,9 @@ MEAN_IMAGES = "_mean_images"
 
 
 def _built_in() -> Iterator[MetricInfo]:
-    placed = (*_PLACED, *_ABLATIONS, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES, *_GRAPHS)
+    placed = (
+        *_PLACED, *_ABLATIONS, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES, *_NEIGHBOURS, *_WORDS, *_GRAPHS,
+    )  # fmt: skip
     for order, metric in enumerate(placed):
         yield replace(metric, order=order)
     yield from _UNPLACED

@@ -21,6 +21,7 @@ from ..base.files import MOST_BYTES, open_regular
 from ..base.printable import printable
 from ..metrics.catalogue import metric_info
 from ..runs.names import PLANE_FILE, TRAINING_LOG
+from .confusion import confusion_figure
 from .curves import ScoreName, score_curves, validation_curve
 from .drawing import (
     INK,
@@ -38,6 +39,7 @@ from .drawing import (
     titled,
 )
 from .losses import losses_figure
+from .mismatch import mismatch_figure
 from .scatter import scatter_figure
 from .tables import Row, Table
 from .trials import TrialRecord
@@ -230,6 +232,8 @@ def draw_figures(table: Table, colors: Mapping[str, int]) -> dict[str, str]:
     kinds = {
         "scores": scores_figure,
         "coverage-correctness": scatter_figure,
+        "mismatch-correctness": mismatch_figure,
+        "confusion": confusion_figure,
         "elbo-curves": curves_figure,
         "loss-parts": losses_figure,
         "score-curves": score_curves_figure,

@@ -24,6 +24,7 @@ from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
 from .board import board, first_score, headline_rows, order
 from .comparison import Comparison, Section
+from .confusion import by_column, most_wrong
 from .figures import standalone
 from .notes import Judge, weights_lines
 from .pictures import add_pictures
@@ -153,6 +154,9 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         "plane_figure": _markup(figures.get("latent-plane")),
         "scores_figure": _markup(figures.get("scores")),
         "scatter_figure": _markup(figures.get("coverage-correctness")),
+        "mismatch_figure": _markup(figures.get("mismatch-correctness")),
+        "confusion_figure": _markup(figures.get("confusion")),
+        "confusions": _confusions(section, colors),
         "losses_figure": _markup(figures.get("loss-parts")),
         "curves_figure": _markup(figures.get("elbo-curves")),
         "score_curves_figure": _markup(figures.get("score-curves")),
@@ -167,6 +171,23 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         ],
         "weights": weights_lines(section.progress),
     }
+
+
+def _confusions(section: Section, colors: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The largest confusions of each objective, in words."""
+    return [
+        {
+            "label": label,
+            "color": colors[label],
+            "level": tables[0].level,
+            "wrong": [
+                {"what": f"{one.attribute}: {one.asked} read as {one.read}", "share": number(one.share),
+                 "real": "–" if one.real is None else number(one.real)}
+                for one in most_wrong(tables)
+            ],
+        }
+        for label, tables in by_column(section)
+    ]  # fmt: skip
 
 
 def _column(section: Section, index: int, colors: Mapping[str, int]) -> dict[str, Any]:

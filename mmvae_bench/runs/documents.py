@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
 import pydantic_core
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from ..base.errors import format_location
@@ -91,12 +91,19 @@ class _Trained(TypedDict):
 
 
 @with_config(_OPEN)
+class _Seconds(TypedDict):
+    wall: Annotated[float, Field(ge=0, le=1e12)]
+    processor: Annotated[float, Field(ge=0, le=1e12)]
+
+
+@with_config(_OPEN)
 class _Made(TypedDict):
     package: NotRequired[str | None]
     commit: NotRequired[str | None]
     device: NotRequired[str | None]
     created: NotRequired[str | None]
     wall_seconds: NotRequired[float | None]
+    seconds_by_question: NotRequired[dict[str, _Seconds] | None]
 
 
 @with_config(_OPEN)
@@ -129,6 +136,33 @@ class _Score(TypedDict):
     proposal: NotRequired[str | None]
 
 
+def _square(counts: list[list[int]]) -> list[list[int]]:
+    if not counts or any(len(row) != len(counts) for row in counts):
+        raise ValueError("a table of confusion has as many rows as columns")
+    return counts
+
+
+Counts = Annotated[list[list[Annotated[int, Field(ge=0, le=10**12)]]], AfterValidator(_square)]
+
+
+@with_config(_OPEN)
+class _Confused(TypedDict):
+    """A table of :mod:`~mmvae_bench.evaluation.confusion`; one of real images has no partition, level and images."""
+
+    partition: NotRequired[str]
+    level: NotRequired[Integer]
+    images: NotRequired[str]
+    attribute: str
+    values: list[str]
+    counts: Counts
+
+
+@with_config(_OPEN)
+class _Confusion(TypedDict):
+    asked: list[_Confused]
+    real: list[_Confused]
+
+
 @with_config(_OPEN)
 class StoredResult(TypedDict):
     """``result.json``."""
@@ -143,6 +177,8 @@ class StoredResult(TypedDict):
     classifier: NotRequired[_Classifier | None]
     evaluated_on: NotRequired[_Made | None]
     seeds: NotRequired[dict[str, Integer | None] | None]
+    left_out: NotRequired[dict[str, str] | None]
+    confusion: NotRequired[_Confusion | None]
 
 
 @with_config(_OPEN)

@@ -15,7 +15,7 @@ from mmvae_bench.base.errors import BenchmarkError, ConfigError, Problem
 
 CONTRACT = [
     "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse", "layers",
-    "status", "verify", "report", "compare", "sweep", "list", "data", "schema",
+    "neighbours", "confusion", "status", "verify", "report", "compare", "sweep", "list", "data", "schema",
     "leaderboard", "export", "configs",
 ]  # fmt: skip
 
@@ -25,7 +25,7 @@ def test_every_command_of_the_contract_is_there(capsys: pytest.CaptureFixture[st
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
     assert listed == [
         "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse",
-        "layers", "status", "verify", "report", "compare", "leaderboard", "export",
+        "layers", "neighbours", "confusion", "status", "verify", "report", "compare", "leaderboard", "export",
         "sweep", "list", "configs", "schema", "data",
     ]  # fmt: skip
     assert sorted(listed) == sorted(CONTRACT)
@@ -51,6 +51,8 @@ OPTIONS = {
     "interpolate": ["--steps", "--out", "--json"],
     "traverse": ["--attribute", "--latent", "--steps", "--out", "--json"],
     "layers": ["--index", "-n", "--out", "--seed", "--json"],
+    "neighbours": ["-n", "--mean", "--seed", "--out", "--json"],
+    "confusion": ["--attribute", "--level", "--partition", "--json"],
     "status": ["--json"],
     "report": ["--out"],
     "compare": ["--metric", "--where", "--json"],
@@ -210,6 +212,8 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         ["describe", "nowhere"],
         ["interpolate", "nowhere", "digit=6", "digit=7", "--out", "x.png"],
         ["traverse", "nowhere", "digit=6", "--out", "x.png"],
+        ["neighbours", "nowhere", "--out", "x.png"],
+        ["confusion", "nowhere"],
         ["status", "nowhere"],
         ["report", "nowhere"],
     ],

@@ -52,6 +52,8 @@ EVERYTHING = SMALL | {
         "probes": {},
         "disentanglement": {},
         "distances": {},
+        "neighbours": {},
+        "words": {},
         "layers": {},
         "imputation": {},
         "query_statistics": {},
@@ -81,7 +83,7 @@ COHERENCE = [
 AGGREGATE = ["aggregate_mismatch", "aggregate_mismatch_flow_prior", "aggregate_information", "aggregate_rate"]
 PROBES = [f"probe_{posterior}" for posterior in ("image", "joint", "concept")]
 FLOW = ("", "_flow_prior")
-DISTANCES = questions.get("distances").metrics
+DISTANCES = (*questions.get("distances").metrics, *questions.get("neighbours").metrics)
 OF_A_PARTITION = [
     *QUERIES,
     *((f"frequency_unspecified{shown}", None, None) for shown in SHOWN),
@@ -178,6 +180,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     can -= {metric for metric in METRICS if "_words" in metric or "compositionality" in metric}  # not of this world
     can -= set(questions.get("cdsprites").metrics)  # of sprites alone
     can -= set(questions.get("few_labels").metrics)  # training has all labels
+    can -= set(questions.get("words").metrics)  # y is no text
     if model.spec.has_describer:
         can |= {"description_accuracy"}
     if name in ("cvae", "ssvae"):
@@ -186,7 +189,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     if name == "cvae":
         can -= {"coherence_joint", "aggregate_mismatch", "aggregate_rate"}  # p(z|y) is learnt: there is no one p(z)
     if name in ("cvae", "ssvae", "discvae"):
-        can -= {"fid_prior", "kid_prior"}
+        can -= {metric for metric in DISTANCES if metric.endswith("_prior")}
     if name == "discvae":
         can -= set(questions.get("query_statistics").metrics)  # it has a decoder for each layer
         can -= {metric + "_mean_images" for metric in questions.get("query_statistics").metrics}
@@ -217,6 +220,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
         *(["disentanglement"] if "mig" not in can else []),
         *([] if encoded else ["mismatch"]),
         *([] if "attribute_cosine" in can else ["similarity"]),
+        "words",
         *([] if "correctness_imputed" in can else ["imputation"]),
         *([] if "correctness_query_statistics" in can else ["query_statistics"]),
         "layers",  # of a world that does not know what is behind its bands
@@ -241,7 +245,8 @@ def test_only_wanted_questions_are_asked() -> None:
     assert plain == [*always, "classifier", "real_frequencies"]
     every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
     assert every == [name for name in questions.built_in() if questions[name].domain == "images"]
-    on_request = {"mismatch", "probes", "disentanglement", "layers", "distances", "imputation", "query_statistics"}
+    on_request = {"mismatch", "probes", "disentanglement", "layers", "distances", "neighbours", "words"}
+    on_request |= {"imputation", "query_statistics"}
     by_setting = {"texts", "likelihoods", "prior", "coherence", "reconstruction", "similarity"}
     assert set(every) - set(plain) == by_setting | on_request
     assert {name for name in questions.built_in() if questions[name].on_request} == on_request

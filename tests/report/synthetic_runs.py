@@ -69,6 +69,31 @@ def scores_of(spec: TrialSpec, *, num_queries: int = 48, partition: str = "test"
     return scores
 
 
+VALUES = {
+    "digit": tuple("0123456789"),
+    "scale": ("small", "big"),
+    "orientation": ("clockwise", "upright", "counter-clockwise"),
+    "location": ("top-left", "top-right", "bottom-left", "bottom-right"),
+}
+
+
+def confusion_of(spec: TrialSpec) -> dict[str, Any]:
+    """Random tables of confusion, mostly right, at two levels; that of real images is right but for one image."""
+    own = np.random.default_rng([spec.seed, sum(map(ord, spec.objective.name))])
+    asked: list[dict[str, Any]] = []
+    for level in (4, 1):
+        for name, values in VALUES.items():
+            counts = own.integers(0, 9, (len(values), len(values))) + 60 * np.eye(len(values), dtype=int)
+            head = {"partition": "test", "level": level, "images": "sample", "attribute": name}
+            asked.append(head | {"values": [*values], "counts": counts.tolist()})
+    real = []
+    for name, values in VALUES.items():
+        counts = 99 * np.eye(len(values), dtype=int)
+        counts[0, 1] = 1
+        real.append({"attribute": name, "values": [*values], "counts": counts.tolist()})
+    return {"asked": asked, "real": real}
+
+
 def result_of(spec: TrialSpec, scores: Iterable[Score], *, accuracy: float = 0.9) -> dict[str, Any]:
     """What a trial writes when it is done."""
     return {
@@ -99,6 +124,7 @@ def result_of(spec: TrialSpec, scores: Iterable[Score], *, accuracy: float = 0.9
             "python": "3.11.2", "device": "cpu", "precision": "float32", "threads": 1,
             "created": "2025-01-01T00:00:00Z",
         },
+        "confusion": confusion_of(spec),
         "scores": [score.to_json() for score in scores],
     }  # fmt: skip
 

@@ -97,14 +97,21 @@ class Context:
             mean: The mean of p(x|z) instead of a sample.
         """
         number = num_samples or self.evaluation.num_samples
-        concepts = queries.concepts.numpy().tobytes()
-        key = (queries.partition, queries.level, queries.name, concepts, number, mean)
+        key = self._key(queries, number, mean)
         if key not in self.drawn:
             self.drawn[key] = predictions_of(
                 self.model, self.classifier, self.data, queries,
                 num_samples=number, seed=self.evaluation.seed, mean=mean, progress=self.progress,
             )  # fmt: skip
         return self.drawn[key]
+
+    def already_read(self, queries: Queries, *, mean: bool = False) -> Tensor | None:
+        """:meth:`predictions` if some question has needed them; nothing is drawn."""
+        return self.drawn.get(self._key(queries, self.evaluation.num_samples, mean))
+
+    def _key(self, queries: Queries, number: int, mean: bool) -> tuple[Any, ...]:
+        concepts = queries.concepts.numpy().tobytes()
+        return queries.partition, queries.level, queries.name, concepts, number, mean
 
     def protocols(self, question: str) -> list[ProtocolRule]:
         """The protocols of the evaluation that score this question."""

@@ -76,7 +76,7 @@ class Distances(Question):
         real = torch.cat([features(batch.image, batch.concept) for batch in reference])
         ceiling = distance(real, torch.cat([features(batch.image, batch.concept) for batch in others]), seed=seed)
         scores = []
-        for ending, generate in (("", _imagined), ("_prior", _of_prior)):
+        for ending, generate in (("", imagined), ("_prior", of_prior)):
             try:
                 found = []
                 for place, batch in enumerate(others):
@@ -160,7 +160,7 @@ def _part(batch: Batch, rows: slice) -> Batch:
     return Batch(**parts)
 
 
-def _imagined(context: Context, batch: Batch) -> Any:
+def imagined(context: Context, batch: Batch) -> Any:
     """p(x|z) of one z ~ q(z|y) for each concept, in the text view for each caption."""
     if not context.model.can_imagine:
         raise CapabilityError(NO_IMAGINATION)
@@ -168,7 +168,7 @@ def _imagined(context: Context, batch: Batch) -> Any:
     return context.model.image_likelihood(z, batch.description)
 
 
-def _of_prior(context: Context, batch: Batch) -> Any:
+def of_prior(context: Context, batch: Batch) -> Any:
     """p(x|z) of z ~ N(0, I), drawn on the CPU, so that z are the same for every objective and device."""
     z = torch.randn(len(batch), context.model.latent_size).to(context.device)
     return context.model.image_likelihood(z)

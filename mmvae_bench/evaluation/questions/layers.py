@@ -15,9 +15,10 @@ from ...objectives.discvae import DisCVAE, split_layers
 from ...runs.scores import Score
 from ...specs.built_in.questions import LayersSpec
 from ..fitting import fit_latents
+from ..neighbours import MAX_TRAINING
 from ..sampling import real_batches
 from .base import Context, Question
-from .reconstruction import BATCH, MAX_TRAINING, squared_error
+from .reconstruction import BATCH, squared_error
 
 BEHIND = "behind the foreground"
 

@@ -17,6 +17,7 @@ from ...objectives.base import CapabilityError, Objective
 from ...runs.scores import Score
 from ...specs.trial import EvaluationSpec
 from ..fitting import Evidence, fit_latents
+from ..neighbours import MAX_TRAINING
 from ..regions import scored_regions
 from ..sampling import real_batches
 from .base import Context, Question
@@ -24,8 +25,6 @@ from .base import Context, Question
 FOREGROUND = "foreground"
 BATCH = 128
 """Images decoded, or compared, at once."""
-MAX_TRAINING = 10_000
-"""The largest number of training images behind the mean image, and among which the nearest is looked for."""
 
 
 class Reconstruction(Question):

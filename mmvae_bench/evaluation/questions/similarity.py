@@ -21,9 +21,10 @@ from ...objectives.base import Objective
 from ...runs.scores import Score
 from ...specs.trial import EvaluationSpec
 from ..classifier import IMAGES_AT_ONCE, logits_of
+from ..neighbours import MAX_TRAINING, lowest
 from ..sampling import images_at_once, real_batches
 from .base import NO_IMAGINATION, Context, Question
-from .reconstruction import BATCH, MAX_TRAINING
+from .reconstruction import BATCH
 
 NUM_IMAGES = 200
 """The largest number of real images whose concepts are imagined."""
@@ -129,6 +130,13 @@ def coded_reading(context: Context, images: Tensor, number: int, concept: Tensor
     return torch.cat(parts)
 
 
+def nearest_coded(wanted: Tensor, held: Tensor) -> Tensor:
+    """The place of the nearest vector, the first of those that are equally near: Float64[N, K], Float64[M, K] to
+    Long[N]."""
+    # By products, equal distances may differ in their last digits, in other ways on other machines.
+    return lowest(torch.cdist(wanted, held, compute_mode="donot_use_mm_for_euclid_dist"))
+
+
 def cosine(read: Tensor, wanted: Tensor) -> Tensor:
     """The cosine of the angle between two vectors: Float64[N, S, K] and Float64[N, 1, K] to Float64[N, S]."""
     return F.cosine_similarity(read, wanted, dim=-1)
@@ -187,8 +195,8 @@ class Pool:
             )
         )  # fmt: skip
         images, concepts = torch.cat([each.image for each in batches]), torch.cat([each.concept for each in batches])
-        apart = torch.cdist(coded_concepts(context, concept), coded_concepts(context, concepts))
-        pool = cls(images, images[apart.argmin(1)], torch.empty(0))
+        place = nearest_coded(coded_concepts(context, concept), coded_concepts(context, concepts))
+        pool = cls(images, images[place], torch.empty(0))
         return cls(pool.images, pool.nearest, pool.distance(image[:, None])[:, 0])
 
     def distance(self, shown: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .aggregate import AggregateTerms, aggregate_terms, mixture_log_prob, moment_fit
+from .confusion import confusion_counts
 from .correctness import (
     agreement_by_chance,
     blind_all_correct,
@@ -38,6 +39,7 @@ __all__ = [
     "blind_correctness",
     "blind_letter_accuracy",
     "compositionality",
+    "confusion_counts",
     "correctness",
     "correctness_chance",
     "coverage",

@@ -323,6 +323,44 @@ class DistancesSpec(QuestionSpec):
 
 
 @questions.register
+class NeighboursSpec(QuestionSpec):
+    """Compares samples with the training images that are nearest to them."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.neighbours:Neighbours"
+    summary: ClassVar[str] = "measures whether samples are nearer to training images than held-out real images are"
+    reference: ClassVar[str] = "Meehan et al. 2020; Yoon et al. 2023"
+    metrics: ClassVar[tuple[str, ...]] = tuple(
+        f"{name}{ending}" for ending in ("", "_prior") for name in ("closer_than_real", "neighbour_ratio", "copies")
+    )
+    on_request: ClassVar[bool] = True
+
+    name: Literal["neighbours"] = "neighbours"
+    """The question's name."""
+    num_images: Annotated[int, Field(ge=2, le=LARGEST)] = 500
+    """The largest number of held-out images per partition: their concepts are imagined, one image each."""
+    images: Literal["mean", "sample"] = "mean"
+    """What is compared: the mean of p(x|z), or a sample, whose noise alone keeps it away from every image."""
+
+
+@questions.register
+class WordsSpec(QuestionSpec):
+    """Counts the words of texts that a model writes."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.words:Words"
+    summary: ClassVar[str] = "counts every word of texts written from images and from the prior, beside training"
+    reference: ClassVar[str] = "after Cremer and Kushman 2018, figures 3, 5 and 7"
+    metrics: ClassVar[tuple[str, ...]] = (
+        "word_frequency", "word_distance", "word_frequency_prior", "word_distance_prior",
+    )  # fmt: skip
+    on_request: ClassVar[bool] = True
+
+    name: Literal["words"] = "words"
+    """The question's name."""
+    num_images: Many = 1_000
+    """The largest number of held-out images per partition: a text is written from each, and as many from the prior."""
+
+
+@questions.register
 class LayersSpec(QuestionSpec):
     """Finds the layers of real images without a mask, and compares them with the true ones."""
 

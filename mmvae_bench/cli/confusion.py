@@ -1,0 +1,87 @@
+"""``mmvae-bench confusion``: which value of an attribute is read where another was asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..base.errors import BenchmarkError, ConfigError, Problem, unknown
+from ..runs.folder import read_result, read_trial
+from ..runs.names import RESULT_FILE
+from .asking import AsJson, TrialDir, answer
+
+if TYPE_CHECKING:
+    from ..report.confusion import Confusion
+
+
+def confusion(
+    trial_dir: TrialDir,
+    attribute: Annotated[
+        str | None, typer.Option(metavar="NAME", help="This attribute alone; default: all of them.")
+    ] = None,
+    level: Annotated[
+        int | None, typer.Option(metavar="K", min=1, help="Specified attributes of the queries; default: the most.")
+    ] = None,
+    partition: Annotated[str, typer.Option(metavar="NAME", help="val or test.")] = "test",
+    as_json: AsJson = False,
+) -> None:
+    """Print for each attribute which value was asked for (rows) and which the classifier reads (columns), in %."""
+    schema = read_trial(trial_dir).dataset.concept_schema()
+    if attribute is not None and attribute not in schema.names:
+        raise ConfigError([unknown("attribute", attribute, schema.names, ("--attribute",))])
+    try:
+        result = read_result(trial_dir / RESULT_FILE)
+    except FileNotFoundError:
+        raise BenchmarkError(f"{trial_dir} has no {RESULT_FILE}: the trial is not done") from None
+    if "confusion" not in result:
+        raise BenchmarkError(
+            f"{trial_dir}: no confusion is stored: the model cannot imagine the fixed queries, or was evaluated before "
+            f"it was counted; mmvae-bench evaluate {trial_dir} counts it"
+        )
+    from ..report.confusion import confusions
+
+    levels = sorted({each["level"] for each in result["confusion"]["asked"] if each.get("partition") == partition})
+    if not levels:
+        known = sorted({str(each.get("partition")) for each in result["confusion"]["asked"]})
+        raise ConfigError([unknown("partition", partition, known, ("--partition",))])
+    if level is not None and level not in levels:
+        message = f"no query specifies as many attributes: {', '.join(map(str, levels))}"
+        raise ConfigError([Problem(message, ("--level",), str(level))])
+    found = confusions([result], partition=partition, level=level)
+    found = tuple(each for each in found if attribute in (None, each.attribute))
+    document = {"partition": partition, "attributes": [_plain(each) for each in found]}
+    answer(document, _lines(found), as_json)
+
+
+def _plain(each: Confusion) -> dict[str, Any]:
+    return {
+        "attribute": each.attribute,
+        "level": each.level,
+        "images": each.images,
+        "values": list(each.values),
+        "counts": each.counts.tolist(),
+        "real": None if each.real is None else each.real.tolist(),
+    }
+
+
+def _lines(found: tuple[Confusion, ...]) -> Iterator[str]:
+    """A table per attribute; the last column is the same value of held-out real images."""
+    from ..report.confusion import shares_of
+
+    for place, each in enumerate(found):
+        if place:
+            yield ""
+        shown = "means of p(x|z)" if each.images == "mean" else "samples"
+        yield f"{each.attribute}: asked (down) against read (across), %, level {each.level}, {shown}"
+        width = max(map(len, each.values))
+        heads = [*each.values, "real, right"]
+        columns = [max(6, len(head)) for head in heads]
+        yield " " * width + "".join(f"  {head:>{size}}" for head, size in zip(heads, columns, strict=True))
+        for row, value in enumerate(each.values):
+            real = math.nan if each.real is None else shares_of(each.real)[row, row]
+            cells = [*each.shares[row], real]
+            texts = ["–" if math.isnan(share) else f"{100 * share:.1f}" for share in cells]
+            yield f"{value:{width}}" + "".join(f"  {text:>{size}}" for text, size in zip(texts, columns, strict=True))

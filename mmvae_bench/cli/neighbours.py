@@ -1,0 +1,48 @@
+"""``mmvae-bench neighbours``: samples of a trained model, each above the training image that is nearest to it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..runs.folder import read_trial
+from .asking import AsJson, Out, Seed, TrialDir, answer, check_concept, check_png, opened
+
+
+def neighbours(
+    trial_dir: TrialDir,
+    out: Out,
+    concept: Annotated[
+        str | None,
+        typer.Argument(metavar="[CONCEPT]", help='Such as "digit=6, scale=small"; default: samples of the prior.'),
+    ] = None,
+    num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=100, help="Number of samples.")] = 8,
+    mean: Annotated[bool, typer.Option(help="Show the mean of p(x|z); --no-mean shows a sample.")] = True,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Draw samples of a concept, or of the prior, above the training images nearest to them."""
+    check_png(out)
+    spec = read_trial(trial_dir)
+    if concept is not None:
+        check_concept(concept, spec.dataset)
+
+    model = opened(trial_dir)
+    from ..evaluation.asking import description_of
+    from ..evaluation.neighbours import show_nearest
+
+    asked = None if concept is None else description_of(model, concept)
+    data = spec.dataset.build()
+    data.prepare_data()
+    data.setup()
+    name = "prior" if concept is None else concept
+    document = show_nearest(model, data, asked, out, name=name, number=num_samples, mean=mean, seed=seed)
+    lines = [
+        f"sample {place}: training image {each['nearest']} ({each['concept']}), distance {each['distance']:.3f}, "
+        f"ratio {each['ratio']:.3f}, nearer than {100 * each['closer_than_real']:.0f} % of held-out images"
+        for place, each in enumerate(document["samples"], 1)
+    ]
+    held_out = document["held_out"]
+    lines.append(f"held-out images: median distance {held_out['distance']:.3f}, ratio {held_out['ratio']:.3f}")
+    answer(document | {"concept": concept}, lines, as_json)
