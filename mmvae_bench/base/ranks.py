@@ -53,7 +53,8 @@ def _spearman(pairs: NDArray[np.float64]) -> NDArray[np.float64]:
     ranks -= ranks.mean(-1, keepdims=True)
     products = (ranks[0] * ranks[1]).sum(-1)
     spread = np.sqrt((ranks**2).sum(-1).prod(0))
-    return np.divide(products, spread, out=np.full(products.shape, np.nan), where=spread > 0)
+    found: NDArray[np.float64] = np.divide(products, spread, out=np.full(products.shape, np.nan), where=spread > 0)
+    return found
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

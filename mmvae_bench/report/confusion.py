@@ -76,7 +76,8 @@ class Wrong:
 def shares_of(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """The rows of a table of counts as shares; nan in an empty row."""
     total = counts.sum(1, keepdims=True)
-    return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    shares: NDArray[np.float64] = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    return shares
 
 
 def confusions(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
 from ..base.ranks import LEAST, RankCorrelation, rank_correlation
 from ..base.seeds import derive_seed
 from ..metrics.catalogue import metric_info
@@ -55,9 +57,12 @@ def mismatch_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
             named.append(table.columns[place].label)
         if min(cells[0].value for cells in both.values()) > 0:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=4))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(axis="x", color=RULE, linewidth=0.7)
         axes.margins(0.1)
-        titled(axes, f"level {correct.level}\n{said(correlation)}")
+        titled(axes, f"level {correct.level}, n = {correlation.number}\n{said(correlation)}")
         axes.set_xlabel(f"{metric_info(MISMATCH).label}, nats")
         if position % PANELS == 0:
             axes.set_ylabel(f"{metric_info('correctness').label}, %", fontsize=SMALL, color=INK)
@@ -69,13 +74,13 @@ def said(found: RankCorrelation) -> str:
     """A correlation in words.
 
     >>> said(RankCorrelation(-0.5, -0.9, 0.125, 12)), said(RankCorrelation(math.nan, math.nan, math.nan, 3))
-    ('rank correlation -0.50 [-0.90, 0.12], n = 12', 'n = 3: too few to correlate')
+    ('ρ -0.50 [-0.90, 0.12]', 'too few to correlate')
     """
     if found.number < LEAST:
-        return f"n = {found.number}: too few to correlate"
+        return "too few to correlate"
     if not math.isfinite(found.value):
-        return f"no rank correlation: all are tied, n = {found.number}"
-    return f"rank correlation {found.value:.2f} [{found.low:.2f}, {found.high:.2f}], n = {found.number}"
+        return "no ρ: all are tied"
+    return f"ρ {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
 
 
 def _both(first: Row, second: Row) -> dict[int, tuple[Cell, Cell]]:

@@ -21,6 +21,7 @@ from mmvae_bench.evaluation.sampling import real_batches
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.trial import EvaluationSpec, TrialSpec
+from mmvae_bench.trial import build_objective
 
 from .fakes import question
 
@@ -49,6 +50,10 @@ class Liar:
 
     def centre(self, image: Tensor) -> Tensor:
         return image
+
+    def describe(self, image: Tensor) -> Tensor:
+        mode: Tensor = self.concept_likelihood(image).mode
+        return mode
 
     def concept_likelihood(self, image: Tensor) -> Any:
         answer = next(self.batches)
@@ -108,6 +113,18 @@ def test_what_a_liar_says_is_scored_as_counted_by_hand(view: str) -> None:
         assert scores["letters_text"].value == pytest.approx(sum(shares) / num)
         floor = scores["letters_text"].floor
         assert 0.2 < floor < scores["letters_text"].value
+
+
+def test_who_describes_by_a_classifier_of_its_own_is_asked_too() -> None:
+    """SSVAE has q(y|x), and neither q(z|x) nor p(y|z)."""
+    plain = {"dataset": {"name": "sprites", "num_images": 3000, "level": 3}, "objective": "ssvae",
+             "backbone": {"name": "rgb_thin", "width": 2, "hidden": 8, "latent_size": 2}}  # fmt: skip
+    model, data = build_objective(TrialSpec.parse(plain)).eval(), sprites()
+    scores = by_metric(text_scores(asked(data, model)))
+    batches = real_batches(data, "test", seed=0, device=torch.device("cpu"))
+    right = torch.cat([model.describe(batch.image) == batch.concept for batch in batches])
+    assert scores["features_text"].value == pytest.approx(float(right.double().mean()))
+    assert scores["strict_text"].value == pytest.approx(float(right.all(1).double().mean()))
 
 
 def test_images_are_scored_as_counted_by_hand() -> None:

@@ -97,8 +97,11 @@ def text_scores(context: Context) -> list[Score]:
     data, model = context.data, context.model
     said, truth = [], []
     for batch in real_batches(data, context.partition, seed=context.evaluation.seed, device=context.device):
-        z = model.centre(model.posterior(image=batch.image))
-        said.append(model.concept_likelihood(z).mode.cpu())
+        if data.captions is None:
+            said.append(model.describe(batch.image).cpu())  # by q(y|x) where there is one
+        else:
+            z = model.centre(model.posterior(image=batch.image))
+            said.append(model.concept_likelihood(z).mode.cpu())
         truth.append(batch.description.cpu())
     answers, wanted = torch.cat(said), torch.cat(truth)
     captions, training = data.captions, context.judge.training
