@@ -208,7 +208,8 @@ def told_apart(
     limit = _limit(residuals[..., varies], variances[:, varies], known[..., varies], alpha, num_draws, seed)
     difference = means[:, None] - means[None]
     own = _mean_variances(variances, counts)
-    error = np.where(varies, limit * np.sqrt(own[:, None] + own[None]), np.inf)
+    with np.errstate(invalid="ignore"):  # No limit where nothing varies: infinity times zero, which is not taken.
+        error = np.where(varies, limit * np.sqrt(own[:, None] + own[None]), np.inf)
     if query_errors is not None:
         errors = query_errors[np.ix_(several, several)]
         comparisons = max(1, int(np.isfinite(difference).sum() - np.isfinite(np.diagonal(difference)).sum()) // 2)

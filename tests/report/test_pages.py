@@ -107,7 +107,7 @@ def test_the_page_is_self_contained(run_dir: Path) -> None:
 
 def test_figures_are_xml_and_use_the_colours_of_the_page(run_dir: Path) -> None:
     figures = re.findall(r"<svg.*?</svg>", page_of(run_dir), flags=re.DOTALL)
-    assert len(figures) == 5, "scores and ELBO of two tables, coverage against correctness of one"
+    assert len(figures) == 7, "scores, ELBO and confusion of two tables, coverage against correctness of one"
     for figure in figures:
         root = ElementTree.fromstring(figure)
         assert root.get("aria-label")
