@@ -103,7 +103,8 @@ def shape_rows(trials: Mapping[str, Mapping[int, Trial]]) -> Iterator[str]:
             scales, ratios, divergences = zip(*(shape_of(model, level) for model in models), strict=True)
             low, high = mean_interval(ratios)
             mean = [sum(values) / len(values) for values in (scales, ratios, divergences)]
-            numbers = f"{mean[0]:.2f} | {mean[1]:.1f} | {low:.1f} to {high:.1f} | {mean[2]:.1f}"
+            interval = f"{low:.1f} to {high:.1f}" if len(ratios) > 1 else "–"
+            numbers = f"{mean[0]:.2f} | {mean[1]:.1f} | {interval} | {mean[2]:.1f}"
             yield f"| {name} | {level} | {len(models)} | {numbers} |"
 
 
