@@ -7,7 +7,7 @@ RUN ?= runs/quick
 # requirements.lock: the tested versions; requirements-oldest.txt, requirements-newest.txt: both ends of the range.
 CONSTRAINT ?= requirements.lock
 
-.PHONY: setup check test drills benchmark paper lint regress report docs notebooks clean
+.PHONY: setup check test drills benchmark paper lint regress report leaderboard docs notebooks clean
 
 setup: $(READY)
 
@@ -47,6 +47,11 @@ regress: setup
 
 report: setup
 	$(BIN)/mmvae-bench report $(RUN)
+
+# The project's own leaderboard, a page of the documentation; its scores as files are made with the site.
+leaderboard: setup
+	$(BIN)/mmvae-bench leaderboard $(sort $(dir $(wildcard benchmarks/results/*/results.parquet))) --out build/leaderboard
+	cp build/leaderboard/index.html docs/leaderboard/index.html
 
 # The site in build/site, without a dead link.
 docs: setup

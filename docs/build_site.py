@@ -23,6 +23,7 @@ from mmvae_bench.specs.components import datasets, objectives
 from mmvae_bench.specs.listing import describe_kind
 
 ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 AT_ROOT = {name: f"{name.removesuffix('.md').lower()}.md"
            for name in ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "CORRECTIONS.md")}  # fmt: skip
 SMALL: dict[str, dict[str, Any]] = {
@@ -50,7 +51,7 @@ def on_config(config: Any) -> Any:
         if "Objectives" in part:
             part["Objectives"] += [{name: f"objectives/{name}.md"} for name in objectives.built_in()]
         if "Results" in part:
-            part["Results"] += [f"results/{path.name}" for path in sorted((ROOT / "benchmarks/results").glob("*.md"))]
+            part["Results"] += [f"results/{path.name}" for path in sorted(RESULTS.glob("*.md"))]
     return config
 
 
@@ -62,10 +63,10 @@ def on_files(files: Files, config: Any) -> Files:
     made |= {"worlds.md": pages, "protocols.md": protocols_page(), "metrics.md": metrics_page(), **sheets}
     made |= {site: (ROOT / name).read_text(encoding="utf-8") for name, site in AT_ROOT.items()}
     made["gpu.md"] = (ROOT / "benchmarks" / "GPU.md").read_text(encoding="utf-8")
-    results = ROOT / "benchmarks" / "results"
-    for path in sorted(results.rglob("*")):
+    for path in sorted(RESULTS.rglob("*")):
         if path.suffix in (".md", ".png", ".svg"):
-            made[f"results/{path.relative_to(results).as_posix()}"] = path.read_bytes()
+            made[f"results/{path.relative_to(RESULTS).as_posix()}"] = path.read_bytes()
+    made |= leaderboard_files()
     for place, content in made.items():
         text = content.decode() if isinstance(content, bytes) and place.endswith(".md") else content
         files.append(File.generated(config, place, content=text))
@@ -97,6 +98,16 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 def _outside_code(markdown: str, change: Any) -> str:
     parts = re.split(r"(```.*?```|(?:^    [^\n]*\n?)+)", markdown, flags=re.DOTALL | re.MULTILINE)
     return "".join(part if index % 2 else change(part) for index, part in enumerate(parts))
+
+
+def leaderboard_files() -> dict[str, bytes]:
+    """The scores that the leaderboard names as files beside it; the page itself is checked in."""
+    from mmvae_bench.report.leaderboard import write_leaderboard
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "leaderboard"
+        write_leaderboard(sorted(path.parent for path in RESULTS.glob("*/results.parquet")), out)
+        return {f"leaderboard/{path.name}": path.read_bytes() for path in sorted(out.glob("leaderboard.*"))}
 
 
 def repository_path(site: PurePosixPath) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+
+from mmvae_bench.base.processes import SAFE_PYTHON
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -25,6 +29,15 @@ def test_the_versions_of_python_are_those_that_are_tested() -> None:
     tested = set(re.findall(r'python: "([\d.]+)"', workflow))
     named = {text.rpartition(" ")[2] for text in PROJECT["classifiers"] if "Python :: 3." in text}
     assert named == tested
+
+
+def test_the_pytest_plugin_is_light_and_adds_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every pytest of an environment imports it."""
+    (module,) = PROJECT["entry-points"]["pytest11"].values()
+    program = f"import sys; sys.argv = ['x']; import {module} as plugin; print(sorted({{'torch', 'numpy', 'pydantic'}}"
+    words = [*SAFE_PYTHON, "-c", f"{program} & set(sys.modules)), plugin.pytest_addoption)"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.stdout.startswith("[] <function pytest_addoption")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The W&B sweep file (YAML); method grid or random.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The W&B sweep file (YAML): grid, random or bayes.")],
     local: Annotated[bool, typer.Option("--local", help="Run on this machine, without W&B's server.")] = False,
     count: Annotated[
         int | None,
@@ -55,7 +55,8 @@ def sweep(
     """Run the trials of a W&B sweep file on this machine.
 
     Finished trials are skipped, and the table is printed at the end. The same command resumes a run that was stopped.
-    With a larger --count, the same trials come first.
+    With a larger --count, the same trials come first. Method bayes chooses each trial by the scores of those before,
+    with Optuna (extra optuna).
     """
     if not local:
         raise ConfigError(
@@ -82,7 +83,14 @@ def sweep(
         rehearsal=not no_rehearsal,
         count=count,
     )
-    raise typer.Exit(run_grid(request, report=lambda store, outcome: _reports(file, store, outcome)))
+    raise typer.Exit(run_grid(request, report=lambda store, outcome: _reports(file, store, outcome), values=_values))
+
+
+def _values(directory: Path) -> dict[str, float]:
+    """The numbers of a finished trial, by the names that trackers give them."""
+    from ..tracking.best import logged_values
+
+    return logged_values(directory)
 
 
 def _reports(file: Path, store: RunStore, outcome: Outcome) -> tuple[str | None, str]:

@@ -157,6 +157,22 @@ class Parameter:
         low, high = (self._step(k) for k in self._steps()) if self.is_countable else (self.low, self.high)
         return [(low, (*self.location, "min")), (high, (*self.location, "max"))]
 
+    def at(self, number: float) -> Choice:
+        """The value of a position: a countable parameter's values are numbered from 0, others are their own position.
+
+        Raises:
+            ValueError: there is no such position.
+        """
+        if self.is_countable:
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < self.num_values:
+                raise ValueError(f"{number!r:.40} is no whole number from 0 to {self.num_values - 1}")
+            if self.distribution in ("constant", "categorical"):
+                return self.ends()[number]
+            return self._step(self._steps()[0] + number), self.location
+        if isinstance(number, bool) or not isinstance(number, int | float) or not self.low <= number <= self.high:
+            raise ValueError(f"{number!r:.40} is no number from {self.low} to {self.high}")
+        return float(number), self.location
+
     def draw(self, index: int) -> Choice:
         """The value of draw ``index`` (from 0): a function of the parameter's path and the index only.
 
@@ -324,7 +340,9 @@ KEYS = (
 )  # fmt: skip
 """The top-level keys of a sweep file."""
 METHODS = ("grid", "random")
-"""The methods that work without a server."""
+"""The methods whose trials are known beforehand."""
+SEARCH = "bayes"
+"""The method that chooses each trial by the scores of those before; without a server, by Optuna."""
 MAX_TRIALS = 100_000
 """A larger grid is refused, unless run_cap or --count limits it to its first trials."""
 
@@ -342,6 +360,32 @@ class SweepMetric:
 
 
 @dataclass(frozen=True)
+class Search:
+    """A sweep whose trials are chosen one after the other.
+
+    Attributes:
+        metric: What is optimised.
+        parameters: What is varied.
+        count: How many combinations are to be chosen.
+    """
+
+    metric: SweepMetric
+    parameters: tuple[Parameter, ...]
+    count: int
+    base: _Base
+
+    def trial(self, positions: Sequence[float]) -> TrialSpec:
+        """The trial of a position of each parameter.
+
+        Raises:
+            ConfigError: no trial can have these settings together.
+            ValueError: a parameter has no such position.
+        """
+        choices = [parameter.at(number) for parameter, number in zip(self.parameters, positions, strict=True)]
+        return self.base.trial(self.parameters, choices)
+
+
+@dataclass(frozen=True)
 class SweepFile:
     """A sweep file, expanded.
 
@@ -350,12 +394,14 @@ class SweepFile:
         method: grid or random.
         trials: Each trial once, in the order of the grid or of the draws.
         num_drawn: The number of combinations taken; more than there are trials if some draws are equal.
+        search: What chooses the trials of method bayes, of which none is in ``trials`` here.
     """
 
     text: str
     method: str
     trials: tuple[TrialSpec, ...]
     num_drawn: int
+    search: Search | None = None
 
 
 def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
@@ -387,7 +433,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     except ConfigError as error:
         problems += (replace(problem, location=("command", *problem.location)) for problem in error.problems)
     method, cap = given.get("method"), count if count is not None else given.get("run_cap")
-    problems += _method_problems(method, parameters, cap)
+    problems += _method_problems(method, parameters, cap, given.get("metric"))
     if base is not None and parameters:
         # A parameter that could not be read is also reported as missing: that is the same problem.
         unread = bool(found)
@@ -395,6 +441,9 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
         problems += (each for each in found if not (unread and each.message.startswith("required key")))
     if problems or document.problems or base is None:
         raise document.error(list(dict.fromkeys(problems)))
+    if method == SEARCH:
+        metric = SweepMetric(str(given["metric"]["name"]), str(given["metric"].get("goal") or GOALS[0]))
+        return SweepFile(document.text, SEARCH, (), 0, Search(metric, tuple(parameters), int(cap or 0), base))
     combinations = _grid(parameters, cap) if method == "grid" else _draws(parameters)
     taken = list(islice(combinations, cap))
     trials, found = _trials(base, parameters, taken)
@@ -539,17 +588,16 @@ def _too_many(count: int, option: str) -> Problem:
     return Problem(f"at most {MAX_TRIALS:,} trials are possible", (option,), str(count)[:120], near=str(MAX_TRIALS))
 
 
-def _method_problems(method: object, parameters: Sequence[Parameter], cap: object) -> list[Problem]:
+def _method_problems(method: object, parameters: Sequence[Parameter], cap: object, metric: object) -> list[Problem]:
     if method is None:
-        return [Problem("required key 'method' is missing", ("method",), choices=METHODS)]
-    if method == "bayes":
-        message = "method bayes needs W&B's server, which chooses the next trial from the scores so far: "
-        message += "use `wandb sweep FILE`, then `wandb agent SWEEP`"
-        return [Problem(message, ("method",), repr(method), METHODS)]
-    if method not in METHODS:
-        return [unknown("method", method, METHODS, ("method",))]
-    if method == "random":
-        message = "method random never ends: set the number of trials with run_cap in the file or with --count"
+        return [Problem("required key 'method' is missing", ("method",), choices=(*METHODS, SEARCH))]
+    if method not in (*METHODS, SEARCH):
+        return [unknown("method", method, (*METHODS, SEARCH), ("method",))]
+    if method == SEARCH and metric is None:
+        message = "method bayes needs the metric that it optimises, such as {name: validation/fit/elbo, goal: maximize}"
+        return [Problem(message, ("metric",))]
+    if method in ("random", SEARCH):
+        message = f"method {method} never ends: set the number of trials with run_cap in the file or with --count"
         return [Problem(message, ("method",), repr(method))] if cap is None else []
     endless = [parameter for parameter in parameters if not parameter.is_countable]
     message = "method grid needs a finite number of values: list them, or use method random"

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from ..base.errors import BenchmarkError
 from ..base.files import tail
@@ -29,6 +29,17 @@ MAX_LOSSES = 5
 
 Rehearsal = Callable[[Sequence[Trial], Callable[[], bool]], Mapping[str, str]]
 """Given trials, and whether to stop early: the objectives whose first step of training fails, each with the error."""
+
+
+class More(Protocol):
+    """Trials that are chosen while others run; see :class:`Driver`."""
+
+    @property
+    def left(self) -> int:
+        """How many trials may still come."""
+
+    def __call__(self) -> Sequence[Trial]:
+        """The next trials, each with its folder; none: there are no more. May raise BenchmarkError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,7 @@ class Driver:
         fail_fast: Whether to stop everything after the first trial that fails.
         rehearse: Tries the objectives of the trials that are to be trained, before anything is started; see
             :data:`Rehearsal`. None: nothing is tried.
+        more: Asked for further trials whenever there is room and nothing waits; None: there are only ``trials``.
     """
 
     def __init__(
@@ -126,6 +138,7 @@ class Driver:
         hang_seconds: float | None = DEFAULT_SECONDS,
         fail_fast: bool = False,
         rehearse: Rehearsal | None = None,
+        more: More | None = None,
     ) -> None:
         self.store, self.trials, self.executor, self.observer = store, trials, executor, observer
         self.retry_failed, self.stale, self.grace = retry_failed, stale, grace
@@ -136,7 +149,7 @@ class Driver:
         self.elsewhere: dict[str, Trial] = {}
         self.hangs = HangWatch(hang_seconds)
         self.hung: dict[str, float] = {}
-        self.fail_fast, self.rehearse = fail_fast, rehearse
+        self.fail_fast, self.rehearse, self.more = fail_fast, rehearse, more
         self.held: set[Group] = set()
         self.failures: dict[tuple[str, ...], set[str]] = {}
         self.num_done = self.num_failed = self.num_stale = self.num_held = 0
@@ -151,6 +164,11 @@ class Driver:
         """Whether no more jobs are to be started."""
         return self._stop_by is not None
 
+    @property
+    def num_trials(self) -> int:
+        """Trials of the run, with those that are still to be chosen."""
+        return len(self.trials) + (self.more.left if self.more is not None else 0)
+
     def run(self) -> Outcome:
         """Works until all trials have ended, or until asked to stop."""
         with self.signals:
@@ -159,10 +177,10 @@ class Driver:
             except BaseException:
                 self.executor.terminate()
                 raise
-        unfinished = len(self.trials) - self.num_done - self.num_failed - self.num_stale
+        unfinished = self.num_trials - self.num_done - self.num_failed - self.num_stale
         stopped = self.signals.requests > 0 and unfinished > self.num_held
         return Outcome(
-            total=len(self.trials),
+            total=self.num_trials,
             done=self.num_done,
             failed=self.num_failed,
             stopped=stopped,
@@ -195,7 +213,7 @@ class Driver:
         if waiting is not None and len(known) == len(left):
             seconds_left = max([(waiting + sum(known)) / self.executor.num_slots, *known])
         return Progress(
-            total=len(self.trials),
+            total=self.num_trials,
             done=self.num_done,
             failed=self.num_failed,
             waiting=len(self.schedule),
@@ -221,6 +239,7 @@ class Driver:
         self._plan()
         while True:
             self._check_signals()
+            self._ask_more()
             self._launch()
             if not self.started and (self.stopping or not (len(self.schedule) or self.elsewhere)):
                 return
@@ -297,6 +316,21 @@ class Driver:
             for trial in waiting:
                 sharing.setdefault(trial.recipe, []).append(trial)
             self.preparations.extend(trials[0] for trials in sharing.values() if len(trials) > 1)
+
+    def _ask_more(self) -> None:
+        """Adds a trial that is chosen now, if one could start at once. After a bug in an objective none is chosen."""
+        idle = not (self.stopping or self.held or len(self.schedule) or self.preparations or self.elsewhere)
+        if self.more is None or not idle or not self.executor.num_free:
+            return
+        try:
+            with writing(self.store.root):
+                found = self.more()
+        except BenchmarkError as error:
+            self._give_up(error)
+            return
+        self.trials = [*self.trials, *found]
+        for trial in found:
+            self.schedule.add(trial)
 
     def _launch(self) -> None:
         while self.executor.num_free and not self.stopping and not any(item.alone for item in self.started.values()):
@@ -557,7 +591,7 @@ class Driver:
         if status is not None:
             details |= {"attempts": status.attempts, "error": _said(status), "log": status.log}
         finished = self.num_done + self.num_failed
-        self.observer.event(Event(event=event, finished=finished, total=len(self.trials), **details))
+        self.observer.event(Event(event=event, finished=finished, total=self.num_trials, **details))
 
 
 def _said(status: Status) -> str | None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import get_args
@@ -27,6 +28,7 @@ from ..specs.grid import expand, read_grid
 from ..specs.labels import trial_labels
 from ..specs.sweeps import MAX_TRIALS, SweepFile, load_sweep
 from ..specs.trial import TrialSpec
+from .bayes import Proposals, Values
 from .driver import Driver, Outcome
 from .events import Event, Observer, watcher
 from .executor import Executor
@@ -57,12 +59,14 @@ class Plan:
         specs: The trials to work on.
         keys: The keys of all trials that the folder may contain.
         grid_text: The grid file that describes them.
+        more: Chooses further trials while others run; None: there are no others.
     """
 
     name: str
     specs: Sequence[TrialSpec]
     keys: Set[str]
     grid_text: str
+    more: Proposals | None = None
 
 
 def out_of_range(option: str, number: int | None, most: int) -> list[Problem]:
@@ -174,7 +178,20 @@ class SweepRequest(Request):
         """Reads the sweep file; raises ConfigError with everything that is wrong with it."""
         sweep = load_sweep(self.grid, count=self.count)
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.grid.stem).lstrip("._-") or "sweep"
+        if sweep.search is not None:
+            return self._search(sweep, name)
         return Plan(name, sweep.trials, {spec.key for spec in sweep.trials}, sweep_grid(sweep, name=name))
+
+    def _search(self, sweep: SweepFile, name: str) -> Plan:
+        """The trials that were chosen so far; of a new sweep, the first one."""
+        assert sweep.search is not None
+
+        def described(specs: Sequence[TrialSpec], num_drawn: int) -> str:
+            return sweep_grid(replace(sweep, trials=tuple(specs), num_drawn=num_drawn), name=name)
+
+        root = self.out if self.out is not None else Path("runs") / name
+        more = Proposals(sweep.search, root, described)
+        return Plan(name, more.specs, {spec.key for spec in more.specs}, more.grid_text(), more)
 
     def again(self, copy: Path) -> Request:
         """The request that resumes this one if its file, a pipe, cannot be read again: the copy is a grid."""
@@ -208,13 +225,14 @@ def sweep_grid(sweep: SweepFile, *, name: str) -> str:
     return "\n".join([*comments, *head, *trials]) + "\n"
 
 
-def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -> int:
+def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, values: Values | None = None) -> int:
     """Runs a grid, or shows what would be run; returns the exit code.
 
     Args:
         request: What to do.
         report: Called at the end, when no trial is running any more.
         command: The command that starts ``mmvae-bench`` in a process of its own.
+        values: The numbers of a finished trial by which method bayes chooses the next one.
 
     Raises:
         ConfigError: the request, the grid or the folder is invalid; nothing was started or written.
@@ -235,7 +253,9 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
         # On a cluster, the nodes have folders of their own.
         _check_cache((spec for spec in plan.specs if spec.key not in present or not _is_done(spec, store)), command)
     try:
-        with Drivers(store.root) as drivers:
+        with Drivers(store.root) as drivers, ExitStack() as held:
+            if plan.more is not None:
+                held.enter_context(plan.more.begin(store, values))
             store.create(
                 ((spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in plan.specs),
                 grid_text=plan.grid_text,
@@ -251,6 +271,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND) -
                 store, trials_of(plan.specs, store), executor, observer,
                 retry_failed=request.retry == "failed", stale=request.stale, hang_seconds=request.hang_seconds or None,
                 fail_fast=request.fail_fast, rehearse=Rehearsal(command) if request.rehearsal else None,
+                more=plan.more,
             )  # fmt: skip
             with observer:
                 outcome = driver.run()

@@ -1,46 +1,5 @@
 """What the conformance tests do to an objective, whatever its networks and its view."""
 
-from __future__ import annotations
+from mmvae_bench.conformance.learning import assert_gradients_reach_what_is_trained, losses_on
 
-import torch
-
-from mmvae_bench.data.batch import Batch
-from mmvae_bench.objectives.base import Objective
-from mmvae_bench.specs.trial import TrainingSpec
-
-
-def losses_on(objective: Objective, batch: Batch, *, steps: int, rate: float) -> dict[str, list[float]]:
-    """Trains on one batch, stage by stage: the loss at every step, by stage. Each step has a seed of its own."""
-    found: dict[str, list[float]] = {}
-    for stage in objective.stages(TrainingSpec(steps=steps)):
-        objective.begin_stage(stage)
-        objective.train()
-        objective.training_spec = TrainingSpec(learning_rate=rate)
-        optimizer = objective.configure_optimizers()
-        losses = found[stage.name] = []
-        for step in range(stage.steps):
-            torch.manual_seed(step)
-            terms = objective.terms(batch)
-            optimizer.zero_grad()
-            terms.loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(terms.loss.item())
-    return found
-
-
-def assert_gradients_reach_what_is_trained(objective: Objective, batch: Batch) -> None:
-    """Stage by stage: finite and somewhere not zero for each trained parameter, none for others, buffers untouched."""
-    for stage in objective.stages(TrainingSpec(steps=1)):
-        objective.begin_stage(stage)
-        objective.train()
-        frozen = {*objective.network_names} - {*stage.trains}
-        buffers = {key: value.clone() for key, value in objective.named_buffers() if key.split(".")[0] in frozen}
-        torch.manual_seed(0)
-        objective.zero_grad(set_to_none=True)
-        objective.terms(batch).loss.backward()  # type: ignore[no-untyped-call]
-        for key, parameter in objective.named_parameters():
-            trained = key.split(".")[0] in stage.trains
-            assert (parameter.grad is not None) == trained, key
-            assert not trained or bool(parameter.grad.abs().sum() > 0), key  # type: ignore[union-attr]
-            assert not trained or bool(parameter.grad.isfinite().all()), key  # type: ignore[union-attr]
-        assert all(torch.equal(dict(objective.named_buffers())[key], value) for key, value in buffers.items())
+__all__ = ["assert_gradients_reach_what_is_trained", "losses_on"]

@@ -133,6 +133,25 @@ def test_an_installed_objective_is_listed_trained_and_reported(site: Path, tmp_p
     assert "reverse_jmvae: alpha 0.5, lambda 50" in table
 
 
+def test_an_installed_objective_is_tested_from_its_own_folder(site: Path, tmp_path: Path) -> None:
+    """Without a name, the parts of other packages are."""
+    words = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--pyargs",
+        "mmvae_bench.conformance",
+    ]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, text=True, capture_output=True, timeout=500)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^1[0-9] passed", done.stdout, flags=re.MULTILINE)
+
+
 def test_a_run_is_still_readable_without_the_package(site: Path, tmp_path: Path) -> None:
     """What the grid then lacks is an error that names it and what there is."""
     (tmp_path / "reverse.yaml").write_text(page_files()["reverse.yaml"])

@@ -304,7 +304,8 @@ def test_the_report_is_written_if_the_run_ended_with_something_done(
 def test_the_commands_hand_the_report_to_the_sweep(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     reports: list[Any] = []
 
-    def stand_in(request: Request, *, report: object) -> int:
+    def stand_in(request: Request, *, report: object, values: object = None) -> int:
+        assert callable(values) == (words[0] == "sweep"), "method bayes needs the numbers of finished trials"
         reports.append(report)
         return 7
 

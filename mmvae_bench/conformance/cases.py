@@ -1,0 +1,73 @@
+"""Which checks are made of which parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from ..base.errors import ConfigError, unknown
+from ..specs.base import ComponentSpec
+from ..specs.components import BackboneSpec, DatasetSpec, ObjectiveSpec, backbones, datasets, objectives
+from ..specs.registry import Registry
+
+KINDS: tuple[Registry[Any], ...] = (objectives, backbones, datasets)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One check of one part.
+
+    Attributes:
+        spec: The part.
+        check: Raises AssertionError with what the part breaks.
+    """
+
+    spec: ComponentSpec
+    check: Callable[[Any], None]
+
+    @property
+    def label(self) -> str:
+        """The test's name: the part and what is claimed of it."""
+        return f"{getattr(self.spec, 'name', 'part')}-{self.check.__name__}"
+
+
+def asked_parts(asked: Sequence[str]) -> list[ComponentSpec]:
+    """The specs of ``--part``, or without any those of every part of another package.
+
+    Raises:
+        ConfigError: a part is unknown, or its settings are not valid.
+    """
+    if not asked:
+        return [kind.parse(name) for kind in KINDS for name in kind.names() if name not in kind.built_in()]
+    return [_part(text) for text in asked]
+
+
+def _part(text: str) -> ComponentSpec:
+    try:
+        given = yaml.safe_load(text)
+    except yaml.YAMLError:
+        given = text
+    name = given.get("name") if isinstance(given, dict) else given
+    for kind in KINDS:
+        if name in kind:
+            found: ComponentSpec = kind.parse(given)
+            return found
+    names = [each for kind in KINDS for each in kind.names()]
+    raise ConfigError([unknown("objective, backbone or dataset", str(name), names, ("--part",))])
+
+
+def cases(specs: Sequence[ComponentSpec]) -> Iterator[Case]:
+    """Every check of every part."""
+    from . import data, models
+    from . import specs as of_specs
+
+    for spec in specs:
+        checks = list(of_specs.CHECKS)
+        if isinstance(spec, ObjectiveSpec | BackboneSpec):
+            checks += models.CHECKS
+        elif isinstance(spec, DatasetSpec):
+            checks += data.CHECKS
+        yield from (Case(spec, check) for check in checks)

@@ -1,0 +1,92 @@
+"""The checks that run in other packages: a part that breaks what is relied on fails the one that says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.conformance import data, models
+from mmvae_bench.conformance import specs as of_specs
+from mmvae_bench.conformance.cases import asked_parts, cases
+
+from .broken import DotsSpec, objective
+
+WRONG = [
+    (
+        "MeanParts",
+        models.has_a_loss_and_a_part_for_each_image,
+        r"part .* has shape \(\), not one number for each",
+    ),
+    ("JointAlone", models.sends_gradients_where_it_trains, "stage fit: .*encoder.* is trained, and the loss does not"),
+    ("NumpyNoise", models.same_seed_same_loss, "seed 0 gives loss .* and then .*: draw noise by torch"),
+    ("Uphill", models.learns_a_batch, "stage fit: 60 steps on one batch take the loss from "),
+    ("NoImagePosterior", models.answers_as_it_declares, "posteriors declares image, and it is refused: no q"),
+    ("GlobalNoise", models.answers_as_it_declares, "imagine with a generator draws from the global one too"),
+    ("Warming", models.survives_saving, r"the loss is another one after load_state_dict: something is not in state_di"),
+    ("Warming", models.resumes_to_the_bit, "after a stop at step 2 and a resumption these weights are others: "),
+]
+
+
+@pytest.mark.parametrize(("name", "check", "said"), WRONG, ids=[f"{name}-{each.__name__}" for name, each, _ in WRONG])
+def test_a_broken_objective_is_told_what_it_breaks(name: str, check: object, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        check(objective(name))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "said"),
+    [
+        ("pixels", data.images_and_concepts_are_in_range, r"pixels are from .* to 25\d, not in \[0, 1\]"),
+        ("shape", data.images_and_concepts_are_in_range, r"images are \(3, \d+, \d+\); image_shape\(\) is \(3, "),
+        ("concepts", data.images_and_concepts_are_in_range, r"concepts do not fit concept_schema\(\): .*"),
+        ("overlap", data.partitions_share_no_image, "row 85 is in val and in test"),
+        ("fingerprint", data.the_same_spec_gives_the_same_images, "the fingerprint is another one for the same spec"),
+        ("order", data.the_same_spec_gives_the_same_images, "another image for the same row of the same spec"),
+        ("split", data.another_split_is_of_the_same_images, "the fingerprint depends on split_seed"),
+    ],
+)
+def test_a_broken_dataset_is_told_what_it_breaks(fault: str, check: object, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        check(DotsSpec(fault=fault))  # type: ignore[operator, arg-type]
+
+
+def test_a_whole_dataset_passes() -> None:
+    """As an objective does in tests/extending."""
+    for check in data.CHECKS:
+        check(DotsSpec())
+
+
+def test_a_spec_that_imports_torch_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("torch", ""), ("heavy", "import torch"), ("gone", "import nothing_of_this_name")):
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    for module, said in (("heavy", "heavy imports torch: a spec must not"), ("gone", "gone cannot be imported alone")):
+        spec = objective("JointAlone")
+        monkeypatch.setattr(type(spec), "__module__", module)
+        with pytest.raises(AssertionError, match=said):
+            of_specs.imports_no_torch(spec)
+
+
+def test_the_option_names_parts_with_settings() -> None:
+    (first, second) = asked_parts(["{name: jmvae, alpha: 2}", "rgb_thin"])
+    assert (first.canonical()["alpha"], second.canonical()["name"]) == (2, "rgb_thin")
+    kinds = {case.label.partition("-")[0] for case in cases([first, second])}
+    assert kinds == {"jmvae", "rgb_thin"}
+    assert asked_parts([]) == [], "without a name, the parts of other packages"
+    with pytest.raises(ConfigError, match=r"unknown objective, backbone or dataset 'jmvea'(?s:.*)nearest: jmvae"):
+        asked_parts(["jmvea"])
+
+
+def test_a_name_that_is_unknown_ends_pytest_with_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmvae_bench.conformance import test_parts
+
+    class Metafunc:
+        class config:
+            @staticmethod
+            def getoption(name: str, default: object) -> list[str]:
+                return ["jmvea"]
+
+    with pytest.raises(pytest.UsageError, match="nearest: jmvae"):
+        test_parts.pytest_generate_tests(Metafunc)  # type: ignore[arg-type]
