@@ -257,7 +257,7 @@ def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: N
     """Makes what several trials share: the cached dataset and its trained observation classifier."""
     progress(f"preparing {spec.dataset.name}/{spec.dataset.source}")
     data = _ready_data(spec, default_device())
-    if spec.dataset.domain == "graph":
+    if spec.dataset.domain != "images":
         return
     progress(f"training the observation classifier of {spec.dataset.name}/{spec.dataset.source}")
     judge_of(data, spec.evaluation, device=default_device())
@@ -300,7 +300,7 @@ def _unlabelled_left_out(spec: TrialSpec, objective: Objective) -> dict[str, str
 def _evaluation_code(spec: TrialSpec) -> dict[str, Any]:
     given = spec.evaluation.classifier
     classifier = given.name if given is not None else spec.dataset.default_classifier()
-    return evaluation_code(spec.evaluation.canonical(), classifier)
+    return evaluation_code(spec.evaluation.canonical(), classifier, dataset=spec.dataset.name)
 
 
 def default_device() -> str:
@@ -350,8 +350,9 @@ def _say(text: str) -> None:
 
 
 def _evaluate_protocol(spec: TrialSpec, directory: Path, protocol: str, device: str) -> TrialResult:
-    if spec.dataset.domain == "graph":
-        raise ConfigError(f"protocol {protocol} scores images, and {spec.dataset.name} holds a graph", "--protocol")
+    if spec.dataset.domain != "images":
+        holds = "a graph" if spec.dataset.domain == "graph" else "papers"
+        raise ConfigError(f"protocol {protocol} scores images, and {spec.dataset.name} holds {holds}", "--protocol")
     spec = spec.model_copy(update={"evaluation": spec.evaluation.of_protocol(protocol)})
     objective, fitted = _trained(spec, directory)
     torch.set_num_threads(spec.training.num_threads)

@@ -97,7 +97,7 @@ class _MadeUp(ConceptDataModule):
         columns = [torch.randint(size, (NUM_IMAGES,), generator=generator) for size in self.schema.sizes]
         masks = torch.rand(NUM_IMAGES, spec.dataset.masks, *self.image_shape[1:], generator=generator) < 0.5
         self._store = _Images(images, torch.stack(columns, 1), masks if spec.dataset.masks else None)
-        if spec.dataset.domain == "graph":
+        if spec.backbone.domain == "graph":
             link = torch.tensor([[0], [1]])
             features = images.flatten(1).to_sparse().coalesce()
             self._store = GraphStore(Graph(features, normalised(link, NUM_IMAGES), link), columns[0])

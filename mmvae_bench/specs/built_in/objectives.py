@@ -13,6 +13,7 @@ from ..base import LARGEST
 from ..components import (
     BackboneSpec,
     DatasetSpec,
+    Domain,
     Modality,
     ObjectiveSpec,
     Posterior,
@@ -58,6 +59,7 @@ class JVAESpec(_WeightedImages):
 class TELBOSpec(_WeightedImages):
     """Three ELBOs: of both modalities, of images and of concepts; the last two do not train the decoders."""
 
+    further_domains: ClassVar[frozenset[Domain]] = frozenset({"papers"})
     implementation: ClassVar[str] = "mmvae_bench.objectives.telbo:TELBO"
     summary: ClassVar[str] = "triple ELBO: joint, image and concept terms, decoders trained by the joint term only"
     reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, Eq. 5"
@@ -92,6 +94,7 @@ class TELBOSpec(_WeightedImages):
 class JMVAESpec(_WeightedImages):
     """The joint ELBO, with the unimodal posteriors fitted to the joint one (JMVAE-kl)."""
 
+    further_domains: ClassVar[frozenset[Domain]] = frozenset({"papers"})
     implementation: ClassVar[str] = "mmvae_bench.objectives.jmvae:JMVAE"
     summary: ClassVar[str] = "joint ELBO minus KL from the joint to the unimodal posteriors"
     reference: ClassVar[str] = "Suzuki et al. 2017, Joint Multimodal Learning with Deep Generative Models, Eq. 5"
@@ -486,6 +489,7 @@ class MultimodalSpec(ObjectiveSpec):
 class MVAESpec(MultimodalSpec):
     """ELBOs of all modalities, of each one, and of random subsets, each under the product of its experts."""
 
+    further_domains: ClassVar[frozenset[Domain]] = frozenset({"papers"})
     implementation: ClassVar[str] = "mmvae_bench.objectives.mvae:MVAE"
     summary: ClassVar[str] = "ELBOs of subsets of modalities under products of experts, with the prior as a factor"
     reference: ClassVar[str] = (
@@ -510,7 +514,11 @@ class MVAESpec(MultimodalSpec):
         return self
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """Refuses random subsets for the image and one attribute: two modalities have no further subsets to draw."""
+        """Refuses random subsets for the image and one attribute: two modalities have no further subsets to draw; and
+        links one by one."""
+        if dataset.domain == "papers" and self.modalities != "two":
+            message = f"the links of {dataset.name} are one modality"
+            raise ConfigError([Problem(message, ("objective", "modalities"), self.modalities, ("two",), "two")])
         if self.num_random_subsets and self.num_modalities(dataset) < 3:
             message = "two modalities have no subsets besides both together and each alone: choose 0"
             where, value = ("objective", "num_random_subsets"), str(self.num_random_subsets)
