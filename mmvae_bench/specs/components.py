@@ -71,6 +71,8 @@ class ObjectiveSpec(ComponentSpec):
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = "its loss is defined for labelled images only"
     """Why images without labels are left out of training: of all stages, or of those that a mapping names. None if the
     loss is defined for concepts with unspecified attributes, -1."""
+    imageless_obstacle: ClassVar[str | None] = "every term of its loss needs the image"
+    """Why examples without an image are left out of training; None if the loss then is one of y alone."""
     label_free_stages: ClassVar[frozenset[str]] = frozenset()
     """The stages of training whose loss reads no labels at all."""
 

@@ -31,6 +31,7 @@ from .components import (
     of_domain,
     questions,
 )
+from .missing import MissingImagesSpec, missing_problems
 from .paths import pointed
 from .registry import Registry
 from .supervision import SupervisionSpec, num_supervised, supervision_problems
@@ -101,7 +102,7 @@ DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 class TrainingSpec(Spec):
     """How the parameters are fitted. Adam throughout, as in every paper compared here."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"budget", "supervision"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"budget", "supervision", "missing_images"})
 
     steps: PositiveInt = 250_000
     """Gradient steps: of the main stage, or of all stages together, as ``budget`` says."""
@@ -123,6 +124,8 @@ class TrainingSpec(Spec):
     otherwise, so that every objective makes the same number of steps."""
     supervision: SupervisionSpec | None = None
     """Which training images have labels, and which steps see them; null: all images and steps."""
+    missing_images: MissingImagesSpec | None = None
+    """Which training examples have no image; null: none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -298,6 +301,12 @@ class TrialSpec(Spec):
             *view_problems(self.dataset, self.backbone, self.objective),
             *_level_problems(self.evaluation, self.dataset),
             *supervision_problems(self.training.supervision, self.dataset, self.objective),
+            *missing_problems(
+                self.training.missing_images,
+                self.training.steps,
+                self.dataset,
+                supervised=self.training.supervision is not None,
+            ),
         ]
         checks: list[Callable[[], None]] = [
             lambda: self.objective.check(self.backbone),

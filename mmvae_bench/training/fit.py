@@ -28,11 +28,13 @@ from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
+from ..data.missing import MissingImagesLoader
 from ..data.supervision import SupervisedLoader
 from ..objectives.base import Objective, Stage, Terms, evaluating, planned_stages
 from ..runs.documents import read_records
 from ..runs.lock import check_held
 from ..runs.stale import segments_of
+from ..specs.missing import imageless_share
 from ..specs.supervision import step_rate
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
@@ -259,7 +261,10 @@ class _StageLoop:
             "start": self.state.step,
             "stop": self.stage.steps,
         }
-        supervision = self.training.supervision
+        supervision, missing = self.training.supervision, self.training.missing_images
+        if missing is not None:
+            share = imageless_share(missing, self.objective.spec)
+            return MissingImagesLoader(self.data, missing, share=share, **which)
         if supervision is None:
             return self.data.training_loader(**which)
         rate = step_rate(supervision, self.objective.spec, self.stage.name)

@@ -66,6 +66,9 @@ def rehearse(spec: TrialSpec) -> str | None:
         all_labelled = {"labels_per_class": None, "fraction": 1.0, "rate": 0.5}
         few = supervision.model_copy(update=all_labelled)
         training, num_steps = training.model_copy(update={"supervision": few}), 2
+    if (missing := training.missing_images) is not None:
+        half = missing.model_copy(update={"fraction": 0.5})
+        training, num_steps = training.model_copy(update={"missing_images": half, "batch_size": 1}), 2
     try:
         backbone = spec.backbone.build(
             schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()

@@ -69,6 +69,9 @@ class TELBOSpec(_WeightedImages):
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(
         lambda spec: None if spec.schedule == "joint" else {"fit": NEEDS_LABEL}
     )
+    imageless_obstacle: ClassVar[str | None] = by_setting(
+        lambda spec: None if spec.schedule == "joint" else "its first stage has the joint term alone"
+    )
 
     name: Literal["telbo"] = "telbo"
     """The objective's name."""
@@ -120,6 +123,9 @@ class BiVCCASpec(_WeightedImages):
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
     text_obstacle: ClassVar[str | None] = None
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
+    imageless_obstacle: ClassVar[str | None] = by_setting(
+        lambda spec: None if spec.mu < 1 else "with mu 1 it never uses q(z|y)"
+    )
 
     name: Literal["bivcca"] = "bivcca"
     """The objective's name."""
@@ -468,6 +474,7 @@ class MultimodalSpec(ObjectiveSpec):
     """
 
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    imageless_obstacle: ClassVar[str | None] = None
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
     text_obstacle: ClassVar[str | None] = by_setting(
         lambda spec: None if spec.modalities == "two" else "words are not modalities: choose modalities two"
@@ -627,6 +634,9 @@ class SSVAESpec(ObjectiveSpec):
     reference: ClassVar[str] = (
         "Siddharth et al. 2017, Learning Disentangled Representations with Semi-Supervised Deep Generative Models, "
         "Eq. 2"
+    )
+    imageless_obstacle: ClassVar[str | None] = (
+        "the bound of y alone is log p(y), which is fixed: nothing is to be learnt"
     )
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
