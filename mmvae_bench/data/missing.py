@@ -13,10 +13,12 @@ from torch import Tensor
 
 from ..base.errors import BenchmarkError
 from ..base.seeds import derive_seed
-from ..specs.missing import MissingImagesSpec
+from ..specs.components import BackboneSpec
+from ..specs.missing import WHERE, MissingImagesSpec
 from ..specs.supervision import num_supervised
 from .base import ConceptDataModule, ResidentLoader
 from .batch import Batch
+from .supervision import check_enough
 
 
 def divided_rows(data: ConceptDataModule, missing: MissingImagesSpec) -> tuple[Tensor, Tensor]:
@@ -36,6 +38,15 @@ def divided_rows(data: ConceptDataModule, missing: MissingImagesSpec) -> tuple[T
     order = torch.randperm(len(rows), generator=generator)
     with_image, without = (chosen.sort().values.to(rows.device) for chosen in (order[number:], order[:number]))
     return rows[with_image], rows[without]
+
+
+def check_divided(data: ConceptDataModule, missing: MissingImagesSpec, share: float, backbone: BackboneSpec) -> None:
+    """Raises ConfigError if there are fewer examples of a kind that steps are made on than the networks take in one."""
+    with_image, without = divided_rows(data, missing)
+    where = (*WHERE, "fraction")
+    check_enough(len(with_image), backbone, what="has an image", where=where)
+    if share:
+        check_enough(len(without), backbone, what="has none", where=where)
 
 
 def without_image(batch: Batch) -> Batch:
