@@ -22,6 +22,7 @@ from .base.heartbeat import heard
 from .base.machine import provenance
 from .base.processes import StopSignals
 from .data.base import ConceptDataModule
+from .data.missing import divided_rows
 from .data.supervision import labelled_rows
 from .evaluation.during import ScoreCurve
 from .evaluation.evaluate import Evaluation, evaluate, judge_of
@@ -48,6 +49,7 @@ from .runs.names import (
 from .runs.stale import StaleTrial, WhenStale, discard, staleness
 from .runs.status import Status, StatusWriter, begin, latest, write_status
 from .specs.code import evaluation_code, training_code
+from .specs.missing import imageless_share
 from .specs.supervision import num_supervised, step_rate
 from .specs.trial import SPEC_VERSION, TrialSpec, trial_label
 from .training.checkpoint import Checkpoint, CheckpointError, DamagedCheckpoint
@@ -257,7 +259,7 @@ def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: N
     """Makes what several trials share: the cached dataset and its trained observation classifier."""
     progress(f"preparing {spec.dataset.name}/{spec.dataset.source}")
     data = _ready_data(spec, default_device())
-    if spec.dataset.domain == "graph":
+    if spec.dataset.domain != "images":
         return
     progress(f"training the observation classifier of {spec.dataset.name}/{spec.dataset.source}")
     judge_of(data, spec.evaluation, device=default_device())
@@ -284,6 +286,22 @@ def _supervised(spec: TrialSpec, data: ConceptDataModule, objective: Objective) 
     return {"labelled_images": len(labelled_rows(data, supervision)), "supervised_steps": steps}
 
 
+def _imageless(spec: TrialSpec, data: ConceptDataModule, objective: Objective) -> dict[str, int]:
+    """How many training examples had images, and how many steps were made on the others; empty where all had."""
+    missing = spec.training.missing_images
+    if missing is None:
+        return {}
+    share, stages = imageless_share(missing, spec.objective), planned_stages(objective, spec.training)
+    steps = sum(num_supervised(stage.steps, share) for stage in stages)
+    return {"examples_with_image": len(divided_rows(data, missing)[0]), "imageless_steps": steps}
+
+
+def _imageless_left_out(spec: TrialSpec) -> dict[str, str]:
+    """Why examples without images were not trained on, where there were some and they were not."""
+    reason = spec.objective.imageless_obstacle
+    return {} if spec.training.missing_images is None or reason is None else {"examples without images": reason}
+
+
 def _unlabelled_left_out(spec: TrialSpec, objective: Objective) -> dict[str, str]:
     """Why images without labels were not trained on, where training is semi-supervised and they were not."""
     if spec.training.supervision is None:
@@ -300,7 +318,7 @@ def _unlabelled_left_out(spec: TrialSpec, objective: Objective) -> dict[str, str
 def _evaluation_code(spec: TrialSpec) -> dict[str, Any]:
     given = spec.evaluation.classifier
     classifier = given.name if given is not None else spec.dataset.default_classifier()
-    return evaluation_code(spec.evaluation.canonical(), classifier)
+    return evaluation_code(spec.evaluation.canonical(), classifier, dataset=spec.dataset.name)
 
 
 def default_device() -> str:
@@ -350,8 +368,9 @@ def _say(text: str) -> None:
 
 
 def _evaluate_protocol(spec: TrialSpec, directory: Path, protocol: str, device: str) -> TrialResult:
-    if spec.dataset.domain == "graph":
-        raise ConfigError(f"protocol {protocol} scores images, and {spec.dataset.name} holds a graph", "--protocol")
+    if spec.dataset.domain != "images":
+        holds = "a graph" if spec.dataset.domain == "graph" else "papers"
+        raise ConfigError(f"protocol {protocol} scores images, and {spec.dataset.name} holds {holds}", "--protocol")
     spec = spec.model_copy(update={"evaluation": spec.evaluation.of_protocol(protocol)})
     objective, fitted = _trained(spec, directory)
     torch.set_num_threads(spec.training.num_threads)
@@ -439,11 +458,14 @@ def _result(
     # Each stage has its own loss and its own verdict; the last one is the trial's.
     verdicts = by_stage(fitted.history)
     described, judge = data.describe(), evaluation.classifier
-    supervised = _supervised(spec, data, objective)
+    supervised, imageless = _supervised(spec, data, objective), _imageless(spec, data, objective)
     seen = fitted.steps * spec.training.batch_size
     if supervised:
         fewer = max(0, spec.training.batch_size - supervised["labelled_images"])
         seen -= fewer * supervised["supervised_steps"]
+    if imageless:
+        have, steps, size = imageless["examples_with_image"], imageless["imageless_steps"], spec.training.batch_size
+        seen = steps * min(size, len(data.rows("train")) - have) + (fitted.steps - steps) * min(size, have)
     return {
         "version": SPEC_VERSION,
         "key": spec.key,
@@ -458,6 +480,7 @@ def _result(
             "steps_per_second": round(fitted.steps / fitted.seconds, 3) if fitted.seconds else None,
             "samples_seen": seen,
             **({"supervision": supervised} if supervised else {}),
+            **({"missing_images": imageless} if imageless else {}),
             "num_parameters": sum(parameter.numel() for parameter in objective.parameters()),
             "parameters_by_network": {
                 name: sum(parameter.numel() for parameter in getattr(objective, name).parameters())
@@ -479,7 +502,7 @@ def _result(
             "split": getattr(spec.dataset, "split_seed", None),
             "evaluation": spec.evaluation.seed,
         },
-        "left_out": _unlabelled_left_out(spec, objective) | evaluation.left_out,
+        "left_out": _unlabelled_left_out(spec, objective) | _imageless_left_out(spec) | evaluation.left_out,
         **({"confusion": evaluation.confusion} if evaluation.confusion else {}),
         "scores": [score.to_json() for score in evaluation.scores],
     }

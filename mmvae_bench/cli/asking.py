@@ -11,6 +11,7 @@ import typer
 
 from ..base.errors import ConfigError, Problem
 from ..base.processes import uncollected
+from ..runs.folder import read_trial
 from ..specs.components import DatasetSpec
 from ..specs.trial import TrialSpec
 
@@ -68,7 +69,14 @@ def check_images(
 
 
 def opened(trial_dir: Path) -> Objective:
-    """The trained model of a folder; torch is imported here."""
+    """The trained model of a folder; torch is imported here.
+
+    Raises:
+        ConfigError: if it is one of papers: there is nothing to draw.
+    """
+    dataset = read_trial(trial_dir).dataset
+    if dataset.domain == "papers":
+        raise ConfigError(f"{trial_dir} is a model of {dataset.name}, words and links of papers: it has no images")
     with uncollected():
         from ..trial import load
 

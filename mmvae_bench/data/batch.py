@@ -27,6 +27,7 @@ class Batch:
         tokens: Long[B, T], captions; None outside the text view.
         unlabelled: Whether labels of all images were hidden: known without a look at ``concept``, for which a step
             would have to wait for the GPU.
+        imageless: Whether the images are missing, and black in their place.
         graph: The graph whose nodes these are, all of them and in order; None of images.
     """
 
@@ -36,6 +37,7 @@ class Batch:
     mask: Tensor | None = None
     tokens: Tensor | None = None
     unlabelled: bool = False
+    imageless: bool = False
     graph: Graph | None = None
 
     def __len__(self) -> int:
@@ -45,6 +47,11 @@ class Batch:
     def description(self) -> Tensor:
         """What y is: the captions, Long[B, T], in the text view, else the concepts, Long[B, A]."""
         return self.concept if self.tokens is None else self.tokens
+
+    @property
+    def known_image(self) -> Tensor | None:
+        """The images; None if they are missing."""
+        return None if self.imageless else self.image
 
     @property
     def lacks_labels(self) -> bool:

@@ -45,6 +45,7 @@ def preview(
     from .sheets import check_picture_name
 
     check_picture_name(out)
+    _check_images(spec)
     return write(_ready(spec, progress, workers), out, num_images=num_images, partition=partition, masks=masks)
 
 
@@ -61,6 +62,7 @@ def export(
     """Writes the dataset as Parquet files; makes it if needed."""
     from .shards.export import export as write
 
+    _check_images(spec)
     return write(_ready(spec, progress, workers), out, progress=progress)
 
 
@@ -75,6 +77,12 @@ def import_from(
 
     assert isinstance(data, ShardedDataModule)
     return data.import_from(folder)
+
+
+def _check_images(spec: DatasetSpec) -> None:
+    """Raises BenchmarkError for papers; a graph says for itself that it is taken whole."""
+    if spec.domain == "papers":
+        raise BenchmarkError(f"{spec.name} holds words and links of papers: it has no images to show or write")
 
 
 def _ready(spec: DatasetSpec, progress: Progress | None, workers: int | None) -> ConceptDataModule:

@@ -163,13 +163,12 @@ class GraphDataModule(ConceptDataModule):
         return {
             "name": spec.name,
             "source": spec.source,
-            "schema": self.schema.to_dict(),
+            "schema": CitationSpec.concept_schema(spec).to_dict(),
             "image_shape": list(self.image_shape),
             "split": spec.split,
             "split_seed": spec.split_seed,
             "num_images": num_nodes,
-            "sizes": {name: part.shape[1] for name, part in self.divided.links.items()},
-            "sizes_of": "links; validation and test have as many pairs of nodes without one",
+            **self._partition_sizes(),
             "combinations": None,
             "marginals": {"class": shares.tolist()},
             "num_links": whole.links.shape[1],
@@ -181,6 +180,12 @@ class GraphDataModule(ConceptDataModule):
             "path": None,
             "recipe": spec.recipe(),
             **({"generator": GENERATOR_VERSION} if self.is_drawn else {"source_sha256": self.files.checksum}),
+        }
+
+    def _partition_sizes(self) -> dict[str, Any]:
+        return {
+            "sizes": {name: part.shape[1] for name, part in self.divided.links.items()},
+            "sizes_of": "links; validation and test have as many pairs of nodes without one",
         }
 
     def verify(self) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..base.errors import BenchmarkError
+from ..base.errors import BenchmarkError, ConfigError, Problem
 from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED, Schema
-from ..specs.supervision import SupervisionSpec, num_supervised
+from ..specs.components import BackboneSpec
+from ..specs.supervision import WHERE, SupervisionSpec, num_supervised
 from .base import ConceptDataModule, ResidentLoader
 from .batch import Batch
 
@@ -68,6 +69,29 @@ def _first_of_each_class(data: ConceptDataModule, supervision: SupervisionSpec, 
     grouped = which.argsort(stable=True)
     starts = counts.cumsum(0) - counts
     return order[torch.cat([grouped[start : start + wanted] for start in starts.tolist()])]
+
+
+def check_enough(number: int, backbone: BackboneSpec, *, what: str, where: tuple[str, ...]) -> None:
+    """Raises ConfigError if so few images are fewer than the networks take in a step.
+
+    Args:
+        number: How many there are.
+        backbone: Of the networks.
+        what: What they are, such as ``has labels``.
+        where: The setting that made them so few.
+    """
+    if number < backbone.least_batch:
+        message = (
+            f"only {number} of the training examples {what}, but backbone {backbone.name} normalises over the batch, "
+        )
+        message += f"so it needs at least {backbone.least_batch} per step: ask for more, or choose another backbone"
+        raise ConfigError([Problem(message, where)])
+
+
+def check_labelled(rows: Tensor, backbone: BackboneSpec, supervision: SupervisionSpec) -> None:
+    """Raises ConfigError if there are fewer labelled images than the networks take in a step."""
+    key = "fraction" if supervision.fraction is not None else "labels_per_class"
+    check_enough(len(rows), backbone, what="has labels", where=(*WHERE, key))
 
 
 def without_labels(batch: Batch, positions: Sequence[int]) -> Batch:

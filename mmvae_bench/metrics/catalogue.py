@@ -974,6 +974,48 @@ _GRAPHS = tuple(
         ("link_ap", "link prediction AP", "average precision", ""),
     )
 )
+_COLD = (
+    ("cold_auc", "links from words, AUC", "AUC of the links of unseen papers, from their words alone", ("q(z|x)",),
+     "How well a model tells the links of papers that it has never seen from as many pairs without one, when it knows "
+     "their words alone: by p(y|z) at the mean of q(z|x), or by inner products of the means of q(z|X,A), where an "
+     "unseen paper has no link. Pairs are of an unseen paper and a training paper. The floor is that of scores which "
+     "know nothing. In rows of their own is what needs no model: the cosine of two papers' words, and the links of "
+     "training papers with similar words, sum_k cos(x_i, x_k) A_kj with A_jj = 1."),
+    ("cold_ap", "links from words, AP", "average precision of the links of unseen papers, from their words alone",
+     ("q(z|x)",), ""),
+    ("cold_auc_cosine", "links by cosine of words, AUC", "AUC of the cosine of two papers' words", (), ""),
+    ("cold_ap_cosine", "links by cosine of words, AP", "average precision of the cosine of two papers' words", (), ""),
+    ("cold_auc_similar", "links of similar papers, AUC", "AUC of the links of papers with similar words", (), ""),
+    ("cold_ap_similar", "links of similar papers, AP", "average precision of the links of papers with similar words",
+     (), ""),
+)  # fmt: skip
+_CLASSES = (
+    ("words", "q(z|x)", "the mean of q(z|x), of the words",
+     "The share of unseen papers whose class a logistic regression reads off the mean of a posterior, of the words "
+     "(x), of the links to training papers (y) or of both; it is fitted to the training papers. The floor is the most "
+     "frequent class. *Raw* rows are the same regression from words or links themselves."),
+    ("links", "q(z|y)", "the mean of q(z|y), of the links", ""),
+    ("both", "q(z|x,y)", "the mean of q(z|x,y)", ""),
+    ("raw_words", None, "the words themselves", ""),
+    ("raw_links", None, "the links themselves", ""),
+)  # fmt: skip
+_PAPERS = (
+    *(
+        MetricInfo(
+            name=name, label=label, summary=summary, reference=_PROJECT, divergence=True, needs=needs,
+            headline=bool(needs), explanation=explanation,
+        )
+        for name, label, summary, needs, explanation in _COLD
+    ),
+    *(
+        MetricInfo(
+            name=f"class_from_{name}", label=f"class from {name.replace('_', ' ')}", summary=f"class read off {what}",
+            reference=_PROJECT, needs=() if needs is None else (needs,), headline=needs is not None,
+            explanation=explanation,
+        )
+        for name, needs, what, explanation in _CLASSES
+    ),
+)  # fmt: skip
 _UNPLACED = (
     MetricInfo(
         name="classifier_accuracy",
@@ -1005,6 +1047,7 @@ MEAN_IMAGES = "_mean_images"
 def _built_in() -> Iterator[MetricInfo]:
     placed = (
         *_PLACED, *_ABLATIONS, *_PICTURES, *_LAYERS, *_SIMILARITIES, *_DISTANCES, *_NEIGHBOURS, *_WORDS, *_GRAPHS,
+        *_PAPERS,
     )  # fmt: skip
     for order, metric in enumerate(placed):
         yield replace(metric, order=order)

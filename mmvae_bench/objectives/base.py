@@ -316,6 +316,10 @@ class Objective(pl.LightningModule):
                 "training.supervision chooses the batches of each step, which a plain Lightning trainer gets from the "
                 "data module: train with mmvae-bench, or without supervision"
             )
+        if self.training_spec.missing_images is not None:
+            raise BenchmarkError(
+                "training.missing_images chooses the batches of each step: train with mmvae-bench, or without it"
+            )
         self.end_stages()
 
     def on_train_start(self) -> None:
@@ -359,6 +363,13 @@ class Objective(pl.LightningModule):
         self.log_dict(values, batch_size=size, sync_dist=prefix == "val")
 
     # ---------------------------------------------------------------- distributions
+
+    def log_image(self, px: Distribution, batch: Batch) -> Tensor:
+        """log p(x|z) of a batch, Float[B]: 0 where its images are missing, for there is nothing to explain."""
+        if batch.imageless:
+            return batch.image.new_zeros(len(batch))
+        log_px: Tensor = px.log_prob(batch.image)
+        return log_px
 
     def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
         """q(z|x,y), q(z|x) or q(z|y_O), depending on what is given.

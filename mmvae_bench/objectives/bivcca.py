@@ -38,7 +38,8 @@ def bivcca(
 class BiVCCA(WithConceptEncoder):
     """Both modalities are decoded from the posterior of either one.
 
-    An image without labels has the term under q(z|x) only, and in it no log p(y|z): mu times the ELBO of the image.
+    An image without labels has the term under q(z|x) only, and in it no log p(y|z): mu times the ELBO of the image. y
+    without an image has the term under q(z|y) only, without log p(x|z): 1 - mu times the ELBO of y.
     """
 
     spec: BiVCCASpec
@@ -48,12 +49,12 @@ class BiVCCA(WithConceptEncoder):
         """Both bounds, at one z each. A bound of weight zero is not computed, and its encoder gets no gradient."""
         terms, latents = {}, {}
         for modality, weight in (("image", self.spec.mu), ("concept", 1 - self.spec.mu)):
-            if weight:
+            if weight and not (modality == "image" and batch.imageless):
                 q = self._posterior_of(modality, batch)
                 latents[modality] = z = q.rsample()
                 px, py = self.likelihood(z, batch.description)
                 kl = kl_divergence(q, self.prior(q))
-                log_px, log_py = px.log_prob(batch.image), py.log_prob(batch.description)
+                log_px, log_py = self.log_image(px, batch), py.log_prob(batch.description)
                 if modality == "concept":
                     # Without any label there is no view y to infer from.
                     told = (batch.description >= 0).any(1)

@@ -64,7 +64,7 @@ class MMVAE(MultimodalObjective):
 
     def terms(self, batch: Batch) -> Terms:
         """The bound of each modality, from K samples of its expert."""
-        spec, experts = self.spec, self.experts(batch.image, batch.description)
+        spec, experts = self.spec, self.experts(batch.known_image, batch.description)
         dreg = spec.bound == "iwae" and spec.estimator != "plain"
         q_single = self._single(experts)
         z = rearrange(q_single.rsample(torch.Size([spec.num_samples])), "k b m d -> k m b d")
@@ -91,7 +91,10 @@ class MMVAE(MultimodalObjective):
         image = repeat(batch.image, "b c h w -> (k m b) c h w", k=num_samples, m=num_modalities)
         concept = repeat(batch.description, "b word -> (k m b) word", k=num_samples, m=num_modalities)
         px, py = self.likelihood(rearrange(z, "k m b d -> (k m b) d"), concept)
-        log_px = rearrange(px.log_prob(image), "(k m b) -> k m b", k=num_samples, m=num_modalities)
+        if batch.imageless:
+            log_px = z.new_zeros(z.shape[:3])
+        else:
+            log_px = rearrange(px.log_prob(image), "(k m b) -> k m b", k=num_samples, m=num_modalities)
         log_py = rearrange(py.log_prob(concept), "(k m b) -> k m b", k=num_samples, m=num_modalities)
         return log_px, log_py
 

@@ -69,12 +69,12 @@ class MoPoE(MultimodalObjective):
 
     def terms(self, batch: Batch) -> Terms:
         """The ELBO at one z of one subset per example, and the divergence of every subset."""
-        spec, experts = self.spec, self.experts(batch.image, batch.description)
+        spec, experts = self.spec, self.experts(batch.known_image, batch.description)
         each, counts = products(experts, self.subsets, prior=False), self._counts(experts)
         z = component(each, stratified_choice(counts)).rsample()
         px, py = self.likelihood(z, batch.description)
         terms = mopoe(
-            log_px=px.log_prob(batch.image),
+            log_px=self.log_image(px, batch),
             log_py=py.log_prob(batch.description),
             kls=kl_divergence(each, self.prior(each)),
             counts=counts,

@@ -51,7 +51,7 @@ class MVAE(MultimodalObjective):
     """ELBOs of all modalities, of each alone, and of some random subsets, at one z each.
 
     The prior is a factor of every product: q(z|x) is p(z) times the image's expert. An example that lacks modalities
-    has the bounds of those that it has: an image without labels the ELBO of the image.
+    has the bounds of those that it has: an image without labels the ELBO of the image, y without an image that of y.
     """
 
     spec: MVAESpec
@@ -59,12 +59,14 @@ class MVAE(MultimodalObjective):
 
     def terms(self, batch: Batch) -> Terms:
         """The bound of every subset of :meth:`subsets`, from the same experts."""
-        spec, experts = self.spec, self.experts(batch.image, batch.description)
+        spec, experts = self.spec, self.experts(batch.known_image, batch.description)
         bounds, latents = {}, {}
         for name, subset in self.subsets().items():
             q = self.product(experts, subset)
             latents[name] = z = q.rsample()
-            log_px = self.image_likelihood(z, batch.description).log_prob(batch.image) if subset[0] else None
+            log_px = None
+            if subset[0]:
+                log_px = self.log_image(self.image_likelihood(z, batch.description), batch)
             wanted = self._restricted(batch.description, subset[1:])
             log_py = self.concept_likelihood(z).log_prob(wanted) if any(subset[1:]) else None
             counts, kl = self._counts(experts.present, subset), kl_divergence(q, self.prior(q))

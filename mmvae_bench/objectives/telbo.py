@@ -67,13 +67,24 @@ class TELBO(WithConceptEncoder):
         """The terms of the current stage of two; all three in one stage, and outside of training.
 
         Images without labels have no joint term, so their own trains p(x|z) too: E[elbo(x)] (Vedantam et al. 2018,
-        footnote 2). A batch is labelled or is not.
+        footnote 2). Likewise y without an image: its own term is all there is, and trains p(y|z). A batch is labelled
+        or is not, and has images or has not.
         """
         if self.spec.schedule == "two_stage" and self.stage is not None:
             return self.joint(batch) if self.stage.name == "fit" else self.unimodal(batch)
+        if batch.imageless:
+            return self.concept_alone(batch)
         if batch.lacks_labels:
             return self.unimodal(batch, decoder=self.image_decoder)
         return total(self.joint(batch), self.unimodal(batch))
+
+    def concept_alone(self, batch: Batch) -> Terms:
+        """``-E_q(z|y)[gamma log p(y|z)] + KL(q(z|y) || p(z))``, the batch mean, through a decoder that learns."""
+        q = self.posterior(concept=batch.description)
+        z = q.rsample()
+        log_py, kl = self.concept_likelihood(z).log_prob(batch.description), kl_divergence(q, self.prior(q))
+        loss = -elbo(log_py=log_py, kl=kl, concept_weight=self.spec.gamma).mean()
+        return Terms(loss, {"concept/log_py": log_py, "concept/kl": kl}, {"concept": z})
 
     def joint(self, batch: Batch) -> Terms:
         """The JVAE term."""

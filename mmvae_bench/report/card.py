@@ -45,7 +45,9 @@ def _lines(spec: TrialSpec, result: Mapping[str, Any], samples: str | None) -> I
     yield from ("---", "library_name: mmvae-bench", f"tags: {json.dumps(tags)}", "---", "")
     yield f"# {escape(f'{objective.name} on {dataset.name}')}"
     yield ""
-    what = "multimodal VAE of images and concepts" if dataset.domain == "images" else "model of a graph"
+    what = {"images": "multimodal VAE of images and concepts", "papers": "model of the words and links of papers"}.get(
+        dataset.domain, "model of a graph"
+    )
     yield f"A {what}: {escape(objective.summary)} ({escape(objective.reference)})."
     yield "It was trained and evaluated by mmvae-bench, which compares objectives on the same networks and questions."
     yield from ("", f"- trial: `{spec.key}`", f"- objective: {escape(_part(objective.name, objective.parameters()))}")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from .aggregate import AggregateTable, aggregate_tables
 from .drawing import NUM_COLORS
-from .figures import draw_figures
+from .figures import draw_amounts, draw_figures
 from .frames import RunRecord
 from .grouping import group_trials
 from .notes import (
@@ -106,7 +106,10 @@ class Comparison:
     @cached_property
     def figures(self) -> tuple[Mapping[str, str], ...]:
         """The figures of each section as SVG, by their kind; drawn once, when they are first needed."""
-        return tuple(draw_figures(section, self.colors) for section in self.sections)
+        amounts = {place: {"amounts": svg} for place, svg in draw_amounts(self.sections, self.colors).items()}
+        return tuple(
+            draw_figures(section, self.colors) | amounts.get(place, {}) for place, section in enumerate(self.sections)
+        )
 
     def frame(self) -> pd.DataFrame:
         """One row per cell, values as fractions."""

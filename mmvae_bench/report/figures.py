@@ -21,6 +21,7 @@ from ..base.files import MOST_BYTES, open_regular
 from ..base.printable import printable
 from ..metrics.catalogue import metric_info
 from ..runs.names import PLANE_FILE, TRAINING_LOG
+from .amounts import amount_figures
 from .confusion import confusion_figure
 from .curves import ScoreName, score_curves, validation_curve
 from .drawing import (
@@ -241,6 +242,12 @@ def draw_figures(table: Table, colors: Mapping[str, int]) -> dict[str, str]:
     }
     with matplotlib.rc_context({"text.parse_math": False}):  # A name with a dollar is a name.
         return {kind: _svg(*drawn) for kind, draw in kinds.items() if (drawn := draw(table, colors)) is not None}
+
+
+def draw_amounts(tables: Sequence[Table], colors: Mapping[str, int]) -> dict[int, str]:
+    """The curves against amounts of labels and images, as SVG, by the place of the table that each stands beside."""
+    with matplotlib.rc_context({"text.parse_math": False}):
+        return {place: _svg(*drawn) for place, drawn in amount_figures(tables, colors).items()}
 
 
 def standalone(svg: str, style: str) -> str:

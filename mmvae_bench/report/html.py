@@ -153,6 +153,7 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         "aggregate_source": f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}",
         "plane_figure": _markup(figures.get("latent-plane")),
         "scores_figure": _markup(figures.get("scores")),
+        "amounts_figure": _markup(figures.get("amounts")),
         "scatter_figure": _markup(figures.get("coverage-correctness")),
         "mismatch_figure": _markup(figures.get("mismatch-correctness")),
         "confusion_figure": _markup(figures.get("confusion")),

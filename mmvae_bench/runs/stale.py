@@ -93,7 +93,9 @@ def staleness(folder: TrialFolder, head: Mapping[str, Any] | None) -> Staleness 
         asked = head["evaluation"]
         if isinstance(judge, Mapping | None) and isinstance(on, Mapping) and isinstance(asked, Mapping):
             name = None if judge is None else str(judge.get("name"))
-            evaluation = differences(on.get("code"), evaluation_code(asked, name))
+            dataset = spec.get("dataset")
+            named = str(dataset.get("name")) if isinstance(dataset, Mapping) else None
+            evaluation = differences(on.get("code"), evaluation_code(asked, name, dataset=named))
     return Staleness(tuple(training), tuple(evaluation))
 
 

@@ -55,20 +55,25 @@ def training_code(spec: Mapping[str, Any]) -> Code:
     return {kind: part for kind, name in names.items() if (part := part_code(kind, str(name))) is not None}
 
 
-def evaluation_code(evaluation: Mapping[str, Any], classifier: str | None) -> Code:
+def evaluation_code(evaluation: Mapping[str, Any], classifier: str | None, *, dataset: str | None = None) -> Code:
     """The code that a trial's scores depend on besides its weights.
 
     Args:
         evaluation: The canonical evaluation settings.
-        classifier: The name of the observation classifier; None of a graph, which has none and questions of its own.
+        classifier: The name of the observation classifier; None of what has none, and questions of its own.
+        dataset: The name of the dataset, which tells what has no classifier apart: graphs and papers.
     """
-    wanted = [("questions", "of graphs" if classifier is None else "built-in")]
+    about = "built-in"
+    if classifier is None:
+        found = datasets.find(dataset) if dataset is not None else None
+        about = "of papers" if found is not None and found.domain == "papers" else "of graphs"
+    wanted = [("questions", about)]
     wanted += [] if classifier is None else [("classifier", classifier)]
     wanted += [("question", str(name)) for name in evaluation.get("questions") or {}]
     wanted += [("protocol", str(name)) for name in evaluation.get("protocols") or ()]
-    found = ((kind, name, part_code(kind, name)) for kind, name in wanted)
+    parts = ((kind, name, part_code(kind, name)) for kind, name in wanted)
     return {kind if kind in ("questions", "classifier") else f"{kind} {name}": part
-            for kind, name, part in found if part is not None}  # fmt: skip
+            for kind, name, part in parts if part is not None}  # fmt: skip
 
 
 @cache
@@ -78,11 +83,11 @@ def part_code(kind: str, name: str) -> dict[str, Any] | None:
     Args:
         kind: ``dataset``, ``backbone``, ``objective``, ``classifier`` or ``question``; ``protocol``: one of another
             package; ``questions``: the built-in ones that are not asked on request only, together.
-        name: The part's name; of questions ``of graphs``, or any other name for those about images.
+        name: The part's name; of questions ``of graphs`` or ``of papers``, or any other name for those about images.
     """
     if kind == "questions":
         built_in = map(questions.get, questions.built_in())
-        domain = "graph" if name == "of graphs" else "images"
+        domain = {"of graphs": "graph", "of papers": "papers"}.get(name, "images")
         asked = [each for each in built_in if not each.on_request and each.domain == domain]
         paths = [path for each in asked for path in _paths(each)]
         return _described(name, (OWN, package_version()), source_files(paths, follow=_followed))

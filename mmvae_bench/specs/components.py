@@ -23,8 +23,9 @@ Posterior = Literal["joint", "image", "concept"]
 Modality = Literal["image", "concept"]
 View = Literal["attributes", "text"]
 """What y is: a concept, or its caption."""
-Domain = Literal["images", "graph"]
-"""What a part is made for: images with concepts, or one graph whose nodes are the examples."""
+Domain = Literal["images", "graph", "papers"]
+"""What a part is made for: images with concepts; one graph whose nodes are the examples; or papers, each with its words
+in the place of an image and its links in the place of a concept."""
 Value = TypeVar("Value")
 
 
@@ -50,6 +51,8 @@ class ObjectiveSpec(ComponentSpec):
 
     domain: ClassVar[Domain] = "images"
     """What it is trained on."""
+    further_domains: ClassVar[frozenset[Domain]] = frozenset()
+    """What it can be trained on besides."""
     posteriors: ClassVar[frozenset[Posterior]]
     """Which inference networks it trains: q(z|x,y) joint, q(z|x) image, q(z|y) concept."""
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image", "concept"})
@@ -68,6 +71,8 @@ class ObjectiveSpec(ComponentSpec):
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = "its loss is defined for labelled images only"
     """Why images without labels are left out of training: of all stages, or of those that a mapping names. None if the
     loss is defined for concepts with unspecified attributes, -1."""
+    imageless_obstacle: ClassVar[str | None] = "every term of its loss needs the image"
+    """Why examples without an image are left out of training; None if the loss then is one of y alone."""
     label_free_stages: ClassVar[frozenset[str]] = frozenset()
     """The stages of training whose loss reads no labels at all."""
 
@@ -165,6 +170,10 @@ class DatasetSpec(ComponentSpec):
         """A number of images that the dataset cannot exceed; None if only preparing it shows how many there are."""
         return None
 
+    def nodes_per_step(self) -> int | None:
+        """How many nodes a step on a graph takes, all that are for training; None where there is no graph."""
+        return None
+
     def named_queries(self) -> Mapping[str, str]:
         """Further queries, besides the fixed ones, that every model is scored on: a name, and the concept as text."""
         return {}
@@ -216,6 +225,8 @@ class BackboneSpec(ComponentSpec):
 
     domain: ClassVar[Domain] = "images"
     """What its networks read."""
+    further_domains: ClassVar[frozenset[Domain]] = frozenset()
+    """What they can read besides."""
     views: ClassVar[tuple[View, ...]] = ("attributes",)
     """What y can be: with ``text``, there are encoders and a decoder for captions."""
 
@@ -303,10 +314,15 @@ questions: Registry[QuestionSpec] = Registry(
 )
 
 
+def is_for(part: type[ComponentSpec] | ComponentSpec, domain: Domain) -> bool:
+    """Whether a part, which is no classifier, is made for a domain."""
+    return part.domain == domain or domain in getattr(part, "further_domains", ())  # type: ignore[union-attr]
+
+
 def of_domain(registry: Registry[Any], domain: Domain) -> list[str]:
     """The names of the parts of a registry, except classifiers, that are made for a domain; those that cannot be
     imported left out."""
-    return [name for name in registry.usable()[0] if registry.get(name).domain == domain]
+    return [name for name in registry.usable()[0] if is_for(registry.get(name), domain)]
 
 
 # The annotations of fields that hold a part: its base class to a type checker, the registry's parser to pydantic.

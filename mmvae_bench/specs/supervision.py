@@ -74,6 +74,9 @@ def supervision_problems(
     """What is wrong with the settings for a dataset and an objective, as far as it shows without the images."""
     if supervision is None:
         return
+    if dataset.domain != "images":
+        yield Problem(f"it is about the labels of images, which {dataset.name} has not", WHERE, choices=("null",))
+        return
     schema = dataset.concept_schema()
     for index, name in enumerate(supervision.attributes or ()):
         if name not in schema.names:

@@ -26,10 +26,12 @@ from .components import (
     ObjectiveSpec,
     QuestionSpec,
     backbones,
+    is_for,
     objectives,
     of_domain,
     questions,
 )
+from .missing import MissingImagesSpec, missing_problems
 from .paths import pointed
 from .registry import Registry
 from .supervision import SupervisionSpec, num_supervised, supervision_problems
@@ -54,7 +56,7 @@ def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: Objec
         yield Problem(f"{message}: choose another split, or view attributes", ("dataset", "split"), repr(dataset.split))
 
 
-_HOLDS: Mapping[Domain, str] = {"images": "images", "graph": "a graph"}
+_HOLDS: Mapping[Domain, str] = {"images": "images", "graph": "a graph", "papers": "papers"}
 
 
 def domain_problems(
@@ -65,17 +67,24 @@ def domain_problems(
         ("backbone", backbone, backbones), ("objective", objective, objectives)
     )  # fmt: skip
     for kind, part, registry in kinds:
-        if part.domain != dataset.domain:
+        if not is_for(part, dataset.domain):
             message = f"{kind} {part.name} is for {_HOLDS[part.domain]}, but {dataset.name} holds "
             message += _HOLDS[dataset.domain]
             able = tuple(of_domain(registry, dataset.domain))
             yield Problem(message, (kind, "name"), repr(part.name), able, able[0] if len(able) == 1 else None)
+    if dataset.domain == "papers" and (objective.domain == "graph") != (backbone.domain == "graph"):
+        # Both can be used there, but not together.
+        able = tuple(name for name in of_domain(backbones, "papers")
+                     if (backbones.get(name).domain == "graph") == (objective.domain == "graph"))  # fmt: skip
+        message = f"objective {objective.name} cannot be trained on the networks of backbone {backbone.name}"
+        yield Problem(message, ("backbone", "name"), repr(backbone.name), able, able[0])
     for question in evaluation.questions:
         if question.domain != dataset.domain:
             message = f"question {question.name} is about {_HOLDS[question.domain]}, but {dataset.name} holds "
             yield Problem(message + _HOLDS[dataset.domain], ("evaluation", "questions"), question.name)
-    if dataset.domain == "graph" and evaluation.classifier is not None:
-        message = f"{dataset.name} is a graph: there are no images to classify"
+    if dataset.domain != "images" and evaluation.classifier is not None:
+        holds = "is a graph" if dataset.domain == "graph" else "holds papers"
+        message = f"{dataset.name} {holds}: there are no images to classify"
         yield Problem(message, ("evaluation", "classifier"), repr(evaluation.classifier.name), ("null",), "null")
 
 
@@ -93,7 +102,7 @@ DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 class TrainingSpec(Spec):
     """How the parameters are fitted. Adam throughout, as in every paper compared here."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"budget", "supervision"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"budget", "supervision", "missing_images"})
 
     steps: PositiveInt = 250_000
     """Gradient steps: of the main stage, or of all stages together, as ``budget`` says."""
@@ -115,6 +124,8 @@ class TrainingSpec(Spec):
     otherwise, so that every objective makes the same number of steps."""
     supervision: SupervisionSpec | None = None
     """Which training images have labels, and which steps see them; null: all images and steps."""
+    missing_images: MissingImagesSpec | None = None
+    """Which training examples have no image; null: none."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -290,6 +301,12 @@ class TrialSpec(Spec):
             *view_problems(self.dataset, self.backbone, self.objective),
             *_level_problems(self.evaluation, self.dataset),
             *supervision_problems(self.training.supervision, self.dataset, self.objective),
+            *missing_problems(
+                self.training.missing_images,
+                self.training.steps,
+                self.dataset,
+                supervised=self.training.supervision is not None,
+            ),
         ]
         checks: list[Callable[[], None]] = [
             lambda: self.objective.check(self.backbone),
@@ -346,10 +363,11 @@ def _batch_problems(batch_size: int, dataset: DatasetSpec, backbone: BackboneSpe
     if batch_size < least:
         message = f"backbone {backbone.name} normalises over the batch, so it needs at least {least} images per step"
         yield Problem(message, where, given, near=str(least))
-    if dataset.domain == "graph":
-        if batch_size != most:
-            message = f"this {dataset.name} is one graph, trained whole: {most} nodes per step"
-            yield Problem(message, where, given, (str(most),), str(most))
+    if backbone.domain == "graph":
+        nodes = dataset.nodes_per_step()
+        if batch_size != nodes:
+            message = f"this {dataset.name} is one graph, trained whole: {nodes} nodes per step"
+            yield Problem(message, where, given, (str(nodes),), str(nodes))
     elif most is not None and batch_size > most:
         yield Problem(f"this {dataset.name} has only {most:,} images, of which some are for testing", where, given)
 

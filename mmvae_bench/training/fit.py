@@ -28,12 +28,14 @@ from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
-from ..data.supervision import SupervisedLoader
+from ..data.missing import MissingImagesLoader, check_divided
+from ..data.supervision import SupervisedLoader, check_labelled, labelled_rows
 from ..objectives.base import Objective, Stage, Terms, evaluating, planned_stages
 from ..runs.documents import read_records
 from ..runs.lock import check_held
 from ..runs.stale import segments_of
-from ..specs.supervision import step_rate
+from ..specs.missing import imageless_share
+from ..specs.supervision import num_supervised, step_rate
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
 from .watch import FiniteWatch
@@ -259,10 +261,16 @@ class _StageLoop:
             "start": self.state.step,
             "stop": self.stage.steps,
         }
-        supervision = self.training.supervision
+        supervision, missing = self.training.supervision, self.training.missing_images
+        if missing is not None:
+            share = imageless_share(missing, self.objective.spec)
+            check_divided(self.data, missing, share, self.objective.backbone_spec)
+            return MissingImagesLoader(self.data, missing, share=share, **which)
         if supervision is None:
             return self.data.training_loader(**which)
         rate = step_rate(supervision, self.objective.spec, self.stage.name)
+        if num_supervised(self.stage.steps, rate):
+            check_labelled(labelled_rows(self.data, supervision), self.objective.backbone_spec, supervision)
         return SupervisedLoader(self.data, supervision, rate=rate, **which)
 
     def _step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:

@@ -66,6 +66,9 @@ def rehearse(spec: TrialSpec) -> str | None:
         all_labelled = {"labels_per_class": None, "fraction": 1.0, "rate": 0.5}
         few = supervision.model_copy(update=all_labelled)
         training, num_steps = training.model_copy(update={"supervision": few}), 2
+    if (missing := training.missing_images) is not None:
+        half = missing.model_copy(update={"fraction": 0.5})
+        training, num_steps = training.model_copy(update={"missing_images": half, "batch_size": 1}), 2
     try:
         backbone = spec.backbone.build(
             schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
@@ -97,7 +100,7 @@ class _MadeUp(ConceptDataModule):
         columns = [torch.randint(size, (NUM_IMAGES,), generator=generator) for size in self.schema.sizes]
         masks = torch.rand(NUM_IMAGES, spec.dataset.masks, *self.image_shape[1:], generator=generator) < 0.5
         self._store = _Images(images, torch.stack(columns, 1), masks if spec.dataset.masks else None)
-        if spec.dataset.domain == "graph":
+        if spec.backbone.domain == "graph":
             link = torch.tensor([[0], [1]])
             features = images.flatten(1).to_sparse().coalesce()
             self._store = GraphStore(Graph(features, normalised(link, NUM_IMAGES), link), columns[0])

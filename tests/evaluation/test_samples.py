@@ -145,7 +145,8 @@ def test_labels_say_what_is_specified_and_nothing_else() -> None:
 
 def test_labels_fit_beside_the_images() -> None:
     font = ImageFont.load_default(samples.FONT)
-    for schema in (*(datasets.parse(name).concept_schema() for name in datasets.self_contained()), faces(18)):
+    names = [name for name in datasets.self_contained() if datasets.get(name).domain != "papers"]
+    for schema in (*(datasets.parse(name).concept_schema() for name in names), faces(18)):
         for level in schema.default_levels:
             full = torch.stack([torch.randint(size, (20,)) for size in schema.sizes], 1)
             kept = keep_random(full, level, generator=torch.Generator(), given=schema.given_positions)

@@ -30,7 +30,7 @@ def test_what_belongs_together_is_accepted() -> None:
             TrialSpec.parse(GRAPH | {"dataset": name, "objective": objective})
     TrialSpec.parse(IMAGES)
     assert set(of_domain(objectives, "graph")) == {"gae", "vgae"}
-    assert set(of_domain(backbones, "images")) | {"gcn"} == set(backbones.names())
+    assert set(of_domain(backbones, "images")) | {"gcn", "papers"} == set(backbones.names())
 
 
 @pytest.mark.parametrize("objective", of_domain(objectives, "images"))

@@ -40,6 +40,7 @@ def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
         folder: str | None = None,
         learning_rate: float = 1e-3,
         supervision: object = None,
+        missing_images: object = None,
         **parameters: object,
     ) -> tuple[Objective, Fitted | None]:
         backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3})
@@ -47,7 +48,7 @@ def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
         objective = objectives.parse({"name": name, **parameters}).build(built, seed=seed)
         training = TrainingSpec.parse(
             {"steps": steps, "batch_size": 32, "learning_rate": learning_rate, "validations": 4,
-             "supervision": supervision}
+             "supervision": supervision, "missing_images": missing_images}
         )  # fmt: skip
         asked = 0
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 
-from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.data.base import ConceptDataModule
+from mmvae_bench.evaluation.questions.few_labels import classifier_alone
 from mmvae_bench.specs.trial import TrainingSpec, TrialSpec
-from mmvae_bench.training.rehearsal import rehearse
+from mmvae_bench.training.fit import fit
+from mmvae_bench.training.rehearsal import _MadeUp, rehearse
 from mmvae_bench.trial import build_objective, load, run_trial
 
 from ..conformance.worlds import objectives_on
@@ -106,3 +108,31 @@ def test_a_plain_lightning_trainer_is_told_that_it_cannot(digits: ConceptDataMod
                          enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
     with pytest.raises(BenchmarkError, match=r"training\.supervision chooses the batches of each step"):
         trainer.fit(objective, datamodule=digits)
+
+
+@pytest.mark.parametrize(
+    ("part", "where", "has"),
+    [
+        ({"supervision": {"fraction": 0.5, "rate": 1}}, "training.supervision.fraction", "has labels"),
+        ({"missing_images": {"fraction": 0.5}}, "training.missing_images.fraction", "has an image"),
+    ],
+)
+def test_too_few_for_a_batch_norm_are_said_and_not_left_to_torch(part: dict[str, object], where: str, has: str) -> None:
+    """One labelled image, and networks that need two: torch's error was `Expected more than 1 value per channel`."""
+    spec = TrialSpec.parse(
+        {
+            "dataset": {"name": "two_object_clevr", "canvas": 64},
+            "backbone": {"name": "two_object_resnet", "width": 4, "latent_size": 4},
+            "objective": "jvae",
+            "training": {"steps": 2, "batch_size": 2, "validations": 1, **part},
+        }
+    )
+    model, data = build_objective(spec), _MadeUp(spec)
+    message = f"only 1 of the training examples {has}, but backbone two_object_resnet normalises over the batch"
+    with pytest.raises(ConfigError) as caught:
+        fit(model, data, spec.training, key="k", seed=0)
+    assert message in str(caught.value)
+    assert where in str(caught.value)
+    if spec.training.supervision is not None:
+        with pytest.raises(ConfigError, match=message):
+            classifier_alone(model, data, spec.training.supervision, steps=1)

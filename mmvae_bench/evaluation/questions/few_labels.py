@@ -14,7 +14,7 @@ from ...base.heartbeat import beat
 from ...base.randomness import own_randomness
 from ...base.seeds import derive_seed
 from ...data.base import ConceptDataModule, ResidentLoader
-from ...data.supervision import hidden_positions, labelled_rows
+from ...data.supervision import check_labelled, hidden_positions, labelled_rows
 from ...objectives.base import Objective
 from ...runs.scores import Score
 from ...specs.supervision import SupervisionSpec
@@ -87,15 +87,17 @@ def classifier_alone(
         steps: Steps of Adam.
 
     Raises:
-        BenchmarkError: if the backbone has no q(y|x).
+        BenchmarkError: if the backbone has no q(y|x), or needs more images in a step than have labels.
     """
+    rows = labelled_rows(data, supervision)
+    check_labelled(rows, model.backbone_spec, supervision)
     backbone = model.backbone_spec.build(schema=data.schema, image_shape=data.image_shape)
     training, device = model.training_spec, model.device
     network = seeded(backbone.describer, seed=model.training_seed, name="describer").to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
     loader = ResidentLoader(
         data.store,
-        labelled_rows(data, supervision),
+        rows,
         batch_size=training.batch_size,
         seed=model.training_seed,
         stage="classifier alone",

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ...base.errors import ConfigError, Problem
 from ..components import BackboneSpec, DatasetSpec, View, backbones
 from . import graphs as graphs  # Registers its own.
+from . import papers as papers
 
 Width = Annotated[int, Field(gt=0, le=4096)]
 Latents = Annotated[int, Field(gt=0, le=4096)]

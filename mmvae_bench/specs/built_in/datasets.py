@@ -13,6 +13,7 @@ from ...concepts import Attribute, Schema
 from ..base import LARGEST
 from ..components import DatasetSpec, View, by_setting, datasets
 from . import graphs as graphs  # Registers its own.
+from . import papers as papers
 
 if TYPE_CHECKING:
     from ...concepts.captions import Captions

@@ -76,6 +76,10 @@ class CitationSpec(DatasetSpec):
         """The nodes."""
         return self.size.nodes if self.source == "planetoid" else self.num_nodes or NUM_DRAWN_NODES
 
+    def nodes_per_step(self) -> int | None:
+        """All of them."""
+        return self.most_images()
+
     def num_words(self) -> int:
         """The distinct words."""
         return self.size.words if self.source == "planetoid" else NUM_DRAWN_WORDS
@@ -121,6 +125,7 @@ class GcnSpec(BackboneSpec):
     and the scale of z."""
 
     domain: ClassVar[Domain] = "graph"
+    further_domains: ClassVar[frozenset[Domain]] = frozenset({"papers"})
     implementation: ClassVar[str] = "mmvae_bench.backbones.gcn:GcnBackbone"
     summary: ClassVar[str] = "graph convolutions in two layers of 32 and 16 units"
     reference: ClassVar[str] = "Kipf and Welling 2016, Variational Graph Auto-Encoders, section 2"
@@ -137,6 +142,7 @@ class LinkObjectiveSpec(ObjectiveSpec):
     """Objectives that explain the links of a graph by inner products of z."""
 
     domain: ClassVar[Domain] = "graph"
+    further_domains: ClassVar[frozenset[Domain]] = frozenset({"papers"})
     posteriors: ClassVar[frozenset[Posterior]] = frozenset()
     likelihoods: ClassVar[frozenset[Modality]] = frozenset()
     partial_concepts: ClassVar[bool] = False

@@ -13,6 +13,7 @@ from ..base import LARGEST
 from ..components import (
     BackboneSpec,
     DatasetSpec,
+    Domain,
     Modality,
     ObjectiveSpec,
     Posterior,
@@ -91,6 +92,7 @@ class JVAESpec(_WeightedImages):
 class TELBOSpec(_WithConceptEncoder):
     """Three ELBOs: of both modalities, of images and of concepts; the last two do not train the decoders."""
 
+    further_domains: ClassVar[frozenset[Domain]] = frozenset({"papers"})
     implementation: ClassVar[str] = "mmvae_bench.objectives.telbo:TELBO"
     summary: ClassVar[str] = "triple ELBO: joint, image and concept terms, decoders trained by the joint term only"
     reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, Eq. 5"
@@ -98,6 +100,9 @@ class TELBOSpec(_WithConceptEncoder):
     stage_names: ClassVar[tuple[str, ...]] = ("fit", "unimodal")
     text_obstacle: ClassVar[str | None] = None
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(lambda spec: spec._obstacle())
+    imageless_obstacle: ClassVar[str | None] = by_setting(
+        lambda spec: None if spec.schedule == "joint" else "its first stage has the joint term alone"
+    )
 
     name: Literal["telbo"] = "telbo"
     """The objective's name."""
@@ -130,6 +135,7 @@ class TELBOSpec(_WithConceptEncoder):
 class JMVAESpec(_WithConceptEncoder):
     """The joint ELBO, with the unimodal posteriors fitted to the joint one (JMVAE-kl)."""
 
+    further_domains: ClassVar[frozenset[Domain]] = frozenset({"papers"})
     implementation: ClassVar[str] = "mmvae_bench.objectives.jmvae:JMVAE"
     summary: ClassVar[str] = "joint ELBO minus KL from the joint to the unimodal posteriors"
     reference: ClassVar[str] = "Suzuki et al. 2017, Joint Multimodal Learning with Deep Generative Models, Eq. 5"
@@ -164,6 +170,9 @@ class BiVCCASpec(_WithConceptEncoder):
     text_obstacle: ClassVar[str | None] = None
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = by_setting(
         lambda spec: FULL_CONCEPTS if spec.concept_fusion == "concatenation" else None
+    )
+    imageless_obstacle: ClassVar[str | None] = by_setting(
+        lambda spec: None if spec.mu < 1 else "with mu 1 it never uses q(z|y)"
     )
 
     name: Literal["bivcca"] = "bivcca"
@@ -517,6 +526,7 @@ class MultimodalSpec(ObjectiveSpec):
     """
 
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
+    imageless_obstacle: ClassVar[str | None] = None
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
     text_obstacle: ClassVar[str | None] = by_setting(
         lambda spec: None if spec.modalities == "two" else "words are not modalities: choose modalities two"
@@ -538,6 +548,7 @@ class MultimodalSpec(ObjectiveSpec):
 class MVAESpec(MultimodalSpec):
     """ELBOs of all modalities, of each one, and of random subsets, each under the product of its experts."""
 
+    further_domains: ClassVar[frozenset[Domain]] = frozenset({"papers"})
     implementation: ClassVar[str] = "mmvae_bench.objectives.mvae:MVAE"
     summary: ClassVar[str] = "ELBOs of subsets of modalities under products of experts, with the prior as a factor"
     reference: ClassVar[str] = (
@@ -562,7 +573,11 @@ class MVAESpec(MultimodalSpec):
         return self
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """Refuses random subsets for the image and one attribute: two modalities have no further subsets to draw."""
+        """Refuses random subsets for the image and one attribute: two modalities have no further subsets to draw; and
+        links one by one."""
+        if dataset.domain == "papers" and self.modalities != "two":
+            message = f"the links of {dataset.name} are one modality"
+            raise ConfigError([Problem(message, ("objective", "modalities"), self.modalities, ("two",), "two")])
         if self.num_random_subsets and self.num_modalities(dataset) < 3:
             message = "two modalities have no subsets besides both together and each alone: choose 0"
             where, value = ("objective", "num_random_subsets"), str(self.num_random_subsets)
@@ -671,6 +686,9 @@ class SSVAESpec(ObjectiveSpec):
     reference: ClassVar[str] = (
         "Siddharth et al. 2017, Learning Disentangled Representations with Semi-Supervised Deep Generative Models, "
         "Eq. 2"
+    )
+    imageless_obstacle: ClassVar[str | None] = (
+        "the bound of y alone is log p(y), which is fixed: nothing is to be learnt"
     )
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})

@@ -12,6 +12,7 @@ from pydantic import Field
 from ..base import LARGEST
 from ..components import QuestionSpec, questions
 from . import graphs as graphs  # Registers its own.
+from . import papers as papers
 
 _ROOM = "mmvae_bench.evaluation.questions"
 _LIKELIHOODS = (
