@@ -364,11 +364,12 @@ class Objective(pl.LightningModule):
 
     # ---------------------------------------------------------------- distributions
 
-    def log_image(self, px: Distribution, batch: Batch) -> Tensor:
-        """log p(x|z) of a batch, Float[B]: 0 where its images are missing, for there is nothing to explain."""
+    def log_image(self, z: Tensor, batch: Batch) -> Tensor:
+        """log p(x|z) of a batch at z, Float[B, D] to Float[B]: 0 where its images are missing, for there is nothing to
+        explain. Then nothing is decoded: it would move the means of the decoder's batch norms."""
         if batch.imageless:
-            return batch.image.new_zeros(len(batch))
-        log_px: Tensor = px.log_prob(batch.image)
+            return z.new_zeros(len(z))
+        log_px: Tensor = self.image_likelihood(z, batch.description).log_prob(batch.image)
         return log_px
 
     def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:

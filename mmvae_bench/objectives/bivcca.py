@@ -52,9 +52,9 @@ class BiVCCA(WithConceptEncoder):
             if weight and not (modality == "image" and batch.imageless):
                 q = self._posterior_of(modality, batch)
                 latents[modality] = z = q.rsample()
-                px, py = self.likelihood(z, batch.description)
+                log_px = self.log_image(z, batch)
+                log_py = self.concept_likelihood(z).log_prob(batch.description)
                 kl = kl_divergence(q, self.prior(q))
-                log_px, log_py = self.log_image(px, batch), py.log_prob(batch.description)
                 if modality == "concept":
                     # Without any label there is no view y to infer from.
                     told = (batch.description >= 0).any(1)

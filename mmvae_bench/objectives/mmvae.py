@@ -88,13 +88,14 @@ class MMVAE(MultimodalObjective):
     def _decoded(self, z: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """log p(x|z) and log p(y|z), Float[K, M, B] both, of z Float[K, M, B, D]."""
         num_samples, num_modalities = z.shape[:2]
-        image = repeat(batch.image, "b c h w -> (k m b) c h w", k=num_samples, m=num_modalities)
         concept = repeat(batch.description, "b word -> (k m b) word", k=num_samples, m=num_modalities)
-        px, py = self.likelihood(rearrange(z, "k m b d -> (k m b) d"), concept)
-        if batch.imageless:
-            log_px = z.new_zeros(z.shape[:3])
-        else:
+        each = rearrange(z, "k m b d -> (k m b) d")
+        log_px = z.new_zeros(z.shape[:3])
+        if not batch.imageless:
+            image = repeat(batch.image, "b c h w -> (k m b) c h w", k=num_samples, m=num_modalities)
+            px = self.image_likelihood(each, concept)
             log_px = rearrange(px.log_prob(image), "(k m b) -> k m b", k=num_samples, m=num_modalities)
+        py = self.concept_likelihood(each)
         log_py = rearrange(py.log_prob(concept), "(k m b) -> k m b", k=num_samples, m=num_modalities)
         return log_px, log_py
 

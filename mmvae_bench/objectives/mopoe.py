@@ -72,10 +72,9 @@ class MoPoE(MultimodalObjective):
         spec, experts = self.spec, self.experts(batch.known_image, batch.description)
         each, counts = products(experts, self.subsets, prior=False), self._counts(experts)
         z = component(each, stratified_choice(counts)).rsample()
-        px, py = self.likelihood(z, batch.description)
         terms = mopoe(
-            log_px=self.log_image(px, batch),
-            log_py=py.log_prob(batch.description),
+            log_px=self.log_image(z, batch),
+            log_py=self.concept_likelihood(z).log_prob(batch.description),
             kls=kl_divergence(each, self.prior(each)),
             counts=counts,
             lambda_image=spec.lambda_image,

@@ -64,9 +64,7 @@ class MVAE(MultimodalObjective):
         for name, subset in self.subsets().items():
             q = self.product(experts, subset)
             latents[name] = z = q.rsample()
-            log_px = None
-            if subset[0]:
-                log_px = self.log_image(self.image_likelihood(z, batch.description), batch)
+            log_px = self.log_image(z, batch) if subset[0] else None
             wanted = self._restricted(batch.description, subset[1:])
             log_py = self.concept_likelihood(z).log_prob(wanted) if any(subset[1:]) else None
             counts, kl = self._counts(experts.present, subset), kl_divergence(q, self.prior(q))

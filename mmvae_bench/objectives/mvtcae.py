@@ -70,11 +70,11 @@ class MVTCAE(MultimodalObjective):
         spec, experts = self.spec, self.experts(batch.known_image, batch.description)
         q = self.product(experts)
         z = q.rsample()
-        px, py = self.likelihood(z, batch.description)
         each = torch.eye(len(self.modality_names), dtype=torch.bool, device=z.device)
         single = products(experts, each, prior=False)
         beside = Independent(Normal(q.mean[:, None], q.stddev[:, None]), 1)
-        log_px, log_py = self.log_image(px, batch), py.log_prob(batch.description)
+        log_px = self.log_image(z, batch)
+        log_py = self.concept_likelihood(z).log_prob(batch.description)
         kl, kl_to_each = kl_divergence(q, self.prior(q)), kl_divergence(beside, single)
         loss = mvtcae(
             log_px=log_px,

@@ -53,7 +53,8 @@ Points = dict[str, list[tuple[float, Cell]]]
 
 
 def amount_figures(tables: Sequence[Table], colors: Mapping[str, int]) -> dict[int, Drawn]:
-    """A figure for each group of tables that differ in nothing but the value of an axis, by the place of its first.
+    """A figure for each group of tables that differ in nothing but the value of an axis, by the place of its first that
+    has one: a table without, at which curves begin, may be in several groups.
 
     Args:
         tables: All tables of a report.
@@ -64,7 +65,7 @@ def amount_figures(tables: Sequence[Table], colors: Mapping[str, int]) -> dict[i
         for places in _groups(tables, axis):
             drawn = _figure({place: tables[place] for place in places}, axis, colors)
             if drawn is not None:
-                found[places[0]] = drawn
+                found[next(place for place in places if _value(tables[place], axis) is not None)] = drawn
     return found
 
 

@@ -22,7 +22,7 @@ from ..specs.trial import TrainingSpec, TrialSpec
 from .fit import fit
 
 NUM_IMAGES = 2
-"""Images of a batch and of a partition: batch norm needs two."""
+"""Images of a batch and of a partition: batch norm needs two, and where images are missing two of either kind."""
 SECONDS = 8.0
 """After so long no further objective is tried."""
 OWN = "mmvae_bench."
@@ -68,7 +68,7 @@ def rehearse(spec: TrialSpec) -> str | None:
         training, num_steps = training.model_copy(update={"supervision": few}), 2
     if (missing := training.missing_images) is not None:
         half = missing.model_copy(update={"fraction": 0.5})
-        training, num_steps = training.model_copy(update={"missing_images": half, "batch_size": 1}), 2
+        training, num_steps = training.model_copy(update={"missing_images": half}), 2
     try:
         backbone = spec.backbone.build(
             schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
@@ -96,9 +96,10 @@ class _MadeUp(ConceptDataModule):
         super().__init__(spec.dataset)
         generator = torch.Generator().manual_seed(derive_seed("rehearsal"))
         levels = 1 if self.image_shape[0] == 1 else 255
-        images = (torch.rand(NUM_IMAGES, *self.image_shape, generator=generator) * levels).round() / levels
-        columns = [torch.randint(size, (NUM_IMAGES,), generator=generator) for size in self.schema.sizes]
-        masks = torch.rand(NUM_IMAGES, spec.dataset.masks, *self.image_shape[1:], generator=generator) < 0.5
+        number = NUM_IMAGES if spec.training.missing_images is None else 2 * NUM_IMAGES
+        images = (torch.rand(number, *self.image_shape, generator=generator) * levels).round() / levels
+        columns = [torch.randint(size, (number,), generator=generator) for size in self.schema.sizes]
+        masks = torch.rand(number, spec.dataset.masks, *self.image_shape[1:], generator=generator) < 0.5
         self._store = _Images(images, torch.stack(columns, 1), masks if spec.dataset.masks else None)
         if spec.backbone.domain == "graph":
             link = torch.tensor([[0], [1]])
@@ -107,7 +108,7 @@ class _MadeUp(ConceptDataModule):
 
     def rows(self, partition: str, *, split: str | None = None) -> Tensor:
         """All of them, in every partition."""
-        return torch.arange(NUM_IMAGES)
+        return torch.arange(len(self.store))
 
 
 class _Images:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -31,10 +33,11 @@ def data() -> PapersDataModule:
 
 
 def build(name: str, data: PapersDataModule, *, seed: int = 0, **settings: object) -> Objective:
-    backbone = backbones.parse({"name": "papers", "hidden": 8, "latent_size": 3}).build(
+    networks, own = ("gcn", {}) if name == "vgae" else ("papers", {"lambda": 3.0})
+    backbone = backbones.parse({"name": networks, "hidden": 8, "latent_size": 3}).build(
         schema=data.schema, image_shape=data.image_shape
     )
-    return objectives.parse({"name": name, "lambda": 3.0, **settings}).build(backbone, seed=seed)
+    return objectives.parse({"name": name, **own, **settings}).build(backbone, seed=seed)
 
 
 def batch_of(data: PapersDataModule, number: int = 7) -> Batch:
@@ -160,6 +163,32 @@ def test_an_encoder_sees_no_size_and_no_unknown_link_and_hides_a_part_in_trainin
     torch.manual_seed(0)
     shown = torch.stack([bag(torch.ones(1, 400))[0] > 0 for _ in range(20)])
     assert float(shown.double().mean()) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "vgae"])
+def test_weights_know_nothing_of_unseen_papers(name: str) -> None:
+    """Other words, links and classes of all papers that validate or test: the same weights to the bit."""
+    weights, bounds, size = [], [], 80
+    for changed in (False, True):
+        data = datasets.parse({"name": "cora_papers", "num_nodes": size}).build()
+        assert isinstance(data, PapersDataModule)
+        if changed:
+            whole, random = data.whole, np.random.default_rng(0)
+            unseen = torch.cat([data.parts["val"], data.parts["test"]]).numpy()
+            words, between = whole.words.copy(), ~np.isin(whole.links, unseen).any(0)
+            words[unseen] = random.random((len(unseen), words.shape[1])) < 0.3
+            pairs = random.integers(size, size=(2, 200))
+            pairs = np.sort(pairs[:, np.isin(pairs, unseen).any(0) & (pairs[0] != pairs[1])], 0)
+            links = np.unique(np.concatenate([whole.links[:, between], pairs], 1), axis=1)
+            data.whole = replace(whole, words=words, links=links, labels=np.zeros_like(whole.labels))
+        data.setup()
+        model = build(name, data)
+        size_of_step = len(data.parts["train"]) if name == "vgae" else 32
+        training = TrainingSpec(steps=4, batch_size=size_of_step, learning_rate=0.01, validations=1)
+        bounds.append(fit(model, data, training, key="k", seed=0).history[-1]["elbo"])
+        weights.append(model.state_dict())
+    assert all(torch.equal(weights[0][key], value) for key, value in weights[1].items())
+    assert bounds[0] != bounds[1], "the unseen papers are others"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -111,6 +111,22 @@ def test_without_missing_images_a_curve_begins_at_zero(tmp_path: Path) -> None:
     assert colours == {SERIES[comparison.colors[name]] for name in ("telbo", "jmvae")}
 
 
+def test_curves_of_two_choices_of_examples_begin_at_the_same_zero(tmp_path: Path) -> None:
+    """Which of the examples had no image is a setting, too: a figure for each seed of the choice, and none is lost."""
+    with_training(tmp_path, "telbo", 0, {}, [])
+    for share in (0.5, 0.75):
+        for seed in (0, 1):
+            with_training(tmp_path, "telbo", 0, {"missing_images": {"fraction": share, "seed": seed}}, [])
+    comparison = compare(read_run(tmp_path))
+    assert len(comparison.sections) == 5
+    # As in a grid that has null in front.
+    sections = sorted(comparison.sections, key=lambda each: len(each.setting.training_params))
+    figures = amount_figures(sections, comparison.colors)
+    assert len(figures) == 2
+    for figure, _ in figures.values():
+        assert [x for x, _ in lines_of(figure.axes[0])[0]] == [0, 0.5, 0.75]
+
+
 def test_what_varies_otherwise_has_no_such_figure(tmp_path: Path) -> None:
     for rate in (1e-3, 1e-4):
         with_training(tmp_path, "telbo", 0, {"learning_rate": rate, "supervision": {"fraction": 0.5}}, errors(0.5, 0.5))

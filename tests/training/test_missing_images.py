@@ -14,7 +14,7 @@ from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.missing import MissingImagesLoader, divided_rows, without_image
 from mmvae_bench.objectives.base import Objective
-from mmvae_bench.specs.components import objectives, of_domain
+from mmvae_bench.specs.components import backbones, objectives, of_domain
 from mmvae_bench.specs.missing import MissingImagesSpec, imageless_share
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.rehearsal import rehearse
@@ -142,12 +142,69 @@ def test_y_alone_trains_the_networks_of_y_and_no_other(name: str, digits: Concep
         assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in getattr(model, network).parameters())
 
 
+@pytest.mark.parametrize("name", LEARNS)
+def test_nothing_of_a_network_of_images_moves_without_images(name: str, digits: ConceptDataModule) -> None:
+    """Neither do the means of its batch norms: in evaluation they must be those of what it was trained on."""
+    backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3})
+    built = backbone.build(schema=digits.schema, image_shape=digits.image_shape)
+    model = objectives.parse(name).build(built).train()
+    before = {key: value.clone() for key, value in model.state_dict().items() if key.startswith("image")}
+    assert any("running_mean" in key for key in before)
+    model.terms(without_image(digits.store.batch(digits.rows("train")[:8])))
+    after = model.state_dict()
+    assert [key for key, value in before.items() if not torch.equal(after[key], value)] == []
+
+
+@pytest.mark.parametrize("estimator", ["plain", "dreg"])
+def test_without_images_the_loss_of_mmvae_is_the_importance_weighted_bound_of_y(
+    estimator: str, digits: ConceptDataModule
+) -> None:
+    model = build_objective(trial("mmvae", missing=None, num_samples=4, estimator=estimator, **{"lambda": 3.0}))
+    batch = without_image(digits.store.batch(digits.rows("train")[:8]))
+    terms = model.terms(batch)
+    means, log_scales = model.concept_encoder.experts(batch.concept)  # type: ignore[operator,union-attr]
+    precision = 1 + (-2 * log_scales).exp().sum(1)
+    q = Normal(((-2 * log_scales).exp() * means).sum(1) / precision, precision**-0.5)
+    weights = []
+    for k in range(4):
+        z = terms.latents[f"concept/{k}"].detach()
+        bound = elbo_of_y(model, batch.concept, z, weight=3.0) + kl_divergence(q, Normal(0.0, 1.0)).sum(1)
+        weights.append(bound + (Normal(0.0, 1.0).log_prob(z) - q.log_prob(z)).sum(1))
+    expected = -(torch.stack(weights).logsumexp(0) - torch.tensor(4.0).log()).mean()
+    assert float(terms.loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+    decoder = list(model.concept_decoder.parameters())
+    mine, theirs = (torch.autograd.grad(loss, decoder, retain_graph=True) for loss in (terms.loss, expected))
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(mine, theirs, strict=True))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.75])
+def test_without_images_the_loss_of_mvtcae_is_its_share_of_the_elbo_of_y(
+    alpha: float, digits: ConceptDataModule
+) -> None:
+    model = build_objective(trial("mvtcae", missing=None, alpha=alpha, beta=2.0, **{"lambda": 6.0}))
+    batch = without_image(digits.store.batch(digits.rows("train")[:8]))
+    terms = model.terms(batch)
+    # With one modality, q is its expert: no divergence from it is left.
+    bound = (1 - alpha) * 2.0 * elbo_of_y(model, batch.concept, terms.latents["joint"].detach(), weight=3.0).mean()
+    assert float(terms.loss.detach()) == pytest.approx(-float(bound.detach()), rel=1e-5)
+    decoder = list(model.concept_decoder.parameters())
+    mine, theirs = (torch.autograd.grad(loss, decoder, retain_graph=True) for loss in (terms.loss, -bound))
+    assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(mine, theirs, strict=True))
+
+
 def test_each_objective_says_whether_it_learns_from_y_alone() -> None:
     missing = MissingImagesSpec(fraction=0.25)
     able = {name for name in of_domain(objectives, "images") if imageless_share(missing, objectives.parse(name))}
     assert able == set(LEARNS)
-    for spec in ({"name": "telbo", "schedule": "two_stage"}, {"name": "bivcca", "mu": 1}):
+    for spec in (
+        {"name": "telbo", "schedule": "two_stage"},
+        {"name": "bivcca", "mu": 1},
+        {"name": "mvtcae", "alpha": 1},  # 1 - alpha times the ELBO of y is no loss at all.
+    ):
         assert imageless_share(missing, objectives.parse(spec)) == 0
+    each = objectives.parse({"name": "mvtcae", "alpha": 1, "modalities": "per_attribute"})
+    assert imageless_share(missing, each) == 0.25, "there the attributes are several modalities"
+    assert "q(z|x)" in str(objectives.parse("scan").imageless_obstacle), "its terms of y alone need no image"
 
 
 @pytest.mark.parametrize("name", ["mvae", "telbo"])
@@ -168,6 +225,13 @@ def test_stopped_and_resumed_is_bitwise_uninterrupted(name: str, stop_after: int
 @pytest.mark.parametrize("name", objectives_on("mlp"))
 def test_both_kinds_of_step_are_rehearsed(name: str) -> None:
     assert rehearse(trial(name, missing={"fraction": 0.5})) is None
+
+
+@pytest.mark.parametrize("name", ["telbo", "jmvae"])
+def test_networks_that_normalise_over_the_batch_are_rehearsed_too(name: str) -> None:
+    given = trial(name, missing={"fraction": 0.5}).canonical()
+    given |= {"dataset": "two_object_clevr", "backbone": {"name": "two_object_resnet", "width": 8, "latent_size": 3}}
+    assert rehearse(TrialSpec.parse(given)) is None
 
 
 def test_a_trial_says_what_it_had_images_of(tmp_path: Path) -> None:

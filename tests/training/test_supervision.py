@@ -114,7 +114,7 @@ def test_a_plain_lightning_trainer_is_told_that_it_cannot(digits: ConceptDataMod
     ("part", "where", "has"),
     [
         ({"supervision": {"fraction": 0.5, "rate": 1}}, "training.supervision.fraction", "has labels"),
-        ({"missing_images": {"fraction": 0.5}}, "training.missing_images.fraction", "has an image"),
+        ({"missing_images": {"fraction": 0.75}}, "training.missing_images.fraction", "has an image"),
     ],
 )
 def test_too_few_for_a_batch_norm_are_said_and_not_left_to_torch(part: dict[str, object], where: str, has: str) -> None:

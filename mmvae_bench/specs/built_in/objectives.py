@@ -334,6 +334,7 @@ class SCANSpec(_WeightedImages):
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = {
         "concept": "a concept is one symbol, never partial"
     }
+    imageless_obstacle: ClassVar[str | None] = "q(z|y) is fitted to the q(z|x) of images, which grounds its concepts"
     label_free_stages: ClassVar[frozenset[str]] = frozenset({"denoise", "image"})
     partial_concepts: ClassVar[bool] = False
     stage_names: ClassVar[tuple[str, ...]] = by_setting(
@@ -661,6 +662,9 @@ class MVTCAESpec(MultimodalSpec):
     implementation: ClassVar[str] = "mmvae_bench.objectives.mvtcae:MVTCAE"
     summary: ClassVar[str] = "product of experts kept close to each expert, without the prior as a factor"
     reference: ClassVar[str] = "Hwang et al. 2021, Multi-View Representation Learning via Total Correlation Objective"
+    imageless_obstacle: ClassVar[str | None] = by_setting(
+        lambda spec: "with alpha 1 the loss of one modality is 0" if (spec.modalities, spec.alpha) == ("two", 1) else None
+    )
 
     name: Literal["mvtcae"] = "mvtcae"
     """The objective's name."""
