@@ -663,7 +663,7 @@ class MVTCAESpec(MultimodalSpec):
     summary: ClassVar[str] = "product of experts kept close to each expert, without the prior as a factor"
     reference: ClassVar[str] = "Hwang et al. 2021, Multi-View Representation Learning via Total Correlation Objective"
     imageless_obstacle: ClassVar[str | None] = by_setting(
-        lambda spec: "with alpha 1 the loss of one modality is 0" if (spec.modalities, spec.alpha) == ("two", 1) else None
+        lambda spec: "with alpha 1 its loss of y alone is 0" if spec.modalities == "two" and spec.alpha == 1 else None
     )
 
     name: Literal["mvtcae"] = "mvtcae"
