@@ -21,6 +21,8 @@ LEADERBOARD_FILE = "leaderboard.csv"
 """The scores of a leaderboard, by which its folder is told from that of a merged report."""
 _NEAREST_TO_DONE = ("done", "running", "interrupted", "failed", "pending", "damaged")
 _SHOWN = 3
+_NAMES = ("protocol", "partition", "metric", "attribute", "level")
+_Plain = Mapping[str, object]
 
 
 def merged_folder(run_dirs: Sequence[Path]) -> Path:
@@ -32,7 +34,8 @@ def merged_folder(run_dirs: Sequence[Path]) -> Path:
 def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
     """The trials of all folders, each once, where they are stored; the directory is ``out``.
 
-    A trial that is done in one folder and not in another counts as done.
+    A trial that is done in one folder and not in another counts as done. Where only the rows of one are left, two
+    that agree in every number that both have were asked different questions: the one with more numbers counts.
 
     Raises:
         BenchmarkError: a folder is not a run or is given twice, ``out`` is one of them or holds other files, or a trial
@@ -75,6 +78,8 @@ def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder
             if difference:
                 places = f"    {chosen.record.directory}\n    {other.record.directory}"
                 conflicts.append(f"  {chosen.record.key} {chosen.record.label}: {difference}\n{places}")
+            elif isinstance(first, StoredTrial) and len(other.scores) > len(chosen.scores):
+                first, chosen = folder, other
         elif _NEAREST_TO_DONE.index(states[1]) < _NEAREST_TO_DONE.index(states[0]):
             first, chosen = folder, other
     return first
@@ -101,7 +106,8 @@ def keep_leaderboard(out: Path) -> None:
 
 
 def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
-    """How two results of one trial differ, in words; empty if they are the same.
+    """How two results of one trial differ, in words; empty if they are the same, or, where only the rows of one are
+    left, if the numbers that both have are.
 
     The scores are compared, and what they depend on: queries, images, classifier; but not time or machine.
     """
@@ -118,11 +124,24 @@ def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
     if scores == others:
         return ""
     if len(scores) != len(others):
+        if stored and (apart := _shared(scores, others)) is not None:
+            return _apart(apart)
         return f"{len(scores)} and {len(others)} numbers"
-    apart = [(first, second) for first, second in zip(scores, others, strict=True) if first != second]
+    return _apart([(first, second) for first, second in zip(scores, others, strict=True) if first != second])
+
+
+def _shared(scores: Sequence[_Plain], others: Sequence[_Plain]) -> list[tuple[_Plain, _Plain]] | None:
+    """The numbers that both have and that differ; None where they have none in common."""
+    mine, theirs = ({tuple(each.get(key) for key in _NAMES): each for each in part} for part in (scores, others))
+    if not (shared := [name for name in mine if name in theirs]):
+        return None
+    return [(mine[name], theirs[name]) for name in shared if mine[name] != theirs[name]]
+
+
+def _apart(apart: Sequence[tuple[_Plain, _Plain]]) -> str:
     words = []
     for first, second in apart:
-        name = [first.get(key) for key in ("protocol", "partition", "metric", "attribute", "level")]
+        name = [first.get(key) for key in _NAMES]
         words.append(f"{' '.join(str(part) for part in name if part is not None)} "
                      f"{_text(first.get('value'))} and {_text(second.get('value'))}")  # fmt: skip
     return _some(words)
@@ -130,7 +149,7 @@ def contradiction(one: TrialNumbers, other: TrialNumbers) -> str:
 
 def _plain(score: Mapping[str, object], *, rows_alone: bool) -> dict[str, object]:
     plain = Score.from_json(dict(score)).to_json()
-    kept = {"protocol", "partition", "metric", "attribute", "level", "value"}
+    kept = {*_NAMES, "value"}
     return {name: value for name, value in plain.items() if name in kept} if rows_alone else plain
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.cli import main
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import load, read_run, write_results
@@ -58,6 +59,22 @@ def test_a_trial_that_is_there_too_counts_once_and_wins(run_dir: Path, tmp_path:
     assert {trial.directory.parent.parent for trial in found.trials} == {run_dir}
     comparison = write_leaderboard([kept, run_dir], tmp_path / "site")
     assert comparison.states.startswith("6 of 8 trials done")
+
+
+def test_of_a_trial_that_was_asked_different_questions_the_one_with_more_numbers_counts(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    kept, fewer = stored(run_dir, tmp_path / "kept"), tmp_path / "fewer"
+    fewer.mkdir()
+    frame = pd.read_parquet(kept / "results.parquet")
+    less = frame[frame.protocol == "paper"]
+    less.to_parquet(fewer / "results.parquet")
+    for order in ([kept, fewer], [fewer, kept]):
+        found = merge_runs(order, tmp_path / "site")
+        assert {trial.directory.parent.parent for trial in found.trials if trial.record.state == "done"} == {kept}
+    less.assign(value=less.value + (less.metric == "coverage").astype(float)).to_parquet(fewer / "results.parquet")
+    with pytest.raises(BenchmarkError, match=r"paper test coverage \d"):
+        merge_runs([kept, fewer], tmp_path / "site")
 
 
 @pytest.mark.parametrize("what", ["text", "columns", "rows", "params", "key", "seed", "state", "type"])
