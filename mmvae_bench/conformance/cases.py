@@ -66,7 +66,9 @@ def cases(specs: Sequence[ComponentSpec]) -> Iterator[Case]:
 
     for spec in specs:
         checks = list(of_specs.CHECKS)
-        if isinstance(spec, ObjectiveSpec | BackboneSpec):
+        if getattr(spec, "domain", "images") != "images":
+            checks.append(of_specs.is_for_images)
+        elif isinstance(spec, ObjectiveSpec | BackboneSpec):
             checks += models.CHECKS
         elif isinstance(spec, DatasetSpec):
             checks += data.CHECKS

@@ -35,4 +35,11 @@ def imports_no_torch(spec: ComponentSpec) -> None:
     assert done.stdout.strip().endswith("False"), f"{module} imports torch: a spec must not; its implementation may"
 
 
+def is_for_images(spec: ComponentSpec) -> None:
+    """Further checks are of parts for images alone."""
+    about = {"graph": "a graph", "papers": "papers"}.get(domain := getattr(spec, "domain", "images"), domain)
+    name = getattr(spec, "name", "it")
+    assert domain == "images", f"{name} is not for images, but for {about}: only what every spec has to be was tested"
+
+
 CHECKS: list[Callable[[Any], None]] = [says_what_it_is, is_the_same_after_its_canonical_form, imports_no_torch]

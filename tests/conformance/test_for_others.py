@@ -58,6 +58,15 @@ def test_a_whole_dataset_passes() -> None:
         check(DotsSpec())
 
 
+@pytest.mark.parametrize("name", ["vgae", "gcn", "papers", "cora", "cora_papers"])
+def test_what_is_not_for_images_is_told_that_it_cannot_be_tested_here(name: str) -> None:
+    """Once, and not that it breaks something else each time."""
+    *others, last = cases(asked_parts([name]))
+    assert [case.check for case in others] == of_specs.CHECKS
+    with pytest.raises(AssertionError, match=f"{name} is not for images, but for .*: only what every spec has to be"):
+        last.check(last.spec)
+
+
 def test_a_spec_that_imports_torch_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, text in (("torch", ""), ("heavy", "import torch"), ("gone", "import nothing_of_this_name")):
         (tmp_path / f"{name}.py").write_text(text)
