@@ -203,9 +203,15 @@ def worlds_page() -> tuple[str, dict[str, bytes]]:
             lines += [f"![Images of {name} with their concepts](previews/{name}.png)", ""]
         elif name in SMALL:
             lines += [f"No preview was drawn where this page was built: {sheet}", ""]
+        elif datasets.get(name).domain != "images":
+            lines += ["[Graphs](graphs.md) says more.", ""]
         else:
             lines += ["[Your own data](own_data.md) says how.", ""]
-        for attribute, values in entry.get("attributes", {}).items():
+        attributes = entry.get("attributes", {})
+        if datasets.get(name).domain == "papers":
+            lines.append("- **an attribute for each training paper**: whether there is a link to it, no or yes")
+            attributes = {}
+        for attribute, values in attributes.items():
             shown = ", ".join(values) if len(values) <= 12 else f"{values[0]} to {values[-1]}, {len(values)} values"
             lines.append(f"- **{_plain(attribute)}**: {_plain(shown)}")
         lines += ["", *_settings(entry), ""]

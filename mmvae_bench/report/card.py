@@ -83,7 +83,11 @@ def _data(dataset: DatasetSpec, result: Mapping[str, Any]) -> Iterator[str]:
     yield f"- {escape(dataset.summary)} ({escape(dataset.reference)})"
     if fingerprint := (result.get("dataset") or {}).get("fingerprint"):
         yield f"- fingerprint: {escape(str(fingerprint))}"
-    attributes = (f"{name}: {', '.join(values)}" for name, values in dataset.concept_schema().to_dict().items())
+    schema = dataset.concept_schema()
+    if dataset.domain == "papers":
+        yield f"- attributes {schema.names[0]} to {schema.names[-1]}, one for each training paper: no, yes"
+        return
+    attributes = (f"{name}: {', '.join(values)}" for name, values in schema.to_dict().items())
     yield from (f"- attribute {escape(line)}" for line in attributes)
 
 

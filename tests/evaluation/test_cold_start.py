@@ -197,6 +197,14 @@ def test_a_run_has_a_report_and_is_left_alone_when_it_is_done(run: Path, capsys:
     assert main(["verify", str(run)]) == 0
 
 
+@pytest.mark.parametrize("objective", ["jmvae", "vgae"])
+def test_the_card_of_an_exported_model_does_not_list_every_link(objective: str, run: Path, tmp_path: Path) -> None:
+    assert main(["export", str(run / "trials" / spec(objective).key), "--out", str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "- attributes link 0 to link 101, one for each training paper: no, yes" in card
+    assert "attribute link 1:" not in card
+
+
 def of_cold_start() -> tuple[str, ...]:
     from mmvae_bench.specs.components import questions
 
