@@ -79,8 +79,8 @@ class Nearest:
 
     @property
     def ratio(self) -> Tensor:
-        """``distance / second``: Float64[N] in [0, 1]."""
-        return self.distance / self.second
+        """``distance / second``: Float64[N] in [0, 1]; 1 where both are 0, to images that differ by rounding alone."""
+        return torch.where(self.second > 0, self.distance / self.second, 1.0)
 
 
 def nearest(images: Tensor, pool: Tensor) -> Nearest:
