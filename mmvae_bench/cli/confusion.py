@@ -36,22 +36,26 @@ def confusion(
         result = read_result(trial_dir / RESULT_FILE)
     except FileNotFoundError:
         raise BenchmarkError(f"{trial_dir} has no {RESULT_FILE}: the trial is not done") from None
-    if "confusion" not in result:
+    record = result.get("confusion")
+    if record is None:
         raise BenchmarkError(
             f"{trial_dir}: no confusion is stored: the model cannot imagine the fixed queries, or was evaluated before "
             f"it was counted; mmvae-bench evaluate {trial_dir} counts it"
         )
     from ..report.confusion import confusions
 
-    levels = sorted({each["level"] for each in result["confusion"]["asked"] if each.get("partition") == partition})
+    levels = sorted({each["level"] for each in record["asked"] if each["partition"] == partition})
     if not levels:
-        known = sorted({str(each.get("partition")) for each in result["confusion"]["asked"]})
+        known = sorted({each["partition"] for each in record["asked"]})
         raise ConfigError([unknown("partition", partition, known, ("--partition",))])
     if level is not None and level not in levels:
         message = f"no query specifies as many attributes: {', '.join(map(str, levels))}"
         raise ConfigError([Problem(message, ("--level",), str(level))])
     found = confusions([result], partition=partition, level=level)
     found = tuple(each for each in found if attribute in (None, each.attribute))
+    if not found:
+        what = "no attribute is" if attribute is None else f"attribute {attribute} is not"
+        raise BenchmarkError(f"{trial_dir}: {what} among the tables of confusion: only scored attributes are counted")
     document = {"partition": partition, "attributes": [_plain(each) for each in found]}
     answer(document, _lines(found), as_json)
 

@@ -22,7 +22,7 @@ def confusion_of(context: Context) -> list[Table]:
     """The tables of the fixed queries of a partition, by level and attribute; none where no question has drawn them."""
     tables = []
     for queries in context.queries:
-        for _, mean in context.shown:
+        for mean in dict.fromkeys(mean for _, mean in context.shown):  # Both may be the mean.
             predictions = context.already_read(queries, mean=mean)
             if predictions is not None:
                 images = "mean" if mean else "sample"

@@ -79,8 +79,8 @@ class Nearest:
 
     @property
     def ratio(self) -> Tensor:
-        """``distance / second``: Float64[N] in [0, 1]."""
-        return self.distance / self.second
+        """``distance / second``: Float64[N] in [0, 1]; 1 where both are 0, to images that differ by rounding alone."""
+        return torch.where(self.second > 0, self.distance / self.second, 1.0)
 
 
 def nearest(images: Tensor, pool: Tensor) -> Nearest:
@@ -146,7 +146,7 @@ def show_nearest(
     Args:
         model: With p(x|z), and q(z|y) where a concept is given.
         data: Its data, after ``setup()``.
-        concept: Long[A], or Long[T] in the text view; None: z ~ p(z).
+        concept: Long[A], -1 where unspecified, or Long[T] in the text view; None: z ~ p(z).
         out: The picture.
         name: What the concept is called.
         number: Of samples.
@@ -162,14 +162,16 @@ def show_nearest(
         BenchmarkError: if training has fewer than two different images.
         CapabilityError: if the model lacks one of the distributions.
     """
+    with evaluating(model), own_randomness(derive_seed("nearest", seed=seed), model.device):
+        if concept is None:
+            z, given = torch.randn(number, model.latent_size).to(model.device), None
+        else:
+            z, given = model.draw_latents(concept.to(model.device)[None], number)
+        px = model.image_likelihood(z, given)
+        images = (px.mean if mean else px.sample()).clamp(0, 1)
     pool = TrainingPool.of(data, seed=0, device=model.device)
     if len(pool.images) < 2:
         raise BenchmarkError("fewer than two different training images: there is no second nearest")
-    with evaluating(model), own_randomness(derive_seed("nearest", seed=seed), model.device):
-        y = None if concept is None else concept.to(model.device).expand(number, -1)
-        z = torch.randn(number, model.latent_size).to(model.device) if y is None else model.posterior(None, y).sample()
-        px = model.image_likelihood(z, y)
-        images = (px.mean if mean else px.sample()).clamp(0, 1)
     found = nearest(images, pool.images)
     batches = real_batches(data, "test", seed=0, device=model.device, limit=NUM_REAL)
     real = nearest(torch.cat([each.image for each in batches]), pool.images)

@@ -91,7 +91,7 @@ def confusions(
         level: Of the queries; None: the highest that there is.
     """
     records = [result.get("confusion") or {} for result in results]
-    found = [each for record in records for each in record.get("asked", ()) if each.get("partition") == partition]
+    found = [each for record in records for each in record.get("asked", ()) if each["partition"] == partition]
     found = [each for each in found if len(each["counts"]) == len(each["values"])]
     levels = {each["level"] for each in found if level in (None, each["level"])}
     if not levels:
@@ -99,8 +99,8 @@ def confusions(
     chosen = max(levels)
     found = [each for each in found if each["level"] == chosen]
     # A sample where there is one; its mean takes the place of a sample whose noise is a setting.
-    images = max(each.get("images", "") for each in found)
-    found = [each for each in found if each.get("images", "") == images]
+    images = max(each["images"] for each in found)
+    found = [each for each in found if each["images"] == images]
     real = {
         (each["attribute"], *each["values"]): each["counts"]
         for record in records
@@ -131,19 +131,14 @@ def most_wrong(found: Sequence[Confusion], *, number: int = MOST_WRONG, least: f
         number: The largest number of them.
         least: The smallest share that is worth naming.
     """
-    wrong = [
-        Wrong(
-            each.attribute,
-            asked,
-            read,
-            float(each.shares[row, column]),
-            None if each.real is None or not each.real[row].sum() else float(shares_of(each.real)[row, column]),
-        )
-        for each in found
-        for row, asked in enumerate(each.values)
-        for column, read in enumerate(each.values)
-        if row != column and each.shares[row, column] >= least
-    ]
+    wrong = []
+    for each in found:
+        shares, real = each.shares, None if each.real is None else shares_of(each.real)
+        for row, column in zip(*np.nonzero(shares >= least), strict=True):
+            if row != column:
+                of_real = None if real is None or np.isnan(real[row, column]) else float(real[row, column])
+                names = each.attribute, each.values[row], each.values[column]
+                wrong.append(Wrong(*names, float(shares[row, column]), of_real))
     return tuple(sorted(wrong, key=lambda one: -one.share)[:number])
 
 
@@ -159,9 +154,10 @@ def by_column(table: Table) -> list[tuple[str, tuple[Confusion, ...]]]:
 def confusion_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
     """The tables as squares, the darker the larger the share: a row per objective, real images first, a column per
     attribute; None where nothing is stored."""
-    found = by_column(table)
-    if not found:
-        return None
+    found = [
+        (label, tuple(each for each in tables if len(each.values) <= MOST_VALUES)) for label, tables in by_column(table)
+    ]
+    found = [(label, tables) for label, tables in found if tables]
     names = _shown_attributes([tables for _, tables in found])
     if not names:
         return None
@@ -216,8 +212,6 @@ def _shown_attributes(found: Sequence[Sequence[Confusion]]) -> list[str]:
     wrong: dict[str, list[float]] = {}
     for tables in found:
         for each in tables:
-            if len(each.values) > MOST_VALUES:
-                continue
             wrong.setdefault(each.attribute, []).append(each.wrong)
     chosen = sorted(wrong, key=lambda name: -sum(wrong[name]) / len(wrong[name]))[:MOST_ATTRIBUTES]
     return [name for name in wrong if name in chosen]

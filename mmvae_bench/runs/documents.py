@@ -147,19 +147,25 @@ Counts = Annotated[list[list[Annotated[int, Field(ge=0, le=10**12)]]], AfterVali
 
 @with_config(_OPEN)
 class _Confused(TypedDict):
-    """A table of :mod:`~mmvae_bench.evaluation.confusion`; one of real images has no partition, level and images."""
+    """A table of :mod:`~mmvae_bench.evaluation.confusion`, of real images."""
 
-    partition: NotRequired[str]
-    level: NotRequired[Integer]
-    images: NotRequired[str]
     attribute: str
     values: list[str]
     counts: Counts
 
 
 @with_config(_OPEN)
+class _Asked(_Confused):
+    """The same of the images of fixed queries."""
+
+    partition: str
+    level: Integer
+    images: str
+
+
+@with_config(_OPEN)
 class _Confusion(TypedDict):
-    asked: list[_Confused]
+    asked: list[_Asked]
     real: list[_Confused]
 
 

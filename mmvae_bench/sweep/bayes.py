@@ -177,6 +177,9 @@ class Proposals:
         write_json(self.path, {"parameters": names, "asked": self.asked})
 
     def _read(self) -> list[list[float]]:
+        if self.path.parent.is_symlink():
+            reason = "a link; the folder of a run holds no links to others"
+            raise ConfigError(f"{DamagedFile(self.path.parent, reason)}\n  Choose another folder with --out.")
         try:
             plain = read_json(self.path)
         except FileNotFoundError:

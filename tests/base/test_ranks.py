@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -49,3 +50,15 @@ def test_where_there_is_none(second: list[float]) -> None:
     assert math.isnan(found.value)
     assert math.isnan(found.low)
     assert found.number == len(second)
+
+
+def test_many_things_need_little_memory() -> None:
+    """A sweep has hundreds of objectives: comparing each with each in every resample would take gigabytes."""
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(2, 100))
+    tracemalloc.start()
+    try:
+        rank_correlation(first, second, seed=0)
+        assert tracemalloc.get_traced_memory()[1] < 80e6
+    finally:
+        tracemalloc.stop()

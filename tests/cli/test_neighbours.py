@@ -52,6 +52,34 @@ def _two(image: torch.Tensor, pool: torch.Tensor) -> tuple[float, float]:
     return apart[0], apart[1]
 
 
+@pytest.mark.parametrize("objective", ["telbo", "cvae", "ssvae"])
+def test_open_attributes_are_filled_in_where_the_decoder_needs_them(
+    objective: str, desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A partial concept is asked as ``imagine`` asks it."""
+    model, given = desk.becomes(objective), list[torch.Tensor]()
+    if objective == "cvae":
+        monkeypatch.setattr(model.memory, "complete", lambda y, num_samples: y.clamp(min=1).expand(1, num_samples, -1))
+    decode = model.image_likelihood
+
+    def spy(z: torch.Tensor, concept: torch.Tensor) -> object:
+        given.append(concept)
+        return decode(z, concept)
+
+    monkeypatch.setattr(model, "image_likelihood", spy)
+    assert desk.run("neighbours", "shape=heart", "-n", "3", "--json") == 0
+    assert len(document(capsys)["samples"]) == 3
+    asked = model.schema.parse("shape=heart")
+    (concepts,) = given
+    assert concepts.shape == (3, len(asked))
+    if objective == "telbo":
+        assert torch.equal(concepts, asked.expand(3, -1))
+    else:
+        assert bool((concepts >= 0).all())
+    if objective == "ssvae":
+        assert bool((concepts[:, asked >= 0] == asked[asked >= 0]).all())
+
+
 def test_samples_of_the_prior_need_no_concept(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     desk.becomes("vae")
     assert desk.run("neighbours", "-n", "2") == 0

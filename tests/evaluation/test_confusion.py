@@ -67,6 +67,18 @@ def test_every_table_is_what_was_asked_against_what_was_shown(found: Any, lines:
         assert torch.equal(real[name], torch.bincount(held_out[:, k], minlength=LINES.sizes[k]).diag())
 
 
+def test_an_image_counts_once_where_a_sample_is_the_mean(lines: Callable[..., LinesData]) -> None:
+    """With ``images: both``, of a model whose noise is a setting, both are the mean."""
+    data, model = lines(num_images=600), Confused()
+    model.has_fixed_scale = True  # type: ignore[attr-defined]
+    given = context(model, data, exact_classifier(data), num_samples=20, protocols=["paper"], images="both")
+    assert [mean for _, mean in given.shown] == [True, True]
+    with torch.no_grad():
+        question("three_cs").ask(given)
+    places = [(table["level"], table["attribute"]) for table in confusion_of(given)]
+    assert len(places) == len(set(places)) == len(given.queries) * len(LINES)
+
+
 def test_nothing_is_drawn_for_it(lines: Callable[..., LinesData]) -> None:
     data, model = lines(num_images=600), Confused()
     given = context(model, data, exact_classifier(data), num_samples=20, protocols=["paper"])
@@ -90,6 +102,10 @@ def test_a_table_that_is_no_square_is_damaged(found: Any) -> None:
     record = json.loads(json.dumps(found.confusion))
     plain = {"version": 1, "key": "0", "scores": [], "training": {}, "provenance": {}, "confusion": record}
     assert check_result(Path("result.json"), plain, pure=True)["confusion"] == record
+    for name in ("partition", "level", "images"):
+        lacking = record | {"asked": [{key: value for key, value in record["asked"][0].items() if key != name}]}
+        with pytest.raises(DamagedFile, match=name):
+            check_result(Path("result.json"), plain | {"confusion": lacking}, pure=True)
     record["asked"][0]["counts"][0].append(1)
     with pytest.raises(DamagedFile, match="confusion"):
         check_result(Path("result.json"), plain, pure=True)

@@ -59,6 +59,14 @@ def test_of_equally_near_images_the_first_is_taken() -> None:
     assert lowest(values).tolist() == [1, 0]
 
 
+def test_between_images_that_differ_by_rounding_alone_there_is_no_copy() -> None:
+    """Both distances are 0 then, and the ratio would be none."""
+    image = torch.full((1, 1, 2, 2), 0.5)
+    pool = torch.cat([image, image + 1e-6])
+    assert len(distinct(pool)) == 2
+    assert nearest(image, pool).ratio.tolist() == [1]
+
+
 def test_equal_images_count_once() -> None:
     images = torch.tensor([0.0, 1.0, 0.0, 2.0, 1.0, 3.0]).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
     assert distinct(images).tolist() == [0, 1, 3, 5]

@@ -123,6 +123,30 @@ def test_images_are_those_of_a_decoder_in_training_mode_on_one_query(data: Bands
     assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
 
 
+def test_layers_that_both_decoders_share_are_a_part_of_the_image_decoder(data: BandsData) -> None:
+    """Also where they alone have batch norm: the same images as with the layers in training mode."""
+    backbone = small("patches").build(schema=data.schema, image_shape=data.image_shape)
+    model = objectives.parse({"name": "q_agg", "shared_decoder": True}).build(backbone, seed=0).eval()
+    asked = question("query_statistics")
+    assert asked.reason_not(model, data) is None
+    shared = copy.deepcopy(model.shared_decoder).train()
+    judge, drawn, draw = reader(data), list[Tensor](), model.draw_latents
+
+    def spy(concept: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+        found = draw(concept, num_samples)
+        drawn.append(found[0])
+        return found
+
+    model.draw_latents = spy  # type: ignore[method-assign]
+    given = context(model, data, judge, num_samples=NUM, query_repeats=1, protocols=["paper"], images="mean")
+    with torch.no_grad():
+        asked.predictions(given, given.queries[0], mean=True)  # type: ignore[attr-defined]
+        assert isinstance(judge.network, Brightness)
+        for z, images in zip(drawn, judge.network.seen, strict=True):
+            torch.testing.assert_close(images, model.image_decoder(shared(z)).mean.clamp(0, 1))
+            assert not torch.allclose(images, model.image_likelihood(z).mean.clamp(0, 1), atol=1e-3)
+
+
 def test_the_scores_are_those_of_these_images_under_each_protocol(data: BandsData, model: Objective) -> None:
     judge = reader(data)
     asked = context(model, data, judge, num_samples=12, query_repeats=1, protocols=["official", "paper"], images="both")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,37 @@ def test_tables_of_a_stranger(tmp_path: Path) -> None:
     assert "<b>one</b>" not in render_html(comparison)
 
 
+def test_the_largest_of_many_values_are_found_at_once() -> None:
+    """Shares are taken once for a table, not for each of its cells: a thousand values have a million of these."""
+    counts = np.eye(1000, dtype=np.int64) * 50
+    counts[3, 7] = 50
+    start = time.process_time()
+    (one,) = most_wrong([Confusion("kind", tuple(map(str, range(1000))), counts, counts, 1, "sample")])
+    assert (one.asked, one.read, one.share, one.real) == ("3", "7", 0.5, 0.5)
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize("large", ["telbo", "jmvae"])
+def test_a_table_too_large_to_draw_gives_no_values_to_another(large: str, tmp_path: Path) -> None:
+    """Of one attribute, one trial has a table to draw and another a much larger one."""
+    size = 60
+    for name in ("telbo", "jmvae"):
+        folder = write_trial(tmp_path, spec_of(name))
+        if name == large:
+            result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            result["confusion"]["asked"][0] |= {
+                "values": [f"v{k}" for k in range(size)], "counts": [[1] * size] * size,
+            }  # fmt: skip
+            (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    comparison = compare(read_run(tmp_path))
+    drawn = confusion_figure(comparison.sections[0], comparison.colors)
+    assert drawn is not None
+    texts = [text.get_text() for text in drawn[0].axes[0].texts]
+    assert "digit" in texts
+    assert "v7" not in texts
+    assert {*VALUES["digit"]} <= {*texts}
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(write_trial(tmp_path, spec_of()))
     assert main(["confusion", folder, "--attribute", "scale", "--level", "1"]) == 0
@@ -155,10 +187,19 @@ def test_what_it_refuses(
 def test_a_trial_that_is_not_done_or_was_evaluated_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_trial(tmp_path, spec_of())
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    del result["confusion"]
+    asked = result["confusion"]["asked"]
+    result["confusion"]["asked"] = [each for each in asked if each["attribute"] != "scale"]
     (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
-    assert main(["confusion", str(folder)]) == 2
-    assert "no confusion is stored" in capsys.readouterr().err
+    assert main(["confusion", str(folder), "--attribute", "scale"]) == 2
+    printed = capsys.readouterr()
+    assert "attribute scale is not among the tables of confusion" in printed.err
+    assert not printed.out
+    result["confusion"] = None
+    for _ in range(2):
+        (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        assert main(["confusion", str(folder)]) == 2
+        assert "no confusion is stored" in capsys.readouterr().err
+        result.pop("confusion", None)
     (folder / "result.json").unlink()
     assert main(["confusion", str(folder)]) == 2
     assert "the trial is not done" in capsys.readouterr().err

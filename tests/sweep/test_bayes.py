@@ -191,6 +191,16 @@ def test_a_strangers_choices_are_only_data(
         go(file, stub.out, stub.command)
 
 
+def test_nothing_is_written_through_a_link(stub: StubRun, file: Path) -> None:
+    (stub.out / "trials").mkdir(parents=True)
+    elsewhere = stub.root / "elsewhere"
+    elsewhere.mkdir()
+    (stub.out / "sweep").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="a link; the folder of a run holds no links to others"):
+        go(file, stub.out, stub.command, count=1)
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_two_at_once_are_refused(stub: StubRun, file: Path) -> None:
     (stub.out / "trials").mkdir(parents=True)
     (stub.out / "sweep").mkdir()

@@ -15,6 +15,7 @@ from ...base.heartbeat import beat
 from ...base.seeds import derive_seed
 from ...data.base import ConceptDataModule
 from ...objectives.base import Objective
+from ...objectives.common.shared_decoder import NAME as SHARED_DECODER
 from ...runs.scores import Score
 from ...specs.built_in.questions import QueryStatisticsSpec
 from ..queries import Queries
@@ -39,7 +40,7 @@ class QueryStatistics(Question):
         """A reason if there is no q(z|y), or nothing to normalise."""
         if not model.can_imagine:
             return NO_IMAGINATION
-        decoder = getattr(model, "image_decoder", None)
+        decoder = image_decoder_of(model)
         if decoder is None:
             return "it has no one image decoder: it composes layers"
         if not any(isinstance(module, BATCH_NORMS) for module in decoder.modules()):
@@ -65,19 +66,27 @@ class QueryStatistics(Question):
     def predictions(self, context: Context, queries: Queries, *, mean: bool) -> Tensor:
         """What the classifier reads in the images of each query, all of them one batch: Long[Q, S, A], on the CPU."""
         model, number, spec = context.model, context.evaluation.num_samples, context.data.spec
-        rows = []
+        rows, decoder = [], image_decoder_of(model)
+        assert decoder is not None
         for index, concept in enumerate(queries.concepts):
             seed = derive_seed(
                 "samples of one query", split=spec.split, split_seed=spec.split_seed, seed=context.evaluation.seed,
                 partition=queries.partition, level=queries.level, query=index,
             )  # fmt: skip
-            with batch_statistics(model.image_decoder):
+            with batch_statistics(decoder):
                 generator = torch.Generator().manual_seed(seed)
                 images = model.imagine(concept, num_samples=number, mean=mean, generator=generator)
             rows.append(context.classifier.predict(images, given=concept.expand(number, -1)).cpu())
             context.report("imagine", (index + 1) * number, len(queries) * number)
             beat()
         return torch.stack(rows)
+
+
+def image_decoder_of(model: Objective) -> nn.ModuleList | None:
+    """The networks from z to p(x|z), with what they share with the other decoder; None if the model composes layers."""
+    if getattr(model, "image_decoder", None) is None:
+        return None
+    return nn.ModuleList(getattr(model, name) for name in (SHARED_DECODER, "image_decoder") if hasattr(model, name))
 
 
 @contextmanager
