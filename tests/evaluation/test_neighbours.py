@@ -22,7 +22,7 @@ from mmvae_bench.evaluation.sampling import real_batches
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.components import questions
 
-from .fakes import LINES, LinesData, Store, context, draw, exact_classifier
+from .fakes import LINES, LinesData, LinesSpec, Store, context, draw, exact_classifier
 from .latent_models import Latent
 
 CPU = torch.device("cpu")
@@ -106,8 +106,10 @@ def asked(show: Callable[[Tensor], Tensor], data: LinesData, **settings: Any) ->
 
 
 @pytest.fixture
-def data(lines: Callable[..., LinesData]) -> LinesData:
-    made = lines(num_images=600)
+def data() -> LinesData:
+    """Of its own: other tests must not see the grain."""
+    made = LinesData(LinesSpec(num_images=600))
+    made.setup()
     torch.manual_seed(5)
     made._store = Store(grainy(made.store.concepts), made.store.concepts)  # type: ignore[attr-defined]
     return made

@@ -18,7 +18,7 @@ from mmvae_bench.evaluation.sampling import real_batches
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.components import questions
 
-from .fakes import LINES, LinesData, context, exact_classifier
+from .fakes import LINES, LinesData, LinesSpec, context, exact_classifier
 from .latent_models import Exactly, Latent, values_of
 
 CAPTIONS = SlotCaptions(LINES)
@@ -36,9 +36,11 @@ class Writer(Latent):
 
 
 @pytest.fixture
-def data(lines: Callable[..., LinesData]) -> LinesData:
-    made = lines(num_images=600)
+def data() -> LinesData:
+    """Of its own: other tests must not see the captions."""
+    made = LinesData(LinesSpec(num_images=600))
     made.captions = CAPTIONS
+    made.setup()
     return made
 
 
