@@ -27,10 +27,9 @@ def discvae(
     kl_background: Tensor,
     lambda_g: float,
 ) -> Terms:
-    """The batch mean of the negative bound on log p(x,x_F,g|y) (Yan et al. 2016, Eq. 7)::
-
-        - E_q(z_F|x_F,y)[log p(x_F|y,z_F) + lambda_g log p(g|y,z_F)] - E_q(z_F|.)q(z_B|.)[log p(x|y,z_F,z_B)]
-        + KL(q(z_F|x_F,y) || p(z_F)) + E_q(z_F|.)[KL(q(z_B|x,y,z_F) || p(z_B))]
+    """The batch mean of the negative bound on log p(x,x_F,g|y) (Yan et al. 2016, Eq. 7), ``- E_q(z_F|x_F,y)[log
+    p(x_F|y,z_F) + lambda_g log p(g|y,z_F)] - E_q(z_F|.)q(z_B|.)[log p(x|y,z_F,z_B)] + KL(q(z_F|x_F,y) || p(z_F)) +
+    E_q(z_F|.)[KL(q(z_B|x,y,z_F) || p(z_B))]``.
 
     Args:
         log_px: log p(x|y,z_F,z_B), Float[B], at one z of both posteriors.
