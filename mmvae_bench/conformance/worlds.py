@@ -12,9 +12,9 @@ from ..base.errors import ConfigError
 from ..concepts import Attribute, Schema
 from ..concepts.captions import Captions, SlotCaptions
 from ..data.base import ConceptDataModule
-from ..data.batch import Batch
 from ..specs.built_in.datasets import CaptionedSpec
 from ..specs.components import BackboneSpec, ObjectiveSpec, View, backbones, objectives, of_domain
+from ..training.rehearsal import Images as Images
 
 BANDS = Schema(
     (Attribute("top", ("dark", "light")), Attribute("middle", ("dark", "grey", "light")), Attribute("hue", ("a", "b")))
@@ -41,26 +41,6 @@ def _can(objective: ObjectiveSpec, backbone: str) -> bool:
     except ConfigError:
         return False
     return True
-
-
-class Images:
-    """Images in memory, as a store."""
-
-    def __init__(self, images: Tensor, concepts: Tensor, masks: Tensor | None = None) -> None:
-        self.images, self.concepts, self.masks = images, concepts, masks
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def batch(self, rows: Tensor) -> Batch:
-        """The images of some rows."""
-        masks = None if self.masks is None else self.masks[rows]
-        return Batch(self.images[rows], self.concepts[rows], rows, mask=masks)
-
-    def to(self, device: torch.device | str) -> Images:
-        """The same on a device."""
-        masks = None if self.masks is None else self.masks.to(device)
-        return Images(self.images.to(device), self.concepts.to(device), masks)
 
 
 class BandsSpec(CaptionedSpec):

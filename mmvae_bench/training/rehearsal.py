@@ -100,7 +100,7 @@ class _MadeUp(ConceptDataModule):
         images = (torch.rand(number, *self.image_shape, generator=generator) * levels).round() / levels
         columns = [torch.randint(size, (number,), generator=generator) for size in self.schema.sizes]
         masks = torch.rand(number, spec.dataset.masks, *self.image_shape[1:], generator=generator) < 0.5
-        self._store = _Images(images, torch.stack(columns, 1), masks if spec.dataset.masks else None)
+        self._store = Images(images, torch.stack(columns, 1), masks if spec.dataset.masks else None)
         if spec.backbone.domain == "graph":
             link = torch.tensor([[0], [1]])
             features = images.flatten(1).to_sparse().coalesce()
@@ -111,8 +111,8 @@ class _MadeUp(ConceptDataModule):
         return torch.arange(len(self.store))
 
 
-class _Images:
-    """Images in memory."""
+class Images:
+    """Images in memory, as a store."""
 
     def __init__(self, images: Tensor, concepts: Tensor, masks: Tensor | None = None) -> None:
         self.images, self.concepts, self.masks = images, concepts, masks
@@ -121,9 +121,11 @@ class _Images:
         return len(self.images)
 
     def batch(self, rows: Tensor) -> Batch:
+        """The images of some rows."""
         masks = None if self.masks is None else self.masks[rows]
         return Batch(self.images[rows], self.concepts[rows], rows, mask=masks)
 
     def to(self, device: torch.device | str) -> ImageStore:
+        """The same on a device."""
         masks = None if self.masks is None else self.masks.to(device)
-        return _Images(self.images.to(device), self.concepts.to(device), masks)
+        return Images(self.images.to(device), self.concepts.to(device), masks)
