@@ -18,7 +18,7 @@ from ..specs.missing import WHERE, MissingImagesSpec
 from ..specs.supervision import num_supervised
 from .base import ConceptDataModule, ResidentLoader
 from .batch import Batch
-from .supervision import check_enough
+from .supervision import check_enough, interleaved
 
 
 def divided_rows(data: ConceptDataModule, missing: MissingImagesSpec) -> tuple[Tensor, Tensor]:
@@ -96,9 +96,5 @@ class MissingImagesLoader:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[Batch]:
-        whole, imageless = iter(self.whole), iter(self.imageless)
-        for step in range(self.start, self.stop):
-            if num_supervised(step + 1, self.share) > num_supervised(step, self.share):
-                yield without_image(next(imageless))
-            else:
-                yield next(whole)
+        imageless = (without_image(batch) for batch in self.imageless)
+        yield from interleaved(imageless, self.whole, rate=self.share, start=self.start, stop=self.stop)

@@ -5,7 +5,7 @@ Shapes: n training image, A attribute.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -100,6 +100,15 @@ def without_labels(batch: Batch, positions: Sequence[int]) -> Batch:
     return replace(batch, concept=batch.concept.index_fill(1, index, UNSPECIFIED), unlabelled=True)
 
 
+def interleaved(
+    supervised: Iterable[Batch], others: Iterable[Batch], *, rate: float, start: int, stop: int
+) -> Iterator[Batch]:
+    """The batches of steps ``start`` to ``stop``: of supervised steps from the first, of the others from the second."""
+    one, other = iter(supervised), iter(others)
+    for step in range(start, stop):
+        yield next(one if num_supervised(step + 1, rate) > num_supervised(step, rate) else other)
+
+
 class SupervisedLoader:
     """The batches of a stage: those of supervised steps from the labelled images, the others from all, without labels.
 
@@ -150,9 +159,5 @@ class SupervisedLoader:
         return self.stop - self.start
 
     def __iter__(self) -> Iterator[Batch]:
-        labelled, unlabelled = iter(self.labelled), iter(self.unlabelled)
-        for step in range(self.start, self.stop):
-            if num_supervised(step + 1, self.rate) > num_supervised(step, self.rate):
-                yield next(labelled)
-            else:
-                yield without_labels(next(unlabelled), self.hidden)
+        unlabelled = (without_labels(batch, self.hidden) for batch in self.unlabelled)
+        yield from interleaved(self.labelled, unlabelled, rate=self.rate, start=self.start, stop=self.stop)
