@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from .tables import Table
+from .tables import Cell, Table
 
 NUM_COLORS = 8
 """How many colours the page has for objectives; after the last one they repeat."""
@@ -35,6 +36,19 @@ def panels(number: int, height: float) -> tuple[Figure, list[Axes]]:
     num_rows = -(-number // num_columns)
     figure = Figure(figsize=(max(3.4, 2.8 * num_columns), height * num_rows), layout="constrained")
     return figure, [axes_of(figure.add_subplot(num_rows, num_columns, place + 1)) for place in range(number)]
+
+
+def point(axes: Axes, across: Cell, along: Cell, look: Mapping[str, Any], *, scale: float = 100) -> None:
+    """Draws two scores of an objective against each other, with their intervals: ``scale`` is that of ``across``."""
+    axes.errorbar([scale * across.value], [100 * along.value], xerr=_arms(across, scale), yerr=_arms(along, 100),
+                  linewidth=1.2, markersize=5, **{**look, "linestyle": "none"})  # fmt: skip
+
+
+def _arms(cell: Cell, scale: float) -> list[list[float]]:
+    """The arms of an interval; none where it is unknown."""
+    if not math.isfinite(cell.low + cell.high):
+        return [[0.0], [0.0]]
+    return [[scale * max(cell.value - cell.low, 0)], [scale * max(cell.high - cell.value, 0)]]
 
 
 def titled(axes: Axes, text: str) -> None:

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from ..base.ranks import LEAST, RankCorrelation, rank_correlation
 from ..base.seeds import derive_seed
 from ..metrics.catalogue import metric_info
-from .drawing import INK, PANELS, RULE, SMALL, Drawn, legend, looks, panels, titled
+from .drawing import INK, PANELS, RULE, SMALL, Drawn, legend, looks, panels, point, titled
 from .tables import Cell, Row, Table
 
 MOST_PANELS = 6
@@ -51,9 +51,7 @@ def mismatch_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
     for position, (axes, (mismatch, correct, correlation)) in enumerate(zip(all_axes, found, strict=True)):
         both = _both(mismatch, correct)
         for place, (across, along) in both.items():
-            look = look_of[table.columns[place].label] | {"linestyle": "none"}
-            axes.errorbar([across.value], [100 * along.value], xerr=_arms(across, 1), yerr=_arms(along, 100),
-                          linewidth=1.2, markersize=5, **look)  # fmt: skip
+            point(axes, across, along, look_of[table.columns[place].label], scale=1)
             named.append(table.columns[place].label)
         if min(cells[0].value for cells in both.values()) > 0:
             axes.set_xscale("log")
@@ -90,10 +88,3 @@ def _both(first: Row, second: Row) -> dict[int, tuple[Cell, Cell]]:
         for place, (one, other) in cells
         if one is not None and other is not None and math.isfinite(one.value + other.value)
     }
-
-
-def _arms(cell: Cell, scale: float) -> list[list[float]]:
-    """The arms of an interval; none where it is unknown."""
-    if not math.isfinite(cell.low + cell.high):
-        return [[0.0], [0.0]]
-    return [[scale * max(cell.value - cell.low, 0)], [scale * max(cell.high - cell.value, 0)]]

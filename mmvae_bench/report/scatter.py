@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from ..metrics.catalogue import metric_info
-from .drawing import INK, PANELS, RULE, SMALL, Drawn, legend, looks, panels, titled
+from .drawing import INK, PANELS, RULE, SMALL, Drawn, legend, looks, panels, point, titled
 from .tables import Cell, Row, Table
 
 MOST_PANELS = 6
@@ -37,9 +37,7 @@ def scatter_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
             found = _both(correct, covered, place)
             if found is None:
                 continue
-            (x, across), (y, along) = map(_point, found)
-            look = look_of[column.label] | {"linestyle": "none"}
-            axes.errorbar([x], [y], xerr=across, yerr=along, linewidth=1.2, markersize=5, **look)
+            point(axes, *found, look_of[column.label])
             named.append(column.label)
         axes.grid(axis="x", color=RULE, linewidth=0.7)
         axes.margins(0.1)
@@ -54,10 +52,3 @@ def scatter_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
 def _both(correct: Row, covered: Row, place: int) -> tuple[Cell, Cell] | None:
     first, second = correct.cells[place], covered.cells[place]
     return None if first is None or second is None else (first, second)
-
-
-def _point(cell: Cell) -> tuple[float, list[list[float]]]:
-    """A value and the arms of its interval, in percent; none where it is unknown."""
-    if not math.isfinite(cell.low + cell.high):
-        return 100 * cell.value, [[0.0], [0.0]]
-    return 100 * cell.value, [[100 * max(cell.value - cell.low, 0)], [100 * max(cell.high - cell.value, 0)]]
