@@ -51,13 +51,14 @@ def trials_of(run: Path) -> dict[str, dict[int, Trial]]:
 def changed_less_plain(
     results: Mapping[int, Mapping[str, Any]], metric: str, change: str, level: int
 ) -> Difference | None:
-    """A metric with a change less the same metric without it, under protocol paper; None where either is missing."""
+    """A metric with a change less the same metric without it, on test and under protocol paper; None where either is
+    missing."""
     changed, plain, groups = [], [], None
     for result in results.values():
         rows = {
             row["metric"]: row
             for row in result["scores"]
-            if (row["protocol"], row["attribute"], row["level"]) == ("paper", None, level)
+            if (row["partition"], row["protocol"], row["attribute"], row["level"]) == ("test", "paper", None, level)
         }
         if metric + change in rows and metric in rows:
             for values, name in ((changed, metric + change), (plain, metric)):

@@ -30,11 +30,11 @@ Drawn = tuple[Figure, str]
 """A figure and what it shows, for those who cannot see it."""
 
 
-def panels(number: int, height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with panels in rows of three; ``height``: of each, in inches."""
+def panels(number: int, height: float, *, width: float = 2.8) -> tuple[Figure, list[Axes]]:
+    """A figure with panels in rows of three; ``height`` and ``width``: of each, in inches."""
     num_columns = min(PANELS, number)
     num_rows = -(-number // num_columns)
-    figure = Figure(figsize=(max(3.4, 2.8 * num_columns), height * num_rows), layout="constrained")
+    figure = Figure(figsize=(max(3.4, width * num_columns), height * num_rows), layout="constrained")
     return figure, [axes_of(figure.add_subplot(num_rows, num_columns, place + 1)) for place in range(number)]
 
 

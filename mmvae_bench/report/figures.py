@@ -44,6 +44,7 @@ from .mismatch import mismatch_figure
 from .scatter import scatter_figure
 from .tables import Row, Table
 from .trials import TrialRecord
+from .words import words_figure
 
 
 def curves_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
@@ -239,6 +240,7 @@ def draw_figures(table: Table, colors: Mapping[str, int]) -> dict[str, str]:
         "loss-parts": losses_figure,
         "score-curves": score_curves_figure,
         "latent-plane": latent_plane_figure,
+        "words": words_figure,
     }
     with matplotlib.rc_context({"text.parse_math": False}):  # A name with a dollar is a name.
         return {kind: _svg(*drawn) for kind, draw in kinds.items() if (drawn := draw(table, colors)) is not None}

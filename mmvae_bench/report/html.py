@@ -158,6 +158,7 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         "mismatch_figure": _markup(figures.get("mismatch-correctness")),
         "confusion_figure": _markup(figures.get("confusion")),
         "confusions": _confusions(section, colors),
+        "words_figure": _markup(figures.get("words")),
         "losses_figure": _markup(figures.get("loss-parts")),
         "curves_figure": _markup(figures.get("elbo-curves")),
         "score_curves_figure": _markup(figures.get("score-curves")),

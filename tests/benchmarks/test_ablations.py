@@ -12,9 +12,11 @@ from mmvae_bench.specs.components import backbones, datasets, objectives
 
 def result(plain: list[float | None], changed: list[float | None]) -> dict[str, object]:
     rows = [("correctness", plain), ("correctness_imputed", changed)]
-    common = {"protocol": "paper", "attribute": None, "level": 2, "groups": None}
+    common = {"partition": "test", "protocol": "paper", "attribute": None, "level": 2, "groups": None}
     other = common | {"metric": "correctness", "level": 3, "per_query": [0.0] * 4}
-    return {"scores": [common | {"metric": name, "per_query": values} for name, values in rows] + [other]}
+    asked = [common | {"metric": name, "per_query": values} for name, values in rows]
+    of_val = [row | {"partition": "val", "per_query": [0.0] * 4} for row in asked]
+    return {"scores": [*asked, other, *of_val]}
 
 
 def test_a_change_is_paired_query_by_query() -> None:
