@@ -18,6 +18,10 @@ from ..concepts import Schema
 from ..distributions.latents import FactorisedCategorical, diagonal_normal, product_of_experts
 from ..distributions.pixels import ImageLikelihood
 
+DECODED_AT_ONCE = 128
+"""Images that a CPU decodes at once where no gradient is wanted: their feature maps stay in its cache.
+Up to three times as many are as fast together."""
+
 
 class Eager(nn.Module):
     """A network that is not compiled for training."""
@@ -197,7 +201,19 @@ class ImageDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Distribution:
         """Float[B, D] to a distribution over Float[B, C, H, W]."""
-        return self.likelihood.distribution(self.network(z))
+        return self.likelihood.distribution(_in_parts(self.network, z))
+
+
+def _in_parts(network: nn.Module, z: Tensor) -> Tensor:
+    """``network(z)``; on a CPU, and where no gradient is wanted, of :data:`DECODED_AT_ONCE` latents after each other.
+
+    Not where any part is in training: the statistics of batch norm are those of all of z.
+    """
+    several = len(z) > 3 * DECODED_AT_ONCE and z.device.type == "cpu" and not torch.is_grad_enabled()
+    if not several or any(part.training for part in network.modules()):
+        output: Tensor = network(z)
+        return output
+    return torch.cat([network(part) for part in z.split(DECODED_AT_ONCE)])
 
 
 class ConceptDecoder(nn.Module):
