@@ -135,6 +135,9 @@ class DatasetSpec(ComponentSpec):
     """Regions of every image that show a part of its content, such as the eyes of aligned faces: rows from, to, columns
     from, to, in 64ths of the sides. The evaluation hides them to see how a model completes them."""
 
+    hidden_squares: ClassVar[tuple[str, ...]] = ()
+    """Squares at a random place in each image that the evaluation hides too, ``random-8`` or ``random-16``."""
+
     masks: ClassVar[int] = 0
     """How many foreground masks come with each image: ``Batch.mask`` of the data module. 0: there are none."""
 

@@ -95,6 +95,9 @@ PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 Few = Annotated[int, Field(gt=0, le=1_000_000)]
 """A number of things that are in memory together."""
 Partition = Literal["val", "test"]
+HiddenRegion = Literal[
+    "left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "random-8", "random-16"
+]
 DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 """The protocols that share the samples of the fixed queries."""
 
@@ -198,7 +201,7 @@ class EvaluationSpec(Spec):
     """How a trained model is evaluated. It is not part of the key: evaluating again never retrains."""
 
     later_fields: ClassVar[frozenset[str]] = frozenset(
-        {"questions", "images", "likelihood_max_samples", "reconstruction_images"}
+        {"questions", "images", "likelihood_max_samples", "reconstruction_images", "hidden_regions"}
     )
 
     protocols: tuple[Annotated[str, BeforeValidator(_known_protocol), _ProtocolNames()], ...] = DEFAULT_PROTOCOLS
@@ -239,6 +242,10 @@ class EvaluationSpec(Spec):
     reconstruction_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """The largest number of images per partition that are reconstructed, and completed where a part of them is hidden,
     by the encoder and by optimisation of z; 0: none."""
+    hidden_regions: tuple[HiddenRegion, ...] = ()
+    """Further parts of images that are hidden to be completed, besides the right half, the quadrant at the bottom right
+    and what the dataset names. random-8 and random-16 are squares of 8 or 16 64ths of the sides, in each image at a
+    place of its own, the same one for every objective."""
     num_resamples: Few = 2000
     """Not used: intervals are computed in closed form. Kept so that the settings of earlier runs stay the same."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
@@ -254,9 +261,10 @@ class EvaluationSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for key in ("protocols", "partitions", "levels"):
+        for key in ("protocols", "partitions", "levels", "hidden_regions"):
             value = getattr(self, key)
-            if value is not None and (not value or len(set(value)) != len(value)):
+            empty = value == () and key != "hidden_regions"
+            if value is not None and (empty or len(set(value)) != len(value)):
                 raise ConfigError([Problem("needs at least one entry, each once", (key,), repr(list(value)))])
         for name in self.protocols:
             needed = PROTOCOL_RULES[name].num_samples
