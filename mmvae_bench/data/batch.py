@@ -29,6 +29,9 @@ class Batch:
             would have to wait for the GPU.
         imageless: Whether the images are missing, and black in their place.
         graph: The graph whose nodes these are, all of them and in order; None of images.
+        strength: Float[B, A], a real-valued score of each attribute, all of which are binary: above 0 exactly where the
+            concept has the second value; -1 and 1 are the values themselves, the scores between and beyond lie on the
+            line through them. None if the dataset has none, or labels were hidden.
     """
 
     image: Tensor
@@ -39,6 +42,7 @@ class Batch:
     unlabelled: bool = False
     imageless: bool = False
     graph: Graph | None = None
+    strength: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)

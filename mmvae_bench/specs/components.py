@@ -141,6 +141,9 @@ class DatasetSpec(ComponentSpec):
     masks: ClassVar[int] = 0
     """How many foreground masks come with each image: ``Batch.mask`` of the data module. 0: there are none."""
 
+    strengths: ClassVar[bool] = False
+    """Whether a real-valued score of each attribute comes with each image: ``Batch.strength`` of the data module."""
+
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""
     split: str
