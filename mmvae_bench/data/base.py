@@ -230,6 +230,11 @@ class ConceptDataModule(pl.LightningDataModule):
         [0, 1]; None where nobody knows. Needs :meth:`setup`."""
         return None
 
+    def widened(self, batch: Batch) -> Batch:
+        """The images of a batch, and their masks, with the margin that is stored around them; themselves where there is
+        none. See ``DatasetSpec.margin``."""
+        return batch
+
     def describe(self) -> dict[str, Any]:
         """What ``mmvae-bench data describe`` prints: plain JSON. Needs :meth:`setup`."""
         raise NotImplementedError

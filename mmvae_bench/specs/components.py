@@ -141,6 +141,12 @@ class DatasetSpec(ComponentSpec):
     masks: ClassVar[int] = 0
     """How many foreground masks come with each image: ``Batch.mask`` of the data module. 0: there are none."""
 
+    mirrors: ClassVar[bool] = False
+    """Whether an image that is mirrored, or turned by a few degrees, shows the same concept: no attribute says left,
+    right or which way something leans."""
+    margin: ClassVar[int] = 0
+    """How many pixels around each image are stored with it, on all sides: ``ConceptDataModule.widened``."""
+
     strengths: ClassVar[bool] = False
     """Whether a real-valued score of each attribute comes with each image: ``Batch.strength`` of the data module."""
 
@@ -239,6 +245,9 @@ class BackboneSpec(ComponentSpec):
     layered: ClassVar[bool] = False
     """Whether it has networks for the layers of an image: the implementation is a
     ``mmvae_bench.backbones.base.LayeredBackbone``."""
+
+    bounded_pixels: ClassVar[bool] = False
+    """Whether p(x|z) is defined for pixels in [0, 1] alone."""
 
     least_batch: ClassVar[int] = 1
     """The smallest number of images per step: 2 where batch norm has one value per channel and image."""

@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema
 from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..metrics.protocols import PROTOCOL_RULES
+from .augmentation import AugmentationSpec, augmentation_problems
 from .base import LARGEST, Spec
 from .components import (
     BackboneField,
@@ -105,7 +106,7 @@ DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 class TrainingSpec(Spec):
     """How the parameters are fitted. Adam throughout, as in every paper compared here."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"budget", "supervision", "missing_images"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"budget", "supervision", "missing_images", "augmentation"})
 
     steps: PositiveInt = 250_000
     """Gradient steps: of the main stage, or of all stages together, as ``budget`` says."""
@@ -129,6 +130,8 @@ class TrainingSpec(Spec):
     """Which training images have labels, and which steps see them; null: all images and steps."""
     missing_images: MissingImagesSpec | None = None
     """Which training examples have no image; null: none."""
+    augmentation: AugmentationSpec | None = None
+    """How training images are changed at random, anew at each step; null: not at all."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -315,6 +318,7 @@ class TrialSpec(Spec):
                 self.dataset,
                 supervised=self.training.supervision is not None,
             ),
+            *augmentation_problems(self.training.augmentation, self.dataset, self.backbone),
         ]
         checks: list[Callable[[], None]] = [
             lambda: self.objective.check(self.backbone),

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ...base.heartbeat import beat
 from ...base.seeds import derive_seed
+from ...data.augmentation import blurred
 from ...data.base import ConceptDataModule
 from ...metrics.protocols import PROTOCOL_RULES, ProtocolRule
 from ...objectives.base import Objective
@@ -28,8 +29,6 @@ from .reconstruction import BATCH
 
 NUM_IMAGES = 200
 """The largest number of real images whose concepts are imagined."""
-BLUR = 5
-"""Side in pixels of the mean that blurs the nearest training image, so that it is no sharper than a model's."""
 
 
 class Similarity(Question):
@@ -163,11 +162,6 @@ def imagined(context: Context, rule: ProtocolRule, concept: Tensor, number: int)
         )
         context.report("similarity", start, len(concept))
     return torch.cat(parts)
-
-
-def blurred(image: Tensor) -> Tensor:
-    """The mean over :data:`BLUR` x :data:`BLUR` pixels, at the edges over those that there are: Float[N, C, H, W]."""
-    return F.avg_pool2d(image, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
 
 
 @dataclass(frozen=True)

@@ -255,6 +255,8 @@ class CelebA18Spec(CaptionedSpec):
     """That of the person in a drawing; photographs have none."""
     parts: ClassVar[Mapping[str, tuple[int, int, int, int]]] = FACE_PARTS
     """Where aligned faces have them."""
+    mirrors: ClassVar[bool] = True
+    """None of the attributes is one of a side."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
