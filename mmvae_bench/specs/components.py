@@ -141,6 +141,9 @@ class DatasetSpec(ComponentSpec):
     masks: ClassVar[int] = 0
     """How many foreground masks come with each image: ``Batch.mask`` of the data module. 0: there are none."""
 
+    masks_hint: ClassVar[str] = ""
+    """What setting gives the images masks, where one does."""
+
     mirrors: ClassVar[bool] = False
     """Whether an image that is mirrored, or turned by a few degrees, shows the same concept: no attribute says left,
     right or which way something leans."""

@@ -14,6 +14,7 @@ from ..base import LARGEST
 from ..components import DatasetSpec, View, by_setting, datasets
 from . import graphs as graphs  # Registers its own.
 from . import papers as papers
+from . import photographs as photographs
 
 if TYPE_CHECKING:
     from ...concepts.captions import Captions

@@ -303,7 +303,8 @@ class DisCVAESpec(ObjectiveSpec):
         if not dataset.masks:
             able = tuple(name for name in datasets.names() if datasets.get(name).masks)
             source = f" of source {dataset.source}" if dataset.name in able else ""
-            message = f"{self.name} learns the foreground from masks, and {dataset.name}{source} has none"
+            hint = f": {dataset.masks_hint}" if dataset.masks_hint else ""
+            message = f"{self.name} learns the foreground from masks, and {dataset.name}{source} has none{hint}"
             raise ConfigError([Problem(message, ("dataset", "name"), repr(dataset.name), able)])
 
     def check(self, backbone: BackboneSpec) -> None:
