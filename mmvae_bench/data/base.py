@@ -18,6 +18,7 @@ from ..base.seeds import derive_seed
 from ..concepts import Schema
 from ..specs.components import DatasetSpec
 from .batch import Batch, CaptionedStore, ImageStore
+from .strengths import ScoredStore
 
 PARTITIONS = ("train", "val", "test")
 
@@ -173,11 +174,13 @@ class ConceptDataModule(pl.LightningDataModule):
 
     @property
     def store(self) -> ImageStore:
-        """The images, in the text view with their captions; needs :meth:`setup`."""
+        """The images, in the text view with their captions, in that of strengths with weights; needs :meth:`setup`."""
         if self._store is None:
             raise RuntimeError("call prepare_data() and setup() first")
         if self.captions is not None and not isinstance(self._store, CaptionedStore):
             self._store = CaptionedStore(self._store, self.captions)
+        if self.spec.chosen_view == "strengths" and not isinstance(self._store, ScoredStore):
+            self._store = ScoredStore(self._store)
         return self._store
 
     def setup(self, stage: str | None = None) -> None:

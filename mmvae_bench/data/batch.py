@@ -32,6 +32,8 @@ class Batch:
         strength: Float[B, A], a real-valued score of each attribute, all of which are binary: above 0 exactly where the
             concept has the second value; -1 and 1 are the values themselves, the scores between and beyond lie on the
             line through them. None if the dataset has none, or labels were hidden.
+        weights: Float[B, V], the scores as weights of all V values, see :mod:`.strengths`; None outside of the view of
+            strengths.
     """
 
     image: Tensor
@@ -43,13 +45,17 @@ class Batch:
     imageless: bool = False
     graph: Graph | None = None
     strength: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     @property
     def description(self) -> Tensor:
-        """What y is: the captions, Long[B, T], in the text view, else the concepts, Long[B, A]."""
+        """What y is: the captions, Long[B, T], in the text view; the scores, as weights of values, Float[B, V], in that
+        of strengths; else the concepts, Long[B, A]."""
+        if self.weights is not None:
+            return self.weights
         return self.concept if self.tokens is None else self.tokens
 
     @property

@@ -24,7 +24,7 @@ from ..concepts.captions import CAPTION_SEED
 from ..data.preview import COLOUR_CELL, contact_sheet
 from ..data.sheets import save_picture
 from ..distributions.latents import FactorisedCategorical
-from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating
+from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating, is_complete
 from .checks import argument_checks
 from .fitting import Evidence, fit_latents
 from .images import Asked
@@ -191,7 +191,7 @@ def _answers(
 def _encoder(model: Objective, image: Tensor, told: Tensor | None, own: Tensor | None) -> tuple[str, Distribution]:
     """q(z|x,y) if the whole of y is told, else q(z|x), else q(z|x,y) of what the images show."""
     available = model.spec.posteriors
-    if "joint" in available and told is not None and bool((told >= 0).all()):
+    if "joint" in available and told is not None and is_complete(told):
         return POSTERIOR_NAMES["joint"], model.posterior(image, told)
     if "image" not in available and "joint" in available and own is not None:
         return POSTERIOR_NAMES["joint"], model.posterior(image, own)

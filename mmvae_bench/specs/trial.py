@@ -42,6 +42,8 @@ COMPOSITIONAL = "comp"
 
 def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: ObjectiveSpec) -> Iterator[Problem]:
     """Why a model cannot learn from a dataset in its view: because of the networks, the loss or the split."""
+    if dataset.chosen_view == "strengths":
+        yield from _strength_problems(dataset, backbone, objective)
     captions = dataset.texts()
     if captions is None:
         return
@@ -55,6 +57,20 @@ def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: Objec
     if dataset.split == COMPOSITIONAL and len(captions.schema) not in captions.levels:
         message = f"split comp needs full concepts, but captions of {dataset.name} do not mention absent attributes"
         yield Problem(f"{message}: choose another split, or view attributes", ("dataset", "split"), repr(dataset.split))
+
+
+def _strength_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: ObjectiveSpec) -> Iterator[Problem]:
+    view = ("dataset", "view")
+    if not dataset.strengths:
+        message = f"{dataset.name} of source {dataset.source} has values of attributes, and no scores"
+        yield Problem(message, view, "strengths", ("attributes",), "attributes")
+    if "strengths" not in backbone.views:
+        able = tuple(name for name in backbones.names() if "strengths" in backbones.get(name).views)
+        message = f"the networks of backbone {backbone.name} take values of attributes only, not scores of them"
+        yield Problem(message, ("backbone", "name"), repr(backbone.name), able)
+    if objective.strength_obstacle is not None:
+        message = f"{objective.name} cannot use scores of attributes as y: {objective.strength_obstacle}"
+        yield Problem(message, view, "strengths", ("attributes",), "attributes")
 
 
 _HOLDS: Mapping[Domain, str] = {"images": "images", "graph": "a graph", "papers": "papers"}
@@ -365,7 +381,7 @@ def trial_label(spec: Mapping[str, Any]) -> str:
         {} if not isinstance(part := spec.get(kind), Mapping) else part for kind in ("objective", "dataset")
     )
     words = [str(dataset.get(key, "?")) for key in ("name", "source", "split")]
-    words += ["text"] if dataset.get("view") == "text" else []
+    words += [view] if (view := dataset.get("view")) in ("text", "strengths") else []
     return f"{objective.get('name', '?')} {'/'.join(words)} seed {spec.get('seed', '?')}"
 
 

@@ -81,6 +81,9 @@ def test_faces_scores_and_the_split_of_view_1(folders: Path) -> None:
     assert torch.equal(batch.concept, (scores > 0).long())
     assert batch.concept[0, 0] == 0, "a score of 0 is no"
     assert batch.mask is None
+    scored_view = lfw(copy, view="strengths")
+    assert scored_view.fingerprint == data.fingerprint
+    assert torch.equal(scored_view.store.batch(torch.arange(28)).description[:, 1::2], (1 + scores) / 2)
     for row in (0, 9, 27):
         path = folders / "lfw" / "lfw-deepfunneled" / f"{copy.stem(*copy.keys[scored[row]])}.jpg"
         with Image.open(path) as photo:

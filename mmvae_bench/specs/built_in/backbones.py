@@ -132,6 +132,7 @@ class MnistAThinSpec(BackboneSpec):
 class CelebA18Spec(BackboneSpec):
     """The networks as the paper describes them."""
 
+    views: ClassVar[tuple[View, ...]] = ("attributes", "strengths")
     implementation: ClassVar[str] = "mmvae_bench.backbones.dcgan:CelebA18Backbone"
     summary: ClassVar[str] = "CelebA-18 networks of the paper: 64x64 RGB, DCGAN decoder, quantised normal, latent 18"
     reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, A.4"
@@ -151,7 +152,7 @@ class CelebA18Spec(BackboneSpec):
 class ThinSpec(BackboneSpec):
     """What thin networks for images and captions have in common."""
 
-    views: ClassVar[tuple[View, ...]] = ("attributes", "text")
+    views: ClassVar[tuple[View, ...]] = ("attributes", "text", "strengths")
     bounded_pixels: ClassVar[bool] = by_setting(lambda spec: getattr(spec, "likelihood", None) in _BOUNDED)
 
     latent_size: Latents = 18
@@ -239,7 +240,7 @@ class TwoObjectResNetSpec(BackboneSpec):
     reference: ClassVar[str] = (
         "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, 5.1"
     )
-    views: ClassVar[tuple[View, ...]] = ("attributes", "text")
+    views: ClassVar[tuple[View, ...]] = ("attributes", "text", "strengths")
     later_fields: ClassVar[frozenset[str]] = frozenset({"word_dropout"})
     bounded_pixels: ClassVar[bool] = True
     least_batch: ClassVar[int] = 2
@@ -271,6 +272,7 @@ class MLPSpec(BackboneSpec):
     reference: ClassVar[str] = (
         "Siddharth et al. 2017, Learning Disentangled Representations with Semi-Supervised Deep Generative Models"
     )
+    views: ClassVar[tuple[View, ...]] = ("attributes", "strengths")
     bounded_pixels: ClassVar[bool] = by_setting(lambda spec: spec.likelihood in _BOUNDED)
 
     name: Literal["mlp"] = "mlp"
@@ -294,6 +296,7 @@ class Attribute2ImageBasedSpec(BackboneSpec):
     """What both sizes of these networks have in common."""
 
     implementation: ClassVar[str] = "mmvae_bench.backbones.attribute2image:Attribute2ImageBackbone"
+    views: ClassVar[tuple[View, ...]] = ("attributes", "strengths")
     layered: ClassVar[bool] = True
 
     width: Annotated[int, Field(ge=2, le=4096)]

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ...concepts import Attribute, Schema
-from ..components import DatasetSpec, by_setting, datasets
+from ..components import DatasetSpec, View, by_setting, datasets
 
 LFW_NAMES = (
     "Male", "Asian", "White", "Black", "Baby", "Child", "Youth", "Middle Aged", "Senior", "Black Hair", "Blond Hair",
@@ -128,6 +128,8 @@ class LFWSpec(PhotographsSpec):
 
     name: Literal["lfw"] = "lfw"
     """The dataset's name."""
+    view: Literal["attributes", "strengths"] = "attributes"
+    """attributes: y is the concept; strengths: y is the scores (Yan et al. 2016)."""
     masked: bool = False
     """Use your own masks of the people, and only the photographs that have one."""
 
@@ -137,6 +139,11 @@ class LFWSpec(PhotographsSpec):
     strengths: ClassVar[bool] = True
     """Scores of a classifier of each attribute, as they are in its authors' file."""
     parts: ClassVar[dict[str, tuple[int, int, int, int]]] = LFW_PARTS
+
+    @property
+    def chosen_view(self) -> View:
+        """The value of ``view``."""
+        return self.view
 
     def concept_schema(self) -> Schema:
         """73 attributes with the values no and yes."""
