@@ -37,6 +37,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "two_object_clevr": {"num_images": 60, "canvas": 64, "samples": 16},
 }
 """What makes enough images for a preview; a dataset without an entry has none."""
+OF_FILES = ("lfw", "cub")
+"""What is made from the user's files alone, and not of the user's own."""
 NUM_SHOWN = 16
 NO_PREVIEWS = "MMVAE_BENCH_NO_PREVIEWS"
 """If this variable is set, previews are left out: for a quick look at the links."""
@@ -205,6 +207,8 @@ def worlds_page() -> tuple[str, dict[str, bytes]]:
             lines += [f"No preview was drawn where this page was built: {sheet}", ""]
         elif datasets.get(name).domain != "images":
             lines += ["[Graphs](graphs.md) says more.", ""]
+        elif name in OF_FILES:
+            lines += ["[Layered images](layers.md) says which files of yours it is made from.", ""]
         else:
             lines += ["[Your own data](own_data.md) says how.", ""]
         attributes = entry.get("attributes", {})

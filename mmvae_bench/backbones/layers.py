@@ -111,17 +111,26 @@ class ConceptExperts(nn.Module):
         self.heads = nn.ModuleList(GaussianHead(sizes[-1], latent_size) for _ in schema.sizes)
 
     def forward(self, concept: Tensor) -> Distribution:
-        """Long[B, A], -1 where unspecified, to a diagonal normal over Float[B, D]."""
-        return product_of_experts(*self.experts(concept), concept >= 0)
+        """Long[B, A], -1 where unspecified, to a diagonal normal over Float[B, D]; or a mixture of values, Float[B, V],
+        of every attribute."""
+        means, log_scales = self.experts(concept)
+        told = torch.ones_like(means[..., 0], dtype=torch.bool) if concept.is_floating_point() else concept >= 0
+        return product_of_experts(means, log_scales, told)
 
     def experts(self, concept: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log scales of the attributes' own experts, without the prior: Float[B, A, D] both.
 
-        Those of unspecified attributes are arbitrary: the caller must mask them.
+        Those of unspecified attributes are arbitrary: the caller must mask them. The expert of a mixture of values has
+        the mixtures of their means and of their log scales.
         """
-        means, log_scales = [], []
-        for k, (table, head) in enumerate(zip(self.features.tables(), self.heads, strict=True)):
+        means, log_scales, tables = [], [], self.features.tables()
+        weights = concept.split([len(table) for table in tables], -1) if concept.is_floating_point() else None
+        for k, (table, head) in enumerate(zip(tables, self.heads, strict=True)):
             mean, log_scale = head(table)
+            if weights is not None:
+                means.append(weights[k].to(mean) @ mean)
+                log_scales.append(weights[k].to(mean) @ log_scale)
+                continue
             # An unspecified attribute reads row 0, which the mask excludes from the product.
             rows = concept[:, k].clamp_min(0)
             means.append(mean[rows])

@@ -34,8 +34,9 @@ def complete(
         str,
         typer.Option(
             metavar="REGION",
-            help="What is hidden: left, right, top, bottom, top-left, ..., quadrant, a part that the dataset names, or "
-            "ROWS,COLUMNS in pixels such as 8:24,0:16.",
+            help="What is hidden: left, right, top, bottom, top-left, ..., quadrant, a part that the dataset names, "
+            "random-8 or random-16 (a square at a place of its own in each image), or ROWS,COLUMNS in pixels such as "
+            "8:24,0:16.",
         ),
     ],
     more: More = None,
@@ -56,13 +57,14 @@ def complete(
     spec = read_trial(trial_dir)
     if told is not None:
         check_concept(told, spec.dataset)
-    from ..evaluation.regions import region_box
+    from ..evaluation.regions import Box, region_of
 
-    box = region_box(region, spec.dataset)
+    hidden = region_of(region, spec.dataset)
 
     model = opened(trial_dir)
     from ..evaluation import asking
 
     given = None if told is None else asking.description_of(model, told)
-    document = asking.complete(model, asked_of(spec, numbers, number, files), box, given, out, seed=seed)
-    answer(document | {"region": list(box), "told": told}, error_lines(document), as_json)
+    document = asking.complete(model, asked_of(spec, numbers, number, files), hidden, given, out, seed=seed)
+    where = list(hidden) if isinstance(hidden, Box) else hidden.name
+    answer(document | {"region": where, "told": told}, error_lines(document), as_json)

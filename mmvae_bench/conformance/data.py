@@ -48,6 +48,20 @@ def images_and_concepts_are_in_range(spec: DatasetSpec) -> None:
     assert masks == spec.masks, f"{masks} masks come with an image, and the spec says masks = {spec.masks}"
 
 
+def strengths_are_scores_of_the_concept(spec: DatasetSpec) -> None:
+    """If the spec declares them: a finite number for each attribute, all of which are binary, above 0 exactly where it
+    has its second value."""
+    batch = _built(spec).store.batch(_rows(_built(spec)))
+    assert (batch.strength is not None) == spec.strengths, f"strengths = {spec.strengths} is not what the batches hold"
+    if batch.strength is None:
+        return
+    sizes = set(spec.concept_schema().sizes)
+    assert sizes == {2}, f"strengths are for binary attributes, and there are attributes of {max(sizes)} values"
+    assert batch.strength.dtype == torch.float32, f"strengths are {batch.strength.dtype}, not float32"
+    assert bool(batch.strength.isfinite().all()), "strengths are not finite"
+    assert torch.equal(batch.strength > 0, batch.concept == 1), "the sign of a strength is not that of its value"
+
+
 def partitions_share_no_image(spec: DatasetSpec) -> None:
     """train, val and test: none is empty, none has an image of another."""
     data = _built(spec)
@@ -96,6 +110,7 @@ def its_classifier_exists(spec: DatasetSpec) -> None:
 
 CHECKS: list[Callable[[Any], None]] = [
     images_and_concepts_are_in_range,
+    strengths_are_scores_of_the_concept,
     partitions_share_no_image,
     the_same_spec_gives_the_same_images,
     another_split_is_of_the_same_images,

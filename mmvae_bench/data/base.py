@@ -18,6 +18,7 @@ from ..base.seeds import derive_seed
 from ..concepts import Schema
 from ..specs.components import DatasetSpec
 from .batch import Batch, CaptionedStore, ImageStore
+from .strengths import ScoredStore
 
 PARTITIONS = ("train", "val", "test")
 
@@ -173,11 +174,13 @@ class ConceptDataModule(pl.LightningDataModule):
 
     @property
     def store(self) -> ImageStore:
-        """The images, in the text view with their captions; needs :meth:`setup`."""
+        """The images, in the text view with their captions, in that of strengths with weights; needs :meth:`setup`."""
         if self._store is None:
             raise RuntimeError("call prepare_data() and setup() first")
         if self.captions is not None and not isinstance(self._store, CaptionedStore):
             self._store = CaptionedStore(self._store, self.captions)
+        if self.spec.chosen_view == "strengths" and not isinstance(self._store, ScoredStore):
+            self._store = ScoredStore(self._store)
         return self._store
 
     def setup(self, stage: str | None = None) -> None:
@@ -229,6 +232,11 @@ class ConceptDataModule(pl.LightningDataModule):
         """What is behind the foreground of the images of ``rows`` (Long[n]), drawn without it: Float[n, C, H, W] in
         [0, 1]; None where nobody knows. Needs :meth:`setup`."""
         return None
+
+    def widened(self, batch: Batch) -> Batch:
+        """The images of a batch, and their masks, with the margin that is stored around them; themselves where there is
+        none. See ``DatasetSpec.margin``."""
+        return batch
 
     def describe(self) -> dict[str, Any]:
         """What ``mmvae-bench data describe`` prints: plain JSON. Needs :meth:`setup`."""

@@ -29,6 +29,11 @@ class Batch:
             would have to wait for the GPU.
         imageless: Whether the images are missing, and black in their place.
         graph: The graph whose nodes these are, all of them and in order; None of images.
+        strength: Float[B, A], a real-valued score of each attribute, all of which are binary: above 0 exactly where the
+            concept has the second value; -1 and 1 are the values themselves, the scores between and beyond lie on the
+            line through them. None if the dataset has none, or labels were hidden.
+        weights: Float[B, V], the scores as weights of all V values, see :mod:`.strengths`; None outside of the view of
+            strengths.
     """
 
     image: Tensor
@@ -39,13 +44,18 @@ class Batch:
     unlabelled: bool = False
     imageless: bool = False
     graph: Graph | None = None
+    strength: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     @property
     def description(self) -> Tensor:
-        """What y is: the captions, Long[B, T], in the text view, else the concepts, Long[B, A]."""
+        """What y is: the captions, Long[B, T], in the text view; the scores, as weights of values, Float[B, V], in that
+        of strengths; else the concepts, Long[B, A]."""
+        if self.weights is not None:
+            return self.weights
         return self.concept if self.tokens is None else self.tokens
 
     @property

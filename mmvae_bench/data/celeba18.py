@@ -16,6 +16,7 @@ from ..base.files import data_root
 from ..specs.built_in.datasets import NUM_DRAWN, CelebA18Spec
 from ..worlds.attribute_model import stored
 from ..worlds.faces.recipe import DrawnFaces
+from ..worlds.faces.strengths import strengths
 from ..worlds.recipe import ImageRecipe
 from .base import PARTITIONS, Progress
 from .sharded import ShardedDataModule
@@ -64,6 +65,12 @@ class CelebA18DataModule(ShardedDataModule):
             return torch.from_numpy(np.array(self.columns["official_partition"], np.uint8))
         ids = np.arange(len(self.store)) if self.spec.source == "drawn" else self.columns["id"]
         return random_partition(torch.from_numpy(np.array(ids, np.int64)), seed=seed, fractions=FRACTIONS)
+
+    def strengths(self) -> Tensor | None:
+        """See :meth:`ShardedDataModule.strengths`; photographs have none."""
+        if self.spec.source != "drawn":
+            return None
+        return torch.from_numpy(strengths(self.store.concepts.numpy(), self.columns))
 
     def backgrounds(self, rows: Tensor) -> Tensor | None:
         """See :meth:`ConceptDataModule.backgrounds`; drawings are drawn again without the person, photographs have

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..base.errors import BenchmarkError
 from ..base.files import cache_root
@@ -72,6 +73,11 @@ class ShardedDataModule(PartitionedDataModule):
         """More for :meth:`describe`: plain JSON. Called after :meth:`setup`."""
         return {}
 
+    def strengths(self) -> Tensor | None:
+        """Float[N, A], the score of each attribute of each image, see ``Batch.strength``, from the concepts of the
+        store and :attr:`columns`. None if there are none. Called by :meth:`setup`, once both are there."""
+        return None
+
     # ---- what a subclass may use
 
     @cached_property
@@ -121,6 +127,7 @@ class ShardedDataModule(PartitionedDataModule):
             raise RuntimeError("call prepare_data() first")
         self._loaded = load_all(self.cache_path)
         self._store = self._loaded.store
+        self._loaded.store.strengths = self.strengths()
         self._partitions.clear()
 
     def describe(self) -> dict[str, Any]:

@@ -161,6 +161,7 @@ class ByteStore:
         concepts: Integer[N, A], value indices.
         image_shape: (C, H, W).
         masks: Byte[n, L] each, foreground masks as :func:`pack_bits` of Bool[M, H, W]; None if there are none.
+        strengths: Float[N, A], a score of each attribute, see :class:`Batch`; None if there are none.
 
     Raises:
         ValueError: if the shapes do not match.
@@ -177,9 +178,13 @@ class ByteStore:
         *,
         image_shape: tuple[int, int, int],
         masks: Sequence[np.ndarray] | Tensor | None = None,
+        strengths: Tensor | None = None,
     ) -> None:
         channels, height, width = image_shape
         self.image_shape, self.concepts = image_shape, concepts.long()
+        self.strengths = None if strengths is None else strengths.float()
+        if strengths is not None and strengths.shape != concepts.shape:
+            raise ValueError(f"scores of every attribute are Float{list(concepts.shape)}, got {list(strengths.shape)}")
         self._images = ByteRows(images)
         self._masks = None if masks is None else ByteRows(masks)
         # The padding of the last byte of the masks has fewer bits than one mask.
@@ -203,15 +208,17 @@ class ByteStore:
     def num_bytes(self) -> int:
         """Memory that the images, masks and concepts take."""
         row = self._images.num_bytes + (0 if self._masks is None else self._masks.num_bytes)
-        return row * len(self) + int(self.concepts.nbytes)
+        scores = 0 if self.strengths is None else self.strengths.nbytes
+        return row * len(self) + int(self.concepts.nbytes) + scores
 
     def batch(self, rows: Tensor) -> Batch:
-        """The images of ``rows`` (Long[B]), as floats, multiples of 1/255; with their masks if there are any."""
+        """The images of ``rows`` (Long[B]), as floats, multiples of 1/255; with masks and scores if there are any."""
         beat()
         rows = rows.to(self.device)
         pixels = self._images.take(rows).view(len(rows), *self.image_shape)
         image = pixels.float().div_(255)
-        return Batch(image, self.concepts[rows], rows, mask=self._mask(rows))
+        strength = None if self.strengths is None else self.strengths[rows]
+        return Batch(image, self.concepts[rows], rows, mask=self._mask(rows), strength=strength)
 
     def to(self, device: torch.device | str) -> ByteStore:
         """The store on another device; itself if it is already there."""
@@ -219,7 +226,9 @@ class ByteStore:
             return self
         masks = None if self._masks is None else self._masks.whole(device)
         concepts = self.concepts.to(device)
-        return ByteStore(self._images.whole(device), concepts, image_shape=self.image_shape, masks=masks)
+        strengths = None if self.strengths is None else self.strengths.to(device)
+        images = self._images.whole(device)
+        return ByteStore(images, concepts, image_shape=self.image_shape, masks=masks, strengths=strengths)
 
     def _mask(self, rows: Tensor) -> Tensor | None:
         if self._masks is None:

@@ -24,12 +24,12 @@ from ..concepts.captions import CAPTION_SEED
 from ..data.preview import COLOUR_CELL, contact_sheet
 from ..data.sheets import save_picture
 from ..distributions.latents import FactorisedCategorical
-from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating
+from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating, is_complete
 from .checks import argument_checks
 from .fitting import Evidence, fit_latents
 from .images import Asked
 from .questions.reconstruction import squared_error
-from .regions import Box
+from .regions import Box, Region
 
 NUM_DESCRIBED = 200
 """z ~ q(z|x) over which p(y|z) is averaged."""
@@ -52,31 +52,40 @@ def reconstruct(model: Objective, asked: Asked, out: Path, *, seed: int = 0) -> 
     Raises:
         CapabilityError: if the model can do neither.
     """
-    whole = torch.ones(model.image_shape[1:], dtype=torch.bool)
+    whole = torch.ones(len(asked), *model.image_shape[1:], dtype=torch.bool)
     return _completed(model, asked, whole, whole, None, out, "reconstruction", seed=seed)
 
 
-def complete(model: Objective, asked: Asked, box: Box, told: Tensor | None, out: Path, *, seed: int = 0) -> Document:
+def complete(
+    model: Objective, asked: Asked, region: Region, told: Tensor | None, out: Path, *, seed: int = 0
+) -> Document:
     """Each image with a part hidden, and that part as the model completes it.
 
     Args:
         model: Trained.
         asked: Images.
-        box: What is hidden.
+        region: What is hidden.
         told: Long[A] or Long[T], what the model is told about them; None: nothing.
         out: The picture.
-        seed: Of the starts of the optimisation.
+        seed: Of the starts of the optimisation, and of a region at random places.
 
     Returns:
-        As :func:`reconstruct`, with errors over what was hidden.
+        As :func:`reconstruct`, with errors over what was hidden; and where that is, ``hidden``, if it is at a place of
+        its own in each image.
 
     Raises:
         CapabilityError: if the model can do neither.
     """
-    hidden = torch.zeros(model.image_shape[1:], dtype=torch.bool)
-    hidden[box.top : box.bottom, box.left : box.right] = True
-    each = None if told is None else told.expand(len(asked), -1)
-    return _completed(model, asked, ~hidden, hidden, each, out, "completion", seed=seed)
+    hidden = torch.zeros(len(asked), *model.image_shape[1:], dtype=torch.bool)
+    boxes = [region.at(number, seed=seed) for number in asked.numbers]
+    for each, box in zip(hidden, boxes, strict=True):
+        each[box.top : box.bottom, box.left : box.right] = True
+    given = None if told is None else told.expand(len(asked), -1)
+    document = _completed(model, asked, ~hidden, hidden, given, out, "completion", seed=seed)
+    if not isinstance(region, Box):
+        for entry, box in zip(document["images"], boxes, strict=True):
+            entry["hidden"] = list(box)
+    return document
 
 
 def _completed(
@@ -98,15 +107,15 @@ def _completed(
         shown = [", ".join(model.schema.words(concept, brief=True)) for concept in asked.concepts.tolist()]
         labels = [[f"{name}\n{text}" for name, text in zip(asked.names, shown, strict=True)]]
     if not is_whole:
-        columns.append(images.masked_fill(~observed, 0))
+        columns.append(images.masked_fill(~observed[:, None], 0))
         labels.append(["given"] * len(asked))
     entries: list[Document] = [{"image": name} | _concept_of(model, asked, k) for k, name in enumerate(asked.names)]
     for name, answer in answers.items():
         with evaluating(model), torch.no_grad():
             mean = model.image_likelihood(answer.z, answer.given).mean.clamp(0, 1).to(images.device)
             read = _read(model, answer.z)
-        errors = squared_error(mean, images, counted.expand(len(images), -1, -1)).tolist()
-        columns.append(torch.where(observed & ~counted, images, mean))
+        errors = squared_error(mean, images, counted).tolist()
+        columns.append(torch.where((observed & ~counted)[:, None], images, mean))
         labels.append([f"{answer.source}\nerror {error:.4f}\n{text}" for error, text in zip(errors, read, strict=True)])
         for entry, error, text, log_joint in zip(entries, errors, read, answer.log_joint.tolist(), strict=True):
             entry[name] = {
@@ -145,7 +154,7 @@ def _answers(
     Args:
         model: Trained.
         image: Float[B, C, H, W].
-        observed: Bool[H, W].
+        observed: Bool[B, H, W].
         told: What the model is told, Long[B, A] or Long[B, T].
         own: What the images show, for a model that cannot do without.
         seed: Of the optimisation's starts.
@@ -153,18 +162,19 @@ def _answers(
     Raises:
         CapabilityError: if there is no p(x|z), and nothing is told.
     """
-    image, observed = image.to(model.device).masked_fill(~observed.to(model.device), 0), observed.to(model.device)
+    observed = observed.to(model.device)
+    image = image.to(model.device).masked_fill(~observed[:, None], 0)
     told, own = (None if each is None else each.to(model.device) for each in (told, own))
-    seen, left_out = observed.expand(len(image), -1, -1), {}
+    left_out: dict[str, str] = {}
     with evaluating(model), torch.no_grad(), argument_checks(False):
         try:
-            evidence = Evidence(model, image, seen, told)
+            evidence = Evidence(model, image, observed, told)
         except CapabilityError as error:
             if told is None and own is None:
                 raise CapabilityError(f"{error}, the whole of it, and none was told") from None
             if own is None:
                 raise
-            evidence = Evidence(model, image, seen, own)
+            evidence = Evidence(model, image, observed, own)
         given, answers = evidence.told if evidence.conditional else None, {}
         try:
             source, q = _encoder(model, image, told, own)
@@ -181,7 +191,7 @@ def _answers(
 def _encoder(model: Objective, image: Tensor, told: Tensor | None, own: Tensor | None) -> tuple[str, Distribution]:
     """q(z|x,y) if the whole of y is told, else q(z|x), else q(z|x,y) of what the images show."""
     available = model.spec.posteriors
-    if "joint" in available and told is not None and bool((told >= 0).all()):
+    if "joint" in available and told is not None and is_complete(told):
         return POSTERIOR_NAMES["joint"], model.posterior(image, told)
     if "image" not in available and "joint" in available and own is not None:
         return POSTERIOR_NAMES["joint"], model.posterior(image, own)

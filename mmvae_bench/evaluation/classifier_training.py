@@ -11,8 +11,9 @@ import math
 import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,9 @@ from ..base.canonical import content_hash
 from ..base.files import cache_root, read_json
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
+from ..concepts import Schema
 from ..data.base import ConceptDataModule, ResidentLoader
+from ..data.batch import Batch
 from ..data.cache import META, build_once
 from ..specs.built_in.classifiers import TrainedClassifierSpec
 from ..specs.code import differences, part_code
@@ -32,6 +35,8 @@ from .classifier import IMAGES_AT_ONCE, HeldOut, ObservationClassifier, logits_o
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
+
+Judge = TypeVar("Judge")
 
 CLASSIFIER_VERSION = 1
 """Increased when the training below changes: it is part of the fingerprint."""
@@ -81,16 +86,36 @@ def observation_classifier(
         about = {"spec": spec.canonical(), "dataset": data.fingerprint, "made_from": data.made_from, "code": code}
         return {**about, **trained.to_json()}
 
+    return from_cache(folder, build, partial(_load, folder, spec, data, device=device), data=data, code=code)
+
+
+def from_cache(
+    folder: Path,
+    build: Callable[[Path], dict[str, Any]],
+    load: Callable[[], Judge],
+    *,
+    data: ConceptDataModule,
+    code: dict[str, Any] | None,
+) -> Judge:
+    """What is kept in a folder of the cache, built first if it is missing, damaged, of other images or by other code.
+
+    Args:
+        folder: Where it is.
+        build: See :func:`~mmvae_bench.data.cache.build_once`; what it returns has ``code`` and ``made_from``.
+        load: Reads what was built.
+        data: Of the images.
+        code: The installed code that it is a product of; None if nobody knows.
+    """
     if _is_of_other_images(folder, data) or (code is not None and _made_by_other_code(folder / META, code)):
         (folder / META).unlink(missing_ok=True)
     build_once(folder, build)
     try:
-        return _load(folder, spec, data, device=device)
+        return load()
     except (RuntimeError, KeyError, TypeError, AttributeError, EOFError, pickle.UnpicklingError):
         # Its checksum is right, but this version writes something else: train again.
         (folder / META).unlink(missing_ok=True)
         build_once(folder, build)
-        return _load(folder, spec, data, device=device)
+        return load()
 
 
 def _is_of_other_images(folder: Path, data: ConceptDataModule) -> bool:
@@ -130,22 +155,35 @@ def train(
 ) -> ObservationClassifier:
     """Fits a new classifier to the training part of the ``iid`` split, and reads held-out images with it."""
     with one_thread():
-        network = _network(spec, data).to(device=device)
-        _fit(network, spec, data, device=torch.device(device), progress=progress)
+        network = new_network(spec, data).to(device=device)
+        fit(network, spec, data, _classification, device=torch.device(device), progress=progress)
         network.eval()
         held_out = _read_held_out(network, data, device=torch.device(device))
     fingerprint = classifier_fingerprint(spec, dataset=data.fingerprint)
     return ObservationClassifier(spec.name, fingerprint, network, data.schema, held_out)
 
 
-def _fit(
+def fit(
     network: nn.Module,
     spec: TrainedClassifierSpec,
     data: ConceptDataModule,
+    loss_of: Callable[[list[Tensor], Batch, Schema], Tensor],
     *,
     device: torch.device,
     progress: Progress | None,
+    what: str = "classifier",
 ) -> None:
+    """Trains a network on the training part of the ``iid`` split, with AdamW and the spec's settings.
+
+    Args:
+        network: On ``device``, left in training mode.
+        spec: How it is trained.
+        data: After ``setup()``.
+        loss_of: The loss for what the network returns for a batch, that batch, and the schema.
+        device: Where it is trained.
+        progress: Called with ``what``, the steps done and in all.
+        what: What it is trained for.
+    """
     loader = ResidentLoader(
         data.store, data.rows("train", split=SPLIT), batch_size=spec.batch_size,
         seed=spec.seed, stage="classifier", start=0, stop=spec.steps,
@@ -153,21 +191,24 @@ def _fit(
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
     )
-    scored = list(data.schema.scored_positions)
     network.train()
     # Dropout draws from the global generator.
     with own_randomness(derive_seed("classifier noise", seed=spec.seed), device):
-        for step, batch in enumerate(loader):
+        for step, images in enumerate(loader):
+            batch = images.to(device)
             for group in optimiser.param_groups:
                 group["lr"] = spec.learning_rate * learning_rate_factor(step, spec.steps)
-            concepts = batch.concept.to(device)
-            logits = logits_of(network, batch.image.to(device), concepts, data.schema)
-            loss = cross_entropy(logits, concepts[:, scored])
+            logits = logits_of(network, batch.image, batch.concept, data.schema)
+            loss = loss_of(logits, batch, data.schema)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             if progress is not None and ((step + 1) % PROGRESS_STEPS == 0 or step + 1 == spec.steps):
-                progress("classifier", step + 1, spec.steps)
+                progress(what, step + 1, spec.steps)
+
+
+def _classification(logits: list[Tensor], batch: Batch, schema: Schema) -> Tensor:
+    return cross_entropy(logits, batch.concept[:, list(schema.scored_positions)])
 
 
 def cross_entropy(logits: list[Tensor], concept: Tensor) -> Tensor:
@@ -188,21 +229,28 @@ def learning_rate_factor(step: int, num_steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, num_steps - warm_up)))
 
 
-@torch.no_grad()
-def _read_held_out(network: nn.Module, data: ConceptDataModule, *, device: torch.device) -> HeldOut:
+def held_out_rows(data: ConceptDataModule) -> Tensor:
+    """Long[n], the test images of the ``iid`` split that a judge is measured on."""
     rows = data.rows("test", split=SPLIT).cpu()
     if len(rows) > MAX_HELD_OUT:
         generator = torch.Generator().manual_seed(derive_seed("held-out images"))
         rows = rows[torch.randperm(len(rows), generator=generator)[:MAX_HELD_OUT]].sort().values
+    return rows
+
+
+@torch.no_grad()
+def _read_held_out(network: nn.Module, data: ConceptDataModule, *, device: torch.device) -> HeldOut:
     concepts, predictions = [], []
-    for part in rows.split(IMAGES_AT_ONCE):
+    for part in held_out_rows(data).split(IMAGES_AT_ONCE):
         batch = data.store.batch(part)
         concepts.append(batch.concept.cpu())
         predictions.append(read_concepts(network, batch.image.to(device), batch.concept, data.schema).cpu())
     return HeldOut(torch.cat(concepts), torch.cat(predictions))
 
 
-def _network(spec: TrainedClassifierSpec, data: ConceptDataModule) -> nn.Module:
+def new_network(spec: TrainedClassifierSpec, data: ConceptDataModule) -> nn.Module:
+    """The untrained network, with the initial weights of the spec's seed."""
+
     def build() -> nn.Module:
         return spec.build(schema=data.schema, image_shape=data.image_shape)
 
@@ -214,7 +262,7 @@ def _load(
     folder: Path, spec: TrainedClassifierSpec, data: ConceptDataModule, *, device: torch.device | str
 ) -> ObservationClassifier:
     saved = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
-    network = _network(spec, data)
+    network = new_network(spec, data)
     network.load_state_dict(saved["network"])
     held_out = HeldOut(saved["held_out"]["concepts"].long(), saved["held_out"]["predictions"].long())
     network.eval().requires_grad_(False).to(device=device)

@@ -19,7 +19,7 @@ from torch.distributions import Distribution, Independent, Normal
 from ..base.heartbeat import beat
 from ..base.seeds import derive_seed
 from ..distributions.pixels import QuantisedNormal
-from ..objectives.base import CapabilityError, Objective, evaluating
+from ..objectives.base import CapabilityError, Objective, evaluating, is_complete
 from .checks import argument_checks
 from .minimising import minimise
 from .sampling import images_at_once
@@ -168,7 +168,7 @@ class Evidence:
         posteriors, told = self.model.spec.posteriors, self.told
         if "image" in posteriors:
             return self.model.centre(self.model.posterior(image=self.image))
-        if "joint" in posteriors and told is not None and bool((told >= 0).all()):
+        if "joint" in posteriors and told is not None and is_complete(told):
             return self.model.centre(self.model.posterior(self.image, told))
         return None
 

@@ -35,6 +35,7 @@ class Asked:
         names: What each is called: its number in the test partition, or its file.
         concepts: Long[B, A]; None if they are not known.
         descriptions: What y is: the concepts, or in the text view the captions, Long[B, T]; None if not known.
+        rows: Their numbers in the dataset; None of pictures, which are numbered as they were named.
         notes: What was done to a picture to make it an image of the dataset.
     """
 
@@ -42,10 +43,16 @@ class Asked:
     names: tuple[str, ...]
     concepts: Tensor | None = None
     descriptions: Tensor | None = None
+    rows: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The number of each image."""
+        return range(len(self)) if self.rows is None else self.rows
 
 
 def held_out_images(data: ConceptDataModule, numbers: Sequence[int] | None, *, number: int) -> Asked:
@@ -68,7 +75,8 @@ def held_out_images(data: ConceptDataModule, numbers: Sequence[int] | None, *, n
         message = f"the test partition has {len(rows):,} images, 0 to {len(rows) - 1}"
         raise ConfigError([Problem(message, ("--index",), ", ".join(map(str, outside)))])
     batch = data.store.batch(rows[list(numbers)]).to("cpu")
-    return Asked(batch.image, tuple(f"test {place}" for place in numbers), batch.concept, batch.description)
+    names = tuple(f"test {place}" for place in numbers)
+    return Asked(batch.image, names, batch.concept, batch.description, tuple(batch.index.tolist()))
 
 
 def file_images(paths: Sequence[Path], image_shape: tuple[int, int, int]) -> Asked:

@@ -126,7 +126,7 @@ def _normal_posteriors(model: Objective, batches: Sequence[Batch]) -> list[Distr
     """q(z|x) of batches of images, or q(z|x,y): the first of them that the objective has as a diagonal normal."""
     for kind in ("image", "joint"):
         if kind in model.spec.posteriors:
-            found = [model.posterior(batch.image, batch.concept if kind == "joint" else None) for batch in batches]
+            found = [model.posterior(batch.image, batch.description if kind == "joint" else None) for batch in batches]
             if all(isinstance(q, Independent) and isinstance(q.base_dist, Normal) for q in found):
                 return found
     return None

@@ -51,11 +51,11 @@ def layers(
         if concept is not None:
             with own_randomness(derive_seed("layers", seed=seed), model.device):
                 z, given = model.draw_latents(model.schema.parse(concept)[None].to(model.device), num_samples)
-            shown, names = [], [concept] * num_samples
+            shown, names, concepts = [], [concept] * num_samples, given
         else:
-            if asked is None or asked.descriptions is None:
+            if asked is None or asked.descriptions is None or asked.concepts is None:
                 raise CapabilityError(f"{model.spec.name} must be told the concepts of images to find their layers")
-            given = asked.descriptions.to(model.device)
+            given, concepts = asked.descriptions.to(model.device), asked.concepts
             z = fit_latents(model, asked.images, given, seed=seed).z
             shown, names = [asked.images], list(asked.names)
         found = model.layers(z, given)
@@ -68,7 +68,7 @@ def layers(
     save_picture(contact_sheet(images, texts, title=title, num_columns=len(columns), cell=COLOUR_CELL), out)
     rows = [
         {"name": name, "concept": model.schema.format(each), "hidden": share}
-        for name, each, share in zip(names, given.tolist(), hidden, strict=True)
+        for name, each, share in zip(names, concepts.tolist(), hidden, strict=True)
     ]
     return {"file": str(out), "rows": rows}
 

@@ -138,6 +138,12 @@ def planned_stages(objective: Objective, training: TrainingSpec) -> list[Stage]:
     ]
 
 
+def is_complete(description: Tensor) -> bool:
+    """Whether nothing is left open by y: concepts or captions, where -1 is open, or weights of values, where nothing
+    is."""
+    return description.is_floating_point() or bool((description >= 0).all())
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Eval mode inside the block; afterwards every module is in the mode it was in, also after an error.
@@ -377,14 +383,15 @@ class Objective(pl.LightningModule):
 
         Args:
             image: Float[B, C, H, W] or None.
-            concept: Long[B, A] or None; -1 where unspecified, for q(z|y_O) only. In the text view captions, Long[B, T].
+            concept: Long[B, A] or None; -1 where unspecified, for q(z|y_O) only. In the text view captions, Long[B, T];
+                in that of strengths also weights of values, Float[B, V].
 
         Raises:
             CapabilityError: if the objective has no such network, or needs fully specified concepts.
         """
         if image is not None and concept is not None:
             # Not in training, where concepts are always complete: the check would make every step wait for the GPU.
-            if not self.training and bool((concept < 0).any()):
+            if not self.training and not is_complete(concept):
                 raise CapabilityError(f"{self.spec.name} has q(z|x,y) for fully specified concepts only")
             result: Distribution = self._network("joint")(image, concept)
         elif image is not None:
@@ -481,7 +488,8 @@ class Objective(pl.LightningModule):
         Args:
             concept: Long[A] or Long[Q, A], -1 where unspecified; or a text, which in the text view is a caption and
                 otherwise a concept as :meth:`Schema.parse` reads it; or a dict of values by attribute, such as
-                ``{"digit": 6, "scale": "small"}``.
+                ``{"digit": 6, "scale": "small"}``. Of an objective that can be told strengths also Float[V] or
+                Float[Q, V], see :mod:`mmvae_bench.data.strengths`.
             num_samples: S, images per concept.
             mean: Return E[x|z] instead of a sample of x.
             generator: Source of randomness; None: torch's global one.
@@ -556,7 +564,8 @@ class Objective(pl.LightningModule):
             return self.image_likelihood(z, given).mean.clamp(0, 1)
 
     def _query(self, concept: Tensor | str) -> Tensor:
-        """What :meth:`imagine` conditions on: a concept, Long[..., A], or the words of a caption, Long[T]."""
+        """What :meth:`imagine` conditions on: a concept, Long[..., A], the words of a caption, Long[T], or weights of
+        values, Float[..., V]."""
         if not isinstance(concept, Tensor | str):
             names = self.schema.names
             example = f"{names[0]}={self.schema.attributes[0].values[-1]}"
@@ -565,6 +574,13 @@ class Objective(pl.LightningModule):
                 f"({', '.join(names)}), or as an integer tensor [..., {len(names)}] with {UNSPECIFIED} where it says "
                 f"nothing; got {type(concept).__name__}"
             )
+        if isinstance(concept, Tensor) and concept.is_floating_point() and self.spec.strength_obstacle is None:
+            if concept.shape[-1] != sum(self.schema.sizes):
+                raise ConfigError(
+                    f"{sum(self.schema.sizes)} values of {len(self.schema)} attributes have as many weights, got "
+                    f"{concept.shape[-1]}"
+                )
+            return concept
         if self.captions is None:
             wanted = self.schema.parse(concept) if isinstance(concept, str) else concept
             self.schema.check(wanted)

@@ -16,7 +16,7 @@ from ..backbones.base import Backbone
 from ..backbones.layers import mixture
 from ..data.batch import Batch
 from ..specs.built_in.objectives import CVAESpec
-from .base import CapabilityError, Objective, Terms
+from .base import CapabilityError, Objective, Terms, is_complete
 from .common.elbo import elbo
 
 NUM_REMEMBERED = 4096
@@ -111,6 +111,9 @@ class CVAE(Objective):
     ``posterior(concept=y)`` is the prior p(z|y) of a fully specified concept: what the model draws z from without an
     image. Prior and decoder need every attribute, so :meth:`imagine` fills in the unspecified ones, independently for
     each sample, from the training concepts (:class:`ConceptMemory`). There is no p(y|z), so nothing can be described.
+
+    In the view of strengths it is trained on scores. A query's values are then the scores -1 and 1; scores themselves
+    are given as weights of the values (:func:`~mmvae_bench.data.strengths.value_weights`).
     """
 
     spec: CVAESpec
@@ -139,21 +142,21 @@ class CVAE(Objective):
         """The conditional bound at one z ~ q(z|x,y); in training, the concepts are stored."""
         if self.training:
             self.memory.remember(batch.concept)
-        q = self._network("joint")(batch.image, batch.concept)
+        q = self._network("joint")(batch.image, batch.description)
         z = q.rsample()
-        log_px = self.image_likelihood(z, batch.concept).log_prob(batch.image)
-        kl = kl_divergence(q, self._conditional_prior(batch.concept))
+        log_px = self.image_likelihood(z, batch.description).log_prob(batch.image)
+        kl = kl_divergence(q, self._conditional_prior(batch.description))
         terms = cvae(log_px=log_px, kl=kl, image_weight=self.spec.image_weight)
         terms.latents["joint"] = z
         return terms
 
     def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
-        """q(z|x,y), or the prior p(z|y) where no image is given; of fully specified concepts.
+        """q(z|x,y), or the prior p(z|y) where no image is given; of fully specified concepts, or weights of values.
 
         Raises:
             CapabilityError: for an image alone, or a concept with unspecified attributes.
         """
-        if concept is not None and bool((concept < 0).any()):
+        if concept is not None and not is_complete(concept):
             raise CapabilityError(
                 f"{self.spec.name} takes fully specified concepts only"
                 + ("; imagine fills in the unspecified ones" if self.spec.partial_concepts else "")
@@ -179,7 +182,7 @@ class CVAE(Objective):
         Raises:
             CapabilityError: if attributes are unspecified and the spec refuses them.
         """
-        if self.spec.unspecified == "impute":
+        if self.spec.unspecified == "impute" and not concept.is_floating_point():
             completed = self.memory.complete(concept, num_samples=num_samples)
             complete = rearrange(completed, "query sample attribute -> (query sample) attribute")
         else:

@@ -88,11 +88,11 @@ class DisCVAE(CVAE):
         if self.training:
             self.memory.remember(batch.concept)
         foreground, gate = split_layers(batch.image, batch.mask)
-        q_foreground = self.foreground_encoder(foreground, batch.concept)
+        q_foreground = self.foreground_encoder(foreground, batch.description)
         z_foreground = q_foreground.rsample()
-        q_background = self.background_encoder(batch.image, batch.concept, z_foreground)
+        q_background = self.background_encoder(batch.image, batch.description, z_foreground)
         z_background = q_background.rsample()
-        layers = self._layers(z_foreground, z_background, batch.concept)
+        layers = self._layers(z_foreground, z_background, batch.description)
         terms = discvae(
             log_px=layers.image.log_prob(batch.image),
             log_foreground=layers.foreground.log_prob(foreground),
@@ -105,7 +105,7 @@ class DisCVAE(CVAE):
         return terms
 
     def layers(self, z: Tensor, concept: Tensor) -> Layers:
-        """The layers of z, Float[B, D], and fully specified concepts, Long[B, A]."""
+        """The layers of z, Float[B, D], and fully specified concepts, Long[B, A], or weights of values, Float[B, V]."""
         foreground, background = z.split(self.spec.sizes(self.latent_size), -1)
         return self._layers(foreground, background, concept)
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 Posterior = Literal["joint", "image", "concept"]
 Modality = Literal["image", "concept"]
-View = Literal["attributes", "text"]
-"""What y is: a concept, or its caption."""
+View = Literal["attributes", "text", "strengths"]
+"""What y is: a concept, its caption, or real-valued scores of its attributes."""
 Domain = Literal["images", "graph", "papers"]
 """What a part is made for: images with concepts; one graph whose nodes are the examples; or papers, each with its words
 in the place of an image and its links in the place of a concept."""
@@ -67,6 +67,8 @@ class ObjectiveSpec(ComponentSpec):
     """The stages of training that this objective can have, in order."""
     text_obstacle: ClassVar[str | None] = "its loss is defined for attributes only"
     """Why y cannot be a caption; None if it can: the loss then uses ``batch.description``, never ``batch.concept``."""
+    strength_obstacle: ClassVar[str | None] = "its loss is defined for values of attributes, not for scores of them"
+    """Why y cannot be scores of attributes; None if it can, or if it reads no y."""
 
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = "its loss is defined for labelled images only"
     """Why images without labels are left out of training: of all stages, or of those that a mapping names. None if the
@@ -84,7 +86,8 @@ class ObjectiveSpec(ComponentSpec):
     @classmethod
     def views(cls) -> tuple[View, ...]:
         """What y can be, with the default settings."""
-        return ("attributes",) if cls.text_obstacle is not None else ("attributes", "text")
+        text, strengths = cls.text_obstacle is None, cls.strength_obstacle is None
+        return ("attributes", *(("text",) if text else ()), *(("strengths",) if strengths else ()))
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
         """Raises ConfigError if the parameters do not apply to the concepts of ``dataset``."""
@@ -135,8 +138,23 @@ class DatasetSpec(ComponentSpec):
     """Regions of every image that show a part of its content, such as the eyes of aligned faces: rows from, to, columns
     from, to, in 64ths of the sides. The evaluation hides them to see how a model completes them."""
 
+    hidden_squares: ClassVar[tuple[str, ...]] = ()
+    """Squares at a random place in each image that the evaluation hides too, ``random-8`` or ``random-16``."""
+
     masks: ClassVar[int] = 0
     """How many foreground masks come with each image: ``Batch.mask`` of the data module. 0: there are none."""
+
+    masks_hint: ClassVar[str] = ""
+    """What setting gives the images masks, where one does."""
+
+    mirrors: ClassVar[bool] = False
+    """Whether an image that is mirrored, or turned by a few degrees, shows the same concept: no attribute says left,
+    right or which way something leans."""
+    margin: ClassVar[int] = 0
+    """How many pixels around each image are stored with it, on all sides: ``ConceptDataModule.widened``."""
+
+    strengths: ClassVar[bool] = False
+    """Whether a real-valued score of each attribute comes with each image: ``Batch.strength`` of the data module."""
 
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""
@@ -228,11 +246,16 @@ class BackboneSpec(ComponentSpec):
     further_domains: ClassVar[frozenset[Domain]] = frozenset()
     """What they can read besides."""
     views: ClassVar[tuple[View, ...]] = ("attributes",)
-    """What y can be: with ``text``, there are encoders and a decoder for captions."""
+    """What y can be: with ``text``, there are encoders and a decoder for captions; with ``strengths``, networks that
+    are told y also take weights of the values, Float[B, V], and give the same bits for a value's index and its weight
+    1."""
 
     layered: ClassVar[bool] = False
     """Whether it has networks for the layers of an image: the implementation is a
     ``mmvae_bench.backbones.base.LayeredBackbone``."""
+
+    bounded_pixels: ClassVar[bool] = False
+    """Whether p(x|z) is defined for pixels in [0, 1] alone."""
 
     least_batch: ClassVar[int] = 1
     """The smallest number of images per step: 2 where batch norm has one value per channel and image."""

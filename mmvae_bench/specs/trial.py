@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema
 from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Location, Problem, nearest, unknown
 from ..metrics.protocols import PROTOCOL_RULES
+from .augmentation import AugmentationSpec, augmentation_problems
 from .base import LARGEST, Spec
 from .components import (
     BackboneField,
@@ -41,6 +42,8 @@ COMPOSITIONAL = "comp"
 
 def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: ObjectiveSpec) -> Iterator[Problem]:
     """Why a model cannot learn from a dataset in its view: because of the networks, the loss or the split."""
+    if dataset.chosen_view == "strengths":
+        yield from _strength_problems(dataset, backbone, objective)
     captions = dataset.texts()
     if captions is None:
         return
@@ -54,6 +57,20 @@ def view_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: Objec
     if dataset.split == COMPOSITIONAL and len(captions.schema) not in captions.levels:
         message = f"split comp needs full concepts, but captions of {dataset.name} do not mention absent attributes"
         yield Problem(f"{message}: choose another split, or view attributes", ("dataset", "split"), repr(dataset.split))
+
+
+def _strength_problems(dataset: DatasetSpec, backbone: BackboneSpec, objective: ObjectiveSpec) -> Iterator[Problem]:
+    view = ("dataset", "view")
+    if not dataset.strengths:
+        message = f"{dataset.name} of source {dataset.source} has values of attributes, and no scores"
+        yield Problem(message, view, "strengths", ("attributes",), "attributes")
+    if "strengths" not in backbone.views:
+        able = tuple(name for name in backbones.names() if "strengths" in backbones.get(name).views)
+        message = f"the networks of backbone {backbone.name} take values of attributes only, not scores of them"
+        yield Problem(message, ("backbone", "name"), repr(backbone.name), able)
+    if objective.strength_obstacle is not None:
+        message = f"{objective.name} cannot use scores of attributes as y: {objective.strength_obstacle}"
+        yield Problem(message, view, "strengths", ("attributes",), "attributes")
 
 
 _HOLDS: Mapping[Domain, str] = {"images": "images", "graph": "a graph", "papers": "papers"}
@@ -95,6 +112,9 @@ PositiveInt = Annotated[int, Field(gt=0, le=LARGEST)]
 Few = Annotated[int, Field(gt=0, le=1_000_000)]
 """A number of things that are in memory together."""
 Partition = Literal["val", "test"]
+HiddenRegion = Literal[
+    "left", "right", "top", "bottom", "top-left", "top-right", "bottom-left", "bottom-right", "random-8", "random-16"
+]
 DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 """The protocols that share the samples of the fixed queries."""
 
@@ -102,7 +122,7 @@ DEFAULT_PROTOCOLS = ("official", "paper", "corrected")
 class TrainingSpec(Spec):
     """How the parameters are fitted. Adam throughout, as in every paper compared here."""
 
-    later_fields: ClassVar[frozenset[str]] = frozenset({"budget", "supervision", "missing_images"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"budget", "supervision", "missing_images", "augmentation"})
 
     steps: PositiveInt = 250_000
     """Gradient steps: of the main stage, or of all stages together, as ``budget`` says."""
@@ -126,6 +146,8 @@ class TrainingSpec(Spec):
     """Which training images have labels, and which steps see them; null: all images and steps."""
     missing_images: MissingImagesSpec | None = None
     """Which training examples have no image; null: none."""
+    augmentation: AugmentationSpec | None = None
+    """How training images are changed at random, anew at each step; null: not at all."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -198,7 +220,7 @@ class EvaluationSpec(Spec):
     """How a trained model is evaluated. It is not part of the key: evaluating again never retrains."""
 
     later_fields: ClassVar[frozenset[str]] = frozenset(
-        {"questions", "images", "likelihood_max_samples", "reconstruction_images"}
+        {"questions", "images", "likelihood_max_samples", "reconstruction_images", "hidden_regions"}
     )
 
     protocols: tuple[Annotated[str, BeforeValidator(_known_protocol), _ProtocolNames()], ...] = DEFAULT_PROTOCOLS
@@ -239,6 +261,10 @@ class EvaluationSpec(Spec):
     reconstruction_images: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     """The largest number of images per partition that are reconstructed, and completed where a part of them is hidden,
     by the encoder and by optimisation of z; 0: none."""
+    hidden_regions: tuple[HiddenRegion, ...] = ()
+    """Further parts of images that are hidden to be completed, besides the right half, the quadrant at the bottom right
+    and what the dataset names. random-8 and random-16 are squares of 8 or 16 64ths of the sides, in each image at a
+    place of its own, the same one for every objective."""
     num_resamples: Few = 2000
     """Not used: intervals are computed in closed form. Kept so that the settings of earlier runs stay the same."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
@@ -254,9 +280,10 @@ class EvaluationSpec(Spec):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for key in ("protocols", "partitions", "levels"):
+        for key in ("protocols", "partitions", "levels", "hidden_regions"):
             value = getattr(self, key)
-            if value is not None and (not value or len(set(value)) != len(value)):
+            empty = value == () and key != "hidden_regions"
+            if value is not None and (empty or len(set(value)) != len(value)):
                 raise ConfigError([Problem("needs at least one entry, each once", (key,), repr(list(value)))])
         for name in self.protocols:
             needed = PROTOCOL_RULES[name].num_samples
@@ -307,6 +334,7 @@ class TrialSpec(Spec):
                 self.dataset,
                 supervised=self.training.supervision is not None,
             ),
+            *augmentation_problems(self.training.augmentation, self.dataset, self.backbone),
         ]
         checks: list[Callable[[], None]] = [
             lambda: self.objective.check(self.backbone),
@@ -353,7 +381,7 @@ def trial_label(spec: Mapping[str, Any]) -> str:
         {} if not isinstance(part := spec.get(kind), Mapping) else part for kind in ("objective", "dataset")
     )
     words = [str(dataset.get(key, "?")) for key in ("name", "source", "split")]
-    words += ["text"] if dataset.get("view") == "text" else []
+    words += [view] if (view := dataset.get("view")) in ("text", "strengths") else []
     return f"{objective.get('name', '?')} {'/'.join(words)} seed {spec.get('seed', '?')}"
 
 

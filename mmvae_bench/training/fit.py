@@ -26,6 +26,7 @@ from ..base.files import atomic_path
 from ..base.machine import provenance
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
+from ..data.augmentation import AugmentedBatches
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
 from ..data.missing import MissingImagesLoader, check_divided
@@ -253,7 +254,14 @@ class _StageLoop:
         self._save()
 
     def _batches(self) -> Iterable[Batch]:
-        """The batches of the stage that are left."""
+        """The batches of the stage that are left, their images changed where that is asked for."""
+        batches, augmentation = self._as_stored(), self.training.augmentation
+        if augmentation is None:
+            return batches
+        seed, stage = self.objective.training_seed, self.stage.name
+        return AugmentedBatches(batches, augmentation, self.data, seed=seed, stage=stage, start=self.state.step)
+
+    def _as_stored(self) -> Iterable[Batch]:
         which: dict[str, Any] = {
             "batch_size": self.training.batch_size,
             "seed": self.objective.training_seed,

@@ -100,7 +100,11 @@ class _MadeUp(ConceptDataModule):
         images = (torch.rand(number, *self.image_shape, generator=generator) * levels).round() / levels
         columns = [torch.randint(size, (number,), generator=generator) for size in self.schema.sizes]
         masks = torch.rand(number, spec.dataset.masks, *self.image_shape[1:], generator=generator) < 0.5
-        self._store = Images(images, torch.stack(columns, 1), masks if spec.dataset.masks else None)
+        concepts = torch.stack(columns, 1)
+        strengths = (
+            (2 * concepts - 1) * torch.rand(concepts.shape, generator=generator) if spec.dataset.strengths else None
+        )
+        self._store = Images(images, concepts, masks if spec.dataset.masks else None, strengths)
         if spec.backbone.domain == "graph":
             link = torch.tensor([[0], [1]])
             features = images.flatten(1).to_sparse().coalesce()
@@ -114,18 +118,20 @@ class _MadeUp(ConceptDataModule):
 class Images:
     """Images in memory, as a store."""
 
-    def __init__(self, images: Tensor, concepts: Tensor, masks: Tensor | None = None) -> None:
-        self.images, self.concepts, self.masks = images, concepts, masks
+    def __init__(
+        self, images: Tensor, concepts: Tensor, masks: Tensor | None = None, strengths: Tensor | None = None
+    ) -> None:
+        self.images, self.concepts, self.masks, self.strengths = images, concepts, masks, strengths
 
     def __len__(self) -> int:
         return len(self.images)
 
     def batch(self, rows: Tensor) -> Batch:
         """The images of some rows."""
-        masks = None if self.masks is None else self.masks[rows]
-        return Batch(self.images[rows], self.concepts[rows], rows, mask=masks)
+        masks, strengths = (None if part is None else part[rows] for part in (self.masks, self.strengths))
+        return Batch(self.images[rows], self.concepts[rows], rows, mask=masks, strength=strengths)
 
     def to(self, device: torch.device | str) -> ImageStore:
         """The same on a device."""
-        masks = None if self.masks is None else self.masks.to(device)
-        return Images(self.images.to(device), self.concepts.to(device), masks)
+        masks, strengths = (None if part is None else part.to(device) for part in (self.masks, self.strengths))
+        return Images(self.images.to(device), self.concepts.to(device), masks, strengths)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mmvae_bench.cli import main
 from mmvae_bench.data.preview import contact_sheet
+from mmvae_bench.evaluation.regions import region_of
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.trial import build_objective
@@ -111,6 +112,27 @@ def test_a_completion_keeps_what_is_seen_and_shows_what_is_hidden_from_the_model
     torch.testing.assert_close(encoder[:, :, hidden], expected[:, :, hidden], rtol=1e-4, atol=1e-5)
     error = (fitted - real)[:, :, hidden].square().mean((1, 2)).tolist()
     assert [entry["fitted"]["error"] for entry in found["images"]] == pytest.approx(error, rel=1e-4)
+
+
+def test_a_square_is_hidden_at_a_place_of_its_own_in_each_image(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """The place is that of the evaluation of the same image and seed, in whatever order the images are named."""
+    assert desk.run("complete", "--region", "random-16", "--index", "3", "0", "--json") == 0
+    found, batch = document(capsys), desk.held_out(3, 0)
+    square = region_of("random-16", desk.spec.dataset)
+    assert found["region"] == "random-16"
+    ((images, _, _),) = desk.sheets
+    real, given, encoder, fitted = images.unflatten(0, (2, 4)).unbind(1)
+    for k, number in enumerate(batch.index.tolist()):
+        box = square.at(number, seed=0)
+        assert found["images"][k]["hidden"] == list(box)
+        hidden = torch.zeros(16, 16, dtype=torch.bool)
+        hidden[box.top : box.bottom, box.left : box.right] = True
+        assert not bool(given[k][:, hidden].any())
+        for each in (given, encoder, fitted):
+            assert torch.equal(each[k][:, ~hidden], real[k][:, ~hidden])
+        error = (fitted[k] - real[k])[:, hidden].square().mean().item()
+        assert found["images"][k]["fitted"]["error"] == pytest.approx(error, rel=1e-4)
+    assert found["images"][0]["hidden"] != found["images"][1]["hidden"]
 
 
 def test_what_is_told_reaches_the_optimisation_and_a_joint_encoder(

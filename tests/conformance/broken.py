@@ -85,7 +85,7 @@ class DotsSpec(SpritesSpec):
     """Images of sprites' shape, of which ``fault`` is wrong."""
 
     implementation: ClassVar[str] = "tests.conformance.broken:DotsData"
-    fault: Literal["none", "pixels", "shape", "overlap", "fingerprint", "split", "order", "concepts"] = "none"
+    fault: Literal["none", "pixels", "shape", "overlap", "fingerprint", "split", "order", "concepts", "unsaid"] = "none"
 
 
 class DotsData(ConceptDataModule):
@@ -109,7 +109,8 @@ class DotsData(ConceptDataModule):
         if fault == "concepts":
             concepts[:, 0] += 100
         masks = torch.ones(100, self.spec.masks, *self.image_shape[1:], dtype=torch.bool)
-        self._store = Images(images, concepts, masks if self.spec.masks else None)
+        scores = (2 * concepts - 1).float() if fault == "unsaid" else None
+        self._store = Images(images, concepts, masks if self.spec.masks else None, scores)
 
     @property
     def fingerprint(self) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+import torch
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.conformance import data, models
 from mmvae_bench.conformance import specs as of_specs
 from mmvae_bench.conformance.cases import asked_parts, cases
+from mmvae_bench.conformance.worlds import Images
 
 from .broken import DotsSpec, objective
 
@@ -44,12 +48,44 @@ def test_a_broken_objective_is_told_what_it_breaks(name: str, check: object, sai
         ("overlap", data.partitions_share_no_image, "row 85 is in val and in test"),
         ("fingerprint", data.the_same_spec_gives_the_same_images, "the fingerprint is another one for the same spec"),
         ("order", data.the_same_spec_gives_the_same_images, "another image for the same row of the same spec"),
+        ("unsaid", data.strengths_are_scores_of_the_concept, "strengths = False is not what the batches hold"),
         ("split", data.another_split_is_of_the_same_images, "the fingerprint depends on split_seed"),
     ],
 )
 def test_a_broken_dataset_is_told_what_it_breaks(fault: str, check: object, said: str) -> None:
     with pytest.raises(AssertionError, match=said):
         check(DotsSpec(fault=fault))  # type: ignore[operator, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (torch.tensor([[-0.5, 2.0]]), None),
+        (torch.tensor([[0.5, 2.0]]), "the sign of a strength is not that of its value"),
+        (torch.tensor([[-0.5, 0.0]]), "the sign of a strength is not that of its value"),
+        (torch.tensor([[-0.5, torch.nan]]), "strengths are not finite"),
+        (torch.tensor([[-0.5, 2.0]], dtype=torch.float64), "strengths are torch.float64, not float32"),
+    ],
+)
+def test_scores_of_attributes_are_looked_at(
+    scores: torch.Tensor, said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Scored(DotsSpec):
+        strengths: ClassVar[bool] = True
+
+        def concept_schema(self) -> Schema:
+            return Schema((Attribute("bald", ("no", "yes")), Attribute("hat", ("no", "yes"))))
+
+    spec = Scored()
+    built = spec.build()
+    built.setup()
+    built._store = Images(torch.rand(100, 3, 4, 4), torch.tensor([[0, 1]] * 100), None, scores.expand(100, -1))
+    monkeypatch.setattr(data, "_built", lambda _: built)
+    if said is None:
+        data.strengths_are_scores_of_the_concept(spec)
+        return
+    with pytest.raises(AssertionError, match=said):
+        data.strengths_are_scores_of_the_concept(spec)
 
 
 def test_a_whole_dataset_passes() -> None:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mmvae_bench.data.store import BitStore, ByteStore, pack_bits, unpack_bits
+from mmvae_bench.data.supervision import without_labels
 
 
 @pytest.mark.parametrize("num_pixels", [1, 7, 8, 9, 17 * 17, 33 * 33, 64 * 64])
@@ -76,6 +77,25 @@ def test_bytes_come_back_as_floats_with_their_masks(one_tensor: bool) -> None:
     assert moved.mask is not None
     assert torch.equal(moved.mask, batch.mask)
     assert moved.tokens is None
+
+
+def test_scores_come_with_their_rows() -> None:
+    pixels, concepts = np.zeros((4, 12), np.uint8), torch.tensor([[0, 1], [1, 1], [1, 0], [0, 0]])
+    scores = torch.tensor([[-0.5, 0.25], [3.0, 1.0], [0.1, -7.0], [-1.0, 0.0]])
+    store = ByteStore([pixels], concepts, image_shape=(3, 2, 2), strengths=scores.double())
+    batch = store.batch(torch.tensor([2, 0]))
+    assert batch.strength is not None
+    assert batch.strength.dtype == torch.float32
+    assert batch.strength.tolist() == torch.tensor([[0.1, -7.0], [-0.5, 0.25]]).tolist()
+    assert store.num_bytes == 4 * (12 + 16 + 8)
+    assert without_labels(batch, [1]).strength is None, "a score would tell the hidden label"
+    for moved in (store.to("meta"), batch.to("meta")):
+        strength = moved.strengths if isinstance(moved, ByteStore) else moved.strength
+        assert strength is not None
+        assert strength.device.type == "meta"
+    assert byte_store()[0].batch(torch.tensor([0])).strength is None
+    with pytest.raises(ValueError, match=r"Float\[4, 2\], got \[4, 1\]"):
+        ByteStore([pixels], concepts, image_shape=(3, 2, 2), strengths=scores[:, :1])
 
 
 def test_a_batch_is_a_copy() -> None:

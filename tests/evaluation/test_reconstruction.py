@@ -12,7 +12,7 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.evaluation.evaluate import evaluate
 from mmvae_bench.evaluation.fitting import fit_latents
 from mmvae_bench.evaluation.questions.reconstruction import Reconstruction
-from mmvae_bench.evaluation.regions import Box, region_box, scored_regions
+from mmvae_bench.evaluation.regions import Box, RandomSquare, region_box, region_of, scored_regions
 from mmvae_bench.evaluation.sampling import real_batches
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.runs.scores import Score
@@ -37,11 +37,13 @@ def built(name: str, data: Any) -> Objective:
     return objectives.parse(name).build(backbone, seed=0).eval()
 
 
-def asked(model: Objective, data: Any, monkeypatch: pytest.MonkeyPatch) -> tuple[dict[tuple[str, Any], Score], Any]:
+def asked(
+    model: Objective, data: Any, monkeypatch: pytest.MonkeyPatch, **more: Any
+) -> tuple[dict[tuple[str, Any], Score], Any]:
     monkeypatch.setattr("mmvae_bench.evaluation.evaluate.judge_of", lambda *_, **__: None)
     monkeypatch.setattr("mmvae_bench.evaluation.evaluate.references_of", lambda *_: None)
     monkeypatch.setattr("mmvae_bench.evaluation.questions.base.Context.queries", [])
-    settings = EvaluationSpec.parse({"reconstruction_images": 4})
+    settings = EvaluationSpec.parse({"reconstruction_images": 4} | more)
     result = evaluate(model, data, settings, questions=[question("reconstruction")])
     return {(score.metric, score.attribute): score for score in result.scores}, result.left_out
 
@@ -158,6 +160,64 @@ def test_regions_are_named_or_rectangles() -> None:
         assert words in str(caught.value)
     names = sorted({*datasets.self_contained()} & {*of_domain(datasets, "images")})
     for spec in (datasets.parse({"name": name}) for name in names):
-        for box in scored_regions(spec).values():
+        for region in scored_regions(spec).values():
+            box = region.at(0, seed=0)
             assert box.top < box.bottom
             assert box.left < box.right
+
+
+def test_a_square_at_a_random_place_depends_on_the_seed_and_the_image_alone(
+    sprites: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each image's own square is hidden from every objective, from the nearest training image too, and scored."""
+    model = built("telbo", sprites)
+    before, _ = asked(model, sprites, monkeypatch)
+    scores, _ = asked(model, sprites, monkeypatch, hidden_regions=["random-16"])
+    added = {place for place in scores if place not in before}
+    assert {attribute for _, attribute in added} == {"random-16"}
+    assert all(scores[place] == score for place, score in before.items())
+    (batch,) = real_batches(sprites, "test", seed=0, device=torch.device("cpu"), limit=4)
+    square = region_of("random-16", sprites.spec)
+    assert square == RandomSquare("random-16", 4, 4, 16, 16)
+    boxes = [square.at(number, seed=0) for number in batch.index.tolist()]
+    assert len(set(boxes)) > 1
+    hidden = torch.zeros(4, 16, 16, dtype=torch.bool)
+    for each, box in zip(hidden, boxes, strict=True):
+        assert 0 <= box.top == box.bottom - 4 <= 12
+        assert 0 <= box.left == box.right - 4 <= 12
+        each[box.top : box.bottom, box.left : box.right] = True
+    training = sprites.store.batch(sprites.rows("train")).image
+    seen = batch.image.masked_fill(hidden[:, None], 0)
+    with torch.no_grad():
+        shown = {"": model.reconstruct(seen)}
+        z = fit_latents(model, batch.image, observed=~hidden, seed=0).z
+        shown["_fitted"] = model.image_likelihood(z).mean.clamp(0, 1)
+    distances = (seen[:, None] - training.where(~hidden[:, None, None], 0)).square().sum((2, 3, 4))
+    shown["_nearest"] = training[distances.argmin(1)]
+    for ending, picture in shown.items():
+        error = of_each(picture, batch.image, hidden)
+        found = torch.tensor(scores[f"completion_error{ending}", "random-16"].per_query).double()
+        torch.testing.assert_close(found, error, rtol=1e-4, atol=1e-5)
+
+
+def test_squares_are_everywhere_and_another_seed_is_another_place() -> None:
+    faces = datasets.parse({"name": "celeba18", "size": 32})
+    square = region_of("random-8", faces)
+    places = [square.at(number, seed=0) for number in range(4000)]
+    tops, lefts = (torch.tensor([box[side] for box in places]).bincount(minlength=29) for side in (0, 2))
+    assert len(tops) == len(lefts) == 29  # The square of four pixels has 29 places along a side.
+    for counts in (tops, lefts):
+        # Pearson's statistic, chi-squared with 28 degrees of freedom: 56.9 is passed once in a thousand.
+        assert float((counts - 4000 / 29).square().sum() / (4000 / 29)) < 56.9
+    assert abs(float(torch.corrcoef(torch.tensor([(box[0], box[2]) for box in places]).T.double())[0, 1])) < 0.05
+    assert sum(square.at(number, seed=1) != places[number] for number in range(100)) > 90
+    other = region_of("random-16", faces)
+    assert [other.at(number, seed=0)[:1] for number in range(9)] != [place[:1] for place in places[:9]]
+    with pytest.raises(ConfigError, match="nearest: random-8"):
+        region_of("random8", faces)
+    with pytest.raises(ConfigError, match="not one of the choices"):
+        EvaluationSpec.parse({"hidden_regions": ["random-9"]})
+    with pytest.raises(ConfigError, match="each once"):
+        EvaluationSpec.parse({"hidden_regions": ["random-8", "random-8"]})
+    assert EvaluationSpec().canonical() == EvaluationSpec.parse({"hidden_regions": []}).canonical()
+    assert "hidden_regions" not in EvaluationSpec().canonical()

@@ -71,7 +71,7 @@ BAD_VALUES = [
     pytest.param(
         ("steps: 10", "stpes: 10"),
         "10: training.stpes: unknown key 'stpes' of training\n  choices: steps, batch_size, learning_rate, precision, "
-        "num_threads, validations, compile, budget, supervision, missing_images\n  nearest: steps",
+        "num_threads, validations, compile, budget, supervision, missing_images, augmentation\n  nearest: steps",
         id="unknown key of training",
     ),
     pytest.param(

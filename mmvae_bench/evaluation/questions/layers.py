@@ -43,14 +43,14 @@ class LayersOfImages(Question):
         batches = real_batches(
             data, context.partition, seed=context.evaluation.seed, device=context.device, limit=self.spec.num_images
         )
-        image, concept, mask, index = (
+        image, told, mask, index = (
             torch.cat(parts)
-            for parts in zip(*((each.image, each.concept, each.mask, each.index) for each in batches), strict=True)
+            for parts in zip(*((each.image, each.description, each.mask, each.index) for each in batches), strict=True)
         )
         foreground, gate = split_layers(image, mask)
         background = backgrounds(data, index, context.device)
-        z = fit_latents(model, image, concept, seed=context.evaluation.seed).z
-        layers = [model.layers(*each) for each in zip(z.split(BATCH), concept.split(BATCH), strict=True)]
+        z = fit_latents(model, image, told, seed=context.evaluation.seed).z
+        layers = [model.layers(*each) for each in zip(z.split(BATCH), told.split(BATCH), strict=True)]
         found = torch.cat([each.background.mean for each in layers])
         closed = torch.cat([each.gate.mean for each in layers])[:, 0] < 0.5
         hidden = gate[:, 0] == 0

@@ -49,14 +49,17 @@ class Reconstruction(Question):
             )
         )  # fmt: skip
         image = torch.cat([batch.image for batch in batches])
+        numbers = torch.cat([batch.index for batch in batches]).tolist()
         masks = [batch.mask.any(1) for batch in batches if batch.mask is not None]
         whole = torch.ones_like(image[:, 0], dtype=torch.bool)
         views = [View("reconstruction", whole, {None: whole} | ({FOREGROUND: torch.cat(masks)} if masks else {}))]
-        for name, (top, bottom, left, right) in scored_regions(data.spec).items():
+        for name, region in scored_regions(data.spec, evaluation.hidden_regions).items():
             hidden = torch.zeros_like(whole)
-            hidden[:, top:bottom, left:right] = True
+            for each, number in zip(hidden, numbers, strict=True):
+                top, bottom, left, right = region.at(number, seed=evaluation.seed)
+                each[top:bottom, left:right] = True
             views.append(View("completion", ~hidden, {name: hidden}))
-        known = training_images(data, image, [view.observed[0] for view in views], context=context)
+        known = training_images(data, image, [view.observed for view in views], context=context)
         told = told_of(context.model, torch.cat([batch.description for batch in batches]))
         scores = []
         for number, (view, nearest) in enumerate(zip(views, known.nearest, strict=True)):
@@ -115,7 +118,7 @@ class View:
 
     Attributes:
         task: ``reconstruction`` or ``completion``.
-        observed: Bool[N, H, W], the same for every image.
+        observed: Bool[N, H, W].
         counted: By the attribute of a score, which pixels it counts: Bool[N, H, W].
     """
 
@@ -217,11 +220,10 @@ def training_images(data: ConceptDataModule, image: Tensor, observed: Sequence[T
     Args:
         data: After ``setup()``.
         image: Float[N, C, H, W].
-        observed: Bool[H, W] each.
+        observed: Bool[N, H, W] each.
         context: Of the evaluation, for its seed and device.
     """
     total, number = torch.zeros_like(image[0], dtype=torch.float64), 0
-    flat = [(image * each).flatten(1) for each in observed]
     closest = torch.full((len(observed), len(image)), torch.inf, device=image.device)
     rows = torch.zeros(len(observed), len(image), dtype=torch.long, device=image.device)
     batches = real_batches(
@@ -229,10 +231,25 @@ def training_images(data: ConceptDataModule, image: Tensor, observed: Sequence[T
     )
     for batch in batches:
         total, number = total + batch.image.double().sum(0), number + len(batch)
-        for place, (mask, wanted) in enumerate(zip(observed, flat, strict=True)):
-            distance, which = torch.cdist(wanted, (batch.image * mask).flatten(1)).min(1)
+        for place, seen in enumerate(observed):
+            distance, which = observed_distances(image, batch.image, seen).min(1)
             nearer = distance < closest[place]
             rows[place] = torch.where(nearer, batch.index[which], rows[place])
             closest[place] = torch.where(nearer, distance, closest[place])
     nearest = [data.store.batch(each.cpu()).image.to(image.device) for each in rows]
     return Known((total / number).to(image.dtype), nearest)
+
+
+def observed_distances(image: Tensor, others: Tensor, observed: Tensor) -> Tensor:
+    """Euclidean distances over the pixels that are observed of each image: Float[N, K].
+
+    Args:
+        image: Float[N, C, H, W].
+        others: Float[K, C, H, W].
+        observed: Bool[N, H, W], of ``image``.
+    """
+    if bool((observed == observed[0]).all()):
+        return torch.cdist((image * observed[0]).flatten(1), (others * observed[0]).flatten(1))
+    seen, wide = (image * observed[:, None]).flatten(1).double(), others.double()
+    squared = seen.square().sum(1, keepdim=True) + observed.flatten(1).double() @ wide.square().sum(1).flatten(1).T
+    return (squared - 2 * seen @ wide.flatten(1).T).clamp_min(0).sqrt().to(image.dtype)

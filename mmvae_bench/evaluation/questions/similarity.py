@@ -5,7 +5,7 @@ Shapes: N real image, S sample, C channel, H height, W width, A attribute, V val
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,21 +15,23 @@ from torch.nn import functional as F
 
 from ...base.heartbeat import beat
 from ...base.seeds import derive_seed
+from ...data.augmentation import blurred
 from ...data.base import ConceptDataModule
+from ...data.batch import Batch
 from ...metrics.protocols import PROTOCOL_RULES, ProtocolRule
 from ...objectives.base import Objective
 from ...runs.scores import Score
+from ...specs.components import classifiers
 from ...specs.trial import EvaluationSpec
 from ..classifier import IMAGES_AT_ONCE, logits_of
 from ..neighbours import MAX_TRAINING, lowest
+from ..regressor import regressor
 from ..sampling import images_at_once, real_batches
 from .base import NO_IMAGINATION, Context, Question
 from .reconstruction import BATCH
 
 NUM_IMAGES = 200
 """The largest number of real images whose concepts are imagined."""
-BLUR = 5
-"""Side in pixels of the mean that blurs the nearest training image, so that it is no sharper than a model's."""
 
 
 class Similarity(Question):
@@ -38,9 +40,12 @@ class Similarity(Question):
     the best of them.
 
     A concept is coded as the authors' attributes are: +1 and -1 for a binary attribute, of which the classifier's
-    reading is ``2 p - 1``; see :func:`coded`. The best of ten, as published, rewards samples that differ, right or
-    wrong; so the mean is beside it, and the floor of both is what as many training images score, drawn without regard
-    to the concept. The ceiling is the classifier's reading of the real image that has the concept.
+    reading is ``2 p - 1``; see :func:`coded`. In the view of strengths, as in the paper, the image's scores take the
+    concept's place, and a :mod:`~mmvae_bench.evaluation.regressor` that of the classifier.
+
+    The best of ten, as published, rewards samples that differ, right or wrong; so the mean is beside it, and the floor
+    of both is what as many training images score, drawn without regard to the concept. The ceiling is the judge's
+    reading of the real image that has the concept.
     """
 
     def wanted(self, evaluation: EvaluationSpec) -> bool:
@@ -62,21 +67,20 @@ class Similarity(Question):
         batches = list(
             real_batches(data, context.partition, seed=context.evaluation.seed, device=context.device, limit=NUM_IMAGES)
         )
-        image, concept = (
-            torch.cat(parts) for parts in zip(*((each.image, each.concept) for each in batches), strict=True)
+        image, concept, described = (
+            torch.cat(parts)
+            for parts in zip(*((each.image, each.concept, each.description) for each in batches), strict=True)
         )
-        wanted = coded_concepts(context, concept)
-        pool = Pool.of(context, concept, image)
-        samples = imagined(context, rule, concept, number)
+        reading, wanted = reading_of(context, concept), coded_batches(context, batches)
+        pool = Pool.of(context, wanted, image)
+        samples = imagined(context, rule, described, number)
         blind = pool.drawn(len(image), number, seed=context.evaluation.seed)
         read = {
-            "": rearrange(coded_reading(context, samples.flatten(0, 1), number, concept), "(n s) k -> n s k", s=number),
-            "blind": rearrange(
-                coded_reading(context, blind.flatten(0, 1), number, concept), "(n s) k -> n s k", s=number
-            ),
-            "_nearest": coded_reading(context, pool.nearest, 1, concept)[:, None],
-            "_nearest_blurred": coded_reading(context, blurred(pool.nearest), 1, concept)[:, None],
-            "real": coded_reading(context, image, 1, concept)[:, None],
+            "": rearrange(reading(samples.flatten(0, 1), number), "(n s) k -> n s k", s=number),
+            "blind": rearrange(reading(blind.flatten(0, 1), number), "(n s) k -> n s k", s=number),
+            "_nearest": reading(pool.nearest, 1)[:, None],
+            "_nearest_blurred": reading(blurred(pool.nearest), 1)[:, None],
+            "real": reading(image, 1)[:, None],
         }
         scores = []
         for unit, compare, best in (("cosine", cosine, Tensor.amax), ("error", error, Tensor.amin)):
@@ -111,6 +115,32 @@ def coded(values: Sequence[Tensor]) -> Tensor:
         for each in values
     ]
     return torch.cat(parts, 1).double()
+
+
+def by_scores(context: Context) -> bool:
+    """Whether y is scores of attributes, not their values."""
+    return context.data.spec.chosen_view == "strengths"
+
+
+def reading_of(context: Context, concept: Tensor) -> Callable[[Tensor, int], Tensor]:
+    """What the judge reads in images, Float[N * S, C, H, W], S of each of N concepts: Float64[N * S, K].
+
+    Args:
+        context: Of the evaluation.
+        concept: Long[N, A].
+    """
+    if not by_scores(context):
+        return lambda images, number: coded_reading(context, images, number, concept)
+    spec = context.evaluation.classifier or classifiers.parse(context.data.spec.default_classifier())
+    judge = regressor(spec, context.data, device=context.device, progress=context.progress)
+    return lambda images, number: judge.read(images)
+
+
+def coded_batches(context: Context, batches: Sequence[Batch]) -> Tensor:
+    """What images are wanted to show: their scores, or :func:`coded` of their concepts, Float64[N, K]."""
+    if by_scores(context):
+        return torch.cat([each.strength for each in batches if each.strength is not None]).double()
+    return coded_concepts(context, torch.cat([each.concept for each in batches]))
 
 
 def coded_concepts(context: Context, concept: Tensor) -> Tensor:
@@ -148,7 +178,10 @@ def error(read: Tensor, wanted: Tensor) -> Tensor:
 
 
 def imagined(context: Context, rule: ProtocolRule, concept: Tensor, number: int) -> Tensor:
-    """Images of each concept, seeded by the evaluation and the place of the concept: Float[N, S, C, H, W]."""
+    """Images of each concept, Long[N, A], or of weights of values, Float[N, V]: Float[N, S, C, H, W].
+
+    They are seeded by the evaluation and the place of the concept.
+    """
     at_once = max(1, images_at_once(context.data.image_shape) // number)
     parts = []
     for start in range(0, len(concept), at_once):
@@ -163,11 +196,6 @@ def imagined(context: Context, rule: ProtocolRule, concept: Tensor, number: int)
         )
         context.report("similarity", start, len(concept))
     return torch.cat(parts)
-
-
-def blurred(image: Tensor) -> Tensor:
-    """The mean over :data:`BLUR` x :data:`BLUR` pixels, at the edges over those that there are: Float[N, C, H, W]."""
-    return F.avg_pool2d(image, BLUR, stride=1, padding=BLUR // 2, count_include_pad=False)
 
 
 @dataclass(frozen=True)
@@ -186,16 +214,16 @@ class Pool:
     real_distance: Tensor
 
     @classmethod
-    def of(cls, context: Context, concept: Tensor, image: Tensor) -> Pool:
-        """The training images of a context, for real images and their concepts."""
+    def of(cls, context: Context, wanted: Tensor, image: Tensor) -> Pool:
+        """The training images of a context, for real images and :func:`coded_batches` of them."""
         batches = list(
             real_batches(
                 context.data, "train", seed=context.evaluation.seed, device=context.device, limit=MAX_TRAINING,
                 batch_size=BATCH,
             )
         )  # fmt: skip
-        images, concepts = torch.cat([each.image for each in batches]), torch.cat([each.concept for each in batches])
-        place = nearest_coded(coded_concepts(context, concept), coded_concepts(context, concepts))
+        images = torch.cat([each.image for each in batches])
+        place = nearest_coded(wanted, coded_batches(context, batches))
         pool = cls(images, images[place], torch.empty(0))
         return cls(pool.images, pool.nearest, pool.distance(image[:, None])[:, 0])
 

@@ -7,13 +7,15 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from ...base.errors import ConfigError, Problem
-from ..components import BackboneSpec, DatasetSpec, View, backbones
+from ..components import BackboneSpec, DatasetSpec, View, backbones, by_setting
 from . import graphs as graphs  # Registers its own.
 from . import papers as papers
 
 Width = Annotated[int, Field(gt=0, le=4096)]
 Latents = Annotated[int, Field(gt=0, le=4096)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+_BOUNDED = ("bernoulli", "beta")
+"""Families of p(x|z) over [0, 1] alone."""
 
 
 def require(met: bool, backbone: BackboneSpec, dataset: DatasetSpec, wanted: str, *, instead: str = "") -> None:
@@ -63,6 +65,7 @@ def require_shape(backbone: BackboneSpec, dataset: DatasetSpec, shape: tuple[int
 
 class _PaperSized(BackboneSpec):
     implementation: ClassVar[str] = "mmvae_bench.backbones.dcgan:PaperBackbone"
+    bounded_pixels: ClassVar[bool] = True
 
     latent_size: Latents = 10
     """Number of latent dimensions."""
@@ -106,6 +109,7 @@ class MnistAThinSpec(BackboneSpec):
     implementation: ClassVar[str] = "mmvae_bench.backbones.thin:ThinBackbone"
     summary: ClassVar[str] = "thin convolutional networks for small canvases on a CPU"
     reference: ClassVar[str] = "this project"
+    bounded_pixels: ClassVar[bool] = True
 
     name: Literal["mnist_a_thin"] = "mnist_a_thin"
     """The backbone's name."""
@@ -128,6 +132,7 @@ class MnistAThinSpec(BackboneSpec):
 class CelebA18Spec(BackboneSpec):
     """The networks as the paper describes them."""
 
+    views: ClassVar[tuple[View, ...]] = ("attributes", "strengths")
     implementation: ClassVar[str] = "mmvae_bench.backbones.dcgan:CelebA18Backbone"
     summary: ClassVar[str] = "CelebA-18 networks of the paper: 64x64 RGB, DCGAN decoder, quantised normal, latent 18"
     reference: ClassVar[str] = "Vedantam et al. 2018, Generative Models of Visually Grounded Imagination, A.4"
@@ -147,7 +152,8 @@ class CelebA18Spec(BackboneSpec):
 class ThinSpec(BackboneSpec):
     """What thin networks for images and captions have in common."""
 
-    views: ClassVar[tuple[View, ...]] = ("attributes", "text")
+    views: ClassVar[tuple[View, ...]] = ("attributes", "text", "strengths")
+    bounded_pixels: ClassVar[bool] = by_setting(lambda spec: getattr(spec, "likelihood", None) in _BOUNDED)
 
     latent_size: Latents = 18
     """Number of latent dimensions."""
@@ -234,8 +240,9 @@ class TwoObjectResNetSpec(BackboneSpec):
     reference: ClassVar[str] = (
         "Cremer and Kushman 2018, On the Importance of Learning Aggregate Posteriors in Multimodal VAEs, 5.1"
     )
-    views: ClassVar[tuple[View, ...]] = ("attributes", "text")
+    views: ClassVar[tuple[View, ...]] = ("attributes", "text", "strengths")
     later_fields: ClassVar[frozenset[str]] = frozenset({"word_dropout"})
+    bounded_pixels: ClassVar[bool] = True
     least_batch: ClassVar[int] = 2
 
     name: Literal["two_object_resnet"] = "two_object_resnet"
@@ -265,6 +272,8 @@ class MLPSpec(BackboneSpec):
     reference: ClassVar[str] = (
         "Siddharth et al. 2017, Learning Disentangled Representations with Semi-Supervised Deep Generative Models"
     )
+    views: ClassVar[tuple[View, ...]] = ("attributes", "strengths")
+    bounded_pixels: ClassVar[bool] = by_setting(lambda spec: spec.likelihood in _BOUNDED)
 
     name: Literal["mlp"] = "mlp"
     """The backbone's name."""
@@ -287,6 +296,7 @@ class Attribute2ImageBasedSpec(BackboneSpec):
     """What both sizes of these networks have in common."""
 
     implementation: ClassVar[str] = "mmvae_bench.backbones.attribute2image:Attribute2ImageBackbone"
+    views: ClassVar[tuple[View, ...]] = ("attributes", "strengths")
     layered: ClassVar[bool] = True
 
     width: Annotated[int, Field(ge=2, le=4096)]

@@ -14,6 +14,7 @@ from ..base import LARGEST
 from ..components import DatasetSpec, View, by_setting, datasets
 from . import graphs as graphs  # Registers its own.
 from . import papers as papers
+from . import photographs as photographs
 
 if TYPE_CHECKING:
     from ...concepts.captions import Captions
@@ -24,7 +25,7 @@ class CaptionedSpec(DatasetSpec):
 
     later_fields: ClassVar[frozenset[str]] = frozenset({"view"})
 
-    view: View = "attributes"
+    view: Literal["attributes", "text"] = "attributes"
     """attributes: y is the concept; text: y is its caption, a sequence of words determined by the image's number."""
 
     @property
@@ -246,6 +247,9 @@ class CelebA18Spec(CaptionedSpec):
     bald-and-not-male concept in the test partition."""
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split."""
+    view: View = "attributes"  # type: ignore[assignment]
+    """attributes: y is the concept; text: y is its caption, a sequence of words determined by the image's number;
+    strengths: y is how strongly each attribute is drawn (Yan et al. 2016), -1 and 1 in the middle of no and yes."""
 
     watched_attributes: ClassVar[tuple[str, ...]] = ("Eyeglasses",)
     """Attributes whose frequency, when unspecified, is compared with training (figure 5 of the paper)."""
@@ -253,8 +257,12 @@ class CelebA18Spec(CaptionedSpec):
     """A mustache is not independent of being male."""
     masks: ClassVar[int] = by_setting(lambda spec: int(spec.source == "drawn"))
     """That of the person in a drawing; photographs have none."""
+    strengths: ClassVar[bool] = by_setting(lambda spec: spec.source == "drawn")
+    """How strongly an attribute is drawn; of photographs nobody knows."""
     parts: ClassVar[Mapping[str, tuple[int, int, int, int]]] = FACE_PARTS
     """Where aligned faces have them."""
+    mirrors: ClassVar[bool] = True
+    """None of the attributes is one of a side."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -190,6 +190,7 @@ class ImageVAESpec(_WeightedImages):
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
     text_obstacle: ClassVar[str | None] = None
+    strength_obstacle: ClassVar[str | None] = None
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
     label_free_stages: ClassVar[frozenset[str]] = frozenset({"fit"})
 
@@ -249,6 +250,7 @@ class CVAESpec(_WeightedImages):
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "concept"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
     text_obstacle: ClassVar[str | None] = "its image decoder is conditioned on the value of each attribute"
+    strength_obstacle: ClassVar[str | None] = None
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = (
         "p(x|y,z) and q(z|x,y) need the label, and it has no q(y|x) to infer one"
     )
@@ -278,6 +280,7 @@ class DisCVAESpec(ObjectiveSpec):
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"concept"})
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
     text_obstacle: ClassVar[str | None] = "its decoder of the foreground is conditioned on the value of each attribute"
+    strength_obstacle: ClassVar[str | None] = None
     partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.unspecified == "impute")
     prior: ClassVar[str] = "standard"
     """p(z) = N(0, I), whatever the concept."""
@@ -303,7 +306,8 @@ class DisCVAESpec(ObjectiveSpec):
         if not dataset.masks:
             able = tuple(name for name in datasets.names() if datasets.get(name).masks)
             source = f" of source {dataset.source}" if dataset.name in able else ""
-            message = f"{self.name} learns the foreground from masks, and {dataset.name}{source} has none"
+            hint = f": {dataset.masks_hint}" if dataset.masks_hint else ""
+            message = f"{self.name} learns the foreground from masks, and {dataset.name}{source} has none{hint}"
             raise ConfigError([Problem(message, ("dataset", "name"), repr(dataset.name), able)])
 
     def check(self, backbone: BackboneSpec) -> None:

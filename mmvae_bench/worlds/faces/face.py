@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from .canvas import WHITE, Colour, curve, darker, ellipse, fill, lighter, linear, mix, outline, radial, rounded, stroke
-from .person import Sitter
+from .person import Nuisance, Sitter
 
 if TYPE_CHECKING:
     import skia
@@ -113,15 +113,30 @@ def draw_nose(canvas: skia.Canvas, sitter: Sitter) -> None:
     canvas.drawPath(bridge, stroke(sitter.palette.shade, 0.9, 0.9))
 
 
+def mouth_bend(smiling: bool, nuisance: Nuisance) -> float:
+    """How far the middle of the mouth hangs below its corners."""
+    return 3.0 + nuisance.mouth_curve if smiling else -0.8 + 0.8 * nuisance.mouth_curve
+
+
+def mouth_gap(is_open: bool, nuisance: Nuisance) -> float:
+    """How far the lips are apart."""
+    return 3.2 + 1.0 * nuisance.mouth_gap if is_open else 0.0
+
+
+def mustache_width(present: bool, nuisance: Nuisance) -> float:
+    """Half the width of the moustache."""
+    return 5.6 + 1.6 * nuisance.mustache_width if present else 0.0
+
+
 def draw_mouth(canvas: skia.Canvas, sitter: Sitter) -> None:
     """Smiling turns the corners up and folds the cheeks; open shows teeth and throat between the lips."""
     palette, shape, nuisance, traits = sitter.palette, sitter.geometry, sitter.nuisance, sitter.traits
     x, y, width = 1.1 * shape.yaw, shape.mouth_y, shape.mouth_width
-    bend = 3.0 + nuisance.mouth_curve if traits.smiling else -0.8 + 0.8 * nuisance.mouth_curve
+    bend = mouth_bend(traits.smiling, nuisance)
     corner = y - (2.0 if traits.smiling else 0.0)
     left, right = (x - width, corner), (x + width, corner)
     if traits.mouth_open:
-        gap = 3.2 + 1.0 * nuisance.mouth_gap
+        gap = mouth_gap(traits.mouth_open, nuisance)
         opening = outline(left, [(x, y + 0.45 * bend - 0.6, *right), (x, y + bend + 1.5 * gap, *left)])
         canvas.drawPath(opening, fill(THROAT))
         inner = 0.82 * width
@@ -151,7 +166,7 @@ def draw_mustache(canvas: skia.Canvas, sitter: Sitter) -> None:
     """A moustache between nose and mouth, in the colour of bushy eyebrows."""
     shape = sitter.geometry
     x, top = 1.1 * shape.yaw, shape.nose_y + 1.5
-    low, wide = shape.mouth_y - 0.7, 5.6 + 1.6 * sitter.nuisance.mustache_width
+    low, wide = shape.mouth_y - 0.7, mustache_width(True, sitter.nuisance)
     bristles = outline(
         (x, top),
         [

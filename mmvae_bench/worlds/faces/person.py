@@ -135,6 +135,13 @@ def traits(row: Sequence[int]) -> Traits:
 
 
 @cache
+def middle() -> Nuisance:
+    """Every factor in the middle of its range."""
+    low, high = _bounds()
+    return Nuisance(*((low + high) / 2).tolist())
+
+
+@cache
 def _bounds() -> tuple[np.ndarray, np.ndarray]:
     """Low and high end of each factor: Double[K] each."""
     ranges = [get_args(hint)[1] for hint in get_type_hints(Nuisance, include_extras=True).values()]
@@ -176,7 +183,7 @@ class Palette(NamedTuple):
 
 def palette(traits: Traits, nuisance: Nuisance) -> Palette:
     """The colours that attributes and nuisance factors give."""
-    skin = _skin(traits, nuisance)
+    skin = skin_colour(traits.pale_skin, nuisance)
     hair = _hair(traits, nuisance)
     natural = mix(skin, (172, 58, 62), 0.5 + 0.16 * nuisance.lip_tone)
     painted = mix((206, 24, 52), (170, 20, 84), nuisance.makeup_hue)
@@ -200,8 +207,9 @@ def named_colours(traits: Traits) -> list[Colour]:
     return [colour for colour, present in named.items() if present]
 
 
-def _skin(traits: Traits, nuisance: Nuisance) -> Colour:
-    if traits.pale_skin:
+def skin_colour(pale: bool, nuisance: Nuisance) -> Colour:
+    """Lit skin; of factors that are arrays, arrays."""
+    if pale:
         return mix(PALEST, PALE, nuisance.skin_tone)
     tone = mix(LIGHT, DARK, nuisance.skin_tone**1.6)
     return mix(tone, WARM, 0.06 * (1 + nuisance.skin_warmth))
@@ -262,13 +270,18 @@ class Geometry(NamedTuple):
         )
 
 
+def jaw_width(male: bool, nuisance: Nuisance) -> float:
+    """Half the width of the jaw."""
+    return (11.8 if male else 8.2) + 0.8 * nuisance.jaw_width
+
+
 def geometry(traits: Traits, nuisance: Nuisance) -> Geometry:
     """A man's face is wider, with a broad jaw and a longer chin."""
     male = traits.male
     eye_y = -2.5
     return Geometry(
         width=(15.3 if male else 14.0) + 0.7 * nuisance.face_width,
-        jaw=(11.8 if male else 8.2) + 0.8 * nuisance.jaw_width,
+        jaw=jaw_width(male, nuisance),
         chin=(20.6 if male else 19.4) + 0.8 * nuisance.chin_length,
         yaw=nuisance.yaw,
         eye_x=6.6 + 0.35 * nuisance.eye_distance,
