@@ -11,7 +11,7 @@ from torch import Tensor
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.evaluation.evaluate import evaluate
 from mmvae_bench.evaluation.fitting import fit_latents
-from mmvae_bench.evaluation.questions.reconstruction import Reconstruction
+from mmvae_bench.evaluation.questions.reconstruction import Reconstruction, squared_distances, training_images
 from mmvae_bench.evaluation.regions import Box, RandomSquare, region_box, region_of, scored_regions
 from mmvae_bench.evaluation.sampling import real_batches
 from mmvae_bench.objectives.base import Objective
@@ -20,7 +20,7 @@ from mmvae_bench.specs.components import datasets, objectives, of_domain
 from mmvae_bench.specs.trial import EvaluationSpec
 
 from ..conformance.worlds import small
-from .fakes import question
+from .fakes import SIDE, LinesData, LinesSpec, context, exact_classifier, question
 
 SPRITES = {"name": "sprites", "level": 1, "canvas": 16, "num_images": 120}
 
@@ -221,3 +221,33 @@ def test_squares_are_everywhere_and_another_seed_is_another_place() -> None:
         EvaluationSpec.parse({"hidden_regions": ["random-8", "random-8"]})
     assert EvaluationSpec().canonical() == EvaluationSpec.parse({"hidden_regions": []}).canonical()
     assert "hidden_regions" not in EvaluationSpec().canonical()
+
+
+def test_of_images_that_are_equally_near_in_what_is_seen_the_first_is_taken() -> None:
+    """Most lines are in other quarters than the one that is seen: there, many training images are black."""
+    data = LinesData(LinesSpec(num_images=900))
+    data.setup()
+    image = 0.9 * data.store.batch(data.rows("test")[:20]).image
+    seen = torch.zeros(len(image), SIDE, SIDE, dtype=torch.bool)
+    seen[:, : SIDE // 2, : SIDE // 2] = True
+    varied = seen.clone()
+    varied[0] = True
+    given = context(None, data, exact_classifier(data))
+    known = training_images(data, image, [seen, varied], given)
+    rows = data.rows("train").sort().values
+    pool = data.store.batch(rows).image.double()
+    for observed, nearest in zip((seen, varied), known.nearest, strict=True):
+        for each, where, found in zip(image.double(), observed, nearest, strict=True):
+            distances = ((pool - each) * where).square().sum((1, 2, 3))
+            tied = (distances <= distances.min() + 1e-9).nonzero()[:, 0]
+            assert torch.equal(found.double(), pool[tied[0]])
+            assert len(tied) > 1
+
+
+def test_distances_are_over_the_pixels_that_each_image_shows() -> None:
+    torch.manual_seed(0)
+    image, others = torch.rand(3, 2, 4, 5), torch.rand(6, 2, 4, 5)
+    observed = torch.rand(3, 4, 5) < 0.5
+    for seen in (observed, observed[:1].expand(3, -1, -1)):
+        wanted = ((image[:, None] - others).double() * seen[:, None, None]).square().sum((2, 3, 4))
+        torch.testing.assert_close(squared_distances(image, others, seen), wanted, rtol=0, atol=1e-6)

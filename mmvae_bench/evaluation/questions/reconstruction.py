@@ -17,7 +17,7 @@ from ...objectives.base import CapabilityError, Objective
 from ...runs.scores import Score
 from ...specs.trial import EvaluationSpec
 from ..fitting import Evidence, fit_latents
-from ..neighbours import MAX_TRAINING
+from ..neighbours import MAX_TRAINING, TIE, lowest
 from ..regions import scored_regions
 from ..sampling import real_batches
 from .base import Context, Question
@@ -224,24 +224,29 @@ def training_images(data: ConceptDataModule, image: Tensor, observed: Sequence[T
         context: Of the evaluation, for its seed and device.
     """
     total, number = torch.zeros_like(image[0], dtype=torch.float64), 0
-    closest = torch.full((len(observed), len(image)), torch.inf, device=image.device)
+    closest = torch.full((len(observed), len(image)), torch.inf, dtype=torch.float64, device=image.device)
     rows = torch.zeros(len(observed), len(image), dtype=torch.long, device=image.device)
     batches = real_batches(
         data, "train", seed=context.evaluation.seed, device=context.device, limit=MAX_TRAINING, batch_size=BATCH
     )
     for batch in batches:
         total, number = total + batch.image.double().sum(0), number + len(batch)
+        order = batch.index.argsort()
         for place, seen in enumerate(observed):
-            distance, which = observed_distances(image, batch.image, seen).min(1)
-            nearer = distance < closest[place]
-            rows[place] = torch.where(nearer, batch.index[which], rows[place])
+            squared = squared_distances(image, batch.image[order], seen)
+            first = lowest(squared)
+            distance, row = squared.gather(1, first[:, None])[:, 0], batch.index[order][first]
+            # Where a part without an object is all that is seen, many images are equally near, up to rounding.
+            tied = (distance <= closest[place] + TIE) & (row < rows[place])
+            nearer = (distance < closest[place] - TIE) | tied
+            rows[place] = torch.where(nearer, row, rows[place])
             closest[place] = torch.where(nearer, distance, closest[place])
     nearest = [data.store.batch(each.cpu()).image.to(image.device) for each in rows]
     return Known((total / number).to(image.dtype), nearest)
 
 
-def observed_distances(image: Tensor, others: Tensor, observed: Tensor) -> Tensor:
-    """Euclidean distances over the pixels that are observed of each image: Float[N, K].
+def squared_distances(image: Tensor, others: Tensor, observed: Tensor) -> Tensor:
+    """Squared Euclidean distances over the pixels that are observed of each image: Float64[N, K].
 
     Args:
         image: Float[N, C, H, W].
@@ -249,7 +254,8 @@ def observed_distances(image: Tensor, others: Tensor, observed: Tensor) -> Tenso
         observed: Bool[N, H, W], of ``image``.
     """
     if bool((observed == observed[0]).all()):
-        return torch.cdist((image * observed[0]).flatten(1), (others * observed[0]).flatten(1))
-    seen, wide = (image * observed[:, None]).flatten(1).double(), others.double()
-    squared = seen.square().sum(1, keepdim=True) + observed.flatten(1).double() @ wide.square().sum(1).flatten(1).T
-    return (squared - 2 * seen @ wide.flatten(1).T).clamp_min(0).sqrt().to(image.dtype)
+        image, others = image[:, :, observed[0]], others[:, :, observed[0]]
+        observed = observed[:, observed[0]]
+    seen, wide = (image * observed[:, None]).flatten(1).double(), others.flatten(2).double()
+    squared = seen.square().sum(1, keepdim=True) + observed.flatten(1).double() @ wide.square().sum(1).T
+    return (squared - 2 * seen @ wide.flatten(1).T).clamp_min(0)
