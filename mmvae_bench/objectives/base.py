@@ -574,12 +574,12 @@ class Objective(pl.LightningModule):
                 f"({', '.join(names)}), or as an integer tensor [..., {len(names)}] with {UNSPECIFIED} where it says "
                 f"nothing; got {type(concept).__name__}"
             )
-        if isinstance(concept, Tensor) and concept.is_floating_point() and self.spec.strength_obstacle is None:
-            if concept.shape[-1] != sum(self.schema.sizes):
-                raise ConfigError(
-                    f"{sum(self.schema.sizes)} values of {len(self.schema)} attributes have as many weights, got "
-                    f"{concept.shape[-1]}"
-                )
+        if (
+            isinstance(concept, Tensor)
+            and concept.is_floating_point()
+            and concept.shape[-1:] == (sum(self.schema.sizes),)
+            and self.spec.strength_obstacle is None
+        ):
             return concept
         if self.captions is None:
             wanted = self.schema.parse(concept) if isinstance(concept, str) else concept
