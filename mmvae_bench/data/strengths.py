@@ -14,7 +14,9 @@ Shapes: B batch, A attribute, V value of any attribute.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -29,6 +31,21 @@ def value_weights(strength: Tensor) -> Tensor:
     [[1.0, 0.0, 0.25, 0.75, -1.0, 2.0]]
     """
     return torch.stack([(1 - strength) / 2, (1 + strength) / 2], -1).flatten(-2)
+
+
+def is_weights(concept: object, sizes: Sequence[int]) -> TypeGuard[Tensor]:
+    """Whether something is weights of all values, Float[..., V], and not a concept.
+
+    Args:
+        concept: Anything.
+        sizes: The number of values of each attribute.
+    """
+    return isinstance(concept, Tensor) and concept.is_floating_point() and concept.shape[-1:] == (sum(sizes),)
+
+
+def is_complete(description: Tensor) -> bool:
+    """Whether y leaves nothing open: concepts and captions do where they are -1, weights of values never."""
+    return description.is_floating_point() or bool((description >= 0).all())
 
 
 class ScoredStore:

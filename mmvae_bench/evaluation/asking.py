@@ -23,8 +23,9 @@ from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED
 from ..data.preview import COLOUR_CELL, contact_sheet
 from ..data.sheets import save_picture
+from ..data.strengths import is_complete
 from ..distributions.latents import FactorisedCategorical
-from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating, is_complete
+from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating
 from .checks import argument_checks
 from .fitting import Evidence, fit_latents
 from .images import Asked

@@ -18,8 +18,9 @@ from torch.distributions import Distribution, Independent, Normal
 
 from ..base.heartbeat import beat
 from ..base.seeds import derive_seed
+from ..data.strengths import is_complete
 from ..distributions.pixels import QuantisedNormal
-from ..objectives.base import CapabilityError, Objective, evaluating, is_complete
+from ..objectives.base import CapabilityError, Objective, evaluating
 from .checks import argument_checks
 from .minimising import minimise
 from .sampling import images_at_once

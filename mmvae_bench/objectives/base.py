@@ -26,6 +26,7 @@ from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED, Captions
 from ..data.batch import Batch
+from ..data.strengths import is_complete, is_weights
 from ..distributions.latents import standard_normal
 from ..distributions.pixels import has_fixed_scale
 from ..specs.components import ObjectiveSpec, Posterior
@@ -136,12 +137,6 @@ def planned_stages(objective: Objective, training: TrainingSpec) -> list[Stage]:
     return [
         replace(stage, steps=1 + end - start) for stage, start, end in zip(stages, ends[:-1], ends[1:], strict=True)
     ]
-
-
-def is_complete(description: Tensor) -> bool:
-    """Whether nothing is left open by y: concepts or captions, where -1 is open, or weights of values, where nothing
-    is."""
-    return description.is_floating_point() or bool((description >= 0).all())
 
 
 @contextmanager
@@ -564,8 +559,7 @@ class Objective(pl.LightningModule):
             return self.image_likelihood(z, given).mean.clamp(0, 1)
 
     def _query(self, concept: Tensor | str) -> Tensor:
-        """What :meth:`imagine` conditions on: a concept, Long[..., A], the words of a caption, Long[T], or weights of
-        values, Float[..., V]."""
+        """What :meth:`imagine` conditions on: a concept, Long[..., A], or weights of values; or a caption, Long[T]."""
         if not isinstance(concept, Tensor | str):
             names = self.schema.names
             example = f"{names[0]}={self.schema.attributes[0].values[-1]}"
@@ -574,12 +568,7 @@ class Objective(pl.LightningModule):
                 f"({', '.join(names)}), or as an integer tensor [..., {len(names)}] with {UNSPECIFIED} where it says "
                 f"nothing; got {type(concept).__name__}"
             )
-        if isinstance(concept, Tensor) and concept.is_floating_point() and self.spec.strength_obstacle is None:
-            if concept.shape[-1] != sum(self.schema.sizes):
-                raise ConfigError(
-                    f"{sum(self.schema.sizes)} values of {len(self.schema)} attributes have as many weights, got "
-                    f"{concept.shape[-1]}"
-                )
+        if self.spec.strength_obstacle is None and is_weights(concept, self.schema.sizes):
             return concept
         if self.captions is None:
             wanted = self.schema.parse(concept) if isinstance(concept, str) else concept

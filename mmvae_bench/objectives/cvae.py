@@ -15,8 +15,9 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from ..backbones.base import Backbone
 from ..backbones.layers import mixture
 from ..data.batch import Batch
+from ..data.strengths import is_complete
 from ..specs.built_in.objectives import CVAESpec
-from .base import CapabilityError, Objective, Terms, is_complete
+from .base import CapabilityError, Objective, Terms
 from .common.elbo import elbo
 
 NUM_REMEMBERED = 4096

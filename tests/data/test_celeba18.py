@@ -13,13 +13,16 @@ import torch
 
 from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import satisfies
+from mmvae_bench.conformance.data import strengths_are_scores_of_the_concept
 from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.celeba18 import CelebA18DataModule
 from mmvae_bench.data.sources import SourceError
 from mmvae_bench.data.sources.celeba_photos import find_photos
+from mmvae_bench.data.strengths import value_weights
 from mmvae_bench.specs.built_in.datasets import CELEBA18_SCHEMA, NUM_DRAWN, CelebA18Spec
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.worlds.faces.recipe import DrawnFaces
+from mmvae_bench.worlds.faces.strengths import strengths
 
 from .sources.celeba_copy import FakeCelebA
 
@@ -83,6 +86,26 @@ def test_drawn_faces_are_those_of_the_recipe(own_cache: Path) -> None:
     assert made.masks is not None
     assert np.array_equal(batch.mask.numpy(), made.masks)
     assert data.verify()["ok"]
+
+
+def test_drawn_faces_have_scores_in_every_view(own_cache: Path) -> None:
+    """They are the same images; only in the view of strengths y is the scores."""
+    rows = torch.arange(100, 150)
+    values, scores, text = (drawn(view=view) for view in ("attributes", "strengths", "text"))
+    for data in (values, scores, text):
+        strengths_are_scores_of_the_concept(data.spec)
+        assert data.fingerprint == values.fingerprint
+        batch = data.store.batch(rows)
+        assert torch.equal(batch.image, values.store.batch(rows).image)
+        assert torch.equal(batch.strength, values.store.batch(rows).strength)  # type: ignore[arg-type]
+    made = DrawnFaces(num_images=400, size=16, seed=0).make(100, 150)
+    wanted = torch.from_numpy(strengths(made.concepts, made.columns))
+    batch = scores.store.batch(rows)
+    assert torch.equal(batch.strength, wanted)  # type: ignore[arg-type]
+    assert torch.equal(batch.description, value_weights(wanted))
+    assert torch.equal(values.store.batch(rows).description, batch.concept)
+    assert torch.equal(text.store.batch(rows).description, text.store.batch(rows).tokens)  # type: ignore[arg-type]
+    assert not datasets.parse({"name": "celeba18", "source": "celeba"}).strengths
 
 
 def test_about_200_000_faces_are_drawn_where_no_number_is_given() -> None:

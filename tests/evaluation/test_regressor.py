@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import mmvae_bench as mb
 from mmvae_bench.base.files import read_json
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.base import ConceptDataModule
@@ -20,8 +21,10 @@ from mmvae_bench.data.strengths import value_weights
 from mmvae_bench.evaluation import regressor as module
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
 from mmvae_bench.evaluation.questions import similarity
+from mmvae_bench.objectives.discvae import DisCVAE
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.components import View, classifiers
+from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.rehearsal import Images
 
 from .fakes import LinesSpec, context, question
@@ -197,3 +200,42 @@ def test_where_y_is_values_the_classifier_judges(monkeypatch: pytest.MonkeyPatch
     batch = data.store.batch(data.rows("test"))
     wanted = similarity.coded_batches(given, [batch])
     assert torch.equal(wanted, 2.0 * batch.concept.double() - 1)
+
+
+def test_a_trial_on_scores_answers_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is told y of an image is told its scores, and whatever names a concept is asked by values."""
+    pytest.importorskip("skia", exc_type=ImportError)
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path / "cache"))
+    told = []
+
+    def layers(self: DisCVAE, z: Tensor, concept: Tensor) -> Any:
+        told.append(concept.is_floating_point())
+        return plain(self, z, concept)
+
+    plain = DisCVAE.layers
+    monkeypatch.setattr(DisCVAE, "layers", layers)
+    spec = TrialSpec.parse(
+        {
+            "dataset": {"name": "celeba18", "size": 16, "num_images": 120, "view": "strengths"},
+            "backbone": {"name": "attribute2image_thin", "width": 2, "latent_size": 8},
+            "objective": "discvae",
+            "training": {"steps": 3, "batch_size": 32, "validations": 1},
+            "evaluation": {"num_samples": 10, "query_repeats": 1, "num_queries": 4, "num_resamples": 20, "levels": [9],
+                           "partitions": ["test"], "protocols": ["paper", "attribute2image"],
+                           "reconstruction_images": 1,
+                           "classifier": {"name": "conv_thin", "steps": 3, "width": 2, "hidden": 4},
+                           "questions": {"layers": {"num_images": 2}}},
+        }
+    )  # fmt: skip
+    data = spec.dataset.build()
+    data.workers = 0
+    data.prepare_data()
+    result = mb.run_trial(spec, out=tmp_path / "run").result
+    found = {each["metric"] for each in result["scores"] if each["value"] is not None}
+    assert {
+        "attribute_cosine", "attribute_error_best", "attribute_error_nearest_blurred", "memorisation", "correctness",
+        "reconstruction_error_fitted", "completion_error_fitted", "background_error", "gate_overlap",
+    } <= found  # fmt: skip
+    assert set(told) == {True, False}
+    (folder,) = (each for each in (tmp_path / "cache" / "regressors").iterdir() if each.is_dir())
+    assert read_json(folder / META)["spec"] == spec.evaluation.classifier.canonical()  # type: ignore[union-attr]

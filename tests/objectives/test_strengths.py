@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmvae_bench.backbones.layers import mixture
-from mmvae_bench.base.errors import BenchmarkError, ConfigError
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.data.strengths import ScoredStore, value_weights
@@ -111,7 +111,7 @@ def test_scores_are_imagined_as_they_are(name: str, batch: Batch) -> None:
         z, given = model_of(name).eval().draw_latents(weights.reshape(-1, 6), 3)
         assert torch.equal(given, weights.reshape(-1, 6).repeat_interleave(3, 0))
         assert z.shape == (len(given), 8)
-    with pytest.raises(ConfigError, match="6 values of 3 attributes have as many weights, got 5"):
+    with pytest.raises(ValueError, match="must contain integers"):
         shown(torch.zeros(5))
     if name == "cvae":
         with torch.no_grad():
@@ -122,7 +122,7 @@ def test_scores_are_imagined_as_they_are(name: str, batch: Batch) -> None:
 
 
 def test_others_take_no_scores() -> None:
-    with pytest.raises((BenchmarkError, ValueError), match=r"integer|Long|whole"):
+    with pytest.raises(ValueError, match="must contain integers"):
         model_of("jmvae").imagine(torch.zeros(6))
 
 
