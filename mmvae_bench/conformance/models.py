@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..backbones.layers import mixture
 from ..base.errors import ConfigError
 from ..data.batch import Batch
 from ..objectives.base import CapabilityError, Objective
@@ -193,6 +195,22 @@ def reads_captions(spec: ObjectiveSpec | BackboneSpec) -> None:
         assert_gradients_reach_what_is_trained(model.build(), model.batch())
 
 
+def reads_strengths(spec: ObjectiveSpec | BackboneSpec) -> None:
+    """Where y can be scores: a value of weight 1 in ``batch.description`` is that value, to the bit."""
+    views = spec.views if isinstance(spec, BackboneSpec) else spec.views()
+    if "strengths" not in views:
+        return
+    model = Model(objectives.parse("cvae"), spec) if isinstance(spec, BackboneSpec) else Model.of(spec)
+    built, batch = model.build().eval(), model.batch()
+    weights = mixture(batch.concept, model.data.schema.sizes, dtype=batch.image.dtype)
+    losses = []
+    for each in (batch, replace(batch, weights=weights)):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            losses.append(float(built.terms(each).loss))
+    assert losses[0] == losses[1], f"told values the loss is {losses[0]}, told the same as weights {losses[1]}"
+
+
 CHECKS: list[Callable[[Any], None]] = [
     has_a_loss_and_a_part_for_each_image,
     sends_gradients_where_it_trains,
@@ -202,4 +220,5 @@ CHECKS: list[Callable[[Any], None]] = [
     survives_saving,
     resumes_to_the_bit,
     reads_captions,
+    reads_strengths,
 ]

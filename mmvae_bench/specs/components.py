@@ -68,7 +68,7 @@ class ObjectiveSpec(ComponentSpec):
     text_obstacle: ClassVar[str | None] = "its loss is defined for attributes only"
     """Why y cannot be a caption; None if it can: the loss then uses ``batch.description``, never ``batch.concept``."""
     strength_obstacle: ClassVar[str | None] = "its loss is defined for values of attributes, not for scores of them"
-    """Why y cannot be scores of attributes; None if it can, or if it reads no y."""
+    """Why y cannot be scores of attributes; None if it can: the loss then uses ``batch.description``, or reads no y."""
 
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = "its loss is defined for labelled images only"
     """Why images without labels are left out of training: of all stages, or of those that a mapping names. None if the

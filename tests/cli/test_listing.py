@@ -55,7 +55,7 @@ def test_an_objective_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) ->
     assert entries["vae"]["likelihoods"] == ["image"]
     assert entries["cvae"]["can"] == ["imagine concepts", "reconstruct images with their concepts"]
     assert entries["cvae"]["partial_concepts"] is True
-    assert entries["cvae"]["views"] == ["attributes"]
+    assert entries["cvae"]["views"] == ["attributes", "strengths"]
     assert entries["q_agg"]["views"] == ["attributes", "text"]
     assert entries["q_agg"]["stages"] == ["fit", "concept", "prior"]
     weights = {item["name"]: item for item in entries["telbo"]["parameters"]}

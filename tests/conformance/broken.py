@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from secrets import token_hex
 from typing import Any, ClassVar, Literal
 
@@ -16,9 +17,10 @@ from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Terms
 from mmvae_bench.objectives.common.elbo import joint_terms
+from mmvae_bench.objectives.cvae import CVAE
 from mmvae_bench.objectives.jmvae import JMVAE
 from mmvae_bench.specs.built_in.datasets import SpritesSpec
-from mmvae_bench.specs.built_in.objectives import JMVAESpec
+from mmvae_bench.specs.built_in.objectives import CVAESpec, JMVAESpec
 from mmvae_bench.specs.components import ObjectiveSpec
 
 
@@ -73,6 +75,18 @@ class Warming(JMVAE):
         self.calls += 1
         terms = super().terms(batch)
         return Terms(terms.loss * self.calls, terms.parts, terms.latents)
+
+
+class Rounding(CVAE):
+    """Told scores, it looks at their sign alone."""
+
+    def terms(self, batch: Batch) -> Terms:
+        weights = None if batch.weights is None else (batch.weights > 0.5).float() * 0.999
+        return super().terms(replace(batch, weights=weights))
+
+
+class RoundingSpec(CVAESpec):
+    implementation: ClassVar[str] = f"{__name__}:Rounding"
 
 
 class GlobalNoise(JMVAE):

@@ -14,8 +14,9 @@ from mmvae_bench.conformance import data, models
 from mmvae_bench.conformance import specs as of_specs
 from mmvae_bench.conformance.cases import asked_parts, cases
 from mmvae_bench.conformance.worlds import Images
+from mmvae_bench.specs.components import backbones, objectives
 
-from .broken import DotsSpec, objective
+from .broken import DotsSpec, RoundingSpec, objective
 
 WRONG = [
     (
@@ -37,6 +38,13 @@ WRONG = [
 def test_a_broken_objective_is_told_what_it_breaks(name: str, check: object, said: str) -> None:
     with pytest.raises(AssertionError, match=said):
         check(objective(name))  # type: ignore[operator]
+
+
+def test_scores_that_are_not_taken_for_what_they_are() -> None:
+    with pytest.raises(AssertionError, match=r"told values the loss is .*, told the same as weights "):
+        models.reads_strengths(RoundingSpec())
+    for spec in (objectives.parse("cvae"), objectives.parse("discvae"), backbones.parse("attribute2image_thin")):
+        models.reads_strengths(spec)
 
 
 @pytest.mark.parametrize(
