@@ -11,6 +11,9 @@ from ..base.errors import ConfigError, Problem
 from ..runs.folder import read_trial
 from .asking import AsJson, Out, Seed, TrialDir, answer, check_concept, check_png, opened
 
+MOST_NAMES = 6
+"""Attributes that a line names."""
+
 
 def neighbours(
     trial_dir: TrialDir,
@@ -58,8 +61,8 @@ def neighbours(
         images = held_out_images(data, index, number=len(index))
         document = show_conditioned(model, data, images, out, number=num_samples, mean=mean, seed=seed)
         lines = [
-            f"{each['image']} ({each['concept']}): nearest attributes: training image {each['nearest']}, distance "
-            f"{each['distance']:.3f}, {len(each['differing'])} differ"
+            f"{each['image']}: training image {each['nearest']} has the nearest attributes, distance "
+            f"{each['distance']:.3f}, other values of {_few(each['differing'])}"
             for each in document["images"]
         ]
         answer(document, lines, as_json)
@@ -74,3 +77,9 @@ def neighbours(
     held_out = document["held_out"]
     lines.append(f"held-out images: median distance {held_out['distance']:.3f}, ratio {held_out['ratio']:.3f}")
     answer(document | {"concept": concept}, lines, as_json)
+
+
+def _few(names: list[str]) -> str:
+    """The first of some names: a dataset may have hundreds of attributes."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more or "none"

@@ -28,9 +28,6 @@ from .neighbours import MAX_TRAINING
 from .questions.similarity import coded, nearest_coded
 from .sampling import real_batches
 
-MOST_WORDS = 8
-"""Of a concept that are written under an image: the first ones of those that are present."""
-
 
 @torch.no_grad()
 def show_conditioned(
@@ -92,7 +89,7 @@ def show_conditioned(
             }
         )
         few = f"{len(differing)} of {len(model.schema)} attributes differ\ndistance {distance[k]:.2f}"
-        labels += [f"{name}\n{_words(model, concept)}", f"training image {int(nearest.index[k])}\n{few}"]
+        labels += [f"{name}\n{model.schema.label(concept)}", f"training image {int(nearest.index[k])}\n{few}"]
         labels += [f"sample {place + 1}" for place in range(number)]
     columns = torch.cat([batch.image[None], nearest.image[None], samples])
     title = (
@@ -119,8 +116,3 @@ def _samples(model: Objective, description: Tensor, number: int, mean: bool, see
         z, given = model.draw_latents(description[None], number)
         px = model.image_likelihood(z, given)
         return (px.mean if mean else px.sample()).clamp(0, 1)
-
-
-def _words(model: Objective, concept: list[int]) -> str:
-    words = model.schema.words(concept, brief=True)
-    return ", ".join(words[:MOST_WORDS]) + (f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else "")

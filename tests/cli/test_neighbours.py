@@ -162,6 +162,10 @@ def test_samples_of_the_attributes_of_real_images_stand_beside_the_nearest_in_at
             expected = desk.model.image_likelihood(z).mean.clamp(0, 1)
         torch.testing.assert_close(torch.stack(samples), expected)
     assert found["images"][1]["differing"], "no training image has these attributes"
+    assert desk.run("neighbours", "--index", "0", "-n", "1") == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(f"test 0: training image {entry['nearest']} has the nearest attributes, distance")
+    assert first.endswith(f"other values of {', '.join(entry['differing'])}")
     assert desk.run("neighbours", HEART, "--index", "0") == 2
     assert "--index: cannot be used with a concept" in capsys.readouterr().err
     assert desk.run("neighbours", "--index", "9999") == 2
