@@ -1,4 +1,5 @@
-"""``mmvae-bench neighbours``: samples of a trained model, each above the training image that is nearest to it."""
+"""``mmvae-bench neighbours``: samples of a trained model, each above the training image that is nearest to it; or
+beside the training image with the nearest attributes."""
 
 from __future__ import annotations
 
@@ -6,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from ..base.errors import ConfigError, Problem
 from ..runs.folder import read_trial
 from .asking import AsJson, Out, Seed, TrialDir, answer, check_concept, check_png, opened
+
+MOST_NAMES = 6
+"""Attributes that a line names."""
 
 
 def neighbours(
@@ -17,16 +22,29 @@ def neighbours(
         str | None,
         typer.Argument(metavar="[CONCEPT]", help='Such as "digit=6, scale=small"; default: samples of the prior.'),
     ] = None,
+    index: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--index",
+            metavar="K",
+            min=0,
+            help="A test image: samples of its attributes, beside the training image with the nearest; repeatable.",
+        ),
+    ] = None,
     num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=100, help="Number of samples.")] = 8,
     mean: Annotated[bool, typer.Option(help="Show the mean of p(x|z); --no-mean shows a sample.")] = True,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw samples of a concept, or of the prior, above the training images nearest to them."""
+    """Draw samples of a concept, or of the prior, above the training images nearest to them; or, with --index, those of
+    the attributes of real images, beside the training images with the nearest attributes."""
     check_png(out)
     spec = read_trial(trial_dir)
     if concept is not None:
         check_concept(concept, spec.dataset)
+        if index:
+            message = "cannot be used with a concept: the attributes are those of the image"
+            raise ConfigError([Problem(message, ("--index",))])
 
     model = opened(trial_dir)
     from ..evaluation.asking import description_of
@@ -36,6 +54,19 @@ def neighbours(
     data = spec.dataset.build()
     data.prepare_data()
     data.setup()
+    if index:
+        from ..evaluation.conditioned import show_conditioned
+        from ..evaluation.images import held_out_images
+
+        images = held_out_images(data, index, number=len(index))
+        document = show_conditioned(model, data, images, out, number=num_samples, mean=mean, seed=seed)
+        lines = [
+            f"{each['image']}: training image {each['nearest']} has the nearest attributes, distance "
+            f"{each['distance']:.3f}, other values of {_few(each['differing'])}"
+            for each in document["images"]
+        ]
+        answer(document, lines, as_json)
+        return
     name = "prior" if concept is None else concept
     document = show_nearest(model, data, asked, out, name=name, number=num_samples, mean=mean, seed=seed)
     lines = [
@@ -46,3 +77,9 @@ def neighbours(
     held_out = document["held_out"]
     lines.append(f"held-out images: median distance {held_out['distance']:.3f}, ratio {held_out['ratio']:.3f}")
     answer(document | {"concept": concept}, lines, as_json)
+
+
+def _few(names: list[str]) -> str:
+    """The first of some names: a dataset may have hundreds of attributes."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more or "none"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 UNSPECIFIED = -1
 """The value index of an attribute about which a concept says nothing."""
+MOST_WORDS = 20
+"""Attributes that a label names."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,17 @@ class Schema:
         if absent and len(words) == len(self):
             words = [*(word for word in words if word not in absent), "no other"]
         return words
+
+    def label(self, concept: Iterable[int]) -> str:
+        """:meth:`words`, brief, under a picture: the first of them where there are many.
+
+        >>> schema = Schema(tuple(Attribute(f"flag_{number}", ("no", "yes")) for number in range(30)))
+        >>> schema.label([0, 1, 1] + 27 * [0]), schema.label(30 * [1])[-28:]
+        ('flag_1, flag_2', 'flag_18, flag_19 and 10 more')
+        """
+        words = self.words(concept, brief=True)
+        more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
+        return ", ".join(words[:MOST_WORDS]) + more
 
     def combinations(self) -> torch.Tensor:
         """Every fully specified concept: Long[combination, attribute], in product order, last attribute fastest."""

@@ -88,7 +88,7 @@ def preview(
     generator = torch.Generator().manual_seed(derive_seed("preview", fingerprint=data.fingerprint))
     batch = data.store.batch(rows[torch.randperm(len(rows), generator=generator)[:num_images]]).to("cpu")
     concepts = [data.schema.format(concept) for concept in batch.concept.tolist()]
-    labels = [", ".join(data.schema.words(concept, brief=True)) or "(none)" for concept in batch.concept.tolist()]
+    labels = [data.schema.label(concept) or "(none)" for concept in batch.concept.tolist()]
     captions = _captions(data, batch)
     if captions is not None:
         labels = [f"{label}\n“{caption}”" for label, caption in zip(labels, captions, strict=True)]

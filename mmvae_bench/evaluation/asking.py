@@ -105,7 +105,7 @@ def _completed(
     answers, left_out = _answers(model, images, observed, told, own, seed=seed)
     columns, labels = [images], [[*asked.names]]
     if asked.concepts is not None:
-        shown = [", ".join(model.schema.words(concept, brief=True)) for concept in asked.concepts.tolist()]
+        shown = [model.schema.label(concept) for concept in asked.concepts.tolist()]
         labels = [[f"{name}\n{text}" for name, text in zip(asked.names, shown, strict=True)]]
     if not is_whole:
         columns.append(images.masked_fill(~observed[:, None], 0))

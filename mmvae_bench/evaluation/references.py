@@ -130,6 +130,11 @@ class BlindGenerator:
         """Its expected correctness, Double[Q], for Long[Q, A]; nan where nothing that counts is specified."""
         return blind_correctness(concepts, self.read(), scored=self.scored)
 
+    def correctness_of_each(self, concepts: Tensor) -> Tensor:
+        """The same of each attribute alone: Double[Q, A]; nan where it is not specified or does not count."""
+        alone = zip(concepts.split(1, 1), self.read(), self.scored.split(1), strict=True)
+        return torch.stack([blind_correctness(each, [table], scored=counts) for each, table, counts in alone], 1)
+
     def all_correct(self, concepts: Tensor) -> Tensor:
         """How often an image of its shows all that a query specifies: Double[Q], nan likewise."""
         training = self.training

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED, Schema
+from ..concepts.concepts import MOST_WORDS
 from ..data.base import ConceptDataModule
 from ..data.sheets import INK, PAPER, draw_sheet, save_picture
 from ..metrics.functional import NOT_SCORED
@@ -295,6 +296,8 @@ def label_of(schema: Schema, concept: Sequence[int]) -> str:
     ('Bald\\nno Male', 'Male\\nno other')
     """
     words = schema.words(concept)
+    if len(words) > MOST_WORDS:
+        words = [*words[:MOST_WORDS], f"{len(words) - MOST_WORDS} more"]
     if len(words) <= LONG:
         return "\n".join(words)
     # No line is broken after a "no".

@@ -285,6 +285,9 @@ class EvaluationSpec(Spec):
             empty = value == () and key != "hidden_regions"
             if value is not None and (empty or len(set(value)) != len(value)):
                 raise ConfigError([Problem("needs at least one entry, each once", (key,), repr(list(value)))])
+        if self.hidden_regions and not self.reconstruction_images:
+            message = "nothing is completed where reconstruction_images is 0: set it, or leave this out"
+            raise ConfigError([Problem(message, ("hidden_regions",), repr(list(self.hidden_regions)))])
         for name in self.protocols:
             needed = PROTOCOL_RULES[name].num_samples
             if needed is not None and self.num_samples < needed:

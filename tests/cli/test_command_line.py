@@ -51,7 +51,7 @@ OPTIONS = {
     "interpolate": ["--steps", "--out", "--json"],
     "traverse": ["--attribute", "--latent", "--steps", "--out", "--json"],
     "layers": ["--index", "-n", "--out", "--seed", "--json"],
-    "neighbours": ["-n", "--mean", "--seed", "--out", "--json"],
+    "neighbours": ["-n", "--index", "--mean", "--seed", "--out", "--json"],
     "confusion": ["--attribute", "--level", "--partition", "--json"],
     "status": ["--json"],
     "report": ["--out"],

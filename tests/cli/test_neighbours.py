@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmvae_bench.base.randomness import own_randomness
+from mmvae_bench.base.seeds import derive_seed
+from mmvae_bench.evaluation.sampling import real_batches
+
 from .test_asking import HEART, Desk, document
 
 
@@ -111,3 +115,58 @@ def test_what_it_refuses(
     assert desk.run("neighbours", *words, out=False) == 2
     assert message in capsys.readouterr().err
     assert not list(desk.folder.glob("x.*"))
+
+
+def test_samples_of_the_attributes_of_real_images_stand_beside_the_nearest_in_attributes(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nearest by an enumeration, the first in the order of the evaluation; what is asked is the image's concept."""
+    monkeypatch.setattr("mmvae_bench.evaluation.conditioned.contact_sheet", desk.sheet)
+    data = desk.spec.dataset.build()
+    data.setup()
+    training, test = data.rows("train"), data.rows("test")
+    # So that some of the attributes that are asked are in no training image.
+    data.store.concepts[test[0]] = desk.model.schema.parse(HEART)
+    kept = training[~(data.store.concepts[training] == desk.model.schema.parse(HEART)).all(1)]
+    monkeypatch.setattr(type(data), "rows", lambda self, partition: test if partition == "test" else kept)
+    monkeypatch.setattr("mmvae_bench.specs.components.DatasetSpec.build", lambda spec: data)
+    monkeypatch.setattr(data, "setup", lambda: None)
+    assert desk.run("neighbours", "--index", "5", "--index", "0", "-n", "3", "--json") == 0
+    found = document(capsys)
+    ((images, labels, _),) = desk.sheets
+    rows = images.unflatten(0, (2, 5))
+    order = torch.cat([each.index for each in real_batches(data, "train", seed=0, device=torch.device("cpu"))])
+    for place, (entry, row) in enumerate(zip(found["images"], test[[5, 0]].tolist(), strict=True)):
+        concept = data.store.concepts[row]
+        assert entry["concept"] == desk.model.schema.format(concept.tolist())
+        # A binary attribute is +1 or -1; of V values each is 1, or -1 / (V - 1).
+        apart = [
+            sum(
+                4.0 if size == 2 else 2 * (size / (size - 1)) ** 2
+                for size, one, two in zip(data.schema.sizes, concept, data.store.concepts[other], strict=True)
+                if one != two
+            )
+            for other in order
+        ]
+        nearest = int(order[apart.index(min(apart))])
+        assert entry["nearest"] == nearest
+        assert entry["distance"] == pytest.approx(math.sqrt(min(apart)), abs=1e-9)
+        differ = data.store.concepts[nearest] != concept
+        assert entry["differing"] == [name for name, does in zip(data.schema.names, differ, strict=True) if does]
+        real, beside, *samples = rows[place]
+        assert torch.equal(real, data.store.batch(torch.tensor([row])).image[0])
+        assert torch.equal(beside, data.store.batch(torch.tensor([nearest])).image[0])
+        assert labels[5 * place + 1].startswith(f"training image {nearest}\n{int(differ.sum())} of 3 attributes differ")
+        with own_randomness(derive_seed("asked attributes", seed=0, image=row), torch.device("cpu")), torch.no_grad():
+            z, _ = desk.model.draw_latents(concept[None], 3)
+            expected = desk.model.image_likelihood(z).mean.clamp(0, 1)
+        torch.testing.assert_close(torch.stack(samples), expected)
+    assert found["images"][1]["differing"], "no training image has these attributes"
+    assert desk.run("neighbours", "--index", "0", "-n", "1") == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.startswith(f"test 0: training image {entry['nearest']} has the nearest attributes, distance")
+    assert first.endswith(f"other values of {', '.join(entry['differing'])}")
+    assert desk.run("neighbours", HEART, "--index", "0") == 2
+    assert "--index: cannot be used with a concept" in capsys.readouterr().err
+    assert desk.run("neighbours", "--index", "9999") == 2
+    assert "the test partition has" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -322,4 +323,27 @@ def test_what_is_missing_is_named_with_what_to_put_where(folders: Path, capsys: 
     birds.write()
     (folders / "CUB_200_2011" / "segmentations").rename(folders / "gone")
     with pytest.raises(MissingSourceError, match="no folder segmentations: birds are cut out around their masks"):
+        find_cub(folders)
+
+
+def test_hostile_files_are_only_data(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = CUBCopy(folders)
+    copy.write()
+    place = folders / "CUB_200_2011"
+    with monkeypatch.context() as patch:
+        patch.setattr("mmvae_bench.data.sources.cub.MOST_BYTES", 1000)
+        with pytest.raises(
+            SourceError, match=r"images\.txt: cannot be read \(1,\d\d\d bytes, at most 1,000 expected\)"
+        ):
+            find_cub(folders)
+    (place / "images.txt").write_text("\n" * (20_000 * 312 + 1))
+    with pytest.raises(SourceError, match=r"images\.txt: more than 6,240,000 lines"):
+        find_cub(folders)
+    (place / "images.txt").write_bytes(b"1 \xff\x1b[31m\n")
+    with pytest.raises(SourceError) as caught:
+        find_cub(folders)
+    assert "\x1b" not in str(caught.value)
+    (place / "images.txt").unlink()
+    os.mkfifo(place / "images.txt")
+    with pytest.raises(SourceError, match=r"images\.txt: cannot be read \(not a regular file"):
         find_cub(folders)

@@ -218,7 +218,9 @@ def test_squares_are_everywhere_and_another_seed_is_another_place() -> None:
     with pytest.raises(ConfigError, match="not one of the choices"):
         EvaluationSpec.parse({"hidden_regions": ["random-9"]})
     with pytest.raises(ConfigError, match="each once"):
-        EvaluationSpec.parse({"hidden_regions": ["random-8", "random-8"]})
+        EvaluationSpec.parse({"hidden_regions": ["random-8", "random-8"], "reconstruction_images": 1})
+    with pytest.raises(ConfigError, match="nothing is completed where reconstruction_images is 0"):
+        EvaluationSpec.parse({"hidden_regions": ["random-8"]})
     assert EvaluationSpec().canonical() == EvaluationSpec.parse({"hidden_regions": []}).canonical()
     assert "hidden_regions" not in EvaluationSpec().canonical()
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mmvae_bench.concepts import keep_random
-from mmvae_bench.evaluation.references import TrainingConcepts
+from mmvae_bench.evaluation.references import BlindGenerator, TrainingConcepts
 
 SIZES = (3, 2, 4)
 
@@ -72,3 +72,19 @@ def test_bad_input() -> None:
         TrainingConcepts(torch.zeros(0, 3, dtype=torch.long), sizes=SIZES)
     with pytest.raises(ValueError, match="positive number of training rows, got 0"):
         TrainingConcepts(torch.zeros(1, 3, dtype=torch.long), sizes=SIZES).conditional(torch.zeros(1, 3), smoothing=0)
+
+
+def test_the_floor_of_each_attribute_is_that_of_a_query_for_it_alone() -> None:
+    """To the bit: it was computed so, in the square of the number of attributes."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = (2, 3, 2, 5)
+    concepts = torch.stack([torch.randint(size, (50,), generator=generator) for size in sizes], 1)
+    tables = [torch.rand(size, size, generator=generator).double().softmax(1) for size in sizes]
+    blind = BlindGenerator(TrainingConcepts(concepts, sizes=sizes), tables, torch.tensor([True, True, False, True]))
+    queries = torch.where(torch.rand(12, 4, generator=generator) < 0.6, concepts[:12], -1)
+    found = blind.correctness_of_each(queries)
+    for k in range(4):
+        alone = torch.full_like(queries, -1)
+        alone[:, k] = queries[:, k]
+        assert torch.equal(found[:, k].nan_to_num(-1), blind.correctness(alone).nan_to_num(-1))
+    assert torch.equal(found.isnan(), (queries < 0) | (torch.arange(4) == 2))

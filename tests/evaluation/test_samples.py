@@ -244,3 +244,9 @@ def test_the_file_says_what_is_where_and_what_is_read(
             assert (tuple(below) == samples.INK) == wrong
             told.append(wrong)
     assert 0 < sum(told) < len(told)
+
+
+def test_a_label_of_hundreds_of_attributes_names_the_first() -> None:
+    schema = Schema(tuple(Attribute(f"flag_{number}", ("no", "yes")) for number in range(300)))
+    assert samples.label_of(schema, 300 * [1]).split("\n")[-1].endswith("flag_19, 280 more")
+    assert "more" not in samples.label_of(schema, 20 * [1] + 280 * [-1])

@@ -9,10 +9,8 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor
 
-from ...concepts import UNSPECIFIED
 from ...data.base import ConceptDataModule
 from ...metrics.functional import (
     compositionality,
@@ -148,10 +146,9 @@ def three_cs(
     scores = [
         score("correctness", lambda seen: correctness(seen, concepts), ceiling=real.nanmean(1), floor=blind, deaf=blind)
     ]
+    floors = judge.blind.correctness_of_each(concepts)
     for k in schema.scored_positions:
-        alone = torch.full_like(concepts, UNSPECIFIED)
-        alone[:, k] = concepts[:, k]
-        floor = judge.blind.correctness(alone)
+        floor = floors[:, k]
         measure = partial(_correctness_of, concepts=concepts, k=k)
         scores.append(
             score("correctness", measure, ceiling=real[:, k], floor=floor, deaf=floor, attribute=schema.names[k])

@@ -113,7 +113,7 @@ class CUBCopy:
 
     def size(self, k: int) -> tuple[int, int]:
         """(height, width)."""
-        return 60 + k, 90 - k
+        return 60 + k % 40, 90 - k % 40
 
     def box(self, k: int) -> tuple[int, int, int, int]:
         """Top, bottom, left, right of the bird."""
