@@ -82,6 +82,7 @@ OTHER_NETWORKS = {
     "no network of its own": [(name, "joint_encoder") for name in ("mvae", "mmvae", "mopoe", "mvtcae")]
     + [("cvae", "concept_encoder"), ("ssvae", "concept_encoder")],
     "more than the spec has": [
+        ("meme", "pseudo_images"),
         ("scan", "denoiser"),
         ("ssvae", "describer"),
         *((name, "prior_flow") for name in ("vlvae", "q_true", "q_agg")),
