@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from mmvae_bench.data.batch import Batch
+from mmvae_bench.evaluation.likelihood import Bounds
 from mmvae_bench.objectives.base import Objective, Terms
 from mmvae_bench.objectives.meme import PseudoInputs, supervised
 from mmvae_bench.specs.trial import TrainingSpec
@@ -323,3 +324,29 @@ def test_before_anything_is_seen_the_prior_is_standard(make: Make) -> None:
     model = make("meme")
     z = torch.randn(4, 3)
     torch.testing.assert_close(model.own_prior().log_prob(z), Normal(0.0, 1.0).log_prob(z).sum(1))
+
+
+def test_z_of_the_prior_are_of_its_components_and_of_the_generator(make: Make, batch: Batch) -> None:
+    model = primed(make, batch)
+    z = model.sample_prior(30_000, generator=torch.Generator().manual_seed(0))
+    means, scales = concept_posterior(model, batch.concept[:5])
+    torch.testing.assert_close(z.mean(0), means.mean(0), rtol=0, atol=0.03)
+    torch.testing.assert_close(z.var(0), (scales**2).mean(0) + means.var(0, correction=0), rtol=0.03, atol=0)
+    again = model.sample_prior(4, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(again, model.sample_prior(4, generator=torch.Generator().manual_seed(1)))
+    assert not torch.equal(again, model.sample_prior(4, generator=torch.Generator().manual_seed(2)))
+
+
+def test_bounds_are_of_its_own_prior(make: Make, batch: Batch) -> None:
+    """log p(x) of held-out images, by importance weights: against N(0, I) it would be of another model."""
+    model = primed(make, batch)
+    bounds = Bounds(model, batch, num_samples=3, seed=0)
+    found = bounds.log_px().values
+    drawn = bounds._first_of("image")
+    prior = mixture_of(concept_posterior(model, batch.concept[:5]))
+    rows = [
+        log_px(model.image_decoder, z, batch.image) + prior.log_prob(z) - log_q_z
+        for z, log_q_z in zip(drawn.z, drawn.log_q, strict=True)
+    ]
+    expected = torch.logsumexp(torch.stack(rows), 0) - torch.log(torch.tensor(3.0)).double()
+    torch.testing.assert_close(found, expected.detach())
