@@ -125,7 +125,7 @@ class Evidence:
 
     def __init__(self, model: Objective, image: Tensor, observed: Tensor, told: Tensor | None) -> None:
         self.model, self.image, self.observed, self.told = model, image, observed, told
-        self.is_whole = bool(observed.all())
+        self.is_whole, self.own_prior = bool(observed.all()), model.own_prior()
         z = torch.zeros(len(image), model.latent_size, device=image.device, dtype=next(model.parameters()).dtype)
         try:
             px, self.conditional = model.image_likelihood(z), False
@@ -158,10 +158,10 @@ class Evidence:
         else:
             total = _sum(pixel_log_density(px, self.image[rows]).where(self.observed[rows, None], 0))
         if told is None:
-            return total.double() + self._standard(z)
+            return total.double() + self._log_prior(z)
         if self.conditional:
             return total.double() + self.model.posterior(concept=told).log_prob(z).double()
-        return total.double() + self._standard(z) + self.model.concept_likelihood(z).log_prob(told).double()
+        return total.double() + self._log_prior(z) + self.model.concept_likelihood(z).log_prob(told).double()
 
     def encoded(self) -> Tensor | None:
         """Float[B, D]: what the encoder infers from the image, occluded pixels zero: q(z|x), or q(z|x,y) where there is
@@ -173,8 +173,9 @@ class Evidence:
             return self.model.centre(self.model.posterior(self.image, told))
         return None
 
-    @staticmethod
-    def _standard(z: Tensor) -> Tensor:
+    def _log_prior(self, z: Tensor) -> Tensor:
+        if self.own_prior is not None:
+            return self.own_prior.log_prob(z).double()
         return -0.5 * (z.double().square() + math.log(2 * math.pi)).sum(-1)
 
 

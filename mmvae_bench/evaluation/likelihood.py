@@ -108,7 +108,7 @@ def tight_log_py(
     device, num = descriptions.device, len(descriptions)
     q = model.posterior(concept=descriptions)
     zeros = torch.zeros(q.event_shape, device=device)
-    prior = model.aggregate_prior() if flow_prior else diagonal_normal(zeros, zeros)
+    prior = model.aggregate_prior() if flow_prior else model.own_prior() or diagonal_normal(zeros, zeros)
     of_images, at_once = counts.to(device).double() / counts.sum(), max(1, _COMPARED_AT_ONCE // num)
     total = torch.full((num,), -torch.inf, dtype=torch.float64, device=device)
     squares, values, effective, k, step = total, total, total, 0, math.inf
@@ -297,6 +297,6 @@ class Bounds:
         return self._log_py[drawn.kind]
 
     def _prior(self, z: Tensor) -> Distribution:
-        """p(z) = N(0, I) over z's last dimension, one for each example."""
+        """p(z) over z's last dimension: N(0, I), one for each example, or the model's own."""
         zeros = torch.zeros_like(z)
-        return diagonal_normal(zeros, zeros)
+        return self.model.own_prior() or diagonal_normal(zeros, zeros)

@@ -164,7 +164,7 @@ def show_nearest(
     """
     with evaluating(model), own_randomness(derive_seed("nearest", seed=seed), model.device):
         if concept is None:
-            z, given = torch.randn(number, model.latent_size).to(model.device), None
+            z, given = model.sample_prior(number).to(model.device), None
         else:
             z, given = model.draw_latents(concept.to(model.device)[None], number)
         px = model.image_likelihood(z, given)

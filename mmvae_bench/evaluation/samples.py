@@ -217,9 +217,9 @@ def _scale(images: Tensor) -> int:
 
 @torch.no_grad()
 def prior_images(model: Objective, *, num_rows: int, num_samples: int, seed: int) -> Tensor:
-    """E[x|z] for z ~ N(0, I): Float[row, S, C, H, W], on the CPU."""
+    """E[x|z] for z ~ p(z): Float[row, S, C, H, W], on the CPU."""
     generator = torch.Generator().manual_seed(derive_seed("sample grid", seed=seed))
-    z = torch.randn(num_rows * num_samples, model.latent_size, generator=generator)
+    z = model.sample_prior(num_rows * num_samples, generator=generator)
     with evaluating(model):
         px = model.image_likelihood(z.to(model.device))
     means: Tensor = px.mean.clamp(0, 1).cpu()

@@ -423,6 +423,14 @@ class Objective(pl.LightningModule):
         """p(z) = N(0, I), shaped like a posterior."""
         return standard_normal(like)
 
+    def own_prior(self) -> Distribution | None:
+        """p(z), over Float[D], of an objective whose prior is not N(0, I); None: it is."""
+        return None
+
+    def sample_prior(self, *size: int, generator: torch.Generator | None = None) -> Tensor:
+        """z ~ p(z), Float[*size, D], drawn on the CPU: the same z for every objective with N(0, I) and every device."""
+        return torch.randn(*size, self.latent_size, generator=generator)
+
     def aggregate_prior(self) -> Distribution:
         """q(z), fitted to the aggregate of the image posteriors: a distribution over Float[D], in place of p(z).
 

@@ -43,15 +43,19 @@ def score_curves(directory: Path) -> dict[ScoreName, tuple[list[int], list[float
 
 
 def loss_parts(directory: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Steps (over all stages) and values of each part of a trial's loss, as it was logged; empty if none was."""
+    """Steps (over all stages) and values of each part of a trial's loss, as it was logged; empty if none was.
+
+    Where training has two kinds of steps, such as with and without labels, a part has a curve for each.
+    """
     found: dict[str, tuple[list[int], list[float]]] = {}
     stage, offset, last = None, 0, 0
     for event in read_events(directory / TRAINING_LOG, "train"):
         if event.get("stage") != stage:
             stage, offset = event.get("stage"), last
         last = offset + event["step"]
+        kind = f", {event['kind']}" if "kind" in event else ""
         for name, value in event["parts"].items():
-            steps, values = found.setdefault(name, ([], []))
+            steps, values = found.setdefault(f"{name}{kind}", ([], []))
             steps.append(last)
             values.append(value)
     return found

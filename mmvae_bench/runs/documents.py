@@ -238,6 +238,7 @@ class _Scored(TypedDict):
 class _Step(TypedDict):
     stage: NotRequired[str | None]
     step: Step
+    kind: NotRequired[str]
     parts: dict[str, Drawn]
 
 

@@ -221,6 +221,7 @@ class _StageLoop:
         self.watch = FiniteWatch(self.stage.name)
         self.validate_every = max(1, self.stage.steps // self.training.validations)
         self.log_every = max(10, self.stage.steps // 200)
+        self.kinds = _kinds(self.training, self.objective, self.stage.name)
         self.clock = self.saved = self.counted_at = time.monotonic()
         self.processor = time.process_time()
         self.counted_step, self.rate = self.state.step, 0.0
@@ -270,16 +271,15 @@ class _StageLoop:
             "stop": self.stage.steps,
         }
         supervision, missing = self.training.supervision, self.training.missing_images
+        share = self.kinds.share
         if missing is not None:
-            share = imageless_share(missing, self.objective.spec)
             check_divided(self.data, missing, share, self.objective.backbone_spec)
             return MissingImagesLoader(self.data, missing, share=share, **which)
         if supervision is None:
             return self.data.training_loader(**which)
-        rate = step_rate(supervision, self.objective.spec, self.stage.name)
-        if num_supervised(self.stage.steps, rate):
+        if num_supervised(self.stage.steps, share):
             check_labelled(labelled_rows(self.data, supervision), self.objective.backbone_spec, supervision)
-        return SupervisedLoader(self.data, supervision, rate=rate, **which)
+        return SupervisedLoader(self.data, supervision, rate=share, **which)
 
     def _step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:
         """One gradient step. Nothing of it is alive when the next one begins."""
@@ -303,7 +303,7 @@ class _StageLoop:
         """What follows a step: checks, records, checkpoints, stopping."""
         step = self.objective.step_done
         self.watch.update(step - 1, terms)
-        if step % self.log_every == 0 or step == self.stage.steps:
+        if self.kinds.is_last(step, min(-(-step // self.log_every) * self.log_every, self.stage.steps)):
             self.watch.check()
             self._log_training(step, terms)
         if step % self.validate_every == 0 or step == self.stage.steps:
@@ -353,7 +353,7 @@ class _StageLoop:
 
     def _log_training(self, step: int, terms: Terms) -> None:
         parts = {name: float(part.detach().mean()) for name, part in terms.parts.items()}
-        self._log("train", step, {"loss": float(terms.loss.detach()), "parts": parts})
+        self._log("train", step, self.kinds.named(step) | {"loss": float(terms.loss.detach()), "parts": parts})
 
     def _validate(self, step: int) -> None:
         parts = validation_terms(self.objective, self.data)
@@ -383,6 +383,45 @@ class _StageLoop:
             with self.control.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, allow_nan=False) + "\n")
         self.control.record(record | {"overall": self.done + step})
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    """Which steps of a stage are of which of two kinds: those with labels, or without an image, and the others.
+
+    A record every so many steps could show one kind alone: every tenth step is supervised where half of them are. So
+    the last step of each kind in an interval is recorded.
+
+    Attributes:
+        share: Of the steps, those of the first kind.
+        names: Of both kinds.
+    """
+
+    share: float = 0.0
+    names: tuple[str, str] = ("", "")
+
+    def is_last(self, step: int, end: int) -> bool:
+        """Whether no later step up to ``end`` is of the kind of ``step``, from 1."""
+        if step == end or not 0 < self.share < 1:
+            return step == end
+        later = num_supervised(end, self.share) - num_supervised(step, self.share)
+        return later == (0 if self._is_first(step) else end - step)
+
+    def named(self, step: int) -> dict[str, Any]:
+        """What a record says of the kind of its step: nothing where all are alike."""
+        return {"kind": self.names[0 if self._is_first(step) else 1]} if 0 < self.share < 1 else {}
+
+    def _is_first(self, step: int) -> bool:
+        return num_supervised(step, self.share) > num_supervised(step - 1, self.share)
+
+
+def _kinds(training: TrainingSpec, objective: Objective, stage: str) -> _Kinds:
+    """The kinds of steps of a stage."""
+    if training.missing_images is not None:
+        return _Kinds(imageless_share(training.missing_images, objective.spec), ("without image", "with image"))
+    if training.supervision is not None:
+        return _Kinds(step_rate(training.supervision, objective.spec, stage), ("labelled", "unlabelled"))
+    return _Kinds()
 
 
 def _refuse_hooks(objective: Objective) -> None:

@@ -52,13 +52,22 @@ def test_parts_of_losses_by_step_over_all_stages(tmp_path: Path) -> None:
     events = [{"event": "train", "stage": stage, "step": step, "loss": 1.0, "parts": {name: float(step)}}
               for stage, name in (("first", "a"), ("second", "b")) for step in (10, 20)]  # fmt: skip
     events.append({"event": "train", "stage": "second", "step": 30, "parts": {"b": "high"}})
+    events += [{"event": "train", "stage": "third", "step": step, "kind": kind, "parts": {"c": float(step)}}
+               for step, kind in ((8, "labelled"), (9, "unlabelled"), (18, "labelled"))]  # fmt: skip
+    events.append({"event": "train", "stage": "third", "step": 19, "kind": 3, "parts": {"c": 1.0}})
     (folder / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
-    assert loss_parts(folder) == {"a": ([10, 20], [10.0, 20.0]), "b": ([30, 40], [10.0, 20.0])}
+    assert loss_parts(folder) == {
+        "a": ([10, 20], [10.0, 20.0]),
+        "b": ([30, 40], [10.0, 20.0]),
+        "c, labelled": ([48, 58], [8.0, 18.0]),
+        "c, unlabelled": ([49], [9.0]),
+    }
     assert loss_parts(tmp_path / "nowhere") == {}
     comparison = compare(read_run(tmp_path))
     drawn = losses_figure(comparison.sections[0], comparison.colors)
     assert drawn is not None
-    assert [axes.get_title(loc="left") for axes in drawn[0].axes] == ["a", "b"]
+    titles = ["a", "b", "c, labelled", "c, unlabelled"]
+    assert [axes.get_title(loc="left") for axes in drawn[0].axes] == titles
     assert drawn[0].axes[1].lines[0].get_xydata().tolist() == [[30.0, 10.0], [40.0, 20.0]]
 
 

@@ -23,7 +23,7 @@ from mmvae_bench.trial import build_objective, run_trial
 from ..conformance.worlds import objectives_on
 from .conftest import Run, same
 
-LEARNS = ("bivcca", "mmvae", "mopoe", "mvae", "mvtcae", "telbo")
+LEARNS = ("bivcca", "meme", "mmvae", "mopoe", "mvae", "mvtcae", "telbo")
 
 
 def loader(

@@ -196,14 +196,14 @@ def _blind(context: Context, to: str) -> list[Tensor]:
 
 
 def _joint(context: Context) -> tuple[Tensor, Tensor] | None:
-    """Concepts and what the classifier reads in the images of the same z ~ N(0, I), Long[N, A] each, on the CPU."""
+    """Concepts and what the classifier reads in the images of the same z ~ p(z), Long[N, A] each, on the CPU."""
     model, given = context.model, list(context.data.schema.given_positions)
     at_once, concepts, shown = images_at_once(context.data.image_shape), [], []
     for start in range(0, NUM_JOINT, at_once):
         seed = derive_seed("joint coherence", seed=context.evaluation.seed, start=start)
         # Drawn on the CPU, so that z are the same for every objective and device.
         generator = torch.Generator().manual_seed(seed)
-        z = torch.randn(min(at_once, NUM_JOINT - start), model.latent_size, generator=generator).to(context.device)
+        z = model.sample_prior(min(at_once, NUM_JOINT - start), generator=generator).to(context.device)
         try:
             images, concept = model.image_likelihood(z).mean.clamp(0, 1), model.describe_latents(z)
         except CapabilityError as error:

@@ -169,8 +169,8 @@ def imagined(context: Context, batch: Batch) -> Any:
 
 
 def of_prior(context: Context, batch: Batch) -> Any:
-    """p(x|z) of z ~ N(0, I), drawn on the CPU, so that z are the same for every objective and device."""
-    z = torch.randn(len(batch), context.model.latent_size).to(context.device)
+    """p(x|z) of z ~ p(z), drawn on the CPU, so that z are the same for every objective and device."""
+    z = context.model.sample_prior(len(batch)).to(context.device)
     return context.model.image_likelihood(z)
 
 

@@ -73,7 +73,7 @@ def _draw(context: Context, *, flow_prior: bool) -> tuple[Tensor, Tensor]:
         chunk = derive_seed("prior images", seed=evaluation.seed, flow_prior=flow_prior, start=start)
         with own_randomness(chunk, context.device):
             # Drawn on the CPU, so that z ~ p(z) are the same for every objective and device.
-            z = model.aggregate_prior().sample(size) if flow_prior else torch.randn(*size, model.latent_size)
+            z = model.aggregate_prior().sample(size) if flow_prior else model.sample_prior(*size)
             z = z.to(context.device)
             images = model.image_likelihood(z).mean.clamp(0, 1)
             text = model.describe_latents(z, sample=True)

@@ -124,7 +124,7 @@ def _written(context: Context, batches: list[Batch], kind: Posterior | None) -> 
     for place, batch in enumerate(batches):
         with own_randomness(derive_seed("batch", seed=seed, place=place), context.device):
             if kind is None:
-                z = torch.randn(len(batch), model.latent_size).to(context.device)
+                z = model.sample_prior(len(batch)).to(context.device)
             else:
                 z = model.posterior(batch.image, batch.description if kind == "joint" else None).sample()
             texts.append(model.concept_likelihood(z).sample().cpu())

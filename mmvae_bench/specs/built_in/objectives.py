@@ -679,6 +679,46 @@ class MVTCAESpec(MultimodalSpec):
     """Weight of the divergences."""
 
 
+@objectives.register
+class MEMESpec(ObjectiveSpec):
+    """Each modality is the other's label: a semi-supervised VAE in both directions, which share their networks."""
+
+    implementation: ClassVar[str] = "mmvae_bench.objectives.meme:MEME"
+    summary: ClassVar[str] = (
+        "mutual supervision: p(z|y) is the prior of images and p(z|x) that of concepts; learns from either alone"
+    )
+    reference: ClassVar[str] = "Joy et al. 2022, Learning Multimodal VAEs through Mutual Supervision"
+    posteriors: ClassVar[frozenset[Posterior]] = frozenset({"image", "concept"})
+    imageless_obstacle: ClassVar[str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
+    text_obstacle: ClassVar[str | None] = None
+    prior: ClassVar[str] = "conditional"
+    """p(z|y) is q(z|y)."""
+
+    name: Literal["meme"] = "meme"
+    """The objective's name."""
+    image_weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of log p(x|z), and of log q(x|y)."""
+    lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
+    """Weight of log p(y|z), and of log q(y|x)."""
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of log q(y|x) and log q(x|y), beside lambda and image_weight; 1 in the paper, 10 in its code."""
+    num_samples: Annotated[int, Field(gt=0, le=1000)] = 11
+    """K, samples of z in the mean q(t|s)."""
+    scored: Literal["all", "one"] = "all"
+    """Which of the K samples the weighted term is a mean over. all: every one, decoded to s too; one: the first, as in
+    the paper's code. The expectation is the same, the variance is not."""
+    weights: Literal["trained", "detached"] = "trained"
+    """Gradient of the weights q(t|z) / q(t|s). trained: the bound's own; detached: none, as in the paper's code. Then
+    with alpha, image_weight and lambda 1 nothing trains q(t|z), its two terms being opposite in the mean."""
+    divergence: Literal["sampled", "analytic"] = "sampled"
+    """log q(z|s) - log p(z|t). sampled: at the z that is weighted, as in the formula; analytic: KL(q(z|s) || p(z|t))
+    times the weights, as in the paper's code, which is no bound."""
+    num_pseudo_inputs: Annotated[int, Field(gt=0, le=10_000)] = 128
+    """N, inputs u of p(z) = (1/N) sum q(z|u), for examples without labels or images; as many as a batch has in the
+    paper's code."""
+
+
 MAX_COMPLETIONS: Final = 64
 """The maximum number of values that are summed over: each is decoded, for every example."""
 
