@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "mnist_2bit": {"num_images": 400},
     "sprites": {"num_images": 400},
     "dsprites": {"num_images": 1000},
+    "lit_faces": {"num_people": 8},
     "celeba18": {"source": "drawn", "num_images": 200},
     "single_object_clevr": {"num_images": 60, "canvas": 64, "samples": 16},
     "two_object_clevr": {"num_images": 60, "canvas": 64, "samples": 16},

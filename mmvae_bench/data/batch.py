@@ -1,6 +1,7 @@
 """What a training step sees, and the stores of images that batches are taken from.
 
-Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T word of a caption.
+Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T word of a caption,
+F continuous factor.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ class Batch:
             would have to wait for the GPU.
         imageless: Whether the images are missing, and black in their place.
         graph: The graph whose nodes these are, all of them and in order; None of images.
+        factors: Float[B, F], continuous factors that belong to the labels, such as the direction of a light; None if
+            the dataset has none, or labels are hidden.
     """
 
     image: Tensor
@@ -39,6 +42,7 @@ class Batch:
     unlabelled: bool = False
     imageless: bool = False
     graph: Graph | None = None
+    factors: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -111,3 +115,27 @@ class CaptionedStore:
         """The store on another device; itself if it is already there."""
         store = self.store.to(device)
         return self if store is self.store else CaptionedStore(store, self.captions, tokens=self.tokens.to(device))
+
+
+class FactoredStore:
+    """A store whose batches hold continuous factors of their images beside the concepts.
+
+    Args:
+        store: The images and their concepts.
+        factors: Float[N, F], on the device of the store.
+    """
+
+    def __init__(self, store: ImageStore, factors: Tensor) -> None:
+        self.store, self.factors, self.concepts = store, factors, store.concepts
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The images of ``rows`` (Long[B]) with their concepts and factors."""
+        return replace(self.store.batch(rows), factors=self.factors[rows.to(self.factors.device)])
+
+    def to(self, device: torch.device | str) -> FactoredStore:
+        """The store on another device; itself if it is already there."""
+        store = self.store.to(device)
+        return self if store is self.store else FactoredStore(store, self.factors.to(device))

@@ -97,7 +97,8 @@ def check_labelled(rows: Tensor, backbone: BackboneSpec, supervision: Supervisio
 def without_labels(batch: Batch, positions: Sequence[int]) -> Batch:
     """The batch with the values of some attributes unspecified."""
     index = torch.tensor(list(positions), device=batch.concept.device)
-    return replace(batch, concept=batch.concept.index_fill(1, index, UNSPECIFIED), unlabelled=True)
+    # Where some attributes stay known, the factors do not: they may tell the hidden ones.
+    return replace(batch, concept=batch.concept.index_fill(1, index, UNSPECIFIED), unlabelled=True, factors=None)
 
 
 def interleaved(

@@ -138,6 +138,9 @@ class DatasetSpec(ComponentSpec):
     masks: ClassVar[int] = 0
     """How many foreground masks come with each image: ``Batch.mask`` of the data module. 0: there are none."""
 
+    factors: ClassVar[tuple[str, ...]] = ()
+    """The continuous factors that come with each image beside its concept: ``Batch.factors`` of the data module."""
+
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""
     split: str
