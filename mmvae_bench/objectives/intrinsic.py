@@ -9,8 +9,6 @@ Shapes: B batch, I identity, D dimension of s and of r, K completion, V value.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 import torch
 from einops import rearrange, repeat
@@ -84,9 +82,7 @@ class IntrinsicSSVAE(SSVAE):
     place y would say nothing about x.
     """
 
-    network_names: ClassVar[tuple[str, ...]] = (
-        "describer", "light_encoder", "shading_encoder", "reflectance_encoder", "image_decoder",
-    )  # fmt: skip
+    network_names = ("describer", "light_encoder", "shading_encoder", "reflectance_encoder", "image_decoder")  # type: ignore[assignment]
     light_encoder: nn.Module
     shading_encoder: ShadingEncoder
     reflectance_encoder: nn.Module

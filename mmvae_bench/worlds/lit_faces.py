@@ -197,8 +197,9 @@ def shading(one: Face, light: np.ndarray) -> np.ndarray:
         one: The person.
         light: Double[3], the unit vector to the light.
     """
-    facing: np.ndarray = np.clip(one.normals @ light, 0, None)
-    return facing * lit(one.height, light, 2 / len(one.height))
+    facing = np.clip(one.normals @ light, 0, None)
+    shade: np.ndarray = facing * lit(one.height, light, 2 / len(one.height))
+    return shade
 
 
 def smaller(raster: np.ndarray) -> np.ndarray:
