@@ -34,6 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "dsprites": {"num_images": 1000},
     "lit_faces": {"num_people": 8},
     "house_numbers": {"num_images": 400},
+    "multi_mnist": {"num_images": 400},
     "celeba18": {"source": "drawn", "num_images": 200},
     "single_object_clevr": {"num_images": 60, "canvas": 64, "samples": 16},
     "two_object_clevr": {"num_images": 60, "canvas": 64, "samples": 16},

@@ -140,3 +140,67 @@ class HouseNumbersSpec(DatasetSpec):
     def default_classifier(self) -> str:
         """A convolutional network for colour images."""
         return "conv_rgb"
+
+
+DIGIT_NAMES = ("zeros", "ones", "twos", "threes", "fours", "fives", "sixes", "sevens", "eights", "nines")
+ONE_IN = 7
+"""Of the images one in so many is made of the source's test digits: 10,000 of 70,000."""
+
+
+@datasets.register
+class MultiMnistSpec(DatasetSpec):
+    """No digit to three handwritten digits on a canvas, each as often as the others: how many there are, or of each."""
+
+    implementation: ClassVar[str] = "mmvae_bench.data.multi_mnist:MultiMnistDataModule"
+    summary: ClassVar[str] = "none to three handwritten digits on one canvas, and how many: a world of counts"
+    reference: ClassVar[str] = (
+        "Siddharth et al. 2017, Learning Disentangled Representations with Semi-Supervised Deep Generative Models, 4.3"
+    )
+
+    headline_protocol: ClassVar[str] = by_setting(lambda spec: "paper" if spec.labels == "count" else "corrected")
+    """Counts of digits are not independent of each other: together they are at most the largest number."""
+
+    name: Literal["multi_mnist"] = "multi_mnist"
+    """The dataset's name."""
+    source: Literal["mnist", "digits"] = "digits"
+    """mnist: the 70,000 MNIST images; digits: scikit-learn's 1,797 real 8x8 digits, a stand-in that needs no file."""
+    labels: Literal["count", "digits"] = "count"
+    """count: one attribute, the number of digits, as in the paper; digits: ten, how many there are of each digit."""
+    max_digits: Literal[1, 2, 3] = 3
+    """The largest number of digits on a canvas. Each number from 0 on is equally frequent, and so is each digit."""
+    canvas: Annotated[int, Field(ge=32, le=128, multiple_of=4)] = 64
+    """Height and width of an image in pixels. On 64 pixels a digit of 28 is scaled by 0.6 to 0.9; with the canvas."""
+    num_images: Annotated[int, Field(ge=100, le=1_000_000)] | None = None
+    """Number of images; null: 70,000, or 14,000 of the stand-in. A smaller set is the beginning of a larger one."""
+    seed: Annotated[int, Field(ge=0, le=2**53)] = 0
+    """Seed of the digits, their places and the binarisation."""
+    split: Literal["iid", "comp"] = "iid"
+    """iid: by image. One image in seven is made of the source's test digits (of the stand-in, of a tenth of its digits)
+    and is for testing; of the others one in twelve is for validation. comp: by concept, with labels digits."""
+    split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
+    """Seed of the split."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.split == "comp" and self.labels == "count":
+            message = "there are too few counts to hold some out: choose split iid, or labels digits"
+            raise ConfigError([Problem(message, ("split",), "comp", ("iid",), "iid")])
+        return self
+
+    def most_images(self) -> int:
+        """Those asked for, or all."""
+        return self.num_images or {"mnist": 70_000, "digits": 14_000}[self.source]
+
+    def concept_schema(self) -> Schema:
+        """The number of digits, or how many there are of each."""
+        values = tuple(map(str, range(self.max_digits + 1)))
+        names = ("count",) if self.labels == "count" else DIGIT_NAMES
+        return Schema(tuple(Attribute(name, values) for name in names))
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """(1, canvas, canvas)."""
+        return (1, self.canvas, self.canvas)
+
+    def default_classifier(self) -> str:
+        """The published network at 64x64, the thin one otherwise."""
+        return "conv_published" if self.canvas == 64 else "conv_thin"
