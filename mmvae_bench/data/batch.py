@@ -1,6 +1,7 @@
 """What a training step sees, and the stores of images that batches are taken from.
 
-Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T word of a caption.
+Shapes: B batch, C channel, H height, W width, A attribute, N image, M mask, T word of a caption,
+F continuous factor.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Batch:
             line through them. None if the dataset has none, or labels were hidden.
         weights: Float[B, V], the scores as weights of all V values, see :mod:`.strengths`; None outside of the view of
             strengths.
+        factors: Float[B, F], continuous factors that belong to the labels, such as the direction of a light; None if
+            the dataset has none, or labels are hidden.
     """
 
     image: Tensor
@@ -46,6 +49,7 @@ class Batch:
     graph: Graph | None = None
     strength: Tensor | None = None
     weights: Tensor | None = None
+    factors: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -121,3 +125,27 @@ class CaptionedStore:
         """The store on another device; itself if it is already there."""
         store = self.store.to(device)
         return self if store is self.store else CaptionedStore(store, self.captions, tokens=self.tokens.to(device))
+
+
+class FactoredStore:
+    """A store whose batches hold continuous factors of their images beside the concepts.
+
+    Args:
+        store: The images and their concepts.
+        factors: Float[N, F], on the device of the store.
+    """
+
+    def __init__(self, store: ImageStore, factors: Tensor) -> None:
+        self.store, self.factors, self.concepts = store, factors, store.concepts
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The images of ``rows`` (Long[B]) with their concepts and factors."""
+        return replace(self.store.batch(rows), factors=self.factors[rows.to(self.factors.device)])
+
+    def to(self, device: torch.device | str) -> FactoredStore:
+        """The store on another device; itself if it is already there."""
+        store = self.store.to(device)
+        return self if store is self.store else FactoredStore(store, self.factors.to(device))

@@ -98,7 +98,8 @@ def without_labels(batch: Batch, positions: Sequence[int]) -> Batch:
     """The batch with the values of some attributes unspecified."""
     index = torch.tensor(list(positions), device=batch.concept.device)
     concept = batch.concept.index_fill(1, index, UNSPECIFIED)
-    return replace(batch, concept=concept, unlabelled=True, strength=None, weights=None)
+    # Where some attributes stay known, scores and factors do not: they may tell the hidden ones.
+    return replace(batch, concept=concept, unlabelled=True, strength=None, weights=None, factors=None)
 
 
 def interleaved(

@@ -68,6 +68,7 @@ _SEJNOVA = "Sejnova et al. 2022"
 _SIDDHARTH = "Siddharth et al. 2017, figure 5"
 _PROJECT = "this project"
 _ENCODER = "q(z|x) or q(z|x,y)"
+_DESCRIBES = ("q(y|x), or q(z|x) and p(y|z)",)
 _FLOW = "a flow q(z)"
 
 _PLACED = (
@@ -465,7 +466,7 @@ _PLACED = (
         summary="share of held-out images with a wrong label, where training has few labels",
         reference=_SIDDHARTH,
         direction=-1,
-        needs=("q(y|x), or q(z|x) and p(y|z)",),
+        needs=_DESCRIBES,
         headline=True,
         explanation=(
             "The share of all held-out images that are described wrongly in an attribute of which only some training "
@@ -485,6 +486,30 @@ _PLACED = (
             "cross-entropy, 1,000 steps of Adam with the trial's batch size, step size and seed. It says what the "
             "labels are worth without the other images: what is below it, these have brought."
         ),
+    ),
+    MetricInfo(
+        name="light_distance",
+        label="light, 1 - cos",
+        summary="cosine distance between the direction of the light that a model sees and the true one",
+        reference="Siddharth et al. 2017, figure 7",
+        divergence=True,
+        direction=-1,
+        needs=_DESCRIBES,
+        explanation=(
+            "1 minus the cosine of the angle between the two directions, in per cent: the cosine angle distance of "
+            "the paper, which gives no unit. The answer is the mean of q(l|x) or, of a model without a continuous "
+            "light, the middle of the bins of azimuth and elevation that it names, of which the true ones are the "
+            "ceiling. The floor is that of always answering the mean direction of training."
+        ),
+    ),
+    MetricInfo(
+        name="light_angle",
+        label="light, angle",
+        summary="the same as an angle",
+        reference="Siddharth et al. 2017, figure 7",
+        unit="degrees",
+        direction=-1,
+        needs=_DESCRIBES,
     ),
     MetricInfo(
         name="coherence",

@@ -154,7 +154,8 @@ class SSVAE(Objective):
     def _every_value(self, q_y: FactorisedCategorical, concept: Tensor) -> tuple[Tensor, Tensor]:
         # Attributes that all images have labels of are not summed over.
         anywhere = (concept < 0).any(0).tolist()
-        choices = [range(size) if is_open else (-1,) for size, is_open in zip(self.schema.sizes, anywhere, strict=True)]
+        sizes = [log_probs.shape[-1] for log_probs in q_y.log_probs]
+        choices = [range(size) if is_open else (-1,) for size, is_open in zip(sizes, anywhere, strict=True)]
         values, weights = [], []
         for chosen in itertools.product(*choices):
             columns, weight = [], torch.ones_like(q_y.log_probs[0][:, 0])

@@ -21,6 +21,8 @@ LICENCES: Mapping[str, str] = {
     "digits": "Optical Recognition of Handwritten Digits, as in scikit-learn: Creative Commons Attribution 4.0 (UCI)",
     "celeba": "CelebA: for non-commercial research only, under the agreement of its authors (Liu et al. 2015)",
     "drawn": "drawn by mmvae-bench (MIT licence)",
+    "svhn": "SVHN (Netzer et al. 2011): for non-commercial use only",
+    "yale": "the extended Yale Face Database B (Georghiades et al. 2001, Lee et al. 2005): for research, cited",
     "dsprites": "dSprites (Matthey et al. 2017): under the licence of its authors",
     **dict.fromkeys(("arrays", "folder"), "the user's own images, under their own licence"),
     "mitsuba": "rendered by mmvae-bench (MIT licence) with Mitsuba 3",

@@ -85,6 +85,8 @@ class ComponentSpec(Spec):
 
     implementation: ClassVar[str]
     """The class that implements it, as ``package.module:attribute``; imported only when it is needed."""
+    further_implementations: ClassVar[tuple[str, ...]] = ()
+    """Other classes that implement it with some settings: their code counts too when a stored trial is used again."""
     interface: ClassVar[str]
     """The base class of every implementation of this kind of part, as ``package.module:attribute``."""
     summary: ClassVar[str]

@@ -149,7 +149,7 @@ def _described(name: str, package: tuple[str, str | None], files: dict[str, str]
 
 
 def _paths(spec: type[ComponentSpec]) -> list[str]:
-    return [spec.implementation, f"{spec.__module__}:{spec.__qualname__}"]
+    return [spec.implementation, *spec.further_implementations, f"{spec.__module__}:{spec.__qualname__}"]
 
 
 def _files(paths: Sequence[str], origin: tuple[str, str | None, str] | None) -> dict[str, str]:

@@ -155,6 +155,8 @@ class DatasetSpec(ComponentSpec):
 
     strengths: ClassVar[bool] = False
     """Whether a real-valued score of each attribute comes with each image: ``Batch.strength`` of the data module."""
+    factors: ClassVar[tuple[str, ...]] = ()
+    """The continuous factors that come with each image beside its concept: ``Batch.factors`` of the data module."""
 
     source: str
     """Where the pixels come from; a stand-in never passes for the real thing."""

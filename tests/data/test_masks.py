@@ -16,6 +16,9 @@ HERE: list[dict[str, Any]] = [
     {"name": "dsprites", "num_images": 1000},
     {"name": "mnist_a", "canvas": 16, "num_sources": 20, "replicas": 1},
     {"name": "mnist", "num_images": 100},
+    {"name": "multi_mnist", "canvas": 32, "num_images": 100},
+    {"name": "house_numbers", "num_images": 100},
+    {"name": "lit_faces", "canvas": 16, "num_people": 2},
     {"name": "celeba18", "source": "drawn", "size": 16, "num_images": 100},
 ]
 

@@ -52,6 +52,7 @@ EVERYTHING = SMALL | {
         "probes": {},
         "disentanglement": {},
         "distances": {},
+        "light": {},
         "neighbours": {},
         "words": {},
         "layers": {},
@@ -183,6 +184,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     can -= set(questions.get("cdsprites").metrics)  # of sprites alone
     can -= set(questions.get("few_labels").metrics)  # training has all labels
     can -= set(questions.get("words").metrics)  # y is no text
+    can -= set(questions.get("light").metrics)  # of faces alone
     if model.spec.has_describer:
         can |= {"description_accuracy"}
     if name in ("cvae", "ssvae"):
@@ -227,6 +229,7 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
         "words",
         *([] if "correctness_imputed" in can else ["imputation"]),
         *([] if "correctness_query_statistics" in can else ["query_statistics"]),
+        "light",  # of a world without one
         "layers",  # of a world that does not know what is behind its bands
         # What a query leaves open is imputed: z has no density given such a query.
         *(["concept_mismatch, 1 of 3 attributes"] if name == "cvae" else []),
@@ -250,7 +253,7 @@ def test_only_wanted_questions_are_asked() -> None:
     every = [question.name for question in questions_of(EvaluationSpec.parse(EVERYTHING))]
     assert every == [name for name in questions.built_in() if questions[name].domain == "images"]
     on_request = {"mismatch", "probes", "disentanglement", "layers", "distances", "neighbours", "words"}
-    on_request |= {"imputation", "query_statistics"}
+    on_request |= {"imputation", "query_statistics", "light"}
     by_setting = {"texts", "likelihoods", "prior", "coherence", "reconstruction", "similarity"}
     assert set(every) - set(plain) == by_setting | on_request
     assert {name for name in questions.built_in() if questions[name].on_request} == on_request

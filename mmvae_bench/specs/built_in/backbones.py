@@ -287,9 +287,10 @@ class MLPSpec(BackboneSpec):
     """p(x|z): Bernoulli, for one channel; or a Gaussian with one learnt scale per pixel after dequantisation."""
 
     def check(self, dataset: DatasetSpec) -> None:
-        """Needs one channel for a Bernoulli."""
-        met = self.likelihood != "bernoulli" or dataset.image_shape()[0] == 1
-        require(met, self, dataset, "one channel where its likelihood is bernoulli")
+        """Needs one channel of two shades for a Bernoulli."""
+        if self.likelihood == "bernoulli":
+            require(dataset.image_shape()[0] == 1, self, dataset, "one channel where its likelihood is bernoulli")
+            require_binary(self, dataset)
 
 
 class Attribute2ImageBasedSpec(BackboneSpec):

@@ -558,4 +558,5 @@ class DSpritesSpec(DatasetSpec):
         return "conv_published"
 
 
+from . import few_labels as few_labels  # noqa: E402 - registers its own; it needs what is above
 from . import own_data as own_data  # noqa: E402 - registers the user's own; last, so that it is last in the page

@@ -23,6 +23,7 @@ from ..components import (
     objectives,
 )
 from . import graphs as graphs  # Registers its own.
+from .few_labels import LIGHT
 
 NEEDS_LABEL: Final = "every term is an expectation under q(z|x,y), which needs the label"
 """Why images without labels are left out of a loss."""
@@ -719,6 +720,7 @@ class MEMESpec(ObjectiveSpec):
     paper's code."""
 
 
+INTRINSIC: Final = "mmvae_bench.objectives.intrinsic:IntrinsicSSVAE"
 MAX_COMPLETIONS: Final = 64
 """The maximum number of values that are summed over: each is decoded, for every example."""
 
@@ -727,7 +729,10 @@ MAX_COMPLETIONS: Final = 64
 class SSVAESpec(ObjectiveSpec):
     """A classifier q(y|x) inside a VAE whose decoder is told y: the model of few labels, which also learns without."""
 
-    implementation: ClassVar[str] = "mmvae_bench.objectives.ssvae:SSVAE"
+    implementation: ClassVar[str] = by_setting(
+        lambda spec: INTRINSIC if spec.structure == "intrinsic" else "mmvae_bench.objectives.ssvae:SSVAE"
+    )
+    further_implementations: ClassVar[tuple[str, ...]] = (INTRINSIC,)
     summary: ClassVar[str] = (
         "p(x|y,z) p(y) p(z) with q(y|x) q(z|x,y): learns from images without labels; semi-supervised"
     )
@@ -748,9 +753,13 @@ class SSVAESpec(ObjectiveSpec):
     has_describer: ClassVar[bool] = True
     text_obstacle: ClassVar[str | None] = "its image decoder is conditioned on the value of each attribute"
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
+    later_fields: ClassVar[frozenset[str]] = frozenset({"structure"})
 
     name: Literal["ssvae"] = "ssvae"
     """The objective's name."""
+    structure: Literal["plain", "intrinsic"] = "plain"
+    """plain: q(y|x) and q(z|x,y), whatever y is; intrinsic: the paper's model of faces under one light, whose latents
+    are identity, light, shading q(s|i,l) and reflectance q(r|x), each of the last two as large as the backbone's z."""
     estimator: Literal["plug_in", "exact", "concrete"] = "plug_in"
     """The expectation over q(y|x) for an attribute without a label. plug_in: the networks are given its probabilities,
     as in the paper, which is biased unless they are 0 and 1; exact: the sum over its values (Kingma et al. 2014, M2);
@@ -779,13 +788,20 @@ class SSVAESpec(ObjectiveSpec):
                 for name in ("gamma", "alpha")
                 if getattr(self, name) != type(self).model_fields[name].default
             ]
+            if self.structure == "intrinsic":
+                message = "supervised printed is of structure plain: a light has a density, not a probability"
+                problems.append(Problem(message, ("structure",), self.structure, ("plain",), "plain"))
         if problems:
             raise ConfigError(problems)
         return self
 
     def check_concepts(self, dataset: DatasetSpec) -> None:
-        """Refuses a sum over too many values."""
-        number = prod(dataset.concept_schema().sizes)
+        """Refuses a sum over too many values, and an intrinsic structure where there is no light."""
+        schema = dataset.concept_schema()
+        if self.structure == "intrinsic" and dataset.factors != LIGHT:
+            message = f"of faces under a light, whose direction {dataset.name} does not have: train it on lit_faces"
+            raise ConfigError([Problem(message, ("objective", "structure"), "intrinsic", ("plain",), "plain")])
+        number = len(schema.attributes[0]) if self.structure == "intrinsic" else prod(schema.sizes)
         if self.estimator == "exact" and number > MAX_COMPLETIONS:
             message = (
                 f"a sum over the {number:,} concepts of {dataset.name}, each decoded for every image: "

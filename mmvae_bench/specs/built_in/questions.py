@@ -324,6 +324,20 @@ class DistancesSpec(QuestionSpec):
 
 
 @questions.register
+class LightSpec(QuestionSpec):
+    """Compares the direction of the light that a model sees with the true one."""
+
+    implementation: ClassVar[str] = f"{_ROOM}.light:Light"
+    summary: ClassVar[str] = "measures where the model sees the light of a face come from, against where it does"
+    reference: ClassVar[str] = "Siddharth et al. 2017, figure 7"
+    metrics: ClassVar[tuple[str, ...]] = ("light_angle", "light_distance")
+    on_request: ClassVar[bool] = True
+
+    name: Literal["light"] = "light"
+    """The question's name."""
+
+
+@questions.register
 class NeighboursSpec(QuestionSpec):
     """Compares samples with the training images that are nearest to them."""
 
