@@ -55,7 +55,6 @@ leaderboard: setup
 
 # The site in build/site, without a dead link.
 docs: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINT) --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 notebooks: setup

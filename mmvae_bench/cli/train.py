@@ -48,7 +48,7 @@ def train(
     ] = False,
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", metavar="csv|tensorboard", help="Log into the trial's folder as well; repeatable."),
+        typer.Option("--track", metavar="csv|tensorboard|mlflow", help="Log there as well; repeatable."),
     ] = None,
     retrain: Retrain = False,
     keep: Keep = False,

@@ -162,6 +162,9 @@ def parse_yaml(text: str, *, source: str) -> YamlDocument:
         _check_extent(text, source)
         node = yaml.compose(text, Loader=_Loader)
     except (yaml.YAMLError, UnicodeEncodeError) as error:
+        # libyaml reads ahead, and newer ones stop at a depth of their own before they have told of any level.
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem == "exceeded maximum nesting depth":
+            raise _excessive(True, error.problem_mark.line + 1 if error.problem_mark else None, source) from None
         raise ConfigError([_invalid(error, text)], source) from None
     builder = _Builder(source)
     value = builder.value(node, ()) if node is not None else None

@@ -1,18 +1,20 @@
-"""A trial in Lightning's own loggers: a CSV file, or TensorBoard. They get the same records as a W&B run.
+"""A trial in Lightning's own loggers: a CSV file, TensorBoard, or MLflow. They get the same records as a W&B run.
 
-A logger writes into ``tracking/KIND/version_N`` of the trial's folder, a new version for each session. Lightning is
-imported when the first number comes, with the rest of the training.
+A logger writes into ``tracking/KIND/version_N`` of the trial's folder, a new version for each session; MLflow into a
+database in ``tracking/mlflow``, or to the server that MLFLOW_TRACKING_URI names, a new run for each session. Lightning
+is imported when the first number comes, with the rest of the training.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from ..base.errors import BenchmarkError, ConfigError, unknown
 from ..runs.names import SAMPLES_FILE
@@ -22,8 +24,15 @@ from .metrics import record_values, score_values
 
 FOLDER = "tracking"
 """In a trial's folder."""
-KINDS = ("csv", "tensorboard")
+KINDS = ("csv", "tensorboard", "mlflow")
 """The values of ``--track``."""
+EXPERIMENT = "mmvae-bench"
+"""The experiment of runs in MLflow, unless MLFLOW_EXPERIMENT_NAME names another."""
+_PACKAGES = {
+    "tensorboard": ("tensorboard", ("tensorboard",)),
+    "mlflow": ("mlflow-skinny sqlalchemy alembic", ("mlflow", "sqlalchemy", "alembic")),
+}
+"""What ``pip install`` must be told for a kind, and the modules that show that it was."""
 
 
 class Tracker(Protocol):
@@ -57,8 +66,10 @@ class LoggerRun:
         place: dict[str, Any] = {"save_dir": self.out, "name": f"{FOLDER}/{self.kind}"}
         if self.kind == "csv":
             found: Any = loggers.CSVLogger(**place)
-        else:
+        elif self.kind == "tensorboard":
             found = loggers.TensorBoardLogger(**place, default_hp_metric=False)
+        else:
+            found = self._mlflow(loggers.MLFlowLogger)
         settings = self.trial.canonical() | {"evaluation": self.trial.evaluation.canonical()}
         found.log_hyperparams({".".join(keys): value for keys, value in leaves(settings)})
         return found
@@ -72,19 +83,39 @@ class LoggerRun:
         """See :class:`Tracker`."""
         self._step = max(self._step, result["training"]["steps"])
         self._log(score_values(result["scores"]))
-        if self.kind == "tensorboard" and not self._broken and (directory / SAMPLES_FILE).is_file():
+        if self.kind != "csv" and not self._broken and (directory / SAMPLES_FILE).is_file():
             with self._kept_going():
-                import numpy as np
-                from PIL import Image
+                self._show(directory / SAMPLES_FILE)
 
-                picture = np.asarray(Image.open(directory / SAMPLES_FILE).convert("RGB"))
-                self.logger.experiment.add_image("samples", picture, self._step, dataformats="HWC")
-
-    def finish(self) -> None:
-        """Writes what is left."""
+    def finish(self, status: Literal["success", "failed"]) -> None:
+        """Writes what is left, and how the session ended where the logger has a place for it."""
         if "logger" in self.__dict__ and not self._broken:
             with self._kept_going():
-                self.logger.finalize("success")
+                self.logger.finalize(status)
+
+    def _mlflow(self, logger: Callable[..., Any]) -> Any:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # Otherwise it reports its use to its makers.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # Seven keep a training waiting for four minutes.
+        named = {
+            "experiment_name": os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT,
+            "run_name": self.trial.label,
+            "tags": {"trial": self.trial.key},
+        }
+        if address := os.environ.get("MLFLOW_TRACKING_URI"):
+            return logger(**named, tracking_uri=address)
+        folder = self.out.absolute() / FOLDER / self.kind
+        folder.mkdir(parents=True, exist_ok=True)
+        return logger(**named, tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", artifact_location=folder.as_uri())
+
+    def _show(self, samples: Path) -> None:
+        if self.kind == "mlflow":
+            self.logger.experiment.log_artifact(self.logger.run_id, str(samples))
+            return
+        import numpy as np
+        from PIL import Image
+
+        picture = np.asarray(Image.open(samples).convert("RGB"))
+        self.logger.experiment.add_image("samples", picture, self._step, dataformats="HWC")
 
     def _log(self, values: Mapping[str, float]) -> None:
         if not self._broken:
@@ -106,18 +137,21 @@ def check_kinds(kinds: Sequence[str]) -> None:
     """Raises ConfigError for an unknown kind, BenchmarkError for one whose package is missing."""
     if problems := [unknown("tracker", kind, KINDS, ("--track",)) for kind in kinds if kind not in KINDS]:
         raise ConfigError(problems)
-    if "tensorboard" in kinds and find_spec("tensorboard") is None:
-        raise BenchmarkError(
-            "--track tensorboard needs the package tensorboard: run `pip install tensorboard`, or use --track csv"
-        )
+    for kind in kinds:
+        packages, modules = _PACKAGES.get(kind, ("", ()))
+        if any(find_spec(module) is None for module in modules):
+            needed = f"package{'s' if ' ' in packages else ''} {packages.replace(' ', ', ')}"
+            raise BenchmarkError(f"--track {kind} needs the {needed}: run `pip install {packages}`, or use --track csv")
 
 
 @contextmanager
 def logged(kinds: Sequence[str], out: Path, trial: TrialSpec) -> Iterator[list[Tracker]]:
     """The loggers of a trial for the duration of the block; each kind once."""
     runs = [LoggerRun(kind, out, trial) for kind in dict.fromkeys(kinds)]
+    status: Literal["success", "failed"] = "failed"
     try:
         yield list(runs)
+        status = "success"
     finally:
         for run in runs:
-            run.finish()
+            run.finish(status)

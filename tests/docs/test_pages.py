@@ -1,5 +1,5 @@
 """Every command line on a page is one that the program takes, every grid is valid, every page is in the navigation;
-and, where mkdocs is installed (extra docs), the site is built without a dead link."""
+and, where mkdocs is installed (extra docs, part of dev), the site is built without a dead link."""
 
 from __future__ import annotations
 
@@ -163,7 +163,6 @@ def test_links_lead_to_pages_or_name_a_file(site: ModuleType) -> None:
     assert shown("    [code](../configs/quick.yaml)\n") == "    [code](../configs/quick.yaml)\n"
 
 
-@pytest.mark.slow
 def test_the_site_is_built_without_a_dead_link(site: ModuleType, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1", site.NO_PREVIEWS: "1"}

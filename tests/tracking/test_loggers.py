@@ -19,7 +19,7 @@ from mmvae_bench.specs.overrides import load_trial
 from mmvae_bench.specs.sweeps import SweepMetric, load_sweep, sweep_metric
 from mmvae_bench.tracking import loggers
 from mmvae_bench.tracking.best import best_text, logged_values
-from mmvae_bench.tracking.loggers import LoggerRun, logged
+from mmvae_bench.tracking.loggers import LoggerRun, Tracker, logged
 from mmvae_bench.tracking.metrics import record_values, score_values
 
 from .support import PARAMETERS, as_json
@@ -71,14 +71,19 @@ def test_following_changes_no_bit_and_damages_no_folder(followed: Path, capsys: 
     assert main(["evaluate", str(followed), "--protocol", "paper", "--json"]) == 0
 
 
+def replayed(tracker: Tracker, folder: Path) -> None:
+    """A finished trial, told to a tracker as `train` does."""
+    for line in (folder / "log.jsonl").read_text().splitlines():
+        tracker.record({"overall": json.loads(line)["step"], **json.loads(line)})
+    tracker.result(json.loads((folder / "result.json").read_text()), folder)
+
+
 def test_tensorboard_has_every_number_at_its_step(followed: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed (extra tensorboard)")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with logged(["tensorboard"], tmp_path, TRIAL) as (tracker,):
-        for line in (followed / "log.jsonl").read_text().splitlines():
-            tracker.record({"overall": json.loads(line)["step"], **json.loads(line)})
-        tracker.result(json.loads((followed / "result.json").read_text()), followed)
+        replayed(tracker, followed)
     (folder,) = tmp_path.glob("tracking/tensorboard/version_*")
     events = EventAccumulator(str(folder)).Reload()
     found = {(event.step, tag): event.value for tag in events.Tags()["scalars"] for event in events.Scalars(tag)}
@@ -87,6 +92,46 @@ def test_tensorboard_has_every_number_at_its_step(followed: Path, tmp_path: Path
     for key, value in expected.items():
         assert found[key] == pytest.approx(value, rel=1e-5, nan_ok=True), key
     assert events.Tags()["images"] == ["samples"]
+
+
+def interrupted(out: Path) -> None:
+    """A session that is stopped after its first step."""
+    with logged(["mlflow"], out, TRIAL) as (tracker,):
+        tracker.record({"event": "train", "stage": "fit", "step": 1, "overall": 1, "loss": 1.0, "parts": {}})
+        raise KeyboardInterrupt
+
+
+def test_mlflow_has_every_number_at_its_step(
+    followed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("mlflow", "sqlalchemy", "alembic"):
+        pytest.importorskip(package, reason=f"{package} is not installed (extra mlflow)")
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME", "MLFLOW_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(name, "x")  # So that it is as it was, after the test.
+        monkeypatch.delenv(name)
+    with logged(["mlflow"], tmp_path, TRIAL) as (tracker,):
+        replayed(tracker, followed)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path)  # Another session.
+    assert "failed and stops here" not in capfd.readouterr().err
+
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path / 'tracking' / 'mlflow' / 'mlflow.db'}")
+    (experiment,) = (each for each in client.search_experiments() if each.name == "mmvae-bench")
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FAILED", "FINISHED"]
+    (run,) = (each for each in runs if each.info.status == "FINISHED")
+    assert (run.info.run_name, run.data.tags["trial"]) == (TRIAL.label, TRIAL.key)
+    assert run.data.params["objective.gamma"] == "2.0"
+    found = {(point.step, name): point.value for name in run.data.metrics
+             for point in client.get_metric_history(run.info.run_id, name)}  # fmt: skip
+    expected = wanted(followed)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-9, nan_ok=True), key
+    (samples,) = (tmp_path / "tracking" / "mlflow").rglob("samples.png")
+    assert samples.read_bytes() == (followed / "samples.png").read_bytes()
 
 
 def test_a_logger_that_fails_says_so_once_and_nothing_else_happens(
@@ -100,7 +145,7 @@ def test_a_logger_that_fails_says_so_once_and_nothing_else_happens(
     run.logger = Broken()
     for step in (1, 2):
         run.record({"event": "train", "stage": "fit", "step": step, "overall": step, "loss": 1.0, "parts": {}})
-    run.finish()
+    run.finish("success")
     assert capsys.readouterr().err == (
         "logging to csv failed and stops here; the trial continues: OSError: no space left\n"
     )
@@ -116,6 +161,10 @@ def test_what_cannot_follow_is_said_before_anything_is_made(
     monkeypatch.setattr(loggers, "find_spec", lambda name: None)
     assert main([*words, "tensorboard"]) == 2
     assert "--track tensorboard needs the package tensorboard" in capsys.readouterr().err
+    assert main([*words, "mlflow"]) == 2
+    assert "needs the packages mlflow-skinny, sqlalchemy, alembic: run `pip install mlflow-skinny" in (
+        capsys.readouterr().err
+    )
     assert not (tmp_path / "x").exists()
 
 
