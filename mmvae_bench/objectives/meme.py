@@ -14,7 +14,6 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, kl
 from torch.func import functional_call
 
 from ..backbones.base import Backbone
-from ..base.randomness import own_randomness, seed_from
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal, log_mean_exp
 from ..specs.built_in.objectives import MEMESpec
@@ -196,11 +195,6 @@ class MEME(Objective):
     def own_prior(self) -> Distribution:
         """The mean of q(z|u) over pseudo-concepts u; N(0, I) before any concept has been seen."""
         return self._mixture(self.concept_encoder, self.memory())
-
-    def sample_prior(self, *size: int, generator: torch.Generator | None = None) -> Tensor:
-        """z ~ p(z), Float[*size, D], on the CPU."""
-        with own_randomness(seed_from(generator), self.device):
-            return self.own_prior().sample(torch.Size(size)).cpu()
 
     # ---------------------------------------------------------------- parts of the loss
 

@@ -693,8 +693,6 @@ class MEMESpec(ObjectiveSpec):
     imageless_obstacle: ClassVar[str | None] = None
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
     text_obstacle: ClassVar[str | None] = None
-    prior: ClassVar[str] = "conditional"
-    """p(z|y) is q(z|y)."""
     caution: ClassVar[str | None] = by_setting(
         lambda spec: (
             "with scored one and weights trained follows gradients that are mostly noise: an ablation"
