@@ -21,8 +21,8 @@ from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
 
 MODALITIES = ("image", "concept")
-_ROWS = 4096
-"""Bounds the memory: so many z are compared with every pseudo-input at once."""
+_PAIRS = 2**19
+"""Bounds the memory: so many pairs of a z and a pseudo-input are compared at once."""
 
 
 def supervised(
@@ -130,7 +130,8 @@ class _Mixture(MixtureSameFamily):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Float[..., D] to Float[...]."""
-        rows = value.reshape(-1, value.shape[-1]).split(_ROWS)
+        num = self.mixture_distribution.logits.shape[-1]
+        rows = value.reshape(-1, value.shape[-1]).split(max(1, _PAIRS // num))
         found: list[Tensor] = [MixtureSameFamily.log_prob(self, each) for each in rows]
         return torch.cat(found).reshape(value.shape[:-1])
 
