@@ -724,6 +724,13 @@ class MEMESpec(ObjectiveSpec):
     """N, inputs u of p(z) = (1/N) sum q(z|u), for examples without labels or images; as many as a batch has in the
     paper's code."""
 
+    def check(self, backbone: BackboneSpec) -> None:
+        """Needs as many pseudo-inputs as the networks need images in a step."""
+        if self.num_pseudo_inputs < (least := backbone.least_batch):
+            message = f"backbone {backbone.name} normalises over the pseudo-inputs, so it needs at least {least}"
+            given = str(self.num_pseudo_inputs)
+            raise ConfigError([Problem(message, ("objective", "num_pseudo_inputs"), given, near=str(least))])
+
 
 INTRINSIC: Final = "mmvae_bench.objectives.intrinsic:IntrinsicSSVAE"
 MAX_COMPLETIONS: Final = 64
