@@ -601,7 +601,8 @@ class Objective(pl.LightningModule):
         if posterior not in self.spec.posteriors:
             available = ", ".join(POSTERIOR_NAMES[name] for name in sorted(self.spec.posteriors))
             message = f"{self.spec.name} trains no {POSTERIOR_NAMES[posterior]}; it has {available}"
-            raise CapabilityError(message + CONSEQUENCES.get(posterior, ""))
+            described_otherwise = posterior == "image" and self.can_describe
+            raise CapabilityError(message + ("" if described_otherwise else CONSEQUENCES.get(posterior, "")))
         network = getattr(self, f"{posterior}_encoder")
         assert isinstance(network, nn.Module)
         return network
