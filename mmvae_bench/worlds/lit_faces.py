@@ -31,9 +31,9 @@ PER_PIXEL = 3
 OFFSET, NOISE = 0.02, 0.01
 """b, and the standard deviation of the noise, in units of pixels in [0, 1]."""
 SHADOW_STEP, SHADOW_REACH = 0.03, 1.2
-"""How far apart, and how far, it is looked along the light for what is in its way."""
+"""Step and length of the search along a ray of light for what blocks it, in units of the square."""
 CLEARANCE = 0.02
-"""How much higher than the ray that must be."""
+"""How much higher than the ray something must be to block it."""
 
 _BESIDE = (
     (5, 10), (5, -10), (10, 0), (10, -20), (15, 20), (20, 10), (20, -10), (20, -40), (25, 0), (35, 15), (35, 40),

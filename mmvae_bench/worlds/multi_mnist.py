@@ -61,7 +61,7 @@ def draw_layout(number: np.ndarray, *, most: int, one_in: int, canvas: int, seed
     Args:
         number: Long[n].
         most: K.
-        one_in: Every so many-th image is a test image.
+        one_in: One image in this many is a test image.
         canvas: Its side.
         seed: Of the dataset.
     """
