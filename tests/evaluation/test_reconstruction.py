@@ -11,7 +11,7 @@ from torch import Tensor
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.evaluation.evaluate import evaluate
 from mmvae_bench.evaluation.fitting import fit_latents
-from mmvae_bench.evaluation.questions.reconstruction import Reconstruction
+from mmvae_bench.evaluation.questions.reconstruction import Reconstruction, observed_distances
 from mmvae_bench.evaluation.regions import Box, RandomSquare, region_box, region_of, scored_regions
 from mmvae_bench.evaluation.sampling import real_batches
 from mmvae_bench.objectives.base import Objective
@@ -198,6 +198,19 @@ def test_a_square_at_a_random_place_depends_on_the_seed_and_the_image_alone(
         error = of_each(picture, batch.image, hidden)
         found = torch.tensor(scores[f"completion_error{ending}", "random-16"].per_query).double()
         torch.testing.assert_close(found, error, rtol=1e-4, atol=1e-5)
+
+
+def test_distances_are_over_what_is_observed_of_each_image() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, others = torch.rand(2, 5, 3, 8, 8, generator=generator).unbind()
+    each = torch.rand(5, 8, 8, generator=generator) < 0.5
+    for observed in (each, each[:1].expand(5, 8, 8)):
+        found = observed_distances(image, others, observed)
+        expected = [
+            [float((one - other)[:, seen].double().norm()) for other in others]
+            for one, seen in zip(image, observed, strict=True)
+        ]
+        torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-5, atol=1e-5)
 
 
 def test_squares_are_everywhere_and_another_seed_is_another_place() -> None:
