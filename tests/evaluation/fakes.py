@@ -17,7 +17,7 @@ from mmvae_bench.data.batch import Batch
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
 from mmvae_bench.evaluation.evaluate import references_of
 from mmvae_bench.evaluation.questions import Context, Question, build_question
-from mmvae_bench.objectives.base import Terms
+from mmvae_bench.objectives.base import Objective, Terms
 from mmvae_bench.specs.components import DatasetSpec, questions
 from mmvae_bench.specs.trial import EvaluationSpec
 
@@ -135,6 +135,7 @@ class Fake(nn.Module):
 
     can_imagine, can_describe = True, True
     schema, image_shape, latent_size, device = LINES, (1, SIDE, SIDE), 2, torch.device("cpu")
+    own_prior, sample_prior = Objective.own_prior, Objective.sample_prior
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from mmvae_bench.concepts import Attribute, Schema, satisfies
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
-from mmvae_bench.objectives.base import Terms
+from mmvae_bench.objectives.base import Objective, Terms
 from mmvae_bench.specs.components import DatasetSpec
 
 from .fakes import FakeSpec, Store
@@ -104,6 +104,7 @@ class SquaresOracle(nn.Module):
 
     can_imagine, can_describe = True, True
     schema, image_shape, latent_size, device = SQUARES, (3, CANVAS, CANVAS), 2, torch.device("cpu")
+    own_prior, sample_prior = Objective.own_prior, Objective.sample_prior
 
     def __init__(self) -> None:
         super().__init__()

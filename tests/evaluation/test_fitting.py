@@ -26,6 +26,7 @@ class Linear(nn.Module):
     """z ~ N(0, I), x|z ~ N(W z + b, s^2 I), in double precision: the posterior has a closed form. One attribute."""
 
     latent_size, image_shape, device = LATENTS, SHAPE, torch.device("cpu")
+    own_prior = Objective.own_prior
 
     def __init__(self, *, posteriors: frozenset[str] = frozenset()) -> None:
         super().__init__()

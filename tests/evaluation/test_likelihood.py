@@ -38,6 +38,8 @@ class Line:
     q(z|x) is the exact posterior, widened; q(z|y) a normal; the flow is N(1, 2^2).
     """
 
+    own_prior = Objective.own_prior
+
     def __init__(self) -> None:
         self.spec = LineSpec()
         self.schema = range(1)

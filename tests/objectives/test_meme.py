@@ -13,6 +13,7 @@ from mmvae_bench.data.batch import Batch
 from mmvae_bench.evaluation.likelihood import Bounds
 from mmvae_bench.objectives.base import Objective, Terms
 from mmvae_bench.objectives.meme import PseudoInputs, supervised
+from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import TrainingSpec
 
 from .opinions import Gaussian, Make, gaussian, log_px, log_py, redraw
@@ -350,3 +351,14 @@ def test_bounds_are_of_its_own_prior(make: Make, batch: Batch) -> None:
     ]
     expected = torch.logsumexp(torch.stack(rows), 0) - torch.log(torch.tensor(3.0)).double()
     torch.testing.assert_close(found, expected.detach())
+
+
+def test_a_report_warns_of_the_gradient_of_one_sample() -> None:
+    cautions = {
+        (scored, weights): objectives.parse({"name": "meme", "scored": scored, "weights": weights}).caution
+        for scored in ("all", "one")
+        for weights in ("trained", "detached")
+    }
+    assert {key for key, caution in cautions.items() if caution is not None} == {("one", "trained")}
+    alone = {"name": "meme", "scored": "one", "num_samples": 1}
+    assert objectives.parse(alone).caution is None, "with one sample w is 1"

@@ -207,7 +207,7 @@ def test_each_objective_says_whether_it_learns_from_y_alone() -> None:
     assert "q(z|x)" in str(objectives.parse("scan").imageless_obstacle), "its terms of y alone need no image"
 
 
-@pytest.mark.parametrize("name", ["mvae", "telbo"])
+@pytest.mark.parametrize("name", ["meme", "mvae", "telbo"])
 @pytest.mark.parametrize("stop_after", [3, 8])
 def test_stopped_and_resumed_is_bitwise_uninterrupted(name: str, stop_after: int, run: Run) -> None:
     missing = {"fraction": 0.3}

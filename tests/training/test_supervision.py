@@ -21,7 +21,7 @@ from .conftest import Run, same
 FEW = {"labels_per_class": 2, "attributes": ["digit"], "rate": 0.3}
 
 
-@pytest.mark.parametrize("name", ["ssvae", "telbo"])
+@pytest.mark.parametrize("name", ["meme", "ssvae", "telbo"])
 @pytest.mark.parametrize("stop_after", [3, 8])
 def test_stopped_and_resumed_is_bitwise_uninterrupted(name: str, stop_after: int, run: Run) -> None:
     """With the last supervised step before the stop, and in the middle of the unsupervised ones."""

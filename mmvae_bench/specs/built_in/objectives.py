@@ -695,6 +695,13 @@ class MEMESpec(ObjectiveSpec):
     text_obstacle: ClassVar[str | None] = None
     prior: ClassVar[str] = "conditional"
     """p(z|y) is q(z|y)."""
+    caution: ClassVar[str | None] = by_setting(
+        lambda spec: (
+            "with scored one and weights trained follows gradients that are mostly noise: an ablation"
+            if (spec.scored, spec.weights) == ("one", "trained") and spec.num_samples > 1
+            else None
+        )
+    )
 
     name: Literal["meme"] = "meme"
     """The objective's name."""
@@ -708,7 +715,7 @@ class MEMESpec(ObjectiveSpec):
     """K, samples of z in the mean q(t|s)."""
     scored: Literal["all", "one"] = "all"
     """Which of the K samples the weighted term is a mean over. all: every one, decoded to s too; one: the first, as in
-    the paper's code. The expectation is the same, the variance is not."""
+    the paper's code. The expectation is the same, but with weights trained the gradient of one is mostly noise."""
     weights: Literal["trained", "detached"] = "trained"
     """Gradient of the weights q(t|z) / q(t|s). trained: the bound's own; detached: none, as in the paper's code. Then
     with alpha, image_weight and lambda 1 nothing trains q(t|z), its two terms being opposite in the mean."""
