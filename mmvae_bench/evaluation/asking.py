@@ -329,21 +329,22 @@ def traverse(
             _draw([image[None] for image in images], labels, f"{model.spec.name}: {about}", out)
             return {"file": str(out), "rows": rows}
         moved = range(z.shape[1]) if latent is None else [latent]
-        values = torch.linspace(-REACH, REACH, steps, device=z.device, dtype=z.dtype)
+        prior, line_of = model.own_prior(), torch.linspace(-REACH, REACH, steps, device=z.device, dtype=z.dtype)
+        values = line_of[:, None].expand(-1, z.shape[1])
+        if prior is not None:
+            values = prior.mean + values * prior.stddev
         found = []
         for dimension in moved:
             line = repeat(z[0], "d -> k d", k=steps).clone()
-            line[:, dimension] = values
+            line[:, dimension] = values[:, dimension]
             images, read = _shown(model, line, y.expand(steps, -1))
             found.append((float(images.var(0).mean()), dimension, images, read))
     found = sorted(found, key=lambda row: (-row[0], row[1]))[:MOST_LATENTS]
     columns = [torch.stack([row[2][k] for row in found]) for k in range(steps)]
-    labels = [[f"z{row[1]} = {values[k]:.1f}\n{row[3][k]}" for row in found] for k in range(steps)]
+    labels = [[f"z{row[1]} = {values[k, row[1]]:.1f}\n{row[3][k]}" for row in found] for k in range(steps)]
     _draw(columns, labels, f"{model.spec.name}: latents of {about}, most change first", out)
-    rows = [
-        {"latent": row[1], "change": row[0], "values": [round(v, 6) for v in values.tolist()], "described": row[3]}
-        for row in found
-    ]
+    rounded = [[round(value, 6) for value in each] for each in values.T.tolist()]
+    rows = [{"latent": row[1], "change": row[0], "values": rounded[row[1]], "described": row[3]} for row in found]
     return {"file": str(out), "rows": rows}
 
 

@@ -129,7 +129,7 @@ class Evidence:
         z = torch.zeros(len(image), model.latent_size, device=image.device, dtype=next(model.parameters()).dtype)
         try:
             px, self.conditional = model.image_likelihood(z), False
-            self.prior_mean, self.prior_scale = z, torch.ones_like(z)
+            self.prior_mean = z if self.own_prior is None else self.own_prior.mean.expand_as(z)
         except CapabilityError:
             if told is None:
                 raise
@@ -173,6 +173,13 @@ class Evidence:
             return self.model.centre(self.model.posterior(self.image, told))
         return None
 
+    def prior_samples(self, number: int, generator: torch.Generator) -> Tensor:
+        """So many z of the prior for each image, Float[S, B, D], the same on every device."""
+        if not self.conditional:
+            return self.model.sample_prior(number, len(self.prior_mean), generator=generator).to(self.prior_mean)
+        noise = torch.randn(number, *self.prior_mean.shape, generator=generator).to(self.prior_mean)
+        return self.prior_mean + noise * self.prior_scale
+
     def _log_prior(self, z: Tensor) -> Tensor:
         if self.own_prior is not None:
             return self.own_prior.log_prob(z).double()
@@ -207,11 +214,9 @@ def _sum(values: Tensor) -> Tensor:
 
 def _fit(evidence: Evidence, num_random: int, seed: int, steps: int, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
     mean = evidence.prior_mean
-    # Drawn on the CPU, so that they are the same on every device.
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(num_random, *mean.shape, generator=generator).to(mean) * evidence.prior_scale
+    random = evidence.prior_samples(num_random, torch.Generator().manual_seed(seed))
     encoded = evidence.encoded()
-    starts = torch.cat([mean[None] if encoded is None else torch.stack([encoded, mean]), mean + noise])
+    starts = torch.cat([mean[None] if encoded is None else torch.stack([encoded, mean]), random])
     image_of = torch.arange(len(mean), device=mean.device).repeat(len(starts))
     z, energy = minimise(
         lambda z, rows: -evidence.log_joint(z, image_of[rows]), starts.flatten(0, 1), steps=steps, tolerance=tolerance

@@ -96,7 +96,8 @@ def latent_plane(
         reach = max(SMALLEST_RANGE, float((means.abs() + 3 * scales).amax()))
         grid = latent_grid(reach).to(means)
         concepts = data.schema.combinations().to(device)
-        log_prior = diagonal_normal(torch.zeros_like(grid), torch.zeros_like(grid)).log_prob(grid)
+        prior = model.own_prior() or diagonal_normal(torch.zeros_like(grid), torch.zeros_like(grid))
+        log_prior = prior.log_prob(grid)
         py = model.concept_likelihood(grid)
         found: dict[str, list[Tensor]] = {"true": [], "aggregate": []}
         if model.can_imagine:

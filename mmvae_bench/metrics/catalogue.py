@@ -551,10 +551,10 @@ _PLACED = (
         needs=("p(x|z)", "p(y|z)"),
         own_floor=True,
         explanation=(
-            "One z from N(0, I): the share of attributes for which the mean image, as the classifier reads it, and the "
-            "mode of p(y|z) agree. A caption of which an attribute cannot be read is wrong about it; where captions "
-            "leave absences unsaid the attribute does not count, and a z whose caption lacks a given attribute never "
-            "does. The floor is the base rate, each concept with the images of the other z: a model "
+            "One z from the prior: the share of attributes for which the mean image, as the classifier reads it, and "
+            "the mode of p(y|z) agree. A caption of which an attribute cannot be read is wrong about it; where "
+            "captions leave absences unsaid the attribute does not count, and a z whose caption lacks a given "
+            "attribute never does. The floor is the base rate, each concept with the images of the other z: a model "
             "that always generates the same has a coherence of 1, and a floor of 1 too."
         ),
     ),

@@ -428,8 +428,12 @@ class Objective(pl.LightningModule):
         return None
 
     def sample_prior(self, *size: int, generator: torch.Generator | None = None) -> Tensor:
-        """z ~ p(z), Float[*size, D], drawn on the CPU: the same z for every objective with N(0, I) and every device."""
-        return torch.randn(*size, self.latent_size, generator=generator)
+        """z ~ p(z), Float[*size, D], on the CPU: the same z for every objective with N(0, I), whatever its device."""
+        own = self.own_prior()
+        if own is None:
+            return torch.randn(*size, self.latent_size, generator=generator)
+        with own_randomness(seed_from(generator), self.device):
+            return own.sample(torch.Size(size)).cpu()
 
     def aggregate_prior(self) -> Distribution:
         """q(z), fitted to the aggregate of the image posteriors: a distribution over Float[D], in place of p(z).

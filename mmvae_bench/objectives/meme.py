@@ -14,7 +14,6 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, kl
 from torch.func import functional_call
 
 from ..backbones.base import Backbone
-from ..base.randomness import own_randomness, seed_from
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal, log_mean_exp
 from ..specs.built_in.objectives import MEMESpec
@@ -22,8 +21,8 @@ from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
 
 MODALITIES = ("image", "concept")
-_ROWS = 4096
-"""Bounds the memory: so many z are compared with every pseudo-input at once."""
+_PAIRS = 2**19
+"""Bounds the memory: so many pairs of a z and a pseudo-input are compared at once."""
 
 
 def supervised(
@@ -131,7 +130,8 @@ class _Mixture(MixtureSameFamily):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Float[..., D] to Float[...]."""
-        rows = value.reshape(-1, value.shape[-1]).split(_ROWS)
+        num = self.mixture_distribution.logits.shape[-1]
+        rows = value.reshape(-1, value.shape[-1]).split(max(1, _PAIRS // num))
         found: list[Tensor] = [MixtureSameFamily.log_prob(self, each) for each in rows]
         return torch.cat(found).reshape(value.shape[:-1])
 
@@ -196,11 +196,6 @@ class MEME(Objective):
     def own_prior(self) -> Distribution:
         """The mean of q(z|u) over pseudo-concepts u; N(0, I) before any concept has been seen."""
         return self._mixture(self.concept_encoder, self.memory())
-
-    def sample_prior(self, *size: int, generator: torch.Generator | None = None) -> Tensor:
-        """z ~ p(z), Float[*size, D], on the CPU."""
-        with own_randomness(seed_from(generator), self.device):
-            return self.own_prior().sample(torch.Size(size)).cpu()
 
     # ---------------------------------------------------------------- parts of the loss
 

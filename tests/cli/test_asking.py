@@ -255,6 +255,23 @@ def test_a_traversal_changes_one_attribute_or_one_latent(desk: Desk, capsys: pyt
     assert changes == sorted(changes, reverse=True)
 
 
+def test_a_latent_is_moved_over_the_prior_that_the_objective_has(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = desk.becomes("meme")
+    model.memory.remember(torch.tensor([[0, 0, 0], [2, 1, 4], [1, 0, 3]]))  # type: ignore[operator,union-attr]
+    with torch.no_grad():
+        parts = model.posterior(concept=model.memory())  # type: ignore[operator]
+        mean = parts.mean.mean(0)
+        scale = (parts.variance.mean(0) + parts.mean.var(0, correction=0)).sqrt()
+    for latent in (0, 3):
+        assert desk.run("traverse", HEART, "--latent", str(latent), "--steps", "5", "--json") == 0
+        (row,) = document(capsys)["rows"]
+        expected = [float(mean[latent] + step * scale[latent]) for step in (-3, -1.5, 0, 1.5, 3)]
+        assert row["values"] == pytest.approx(expected, abs=1e-5)
+        assert desk.sheets[-1][1][0].startswith(f"z{latent} = {expected[0]:.1f}\n")
+
+
 @pytest.mark.parametrize(
     ("objective", "words", "reason"),
     [

@@ -128,6 +128,7 @@ GOOD = mat(IMAGES[:20], LABELS[:20])
         (b"\x89HDF\r\n\x1a\n" + bytes(600), "no MATLAB 5 file"),
         (GOOD[:-100], "it ends within an element"),
         (GOOD[:128], "there is no array X"),
+        (GOOD[:128] + struct.pack("<II", 15, 8) + zlib.compress(b""), "there is no array X"),
         (mat(IMAGES[:19], LABELS[:19]), "array X is uint8 [32, 32, 3, 19], expected numbers [32, 32, 3, 20]"),
         (mat(IMAGES[:20].astype(float), LABELS[:20]), "X is float64, expected uint8"),
         (mat(IMAGES[:20], LABELS[:20], X={"a": 1}), "array X is of class 2 [1, 1], expected numbers"),

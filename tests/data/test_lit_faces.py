@@ -17,7 +17,7 @@ from mmvae_bench.conformance import data as conformance
 from mmvae_bench.data import commands
 from mmvae_bench.data.lit_faces import LitFacesDataModule
 from mmvae_bench.data.sources import MissingSourceError
-from mmvae_bench.data.sources.yale_faces import parse_pgm
+from mmvae_bench.data.sources.yale_faces import FOLDERS, parse_pgm
 from mmvae_bench.data.splits import random_partition
 from mmvae_bench.data.supervision import without_labels
 from mmvae_bench.specs.built_in.few_labels import PEOPLE
@@ -142,7 +142,7 @@ def test_missing_photographs_are_described(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(MissingSourceError) as caught:
         ready(tmp_path, monkeypatch)
     message = str(caught.value)
-    assert str(tmp_path / "CroppedYale") in message
+    assert {f"  {(tmp_path / name).resolve()}" for name in FOLDERS} < {*message.splitlines()}
     assert "yaleB01/yaleB01_P00A+000E+00.pgm" in message
     assert "MMVAE_BENCH_DATA" in message
     assert "source=drawn" in message

@@ -26,7 +26,7 @@ class Linear(nn.Module):
     """z ~ N(0, I), x|z ~ N(W z + b, s^2 I), in double precision: the posterior has a closed form. One attribute."""
 
     latent_size, image_shape, device = LATENTS, SHAPE, torch.device("cpu")
-    own_prior = Objective.own_prior
+    own_prior, sample_prior = Objective.own_prior, Objective.sample_prior
 
     def __init__(self, *, posteriors: frozenset[str] = frozenset()) -> None:
         super().__init__()
@@ -204,6 +204,35 @@ def test_a_random_start_of_a_conditional_model_is_a_sample_of_its_own_prior(monk
     noise = (starts[1:] - starts[0]).flatten(0, 1)
     torch.testing.assert_close(noise.std(0), SCALES, rtol=0.08, atol=0)
     assert bool((noise.mean(0).abs() < 0.1 * SCALES).all())
+
+
+def test_a_prior_of_its_own_counts_and_is_where_the_optimisation_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """p(z) = N(m, s^2): the posterior is ridge regression towards m."""
+    centre, scales = torch.tensor([3.0, -2.0, 0.5]).double(), torch.tensor([0.1, 2.0, 0.7]).double()
+
+    class Elsewhere(Linear):
+        def own_prior(self) -> Distribution:
+            return Independent(Normal(centre, scales), 1)
+
+    model, image = Elsewhere(), images(6)
+    found = fit_latents(cast(Objective, model), image, tolerance=1e-12)
+    weight, bias = model.weight.detach(), model.bias.detach()
+    precision = scales.square().reciprocal().diag()
+    right = weight.T @ (image.flatten(1) - bias).T / NOISE**2 + (precision @ centre)[:, None]
+    expected = torch.linalg.solve(precision + weight.T @ weight / NOISE**2, right).T
+    torch.testing.assert_close(found.z, expected, rtol=1e-6, atol=1e-6)
+
+    seen: list[Tensor] = []
+    monkeypatch.setattr(
+        "mmvae_bench.evaluation.fitting.minimise",
+        lambda energy, start, **_: (seen.append(start), minimise(energy, start, steps=0, tolerance=0))[1],
+    )
+    fit_latents(cast(Objective, model), images(400), num_random=4)
+    starts = torch.cat([each.unflatten(0, (5, -1)) for each in seen], 1)
+    assert torch.equal(starts[0], centre.expand(400, -1))
+    drawn = starts[1:].flatten(0, 1)
+    torch.testing.assert_close(drawn.std(0), scales, rtol=0.08, atol=0)
+    assert bool(((drawn.mean(0) - centre).abs() < 0.1 * scales).all())
 
 
 def test_no_image_is_refused() -> None:

@@ -33,6 +33,7 @@ class Plane(torch.nn.Module):
 
     schema, latent_size, can_imagine = SCHEMA, 2, True
     spec = PlaneSpec()
+    own_prior = Objective.own_prior
 
     def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
         if image is not None:
@@ -80,6 +81,19 @@ def test_the_true_posterior_is_bayes_rule(plane: dict[str, np.ndarray]) -> None:
     assert list(plane["labels"]) == ["side=left", "side=right"]
     np.testing.assert_allclose(plane["true"][1], right, atol=2e-3)
     np.testing.assert_allclose(plane["true"][0], right[:, ::-1], atol=2e-3)
+
+
+def test_the_true_posterior_is_that_of_the_objectives_own_prior() -> None:
+    class Elsewhere(Plane):
+        def own_prior(self) -> Distribution:
+            return Independent(Normal(torch.tensor([0.5, -1.0]), torch.tensor([0.7, 0.5])), 1)
+
+    found = latent_plane(cast(Objective, Elsewhere()), cast("object", Points()))  # type: ignore[arg-type]
+    assert found is not None
+    x, y = np.meshgrid(found["x"], found["y"])
+    right = stats.norm.pdf(x, 0.5, 0.7) * stats.norm.pdf(y, -1, 0.5) / (1 + np.exp(-4 * x))
+    right /= right.sum() * (found["x"][1] - found["x"][0]) ** 2
+    np.testing.assert_allclose(found["true"][1], right, rtol=0.05, atol=5e-3)
 
 
 def test_the_aggregate_is_the_mean_of_its_images_posteriors(plane: dict[str, np.ndarray]) -> None:

@@ -102,6 +102,24 @@ def test_the_aggregate_of_all_images_against_the_prior(lines: Callable[..., Line
     assert few["aggregate_rate", None].num_queries == 100
 
 
+def test_the_aggregate_is_compared_with_the_prior_that_the_objective_has(lines: Callable[..., LinesData]) -> None:
+    class Elsewhere(Latent):
+        def own_prior(self) -> Distribution:
+            return Independent(Normal(torch.tensor([1.0, 0.5, 2.0]), torch.tensor([0.8, 1.5, 1.0])), 1)
+
+    data = lines()
+    plain, found = (ask(context_for(model, data, levels=[3])) for model in (Latent(), Elsewhere()))
+    means = data.concepts("train").double()
+    rate = kl_divergence(Normal(means, 0.5), cast(Any, Elsewhere().own_prior()).base_dist).sum(1)
+    assert found["aggregate_rate", None].value == pytest.approx(float(rate.mean()), abs=0.1)
+    assert abs(float(rate.mean()) - plain["aggregate_rate", None].value) > 0.5
+    information = found["aggregate_information", None].value
+    assert information == plain["aggregate_information", None].value
+    mismatch = found["aggregate_mismatch", None]
+    assert mismatch.value == pytest.approx(found["aggregate_rate", None].value - information)
+    assert mismatch.ceiling == plain["aggregate_mismatch", None].ceiling < mismatch.value
+
+
 def test_queries_with_few_images_are_left_out(lines: Callable[..., LinesData]) -> None:
     data = lines()
     counts = torch.tensor([int((data.concepts("train") == each).all(1).sum()) for each in LINES.combinations()])

@@ -190,10 +190,8 @@ def test_the_scores_come_in_a_fixed_order_and_are_those_that_the_model_can_have(
     if name in ("cvae", "ssvae"):
         can -= {"log_px", "log_px_per_dim"}  # its decoder always takes y: it has p(x|y,z), and no p(x|z)
         can |= set(questions.get("reconstruction").metrics)  # told y, it has q(z|x,y)
-    if name in ("cvae", "meme"):
-        can -= {"aggregate_mismatch", "aggregate_rate"}  # p(z|y) is learnt
     if name == "cvae":
-        can -= {"coherence_joint"}  # there is no one p(z)
+        can -= {"aggregate_mismatch", "aggregate_rate", "coherence_joint"}  # p(z|y) is learnt: there is no one p(z)
     if name in ("cvae", "ssvae", "discvae"):
         can -= {metric for metric in DISTANCES if metric.endswith("_prior")}
     if name == "discvae":

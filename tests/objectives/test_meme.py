@@ -327,6 +327,21 @@ def test_before_anything_is_seen_the_prior_is_standard(make: Make) -> None:
     torch.testing.assert_close(model.own_prior().log_prob(z), Normal(0.0, 1.0).log_prob(z).sum(1))
 
 
+def test_few_z_are_compared_with_many_pseudo_inputs_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise 10,000 pseudo-inputs would need ten gigabytes for the z of a likelihood."""
+    model, whole, sizes = make("meme", num_pseudo_inputs=400), MixtureSameFamily.log_prob, list[int]()
+    model.memory.remember(torch.randint(2, (400, len(model.schema))))  # type: ignore[operator,union-attr]
+    z = torch.randn(2, 1000, 3, dtype=torch.float64)
+    prior = model.own_prior()
+    expected = whole(prior, z)  # type: ignore[arg-type]
+    monkeypatch.setattr(
+        MixtureSameFamily, "log_prob", lambda self, value: (sizes.append(len(value)), whole(self, value))[1]
+    )
+    torch.testing.assert_close(prior.log_prob(z), expected)  # type: ignore[union-attr]
+    assert sum(sizes) == 2000
+    assert max(sizes) * 400 <= 2**19
+
+
 def test_z_of_the_prior_are_of_its_components_and_of_the_generator(make: Make, batch: Batch) -> None:
     model = primed(make, batch)
     z = model.sample_prior(30_000, generator=torch.Generator().manual_seed(0))

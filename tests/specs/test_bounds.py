@@ -58,6 +58,14 @@ def test_no_whole_number_is_without_bounds(spec: type[Spec], name: str, number: 
             ["training.batch_size: backbone two_object_resnet", "at least 2 images per step", "given: 1", "nearest: 2"],
         ),
         (
+            {
+                "dataset": SCENES,
+                "backbone": "two_object_resnet",
+                "objective": {"name": "meme", "num_pseudo_inputs": 1},
+            },
+            ["objective.num_pseudo_inputs: backbone two_object_resnet", "at least 2", "given: 1", "nearest: 2"],
+        ),
+        (
             {"training": {"batch_size": 100_000}},
             ["training.batch_size: this mnist_a has only 200 images", "given: 100000"],
         ),

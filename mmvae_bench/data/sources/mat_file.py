@@ -47,7 +47,7 @@ def read_arrays(content: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[s
     found: dict[str, np.ndarray] = {}
     for kind, data in _elements(content[_HEADER:], padded=False):
         if kind == _COMPRESSED:
-            (kind, data), *_ = _elements(_unpacked(data, most), padded=True)
+            kind, data = next(_elements(_unpacked(data, most), padded=True), (0, b""))
         if kind == _MATRIX:
             found |= _array(data, shapes)
     missing = [name for name in shapes if name not in found]

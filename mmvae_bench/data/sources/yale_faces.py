@@ -106,7 +106,7 @@ def find_photos(root: Path, people: tuple[str, ...]) -> list[Photo]:
                 f"{people.index(missing[0])} with num_people"
             )
         return photos
-    looked = "".join(printable(f"\n  {(root / name).resolve()}") for name in FOLDERS)
+    looked = "".join("\n" + printable(f"  {(root / name).resolve()}") for name in FOLDERS)
     raise MissingSourceError(
         f"no photographs of the extended Yale B found; looked in:{looked}\n"
         f"expected there: yaleB01/yaleB01_P00A+000E+00.pgm ..., the cropped images of {WIDTH}x{HEIGHT}\n"

@@ -24,7 +24,7 @@ class Light(Question):
 
     A model with a continuous light answers the mean of q(l|x); any other that describes images, the middle of the bins
     that it names. Floors are those of one direction for all images, the mean one of training; ceilings those of the
-    middle of the true bins for who answers bins, else 0.
+    middle of the true bins for a model that answers bins, else 0.
     """
 
     def reason_not(self, model: Objective, data: ConceptDataModule) -> str | None:

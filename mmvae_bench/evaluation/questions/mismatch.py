@@ -177,8 +177,10 @@ class Mismatch(Question):
         seed = derive_seed("aggregate mismatch", seed=context.evaluation.seed)
         noise = torch.randn(means.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         z = (means + scales * noise)[:, None]
-        zeros = torch.zeros_like(means)
-        prior, (centre, spread) = diagonal_normal(zeros, zeros), moment_fit(means, scales)
+        centre, spread = moment_fit(means, scales)
+
+        def log_density(target: Distribution) -> Tensor:
+            return torch.cat([target.log_prob(part.float().to(context.device)).cpu() for part in z.split(1000)])
 
         def score(name: str, values: Tensor, ceiling: float = torch.nan) -> Score:
             return context.score(
@@ -189,8 +191,7 @@ class Mismatch(Question):
         best = float(terms.mismatch(diagonal_normal(centre, spread.log()).log_prob(z)).mean())
         scores = [score("aggregate_information", terms.information)]
         try:
-            flow = context.model.aggregate_prior()
-            log_flow = torch.cat([flow.log_prob(part.float().to(context.device)).cpu() for part in z.split(1000)])
+            log_flow = log_density(context.model.aggregate_prior())
             scores.insert(0, score(f"aggregate_mismatch{FLOW_PRIOR}", terms.mismatch(log_flow), best))
         except CapabilityError as error:
             context.left_out[f"aggregate_mismatch{FLOW_PRIOR}"] = str(error)
@@ -198,12 +199,16 @@ class Mismatch(Question):
             reason = f"{context.model.spec.name} learns p(z|y): there is no one p(z) that z is drawn from"
             context.left_out.update(dict.fromkeys(("aggregate_mismatch", "aggregate_rate"), reason))
             return scores
-        rate = kl_divergence(diagonal_normal(means, scales.log()), prior)
-        return [
-            score("aggregate_mismatch", terms.mismatch(prior.log_prob(z[:, 0])[:, None]), best),
-            *scores,
-            score("aggregate_rate", rate),
-        ]
+        own = context.model.own_prior()
+        if own is None:
+            zeros = torch.zeros_like(means)
+            prior = diagonal_normal(zeros, zeros)
+            mismatch = terms.mismatch(prior.log_prob(z[:, 0])[:, None])
+            rate = kl_divergence(diagonal_normal(means, scales.log()), prior)
+        else:
+            mismatch = terms.mismatch(log_density(own))
+            rate = mismatch + terms.information  # Of a mixture there is no closed form.
+        return [score("aggregate_mismatch", mismatch, best), *scores, score("aggregate_rate", rate)]
 
 
 def _encoded(context: Context, kind: Posterior, rows: Tensor) -> Posteriors:

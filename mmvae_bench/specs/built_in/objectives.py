@@ -693,8 +693,6 @@ class MEMESpec(ObjectiveSpec):
     imageless_obstacle: ClassVar[str | None] = None
     unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = None
     text_obstacle: ClassVar[str | None] = None
-    prior: ClassVar[str] = "conditional"
-    """p(z|y) is q(z|y)."""
     caution: ClassVar[str | None] = by_setting(
         lambda spec: (
             "with scored one and weights trained follows gradients that are mostly noise: an ablation"
@@ -725,6 +723,13 @@ class MEMESpec(ObjectiveSpec):
     num_pseudo_inputs: Annotated[int, Field(gt=0, le=10_000)] = 128
     """N, inputs u of p(z) = (1/N) sum q(z|u), for examples without labels or images; as many as a batch has in the
     paper's code."""
+
+    def check(self, backbone: BackboneSpec) -> None:
+        """Needs as many pseudo-inputs as the networks need images in a step."""
+        if self.num_pseudo_inputs < (least := backbone.least_batch):
+            message = f"backbone {backbone.name} normalises over the pseudo-inputs, so it needs at least {least}"
+            given = str(self.num_pseudo_inputs)
+            raise ConfigError([Problem(message, ("objective", "num_pseudo_inputs"), given, near=str(least))])
 
 
 INTRINSIC: Final = "mmvae_bench.objectives.intrinsic:IntrinsicSSVAE"
