@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..base.errors import ConfigError, unknown
+from ..base.errors import ConfigError, Problem, unknown
 from ..specs.base import ComponentSpec
 from ..specs.components import BackboneSpec, DatasetSpec, ObjectiveSpec, backbones, datasets, objectives
 from ..specs.registry import Registry
@@ -42,19 +42,28 @@ def asked_parts(asked: Sequence[str]) -> list[ComponentSpec]:
     """
     if not asked:
         return [kind.parse(name) for kind in KINDS for name in kind.names() if name not in kind.built_in()]
-    return [_part(text) for text in asked]
+    return [part for text in asked for part in _parts(text)]
 
 
-def _part(text: str) -> ComponentSpec:
+def _parts(text: str) -> list[ComponentSpec]:
+    """The part of a text; parts of several kinds may have one name: all that can have these settings."""
     try:
         given = yaml.safe_load(text)
     except yaml.YAMLError:
         given = text
     name = given.get("name") if isinstance(given, dict) else given
+    found: list[ComponentSpec] = []
+    problems: list[Problem] = []
     for kind in KINDS:
         if name in kind:
-            found: ComponentSpec = kind.parse(given)
-            return found
+            try:
+                found.append(kind.parse(given))
+            except ConfigError as error:
+                problems += error.problems
+    if found:
+        return found
+    if problems:
+        raise ConfigError(problems)
     names = [each for kind in KINDS for each in kind.names()]
     raise ConfigError([unknown("objective, backbone or dataset", str(name), names, ("--part",))])
 

@@ -25,6 +25,8 @@ NETWORKS = ("mnist_a_thin", "rgb_thin", "attribute2image_thin")
 """An objective is tested on the first of these that it can be trained on; captions need the second."""
 EVERYWHERE = "telbo"
 NUM_IMAGES = 32
+RATES = (3e-3, 1e-4)
+"""Step sizes of Adam at which a loss may fall; the second is that of the papers' networks."""
 
 
 class Model:
@@ -94,13 +96,22 @@ def same_seed_same_loss(spec: ObjectiveSpec | BackboneSpec) -> None:
 
 
 def learns_a_batch(spec: ObjectiveSpec | BackboneSpec) -> None:
-    """In each stage the loss of one batch falls; by how much depends on its formula."""
-    model = Model.of(spec)
-    for stage, losses in losses_on(model.build(), model.batch(), steps=60, rate=3e-3).items():
-        first, last = sum(losses[:5]) / 5, sum(losses[-5:]) / 5
-        assert last == last, f"stage {stage}: the loss becomes nan"
-        fell = first - last > 0.02 * abs(first)
-        assert fell, f"stage {stage}: 60 steps on one batch take the loss from {first:.4g} to {last:.4g}"
+    """In each stage the loss of one batch falls, at a large step size or at a small one; by how much depends on its
+    formula. Deep networks leave the numbers behind at the large one.
+    """
+    model, told = Model.of(spec), list[str]()
+    for rate in RATES:
+        found = losses_on(model.build(), model.batch(), steps=60, rate=rate)
+        ends = {stage: (sum(losses[:5]) / 5, sum(losses[-5:]) / 5) for stage, losses in found.items()}
+        # A loss that is nan has not fallen.
+        stuck = [stage for stage, (first, last) in ends.items() if not first - last > 0.02 * abs(first)]
+        if not stuck:
+            return
+        first, last = ends[stuck[0]]
+        told.append(
+            f"stage {stuck[0]}: 60 steps of size {rate:g} on one batch take the loss from {first:.4g} to {last:.4g}"
+        )
+    raise AssertionError("; ".join(told))
 
 
 def answers_as_it_declares(spec: ObjectiveSpec | BackboneSpec) -> None:

@@ -14,7 +14,7 @@ from mmvae_bench.conformance import data, models
 from mmvae_bench.conformance import specs as of_specs
 from mmvae_bench.conformance.cases import asked_parts, cases
 from mmvae_bench.conformance.worlds import Images
-from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.specs.components import backbones, datasets, objectives
 
 from .broken import DotsSpec, RoundingSpec, objective
 
@@ -26,7 +26,7 @@ WRONG = [
     ),
     ("JointAlone", models.sends_gradients_where_it_trains, "stage fit: .*encoder.* is trained, and the loss does not"),
     ("NumpyNoise", models.same_seed_same_loss, "seed 0 gives loss .* and then .*: draw noise by torch"),
-    ("Uphill", models.learns_a_batch, "stage fit: 60 steps on one batch take the loss from "),
+    ("Uphill", models.learns_a_batch, "stage fit: 60 steps of size 0.0001 on one batch take the loss from "),
     ("NoImagePosterior", models.answers_as_it_declares, "posteriors declares image, and it is refused: no q"),
     ("GlobalNoise", models.answers_as_it_declares, "imagine with a generator draws from the global one too"),
     ("Warming", models.survives_saving, r"the loss is another one after load_state_dict: something is not in state_di"),
@@ -130,6 +130,15 @@ def test_the_option_names_parts_with_settings() -> None:
     assert asked_parts([]) == [], "without a name, the parts of other packages"
     with pytest.raises(ConfigError, match=r"unknown objective, backbone or dataset 'jmvea'(?s:.*)nearest: jmvae"):
         asked_parts(["jmvea"])
+
+
+def test_a_name_of_two_parts_means_both_and_settings_choose() -> None:
+    """celeba18 is a backbone and a dataset."""
+    assert asked_parts(["celeba18"]) == [backbones.parse("celeba18"), datasets.parse("celeba18")]
+    (part,) = asked_parts(["{name: celeba18, source: drawn, num_images: 300}"])
+    assert part.canonical()["num_images"] == 300
+    with pytest.raises(ConfigError, match=r"num_image: unknown key(?s:.*)nearest: num_images"):
+        asked_parts(["{name: celeba18, num_image: 300}"])
 
 
 def test_a_name_that_is_unknown_ends_pytest_with_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ class PhotographsSpec(DatasetSpec):
 
     source: Literal["files"]
     """files: your copy of them under the data root. There is no stand-in, so it has to be said."""
-    size: Annotated[int, Field(ge=16, le=128, multiple_of=16)] = 64
+    size: Literal[16, 32, 64, 128] = 64
     """Height and width of an image in pixels; 64 is the paper's."""
     num_images: Annotated[int, Field(ge=20, le=100_000)] | None = None
     """Use only this many photographs, evenly spread over all of them; null: all."""
