@@ -266,6 +266,7 @@ BAD_LFW = [
     ("peopleDevTrain.txt", lambda text: text.replace("4\n", "5\n", 1), "its first line says '5' people, and 4 follow"),
     ("peopleDevTrain.txt", lambda text: text.replace("Bo\t", "../Bo\t"), r"line 3 is '\.\./Bo\\x099', expected NAME"),
     ("peopleDevTrain.txt", lambda text: text.replace("Bo\t9", "Bo\t99999"), "line 3 is 'Bo.x0999999', expected NAME"),
+    ("peopleDevTrain.txt", lambda text: text.replace("Bo\t9", "Bo\t000000001200000"), "line 3 is 'Bo.x09000000001"),
     ("peopleDevTest.txt", lambda text: text.replace("Eve_Adams", "Bo"), "share 1 people, the first: Bo"),
 ]  # fmt: skip
 
@@ -299,6 +300,22 @@ def test_other_faces_and_other_sizes_are_refused(folders: Path) -> None:
     (folders / "lfw" / "lfw-deepfunneled" / f"{copy.stem('Bo', 1)}.jpg").unlink()
     with pytest.raises(SourceError, match=r"1 of 28 photographs are missing, the first: Bo/Bo_0001\.jpg"):
         find_lfw(folders, masked=False, md5=copy.md5())
+
+
+def test_a_mask_without_a_person_in_what_is_shown_is_refused(folders: Path) -> None:
+    """Such as a map of labels, 0 and 1, in place of black and white."""
+    copy = LFWCopy(folders)
+    copy.write(masks=lambda place: True)
+    masks, y = folders / "lfw" / "masks", np.arange(250)[:, None]
+    labels, beside = (copy.mask(0) > 128).astype(np.uint8), np.where((y < 60) & (y.T < 60), 255, 0).astype(np.uint8)
+    (masks / f"{copy.stem('Bo', 1)}.png").write_bytes(encoded(labels))
+    (masks / f"{copy.stem('Bo', 2)}.png").write_bytes(encoded(beside))
+    with pytest.raises(BenchmarkError) as caught:
+        lfw(copy, masked=True)
+    text = str(caught.value)
+    assert "2 of 28 photographs cannot be used" in text
+    assert "Bo_0001.jpg: its mask is nowhere white (above 127 of 255) in the middle 120x120" in text
+    assert "Bo_0002.jpg: its mask is nowhere white (above 127 of 255) in the middle 120x120" in text
 
 
 def test_what_is_missing_is_named_with_what_to_put_where(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
