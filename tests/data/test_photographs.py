@@ -221,6 +221,8 @@ BAD_CUB = [
     ("train_test_split.txt", ("7 1", "7 2"), "line 7 is '7 2', expected an image's number and 0 or 1"),
     ("images.txt", ("2 001.Bird_0/", "2 ../../"), r"line 2 is '2 \.\./\.\./Bird_0001\.jpg', expected a number"),
     ("images.txt", ("2 001.Bird_0/", "2 /"), "line 2 is '2 /Bird_0001"),
+    ("images.txt", ("2 001.Bird_0/", "2 001.Bird_0/" + 250 * "x"), "line 2 is '2 001.Bird_0/xxx"),
+    ("images.txt", ("2 001.Bird_0/", "2 " + 2500 * "x/"), "line 2 is '2 x/x/x"),
     ("images.txt", ("2 0", "1 0"), "line 2: image 1 occurs twice"),
     ("images.txt", ("Bird_0001", "Bird_9999"), "1 of 40 photographs are missing, the first: 001.Bird_0/Bird_9999.jpg"),
     ("../attributes.txt", ("::dagger", "::bagger"), "line 2 is '2 has_bill_shape::bagger', expected '2 has_bill_sh"),
@@ -267,6 +269,7 @@ BAD_LFW = [
     ("peopleDevTrain.txt", lambda text: text.replace("Bo\t", "../Bo\t"), r"line 3 is '\.\./Bo\\x099', expected NAME"),
     ("peopleDevTrain.txt", lambda text: text.replace("Bo\t9", "Bo\t99999"), "line 3 is 'Bo.x0999999', expected NAME"),
     ("peopleDevTrain.txt", lambda text: text.replace("Bo\t9", "Bo\t000000001200000"), "line 3 is 'Bo.x09000000001"),
+    ("peopleDevTrain.txt", lambda text: text.replace("Bo\t", 250 * "B" + "\t"), r"line 3 is 'BBB.*', expected NAME"),
     ("peopleDevTest.txt", lambda text: text.replace("Eve_Adams", "Bo"), "share 1 people, the first: Bo"),
 ]  # fmt: skip
 
