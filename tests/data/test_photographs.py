@@ -16,6 +16,7 @@ from mmvae_bench.cli import main
 from mmvae_bench.conformance.data import CHECKS
 from mmvae_bench.data.augmentation import AugmentedBatches, drawn_numbers
 from mmvae_bench.data.photographs import CUBDataModule, LFWDataModule, Photographs
+from mmvae_bench.data.shards.export import export
 from mmvae_bench.data.sources import MissingSourceError, SourceError
 from mmvae_bench.data.sources import lfw as lfw_files
 from mmvae_bench.data.sources.cub import find_cub
@@ -150,6 +151,24 @@ def test_birds_are_cut_out_around_their_masks(folders: Path) -> None:
         assert np.array_equal(wide.mask[k, 0].numpy()[clear], mask[clear])
         assert torch.equal(batch.mask[k, 0], wide.mask[k, 0, 2:34, 2:34])
     assert list(scored_regions(data.spec)) == ["right", "bottom-right", "random-8", "random-16"]
+
+
+def test_birds_are_exported_with_their_margin(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what is imported is the same store, from which windows can be cut."""
+    copy = CUBCopy(folders)
+    copy.write()
+    data = cub(copy)
+    export(data, tmp_path / "out")
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path / "other"))
+    fresh = CUBDataModule(data.spec)
+    fresh.import_from(tmp_path / "out")
+    fresh.setup()
+    rows = torch.arange(40)
+    found, wide = (each.widened(each.store.batch(rows)) for each in (fresh, data))
+    assert torch.equal(found.image, wide.image)
+    assert torch.equal(found.mask, wide.mask)
+    assert torch.equal(fresh.store.batch(rows).image, data.store.batch(rows).image)
+    assert fresh.verify()["ok"]
 
 
 def test_every_tenth_training_bird_validates(folders: Path) -> None:
