@@ -75,7 +75,7 @@ def drawn_numbers(
 
 
 def augmented(batch: Batch, augmentation: AugmentationSpec, drawn: Tensor, *, size: tuple[int, int]) -> Batch:
-    """The batch with its images turned, cut out, mirrored, their channels weighed and then sharpened; its masks are
+    """The batch with its images turned, cut out, mirrored, their channels scaled and then sharpened; its masks are
     turned, cut out and mirrored with them.
 
     Args:
@@ -85,6 +85,7 @@ def augmented(batch: Batch, augmentation: AugmentationSpec, drawn: Tensor, *, si
         size: (H, W) of the images that are returned.
     """
     image, mask = batch.image, batch.mask
+    mirrored = (drawn[:, _FLIP] < augmentation.flip)[:, None, None, None]  # In float32 it may be 1.
     drawn = drawn.to(image.dtype)
     if augmentation.rotation:
         angle = augmentation.rotation * (2 * drawn[:, _ANGLE] - 1)
@@ -100,7 +101,6 @@ def augmented(batch: Batch, augmentation: AugmentationSpec, drawn: Tensor, *, si
             ]
         image = cut_out(image, *places, size=size)
         mask = None if mask is None else cut_out(mask, *places, size=size)
-    mirrored = (drawn[:, _FLIP] < augmentation.flip)[:, None, None, None]
     image = torch.where(mirrored, image.flip(-1), image)
     mask = None if mask is None else torch.where(mirrored, mask.flip(-1), mask)
     if augmentation.gain:

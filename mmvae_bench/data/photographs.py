@@ -126,12 +126,15 @@ def lfw_image(photo: Image.Image, mask: Image.Image | None, size: int) -> Shown:
     """The square in the middle of an aligned face, scaled by a bicubic filter.
 
     Raises:
-        OSError: if it is not of LFW's size.
+        OSError: if it is not of LFW's size, or nobody is in the mask: as a map of labels, 0 and 1, would be read.
     """
     if photo.size != (LFW_SIDE, LFW_SIDE):
         raise OSError(f"{photo.width}x{photo.height}, aligned photographs are {LFW_SIDE}x{LFW_SIDE}")
     start = (LFW_SIDE - LFW_CROP) // 2
-    return _scaled(photo, mask, (start, start, start + LFW_CROP, start + LFW_CROP), [size])
+    shown = _scaled(photo, mask, (start, start, start + LFW_CROP, start + LFW_CROP), [size])
+    if shown[1] is not None and not shown[1].any():
+        raise OSError(f"its mask is nowhere white (above 127 of 255) in the middle {LFW_CROP}x{LFW_CROP}")
+    return shown
 
 
 def cub_image(photo: Image.Image, mask: Image.Image | None, size: int) -> Shown:

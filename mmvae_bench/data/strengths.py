@@ -21,6 +21,7 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
+from ..base.errors import ConfigError
 from .batch import Batch, ImageStore
 
 
@@ -46,6 +47,24 @@ def is_weights(concept: object, sizes: Sequence[int]) -> TypeGuard[Tensor]:
 def is_complete(description: Tensor) -> bool:
     """Whether y leaves nothing open: concepts and captions do where they are -1, weights of values never."""
     return description.is_floating_point() or bool((description >= 0).all())
+
+
+def check_weights(concept: object, sizes: Sequence[int]) -> None:
+    """Raises ConfigError for numbers that are no weights of all values: such as scores, or weights that are not finite.
+
+    Args:
+        concept: Anything.
+        sizes: The number of values of each attribute.
+    """
+    if not isinstance(concept, Tensor) or not concept.is_floating_point():
+        return
+    if not is_weights(concept, sizes):
+        raise ConfigError(
+            f"scores are given as the weights of all values, mmvae_bench.data.strengths.value_weights(scores), "
+            f"Float[..., {sum(sizes)}]; got Float{list(concept.shape)}"
+        )
+    if not bool(concept.isfinite().all()):
+        raise ConfigError(f"a weight is {concept[~concept.isfinite()][0].item()}: weights must be finite")
 
 
 class ScoredStore:

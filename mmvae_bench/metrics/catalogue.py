@@ -785,10 +785,11 @@ _SIMILARITIES = (
             if ending or name == "error"
             else (
                 "Ten samples of the whole concept of a real image, read by the observation classifier. A binary "
-                "attribute is +1 or -1, and read as 2 p - 1. The published table takes the best of the ten, which "
-                "rewards samples that differ, right or wrong; the mean is beside it. The ceiling is the reading of the "
-                "real image, the floor that of as many training images drawn without regard to the concept. The rows "
-                "of the nearest training image show what a search by attributes would."
+                "attribute is +1 or -1, and read as 2 p - 1. In the view of strengths it is the image's score, read "
+                "by a regressor, and the numbers are on a different scale. The published table takes the best of the "
+                "ten, which rewards samples that differ, right or wrong; the mean is beside it. The ceiling is the "
+                "reading of the real image, the floor that of as many training images drawn without regard to the "
+                "concept. The rows of the nearest training image show what a search by attributes would."
             ),
         )
         for name, meaning, unit, direction in (

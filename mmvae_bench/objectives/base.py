@@ -26,7 +26,7 @@ from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED, Captions
 from ..data.batch import Batch
-from ..data.strengths import is_complete, is_weights
+from ..data.strengths import check_weights, is_complete, is_weights
 from ..distributions.latents import standard_normal
 from ..distributions.pixels import has_fixed_scale
 from ..specs.components import ObjectiveSpec, Posterior
@@ -580,8 +580,10 @@ class Objective(pl.LightningModule):
                 f"({', '.join(names)}), or as an integer tensor [..., {len(names)}] with {UNSPECIFIED} where it says "
                 f"nothing; got {type(concept).__name__}"
             )
-        if self.spec.strength_obstacle is None and is_weights(concept, self.schema.sizes):
-            return concept
+        if self.spec.strength_obstacle is None:
+            check_weights(concept, self.schema.sizes)
+            if is_weights(concept, self.schema.sizes):
+                return concept
         if self.captions is None:
             wanted = self.schema.parse(concept) if isinstance(concept, str) else concept
             self.schema.check(wanted)

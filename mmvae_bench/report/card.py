@@ -26,8 +26,10 @@ LICENCES: Mapping[str, str] = {
     "dsprites": "dSprites (Matthey et al. 2017): under the licence of its authors",
     **dict.fromkeys(("arrays", "folder"), "the user's own images, under their own licence"),
     "mitsuba": "rendered by mmvae-bench (MIT licence) with Mitsuba 3",
+    "lfw files": "LFW (Huang et al. 2007): press photographs, under the rights of their owners",
+    "cub files": "CUB-200-2011 (Wah et al. 2011): for non-commercial research and education only",
 }
-"""The licence of the pixels, by ``source``."""
+"""The licence of the pixels, by ``source``; or by name and source, where several datasets call theirs the same."""
 
 
 def model_card(spec: TrialSpec, result: Mapping[str, Any], *, samples: str | None = None) -> str:
@@ -69,7 +71,9 @@ def _licence(dataset: DatasetSpec) -> str:
     backgrounds = (
         "; backgrounds cut from the user's pictures, under their own licence" if _has_pictures(dataset) else ""
     )
-    return LICENCES.get(dataset.source, f"not known for the source {dataset.source}") + backgrounds
+    places = (f"{dataset.name} {dataset.source}", dataset.source)
+    known = next((LICENCES[place] for place in places if place in LICENCES), None)
+    return (known or f"not known for the source {dataset.source}") + backgrounds
 
 
 def _has_pictures(dataset: DatasetSpec) -> bool:

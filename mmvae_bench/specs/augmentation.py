@@ -41,13 +41,13 @@ def augmentation_problems(
     if augmentation is None:
         return
     if dataset.domain != "images":
-        yield Problem(f"it is about images, which {dataset.name} has not", WHERE, choices=("null",))
+        yield Problem(f"it applies to images, and {dataset.name} has none", WHERE, choices=("null",))
         return
     for key, does in (("flip", "mirrored"), ("rotation", "turned")):
         if getattr(augmentation, key) and not dataset.mirrors:
             able = tuple(name for name in of_domain(datasets, "images") if datasets.get(name).mirrors)
             message = f"an image of {dataset.name} that is {does} may show another concept: set it to 0 (datasets "
-            message += f"whose attributes know no left and right: {', '.join(able)})"
+            message += f"whose attributes do not depend on left and right: {', '.join(able)})"
             yield Problem(message, (*WHERE, key), f"{getattr(augmentation, key):g}", near="0")
     for key in ("gain", "sharpening"):
         if getattr(augmentation, key) and backbone.bounded_pixels:

@@ -57,6 +57,13 @@ def test_faces_by_value() -> None:
     assert float(found.image.min()) < 0 < 1 < float(found.image.max())
 
 
+def test_all_are_mirrored_where_the_probability_is_one() -> None:
+    """Also where the number that is drawn is 1 in float32."""
+    batch = batch_of(2, 8)
+    drawn = torch.full((2, 8), 1 - 2.0**-40, dtype=torch.float64)
+    assert torch.equal(augmented(batch, spec_of(flip=1), drawn, size=(8, 8)).image, batch.image.flip(-1))
+
+
 def test_birds_are_turned_and_cut_out_where_the_numbers_say() -> None:
     batch = batch_of(8, 18)
     drawn = drawn_numbers(8, 3, seed=0, stage="fit", step=0)
@@ -168,7 +175,7 @@ def test_what_would_be_another_image_is_refused() -> None:
     TrialSpec.parse(digits | {"training": {"augmentation": NOTHING}})
     graph: dict[str, Any] = {"dataset": "cora", "backbone": "gcn", "objective": "vgae"}
     graph["training"] = {"batch_size": 300, "augmentation": {}}
-    with pytest.raises(ConfigError, match="it is about images, which cora has not"):
+    with pytest.raises(ConfigError, match="it applies to images, and cora has none"):
         TrialSpec.parse(graph)
 
 

@@ -16,6 +16,7 @@ from mmvae_bench.cli import main
 from mmvae_bench.conformance.data import CHECKS
 from mmvae_bench.data.augmentation import AugmentedBatches, drawn_numbers
 from mmvae_bench.data.photographs import CUBDataModule, LFWDataModule, Photographs
+from mmvae_bench.data.shards.export import export
 from mmvae_bench.data.sources import MissingSourceError, SourceError
 from mmvae_bench.data.sources import lfw as lfw_files
 from mmvae_bench.data.sources.cub import find_cub
@@ -152,6 +153,24 @@ def test_birds_are_cut_out_around_their_masks(folders: Path) -> None:
     assert list(scored_regions(data.spec)) == ["right", "bottom-right", "random-8", "random-16"]
 
 
+def test_birds_are_exported_with_their_margin(folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that what is imported is the same store, from which windows can be cut."""
+    copy = CUBCopy(folders)
+    copy.write()
+    data = cub(copy)
+    export(data, tmp_path / "out")
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path / "other"))
+    fresh = CUBDataModule(data.spec)
+    fresh.import_from(tmp_path / "out")
+    fresh.setup()
+    rows = torch.arange(40)
+    found, wide = (each.widened(each.store.batch(rows)) for each in (fresh, data))
+    assert torch.equal(found.image, wide.image)
+    assert torch.equal(found.mask, wide.mask)
+    assert torch.equal(fresh.store.batch(rows).image, data.store.batch(rows).image)
+    assert fresh.verify()["ok"]
+
+
 def test_every_tenth_training_bird_validates(folders: Path) -> None:
     copy = CUBCopy(folders)
     copy.write(beside=True)
@@ -221,6 +240,8 @@ BAD_CUB = [
     ("train_test_split.txt", ("7 1", "7 2"), "line 7 is '7 2', expected an image's number and 0 or 1"),
     ("images.txt", ("2 001.Bird_0/", "2 ../../"), r"line 2 is '2 \.\./\.\./Bird_0001\.jpg', expected a number"),
     ("images.txt", ("2 001.Bird_0/", "2 /"), "line 2 is '2 /Bird_0001"),
+    ("images.txt", ("2 001.Bird_0/", "2 001.Bird_0/" + 250 * "x"), "line 2 is '2 001.Bird_0/xxx"),
+    ("images.txt", ("2 001.Bird_0/", "2 " + 2500 * "x/"), "line 2 is '2 x/x/x"),
     ("images.txt", ("2 0", "1 0"), "line 2: image 1 occurs twice"),
     ("images.txt", ("Bird_0001", "Bird_9999"), "1 of 40 photographs are missing, the first: 001.Bird_0/Bird_9999.jpg"),
     ("../attributes.txt", ("::dagger", "::bagger"), "line 2 is '2 has_bill_shape::bagger', expected '2 has_bill_sh"),
@@ -266,6 +287,8 @@ BAD_LFW = [
     ("peopleDevTrain.txt", lambda text: text.replace("4\n", "5\n", 1), "its first line says '5' people, and 4 follow"),
     ("peopleDevTrain.txt", lambda text: text.replace("Bo\t", "../Bo\t"), r"line 3 is '\.\./Bo\\x099', expected NAME"),
     ("peopleDevTrain.txt", lambda text: text.replace("Bo\t9", "Bo\t99999"), "line 3 is 'Bo.x0999999', expected NAME"),
+    ("peopleDevTrain.txt", lambda text: text.replace("Bo\t9", "Bo\t000000001200000"), "line 3 is 'Bo.x09000000001"),
+    ("peopleDevTrain.txt", lambda text: text.replace("Bo\t", 250 * "B" + "\t"), r"line 3 is 'BBB.*', expected NAME"),
     ("peopleDevTest.txt", lambda text: text.replace("Eve_Adams", "Bo"), "share 1 people, the first: Bo"),
 ]  # fmt: skip
 
@@ -299,6 +322,22 @@ def test_other_faces_and_other_sizes_are_refused(folders: Path) -> None:
     (folders / "lfw" / "lfw-deepfunneled" / f"{copy.stem('Bo', 1)}.jpg").unlink()
     with pytest.raises(SourceError, match=r"1 of 28 photographs are missing, the first: Bo/Bo_0001\.jpg"):
         find_lfw(folders, masked=False, md5=copy.md5())
+
+
+def test_a_mask_without_a_person_in_what_is_shown_is_refused(folders: Path) -> None:
+    """Such as a map of labels, 0 and 1, in place of black and white."""
+    copy = LFWCopy(folders)
+    copy.write(masks=lambda place: True)
+    masks, y = folders / "lfw" / "masks", np.arange(250)[:, None]
+    labels, beside = (copy.mask(0) > 128).astype(np.uint8), np.where((y < 60) & (y.T < 60), 255, 0).astype(np.uint8)
+    (masks / f"{copy.stem('Bo', 1)}.png").write_bytes(encoded(labels))
+    (masks / f"{copy.stem('Bo', 2)}.png").write_bytes(encoded(beside))
+    with pytest.raises(BenchmarkError) as caught:
+        lfw(copy, masked=True)
+    text = str(caught.value)
+    assert "2 of 28 photographs cannot be used" in text
+    assert "Bo_0001.jpg: its mask is nowhere white (above 127 of 255) in the middle 120x120" in text
+    assert "Bo_0002.jpg: its mask is nowhere white (above 127 of 255) in the middle 120x120" in text
 
 
 def test_what_is_missing_is_named_with_what_to_put_where(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:

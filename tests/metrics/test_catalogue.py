@@ -26,7 +26,7 @@ def test_a_metric_says_what_it_is(name: str) -> None:
     assert metric.summary
     assert metric.reference
     assert metric.direction in (-1, 0, 1)
-    assert metric.unit in ("%", "nats", "nats/dim", "MSE", "norm", "FID", "KID", "cos", "SSE", "ratio")
+    assert metric.unit in ("%", "nats", "nats/dim", "MSE", "norm", "FID", "KID", "cos", "SSE", "ratio", "degrees")
 
 
 def test_metrics_come_in_the_order_of_a_report() -> None:

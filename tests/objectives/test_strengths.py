@@ -111,8 +111,11 @@ def test_scores_are_imagined_as_they_are(name: str, batch: Batch) -> None:
         z, given = model_of(name).eval().draw_latents(weights.reshape(-1, 6), 3)
         assert torch.equal(given, weights.reshape(-1, 6).repeat_interleave(3, 0))
         assert z.shape == (len(given), 8)
-    with pytest.raises(ValueError, match="must contain integers"):
-        shown(torch.zeros(5))
+    for wrong in (torch.zeros(5), torch.zeros(2, 3)):
+        with pytest.raises(ConfigError, match=r"value_weights\(scores\), Float\[\.\.\., 6\]; got Float\[.*\]"):
+            shown(wrong)
+    with pytest.raises(ConfigError, match="a weight is nan"):
+        shown(value_weights(torch.tensor([0.5, float("nan"), 1.0])))
     if name == "cvae":
         with torch.no_grad():
             q = model.posterior(batch.image, value_weights(torch.full((6, 3), -2.0)))

@@ -347,9 +347,9 @@ def test_an_enormous_sheet_is_not_passed_on(done: TrialResult, tmp_path: Path) -
     assert "## Samples" not in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
-def card_of(dataset: dict[str, Any], backbone: Any = "rgb_thin") -> tuple[TrialSpec, str]:
+def card_of(dataset: dict[str, Any], backbone: Any = "rgb_thin", objective: str = "telbo") -> tuple[TrialSpec, str]:
     thin = {"name": "rgb_thin", "width": 4, "hidden": 16, "latent_size": 4} if backbone == "rgb_thin" else backbone
-    spec = TrialSpec.parse({"dataset": dataset, "backbone": thin, "objective": "telbo"})
+    spec = TrialSpec.parse({"dataset": dataset, "backbone": thin, "objective": objective})
     return spec, model_card(spec, {"scores": []})
 
 
@@ -374,6 +374,19 @@ def test_the_licence_of_a_background_is_not_ours(texture: str, licence: str) -> 
 def test_the_licence_of_dsprites_is_that_of_its_authors() -> None:
     _, card = card_of({"name": "dsprites", "source": "dsprites"}, "mnist_a_released")
     assert "- images: dSprites (Matthey et al. 2017): under the licence of its authors\n" in card
+
+
+@pytest.mark.parametrize(
+    ("name", "licence"),
+    [
+        ("lfw", "LFW (Huang et al. 2007): press photographs, under the rights of their owners"),
+        ("cub", "CUB-200-2011 (Wah et al. 2011): for non-commercial research and education only"),
+    ],
+)
+def test_the_licence_of_photographs_is_that_of_their_set(name: str, licence: str) -> None:
+    """Both are of source files."""
+    _, card = card_of({"name": name, "source": "files", "size": 16}, "attribute2image_thin", "cvae")
+    assert f"- images: {licence}\n" in card
 
 
 @pytest.mark.parametrize("view", ["attributes", "text"])

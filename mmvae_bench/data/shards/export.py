@@ -75,7 +75,9 @@ def _write(
 
     about = data.describe()
     schema = data.schema.to_dict()
-    example = data.store.batch(data.rows("train")[:1])
+    # As they are stored: with the margin, if there is one.
+    example = data.widened(data.store.batch(data.rows("train")[:1]))
+    channels, height, width = example.image.shape[1:]
     num_masks = 0 if example.mask is None else example.mask.shape[1]
     names = column_names(data.columns, schema, num_masks)
     columns = {name: {"name": names[name], "type": value_type(values)} for name, values in data.columns.items()}
@@ -88,8 +90,10 @@ def _write(
         files.append(f"{FOLDER}/{SPLITS[partition]}-00000-of-00001.parquet")
         with pq.ParquetWriter(folder / files[-1], arrow_schema) as writer:
             for batch in data.batches(partition, batch_size=_ROWS_OF_GROUP):
-                numbers, planes = batch.index.tolist(), _planes(data, batch)
-                table = _table(planes, numbers, data=data, names=names, num_masks=num_masks)
+                numbers, planes = batch.index.tolist(), _planes(data, data.widened(batch))
+                table = _table(
+                    planes, numbers, data=data, names=names, num_masks=num_masks, sides={"h": height, "w": width}
+                )
                 writer.write_table(pa.table(table, schema=arrow_schema))
                 hashes.append((add_hashes(pixel_digests(planes, numbers)), add_hashes(label_digests(planes, numbers))))
                 done += len(numbers)
@@ -102,7 +106,7 @@ def _write(
         about["source"],
         data.fingerprint,
         schema,
-        data.image_shape,
+        (channels, height, width),
         num_masks,
         about["sizes"],
         {"name": about["split"], "seed": about["split_seed"]},
@@ -125,18 +129,22 @@ def _planes(data: ConceptDataModule, batch: Batch) -> Planes:
 
 
 def _table(
-    planes: Planes, numbers: Sequence[int], *, data: ConceptDataModule, names: dict[str, str], num_masks: int
+    planes: Planes,
+    numbers: Sequence[int],
+    *,
+    data: ConceptDataModule,
+    names: dict[str, str],
+    num_masks: int,
+    sides: dict[str, int],
 ) -> dict[str, Any]:
-    """The columns of a row group, as lists."""
-    _, height, width = data.image_shape
-    sides = {"h": height, "w": width}
+    """The columns of a row group, as lists; of images whose height and width are ``h`` and ``w`` of ``sides``."""
     table: dict[str, Any] = {
         "index": numbers,
         "image": list(_pictures(rearrange(planes.pixels, "n (c h w) -> n c h w", **sides))),
         **{name: planes.concepts[:, position].tolist() for position, name in enumerate(data.schema.names)},
     }
     if planes.masks is not None:
-        bits = np.unpackbits(planes.masks, axis=1, count=num_masks * height * width).astype(bool)
+        bits = np.unpackbits(planes.masks, axis=1, count=num_masks * sides["h"] * sides["w"]).astype(bool)
         masks = rearrange(bits, "n (m h w) -> n m h w", **sides)
         table |= {name: list(_pictures(masks[:, number])) for number, name in enumerate(mask_names(num_masks))}
     return table | {names[name]: values.tolist() for name, values in planes.columns.items()}

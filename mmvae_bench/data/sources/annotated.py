@@ -20,6 +20,8 @@ from .user_files import FileStamp, read_file, stamps
 
 MOST_BYTES = 16 * 2**20
 """The largest photograph, or mask of one."""
+MOST_NAME, MOST_PART = 1000, 240
+"""The longest name of a photograph, and of a folder or file in it, in bytes: with what is added a system takes 255."""
 NUM_NAMED = 5
 """How many of the things that are wrong are named."""
 
@@ -132,13 +134,15 @@ def first_with(folders: Sequence[Path], name: str) -> Path | None:
 
 
 def safe_name(name: str) -> bool:
-    """Whether a name, which a file of the user gives, leads nowhere but into a folder.
+    """Whether a name, which a file of the user gives, leads nowhere but into a folder and is short enough for a file.
 
     >>> safe_name("002.Bird/a b.jpg"), safe_name("../etc/passwd"), safe_name("/etc/passwd"), safe_name("")
     (True, False, False, False)
     """
     path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and name.isprintable()
+    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts and name.isprintable()
+    # Of a longer one the system says that it is too long, where it could say that there is no such file.
+    return inside and len(name.encode()) <= MOST_NAME and all(len(part.encode()) <= MOST_PART for part in path.parts)
 
 
 def named(names: Sequence[str]) -> str:

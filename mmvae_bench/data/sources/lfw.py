@@ -129,7 +129,7 @@ def read_people(lines: list[str], path: Path) -> list[Key]:
     found: dict[Key, None] = {}
     for place, line in enumerate(rows, 2):
         name, tab, number = line.rstrip().partition("\t")
-        if not tab or not number.isdecimal() or not 0 < int(number[:9]) <= 9999 or not _plain(name):
+        if not tab or not number.isdecimal() or len(number) > 4 or not int(number) or not _plain(name):
             raise SourceError(f"{path}: line {place} is '{printable(line[:120])}', expected NAME, a tab and a number")
         found |= dict.fromkeys((name, image) for image in range(1, int(number) + 1))
         if len(found) > MOST_IMAGES:
