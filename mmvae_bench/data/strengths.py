@@ -60,8 +60,9 @@ def check_weights(concept: object, sizes: Sequence[int]) -> None:
         return
     if not is_weights(concept, sizes):
         raise ConfigError(
-            f"scores are given as the weights of all values, mmvae_bench.data.strengths.value_weights(scores), "
-            f"Float[..., {sum(sizes)}]; got Float{list(concept.shape)}"
+            "concepts must contain integers; scores are given as the weights of all values, "
+            f"mmvae_bench.data.strengths.value_weights(scores), Float[..., {sum(sizes)}]; got "
+            f"Float{list(concept.shape)}"
         )
     if not bool(concept.isfinite().all()):
         raise ConfigError(f"a weight is {concept[~concept.isfinite()][0].item()}: weights must be finite")

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..backbones.base import Backbone, seeded
-from ..base.errors import BenchmarkError, ConfigError
+from ..base.errors import BenchmarkError
 from ..base.randomness import own_randomness, seed_from, seed_generators
 from ..base.seeds import derive_seed
-from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED, Captions
 from ..data.batch import Batch
-from ..data.strengths import check_weights, is_complete, is_weights
+from ..data.queries import query_of
+from ..data.strengths import is_complete
 from ..distributions.latents import standard_normal
 from ..distributions.pixels import has_fixed_scale
 from ..specs.components import ObjectiveSpec, Posterior
@@ -512,7 +512,8 @@ class Objective(pl.LightningModule):
             raise ValueError(f"num_samples must be at least 1, got {num_samples}")
         if isinstance(concept, Mapping):
             concept = self.schema.parse(", ".join(f"{name}={value}" for name, value in concept.items()))
-        queries, leading = pack([self._query(concept).to(self.device)], "* word")
+        asked = query_of(concept, self.schema, self.captions, scores=self.spec.strength_obstacle is None)
+        queries, leading = pack([asked.to(self.device)], "* word")
         with evaluating(self), own_randomness(seed_from(generator), self.device):
             if self.captions is None or isinstance(concept, str):
                 z, given = self.draw_latents(queries, num_samples)
@@ -569,35 +570,6 @@ class Objective(pl.LightningModule):
             given = None if concept is None else concept.to(self.device)
             z = self.centre(self.posterior(image.to(self.device), given))
             return self.image_likelihood(z, given).mean.clamp(0, 1)
-
-    def _query(self, concept: Tensor | str) -> Tensor:
-        """What :meth:`imagine` conditions on: a concept, Long[..., A], or weights of values; or a caption, Long[T]."""
-        if not isinstance(concept, Tensor | str):
-            names = self.schema.names
-            example = f"{names[0]}={self.schema.attributes[0].values[-1]}"
-            raise ConfigError(
-                f"imagine takes a concept as a text such as {example!r}, as a dict of values by attribute "
-                f"({', '.join(names)}), or as an integer tensor [..., {len(names)}] with {UNSPECIFIED} where it says "
-                f"nothing; got {type(concept).__name__}"
-            )
-        if self.spec.strength_obstacle is None:
-            check_weights(concept, self.schema.sizes)
-            if is_weights(concept, self.schema.sizes):
-                return concept
-        if self.captions is None:
-            wanted = self.schema.parse(concept) if isinstance(concept, str) else concept
-            self.schema.check(wanted)
-            return wanted
-        if not isinstance(concept, str):
-            self.schema.check(concept)
-            self.captions.require_sayable(concept.reshape(-1, len(self.schema)))
-            return concept
-        tokens = self.captions.tokens(concept)
-        try:
-            self.captions.require_sayable(self.captions.parse(tokens[None]))
-        except ValueError as error:
-            raise ConfigError(str(error), f"caption {concept!r}") from None
-        return tokens
 
     def _network(self, posterior: Posterior) -> nn.Module:
         if posterior not in self.spec.posteriors:

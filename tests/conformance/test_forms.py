@@ -15,9 +15,13 @@ from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError
 from mmvae_bench.specs.components import objectives
-from mmvae_bench.specs.trial import TrainingSpec
+from mmvae_bench.specs.trial import TrainingSpec, TrialSpec
 
 from .test_objectives import NAMES, build
+
+DIGITS = {"dataset": {"name": "mnist_a", "source": "digits", "canvas": 16}, "backbone": "mnist_a_thin"}
+"""A form that needs another world has tests of its own, such as SSVAE's of faces under one light."""
+ONLY_WITH_MISSING_IMAGES = {"meme": {"pseudo_images"}}
 
 
 def forms() -> list[tuple[str, dict[str, object]]]:
@@ -32,7 +36,7 @@ def forms() -> list[tuple[str, dict[str, object]]]:
                 if choice == field.default:
                     continue
                 try:
-                    objectives.parse({"name": name, key: choice})
+                    TrialSpec.parse({**DIGITS, "objective": {"name": name, key: choice}})
                 except ConfigError:
                     continue
                 found.append((name, {key: choice}))
@@ -61,7 +65,8 @@ def test_gradients_reach_what_a_stage_trains_and_nothing_else(
     stages = objective.stages(TrainingSpec(steps=4))
     assert [stage.name for stage in stages if stage.name not in objective.spec.stage_names] == []
     trained_once = {network for stage in stages for network in stage.trains}
-    assert trained_once == set(objective.network_names), "a network that no stage trains"
+    wanted = set(objective.network_names) - ONLY_WITH_MISSING_IMAGES.get(name, set())
+    assert trained_once == wanted, "a network that no stage trains"
     for stage in stages:
         objective.begin_stage(stage)
         objective.train()

@@ -79,7 +79,7 @@ def cosine_distance(one: Tensor, other: Tensor) -> Tensor:
 def angle(one: Tensor, other: Tensor) -> Tensor:
     """The angle between unit vectors in degrees, Float[N, 3] both: Double[N].
 
-    >>> angle(torch.eye(3), torch.eye(3)[[0, 2, 1]]).tolist()
+    >>> angle(torch.eye(3), torch.eye(3)[[0, 2, 1]]).round(decimals=6).tolist()
     [0.0, 90.0, 90.0]
     """
     return (2 * (cosine_distance(one, other) / 2).sqrt().clamp(max=1).asin()).rad2deg()
