@@ -32,7 +32,7 @@ def test_it_is_what_the_command_makes(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_it_is_small_and_names_no_place_on_a_machine() -> None:
     assert [path.name for path in PAGE.parent.iterdir()] == ["index.html"]
     text = PAGE.read_text(encoding="utf-8")
-    assert len(text.encode()) < 2_500_000
+    assert len(text.encode()) < 5_000_000, "what any page of a report may have"
     assert not re.search(r"(?<![\w.<])/(?:home|root|tmp|work|var|mnt|Users)/", text)
 
 
