@@ -71,8 +71,10 @@ def traverse(
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:
+    """What each picture shows by the model's own p(y|z); only what was changed where it cannot describe."""
     for row in document["rows"]:
+        described, can_describe = row["described"], any(row["described"])
         if "latent" in row:
-            yield f"z{row['latent']}: " + " | ".join(row["described"])
+            yield f"z{row['latent']}: {' | '.join(described)}" if can_describe else f"z{row['latent']}"
         else:
-            yield from (f"{name}: {text}" for name, text in zip(row["values"], row["described"], strict=True))
+            yield from map(": ".join, zip(row["values"], described, strict=True)) if can_describe else row["values"]

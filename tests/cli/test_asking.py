@@ -255,6 +255,15 @@ def test_a_traversal_changes_one_attribute_or_one_latent(desk: Desk, capsys: pyt
     assert changes == sorted(changes, reverse=True)
 
 
+def test_a_model_that_cannot_describe_has_no_empty_readings(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    schema = desk.becomes("cvae").schema
+    assert desk.run("traverse", HEART, "--attribute", "colour") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:-1] == [f"colour={value}" for value in schema.attributes[2].values]
+    assert desk.run("traverse", HEART, "--latent", "1", "--steps", "5") == 0
+    assert capsys.readouterr().out.splitlines()[0] == "z1"
+
+
 def test_a_latent_is_moved_over_the_prior_that_the_objective_has(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
