@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..base import randomness
-from ..base.errors import BenchmarkError
 from ..base.seeds import derive_seed
 from ..specs.built_in.datasets import SOURCE_SIZES, PlainMnistSpec
+from ..specs.components import DatasetSpec
 from ..worlds.recipe import ImageRecipe, Images, UserFiles
 from .base import Progress
 from .sharded import ShardedDataModule
-from .sources.digits import Digits, DigitSource, digit_source
+from .sources.digits import Digits, DigitSource, digit_source, load_counted
 from .splits import TEST, VAL, random_partition
 
 GENERATOR_VERSION = 1
@@ -69,10 +69,7 @@ class PlainDigits(ImageRecipe):
 
     @cached_property
     def _digits(self) -> Digits:
-        digits = self.source.load()
-        if len(digits) != self.num_digits:
-            raise BenchmarkError(f"source {self.source.name} has {len(digits):,} digits, expected {self.num_digits:,}")
-        return digits
+        return load_counted(self.source, self.num_digits)
 
 
 def scale(digits: Tensor, canvas: int) -> Tensor:
@@ -97,8 +94,8 @@ def binarise(grey: Tensor, index: Tensor, *, seed: int) -> Tensor:
     return draws < (grey * 2**16).round() - 2**15
 
 
-class MnistDataModule(ShardedDataModule):
-    """Digits binarised once and kept in shards.
+class DigitsDataModule(ShardedDataModule):
+    """Images that are made once of the digits of a source, and kept in shards.
 
     Args:
         spec: What to make and how to split it.
@@ -108,14 +105,13 @@ class MnistDataModule(ShardedDataModule):
         progress: Called while images are made, with the numbers done and in all.
     """
 
-    spec: PlainMnistSpec
     too_small: ClassVar[str] = "raise num_images"
     parallel: ClassVar[bool] = False
     """All digits take seconds, less than processes take to start."""
 
     def __init__(
         self,
-        spec: PlainMnistSpec,
+        spec: DatasetSpec,
         *,
         source: DigitSource | None = None,
         num_digits: int | None = None,
@@ -126,6 +122,12 @@ class MnistDataModule(ShardedDataModule):
         self.source = source or digit_source(spec.source)
         self.num_digits = num_digits or SOURCE_SIZES[spec.source]
         self.num_training = num_training or NUM_TRAINING.get(spec.source)
+
+
+class MnistDataModule(DigitsDataModule):
+    """Digits binarised once. See :class:`DigitsDataModule`."""
+
+    spec: PlainMnistSpec
 
     def recipe(self) -> PlainDigits:
         """See :meth:`ShardedDataModule.recipe`."""

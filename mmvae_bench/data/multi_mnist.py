@@ -6,21 +6,17 @@ Shapes: n image of a shard, K the largest number of digits, S side of the canvas
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..base.errors import BenchmarkError
-from ..specs.built_in.datasets import SOURCE_SIZES
 from ..specs.built_in.few_labels import ONE_IN, MultiMnistSpec
 from ..worlds.multi_mnist import GENERATOR_VERSION, Layout, draw_layout
 from ..worlds.recipe import ImageRecipe, Images, UserFiles
-from .base import Progress
-from .mnist import NUM_TRAINING, VALIDATION, binarise, scale
-from .sharded import ShardedDataModule
-from .sources.digits import Digits, DigitSource, digit_source
+from .mnist import VALIDATION, DigitsDataModule, binarise, scale
+from .sources.digits import Digits, DigitSource, load_counted
 from .splits import TEST, VAL, combinations_of, observed_partition, random_partition
 
 HELD_OUT = 0.1
@@ -99,10 +95,7 @@ class MultiDigits(ImageRecipe):
 
     @cached_property
     def _digits(self) -> Digits:
-        digits = self.source.load()
-        if len(digits) != self.num_digits:
-            raise BenchmarkError(f"source {self.source.name} has {len(digits):,} digits, expected {self.num_digits:,}")
-        return digits
+        return load_counted(self.source, self.num_digits)
 
 
 def is_test(number: np.ndarray) -> np.ndarray:
@@ -111,34 +104,10 @@ def is_test(number: np.ndarray) -> np.ndarray:
     return last
 
 
-class MultiMnistDataModule(ShardedDataModule):
-    """Canvases made once and kept in shards.
-
-    Args:
-        spec: What to make and how to split it.
-        source: The digits; by default those that the spec names.
-        num_digits: Their number; None: that of the named source.
-        num_training: How many of them, the first ones, are not the source's own test digits; None: as the named source.
-        progress: Called while images are made, with the numbers done and in all.
-    """
+class MultiMnistDataModule(DigitsDataModule):
+    """Canvases made once. See :class:`~mmvae_bench.data.mnist.DigitsDataModule`."""
 
     spec: MultiMnistSpec
-    too_small: ClassVar[str] = "raise num_images"
-    parallel: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        spec: MultiMnistSpec,
-        *,
-        source: DigitSource | None = None,
-        num_digits: int | None = None,
-        num_training: int | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        super().__init__(spec, progress=progress)
-        self.source = source or digit_source(spec.source)
-        self.num_digits = num_digits or SOURCE_SIZES[spec.source]
-        self.num_training = num_training or NUM_TRAINING.get(spec.source)
 
     def recipe(self) -> MultiDigits:
         """See :meth:`ShardedDataModule.recipe`."""

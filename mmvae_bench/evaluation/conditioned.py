@@ -13,19 +13,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..base.heartbeat import beat
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
-from ..data.batch import Batch
 from ..data.preview import contact_sheet
 from ..data.sheets import save_picture
 from ..objectives.base import Objective, evaluating
 from .images import Asked
 from .neighbours import MAX_TRAINING
-from .questions.similarity import coded, nearest_coded
+from .questions.similarity import attribute_codes, nearest_coded
 from .sampling import real_batches
 
 
@@ -99,15 +97,6 @@ def show_conditioned(
         contact_sheet(columns.transpose(0, 1).flatten(0, 1).cpu(), labels, title=title, num_columns=number + 2), out
     )
     return {"file": str(out), "training_images": len(held), "images": entries}
-
-
-def attribute_codes(data: ConceptDataModule, batch: Batch) -> Tensor:
-    """Numbers for the attributes of images: their scores in the view of strengths, else
-    :func:`~mmvae_bench.evaluation.questions.similarity.coded` of their concepts, without given ones: Float64[B, K]."""
-    if batch.strength is not None and data.spec.chosen_view == "strengths":
-        return batch.strength.double()
-    schema = data.schema
-    return coded([F.one_hot(batch.concept[:, k], schema.sizes[k]).double() for k in schema.scored_positions])
 
 
 def _samples(model: Objective, description: Tensor, number: int, mean: bool, seed: int) -> Tensor:

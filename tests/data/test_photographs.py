@@ -98,8 +98,8 @@ def test_faces_scores_and_the_split_of_view_1(folders: Path) -> None:
 
 
 def test_the_paper_s_numbers_of_images_follow_from_the_rule() -> None:
-    assert int(lfw_files.TRAINED * 9464) == 8517
-    assert 9464 - 8517 == 947
+    assert lfw_files.num_trained(9464) == 8517
+    assert 9464 - lfw_files.num_trained(9464) == 947
 
 
 def test_masks_are_the_user_s_own_and_optional(folders: Path) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from ...base.errors import BenchmarkError
 from ...base.files import DATA_VARIABLE, data_root
 from ...base.heartbeat import patiently
 from ...worlds.recipe import UserFiles
@@ -65,6 +66,14 @@ def digit_source(name: str) -> DigitSource:
     if name == "digits":
         return ScikitDigitsSource()
     raise ValueError(f"unknown source of digits {name!r}; choices: mnist or digits")
+
+
+def load_counted(source: DigitSource, number: int) -> Digits:
+    """The digits of a source, which are ``number`` as a recipe has been told; else raises BenchmarkError."""
+    digits = source.load()
+    if len(digits) != number:
+        raise BenchmarkError(f"source {source.name} has {len(digits):,} digits, expected {number:,}")
+    return digits
 
 
 MD5 = "7696c07daa6d85010f8268703ab8b067"

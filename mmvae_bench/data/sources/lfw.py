@@ -90,7 +90,7 @@ def find_lfw(root: Path, *, masked: bool, md5: Mapping[str, str] | None = None) 
     names = tuple(f"{file_of(each)}.jpg" for each in every)
     check_there(images, names, what="photographs")
     values = np.array([scores[each] for each in every], np.float32)
-    trained = math.floor(TRAINED * len(keys[0]))
+    trained = num_trained(len(keys[0]))
     part = np.repeat(np.array([0, 1, 2], np.uint8), [trained, len(keys[0]) - trained, len(keys[1])])
     return Annotated(
         folder=images,
@@ -105,6 +105,11 @@ def find_lfw(root: Path, *, masked: bool, md5: Mapping[str, str] | None = None) 
             "without_mask": unmasked if masked else None,
         },
     )  # fmt: skip
+
+
+def num_trained(number: int) -> int:
+    """Of so many photographs of people for development, the first ones that are trained on; the rest validate."""
+    return math.floor(TRAINED * number)
 
 
 def file_of(key: Key) -> str:

@@ -136,17 +136,18 @@ def reading_of(context: Context, concept: Tensor) -> Callable[[Tensor, int], Ten
     return lambda images, number: judge.read(images)
 
 
+def attribute_codes(data: ConceptDataModule, batch: Batch) -> Tensor:
+    """What images are wanted to show: their scores in the view of strengths, else :func:`coded` of their concepts,
+    without the given attributes, Float64[B, K]."""
+    if batch.strength is not None and data.spec.chosen_view == "strengths":
+        return batch.strength.double()
+    schema = data.schema
+    return coded([F.one_hot(batch.concept[:, k], schema.sizes[k]).double() for k in schema.scored_positions])
+
+
 def coded_batches(context: Context, batches: Sequence[Batch]) -> Tensor:
-    """What images are wanted to show: their scores, or :func:`coded` of their concepts, Float64[N, K]."""
-    if by_scores(context):
-        return torch.cat([each.strength for each in batches if each.strength is not None]).double()
-    return coded_concepts(context, torch.cat([each.concept for each in batches]))
-
-
-def coded_concepts(context: Context, concept: Tensor) -> Tensor:
-    """:func:`coded` of concepts, Long[N, A], without the given attributes."""
-    schema = context.data.schema
-    return coded([F.one_hot(concept[:, k], schema.sizes[k]).double() for k in schema.scored_positions])
+    """:func:`attribute_codes` of all images of some batches, Float64[N, K]."""
+    return torch.cat([attribute_codes(context.data, each) for each in batches])
 
 
 def coded_reading(context: Context, images: Tensor, number: int, concept: Tensor) -> Tensor:
