@@ -9,7 +9,8 @@ from pydantic.fields import FieldInfo
 
 from ..base.catalogue import Catalogue
 from ..base.errors import ConfigError, unknown
-from ..metrics.catalogue import METRICS, MetricInfo
+from ..metrics.catalogue import METRICS
+from ..metrics.info import MetricInfo
 from ..metrics.protocols import PROTOCOL_RULES, ProtocolRule
 from .base import ComponentSpec
 from .components import (

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...base.seeds import derive_seed
-from ...metrics.catalogue import PER_DIM
+from ...metrics.entries.likelihoods import PER_DIM
 from ...metrics.functional import nats_per_dimension
 from ...objectives.base import CapabilityError
 from ...runs.scores import Score

@@ -1,0 +1,1 @@
+"""The entries of the catalogue of metrics, one page per kind of question."""
