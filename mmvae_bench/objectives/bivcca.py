@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
 from ..data.batch import Batch
-from ..specs.built_in.objectives import BiVCCASpec
+from ..specs.built_in.families.joint import BiVCCASpec
 from .base import Terms
 from .common.concept_encoders import WithConceptEncoder
 from .common.elbo import elbo

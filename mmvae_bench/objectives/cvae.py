@@ -16,7 +16,7 @@ from ..backbones.base import Backbone
 from ..backbones.layers import mixture
 from ..data.batch import Batch
 from ..data.strengths import is_complete
-from ..specs.built_in.objectives import CVAESpec
+from ..specs.built_in.families.conditional import CVAESpec
 from .base import CapabilityError, Objective, Terms
 from .common.elbo import elbo
 

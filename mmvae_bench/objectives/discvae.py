@@ -13,7 +13,7 @@ from torch.distributions import Distribution, kl_divergence
 from ..backbones.base import Backbone, LayeredBackbone
 from ..data.batch import Batch
 from ..distributions.layers import Layers
-from ..specs.built_in.objectives import DisCVAESpec
+from ..specs.built_in.families.conditional import DisCVAESpec
 from .base import CapabilityError, Terms
 from .cvae import CVAE
 

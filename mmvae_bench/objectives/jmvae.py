@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..data.batch import Batch
-from ..specs.built_in.objectives import JMVAESpec
+from ..specs.built_in.families.joint import JMVAESpec
 from .base import Terms
 from .common.concept_encoders import WithConceptEncoder
 from .common.elbo import elbo, joint_terms

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..backbones.base import Backbone
 from ..backbones.flows import FlowPosterior
 from ..data.batch import Batch
-from ..specs.built_in.objectives import JNFSpec
+from ..specs.built_in.families.flows import JNFSpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
 from .common.elbo import joint_terms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..data.batch import Batch
-from ..specs.built_in.objectives import JVAESpec
+from ..specs.built_in.families.joint import JVAESpec
 from .base import Objective, Terms
 from .common.elbo import joint_terms
 

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from ..backbones.base import Backbone
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal, log_mean_exp
-from ..specs.built_in.objectives import MEMESpec
+from ..specs.built_in.families.few_labels import MEMESpec
 from ..specs.trial import TrainingSpec
 from .base import Objective, Stage, Terms
 

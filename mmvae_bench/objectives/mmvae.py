@@ -9,7 +9,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from ..data.batch import Batch
 from ..distributions.latents import log_mean_exp
-from ..specs.built_in.objectives import MMVAESpec
+from ..specs.built_in.families.experts import MMVAESpec
 from .base import Terms
 from .common.modalities import MultimodalObjective
 from .common.products import Experts, mixture, products, usable

@@ -9,7 +9,7 @@ from torch.distributions import Distribution, kl_divergence
 from ..backbones.base import Backbone
 from ..base.seeds import derive_seed
 from ..data.batch import Batch
-from ..specs.built_in.objectives import MoPoESpec
+from ..specs.built_in.families.experts import MoPoESpec
 from .base import Terms
 from .common.elbo import elbo
 from .common.modalities import MultimodalObjective

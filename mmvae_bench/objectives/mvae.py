@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..data.batch import Batch
-from ..specs.built_in.objectives import MVAESpec
+from ..specs.built_in.families.experts import MVAESpec
 from .base import Terms
 from .common.elbo import elbo
 from .common.modalities import MultimodalObjective

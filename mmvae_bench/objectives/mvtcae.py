@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from ..data.batch import Batch
-from ..specs.built_in.objectives import MVTCAESpec
+from ..specs.built_in.families.experts import MVTCAESpec
 from .base import Terms
 from .common.elbo import elbo
 from .common.modalities import MultimodalObjective

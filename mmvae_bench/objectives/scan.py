@@ -22,7 +22,7 @@ from ..concepts import Schema
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal
 from ..distributions.pixels import GREY_LEVEL, FixedScaleNormal, QuantisedNormal
-from ..specs.built_in.objectives import SCANSpec
+from ..specs.built_in.families.images import SCANSpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
 from .common.elbo import elbo

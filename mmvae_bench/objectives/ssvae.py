@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ..backbones.base import Backbone
 from ..data.batch import Batch
 from ..distributions.latents import FactorisedCategorical
-from ..specs.built_in.objectives import SSVAESpec
+from ..specs.built_in.families.few_labels import SSVAESpec
 from .base import CapabilityError, Objective, Terms, evaluating
 from .common.elbo import elbo
 from .cvae import ConditionedDecoder

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from ..data.batch import Batch
-from ..specs.built_in.objectives import TELBOSpec
+from ..specs.built_in.families.joint import TELBOSpec
 from ..specs.trial import TrainingSpec
 from .base import Stage, Terms
 from .common.concept_encoders import WithConceptEncoder

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ..data.batch import Batch
-from ..specs.built_in.objectives import ImageVAESpec
+from ..specs.built_in.families.images import ImageVAESpec
 from .base import Objective, Terms
 from .common.elbo import elbo
 

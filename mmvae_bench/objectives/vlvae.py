@@ -17,7 +17,7 @@ from ..backbones.text import TextFeatures
 from ..base.errors import BenchmarkError
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal
-from ..specs.built_in.objectives import QAggSpec, QTrueSpec, VLVAESpec
+from ..specs.built_in.families.flows import QAggSpec, QTrueSpec, VLVAESpec
 from ..specs.trial import TrainingSpec
 from .base import CapabilityError, Objective, Stage, Terms
 from .common.elbo import elbo

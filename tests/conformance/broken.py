@@ -20,7 +20,8 @@ from mmvae_bench.objectives.common.elbo import joint_terms
 from mmvae_bench.objectives.cvae import CVAE
 from mmvae_bench.objectives.jmvae import JMVAE
 from mmvae_bench.specs.built_in.datasets import SpritesSpec
-from mmvae_bench.specs.built_in.objectives import CVAESpec, JMVAESpec
+from mmvae_bench.specs.built_in.families.conditional import CVAESpec
+from mmvae_bench.specs.built_in.families.joint import JMVAESpec
 from mmvae_bench.specs.components import ObjectiveSpec
 
 

@@ -15,7 +15,7 @@ from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data import commands
 from mmvae_bench.specs.base import ComponentSpec
 from mmvae_bench.specs.built_in.datasets import MNIST_A_SCHEMA, MnistASpec
-from mmvae_bench.specs.built_in.objectives import JVAESpec
+from mmvae_bench.specs.built_in.families.joint import JVAESpec
 from mmvae_bench.specs.components import DatasetSpec, ObjectiveSpec, backbones, classifiers, datasets, objectives
 from mmvae_bench.specs.registry import Registry
 from tests.conformance.worlds import BandsSpec

@@ -13,7 +13,7 @@ from ...backbones.base import Backbone
 from ...backbones.layers import ConceptExperts, GaussianHead, mlp
 from ...base.errors import BenchmarkError
 from ...distributions.latents import diagonal_normal
-from ...specs.built_in.objectives import BiVCCASpec, JMVAESpec, TELBOSpec
+from ...specs.built_in.families.joint import BiVCCASpec, JMVAESpec, TELBOSpec
 from ..base import Objective
 from .products import Experts, component, products
 

@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from ...backbones.base import Backbone
 from ...base.errors import BenchmarkError
-from ...specs.built_in.objectives import MultimodalSpec
+from ...specs.built_in.families.experts import MultimodalSpec
 from ..base import Objective
 from .products import Experts, component, products
 

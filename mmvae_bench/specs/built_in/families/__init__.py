@@ -1,0 +1,1 @@
+"""The specs of the built-in objectives, one family per file."""
