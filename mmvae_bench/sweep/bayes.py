@@ -23,7 +23,8 @@ from ..base.printable import printable
 from ..base.seeds import derive_seed
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.store import RunStore, writing
-from ..specs.sweeps import MAX_TRIALS, Parameter, Search
+from ..specs.sweep_parameters import Parameter
+from ..specs.sweeps import MAX_TRIALS, Search
 from ..specs.trial import TrialSpec
 from .schedule import Trial, trials_of
 

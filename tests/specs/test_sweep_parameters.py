@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from mmvae_bench.specs.sweeps import Parameter, read_parameters
+from mmvae_bench.specs.sweep_parameters import Parameter, read_parameters
 
 NUM_DRAWS = 3000
 
