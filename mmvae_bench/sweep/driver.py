@@ -12,13 +12,15 @@ from ..base.errors import BenchmarkError
 from ..base.files import tail
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
 from ..runs.lock import LockHeld, TrialLock
-from ..runs.stale import Staleness, WhenStale, discard, staleness
-from ..runs.status import Status, read_status, write_status
+from ..runs.stale import WhenStale, discard, staleness
+from ..runs.status import Status, write_status
 from ..runs.store import RunStore, writing
-from .events import Event, Kind, Observer, Progress, Running
+from .events import Event, Kind, Observer, Progress
 from .executor import Ended, Executor, ExecutorError, Job
+from .forecast import forecast
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
 from .outcome import OUT_OF_MEMORY, settle, settle_orphan
+from .plan import attempts_before, plan_of
 from .schedule import CostModel, Group, Schedule, Trial
 
 _TICK_SECONDS = 0.2
@@ -193,25 +195,8 @@ class Driver:
     def progress(self) -> Progress:
         """How far the run is, from the status files of the running trials and the costs of those that have ended."""
         now = time.monotonic()
-        running: list[Running] = []
-        rates: dict[Group, float] = {}
-        for started in self.started.values():
-            trial, seconds = started.trial, now - started.since
-            if started.preparation:
-                running.append(Running(f"data and classifier of {trial.dataset}", seconds, None, None))
-                continue
-            status = read_status(trial.folder.directory)
-            if status.attempts <= trial.attempts:
-                status = Status()  # Of an earlier process: this one has not come so far.
-            if status.state == "running" and status.steps_per_second:
-                rates[trial.group] = 1 / status.steps_per_second
-            running.append(Running(trial.label, seconds, status, self._seconds_left(trial, status, seconds)))
-        left = [item.seconds_left for item in running if item.status is not None]
-        known = [seconds for seconds in left if seconds is not None]
-        waiting = self.schedule.seconds(rates)
-        seconds_left = None
-        if waiting is not None and len(known) == len(left):
-            seconds_left = max([(waiting + sum(known)) / self.executor.num_slots, *known])
+        jobs = [(started.trial, now - started.since, started.preparation) for started in self.started.values()]
+        running, seconds_left = forecast(jobs, self.schedule, self.costs, num_slots=self.executor.num_slots)
         return Progress(
             total=self.num_trials,
             done=self.num_done,
@@ -224,16 +209,6 @@ class Driver:
             stopping=self.stopping,
             held=self.num_held,
         )
-
-    def _seconds_left(self, trial: Trial, status: Status, seconds: float) -> float | None:
-        """How long a trial that has run for ``seconds`` will still take; None if unknown."""
-        left: float | None = None
-        if status.steps_per_second and status.steps:
-            left = (status.steps - status.step) / status.steps_per_second
-        if self.costs.known and trial.steps:
-            # The cost of ended trials includes their evaluation, which the speed of training does not.
-            left = max(self.costs.seconds_per_step(trial.group) * trial.steps - seconds, left or 0.0)
-        return left
 
     def _loop(self) -> None:
         self._plan()
@@ -250,49 +225,21 @@ class Driver:
             self._stop_hung()
 
     def _plan(self) -> None:
-        waiting: list[Trial] = []
-        failed: list[tuple[Trial, Status]] = []
-        stale: list[tuple[Trial, Staleness]] = []
-        num_unknown = 0
-        for trial in self.trials:
-            status = trial.folder.status(trial.evaluation)
-            trial.attempts = _attempts_before(trial, status)
-            head = trial.folder.result_head() if trial.folder.result_path.exists() else None
-            killed = status.state == "failed" and status.attempts == 1 and status.error_type in OUT_OF_MEMORY
-            untouched = status.state == "running" or (status.state == "failed" and not (killed or self.retry_failed))
-            found = None if untouched else staleness(trial.folder, head)
-            num_unknown += found is not None and not found.known
-            if found and self.stale == "refuse":
-                stale.append((trial, found))
-                continue
-            trial.keep = bool(found) and self.stale == "keep"
-            trial.remake = found if found and self.stale == "retrain" else None
-            if trial.remake is not None:
-                if not trial.remake.training:
-                    trial.steps = 0
-                waiting.append(trial)
-            elif status.state == "done":
-                self.num_done += 1
-                self._learn(trial, head)
-            elif killed:
-                trial.retried = True  # The retry that an earlier driver did not get to.
-                self.schedule.add_alone(trial)
-            elif status.state == "failed" and not self.retry_failed:
-                self.num_failed += 1
-                failed.append((trial, status))
-            else:
-                if head is not None:
-                    trial.steps = 0  # Trained already: only its evaluation is new.
-                waiting.append(trial)
-        self.num_stale = len(stale)
-        unknown = f"{num_unknown} of them made before code was recorded: taken as they are" if num_unknown else None
-        self._notify("run", done=self.num_done, failed=self.num_failed, stale=self.num_stale or None, message=unknown)
-        for trial, found in stale:
+        plan = plan_of(self.trials, retry_failed=self.retry_failed, when_stale=self.stale)
+        for trial, head in plan.done:
+            self._learn(trial, head)
+        for trial in plan.alone:
+            self.schedule.add_alone(trial)
+        self.num_done, self.num_failed, self.num_stale = len(plan.done), len(plan.failed), len(plan.stale)
+        unknown = f"{plan.num_unknown} of them made before code was recorded: taken as they are"
+        message = unknown if plan.num_unknown else None
+        self._notify("run", done=self.num_done, failed=self.num_failed, stale=self.num_stale or None, message=message)
+        for trial, found in plan.stale:
             self._notify("stale", trial, message=str(found))
-        for trial, status in failed:
+        for trial, status in plan.failed:
             self._notify("failed", trial, status=status, message="in an earlier run; --retry failed runs it again")
-        self._rehearse([trial for trial in waiting if trial.steps])
-        waiting = [trial for trial in waiting if trial.group not in self.held or not trial.steps]
+        self._rehearse([trial for trial in plan.waiting if trial.steps])
+        waiting = [trial for trial in plan.waiting if trial.group not in self.held or not trial.steps]
         for trial in waiting:
             self.schedule.add(trial)
         self._plan_preparations(waiting)
@@ -367,7 +314,7 @@ class Driver:
         """Whether another driver has the trial, or has had it since this driver last looked."""
         status = trial.folder.status(trial.evaluation)
         if status.state == "running":
-            trial.attempts = _attempts_before(trial, status)
+            trial.attempts = attempts_before(trial, status)
             self.elsewhere[trial.key] = trial
             self._notify("elsewhere", trial)
             return True
@@ -597,12 +544,3 @@ class Driver:
 def _said(status: Status) -> str | None:
     """The error of a trial, and the line of its objective that it came from."""
     return f"{status.error}\nat {status.where}" if status.error and status.where else status.error
-
-
-def _attempts_before(trial: Trial, status: Status) -> int:
-    """How many processes had worked on a trial before the one that works on it now, if there is one.
-
-    This distinguishes a trial that fails elsewhere from one that had failed before.
-    """
-    begun = status.state == "running" and read_status(trial.folder.directory).state == "running"
-    return max(0, status.attempts - 1) if begun else status.attempts
