@@ -16,15 +16,15 @@ from mmvae_bench.objectives import jmvae
 
 from . import traces
 from .records import check_complete, here, read
-from .traces import COMMAND, STORED, TOLERANCE, cases, check_trace, comparison, trace
+from .traces import COMMAND, STORED, TOLERANCE, check_trace, comparison, trace, traced
 
 
 def test_every_objective_has_a_trace() -> None:
-    check_complete(STORED, cases(), COMMAND)
+    check_complete(STORED, traced(), COMMAND)
 
 
 @pytest.mark.in_check
-@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("name", traced())
 def test_trace(name: str) -> None:
     check_trace(name)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from mmvae_bench.specs.augmentation import AugmentationSpec
 from mmvae_bench.specs.components import objectives, of_domain
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.fit import fit
@@ -42,6 +43,10 @@ VARIANTS: dict[str, dict[str, object]] = {
     "mvae per_attribute": {"name": "mvae", "modalities": "per_attribute"},
     "mvtcae per_attribute": {"name": "mvtcae", "modalities": "per_attribute"},
 }
+AUGMENTED: dict[str, dict[str, object]] = {
+    "discvae augmented": {"name": "discvae", "augmentation": {"rotation": 0.08}},
+}
+"""Cases whose training images are changed. A trial would refuse to mirror or turn sprites; a trace may."""
 
 Trace = dict[str, list[float]]
 
@@ -49,6 +54,11 @@ Trace = dict[str, list[float]]
 def cases() -> dict[str, dict[str, object]]:
     """Every registered objective with its defaults, and the schedules and forms that the defaults leave out."""
     return {name: {"name": name} for name in of_domain(objectives, "images")} | VARIANTS
+
+
+def traced() -> dict[str, dict[str, object]]:
+    """The cases, and those with augmentation."""
+    return cases() | AUGMENTED
 
 
 def spec_of(objective: dict[str, object], **training: object) -> TrialSpec:
@@ -59,12 +69,16 @@ def spec_of(objective: dict[str, object], **training: object) -> TrialSpec:
 
 def trace(objective: dict[str, object]) -> Trace:
     """The validation record after each of the first steps: the ELBO and every part, in nats per image."""
+    objective = dict(objective)
+    augmentation = objective.pop("augmentation", None)
     spec = spec_of(objective, batch_size=16, learning_rate=3e-3, validations=NUM_STEPS)
     data = spec.dataset.build()
     data.prepare_data()
     data.setup()
     torch.set_num_threads(1)
-    fitted = fit(build_objective(spec), data, spec.training, key=spec.key, seed=spec.seed)
+    changed = None if augmentation is None else AugmentationSpec.parse(augmentation)
+    training = spec.training.model_copy(update={"augmentation": changed})
+    fitted = fit(build_objective(spec), data, training, key=spec.key, seed=spec.seed)
     columns: Trace = {}
     for one in fitted.history:
         for name, value in {"elbo": one["elbo"], **one["parts"]}.items():
@@ -81,7 +95,7 @@ def comparison(name: str) -> str:
 def check_trace(name: str) -> None:
     """Fails, and names the objective, where its loss is no longer what was recorded."""
     stored: Trace = read(STORED)[name]["trace"]
-    now = trace(cases()[name])
+    now = trace(traced()[name])
     assert stored.keys() == now.keys(), f"the parts of {name} have changed: {sorted(stored.keys() ^ now.keys())}"
     pairs = [
         (part, step, a, b) for part in stored for step, (a, b) in enumerate(zip(stored[part], now[part], strict=True))
@@ -98,8 +112,8 @@ def check_trace(name: str) -> None:
 
 
 def _record(name: str) -> dict[str, Any]:
-    return {"trace": trace(cases()[name])}
+    return {"trace": trace(traced()[name])}
 
 
 if __name__ == "__main__":
-    record(None, command=COMMAND, what="loss traces", path=STORED, names=cases(), make=_record)
+    record(None, command=COMMAND, what="loss traces", path=STORED, names=traced(), make=_record)

@@ -40,6 +40,18 @@ def test_the_loop_the_storage_and_the_machinery_of_specs_do_not_count() -> None:
     assert not [file for file in files if file.removeprefix("mmvae_bench/").startswith(rooms)]
 
 
+def test_augmentation_counts_where_it_is_asked_for() -> None:
+    """Recorded by a run before it was, it is not compared."""
+    plain = training_code(SPEC)
+    assert training_code(SPEC | {"training": {"augmentation": None}}) == plain
+    code = training_code(SPEC | {"training": {"augmentation": {"flip": 0.0}}})
+    assert code.keys() - plain.keys() == {"augmentation"}
+    file = "mmvae_bench/data/augmentation.py"
+    assert file in code["augmentation"]["files"]
+    assert differences(changed(code, "augmentation", files={file: "0"}), code) == [f"augmentation: {file} has changed"]
+    assert differences(plain, code) == []
+
+
 def test_the_built_in_questions_count_with_the_metrics_that_they_compute() -> None:
     code = evaluation_code(EvaluationSpec().canonical(), "conv_thin")
     assert set(code) == {"questions", "classifier"}
