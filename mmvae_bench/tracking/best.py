@@ -26,7 +26,7 @@ def logged_values(directory: Path) -> dict[str, float]:
         return {}
     values: dict[str, float] = {}
     for record in read_records(directory / TRAINING_LOG):
-        with suppress(KeyError, TypeError):  # A stranger's line.
+        with suppress(KeyError, TypeError, AttributeError):  # A stranger's line.
             values |= record_values(record)
     return values | scores
 

@@ -64,6 +64,8 @@ class LoggerRun:
         from pytorch_lightning import loggers
 
         place: dict[str, Any] = {"save_dir": self.out, "name": f"{FOLDER}/{self.kind}"}
+        if self.kind != "mlflow":
+            self._folder()
         if self.kind == "csv":
             found: Any = loggers.CSVLogger(**place)
         elif self.kind == "tensorboard":
@@ -103,9 +105,17 @@ class LoggerRun:
         }
         if address := os.environ.get("MLFLOW_TRACKING_URI"):
             return logger(**named, tracking_uri=address)
-        folder = self.out.absolute() / FOLDER / self.kind
+        folder = self._folder().absolute()
+        _refuse_link(database := folder / "mlflow.db")
+        return logger(**named, tracking_uri=f"sqlite:///{database}", artifact_location=folder.as_uri())
+
+    def _folder(self) -> Path:
+        """Where the logger writes. The trial's folder may come from a stranger, who may have put a link there."""
+        folder = self.out / FOLDER / self.kind
+        for place in (folder.parent, folder):
+            _refuse_link(place)
         folder.mkdir(parents=True, exist_ok=True)
-        return logger(**named, tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", artifact_location=folder.as_uri())
+        return folder
 
     def _show(self, samples: Path) -> None:
         if self.kind == "mlflow":
@@ -131,6 +141,11 @@ class LoggerRun:
             self._broken = True
             why = f"{type(error).__name__}: {error}"
             sys.stderr.write(f"logging to {self.kind} failed and stops here; the trial continues: {why}\n")
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise BenchmarkError(f"{path}: a link, which is not followed")
 
 
 def check_kinds(kinds: Sequence[str]) -> None:

@@ -2,12 +2,13 @@
 
 | when | name | what |
 |---|---|---|
-| during training | ``train/STAGE/loss``, ``train/STAGE/parts/PART`` | as ``log.jsonl``: nats per image of a batch |
+| during training | ``train/STAGE[/KIND]/loss``, ``train/STAGE[/KIND]/parts/PART`` | as ``log.jsonl``: nats per image |
 | during training | ``validation/STAGE/elbo``, ``validation/STAGE/parts/PART`` | nats per image, on fixed images |
 | during training | ``curve/METRIC/level_LEVEL[/ATTRIBUTE]`` | if ``evaluation.curve_points`` is set |
 | at the end | ``PARTITION[/PROTOCOL]/METRIC[/level_LEVEL][/ATTRIBUTE]`` | a row of ``results.parquet`` |
 
-Name parts whose column is empty are left out. An objective with a single stage calls it ``fit``.
+Name parts whose column is empty are left out. An objective with a single stage calls it ``fit``. KIND is that of the
+step where there are two: ``labelled`` and ``unlabelled``, or ``with_image`` and ``without_image``.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def record_values(record: Mapping[str, Any]) -> dict[str, float]:
     """
     if record["event"] == "scores":
         return {f"curve/{name}": value for name, value in score_values(record["scores"]).items()}
-    prefix = f"{record['event']}/{record['stage']}"
+    kind = [record["kind"].replace(" ", "_")] if "kind" in record else []
+    prefix = "/".join([record["event"], record["stage"], *kind])
     values = {f"{prefix}/{name}": record[name] for name in ("loss", "elbo") if name in record}
     return values | {f"{prefix}/parts/{name}": value for name, value in record["parts"].items()}
 

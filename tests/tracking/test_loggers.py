@@ -215,3 +215,22 @@ def test_the_metric_of_a_sweep_file(tmp_path: Path) -> None:
     path.write_text(shipped.replace("name: val/paper/correctness/level_4", "name: [a]"))
     with pytest.raises(ConfigError, match="metric: expected a mapping with the name of a logged number"):
         load_sweep(path)
+
+
+@pytest.mark.parametrize("linked", ["tracking", "tracking/csv", "tracking/mlflow", "tracking/mlflow/mlflow.db"])
+def test_a_link_in_a_trial_of_a_stranger_is_not_followed(
+    linked: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written where it leads, and the trial continues."""
+    elsewhere, out = tmp_path / "elsewhere", tmp_path / "trial"
+    (out / linked).parent.mkdir(parents=True)
+    if linked.endswith(".db"):
+        elsewhere.write_bytes(b"")
+    else:
+        elsewhere.mkdir()
+    (out / linked).symlink_to(elsewhere)
+    run = LoggerRun("mlflow" if "mlflow" in linked else "csv", out, TRIAL)
+    run.record({"event": "train", "stage": "fit", "step": 1, "overall": 1, "loss": 2.0, "parts": {}})
+    run.finish("success")
+    assert elsewhere.read_bytes() == b"" if elsewhere.is_file() else not any(elsewhere.iterdir())
+    assert f"{out / linked}: a link, which is not followed" in capsys.readouterr().err

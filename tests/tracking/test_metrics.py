@@ -41,6 +41,9 @@ def test_the_table_has_columns_of_the_results() -> None:
 def test_records_of_the_training() -> None:
     validation = {"event": "validation", "stage": "unimodal", "step": 5, "elbo": -3.0, "parts": {"image/kl": 1.0}}
     assert record_values(validation) == {"validation/unimodal/elbo": -3.0, "validation/unimodal/parts/image/kl": 1.0}
+    for kind, name in (("labelled", "labelled"), ("without image", "without_image")):
+        step = {"event": "train", "stage": "fit", "step": 5, "kind": kind, "loss": 2.0, "parts": {"image/kl": 1.0}}
+        assert record_values(step) == {f"train/fit/{name}/loss": 2.0, f"train/fit/{name}/parts/image/kl": 1.0}
     points = [{"metric": "coverage", "attribute": None, "level": 2, "value": 0.75}]
     assert record_values({"event": "scores", "stage": "fit", "step": 5, "overall": 5, "scores": points}) == {
         "curve/coverage/level_2": 0.75
