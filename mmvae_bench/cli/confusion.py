@@ -15,6 +15,7 @@ from .asking import AsJson, TrialDir, answer
 
 if TYPE_CHECKING:
     from ..report.confusion import Confusion
+    from ..specs.trial import TrialSpec
 
 
 def confusion(
@@ -29,7 +30,8 @@ def confusion(
     as_json: AsJson = False,
 ) -> None:
     """Print for each attribute which value was asked for (rows) and which the classifier reads (columns), in %."""
-    schema = read_trial(trial_dir).dataset.concept_schema()
+    spec = read_trial(trial_dir)
+    schema = spec.dataset.concept_schema()
     if attribute is not None and attribute not in schema.names:
         raise ConfigError([unknown("attribute", attribute, schema.names, ("--attribute",))])
     try:
@@ -38,6 +40,8 @@ def confusion(
         raise BenchmarkError(f"{trial_dir} has no {RESULT_FILE}: the trial is not done") from None
     record = result.get("confusion")
     if record is None:
+        if reason := _never(spec):
+            raise BenchmarkError(f"{trial_dir}: {reason}")
         raise BenchmarkError(
             f"{trial_dir}: no confusion is stored: the model cannot imagine the fixed queries, or was evaluated before "
             f"it was counted; mmvae-bench evaluate {trial_dir} counts it"
@@ -58,6 +62,17 @@ def confusion(
         raise BenchmarkError(f"{trial_dir}: {what} among the tables of confusion: only scored attributes are counted")
     document = {"partition": partition, "attributes": [_plain(each) for each in found]}
     answer(document, _lines(found), as_json)
+
+
+def _never(spec: TrialSpec) -> str | None:
+    """Why no evaluation of a trial can count any confusion; None if one can."""
+    dataset, objective = spec.dataset, spec.objective
+    if dataset.domain != "images":
+        holds = "is a graph" if dataset.domain == "graph" else "holds words and links of papers"
+        return f"{dataset.name} {holds}: there are no images to read attributes off"
+    if "concept" not in objective.posteriors:
+        return f"{objective.name} has no q(z|y), so it cannot imagine the queries whose images would be counted"
+    return None
 
 
 def _plain(each: Confusion) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from mmvae_bench.report.confusion import Confusion, confusion_figure, confusions
 from mmvae_bench.report.drawing import INK
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.html import render_html
+from mmvae_bench.specs.trial import TrialSpec
 
 from .synthetic_runs import VALUES, confusion_of, result_of, spec_of, write_trial
 
@@ -203,3 +204,31 @@ def test_a_trial_that_is_not_done_or_was_evaluated_before(tmp_path: Path, capsys
     (folder / "result.json").unlink()
     assert main(["confusion", str(folder)]) == 2
     assert "the trial is not done" in capsys.readouterr().err
+
+
+PAPERS = {"dataset": "cora_papers", "backbone": "papers"}
+GRAPH = {"dataset": "cora", "backbone": "gcn", "training": {"batch_size": 300}}
+DIGITS = {"dataset": {"name": "mnist_a", "source": "digits"}, "backbone": "mnist_a_thin"}
+
+
+@pytest.mark.parametrize(
+    ("trial", "reason"),
+    [
+        (PAPERS | {"objective": "telbo"}, "cora_papers holds words and links of papers: there are no images to read"),
+        (GRAPH | {"objective": "vgae"}, "cora is a graph: there are no images to read"),
+        (DIGITS | {"objective": "vae"}, "vae has no q(z|y)"),
+    ],
+    ids=["papers", "a graph", "images alone"],
+)
+def test_where_there_can_be_no_confusion_the_reason_is_said(
+    trial: dict[str, object], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And evaluating again, which could not help, is not advised."""
+    folder = write_trial(tmp_path, TrialSpec.parse(trial))
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    result.pop("confusion", None)
+    (folder / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    assert main(["confusion", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert "mmvae-bench evaluate" not in said
