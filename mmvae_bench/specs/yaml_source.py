@@ -206,6 +206,15 @@ def _check_extent(text: str, source: str) -> None:
             raise _excessive(depth > MOST_LEVELS, event.start_mark.line + 1 if event.start_mark else None, source)
 
 
+def is_readable(text: str) -> bool:
+    """Whether a text without aliases is within the bounds."""
+    try:
+        _check_extent(text, "")
+    except ConfigError:
+        return False
+    return len(text) <= MAX_BYTES
+
+
 def _excessive(too_deep: bool, line: int | None, source: str) -> ConfigError:
     message = f"nested more than {MOST_LEVELS} deep" if too_deep else f"more than {MAX_VALUES:,} keys and values"
     return ConfigError([Problem(message, line=line)], source)

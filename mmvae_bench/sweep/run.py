@@ -36,6 +36,7 @@ from .hang import DEFAULT_SECONDS
 from .local import COMMAND, DEFAULT_ENVIRONMENT, LocalExecutor, crowding, local_slots
 from .rehearsal import Rehearsal
 from .schedule import trials_of
+from .sweep_grid import sweep_grid
 
 EXECUTORS = ("local", "ray", "slurm")
 """The values of ``--executor``."""
@@ -202,27 +203,6 @@ class SweepRequest(Request):
         """The words of the command line that say what to run."""
         counted = [] if self.count is None else ["--count", str(self.count)]
         return ["sweep", "--local", str(self.grid), *counted]
-
-
-def sweep_grid(sweep: SweepFile, *, name: str) -> str:
-    """A grid file with the trials of a sweep, one per line, and the sweep file itself as comments.
-
-    So everything that reads a run folder reads this one, and ``mmvae-bench run --grid`` runs the same trials.
-    """
-    origin = f"{counted(len(sweep.trials), 'trial')} of a sweep by method {sweep.method}"
-    if sweep.num_drawn > len(sweep.trials):
-        origin += f" ({sweep.num_drawn} draws, some of them equal)"
-    lines = sweep.text.lstrip("\ufeff").splitlines()
-    comments = [f"# {line}".rstrip() for line in (f"{origin}, which was:", "", *lines)]
-    head = [f"name: {json.dumps(name)}", f"summary: {json.dumps(origin)}", "include:"]
-    trials: list[str] = []
-    for spec in sweep.trials:
-        plain = spec.canonical()
-        parts = {f"{kind}s": [plain[kind]] for kind in ("dataset", "backbone", "objective")}
-        rest = {"training": plain["training"], "seeds": [spec.seed], "evaluation": spec.evaluation.canonical()}
-        # JSON is YAML, and its numbers are read back to the bit.
-        trials.append(f"- {json.dumps(parts | rest)}")
-    return "\n".join([*comments, *head, *trials]) + "\n"
 
 
 def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, values: Values | None = None) -> int:

@@ -20,7 +20,7 @@ from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.html import render_html
 from mmvae_bench.specs.trial import TrialSpec
 
-from .synthetic_runs import VALUES, confusion_of, result_of, spec_of, write_trial
+from .synthetic_runs import SKILL, VALUES, confusion_of, result_of, spec_of, write_trial
 
 
 def by_hand(level: int, attribute: str, *seeds: int) -> np.ndarray:
@@ -221,9 +221,14 @@ DIGITS = {"dataset": {"name": "mnist_a", "source": "digits"}, "backbone": "mnist
     ids=["papers", "a graph", "images alone"],
 )
 def test_where_there_can_be_no_confusion_the_reason_is_said(
-    trial: dict[str, object], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trial: dict[str, object],
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And evaluating again, which could not help, is not advised."""
+    monkeypatch.setitem(SKILL, str(trial["objective"]), 0.5)
     folder = write_trial(tmp_path, TrialSpec.parse(trial))
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     result.pop("confusion", None)

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
-from mmvae_bench.specs.grid import load_grid
+from mmvae_bench.specs import yaml_source
+from mmvae_bench.specs.grid import GridSpec, load_grid
 from mmvae_bench.specs.sweeps import load_sweep
+from mmvae_bench.specs.yaml_source import parse_yaml
 from mmvae_bench.sweep.run import SweepRequest, run
+from mmvae_bench.sweep.sweep_grid import sweep_grid
 
 from .support import StubRun, no_report
 
@@ -90,3 +94,48 @@ def test_dry_run_and_bad_input(file: Path, capsys: Captured, tmp_path: Path, mon
         assert main(words) == 2
         assert said in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+MANY = """\
+method: grid
+parameters:
+  seed: {distribution: int_uniform, min: 0, max: %d}
+  training.learning_rate: {values: [1.0e-3, 2.0e-3]}
+  training.steps: {value: 10}
+  objective.name: {values: [jvae, telbo]}
+  dataset: {value: {name: mnist_a, canvas: 16}}
+  backbone.name: {value: mnist_a_thin}
+"""
+
+
+def test_the_grid_of_3_000_trials_can_be_read(tmp_path: Path, capsys: Captured) -> None:
+    """One per line, they would be more values than are read of one file."""
+    path = tmp_path / "many.yaml"
+    path.write_text(MANY % 749)
+    sweep = load_sweep(path)
+    text = sweep_grid(sweep, name="many")
+    (tmp_path / "grid.yaml").write_text(text)
+    trials = load_grid(tmp_path / "grid.yaml").trials
+    assert {trial.key for trial in trials} == {trial.key for trial in sweep.trials}
+    assert len(trials) == 3_000
+    assert {trial.evaluation for trial in trials} == {sweep.trials[0].evaluation}
+
+
+def test_drawn_trials_share_what_they_have_in_common(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    """And where that does not do, the sweep is refused before it begins."""
+    drawn = load_sweep(file, count=40)
+    plain = sweep_grid(drawn, name="drawn")
+    monkeypatch.setattr(yaml_source, "MAX_VALUES", 3000)
+    with pytest.raises(ConfigError, match="more than 3,000 keys and values"):
+        parse_yaml(plain, source="grid.yaml")
+    shared = parse_yaml(sweep_grid(drawn, name="drawn"), source="grid.yaml").value
+    assert {trial.key for trial in GridSpec.parse(shared).trials} == {trial.key for trial in drawn.trials}
+    assert len(shared["include"]) == len({trial.seed for trial in drawn.trials})
+    assert shared["evaluation"]["num_samples"] == 10
+    monkeypatch.setattr(yaml_source, "MAX_VALUES", 500)
+    assert main(["sweep", "--local", str(file), "--count", "40", "--dry-run"]) == 2
+    assert "set a smaller run_cap or --count" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert main(["sweep", "--local", str(file), "--count", "40", "--dry-run"]) == 0
