@@ -14,6 +14,7 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, kl
 from torch.func import functional_call
 
 from ..backbones.base import Backbone
+from ..data.base import place
 from ..data.batch import Batch
 from ..distributions.latents import diagonal_normal, log_mean_exp
 from ..specs.built_in.families.few_labels import MEMESpec
@@ -84,6 +85,18 @@ def unsupervised(*, log_ps: Tensor, log_ratio: Tensor, source_weight: float = 1.
     return source_weight * log_ps + log_ratio, {"log_ps": log_ps, "log_ratio": log_ratio}
 
 
+def _of_first_process(values: Tensor) -> Tensor:
+    rank, number = place()
+    if number == 1:
+        return values
+    size = torch.tensor(len(values), device=values.device)
+    torch.distributed.broadcast(size, src=0)
+    # Another process may have seen fewer, or none with a label.
+    found = values.contiguous() if rank == 0 else values.new_empty(int(size), *values.shape[1:])
+    torch.distributed.broadcast(found, src=0)
+    return found
+
+
 class PseudoInputs(nn.Module):
     """N inputs of an encoder, which start as the first training examples that are seen; images are then learnt.
 
@@ -111,8 +124,12 @@ class PseudoInputs(nn.Module):
 
     @torch.no_grad()
     def remember(self, values: Tensor) -> None:
-        """Keeps the first of some inputs, as long as there are fewer than N."""
+        """Keeps the first of some inputs, as long as there are fewer than N; none may be given. Where several processes
+        train together, all of them keep those of the first process, and all must call this."""
         if self.full:
+            return
+        values = _of_first_process(values)
+        if not len(values):
             return
         start = int(self.num_seen)
         new = values[: len(self.values) - start]
@@ -201,10 +218,9 @@ class MEME(Objective):
 
     def _remember(self, batch: Batch) -> None:
         # A network that a stage does not train is in eval mode.
-        if self.pseudo_images.training and not batch.imageless:
-            self.pseudo_images.remember(batch.image)
-        if not batch.lacks_labels:
-            self.memory.remember(batch.description)
+        if self.pseudo_images.training:
+            self.pseudo_images.remember(batch.image[:0] if batch.imageless else batch.image)
+        self.memory.remember(batch.description[:0] if batch.lacks_labels else batch.description)
 
     def _pairs(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
         """The mean of both directions, Float[B], with its parts and the z that were drawn."""

@@ -306,6 +306,46 @@ def test_pseudo_inputs_are_the_first_that_are_seen_and_are_restored() -> None:
     assert len(other()) == 0, "it still takes itself for full"
 
 
+def test_several_processes_remember_what_the_first_one_sees(
+    make: Make, batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has its own part of the data; their pseudo-inputs, of which images are parameters, must be the same.
+
+    The second process is run after the first, and is told what that one has sent. The first batch has labels for the
+    first process alone, so the second must not wait for what never comes, or be left out of what does.
+    """
+    sent: list[Tensor] = []
+    rank = 0
+
+    def broadcast(tensor: Tensor, src: int) -> None:
+        assert src == 0
+        if rank == 0:
+            sent.append(tensor.clone())
+        else:
+            tensor.copy_(sent.pop(0))
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
+    monkeypatch.setattr(torch.distributed, "broadcast", broadcast)
+    first, second = (make("meme", num_pseudo_inputs=6).train() for _ in range(2))
+    half = len(batch) // 2
+    parts = [replace(batch, image=batch.image[rows], concept=batch.concept[rows], index=batch.index[rows])
+             for rows in (slice(half), slice(half, None))]  # fmt: skip
+    other = replace(parts[1], concept=parts[1].concept.clone())
+    other.concept[0, 0] = -1
+    for model, batches in ((first, [parts[0], parts[1]]), (second, [other, parts[0]])):
+        for each in batches:
+            model.terms(each)
+        rank += 1
+    assert not sent
+    assert torch.equal(first.memory.values[:half], parts[0].concept[:6])  # type: ignore[index,union-attr]
+    for name in ("memory", "pseudo_images"):
+        one, two = getattr(first, name), getattr(second, name)
+        assert torch.equal(one.values, two.values)
+        assert torch.equal(one.num_seen, two.num_seen)
+
+
 def test_images_are_remembered_and_trained_only_where_some_are_missing(make: Make, batch: Batch) -> None:
     for missing in (None, {"fraction": 0.5}):
         model = make("meme", num_samples=2, num_pseudo_inputs=5)
