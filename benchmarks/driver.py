@@ -120,10 +120,15 @@ class InstantExecutor:
 
 
 class Witness(PlainConsole):
-    """Prints nothing; records when trials started and ended, and how large the process was."""
+    """Prints nothing; records when trials started and ended, and how large the process was.
 
-    def __init__(self) -> None:
+    Args:
+        clock: The time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(open(os.devnull, "w"))  # noqa: SIM115 - for as long as the process lives
+        self.clock = clock
         self.started: dict[str, float] = {}
         self.spans: list[tuple[float, float]] = []
         self.memory: list[float] = []
@@ -131,7 +136,7 @@ class Witness(PlainConsole):
     def event(self, event: Event) -> None:
         """Records it."""
         super().event(event)
-        now = time.monotonic()
+        now = self.clock()
         if event.event == "running":
             self.started[str(event.key)] = now
         elif event.event == "done":
