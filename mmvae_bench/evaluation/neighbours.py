@@ -90,11 +90,9 @@ def nearest(images: Tensor, pool: Tensor) -> Nearest:
         images: Float[N, C, H, W].
         pool: Float[M, C, H, W], at least two, no two of them equal.
     """
-    flat, held = images.flatten(1).double(), pool.flatten(1)
     columns = []
-    for part in held.split(_AT_ONCE):
-        wide = part.double()
-        columns.append(flat.square().sum(1, keepdim=True) + wide.square().sum(1) - 2 * flat @ wide.T)
+    for part in pool.split(_AT_ONCE):
+        columns.append(squared_distances(images, part))
         beat()
     squared = torch.cat(columns, 1)
     squared = squared.masked_fill(squared < TIE, 0)
@@ -102,6 +100,27 @@ def nearest(images: Tensor, pool: Tensor) -> Nearest:
     first = squared.gather(1, place[:, None])[:, 0]
     second = squared.scatter(1, place[:, None], torch.inf).amin(1)
     return Nearest(place, first.sqrt(), second.sqrt())
+
+
+def squared_distances(image: Tensor, others: Tensor, observed: Tensor | None = None) -> Tensor:
+    """Squared Euclidean distances of all pixels, or of those that are observed of each image: Float64[N, M].
+
+    Args:
+        image: Float[N, C, H, W].
+        others: Float[M, C, H, W].
+        observed: Bool[N, H, W], of ``image``; None: all of them.
+    """
+    if observed is not None and bool((observed == observed[0]).all()):
+        image, others = image[:, :, observed[0]], others[:, :, observed[0]]
+        observed = observed[:, observed[0]]
+    wide = others.flatten(2).double()
+    if observed is None:
+        seen, norms = image.flatten(1).double(), wide.flatten(1).square().sum(1)
+    else:
+        seen = (image * observed[:, None]).flatten(1).double()
+        norms = observed.flatten(1).double() @ wide.square().sum(1).T
+    squared = seen.square().sum(1, keepdim=True) + norms
+    return (squared - 2 * seen @ wide.flatten(1).T).clamp_min(0)
 
 
 def lowest(values: Tensor, *, within: float = TIE) -> Tensor:

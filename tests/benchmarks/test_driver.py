@@ -33,8 +33,10 @@ def share_in_use(stub: StubRun, *, num_slots: int) -> float:
 
 
 class TimedExecutor(benchmark.InstantExecutor):
-    """Trials of one second each, and preparations of none, on a clock that other processes cannot slow down: the driver's
-    processor time, and what it waits for."""
+    """Trials of one second each, and preparations of none, on a clock that other processes cannot slow down.
+
+    It counts the driver's processor time, and what it waits for.
+    """
 
     def __init__(self, num_slots: int) -> None:
         super().__init__(num_slots)

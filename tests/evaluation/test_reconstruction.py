@@ -11,7 +11,8 @@ from torch import Tensor
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.evaluation.evaluate import evaluate
 from mmvae_bench.evaluation.fitting import fit_latents
-from mmvae_bench.evaluation.questions.reconstruction import Reconstruction, squared_distances, training_images
+from mmvae_bench.evaluation.neighbours import squared_distances
+from mmvae_bench.evaluation.questions.reconstruction import Reconstruction, training_images
 from mmvae_bench.evaluation.regions import Box, RandomSquare, region_box, region_of, scored_regions
 from mmvae_bench.evaluation.sampling import real_batches
 from mmvae_bench.objectives.base import Objective

@@ -16,7 +16,7 @@ from ...base.canonical import content_hash
 from ...base.errors import BenchmarkError
 from ...base.files import DamagedFile, open_regular, read_json, write_json
 from ..cache import file_sha256
-from .shard import FORMAT, add_hashes, decode, is_sealed
+from .shard import FORMAT, Passport, add_hashes, decode, is_sealed
 
 MANIFEST = "manifest.json"
 SHARD_SIZE = 1000
@@ -43,6 +43,12 @@ class ShardEntry(ShardRange):
     sha256: str
     pixel_hash: str
     label_hash: str
+
+    @classmethod
+    def of(cls, shard: ShardRange, content: bytes, passport: Passport) -> ShardEntry:
+        """The entry of a shard with this content."""
+        digest, hashes = hashlib.sha256(content).hexdigest(), (passport.pixel_hash, passport.label_hash)
+        return cls(shard.file, shard.start, shard.stop, len(content), digest, *hashes)
 
 
 @dataclass(frozen=True)
@@ -207,15 +213,7 @@ def read_entry(content: bytes, shard: ShardRange, *, fingerprint: str) -> ShardE
         raise ValueError(f"made from another recipe: fingerprint {passport.fingerprint}, expected {fingerprint}")
     if (passport.start, passport.stop) != (shard.start, shard.stop):
         raise ValueError(f"it holds images {passport.start:,} to {passport.stop - 1:,}")
-    return ShardEntry(
-        shard.file,
-        shard.start,
-        shard.stop,
-        num_bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        pixel_hash=passport.pixel_hash,
-        label_hash=passport.label_hash,
-    )
+    return ShardEntry.of(shard, content, passport)
 
 
 def open_manifest(folder: Path) -> Manifest:

@@ -8,7 +8,6 @@ work can be done in the calling process: see :func:`work`.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import pickle
@@ -59,15 +58,7 @@ def make_shard(
     passport = make_passport(planes, start=shard.start, fingerprint=fingerprint)
     content = encode(planes, passport)
     write_atomic(folder / shard.file, lambda file: file.write(content))
-    return ShardEntry(
-        shard.file,
-        shard.start,
-        shard.stop,
-        num_bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
-        pixel_hash=passport.pixel_hash,
-        label_hash=passport.label_hash,
-    )
+    return ShardEntry.of(shard, content, passport)
 
 
 def digest_images(recipe: ImageRecipe, rows: Sequence[int], *, done: Callable[[int], object]) -> list[ImageDigest]:

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
 from ...base.errors import BenchmarkError
-from ...base.files import DATA_VARIABLE, data_root
+from ...base.files import DATA_VARIABLE
 from ...base.heartbeat import patiently
 from ...worlds.recipe import UserFiles
 from . import MissingSourceError, SourceError
-from .user_files import FileStamp, gunzip, is_gzip, read_file, stamps
+from .user_files import FileStamp, KnownFiles, gunzip, is_gzip, read_file, stamps
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ FOLDERS = (".", "mnist", "MNIST/raw")
 """Folders to look in under the data root; the last is torchvision's."""
 
 
-class MnistSource:
+class MnistSource(KnownFiles):
     """The 70,000 MNIST digits (LeCun et al. 1998), training digits first.
 
     Args:
@@ -156,19 +156,10 @@ class MnistSource:
     """
 
     name: ClassVar[str] = "mnist"
+    files: Sequence[IdxFile]
 
     def __init__(self, *, root: Path | None = None, files: Sequence[IdxFile] = FILES, download: bool = True) -> None:
         self.root, self.files, self.download = root, tuple(files), download
-
-    @property
-    def folder(self) -> Path:
-        """The folder to look in."""
-        return data_root() if self.root is None else self.root
-
-    @property
-    def checksum(self) -> str:
-        """md5 of the md5s of the four contents."""
-        return hashlib.md5("".join(file.md5 for file in self.files).encode(), usedforsecurity=False).hexdigest()
 
     @property
     def user_files(self) -> UserFiles | None:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...base.files import DATA_VARIABLE, data_root
+from ...base.files import DATA_VARIABLE
 from ...base.heartbeat import beat
 from ...base.printable import printable
 from . import MissingSourceError, SourceError
 from .mat_file import MatError, read_arrays
-from .user_files import FileStamp, read_file, stamps
+from .user_files import FileStamp, KnownFiles, read_file, stamps
 
 SIDE = 32
 FOLDERS = (".", "svhn", "SVHN")
@@ -62,7 +62,7 @@ class HouseDigits:
     labels: np.ndarray
 
 
-class SvhnSource:
+class SvhnSource(KnownFiles):
     """The user's copy of SVHN. A file is parsed only if its md5 is right, so it cannot be another one.
 
     Args:
@@ -70,18 +70,10 @@ class SvhnSource:
         files: Training file and test file.
     """
 
+    files: Sequence[MatFile]
+
     def __init__(self, *, root: Path | None = None, files: Sequence[MatFile] = FILES) -> None:
         self.root, self.files = root, tuple(files)
-
-    @property
-    def folder(self) -> Path:
-        """The folder to look in."""
-        return data_root() if self.root is None else self.root
-
-    @property
-    def checksum(self) -> str:
-        """md5 of the md5s of the files."""
-        return hashlib.md5("".join(file.md5 for file in self.files).encode(), usedforsecurity=False).hexdigest()
 
     @property
     def num_images(self) -> int:

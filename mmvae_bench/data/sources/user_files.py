@@ -6,18 +6,46 @@ They may be links, as those of the Hugging Face hub's cache are, but what is rea
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
-from ...base.files import MOST_BYTES, DamagedFile, open_regular
+from ...base.files import MOST_BYTES, DamagedFile, data_root, open_regular
 
 FileStamp = tuple[str, int, int, int]
 """Path, size in bytes, and the times of the last change of content and of metadata in nanoseconds."""
 
 _GZIP = b"\x1f\x8b"
+
+
+class HasMd5(Protocol):
+    """A file whose content is known."""
+
+    @property
+    def md5(self) -> str:
+        """Of its content."""
+
+
+class KnownFiles:
+    """Files whose contents are known, in a folder of the user's."""
+
+    root: Path | None
+    """The folder; None: the data root, ``$MMVAE_BENCH_DATA``."""
+    files: Sequence[HasMd5]
+
+    @property
+    def folder(self) -> Path:
+        """The folder to look in."""
+        return data_root() if self.root is None else self.root
+
+    @property
+    def checksum(self) -> str:
+        """md5 of the md5s of the files."""
+        return hashlib.md5("".join(file.md5 for file in self.files).encode(), usedforsecurity=False).hexdigest()
 
 
 def read_file(path: Path, *, at_most: int = MOST_BYTES) -> bytes:

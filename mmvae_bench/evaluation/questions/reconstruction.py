@@ -17,7 +17,7 @@ from ...objectives.base import CapabilityError, Objective
 from ...runs.scores import Score
 from ...specs.trial import EvaluationSpec
 from ..fitting import Evidence, fit_latents
-from ..neighbours import MAX_TRAINING, TIE, lowest
+from ..neighbours import MAX_TRAINING, TIE, lowest, squared_distances
 from ..regions import scored_regions
 from ..sampling import real_batches
 from .base import Context, Question
@@ -243,19 +243,3 @@ def training_images(data: ConceptDataModule, image: Tensor, observed: Sequence[T
             closest[place] = torch.where(nearer, distance, closest[place])
     nearest = [data.store.batch(each.cpu()).image.to(image.device) for each in rows]
     return Known((total / number).to(image.dtype), nearest)
-
-
-def squared_distances(image: Tensor, others: Tensor, observed: Tensor) -> Tensor:
-    """Squared Euclidean distances over the pixels that are observed of each image: Float64[N, K].
-
-    Args:
-        image: Float[N, C, H, W].
-        others: Float[K, C, H, W].
-        observed: Bool[N, H, W], of ``image``.
-    """
-    if bool((observed == observed[0]).all()):
-        image, others = image[:, :, observed[0]], others[:, :, observed[0]]
-        observed = observed[:, observed[0]]
-    seen, wide = (image * observed[:, None]).flatten(1).double(), others.flatten(2).double()
-    squared = seen.square().sum(1, keepdim=True) + observed.flatten(1).double() @ wide.square().sum(1).T
-    return (squared - 2 * seen @ wide.flatten(1).T).clamp_min(0)
