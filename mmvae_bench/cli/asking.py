@@ -59,7 +59,7 @@ def check_images(
     """
     numbers, files = [*(index or []), *(more or [])], list(files)
     if numbers and files:
-        raise ConfigError([Problem("cannot be used with a picture of your own: say one or the other", ("--index",))])
+        raise ConfigError([Problem("cannot be used with a picture of your own: choose one of them", ("--index",))])
     for file in files:
         if not file.exists():
             word = str(file)

@@ -35,7 +35,7 @@ def complete(
         typer.Option(
             metavar="REGION",
             help="What is hidden: left, right, top, bottom, top-left, ..., quadrant, a part that the dataset names, "
-            "random-8 or random-16 (a square at a place of its own in each image), or ROWS,COLUMNS in pixels such as "
+            "random-8 or random-16 (a square at a different place in each image), or ROWS,COLUMNS in pixels such as "
             "8:24,0:16.",
         ),
     ],

@@ -53,7 +53,7 @@ def confusion(
         known = sorted({each["partition"] for each in record["asked"]})
         raise ConfigError([unknown("partition", partition, known, ("--partition",))])
     if level is not None and level not in levels:
-        message = f"no query specifies as many attributes: {', '.join(map(str, levels))}"
+        message = f"no query specifies that many attributes; choices: {', '.join(map(str, levels))}"
         raise ConfigError([Problem(message, ("--level",), str(level))])
     found = confusions([result], partition=partition, level=level)
     found = tuple(each for each in found if attribute in (None, each.attribute))

@@ -29,7 +29,7 @@ def layers(
     if concept is not None:
         check_concept(concept, spec.dataset)
         if index:
-            message = "cannot be used with a concept, which is drawn: say one or the other"
+            message = "cannot be used with a concept, which is drawn: choose one of them"
             raise ConfigError([Problem(message, ("--index",))])
 
     model = opened(trial_dir)

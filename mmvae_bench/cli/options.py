@@ -44,5 +44,5 @@ NoRehearsal = Annotated[
 def when_stale(*, retrain: bool, keep: bool) -> WhenStale:
     """What to do with trials made by other code; raises ConfigError if both options are given."""
     if retrain and keep:
-        raise ConfigError([Problem("cannot be used with --keep: say one or the other", ("--retrain",))])
+        raise ConfigError([Problem("cannot be used with --keep: choose one of them", ("--retrain",))])
     return "retrain" if retrain else "keep" if keep else "refuse"

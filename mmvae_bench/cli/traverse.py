@@ -34,7 +34,7 @@ def traverse(
     spec = read_trial(trial_dir)
     check_concept(concept, spec.dataset)
     if attribute is not None and latent is not None:
-        raise ConfigError([Problem("cannot be used with --latent: say one or the other", ("--attribute",))])
+        raise ConfigError([Problem("cannot be used with --latent: choose one of them", ("--attribute",))])
     schema = spec.dataset.concept_schema()
     # SCAN's z may have another size than that of its networks for images.
     size = getattr(spec.objective, "latent_size", None) or spec.backbone.latent_size

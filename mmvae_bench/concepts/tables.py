@@ -78,7 +78,7 @@ def infer_schema(columns: Columns) -> Schema:
             message = f"at most {most} values are possible: divide a quantity into classes, or leave it out"
             problems.append(Problem(message, where, shown))
         elif len(distinct) < 2:
-            problems.append(Problem("an attribute needs two values at least: leave it out", where, repr(distinct)))
+            problems.append(Problem("an attribute needs at least two values: leave it out", where, repr(distinct)))
         else:
             try:
                 attributes.append(Attribute(name, tuple(distinct)))

@@ -90,7 +90,8 @@ def split_links(links: Tensor, num_nodes: int, *, seed: int) -> LinkSplit:
     num_links = links.shape[1]
     num_val, num_test = num_links // VALIDATION, num_links // TEST
     if not num_val:
-        raise BenchmarkError(f"a graph of {num_links} links has none to validate with: it takes at least {VALIDATION}")
+        message = f"a graph of {num_links} links has none left to validate with: at least {VALIDATION} are needed"
+        raise BenchmarkError(message)
     pairs = torch.triu_indices(num_nodes, num_nodes, 1)
     free = torch.ones(pairs.shape[1], dtype=torch.bool)
     # The place of (i, j) among the pairs, which are ordered by i, then j.

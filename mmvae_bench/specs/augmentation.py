@@ -15,9 +15,9 @@ WHERE = ("training", "augmentation")
 
 
 class AugmentationSpec(Spec):
-    """Augmentation: each training image is changed anew at each step, its masks with it; validation and evaluation see
-    images as they are. The defaults are those of Attribute2Image for faces (Yan et al. 2016, released code); for birds
-    it has ``rotation: 0.08`` and ``window: true`` too.
+    """Augmentation: each training image is changed again at every step, and its masks with it; validation and
+    evaluation see images as they are. The defaults are those of Attribute2Image for faces (Yan et al. 2016, released
+    code); for birds it has ``rotation: 0.08`` and ``window: true`` too.
 
     A pixel is not clamped, as in that code, so it may lie a little outside [0, 1].
     """

@@ -41,7 +41,7 @@ def missing_problems(
     if missing is None:
         return
     if dataset.domain != "images":
-        yield Problem(f"it is about images, which {dataset.name} has not", WHERE, choices=("null",))
+        yield Problem(f"it is about images, which {dataset.name} does not have", WHERE, choices=("null",))
     if supervised:
         message = "a step is on examples without labels or without images: choose this or training.supervision"
         yield Problem(message, WHERE)

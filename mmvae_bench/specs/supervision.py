@@ -75,7 +75,7 @@ def supervision_problems(
     if supervision is None:
         return
     if dataset.domain != "images":
-        yield Problem(f"it is about the labels of images, which {dataset.name} has not", WHERE, choices=("null",))
+        yield Problem(f"it is about the labels of images, which {dataset.name} does not have", WHERE, choices=("null",))
         return
     schema = dataset.concept_schema()
     for index, name in enumerate(supervision.attributes or ()):
@@ -89,9 +89,9 @@ def supervision_problems(
     if supervision.rate == 0:
         reasons = {stage: reason for stage in objective.stage_names if (reason := objective.leaves_out(stage))}
         for stage, reason in reasons.items():
-            message = f"no step sees a label, and stage {stage} of {objective.name} cannot do without: {reason}"
+            message = f"no step sees a label, and stage {stage} of {objective.name} needs labels: {reason}"
             yield Problem(message, (*WHERE, "rate"), "0")
     wanted, most = supervision.labels_per_class, dataset.most_images()
     if wanted is not None and most is not None and wanted > most:
-        message = f"so many labels of each class, but this {dataset.name} has only {most:,} images"
+        message = f"more labels than images: this {dataset.name} has only {most:,} images"
         yield Problem(message, (*WHERE, "labels_per_class"), str(wanted))

@@ -147,7 +147,7 @@ class TrainingSpec(Spec):
     missing_images: MissingImagesSpec | None = None
     """Which training examples have no image; null: none."""
     augmentation: AugmentationSpec | None = None
-    """How training images are changed at random, anew at each step; null: not at all."""
+    """How training images are changed at random, differently at each step; null: not at all."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -291,7 +291,7 @@ class EvaluationSpec(Spec):
         for name in self.protocols:
             needed = PROTOCOL_RULES[name].num_samples
             if needed is not None and self.num_samples < needed:
-                message = f"protocol {name} scores {needed} samples: draw as many, or leave it out of protocols"
+                message = f"protocol {name} scores {needed} samples: draw that many, or leave it out of protocols"
                 raise ConfigError([Problem(message, ("num_samples",), str(self.num_samples))])
         return self
 

@@ -96,7 +96,7 @@ class Proposals:
                 raise ConfigError(f"{store.root}: another process runs this sweep here\n  {advice}") from None
             try:
                 if self._read() != self.asked[: len(self._read())]:
-                    raise ConfigError(f"{store.root}: another process has gone on with this sweep: run it again")
+                    raise ConfigError(f"{store.root}: another process has continued this sweep: run the command again")
                 self._write()
                 yield
             finally:

@@ -292,7 +292,7 @@ def test_a_latent_is_moved_over_the_prior_that_the_objective_has(
         (
             "cvae",
             ["complete", "--region", "left"],
-            "its image decoder needs the concept, the whole of it, and none was",
+            "its image decoder needs the concept: a full one, and none was",
         ),
         ("cvae", ["complete", "--region", "left", "--told", "shape=heart"], "cvae takes fully specified concepts only"),
         ("vae", ["complete", "--region", "left", "--told", HEART], "vae has no p(y|z)"),
@@ -365,12 +365,12 @@ BAD = [
     (["interpolate", HEART, "shap=heart", "--out", "x.png"], "unknown attribute 'shap'"),
     (["traverse", HEART, "--attribute", "color", "--out", "x.png"], "nearest: colour"),
     (["traverse", HEART, "--latent", "4", "--out", "x.png"], "--latent: the model has 4 latents, 0 to 3\n  given: 4"),
-    (["traverse", HEART, "--latent", "1", "--attribute", "size", "--out", "x.png"], "say one or the other"),
+    (["traverse", HEART, "--latent", "1", "--attribute", "size", "--out", "x.png"], "choose one of them"),
     (["describe", "nowhere.png"], "IMAGE: no such file\n  given: nowhere.png"),
     (["describe", "3"], "IMAGE: no such file; for an image of the test partition say --index 3\n  given: 3"),
     (["reconstruct", "--image", "nowhere.png", "--out", "x.png"], "--image: no such file\n  given: nowhere.png"),
     (["describe", "--index", "0", "x.png"], "not the number of an image of the test partition\n  given: 'x.png'"),
-    (["reconstruct", "--image", "spec.json", "--index", "0", "--out", "x.png"], "say one or the other"),
+    (["reconstruct", "--image", "spec.json", "--index", "0", "--out", "x.png"], "choose one of them"),
 ]
 
 

@@ -91,7 +91,9 @@ def test_gaps_are_drawn_evenly_from_all_pairs_without_a_link() -> None:
 
 
 def test_too_few_links_or_gaps_are_refused() -> None:
-    with pytest.raises(BenchmarkError, match="a graph of 19 links has none to validate with: it takes at least 20"):
+    with pytest.raises(
+        BenchmarkError, match="a graph of 19 links has none left to validate with: at least 20 are needed"
+    ):
         split_links(torch.triu_indices(10, 10, 1)[:, :19], 10, seed=0)
     with pytest.raises(BenchmarkError, match="10 nodes and 44 links has 1 pairs that are not linked, fewer than the 6"):
         split_links(torch.triu_indices(10, 10, 1)[:, :44], 10, seed=0)

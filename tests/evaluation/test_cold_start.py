@@ -257,7 +257,7 @@ def test_what_does_not_belong_together_is_refused() -> None:
     mvae = {"name": "mvae", "modalities": "per_attribute"}
     assert problems(objective=mvae) == ["the links of cora_papers are one modality"]
     supervision = {"batch_size": 32, "supervision": {"fraction": 0.5}}
-    message = "it is about the labels of images, which cora_papers has not"
+    message = "it is about the labels of images, which cora_papers does not have"
     assert problems(training=supervision) == [message]
     assert problems(evaluation={"classifier": "conv_thin"}) == [
         "cora_papers holds papers: there are no images to classify"

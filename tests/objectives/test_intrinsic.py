@@ -195,8 +195,12 @@ TRIAL = {"dataset": "lit_faces", "backbone": {"name": "patches", "latent_size": 
 @pytest.mark.parametrize(
     ("settings", "objective", "message"),
     [
-        ({"dataset": "mnist"}, {}, "objective.structure: of faces under a light, whose direction mnist does not have"),
-        ({}, {"supervised": "printed"}, "structure: supervised printed is of structure plain: a light has a density"),
+        (
+            {"dataset": "mnist"},
+            {},
+            "objective.structure: for faces under a light, and mnist has no direction of the light",
+        ),
+        ({}, {"supervised": "printed"}, "structure: supervised printed needs structure plain: a light has a density"),
         (
             {},
             {"structure": "intrinsc"},

@@ -171,7 +171,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     ("arguments", "message"),
     [
         (["--attribute", "colour"], "unknown attribute 'colour'"),
-        (["--level", "3"], "no query specifies as many attributes: 1, 4"),
+        (["--level", "3"], "no query specifies that many attributes; choices: 1, 4"),
         (["--partition", "val"], "unknown partition 'val'"),
     ],
 )

@@ -58,7 +58,7 @@ def test_the_rate_of_a_stage_depends_on_what_it_can_learn_from() -> None:
         ({}, ["training.supervision: needs either labels_per_class or fraction", "given: neither"]),
         ({"labels_per_class": 1, "fraction": 0.5}, ["needs either labels_per_class or fraction", "given: both"]),
         ({"labels_per_class": 0}, ["training.supervision.labels_per_class", "greater than 0"]),
-        ({"labels_per_class": 1_798}, ["labels_per_class: so many labels of each class", "only 1,797 images"]),
+        ({"labels_per_class": 1_798}, ["labels_per_class: more labels than images", "only 1,797 images"]),
         ({"fraction": 0}, ["training.supervision.fraction", "greater than 0"]),
         ({"fraction": 1.5}, ["training.supervision.fraction", "less than or equal to 1"]),
         ({"labels_per_class": 1, "rate": 1.1}, ["training.supervision.rate", "less than or equal to 1"]),
@@ -83,7 +83,7 @@ def test_a_rate_of_zero_means_no_label_and_needs_an_objective_that_can_do_withou
     assert trial({"labels_per_class": 1, "rate": 0}).training.supervision is not None
     with pytest.raises(ConfigError) as caught:
         trial({"labels_per_class": 1, "rate": 0}, objective="jmvae")
-    assert "no step sees a label, and stage fit of jmvae cannot do without" in str(caught.value)
+    assert "no step sees a label, and stage fit of jmvae needs labels" in str(caught.value)
 
 
 def test_captions_have_no_word_for_a_missing_label() -> None:

@@ -179,7 +179,9 @@ def read_scores(lines: list[str], path: Path) -> dict[Key, list[float]]:
         except ValueError as error:
             raise SourceError(f"{path}: line {place} ({person}): {printable(str(error))}") from None
         if not all(abs(score) < 1e6 for score in scores):
-            raise SourceError(f"{path}: line {place} ({person}): a score is not a number of a sensible size")
+            raise SourceError(
+                f"{path}: line {place} ({person}): a score is not a number between -1,000,000 and 1,000,000"
+            )
         if key in found:
             raise SourceError(f"{path}: line {place} ({person}): image {key[1]} occurs twice")
         found[key] = scores

@@ -34,8 +34,8 @@ class PapersSpec(CitationSpec):
     features: Literal["words"] = "words"
     """What x is: which words occur in the paper."""
     split: Literal["papers_by_seed", "papers"] = "papers_by_seed"  # type: ignore[assignment]
-    """5 % of the papers validate and 10 % test: no model sees their words or links. papers_by_seed: drawn anew for each
-    training seed, so that an interval over seeds covers the splits; papers: one split for all seeds."""
+    """5 % of the papers validate and 10 % test: no model sees their words or links. papers_by_seed: drawn separately
+    for each training seed, so that an interval over seeds covers the splits; papers: one split for all seeds."""
 
     def partition_sizes(self) -> dict[str, int]:
         """The number of papers of each partition."""

@@ -134,7 +134,7 @@ class SSVAESpec(ObjectiveSpec):
                 if getattr(self, name) != type(self).model_fields[name].default
             ]
             if self.structure == "intrinsic":
-                message = "supervised printed is of structure plain: a light has a density, not a probability"
+                message = "supervised printed needs structure plain: a light has a density, not a probability"
                 problems.append(Problem(message, ("structure",), self.structure, ("plain",), "plain"))
         if problems:
             raise ConfigError(problems)
@@ -144,7 +144,9 @@ class SSVAESpec(ObjectiveSpec):
         """Refuses a sum over too many values, and an intrinsic structure where there is no light."""
         schema = dataset.concept_schema()
         if self.structure == "intrinsic" and dataset.factors != LIGHT:
-            message = f"of faces under a light, whose direction {dataset.name} does not have: train it on lit_faces"
+            message = (
+                f"for faces under a light, and {dataset.name} has no direction of the light: train it on lit_faces"
+            )
             raise ConfigError([Problem(message, ("objective", "structure"), "intrinsic", ("plain",), "plain")])
         number = len(schema.attributes[0]) if self.structure == "intrinsic" else prod(schema.sizes)
         if self.estimator == "exact" and number > MAX_COMPLETIONS:
