@@ -13,7 +13,7 @@ from mmvae_bench.data.batch import Batch
 from mmvae_bench.evaluation.likelihood import Bounds
 from mmvae_bench.objectives.base import Objective, Terms
 from mmvae_bench.objectives.meme import PseudoInputs, supervised
-from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.components import backbones, datasets, objectives
 from mmvae_bench.specs.trial import TrainingSpec
 
 from .opinions import Gaussian, Make, gaussian, log_px, log_py, redraw
@@ -359,6 +359,23 @@ def test_images_are_remembered_and_trained_only_where_some_are_missing(make: Mak
         model.eval()
         model.terms(replace(batch, concept=batch.concept.flip(0)))
         assert torch.equal(model.memory(), batch.concept[:5])  # type: ignore[operator]
+
+
+def test_pseudo_images_leave_the_statistics_of_batch_norms_to_the_data() -> None:
+    """A step without images encodes pseudo-images alone: the encoder's running means are those of images seen."""
+    dataset = datasets.parse({"name": "sprites", "level": 1, "canvas": 16})
+    backbone = backbones.parse({"name": "rgb_thin", "width": 2, "latent_size": 3})
+    built = backbone.build(schema=dataset.concept_schema(), image_shape=dataset.image_shape())
+    model = objectives.parse({"name": "meme", "num_samples": 2, "num_pseudo_inputs": 4}).build(built)
+    model.train()
+    seen = Batch(torch.rand(8, *dataset.image_shape()), torch.zeros(8, 1, dtype=torch.long), torch.arange(8))
+    model.terms(seen)
+    before = {name: buffer.clone() for name, buffer in model.image_encoder.named_buffers()}
+    assert any(name.endswith("running_mean") for name in before)
+    terms = model.terms(replace(seen, image=torch.zeros_like(seen.image), imageless=True))
+    assert "concept/log_ratio" in terms.parts
+    for name, buffer in model.image_encoder.named_buffers():
+        assert torch.equal(buffer, before[name]), name
 
 
 def test_before_anything_is_seen_the_prior_is_standard(make: Make) -> None:
