@@ -68,7 +68,8 @@ class PapersDataModule(GraphDataModule):
 
     y of every paper is its links to the training papers alone, in their order, so that it has no unknown entry. A
     training paper is linked to itself, as a node is in graph convolutions (A + I of Kipf and Welling 2016). Links
-    between two unseen papers are part of nothing.
+    between two unseen papers are part of nothing; the validation loss of a graph auto-encoder, which is about all pairs
+    of nodes, counts any two unseen papers as a pair without a link.
 
     Args:
         spec: Which papers, and how to divide them.
