@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,8 @@ class SupervisionSpec(Spec):
     (Siddharth et al. 2017, Sec. 3, Supervision rate). Validation and evaluation know every label.
     """
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"by_seed"})
+
     labels_per_class: Annotated[int, Field(gt=0, le=LARGEST)] | None = None
     """How many images of each class are labelled. A class is a combination of values of ``attributes`` that occurs in
     training."""
@@ -35,7 +37,11 @@ class SupervisionSpec(Spec):
     sees a label; 1: no step sees an image without one. An objective that cannot learn from images without labels makes
     all its steps on labelled ones, whatever the rate."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
-    """Seed of the choice of labelled images: the same ones for all objectives and training seeds."""
+    """Seed of the choice of labelled images: the same ones for all objectives and, without ``by_seed``, for all
+    training seeds."""
+    by_seed: bool = False
+    """Another choice of labelled images for each training seed, so that an interval over seeds covers the choice too:
+    with ten images of a class it matters more than the initial weights."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
