@@ -80,7 +80,7 @@ def uniform16(key: Tensor, num: int) -> Tensor:
 
 
 def bits(key: Tensor, grey: Tensor) -> Tensor:
-    """Each element of an item drawn as Bernoulli of its grey, in steps of 2^-16: Long[B], Float[B, ...] -> Bool[B, ...].
+    """Each element of an item as Bernoulli of its grey, in steps of 2^-16: Long[B], Float[B, ...] -> Bool[B, ...].
 
     >>> bits(keys(0, torch.arange(2)), torch.tensor([[0.0, 1.0], [1.0, 0.0]])).tolist()
     [[False, True], [True, False]]
