@@ -28,8 +28,8 @@ class SupervisionSpec(Spec):
     """How many images of each class are labelled. A class is a combination of values of ``attributes`` that occurs in
     training."""
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The share of the training images that is labelled, whatever their class, rounded to whole images; in place of
-    labels_per_class."""
+    """The share of the training images that is labelled, whatever their class, rounded to whole images, at least one;
+    in place of labels_per_class."""
     attributes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """The attributes that only labelled images have values of; null: all. The others are known of every image."""
     rate: Annotated[float, Field(ge=0, le=1)] = 0.1
