@@ -283,7 +283,8 @@ def _supervised(spec: TrialSpec, data: ConceptDataModule, objective: Objective) 
         return {}
     stages = planned_stages(objective, spec.training)
     steps = sum(num_supervised(stage.steps, step_rate(supervision, spec.objective, stage.name)) for stage in stages)
-    return {"labelled_images": len(labelled_rows(data, supervision)), "supervised_steps": steps}
+    rows = labelled_rows(data, supervision, training_seed=spec.seed)
+    return {"labelled_images": len(rows), "supervised_steps": steps}
 
 
 def _imageless(spec: TrialSpec, data: ConceptDataModule, objective: Objective) -> dict[str, int]:

@@ -70,7 +70,8 @@ class MLPBackbone(Backbone):
 
     def image_decoder(self) -> nn.Module:
         """p(x|z)."""
-        likelihood, (channels, height, width) = image_likelihood(self.spec.likelihood), self.image_shape
+        likelihood = image_likelihood(self.spec.likelihood, scale=self.spec.likelihood_scale)
+        channels, height, width = self.image_shape
         network = nn.Sequential(
             *fully_connected((self.latent_size, *self._hidden)),
             nn.Linear(self.spec.hidden, likelihood.num_parameters * channels * height * width),

@@ -79,6 +79,16 @@ def uniform16(key: Tensor, num: int) -> Tensor:
     return hashes(key, (num + 3) // 4).view(torch.int16)[:, :num]
 
 
+def bits(key: Tensor, grey: Tensor) -> Tensor:
+    """Each element of an item as Bernoulli of its grey, in steps of 2^-16: Long[B], Float[B, ...] -> Bool[B, ...].
+
+    >>> bits(keys(0, torch.arange(2)), torch.tensor([[0.0, 1.0], [1.0, 0.0]])).tolist()
+    [[False, True], [True, False]]
+    """
+    draws = uniform16(key, grey[0].numel()).view(grey.shape)
+    return draws < (grey * 2**16).round() - 2**15
+
+
 def _shift(value: Tensor, bits: int) -> Tensor:
     """Logical (not arithmetic) shift to the right."""
     return (value >> bits) & ((1 << (64 - bits)) - 1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..base.randomness import keys, uniform
+from ..base.randomness import bits, keys, uniform
 from ..base.seeds import derive_seed
 from ..specs.augmentation import AugmentationSpec
 from .base import ConceptDataModule
@@ -59,11 +59,14 @@ class AugmentedBatches:
             if batch.imageless:
                 yield batch
                 continue
-            whole = self.data.widened(batch)
+            whole = self.data.greys(batch) if self.augmentation.binarise else self.data.widened(batch)
             drawn = drawn_numbers(
                 len(whole), whole.image.shape[1], seed=self.seed, stage=self.stage, step=step, device=whole.image.device
             )
-            yield augmented(whole, self.augmentation, drawn, size=(height, width))
+            changed = augmented(whole, self.augmentation, drawn, size=(height, width))
+            if self.augmentation.binarise:
+                changed = binarised(changed, seed=self.seed, stage=self.stage, step=step)
+            yield changed
 
 
 def drawn_numbers(
@@ -72,6 +75,13 @@ def drawn_numbers(
     """The random numbers of a step's images, uniform in (0, 1): Double[B, K]."""
     chosen = derive_seed("augmentation", seed=seed, stage=stage, step=step)
     return uniform(keys(chosen, torch.arange(number, device=device)), _GAINS + num_channels)
+
+
+def binarised(batch: Batch, *, seed: int, stage: str, step: int) -> Batch:
+    """The batch with each pixel drawn as 0 or 1, Bernoulli of its grey, with random numbers of the step's own."""
+    chosen = derive_seed("binarised pixels", seed=seed, stage=stage, step=step)
+    key = keys(chosen, torch.arange(len(batch), device=batch.image.device))
+    return replace(batch, image=bits(key, batch.image).to(batch.image.dtype))
 
 
 def augmented(batch: Batch, augmentation: AugmentationSpec, drawn: Tensor, *, size: tuple[int, int]) -> Batch:

@@ -238,6 +238,14 @@ class ConceptDataModule(pl.LightningDataModule):
         none. See ``DatasetSpec.margin``."""
         return batch
 
+    def greys(self, batch: Batch) -> Batch:
+        """The images of a batch as they were before each pixel was drawn as 0 or 1. See ``DatasetSpec.greys``.
+
+        Raises:
+            NotImplementedError: where images were not binarised, or their greys are not known.
+        """
+        raise NotImplementedError(f"{self.spec.name} has no greys that its pixels were drawn from")
+
     def describe(self) -> dict[str, Any]:
         """What ``mmvae-bench data describe`` prints: plain JSON. Needs :meth:`setup`."""
         raise NotImplementedError

@@ -5,6 +5,7 @@ Shapes: n image of a shard, N image, S side of the canvas, A attribute.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from ..specs.built_in.datasets import SOURCE_SIZES, PlainMnistSpec
 from ..specs.components import DatasetSpec
 from ..worlds.recipe import ImageRecipe, Images, UserFiles
 from .base import Progress
+from .batch import Batch
 from .sharded import ShardedDataModule
 from .sources.digits import Digits, DigitSource, digit_source, load_counted
 from .splits import TEST, VAL, random_partition
@@ -89,9 +91,7 @@ def binarise(grey: Tensor, index: Tensor, *, seed: int) -> Tensor:
         index: Long[n], the number of each image; its pixels are drawn by it and the seed.
         seed: Seed of the binarisation.
     """
-    key = randomness.keys(derive_seed("mnist pixels", seed=seed), index)
-    draws = randomness.uniform16(key, grey[0].numel()).view(grey.shape)
-    return draws < (grey * 2**16).round() - 2**15
+    return randomness.bits(randomness.keys(derive_seed("mnist pixels", seed=seed), index), grey)
 
 
 class DigitsDataModule(ShardedDataModule):
@@ -133,11 +133,25 @@ class MnistDataModule(DigitsDataModule):
         """See :meth:`ShardedDataModule.recipe`."""
         return PlainDigits(self.spec, self.source, num_digits=self.num_digits)
 
+    def greys(self, batch: Batch) -> Batch:
+        """See :meth:`ConceptDataModule.greys`."""
+        source = self._source_index[batch.index.cpu()]
+        grey = scale(self._digits.images[source], self.spec.canvas)[:, None]
+        return replace(batch, image=grey.to(batch.image))
+
+    @cached_property
+    def _digits(self) -> Digits:
+        return load_counted(self.source, self.num_digits)
+
+    @cached_property
+    def _source_index(self) -> Tensor:
+        return torch.from_numpy(np.array(self.columns["source_index"], np.int64))
+
     def assign(self, split: str, seed: int) -> Tensor:
         """See :meth:`PartitionedDataModule.assign`."""
         if split != "iid":
             raise ValueError(f"unknown split {split!r}; choices: iid")
-        index = torch.from_numpy(np.array(self.columns["source_index"], np.int64))
+        index = self._source_index
         if self.num_training is None:
             return random_partition(index, seed=seed)
         partition = random_partition(index, seed=seed, fractions=(1 - VALIDATION, VALIDATION, 0.0)).clamp(max=VAL)

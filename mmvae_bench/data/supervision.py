@@ -26,8 +26,8 @@ def hidden_positions(supervision: SupervisionSpec, schema: Schema) -> tuple[int,
     return tuple(position for position, name in enumerate(schema.names) if name in names)
 
 
-def labelled_rows(data: ConceptDataModule, supervision: SupervisionSpec) -> Tensor:
-    """The training images that have labels, in the order of the dataset: a function of the split and the seed.
+def labelled_rows(data: ConceptDataModule, supervision: SupervisionSpec, *, training_seed: int) -> Tensor:
+    """The training images that have labels, in the order of the dataset: a function of the split and of the seeds.
 
     With ``labels_per_class`` exactly as many of each class: of each combination of values of the supervised attributes
     that some training image has.
@@ -35,6 +35,7 @@ def labelled_rows(data: ConceptDataModule, supervision: SupervisionSpec) -> Tens
     Args:
         data: After ``setup()``.
         supervision: How many.
+        training_seed: Read with ``supervision.by_seed`` alone.
 
     Returns:
         Long[labelled], rows of the dataset, on its device.
@@ -43,7 +44,8 @@ def labelled_rows(data: ConceptDataModule, supervision: SupervisionSpec) -> Tens
         BenchmarkError: if a class has fewer images, naming it.
     """
     rows = data.rows("train")
-    generator = torch.Generator().manual_seed(derive_seed("labelled images", seed=supervision.seed))
+    of_trial = {"training_seed": training_seed} if supervision.by_seed else {}
+    generator = torch.Generator().manual_seed(derive_seed("labelled images", seed=supervision.seed, **of_trial))
     order = torch.randperm(len(rows), generator=generator)
     if supervision.fraction is not None:
         chosen = order[: max(1, round(supervision.fraction * len(rows)))]
@@ -146,7 +148,7 @@ class SupervisedLoader:
         first, last = num_supervised(start, rate), num_supervised(stop, rate)
         self.labelled = ResidentLoader(
             data.store,
-            labelled_rows(data, supervision),
+            labelled_rows(data, supervision, training_seed=seed),
             batch_size=batch_size,
             seed=seed,
             stage=f"{stage}, labelled",

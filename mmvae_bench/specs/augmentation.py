@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ class AugmentationSpec(Spec):
     A pixel is not clamped, as in that code, so it may lie a little outside [0, 1].
     """
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"binarise"})
+
     flip: Annotated[float, Field(ge=0, le=1)] = 0.5
     """The probability that an image is mirrored, left to right."""
     gain: Annotated[float, Field(ge=0, lt=1)] = 0.03
@@ -32,6 +34,9 @@ class AugmentationSpec(Spec):
     """Each image is turned about its centre by an angle from U[-rotation, rotation], in radians."""
     window: bool = False
     """What is shown is cut at a random place from an image that is stored with a margin, not in its middle."""
+    binarise: bool = False
+    """Each pixel is drawn anew as 0 or 1, Bernoulli of its grey, where the dataset is one that was binarised once: the
+    usual training on MNIST (Salakhutdinov and Murray 2008). Set ``flip``, ``gain`` and ``sharpening`` to 0 with it."""
 
 
 def augmentation_problems(
@@ -57,3 +62,7 @@ def augmentation_problems(
     if augmentation.window and not dataset.margin:
         message = f"images of {dataset.name} are stored without a margin, so there is no other place to cut them from"
         yield Problem(message, (*WHERE, "window"), "true", near="false")
+    if augmentation.binarise and not dataset.greys:
+        able = tuple(name for name in of_domain(datasets, "images") if datasets.get(name).greys)
+        message = f"pixels of {dataset.name} were not drawn from greys (those of {', '.join(able)} were)"
+        yield Problem(message, (*WHERE, "binarise"), "true", near="false")

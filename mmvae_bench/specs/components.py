@@ -153,6 +153,9 @@ class DatasetSpec(ComponentSpec):
     margin: ClassVar[int] = 0
     """How many pixels around each image are stored with it, on all sides: ``ConceptDataModule.widened``."""
 
+    greys: ClassVar[bool] = False
+    """Whether each pixel was drawn as 0 or 1 from a grey that is still at hand: ``ConceptDataModule.greys``."""
+
     strengths: ClassVar[bool] = False
     """Whether a real-valued score of each attribute comes with each image: ``Batch.strength`` of the data module."""
     factors: ClassVar[tuple[str, ...]] = ()

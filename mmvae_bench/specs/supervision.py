@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -22,12 +22,14 @@ class SupervisionSpec(Spec):
     (Siddharth et al. 2017, Sec. 3, Supervision rate). Validation and evaluation know every label.
     """
 
+    later_fields: ClassVar[frozenset[str]] = frozenset({"by_seed"})
+
     labels_per_class: Annotated[int, Field(gt=0, le=LARGEST)] | None = None
     """How many images of each class are labelled. A class is a combination of values of ``attributes`` that occurs in
     training."""
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    """The share of the training images that is labelled, whatever their class, rounded to whole images; in place of
-    labels_per_class."""
+    """The share of the training images that is labelled, whatever their class, rounded to whole images, at least one;
+    in place of labels_per_class."""
     attributes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """The attributes that only labelled images have values of; null: all. The others are known of every image."""
     rate: Annotated[float, Field(ge=0, le=1)] = 0.1
@@ -35,7 +37,11 @@ class SupervisionSpec(Spec):
     sees a label; 1: no step sees an image without one. An objective that cannot learn from images without labels makes
     all its steps on labelled ones, whatever the rate."""
     seed: Annotated[int, Field(ge=0, le=LARGEST)] = 0
-    """Seed of the choice of labelled images: the same ones for all objectives and training seeds."""
+    """Seed of the choice of labelled images: the same ones for all objectives and, without ``by_seed``, for all
+    training seeds."""
+    by_seed: bool = False
+    """Another choice of labelled images for each training seed, so that an interval over seeds covers the choice too:
+    with ten images of a class it matters more than the initial weights."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

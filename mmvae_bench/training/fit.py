@@ -278,7 +278,8 @@ class _StageLoop:
         if supervision is None:
             return self.data.training_loader(**which)
         if num_supervised(self.stage.steps, share):
-            check_labelled(labelled_rows(self.data, supervision), self.objective.backbone_spec, supervision)
+            rows = labelled_rows(self.data, supervision, training_seed=self.objective.training_seed)
+            check_labelled(rows, self.objective.backbone_spec, supervision)
         return SupervisedLoader(self.data, supervision, rate=share, **which)
 
     def _step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Terms:

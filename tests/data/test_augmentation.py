@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage, stats
 
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.data.augmentation import AugmentedBatches, augmented, drawn_numbers, turned
+from mmvae_bench.data.augmentation import AugmentedBatches, augmented, binarised, drawn_numbers, turned
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.specs.augmentation import AugmentationSpec
@@ -142,6 +142,39 @@ def test_steps_stages_seeds_and_images_draw_numbers_of_their_own(sprites: Concep
     for column in u.T:
         assert stats.kstest(column, "uniform").pvalue > 1e-3
     assert np.abs(np.corrcoef(u.T) - np.eye(8)).max() < 0.08
+
+
+def test_pixels_are_drawn_anew_as_bernoulli_of_their_grey() -> None:
+    """Frequencies over 2,000 steps against the greys; every image of a step, every step, stage and seed has its own."""
+    batch = batch_of(3, 6, masked=False)
+    batch.image[0], batch.image[1, 0] = 0.0, 1.0
+    batch.image[2] = batch.image[1]
+    total, previous, repeated, twins = torch.zeros_like(batch.image), batch.image, 0, 0
+    for step in range(2000):
+        drawn = binarised(batch, seed=0, stage="fit", step=step).image
+        assert set(drawn.unique().tolist()) == {0.0, 1.0}
+        repeated += torch.equal(drawn, previous)
+        twins += torch.equal(drawn[1], drawn[2])
+        total, previous = total + drawn, drawn
+    assert (repeated, twins) == (0, 0)
+    share, deviation = total / 2000, (batch.image * (1 - batch.image) / 2000).sqrt()
+    assert bool((share[0] == 0).all())
+    assert bool((share[1, 0] == 1).all())
+    assert bool(((share - batch.image).abs() <= 5 * deviation).all())
+    one = binarised(batch, seed=0, stage="fit", step=3).image
+    for other in ({"seed": 1}, {"stage": "joint"}, {"step": 4}):
+        assert not torch.equal(one, binarised(batch, **{"seed": 0, "stage": "fit", "step": 3} | other).image)  # type: ignore[arg-type]
+
+
+def test_only_what_was_binarised_is_binarised_anew() -> None:
+    anew = {"training": {"augmentation": NOTHING | {"binarise": True}}, "objective": "vae", "backbone": "mlp"}
+    assert TrialSpec.parse(anew | {"dataset": "mnist"}).training.augmentation is not None
+    for name in ("mnist_a", "sprites"):
+        backbone = {"mnist_a": "mlp", "sprites": "rgb_thin"}[name]
+        with pytest.raises(ConfigError) as caught:
+            TrialSpec.parse(anew | {"dataset": name, "backbone": backbone})
+        message = f"training.augmentation.binarise: pixels of {name} were not drawn from greys (those of mnist, "
+        assert message in str(caught.value)
 
 
 @pytest.fixture(scope="module")

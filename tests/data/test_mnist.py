@@ -93,6 +93,21 @@ def test_an_image_depends_on_its_digit_and_the_seed_alone() -> None:
     assert not torch.equal(binarise(grey[:1], index[1:2], seed=3)[0], together[0])
 
 
+def test_greys_are_what_the_pixels_were_drawn_from(tmp_path: Path) -> None:
+    """Of the files, row by row in any order; and of a selection of digits, scaled."""
+    idx = make_idx_set(num_train=600, num_test=40)
+    data, rows = of_files(idx, tmp_path), torch.tensor([630, 2, 2, 17])
+    batch = data.greys(data.store.batch(rows))
+    torch.testing.assert_close(batch.image[:, 0], torch.from_numpy(idx.images)[rows].float() / 255)
+    assert torch.equal(batch.index, rows)
+    smaller = of_digits(name="mnist_2bit")
+    grey = smaller.greys(smaller.store.batch(torch.arange(500))).image[:, 0]
+    index = torch.arange(500) * 1797 // 500
+    torch.testing.assert_close(grey, scale(digit_source("digits").load().images[index], 16).float())
+    stored = smaller.store.batch(torch.arange(500)).image[:, 0]
+    assert torch.equal(binarise(grey.double(), index, seed=0), stored > 0)
+
+
 @pytest.mark.parametrize("canvas", [16, 32, 64])
 def test_a_digit_is_scaled_to_the_canvas(canvas: int) -> None:
     """Twice as large is twice as large: the mean grey and the centre of mass, in units of the canvas, stay."""

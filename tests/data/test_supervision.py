@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import pytest
 import torch
 
 from mmvae_bench.base.errors import BenchmarkError
+from mmvae_bench.data import supervision as few_labels
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.batch import Batch
-from mmvae_bench.data.supervision import SupervisedLoader, labelled_rows, without_labels
+from mmvae_bench.data.supervision import SupervisedLoader, without_labels
 from mmvae_bench.specs.supervision import SupervisionSpec
+
+labelled_rows = partial(few_labels.labelled_rows, training_seed=0)
 
 
 def loader(
@@ -30,6 +34,19 @@ def test_exactly_so_many_of_each_class(number: int, digits: ConceptDataModule) -
     assert torch.equal(rows, rows.sort().values)
     assert torch.equal(rows, labelled_rows(digits, few)), "the choice is the seed's alone"
     assert not torch.equal(rows, labelled_rows(digits, few.model_copy(update={"seed": 1})))
+
+
+def test_each_training_seed_has_a_choice_of_its_own_where_that_is_asked_for(digits: ConceptDataModule) -> None:
+    """And the batches of supervised steps are of that choice."""
+    shared, own = (SupervisionSpec(labels_per_class=2, attributes=("digit",), by_seed=own) for own in (False, True))
+    assert "by_seed" not in shared.canonical()
+    choices = [few_labels.labelled_rows(digits, own, training_seed=seed) for seed in (0, 1)]
+    assert not torch.equal(*choices)
+    assert torch.equal(labelled_rows(digits, shared), few_labels.labelled_rows(digits, shared, training_seed=1))
+    for seed, rows in enumerate(choices):
+        assert digits.store.concepts[rows][:, 0].bincount().tolist() == [2] * 10
+        seen = [batch.index for batch in loader(digits, seed=seed, by_seed=True) if not batch.unlabelled]
+        assert set(torch.cat(seen).tolist()) == set(rows.tolist())
 
 
 def test_a_class_of_several_attributes_is_a_combination_that_training_has(digits: ConceptDataModule) -> None:

@@ -12,6 +12,7 @@ import torch
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective, Terms
 from mmvae_bench.objectives.discvae import DisCVAE
+from mmvae_bench.objectives.ssvae import SSVAE
 from mmvae_bench.specs.components import backbones, datasets, objectives
 from mmvae_bench.specs.trial import TrainingSpec, TrialSpec
 from mmvae_bench.training.fit import Control, TrainingInterrupted, fit
@@ -19,6 +20,8 @@ from mmvae_bench.training.rehearsal import rehearse
 
 from .conftest import same
 
+THIN: dict[str, Any] = {"name": "attribute2image_thin", "width": 2, "latent_size": 4}
+ANEW = {"flip": 0, "gain": 0, "sharpening": 0, "binarise": True}
 CHANGED = {"flip": 0.5, "gain": 0.03, "sharpening": 1.5, "rotation": 0.08}
 
 
@@ -30,9 +33,15 @@ def sprites() -> Any:
 
 
 def trained(
-    data: Any, folder: Path | None = None, *, stop_after: int | None = None, name: str = "discvae", **settings: Any
+    data: Any,
+    folder: Path | None = None,
+    *,
+    stop_after: int | None = None,
+    name: str = "discvae",
+    networks: dict[str, Any] = THIN,
+    **settings: Any,
 ) -> Objective:
-    backbone = backbones.parse({"name": "attribute2image_thin", "width": 2, "latent_size": 4})
+    backbone = backbones.parse(networks)
     objective = objectives.parse(name).build(backbone.build(schema=data.schema, image_shape=data.image_shape))
     training = TrainingSpec.parse({"steps": 6, "batch_size": 32, "validations": 2} | settings)
     asked = 0
@@ -94,3 +103,41 @@ def test_a_rehearsal_makes_its_step_on_changed_images() -> None:
         "training": {"augmentation": CHANGED},
     }
     assert rehearse(TrialSpec.parse(plain)) is None
+
+
+@pytest.fixture(scope="module")
+def digits() -> Any:
+    data = datasets.parse({"name": "mnist", "canvas": 16, "num_images": 200}).build()
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+def test_only_steps_see_pixels_drawn_anew(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, Batch]] = []
+    terms = SSVAE.terms
+
+    def noted(self: SSVAE, batch: Batch) -> Terms:
+        seen.append((self.training, batch))
+        return terms(self, batch)
+
+    monkeypatch.setattr(SSVAE, "terms", noted)
+    few = {"supervision": {"labels_per_class": 2, "rate": 0.5}}
+    trained(digits, name="ssvae", networks={"name": "mlp", "hidden": 8, "latent_size": 2}, augmentation=ANEW, **few)
+    kinds = set()
+    for in_training, batch in seen:
+        stored, grey = digits.store.batch(batch.index).image, digits.greys(batch).image
+        assert torch.equal(batch.image, stored) != in_training
+        assert bool((batch.image[grey == 0] == 0).all())
+        assert bool((batch.image[grey == 1] == 1).all())
+        kinds.add((in_training, batch.unlabelled))
+    assert kinds == {(True, True), (True, False), (False, False)}
+
+
+def test_a_run_on_pixels_drawn_anew_is_resumed_bit_by_bit(digits: Any, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"name": "vae", "networks": {"name": "mlp", "hidden": 8, "latent_size": 2}}
+    whole = trained(digits, augmentation=ANEW, **settings)
+    assert not same(trained(digits, **settings).state_dict(), whole.state_dict())
+    for _ in range(3):
+        resumed = trained(digits, tmp_path, stop_after=2, augmentation=ANEW, **settings)
+    assert same(resumed.state_dict(), whole.state_dict())

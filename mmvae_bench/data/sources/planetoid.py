@@ -114,7 +114,8 @@ def unpickle(content: bytes) -> Any:
         return _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except Exception as error:  # A damaged pickle raises whatever its bytes happen to mean.
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"it cannot be read ({reason})") from None
+        refused = isinstance(error, pickle.UnpicklingError)
+        raise ValueError(f"it {'cannot be read' if refused else 'is damaged or cut short'} ({reason})") from None
 
 
 def array_of(record: object) -> NDArray[Any]:

@@ -5,6 +5,8 @@ Shapes: N image, A attribute.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,9 @@ from ...base.errors import BenchmarkError
 from ...base.heartbeat import beat
 from ...base.randomness import own_randomness
 from ...base.seeds import derive_seed
+from ...data.augmentation import AugmentedBatches
 from ...data.base import ConceptDataModule, ResidentLoader
+from ...data.batch import Batch
 from ...data.supervision import check_labelled, hidden_positions, labelled_rows
 from ...objectives.base import Objective
 from ...runs.scores import Score
@@ -78,7 +82,8 @@ def _read_alone(model: Objective, data: ConceptDataModule, supervision: Supervis
 def classifier_alone(
     model: Objective, data: ConceptDataModule, supervision: SupervisionSpec, *, steps: int = CLASSIFIER_STEPS
 ) -> nn.Module:
-    """The backbone's q(y|x), trained by cross-entropy on the labelled images alone; in eval mode.
+    """The backbone's q(y|x), trained by cross-entropy on the labelled images alone, augmented as the trial's are; in
+    eval mode.
 
     Args:
         model: Gives the backbone, the training settings, the seed and the device; it is not changed.
@@ -89,25 +94,22 @@ def classifier_alone(
     Raises:
         BenchmarkError: if the backbone has no q(y|x), or needs more images in a step than have labels.
     """
-    rows = labelled_rows(data, supervision)
+    rows = labelled_rows(data, supervision, training_seed=model.training_seed)
     check_labelled(rows, model.backbone_spec, supervision)
     backbone = model.backbone_spec.build(schema=data.schema, image_shape=data.image_shape)
     training, device = model.training_spec, model.device
     network = seeded(backbone.describer, seed=model.training_seed, name="describer").to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=training.learning_rate)
-    loader = ResidentLoader(
-        data.store,
-        rows,
-        batch_size=training.batch_size,
-        seed=model.training_seed,
-        stage="classifier alone",
-        start=0,
-        stop=steps,
+    seed, stage = model.training_seed, "classifier alone"
+    batches: Iterable[Batch] = ResidentLoader(
+        data.store, rows, batch_size=training.batch_size, seed=seed, stage=stage, start=0, stop=steps
     )
+    if training.augmentation is not None:
+        batches = AugmentedBatches(batches, training.augmentation, data, seed=seed, stage=stage, start=0)
     # Dropout, where a backbone has it, must not depend on what was asked before.
     noise = derive_seed("classifier alone", seed=model.training_seed)
     with torch.enable_grad(), own_randomness(noise, device):
-        for batch in loader:
+        for batch in batches:
             beat()
             optimizer.zero_grad(set_to_none=True)
             (-network(batch.image).log_prob(batch.concept).mean()).backward()

@@ -149,24 +149,17 @@ class CelebA18Spec(BackboneSpec):
         require_shape(self, dataset, (3, 64, 64))
 
 
-class ThinSpec(BackboneSpec):
-    """What thin networks for images and captions have in common."""
+class ScaledSpec(BackboneSpec):
+    """What backbones whose p(x|z) may have one fixed scale have in common."""
 
-    views: ClassVar[tuple[View, ...]] = ("attributes", "text", "strengths")
     bounded_pixels: ClassVar[bool] = by_setting(lambda spec: getattr(spec, "likelihood", None) in _BOUNDED)
 
-    latent_size: Latents = 18
-    """Number of latent dimensions."""
-    hidden: Width = 128
-    """Width of the fully connected layers."""
     likelihood: str
     """The family of p(x|z)."""
     likelihood_scale: Annotated[float, Field(gt=0, le=100)] | None = None
     """The scale of normal and laplace, in units of pixels in [0, 1]; null for the others. The larger it is, the less an
     image weighs against the divergences, and the more of z depends on what y can know. Published: 1 for normal, 0.75
     for laplace."""
-    word_dropout: Share = 0.5
-    """Probability, in training, of hiding a previous word from p(y|z), so that it has to use z; text view only."""
 
     @model_validator(mode="after")
     def _check_scale(self) -> Self:
@@ -178,6 +171,19 @@ class ThinSpec(BackboneSpec):
             message = "only applies to likelihood normal or laplace"
             raise ConfigError([Problem(message, ("likelihood_scale",), str(self.likelihood_scale))])
         return self
+
+
+class ThinSpec(ScaledSpec):
+    """What thin networks for images and captions have in common."""
+
+    views: ClassVar[tuple[View, ...]] = ("attributes", "text", "strengths")
+
+    latent_size: Latents = 18
+    """Number of latent dimensions."""
+    hidden: Width = 128
+    """Width of the fully connected layers."""
+    word_dropout: Share = 0.5
+    """Probability, in training, of hiding a previous word from p(y|z), so that it has to use z; text view only."""
 
 
 @backbones.register
@@ -264,7 +270,7 @@ class TwoObjectResNetSpec(BackboneSpec):
 
 
 @backbones.register
-class MLPSpec(BackboneSpec):
+class MLPSpec(ScaledSpec):
     """Fully connected networks for images of a few hundred pixels. The paper gives the widths; ReLU is a choice."""
 
     implementation: ClassVar[str] = "mmvae_bench.backbones.mlp:MLPBackbone"
@@ -273,7 +279,7 @@ class MLPSpec(BackboneSpec):
         "Siddharth et al. 2017, Learning Disentangled Representations with Semi-Supervised Deep Generative Models"
     )
     views: ClassVar[tuple[View, ...]] = ("attributes", "strengths")
-    bounded_pixels: ClassVar[bool] = by_setting(lambda spec: spec.likelihood in _BOUNDED)
+    later_fields: ClassVar[frozenset[str]] = frozenset({"likelihood_scale"})
 
     name: Literal["mlp"] = "mlp"
     """The backbone's name."""
@@ -283,8 +289,9 @@ class MLPSpec(BackboneSpec):
     """Width of the fully connected layers."""
     layers: Annotated[int, Field(gt=0, le=16)] = 2
     """Number of fully connected layers of each network."""
-    likelihood: Literal["bernoulli", "quantised_normal"] = "bernoulli"
-    """p(x|z): Bernoulli, for one channel; or a Gaussian with one learnt scale per pixel after dequantisation."""
+    likelihood: Literal["bernoulli", "quantised_normal", "normal", "laplace"] = "bernoulli"
+    """p(x|z): Bernoulli, for one channel; a Gaussian with one learnt scale per pixel after dequantisation; or a
+    Gaussian or Laplace distribution of one fixed scale, whose mean is the picture."""
 
     def check(self, dataset: DatasetSpec) -> None:
         """Needs one channel of two shades for a Bernoulli."""

@@ -106,6 +106,7 @@ class PlainMnistSpec(DatasetSpec):
     """Handwritten digits as they are, one image each, binarised once. Subclasses say what y is."""
 
     implementation: ClassVar[str] = "mmvae_bench.data.mnist:MnistDataModule"
+    greys: ClassVar[bool] = True
 
     source: Literal["mnist", "digits"] = "digits"
     """mnist: the 70,000 MNIST images; digits: scikit-learn's 1,797 real 8x8 digits, a stand-in that needs no file."""

@@ -202,6 +202,9 @@ def test_a_file_cut_short_is_named(part: str, tmp_path: Path) -> None:
         folder = write(tmp_path / str(length), **{part.replace(".", "_"): whole[:length]})
         with pytest.raises(SourceError, match=rf"ind.cora.{part}|these files hold"):
             read(folder)
+    if part != "test.index":
+        with pytest.raises(SourceError, match=rf"ind.cora.{part}: it is damaged or cut short \("):
+            read(write(tmp_path / "half", **{part: whole[: len(whole) // 2]}))
 
 
 def damaged_array(**changes: object) -> Any:
