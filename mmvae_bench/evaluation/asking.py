@@ -27,7 +27,7 @@ from ..data.strengths import is_complete
 from ..distributions.latents import FactorisedCategorical
 from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating
 from .checks import argument_checks
-from .fitting import Evidence, fit_latents
+from .fitting import Evidence, fit_latents, scale_of
 from .images import Asked
 from .questions.reconstruction import squared_error
 from .regions import Box, Region
@@ -332,7 +332,7 @@ def traverse(
         prior, line_of = model.own_prior(), torch.linspace(-REACH, REACH, steps, device=z.device, dtype=z.dtype)
         values = line_of[:, None].expand(-1, z.shape[1])
         if prior is not None:
-            values = prior.mean + values * prior.stddev
+            values = prior.mean + values * scale_of(model, prior)
         found = []
         for dimension in moved:
             line = repeat(z[0], "d -> k d", k=steps).clone()

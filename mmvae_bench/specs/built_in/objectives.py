@@ -23,6 +23,7 @@ from ..components import (
     objectives,
 )
 from . import graphs as graphs  # Registers its own.
+from . import recursive as recursive
 from .few_labels import LIGHT
 
 NEEDS_LABEL: Final = "every term is an expectation under q(z|x,y), which needs the label"
