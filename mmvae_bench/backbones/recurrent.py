@@ -74,15 +74,26 @@ class Placed(nn.Module):
 
     Args:
         canvas: (H, W).
+        picture: (h, w), at most as large.
     """
 
-    def __init__(self, canvas: tuple[int, int]) -> None:
+    def __init__(self, canvas: tuple[int, int], picture: tuple[int, int]) -> None:
         super().__init__()
-        self.canvas = canvas
+        self.canvas, self.picture = canvas, picture
 
     def forward(self, picture: Tensor, place: Tensor) -> Tensor:
         """Logits Float[B, C, h, w] and places Float[B, 2] to logits on the canvas, Float[B, C, H, W]:
-        :data:`OUTSIDE` where the picture is not."""
+        :data:`OUTSIDE` where the picture is not.
+
+        Raises:
+            BenchmarkError: if the pictures have another size: of a family that makes images of one size alone.
+        """
+        if (size := tuple(picture.shape[-2:])) != self.picture:
+            made, wanted = ("x".join(map(str, each)) for each in (size, self.picture))
+            message = (
+                f"the backbone's decoder makes pictures of {made}, whatever is asked, and components are of {wanted}"
+            )
+            raise BenchmarkError(f"{message}: set objective.window to null, or choose another backbone")
         share = torch.special.ndtr(place)
         down, right = (
             _shift(share[:, axis] * (side - size), side, size)[:, None]
@@ -159,11 +170,12 @@ def component_decoder(backbone: Backbone, *, num_kinds: int, leak: float, window
         leak: See :func:`~mmvae_bench.distributions.components.log_dark`.
         window: The side of a component's picture as a share of the canvas's; None: the whole canvas.
     """
-    (channels, *canvas), size, placed = backbone.image_shape, num_kinds + backbone.latent_size, None
-    shape = backbone.image_shape
+    (channels, *canvas), size = backbone.image_shape, num_kinds + backbone.latent_size
+    height, width = canvas
+    placed = None
     if window is not None:
         height, width = (min(side, UNIT * max(1, round(window * side / UNIT))) for side in canvas)
-        shape, placed = (channels, height, width), Placed((canvas[0], canvas[1]))
+        placed = Placed((canvas[0], canvas[1]), (height, width))
     spec = backbone.spec.model_copy(update={"latent_size": size})
-    decoder = spec.build(schema=backbone.schema, image_shape=shape).image_decoder()
+    decoder = spec.build(schema=backbone.schema, image_shape=(channels, height, width)).image_decoder()
     return ComponentDecoder(decoder, num_kinds=num_kinds, size=size, leak=leak, placed=placed)

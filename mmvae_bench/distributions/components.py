@@ -89,14 +89,15 @@ class Components(Distribution):
         """Float[...], of values with one-hot kinds."""
         each = rearrange(value, "... (k s) -> ... k s", s=sum(self.sizes))
         kinds, styles = each.split(self.sizes, -1)
-        return ((kinds * self.kind.logits).sum(-1) + self.style.log_prob(styles)).sum(-1)
+        total: Tensor = ((kinds * self.kind.logits).sum(-1) + self.style.log_prob(styles)).sum(-1)
+        return total
 
     def divergences(self, other: Components) -> Tensor:
         """KL(self || other) of each component, Float[..., K]."""
         return kl_divergence(self.kind, other.kind) + kl_divergence(self.style, other.style)
 
 
-@register_kl(Components, Components)
+@register_kl(Components, Components)  # type: ignore[untyped-decorator]
 def _kl(p: Components, q: Components) -> Tensor:
     return p.divergences(q).sum(-1)
 

@@ -61,7 +61,7 @@ class RecursiveSSVAE(SSVAE):
     image_decoder: ComponentDecoder
 
     def __init__(self, spec: RecursiveSSVAESpec, backbone: Backbone, *, seed: int = 0) -> None:
-        super().__init__(spec, backbone, seed=seed)  # type: ignore[arg-type]
+        super().__init__(spec, backbone, seed=seed)
         self.most, self.style_size = backbone.schema.sizes[0] - 1, backbone.latent_size
         self.latent_size = self.most * (spec.num_kinds + self.style_size)
 

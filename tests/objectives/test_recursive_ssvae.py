@@ -350,6 +350,11 @@ TRIAL = {"dataset": "multi_mnist", "backbone": "mlp", "objective": "recursive_ss
             r"backbone\.likelihood: recursive_ssvae unites components where pixels are dark or lit\n"
             "  given: quantised_normal\n  choices: bernoulli",
         ),
+        ({"backbone": "attribute2image"}, "dark or lit, and those of backbone attribute2image are not"),
+        (
+            {"backbone": {"name": "mlp", "latent_size": 1}},
+            r"backbone\.latent_size: a style says where a component's pic",
+        ),
         ({"objective": {"name": "recursive_ssvae", "temperature": 0.5}}, "temperature: only applies to kind_estimator"),
         ({"objective": {"name": "recursive_ssvae", "leak": 0}}, "leak: .*greater than 0"),
     ],
@@ -358,6 +363,16 @@ def test_what_does_not_fit_is_refused(settings: dict[str, object], message: str)
     TrialSpec.parse(TRIAL)
     with pytest.raises(ConfigError, match=message):
         TrialSpec.parse({**TRIAL, **settings})
+
+
+def test_networks_of_one_size_of_image_make_whole_canvases_alone() -> None:
+    world = datasets.parse({"name": "multi_mnist", "canvas": 64})
+    built = backbones.parse("mnist_a_paper").build(schema=world.concept_schema(), image_shape=world.image_shape())
+    model = objectives.parse("recursive_ssvae").build(built)
+    with pytest.raises(BenchmarkError, match=r"of 64x64, whatever is asked, .* of 28x28: set objective.window to null"):
+        model.imagine("count=2", num_samples=1)
+    whole = objectives.parse({"name": "recursive_ssvae", "window": None}).build(built)
+    assert whole.imagine("count=2", num_samples=1).shape == (1, 1, 64, 64)
 
 
 def test_pixels_that_are_not_dark_or_lit_are_refused_when_decoded() -> None:

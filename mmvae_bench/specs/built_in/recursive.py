@@ -82,7 +82,7 @@ class RecursiveSSVAESpec(ObjectiveSpec):
         raise ConfigError([Problem(message, ("dataset", "name"), repr(dataset.name), able)])
 
     def check(self, backbone: BackboneSpec) -> None:
-        """Needs pixels that are dark or lit."""
+        """Needs pixels that are dark or lit, and a style with two dimensions for where a picture is."""
         message = f"{self.name} unites components where pixels are dark or lit"
         family = getattr(backbone, "likelihood", None)
         if family not in (None, "bernoulli"):
@@ -90,6 +90,9 @@ class RecursiveSSVAESpec(ObjectiveSpec):
         if not backbone.bounded_pixels:
             message += f", and those of backbone {backbone.name} are not"
             raise ConfigError([Problem(message, ("backbone", "name"), backbone.name)])
+        if self.window is not None and backbone.latent_size < 2:
+            message = "a style says where a component's picture is, so it needs two dimensions: or set window to null"
+            raise ConfigError([Problem(message, ("backbone", "latent_size"), str(backbone.latent_size), near="2")])
 
 
 def is_count(schema: Schema) -> bool:
