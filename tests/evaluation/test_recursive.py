@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mmvae_bench.concepts import Schema
-from mmvae_bench.evaluation.asking import traverse
+from mmvae_bench.evaluation.asking import describe, reconstruct, traverse
 from mmvae_bench.evaluation.classifier import HeldOut, ObservationClassifier
 from mmvae_bench.evaluation.evaluate import evaluate
+from mmvae_bench.evaluation.images import Asked
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import EvaluationSpec
@@ -55,6 +56,27 @@ def test_its_questions_are_answered_or_left_out_with_the_reason(
     assert found.left_out["reconstruction_error_fitted"] == found.left_out["reconstruction_gap"] == CHOICE
     assert found.left_out["mismatch"].endswith("no posterior of an image that is a diagonal normal")
     assert "no p(x|z): its image decoder needs the concept" in found.left_out["log_px"]
+
+
+@pytest.mark.parametrize("name", ["recursive_ssvae", "ssvae"])
+def test_images_are_described_by_the_classifier_and_reconstructed_by_the_encoder(
+    name: str, data: BandsData, tmp_path: Path
+) -> None:
+    """Where an image is not described by way of z, and where no z can be fitted to it."""
+    built = small("mnist_a_thin").build(schema=data.schema, image_shape=data.image_shape)
+    model = objectives.parse(name).build(built, seed=0).eval()
+    batch = data.store.batch(data.rows("test")[:3])
+    asked = Asked(batch.image, ("a", "b", "c"), batch.concept, batch.concept)
+    q_y = model.describer(batch.image).log_probs[0].exp()  # type: ignore[operator]
+    for k, entry in enumerate(describe(model, asked)["images"]):
+        said = entry["attributes"]["count"]
+        torch.testing.assert_close(torch.tensor([*said["probabilities"].values()]), q_y[k])
+        assert said["value"] == str(int(model.describe(batch.image)[k]))
+    document = reconstruct(model, asked, tmp_path / "again.png")
+    expected = (model.reconstruct(batch.image, batch.concept) - batch.image).square().mean((1, 2, 3))
+    errors = torch.tensor([entry["encoder"]["error"] for entry in document["images"]])
+    torch.testing.assert_close(errors, expected)
+    assert document["left_out"] == ({"fitted": CHOICE} if name == "recursive_ssvae" else {})
 
 
 def test_a_latent_that_is_a_choice_is_not_moved(model: Objective, tmp_path: Path) -> None:
