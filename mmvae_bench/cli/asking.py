@@ -109,10 +109,14 @@ def answer(document: dict[str, Any], lines: Iterable[str], as_json: bool) -> Non
         typer.echo(document["file"])
 
 
+WHOSE = {"fitted": "optimisation"}
+"""What is told to people of an answer, where that is not its name in the document."""
+
+
 def error_lines(document: dict[str, Any]) -> Iterable[str]:
     """One line per image: its name, its concept, and the error by encoder and by optimisation."""
     for name, reason in document["left_out"].items():
-        typer.echo(f"no answer of the {name}: {reason}", err=True)
+        typer.echo(f"no answer of the {WHOSE.get(name, name)}: {reason}", err=True)
     width = max(len(entry["image"]) for entry in document["images"])
     for entry in document["images"]:
         found = [f"{name} {entry[name]['error']:.4f}" for name in ("encoder", "fitted") if name in entry]

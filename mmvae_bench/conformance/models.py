@@ -19,7 +19,7 @@ from ..specs.components import BackboneSpec, ObjectiveSpec, View, objectives
 from ..specs.trial import TrainingSpec
 from ..training.fit import Control, TrainingInterrupted, fit
 from .learning import assert_gradients_reach_what_is_trained, losses_on
-from .worlds import BANDS, BandsData, small, world
+from .worlds import BandsData, small, world_of
 
 NETWORKS = ("mnist_a_thin", "rgb_thin", "attribute2image_thin")
 """An objective is tested on the first of these that it can be trained on; captions need the second."""
@@ -34,7 +34,7 @@ class Model:
 
     def __init__(self, objective: ObjectiveSpec, backbone: BackboneSpec, view: View = "attributes") -> None:
         self.objective, self.backbone = objective, backbone
-        self.data: BandsData = world(backbone.name, view)
+        self.data: BandsData = world_of(objective, backbone.name, view)
 
     @classmethod
     def of(cls, spec: ObjectiveSpec | BackboneSpec, view: View = "attributes") -> Model:
@@ -134,7 +134,7 @@ def answers_as_it_declares(spec: ObjectiveSpec | BackboneSpec) -> None:
     if objective.can_describe:
         described = objective.describe(batch.image)
         try:
-            BANDS.check(described)
+            model.data.schema.check(described)
         except ValueError as error:
             raise AssertionError(f"describe gives what is no concept: {error}") from None
     if "image" in objective.spec.posteriors and "image" in objective.spec.likelihoods:
@@ -145,7 +145,7 @@ def answers_as_it_declares(spec: ObjectiveSpec | BackboneSpec) -> None:
 
 
 def _imagines(objective: Objective) -> None:
-    concepts = torch.tensor([[1, 2, 0], [1, -1, 0], [-1, -1, -1]])
+    concepts = torch.tensor([[1, 2, 0], [1, -1, 0], [-1, -1, -1]])[:, : len(objective.schema)]
     concepts = concepts if objective.spec.partial_concepts else concepts[:1]
 
     def draw(seed: int) -> torch.Tensor:

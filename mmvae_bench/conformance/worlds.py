@@ -26,18 +26,26 @@ SMALL = {"width": 4, "hidden": 32, "latent_size": 4}
 
 
 def networks_of(objective: str) -> str:
-    """A backbone of small RGB images that an objective can be trained on."""
-    return "rgb_thin" if _can(objectives.parse(objective), "rgb_thin") else "attribute2image_thin"
+    """A backbone of small images that an objective can be trained on, of RGB ones where it can."""
+    spec = objectives.parse(objective)
+    for name in ("rgb_thin", "attribute2image_thin"):
+        try:
+            spec.check(small(name))
+        except ConfigError:
+            continue
+        return name
+    return "mnist_a_thin"
 
 
 def objectives_on(backbone: str) -> list[str]:
-    """The objectives that can be trained on the networks of a backbone."""
+    """The objectives that can be trained on the networks of a backbone, and on concepts of any attributes."""
     return [name for name in of_domain(objectives, "images") if _can(objectives.parse(name), backbone)]
 
 
 def _can(objective: ObjectiveSpec, backbone: str) -> bool:
     try:
         objective.check(small(backbone))
+        objective.check_concepts(BandsSpec())
     except ConfigError:
         return False
     return True
@@ -95,6 +103,55 @@ class BandsData(ConceptDataModule):
         return torch.arange(cut) if partition == "train" else torch.arange(cut, self.spec.num_images)
 
 
+COUNTS = Schema((Attribute("count", ("0", "1", "2")),))
+
+
+class CountsSpec(BandsSpec):
+    """Images with no square, one or two, made in memory: for an objective whose concept is a number of things."""
+
+    implementation: ClassVar[str] = "mmvae_bench.conformance.worlds:CountsData"
+    summary: ClassVar[str] = "squares"
+
+    name: Literal["counts"] = "counts"  # type: ignore[assignment]
+
+    def concept_schema(self) -> Schema:
+        return COUNTS
+
+    def captions(self) -> Captions:
+        return SlotCaptions(COUNTS)
+
+
+class CountsData(BandsData):
+    """White squares, at most one in each half, on black. The mask is where they are."""
+
+    def setup(self, stage: str | None = None) -> None:
+        generator = torch.Generator().manual_seed(0)
+        count, (channels, height, width) = self.spec.num_images, self.spec.shape
+        number = torch.randint(3, (count,), generator=generator)
+        first = torch.randint(2, (count,), generator=generator)
+        corner = torch.randint(width // 4, (count, 2, 2), generator=generator)
+        mask = torch.zeros(count, 1, height, width, dtype=torch.bool)
+        for image, (most, half) in enumerate(zip(number.tolist(), first.tolist(), strict=True)):
+            for k, (down, right) in enumerate(corner[image, :most].tolist()):
+                top = (half + k) % 2 * (height // 2) + down
+                mask[image, 0, top : top + height // 4, right : right + width // 4] = True
+        self._store = Images(mask.float().expand(-1, channels, -1, -1).clone(), number[:, None], mask)
+
+
+WORLDS: tuple[type[BandsSpec], ...] = (BandsSpec, CountsSpec)
+
+
+def world_of(objective: ObjectiveSpec, backbone: str, view: View = "attributes") -> BandsData:
+    """The first dataset whose concepts an objective takes, with the smallest images that a backbone takes."""
+    for kind in WORLDS:
+        try:
+            objective.check_concepts(kind(view=view))
+        except ConfigError:
+            continue
+        return world(backbone, view, kind)
+    return world(backbone, view)
+
+
 def small(name: str, **settings: object) -> BackboneSpec:
     """A backbone with small settings."""
     known = {key: value for key, value in SMALL.items() if key in backbones.get(name).model_fields}
@@ -102,15 +159,16 @@ def small(name: str, **settings: object) -> BackboneSpec:
 
 
 @cache
-def world(name: str, view: View = "attributes") -> BandsData:
+def world(name: str, view: View = "attributes", kind: type[BandsSpec] = BandsSpec) -> BandsData:
     """The dataset with the smallest images that a backbone takes."""
     for shape in SHAPES:
-        spec = BandsSpec(shape=shape, view=view)
+        spec = kind(shape=shape, view=view)
         try:
             small(name).check(spec)
         except ConfigError:
             continue
-        data = BandsData(spec)
+        data = spec.build()
+        assert isinstance(data, BandsData)
         data.setup()
         return data
     raise AssertionError(f"no images of these sizes for backbone {name}: {SHAPES}")

@@ -27,7 +27,7 @@ from ..data.strengths import is_complete
 from ..distributions.latents import FactorisedCategorical
 from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating
 from .checks import argument_checks
-from .fitting import Evidence, fit_latents
+from .fitting import Evidence, fit_latents, scale_of
 from .images import Asked
 from .questions.reconstruction import squared_error
 from .regions import Box, Region
@@ -150,7 +150,7 @@ class Answer:
 def _answers(
     model: Objective, image: Tensor, observed: Tensor, told: Tensor | None, own: Tensor | None, *, seed: int
 ) -> tuple[dict[str, Answer], dict[str, str]]:
-    """The answers of the encoder and of the optimisation, and why there is none of the encoder.
+    """The answers of the encoder and of the optimisation, and why there is none of one of them.
 
     Args:
         model: Trained.
@@ -161,7 +161,7 @@ def _answers(
         seed: Of the optimisation's starts.
 
     Raises:
-        CapabilityError: if there is no p(x|z), and nothing is told.
+        CapabilityError: if there is no p(x|z), and nothing is told; or if there is neither answer.
     """
     observed = observed.to(model.device)
     image = image.to(model.device).masked_fill(~observed[:, None], 0)
@@ -184,7 +184,12 @@ def _answers(
             answers["encoder"] = Answer(source, z, log_joint, given)
         except CapabilityError as error:
             left_out["encoder"] = str(error)
-    fitted = fit_latents(model, image, evidence.told, observed, seed=seed)
+    try:
+        fitted = fit_latents(model, image, evidence.told, observed, seed=seed)
+    except CapabilityError as error:
+        if not answers:
+            raise
+        return answers, left_out | {"fitted": str(error)}
     source = "optimisation" if evidence.told is None else "optimisation, y told"
     return answers | {"fitted": Answer(source, fitted.z, fitted.log_joint, given)}, left_out
 
@@ -201,7 +206,7 @@ def _encoder(model: Objective, image: Tensor, told: Tensor | None, own: Tensor |
 
 @torch.no_grad()
 def describe(model: Objective, asked: Asked, out: Path | None = None, *, seed: int = 0) -> Document:
-    """q(y|x), the mean of p(y|z) over z ~ q(z|x): for each attribute the probability of every value.
+    """q(y|x), or the mean of p(y|z) over z ~ q(z|x): for each attribute the probability of every value.
 
     In the text view a caption is written at each z and read back, and a value's probability is the share of captions
     that say it; None is the value of an attribute of which most say nothing.
@@ -211,7 +216,7 @@ def describe(model: Objective, asked: Asked, out: Path | None = None, *, seed: i
         ``probabilities``; the file if there is one.
 
     Raises:
-        CapabilityError: if there is no q(z|x), or no p(y|z).
+        CapabilityError: if there is neither q(y|x) nor both q(z|x) and p(y|z).
     """
     with evaluating(model):
         # Image by image, so that an image is described as it is among others.
@@ -242,10 +247,14 @@ def _shares_of(model: Objective, image: Tensor, seed: int) -> list[Tensor]:
     """For each attribute the mean probability of its values, and of nothing being said: Float[V + 1] each.
 
     Args:
-        model: With q(z|x) and p(y|z).
+        model: With q(y|x) of every attribute, or q(z|x) and p(y|z).
         image: Float[1, C, H, W].
         seed: Of z.
     """
+    if isinstance(network := getattr(model, "describer", None), torch.nn.Module):
+        q_y = network(image)
+        if len(q_y.log_probs) == len(model.schema):
+            return [torch.nn.functional.pad(log_probs.exp()[0], (0, 1)) for log_probs in q_y.log_probs]
     with own_randomness(derive_seed("description", seed=seed), model.device):
         z = model.posterior(image=image).sample(torch.Size([NUM_DESCRIBED]))[:, 0]
         py = model.concept_likelihood(z)
@@ -332,7 +341,7 @@ def traverse(
         prior, line_of = model.own_prior(), torch.linspace(-REACH, REACH, steps, device=z.device, dtype=z.dtype)
         values = line_of[:, None].expand(-1, z.shape[1])
         if prior is not None:
-            values = prior.mean + values * prior.stddev
+            values = prior.mean + values * scale_of(model, prior)
         found = []
         for dimension in moved:
             line = repeat(z[0], "d -> k d", k=steps).clone()

@@ -135,7 +135,7 @@ class Evidence:
                 raise
             # Where z comes from without an image, given y, is the prior of a conditional model.
             prior = model.posterior(concept=told)
-            self.conditional, self.prior_mean, self.prior_scale = True, model.centre(prior), prior.stddev
+            self.conditional, self.prior_mean, self.prior = True, model.centre(prior), prior
             px = model.image_likelihood(z, told)
         if told is not None and not self.conditional:
             model.concept_likelihood(z)
@@ -178,12 +178,25 @@ class Evidence:
         if not self.conditional:
             return self.model.sample_prior(number, len(self.prior_mean), generator=generator).to(self.prior_mean)
         noise = torch.randn(number, *self.prior_mean.shape, generator=generator).to(self.prior_mean)
-        return self.prior_mean + noise * self.prior_scale
+        return self.prior_mean + noise * scale_of(self.model, self.prior)
 
     def _log_prior(self, z: Tensor) -> Tensor:
         if self.own_prior is not None:
             return self.own_prior.log_prob(z).double()
         return -0.5 * (z.double().square() + math.log(2 * math.pi)).sum(-1)
+
+
+def scale_of(model: Objective, prior: Distribution) -> Tensor:
+    """The standard deviation of each dimension of a model's z.
+
+    Raises:
+        CapabilityError: if there is none, as of a kind among others.
+    """
+    try:
+        return prior.stddev
+    except NotImplementedError:
+        message = f"a part of the z of {model.spec.name} is a choice, which cannot be moved little by little"
+        raise CapabilityError(message) from None
 
 
 def pixel_log_density(px: Distribution, image: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from mmvae_bench.metrics.catalogue import metric_info
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import objectives, of_domain
 
-from ..conformance.worlds import networks_of, small, world
+from ..conformance.worlds import networks_of, small, world, world_of
 from .fakes import context, question
 
 DIRECTION = torch.tensor([1.0, -0.5, 2.0]).reshape(1, 3, 1, 1)
@@ -204,7 +204,7 @@ ABLE = {
 
 @pytest.mark.parametrize("name", of_domain(objectives, "images"))
 def test_every_objective_is_asked_what_it_has_and_says_what_it_lacks(name: str) -> None:
-    data = world("rgb_thin")
+    data = world_of(objectives.parse(name), networks_of(name))
     backbone = small(networks_of(name)).build(schema=data.schema, image_shape=data.image_shape)
     model = cast(Objective, objectives.parse(name).build(backbone, seed=0)).eval()
     settings = {"likelihood_images": 9, "likelihood_samples": 3, "likelihood_max_samples": 256}

@@ -46,9 +46,13 @@ WORLDS: dict[str, dict[str, Any]] = {
     "discvae": {
         "dataset": {"name": "sprites", "level": 4, "canvas": 16, "num_images": 1000},
         "backbone": {"name": "attribute2image_thin", "width": 4, "latent_size": 6},
-    }
+    },
+    "recursive_ssvae": {
+        "dataset": {"name": "multi_mnist", "canvas": 32, "num_images": 1000},
+        "evaluation": {**SETTINGS["evaluation"], "levels": [1]},
+    },
 }
-"""Where an objective needs other images and networks than those: masks, and networks of layers."""
+"""Where an objective needs other images and networks than those: masks and networks of layers, or a count."""
 
 Numbers = dict[str, float]
 

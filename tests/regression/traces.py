@@ -31,9 +31,10 @@ WORLDS: dict[str, dict[str, object]] = {
     "discvae": {
         "dataset": {"name": "sprites", "level": 3, "canvas": 16, "num_images": 200},
         "backbone": {"name": "attribute2image_thin", "width": 4, "latent_size": 4},
-    }
+    },
+    "recursive_ssvae": {"dataset": {"name": "multi_mnist", "canvas": 32, "num_images": 200}},
 }
-"""Where an objective needs other images and networks than those: masks, and networks of layers."""
+"""Where an objective needs other images and networks than those: masks and networks of layers, or a count."""
 VARIANTS: dict[str, dict[str, object]] = {
     "telbo two_stage": {"name": "telbo", "schedule": "two_stage", "unimodal_steps": NUM_STEPS},
     "cvae standard": {"name": "cvae", "prior": "standard"},
