@@ -127,18 +127,31 @@ def _tinted(images: Tensor, masks: Tensor) -> Tensor:
 
 
 def _wrap(text: str, font: Any, width: int) -> str:
-    """``text`` in lines of at most ``width`` pixels, its own or shorter ones, broken between words only."""
+    """``text`` in lines of at most ``width`` pixels, its own or shorter ones, broken between words; within a word where
+    it is wider than a line, after a sign such as ``_`` if there is one."""
     lines: list[str] = []
     for own in text.splitlines():
         first = True
         for word in own.split():
             longer = word if first else f"{lines[-1]} {word}"
             if first or font.getlength(longer) > width:
-                lines.append(word)
+                lines += _pieces(word, font, width)
             else:
                 lines[-1] = longer
             first = False
     return "\n".join(lines)
+
+
+def _pieces(word: str, font: Any, width: int) -> list[str]:
+    """A word in pieces that are no wider than a line, unless a letter is."""
+    pieces = []
+    while font.getlength(word) > width and len(word) > 1:
+        fits = next((end for end in range(len(word) - 1, 1, -1) if font.getlength(word[:end]) <= width), 1)
+        signs = [end for end in range(fits // 2, fits + 1) if end and not word[end - 1].isalnum()]
+        cut = signs[-1] if signs else fits
+        pieces.append(word[:cut])
+        word = word[cut:]
+    return [*pieces, word]
 
 
 def _height(text: str, font: Any) -> int:

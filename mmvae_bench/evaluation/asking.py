@@ -21,6 +21,7 @@ from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED
+from ..concepts.concepts import MOST_WORDS
 from ..data.preview import COLOUR_CELL, contact_sheet
 from ..data.sheets import save_picture
 from ..data.strengths import is_complete
@@ -235,7 +236,12 @@ def describe(model: Objective, asked: Asked, out: Path | None = None, *, seed: i
 
 
 def _described(entry: Document) -> list[str]:
-    return [f"{name}={said['value'] or '?'} {said['probability']:.0%}" for name, said in entry["attributes"].items()]
+    """A line for each attribute; where there are many, for the first of those that are there."""
+    said = entry["attributes"]
+    if len(said) > MOST_WORDS:
+        said = {name: each for name, each in said.items() if each["value"] != "no"}
+    lines = [f"{name}={each['value'] or '?'} {each['probability']:.0%}" for name, each in said.items()]
+    return [*lines[:MOST_WORDS], *([f"and {len(lines) - MOST_WORDS} more"] if len(lines) > MOST_WORDS else [])]
 
 
 def _shares_of(model: Objective, image: Tensor, seed: int) -> list[Tensor]:
@@ -371,7 +377,7 @@ def _read(model: Objective, z: Tensor) -> list[str]:
     """What p(y|z) says at each z; nothing where there is no p(y|z)."""
     if "concept" not in model.spec.likelihoods:
         return [""] * len(z)
-    return [", ".join(model.schema.words(concept, brief=True)) for concept in model.describe_latents(z).tolist()]
+    return [model.schema.label(concept) for concept in model.describe_latents(z).tolist()]
 
 
 def _concept_of(model: Objective, asked: Asked, place: int) -> Document:
