@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from einops import repeat
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
@@ -179,8 +178,7 @@ def _answers(
             evidence = Evidence(model, image, observed, own)
         given, answers = evidence.told if evidence.conditional else None, {}
         try:
-            source, q = _encoder(model, image, told, own)
-            z = model.centre(q)
+            source, z = _encoder(model, image, told, own)
             log_joint = evidence.log_joint(z, torch.arange(len(z), device=z.device))
             answers["encoder"] = Answer(source, z, log_joint, given)
         except CapabilityError as error:
@@ -190,14 +188,14 @@ def _answers(
     return answers | {"fitted": Answer(source, fitted.z, fitted.log_joint, given)}, left_out
 
 
-def _encoder(model: Objective, image: Tensor, told: Tensor | None, own: Tensor | None) -> tuple[str, Distribution]:
-    """q(z|x,y) if the whole of y is told, else q(z|x), else q(z|x,y) of what the images show."""
+def _encoder(model: Objective, image: Tensor, told: Tensor | None, own: Tensor | None) -> tuple[str, Tensor]:
+    """z of q(z|x,y) if the whole of y is told, else of q(z|x), else of q(z|x,y) of what the images show."""
     available = model.spec.posteriors
     if "joint" in available and told is not None and is_complete(told):
-        return POSTERIOR_NAMES["joint"], model.posterior(image, told)
+        return POSTERIOR_NAMES["joint"], model.encode(image, told)
     if "image" not in available and "joint" in available and own is not None:
-        return POSTERIOR_NAMES["joint"], model.posterior(image, own)
-    return POSTERIOR_NAMES["image"], model.posterior(image=image)
+        return POSTERIOR_NAMES["joint"], model.encode(image, own)
+    return POSTERIOR_NAMES["image"], model.encode(image)
 
 
 @torch.no_grad()
