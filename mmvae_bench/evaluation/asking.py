@@ -21,7 +21,7 @@ from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED
 from ..concepts.concepts import MOST_WORDS
-from ..data.preview import COLOUR_CELL, contact_sheet
+from ..data.preview import COLOUR_CELL, contact_sheet, label_of
 from ..data.sheets import save_picture
 from ..data.strengths import is_complete
 from ..distributions.latents import FactorisedCategorical
@@ -105,7 +105,7 @@ def _completed(
     answers, left_out = _answers(model, images, observed, told, own, seed=seed)
     columns, labels = [images], [[*asked.names]]
     if asked.concepts is not None:
-        shown = [model.schema.label(concept) for concept in asked.concepts.tolist()]
+        shown = [label_of(model.schema, concept) for concept in asked.concepts.tolist()]
         labels = [[f"{name}\n{text}" for name, text in zip(asked.names, shown, strict=True)]]
     if not is_whole:
         columns.append(images.masked_fill(~observed[:, None], 0))
@@ -375,7 +375,7 @@ def _read(model: Objective, z: Tensor) -> list[str]:
     """What p(y|z) says at each z; nothing where there is no p(y|z)."""
     if "concept" not in model.spec.likelihoods:
         return [""] * len(z)
-    return [model.schema.label(concept) for concept in model.describe_latents(z).tolist()]
+    return [label_of(model.schema, concept) for concept in model.describe_latents(z).tolist()]
 
 
 def _concept_of(model: Objective, asked: Asked, place: int) -> Document:
