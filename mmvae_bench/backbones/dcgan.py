@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from einops.layers.torch import Rearrange
-from torch import nn
+from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from ..concepts import Schema
-from ..distributions.pixels import IMAGE_LIKELIHOODS
+from ..distributions.pixels import IMAGE_LIKELIHOODS, ImageLikelihood, quantised_normal_image
 from ..specs.built_in.backbones import CelebA18Spec, MnistAPaperSpec, MnistAReleasedSpec
 from .base import Backbone
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp
@@ -127,6 +129,24 @@ class PaperBackbone(Backbone):
         return self.trunk.build(self.image_shape[0])
 
 
+LARGEST_LOG_SCALE = 10.0
+"""Up to it a log scale is taken as it is: 11,000 times the range of the pixels."""
+
+
+def steady_normal_image(parameters: Tensor) -> Distribution:
+    """Quantised normal pixels whose scale, above e^10, grows with s as the tangent of the exponential does.
+
+    In the first steps of these networks the scale of some pixel passes e^88, which is infinite in single precision,
+    and with it the loss. Up to e^10 nothing is changed, bit for bit.
+
+    Args:
+        parameters: Float[..., 2 C, H, W], see :func:`~mmvae_bench.distributions.pixels.quantised_normal_image`.
+    """
+    mean, s = parameters.chunk(2, dim=-3)
+    steady = s.clamp_max(LARGEST_LOG_SCALE) + (s - LARGEST_LOG_SCALE).clamp_min(0).log1p()
+    return quantised_normal_image(torch.cat([mean, steady], dim=-3))
+
+
 class CelebA18Backbone(Backbone):
     """CelebA-18: MNIST-A's networks with three channels, quantised normal pixels, and fewer layers per attribute.
 
@@ -158,7 +178,7 @@ class CelebA18Backbone(Backbone):
 
     def image_decoder(self) -> nn.Module:
         """p(x|z): DCGAN's generator, with a mean and a log scale for each value."""
-        likelihood = IMAGE_LIKELIHOODS["quantised_normal"]
+        likelihood = ImageLikelihood(2, steady_normal_image)
         return ImageDecoder(generator(self.latent_size, likelihood.num_parameters * self.image_shape[0]), likelihood)
 
     def concept_decoder(self) -> nn.Module:

@@ -11,6 +11,7 @@ import typer
 
 from ..base.errors import ConfigError, Problem
 from ..base.processes import uncollected
+from ..concepts import Schema
 from ..runs.folder import read_trial
 from ..specs.components import DatasetSpec
 from ..specs.trial import TrialSpec
@@ -113,11 +114,27 @@ WHOSE = {"fitted": "optimisation"}
 """What is told to people of an answer, where that is not its name in the document."""
 
 
-def error_lines(document: dict[str, Any]) -> Iterable[str]:
+def few(words: Iterable[str], *, most: int = 12) -> str:
+    """The first of some words, and how many more there are: a dataset may have hundreds of attributes.
+
+    >>> few(["bald", "male", "hat"], most=2), few([])
+    ('bald, male and 1 more', 'none')
+    """
+    words = list(words)
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return (", ".join(words[:most]) or "none") + more
+
+
+def in_few_words(concept: str | None, schema: Schema) -> str:
+    """A concept of a document as people read it; nothing where none is known."""
+    return few(schema.words(schema.indices(concept))) if concept else ""
+
+
+def error_lines(document: dict[str, Any], schema: Schema) -> Iterable[str]:
     """One line per image: its name, its concept, and the error by encoder and by optimisation."""
     for name, reason in document["left_out"].items():
         typer.echo(f"no answer of the {WHOSE.get(name, name)}: {reason}", err=True)
     width = max(len(entry["image"]) for entry in document["images"])
     for entry in document["images"]:
         found = [f"{name} {entry[name]['error']:.4f}" for name in ("encoder", "fitted") if name in entry]
-        yield "  ".join([f"{entry['image']:{width}}", *found, entry["concept"] or ""]).rstrip()
+        yield "  ".join([f"{entry['image']:{width}}", *found, in_few_words(entry["concept"], schema)]).rstrip()

@@ -67,4 +67,4 @@ def complete(
     given = None if told is None else asking.description_of(model, told)
     document = asking.complete(model, asked_of(spec, numbers, number, files), hidden, given, out, seed=seed)
     where = list(hidden) if isinstance(hidden, Box) else hidden.name
-    answer(document | {"region": where, "told": told}, error_lines(document), as_json)
+    answer(document | {"region": where, "told": told}, error_lines(document, spec.dataset.concept_schema()), as_json)

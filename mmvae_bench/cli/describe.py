@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ..base.errors import ConfigError, Problem
+from ..concepts import Schema
 from ..runs.folder import read_trial
-from .asking import AsJson, Number, Seed, TrialDir, answer, asked_of, check_images, check_png, opened
+from .asking import AsJson, Number, Seed, TrialDir, answer, asked_of, check_images, check_png, in_few_words, opened
 
 
 def describe(
@@ -41,7 +42,7 @@ def describe(
     from ..evaluation import asking
 
     document = asking.describe(model, asked_of(spec, numbers, number, files), out, seed=seed)
-    answer(document, _lines(document), as_json)
+    answer(document, _lines(document, spec.dataset.concept_schema()), as_json)
 
 
 def _divided(words: list[str], index: list[int] | None) -> tuple[list[Path], list[int]]:
@@ -54,9 +55,9 @@ def _divided(words: list[str], index: list[int] | None) -> tuple[list[Path], lis
     return [], [int(word) for word in words]
 
 
-def _lines(document: dict[str, Any]) -> Iterator[str]:
+def _lines(document: dict[str, Any], schema: Schema) -> Iterator[str]:
     for entry in document["images"]:
-        yield entry["image"] + (f" ({entry['concept']})" if entry["concept"] else "")
+        yield entry["image"] + (f" ({in_few_words(entry['concept'], schema)})" if entry["concept"] else "")
         width = max(map(len, entry["attributes"]))
         for name, said in entry["attributes"].items():
             others = sorted(said["probabilities"].items(), key=lambda pair: -pair[1])

@@ -9,10 +9,10 @@ import typer
 
 from ..base.errors import ConfigError, Problem
 from ..runs.folder import read_trial
-from .asking import AsJson, Out, Seed, TrialDir, answer, check_concept, check_png, opened
+from .asking import AsJson, Out, Seed, TrialDir, answer, check_concept, check_png, few, in_few_words, opened
 
 MOST_NAMES = 6
-"""Attributes that a line names."""
+"""Attributes that a line names where images differ."""
 
 
 def neighbours(
@@ -62,24 +62,20 @@ def neighbours(
         document = show_conditioned(model, data, images, out, number=num_samples, mean=mean, seed=seed)
         lines = [
             f"{each['image']}: training image {each['nearest']} has the nearest attributes, distance "
-            f"{each['distance']:.3f}, other values of {_few(each['differing'])}"
+            f"{each['distance']:.3f}, other values of {few(each['differing'], most=MOST_NAMES)}"
             for each in document["images"]
         ]
         answer(document, lines, as_json)
         return
     name = "prior" if concept is None else concept
     document = show_nearest(model, data, asked, out, name=name, number=num_samples, mean=mean, seed=seed)
+    schema = spec.dataset.concept_schema()
     lines = [
-        f"sample {place}: training image {each['nearest']} ({each['concept']}), distance {each['distance']:.3f}, "
+        f"sample {place}: training image {each['nearest']} ({in_few_words(each['concept'], schema)}), "
+        f"distance {each['distance']:.3f}, "
         f"ratio {each['ratio']:.3f}, nearer than {100 * each['closer_than_real']:.0f} % of held-out images"
         for place, each in enumerate(document["samples"], 1)
     ]
     held_out = document["held_out"]
     lines.append(f"held-out images: median distance {held_out['distance']:.3f}, ratio {held_out['ratio']:.3f}")
     answer(document | {"concept": concept}, lines, as_json)
-
-
-def _few(names: list[str]) -> str:
-    """The first of some names: a dataset may have hundreds of attributes."""
-    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
-    return ", ".join(names[:MOST_NAMES]) + more or "none"

@@ -43,4 +43,4 @@ def reconstruct(
     from ..evaluation import asking
 
     document = asking.reconstruct(model, asked_of(spec, numbers, number, files), out, seed=seed)
-    answer(document, error_lines(document), as_json)
+    answer(document, error_lines(document, spec.dataset.concept_schema()), as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..data.batch import Batch
 from ..objectives.base import Objective
@@ -10,7 +11,10 @@ from ..specs.trial import TrainingSpec
 
 
 def losses_on(objective: Objective, batch: Batch, *, steps: int, rate: float) -> dict[str, list[float]]:
-    """Trains on one batch, stage by stage: the loss at every step, by stage. Each step has a seed of its own."""
+    """Trains on one batch, stage by stage: the loss at every step, by stage. Each step has a seed of its own.
+
+    A stage ends early with a loss that is not finite: nan where a distribution refuses what the networks say.
+    """
     found: dict[str, list[float]] = {}
     for stage in objective.stages(TrainingSpec(steps=steps)):
         objective.begin_stage(stage)
@@ -20,12 +24,23 @@ def losses_on(objective: Objective, batch: Batch, *, steps: int, rate: float) ->
         losses = found[stage.name] = []
         for step in range(stage.steps):
             torch.manual_seed(step)
-            terms = objective.terms(batch)
+            loss = _loss(objective, batch)
+            losses.append(loss.item())
+            if not loss.isfinite():
+                break
             optimizer.zero_grad()
-            terms.loss.backward()
+            loss.backward()
             optimizer.step()
-            losses.append(terms.loss.item())
     return found
+
+
+def _loss(objective: Objective, batch: Batch) -> Tensor:
+    try:
+        return objective.terms(batch).loss
+    except ValueError as error:
+        if "to satisfy the constraint" not in str(error):  # What torch's distributions say of wrong parameters.
+            raise
+        return torch.tensor(torch.nan)
 
 
 def assert_gradients_reach_what_is_trained(objective: Objective, batch: Batch) -> None:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -102,14 +103,16 @@ def learns_a_batch(spec: ObjectiveSpec | BackboneSpec) -> None:
     model, told = Model.of(spec), list[str]()
     for rate in RATES:
         found = losses_on(model.build(), model.batch(), steps=60, rate=rate)
-        ends = {stage: (sum(losses[:5]) / 5, sum(losses[-5:]) / 5) for stage, losses in found.items()}
-        # A loss that is nan has not fallen.
+        ends = {stage: (fmean(losses[:5]), fmean(losses[-5:])) for stage, losses in found.items()}
+        # A loss that is nan has not fallen, nor one that was infinite.
         stuck = [stage for stage, (first, last) in ends.items() if not first - last > 0.02 * abs(first)]
         if not stuck:
             return
         first, last = ends[stuck[0]]
+        number = len(found[stuck[0]])
         told.append(
-            f"stage {stuck[0]}: 60 steps of size {rate:g} on one batch take the loss from {first:.4g} to {last:.4g}"
+            f"stage {stuck[0]}: {number} steps of size {rate:g} on one batch take the loss from {first:.4g} to "
+            f"{last:.4g}"
         )
     raise AssertionError("; ".join(told))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from ..base.errors import BenchmarkError
 from ..base.seeds import derive_seed
+from ..concepts import UNSPECIFIED, Schema
 from ..concepts.captions import CAPTION_SEED
 from .base import ConceptDataModule
 from .batch import Batch
@@ -88,7 +90,7 @@ def preview(
     generator = torch.Generator().manual_seed(derive_seed("preview", fingerprint=data.fingerprint))
     batch = data.store.batch(rows[torch.randperm(len(rows), generator=generator)[:num_images]]).to("cpu")
     concepts = [data.schema.format(concept) for concept in batch.concept.tolist()]
-    labels = [data.schema.label(concept) or "(none)" for concept in batch.concept.tolist()]
+    labels = [label_of(data.schema, concept) for concept in batch.concept.tolist()]
     captions = _captions(data, batch)
     if captions is not None:
         labels = [f"{label}\n“{caption}”" for label, caption in zip(labels, captions, strict=True)]
@@ -105,6 +107,26 @@ def preview(
     save_picture(sheet, path)
     shown = {"file": str(path), "rows": batch.index.tolist(), "concepts": concepts}
     return shown if captions is None else {**shown, "captions": captions}
+
+
+def label_of(schema: Schema, concept: Sequence[int]) -> str:
+    """A concept under a picture: :meth:`~mmvae_bench.concepts.Schema.label`; numbers that several attributes can have
+    say which one they are of, and those of what is not there (0) are left out.
+
+    >>> from mmvae_bench.concepts import Attribute
+    >>> counts = Schema(tuple(Attribute(name, ("0", "1", "2")) for name in ("ones", "twos", "threes")))
+    >>> label_of(counts, [0, 2, 1]), label_of(counts, [0, 0, 0])
+    ('twos=2, threes=1', '(none)')
+    """
+    numbered = Counter(each.values for each in schema.attributes if all(value.isdecimal() for value in each.values))
+    shared = [numbered[each.values] > 1 for each in schema.attributes]
+    named = [
+        f"{each.name}={each.values[index]}"
+        for each, index, is_shared in zip(schema.attributes, concept, shared, strict=True)
+        if is_shared and index >= 0 and each.values[index] != "0"
+    ]
+    others = [UNSPECIFIED if is_shared else index for index, is_shared in zip(concept, shared, strict=True)]
+    return ", ".join([*named, *filter(None, [schema.label(others)])]) or "(none)"
 
 
 def _captions(data: ConceptDataModule, batch: Batch) -> list[str] | None:
@@ -127,18 +149,31 @@ def _tinted(images: Tensor, masks: Tensor) -> Tensor:
 
 
 def _wrap(text: str, font: Any, width: int) -> str:
-    """``text`` in lines of at most ``width`` pixels, its own or shorter ones, broken between words only."""
+    """``text`` in lines of at most ``width`` pixels, its own or shorter ones, broken between words; within a word where
+    it is wider than a line, after a sign such as ``_`` if there is one."""
     lines: list[str] = []
     for own in text.splitlines():
         first = True
         for word in own.split():
             longer = word if first else f"{lines[-1]} {word}"
             if first or font.getlength(longer) > width:
-                lines.append(word)
+                lines += _pieces(word, font, width)
             else:
                 lines[-1] = longer
             first = False
     return "\n".join(lines)
+
+
+def _pieces(word: str, font: Any, width: int) -> list[str]:
+    """A word in pieces that are no wider than a line, unless a letter is."""
+    pieces = []
+    while font.getlength(word) > width and len(word) > 1:
+        fits = next((end for end in range(len(word) - 1, 1, -1) if font.getlength(word[:end]) <= width), 1)
+        signs = [end for end in range(fits // 2, fits + 1) if end and not word[end - 1].isalnum()]
+        cut = signs[-1] if signs else fits
+        pieces.append(word[:cut])
+        word = word[cut:]
+    return [*pieces, word]
 
 
 def _height(text: str, font: Any) -> int:

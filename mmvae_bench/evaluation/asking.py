@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from einops import repeat
 from torch import Tensor
-from torch.distributions import Distribution
 
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED
 from ..concepts.captions import CAPTION_SEED
-from ..data.preview import COLOUR_CELL, contact_sheet
+from ..concepts.concepts import MOST_WORDS
+from ..data.preview import COLOUR_CELL, contact_sheet, label_of
 from ..data.sheets import save_picture
 from ..data.strengths import is_complete
 from ..distributions.latents import FactorisedCategorical
@@ -105,7 +105,7 @@ def _completed(
     answers, left_out = _answers(model, images, observed, told, own, seed=seed)
     columns, labels = [images], [[*asked.names]]
     if asked.concepts is not None:
-        shown = [model.schema.label(concept) for concept in asked.concepts.tolist()]
+        shown = [label_of(model.schema, concept) for concept in asked.concepts.tolist()]
         labels = [[f"{name}\n{text}" for name, text in zip(asked.names, shown, strict=True)]]
     if not is_whole:
         columns.append(images.masked_fill(~observed[:, None], 0))
@@ -178,8 +178,7 @@ def _answers(
             evidence = Evidence(model, image, observed, own)
         given, answers = evidence.told if evidence.conditional else None, {}
         try:
-            source, q = _encoder(model, image, told, own)
-            z = model.centre(q)
+            source, z = _encoder(model, image, told, own)
             log_joint = evidence.log_joint(z, torch.arange(len(z), device=z.device))
             answers["encoder"] = Answer(source, z, log_joint, given)
         except CapabilityError as error:
@@ -194,14 +193,14 @@ def _answers(
     return answers | {"fitted": Answer(source, fitted.z, fitted.log_joint, given)}, left_out
 
 
-def _encoder(model: Objective, image: Tensor, told: Tensor | None, own: Tensor | None) -> tuple[str, Distribution]:
-    """q(z|x,y) if the whole of y is told, else q(z|x), else q(z|x,y) of what the images show."""
+def _encoder(model: Objective, image: Tensor, told: Tensor | None, own: Tensor | None) -> tuple[str, Tensor]:
+    """z of q(z|x,y) if the whole of y is told, else of q(z|x), else of q(z|x,y) of what the images show."""
     available = model.spec.posteriors
     if "joint" in available and told is not None and is_complete(told):
-        return POSTERIOR_NAMES["joint"], model.posterior(image, told)
+        return POSTERIOR_NAMES["joint"], model.encode(image, told)
     if "image" not in available and "joint" in available and own is not None:
-        return POSTERIOR_NAMES["joint"], model.posterior(image, own)
-    return POSTERIOR_NAMES["image"], model.posterior(image=image)
+        return POSTERIOR_NAMES["joint"], model.encode(image, own)
+    return POSTERIOR_NAMES["image"], model.encode(image)
 
 
 @torch.no_grad()
@@ -240,7 +239,12 @@ def describe(model: Objective, asked: Asked, out: Path | None = None, *, seed: i
 
 
 def _described(entry: Document) -> list[str]:
-    return [f"{name}={said['value'] or '?'} {said['probability']:.0%}" for name, said in entry["attributes"].items()]
+    """A line for each attribute; where there are many, for the first of those that are there."""
+    said = entry["attributes"]
+    if len(said) > MOST_WORDS:
+        said = {name: each for name, each in said.items() if each["value"] != "no"}
+    lines = [f"{name}={each['value'] or '?'} {each['probability']:.0%}" for name, each in said.items()]
+    return [*lines[:MOST_WORDS], *([f"and {len(lines) - MOST_WORDS} more"] if len(lines) > MOST_WORDS else [])]
 
 
 def _shares_of(model: Objective, image: Tensor, seed: int) -> list[Tensor]:
@@ -380,7 +384,7 @@ def _read(model: Objective, z: Tensor) -> list[str]:
     """What p(y|z) says at each z; nothing where there is no p(y|z)."""
     if "concept" not in model.spec.likelihoods:
         return [""] * len(z)
-    return [", ".join(model.schema.words(concept, brief=True)) for concept in model.describe_latents(z).tolist()]
+    return [label_of(model.schema, concept) for concept in model.describe_latents(z).tolist()]
 
 
 def _concept_of(model: Objective, asked: Asked, place: int) -> Document:

@@ -18,7 +18,7 @@ from ..base.heartbeat import beat
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
 from ..data.base import ConceptDataModule
-from ..data.preview import contact_sheet
+from ..data.preview import contact_sheet, label_of
 from ..data.sheets import save_picture
 from ..objectives.base import Objective, evaluating
 from .images import Asked
@@ -87,7 +87,7 @@ def show_conditioned(
             }
         )
         few = f"{len(differing)} of {len(model.schema)} attributes differ\ndistance {distance[k]:.2f}"
-        labels += [f"{name}\n{model.schema.label(concept)}", f"training image {int(nearest.index[k])}\n{few}"]
+        labels += [f"{name}\n{label_of(model.schema, concept)}", f"training image {int(nearest.index[k])}\n{few}"]
         labels += [f"sample {place + 1}" for place in range(number)]
     columns = torch.cat([batch.image[None], nearest.image[None], samples])
     title = (

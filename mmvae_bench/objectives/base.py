@@ -568,8 +568,17 @@ class Objective(pl.LightningModule):
         """
         with evaluating(self):
             given = None if concept is None else concept.to(self.device)
-            z = self.centre(self.posterior(image.to(self.device), given))
-            return self.image_likelihood(z, given).mean.clamp(0, 1)
+            return self.image_likelihood(self.encode(image.to(self.device), given), given).mean.clamp(0, 1)
+
+    def encode(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
+        """The one z that the encoder infers: the centre of q(z|x), or of q(z|x,y) where y is given too.
+
+        An objective whose encoder says more than one q(z|x) can hold overrides it.
+
+        Raises:
+            CapabilityError: if there is no such posterior.
+        """
+        return self.centre(self.posterior(image, concept))
 
     def _network(self, posterior: Posterior) -> nn.Module:
         if posterior not in self.spec.posteriors:

@@ -22,7 +22,7 @@ from ..concepts import UNSPECIFIED, Schema
 from ..data.batch import Batch
 from ..distributions.latents import FactorisedCategorical
 from ..worlds.lit_faces import direction
-from .base import CapabilityError, Terms, evaluating
+from .base import CapabilityError, Objective, Terms, evaluating
 from .ssvae import SSVAE, kl_to_uniform, ssvae
 
 IDENTITY, AZIMUTH, ELEVATION = "identity", "azimuth", "elevation"
@@ -205,16 +205,18 @@ class IntrinsicSSVAE(SSVAE):
 
     @torch.no_grad()
     def reconstruct(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
-        """E[x|s,r] at the means: of the identity and the bins that are told, else of argmax q(i|x) and the mean light.
+        """E[x|s,r] at :meth:`encode`.
 
         Told another identity, the image shows it under its own light, as the paper's figure 7 does, only where the
         concept has the bins of the light that is seen.
         """
+        return Objective.reconstruct(self, image, concept)
+
+    def encode(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
+        """The means of q(s|i,l) and q(r|x): of the identity and the bins that are told, else of argmax q(i|x) and the
+        mean light."""
         if concept is not None:
-            return super().reconstruct(image, concept)
-        with evaluating(self):
-            image = image.to(self.device)
-            q_i: FactorisedCategorical = self.describer(image)
-            identity = mixture(q_i.mode, (self.num_identities,), dtype=self.centres.dtype)
-            q = self._both(identity, self.light_encoder(image).mean, image)
-            return self.image_likelihood(q.mean).mean.clamp(0, 1)
+            return super().encode(image, concept)
+        q_i: FactorisedCategorical = self.describer(image)
+        identity = mixture(q_i.mode, (self.num_identities,), dtype=self.centres.dtype)
+        return self._both(identity, self.light_encoder(image).mean, image).mean

@@ -64,10 +64,28 @@ def _settings(trial: TrialSpec | Mapping[str, Any], seen: dict[int, dict[str, An
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each trial's settings those in which the trials differ."""
+    """Of each trial's settings those in which the trials differ, less what is not set (null), and less what all trials
+    agree in that have an optional section of settings: as far as each can still be told from the others."""
     names = dict.fromkeys(name for each in settings for name in each)
-    kept = [name for name in names if len({json.dumps([each[name]] if name in each else []) for each in settings}) > 1]
-    return [{name: each[name] for name in kept if name in each} for each in settings]
+    kept = [name for name in names if len(_values(name, settings)) > 1]
+    found = [{name: each[name] for name in kept if name in each} for each in settings]
+    brief = [{name: value for name, value in each.items() if value is not None} for each in found]
+    if _number(brief) < _number(found):
+        return found
+    for name in reversed(kept):
+        if name.count(".") > 1 and len(_values(name, [each for each in settings if name in each])) == 1:
+            less = [{other: value for other, value in each.items() if other != name} for each in brief]
+            brief = less if _number(less) == _number(brief) else brief
+    return brief
+
+
+def _values(name: str, settings: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {json.dumps([each[name]] if name in each else []) for each in settings}
+
+
+def _number(settings: Sequence[Mapping[str, Any]]) -> int:
+    """How many of them are told apart."""
+    return len({json.dumps(each) for each in settings})
 
 
 def _flat(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:

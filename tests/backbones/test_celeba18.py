@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from mmvae_bench.backbones.base import Backbone
+from mmvae_bench.backbones.dcgan import steady_normal_image
 from mmvae_bench.concepts import Attribute, Schema
-from mmvae_bench.distributions.pixels import QuantisedNormal
+from mmvae_bench.distributions.pixels import QuantisedNormal, quantised_normal_image
 from mmvae_bench.specs.components import backbones
 
 from .test_mnist_a import linear_sizes
@@ -55,3 +58,32 @@ def test_an_unspecified_attribute_widens_the_posterior_and_none_specified_is_the
     assert bool((scale[0] < scale[1]).all())
     assert bool((scale[1] < scale[2]).all())
     assert torch.equal(scale[2], torch.ones(18))
+
+
+def test_scales_are_exponentials_up_to_a_size_that_no_picture_has() -> None:
+    """Bit for bit in value and gradient: nothing that was trained changes."""
+    s = torch.linspace(-60, 9.95, 1400).reshape(1, 1, -1, 1).requires_grad_()
+    found, plain = (
+        image(torch.cat([torch.zeros_like(s), s], 1)).base_dist.scale
+        for image in (steady_normal_image, quantised_normal_image)
+    )
+    assert torch.equal(found, plain)
+    weights = torch.randn(s.shape, generator=torch.Generator().manual_seed(0))
+    slopes = [torch.autograd.grad((each * weights).sum(), s)[0] for each in (found, plain)]
+    assert torch.equal(*slopes)
+
+
+def test_a_scale_beyond_it_stays_finite_and_is_made_smaller(backbone: Backbone) -> None:
+    """The first steps take the log scale of some pixel beyond 88, whose exponential is infinite."""
+    decoder = backbone.image_decoder().eval()
+    bias = next(each for each in decoder.modules() if isinstance(each, nn.ConvTranspose2d) and each.bias is not None)
+    for size in (10.5, 100.0, 1e6):
+        with torch.no_grad():
+            bias.bias[3:] = size
+        px = decoder(torch.zeros(1, 18))
+        tangent = math.exp(10) / 2 * (1 + size - 10)
+        assert px.base_dist.scale.mean().item() == pytest.approx(tangent, rel=0.1)
+        log_px = px.log_prob(torch.full((1, 3, 64, 64), 0.5))
+        assert bool(log_px.isfinite())
+        (slope,) = torch.autograd.grad(log_px, bias.bias)
+        assert bool((slope[3:] < 0).all())

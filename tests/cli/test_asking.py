@@ -13,7 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from mmvae_bench.cli import main
+from mmvae_bench.cli.asking import error_lines
+from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.preview import contact_sheet
+from mmvae_bench.evaluation.asking import _described
 from mmvae_bench.evaluation.regions import region_of
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.specs.trial import TrialSpec
@@ -406,3 +409,21 @@ def test_the_latents_of_scan_are_those_of_its_own_z(size: int, desk: Desk, capsy
     assert desk.run("traverse", HEART, "--latent", str(size - 1), "--steps", "2") == 0
     assert desk.run("traverse", HEART, "--latent", str(size)) == 2
     assert f"--latent: the model has {size} latents, 0 to {size - 1}\n  given: {size}" in capsys.readouterr().err
+
+
+def test_a_concept_of_hundreds_of_attributes_is_told_in_few_words() -> None:
+    """CUB has 312: what is absent is not named, and of what is there the first."""
+    schema = Schema(tuple(Attribute(f"flag_{number}", ("no", "yes")) for number in range(312)))
+    for present, said in (
+        (2, "flag_0, flag_1, no other"),
+        (40, f"{', '.join(f'flag_{k}' for k in range(12))} and 29 more"),
+    ):
+        concept = schema.format([1] * present + [0] * (312 - present))
+        shown = {"left_out": {}, "images": [{"image": "test 0", "concept": concept, "encoder": {"error": 0.5}}]}
+        assert list(error_lines(shown, schema)) == [f"test 0  encoder 0.5000  {said}"]
+    attributes = {name: {"value": "yes" if place % 8 == 0 else "no", "probability": 0.9, "probabilities": {}}
+                  for place, name in enumerate(schema.names)}  # fmt: skip
+    drawn = _described({"attributes": attributes})
+    assert drawn == [*(f"flag_{8 * k}=yes 90%" for k in range(20)), "and 19 more"]
+    few = {"shape": {"value": "no", "probability": 0.5, "probabilities": {}}}
+    assert _described({"attributes": few}) == ["shape=no 50%"]

@@ -81,7 +81,15 @@ def test_the_data_root_option_is_where_it_looks(tmp_path: Path, monkeypatch: pyt
     assert "MMVAE_BENCH_DATA" in str(result.exception)
 
 
-@pytest.mark.parametrize("dataset", [("mnist_a", "--set", "source=mnist"), ("celeba18", "--set", "source=celeba")])
+FROM_FILES = {
+    "celeba18": "celeba", "cora": "planetoid", "cora_papers": "planetoid", "cub": "files", "dsprites": "dsprites",
+    "house_numbers": "svhn", "lfw": "files", "lit_faces": "yale", "mnist": "mnist", "mnist_a": "mnist",
+    "multi_mnist": "mnist",
+}  # fmt: skip
+"""The source of each dataset that reads the user's files."""
+
+
+@pytest.mark.parametrize("dataset", [(name, "--set", f"source={source}") for name, source in FROM_FILES.items()])
 def test_the_data_root_option_is_named_where_it_exists(
     dataset: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,19 @@ class Uphill(JMVAE):
         return Terms(2 * terms.loss.detach() - terms.loss, terms.parts, terms.latents)
 
 
+class Bursting(JMVAE):
+    """The gradient of its second step is nan, and no distribution takes the weights after it."""
+
+    calls = 0
+
+    def terms(self, batch: Batch) -> Terms:
+        self.calls += 1
+        terms = super().terms(batch)
+        if self.calls == 2:
+            terms.loss.register_hook(lambda gradient: gradient * torch.nan)
+        return terms
+
+
 class NoImagePosterior(JMVAE):
     def posterior(self, image: Tensor | None = None, concept: Tensor | None = None) -> Distribution:
         if concept is None:

@@ -27,6 +27,12 @@ WRONG = [
     ("JointAlone", models.sends_gradients_where_it_trains, "stage fit: .*encoder.* is trained, and the loss does not"),
     ("NumpyNoise", models.same_seed_same_loss, "seed 0 gives loss .* and then .*: draw noise by torch"),
     ("Uphill", models.learns_a_batch, "stage fit: 60 steps of size 0.0001 on one batch take the loss from "),
+    (
+        "Bursting",
+        models.learns_a_batch,
+        r"^stage fit: 3 steps of size 0\.003 on one batch take the loss from \S+ to nan; "
+        r"stage fit: 3 steps of size 0\.0001 on one batch take the loss from \S+ to nan$",
+    ),
     ("NoImagePosterior", models.answers_as_it_declares, "posteriors declares image, and it is refused: no q"),
     ("GlobalNoise", models.answers_as_it_declares, "imagine with a generator draws from the global one too"),
     ("Warming", models.survives_saving, r"the loss is another one after load_state_dict: something is not in state_di"),

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 
 from mmvae_bench.data.base import ConceptDataModule
-from mmvae_bench.data.preview import contact_sheet, preview
+from mmvae_bench.data.preview import FONT, _wrap, contact_sheet, preview
 
 
 def test_a_sheet_shows_every_image_enlarged_in_its_place() -> None:
@@ -29,6 +29,20 @@ def test_long_labels_are_broken_and_make_room() -> None:
     long = contact_sheet(image, ["one two three four five six seven eight nine ten"], title="t")
     assert long.height > short.height
     assert long.width == short.width
+
+
+@pytest.mark.parametrize("word", ["has_bill_shape::curved_(up_or_down)_and_longer_than_its_picture", "x" * 60])
+def test_a_word_that_is_wider_than_its_picture_is_broken_too(word: str) -> None:
+    """Or it would be written over the label of the next picture."""
+    sheet = contact_sheet(torch.ones(2, 1, 16, 16), [word, "·"], title="t", num_columns=2)
+    alone = contact_sheet(torch.ones(2, 1, 16, 16), ["·", "·"], title="t", num_columns=2)
+    second = [np.asarray(each.convert("L"))[:, each.width // 2 + 2 :] for each in (sheet, alone)]
+    ink = [(each < 128).sum() for each in second]
+    assert ink[0] == ink[1] > 0
+    font = ImageFont.load_default(FONT)
+    lines = _wrap(f"a {word} b", font, 128).splitlines()
+    assert all(font.getlength(line) <= 128 for line in lines)
+    assert "".join(lines).replace(" ", "") == f"a{word}b"
 
 
 def test_colour_images_keep_their_colours() -> None:

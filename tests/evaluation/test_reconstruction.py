@@ -17,7 +17,7 @@ from mmvae_bench.evaluation.regions import Box, RandomSquare, region_box, region
 from mmvae_bench.evaluation.sampling import real_batches
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.runs.scores import Score
-from mmvae_bench.specs.components import datasets, objectives, of_domain
+from mmvae_bench.specs.components import backbones, datasets, objectives, of_domain
 from mmvae_bench.specs.trial import EvaluationSpec
 
 from ..conformance.worlds import small
@@ -31,6 +31,29 @@ def sprites() -> Any:
     data = datasets.parse(SPRITES).build()
     data.setup()
     return data
+
+
+def test_an_encoder_in_parts_is_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intrinsic images have no one q(z|x): z is of argmax q(i|x), the mean light and the mean reflectance, as in
+    ``reconstruct``; nothing is told."""
+    data = datasets.parse({"name": "lit_faces", "canvas": 16, "num_people": 2}).build()
+    data.workers = 0
+    data.prepare_data()
+    data.setup()
+    networks = backbones.parse({"name": "patches", "width": 4, "hidden": 8, "latent_size": 3})
+    networks = networks.build(schema=data.schema, image_shape=data.image_shape)
+    model = objectives.parse({"name": "ssvae", "structure": "intrinsic"}).build(networks, seed=0).eval()
+    monkeypatch.setattr("mmvae_bench.evaluation.fitting.MAX_STEPS", 3)
+    scores, left_out = asked(model, data, monkeypatch)
+    assert not left_out
+    (batch,) = real_batches(data, "test", seed=0, device=torch.device("cpu"), limit=4)
+    for task, attribute, seen_columns in (("reconstruction", None, 16), ("completion", "right", 8)):
+        seen, counted = batch.image.clone(), slice(0 if seen_columns == 16 else seen_columns, None)
+        seen[..., seen_columns:] = 0
+        error = float((model.reconstruct(seen) - batch.image)[..., counted].double().square().mean())
+        score = scores[f"{task}_error", attribute]
+        assert (score.value, score.proposal) == (pytest.approx(error, rel=1e-6), "q(z|x)")
+    assert ("reconstruction_gap", None) in scores
 
 
 def built(name: str, data: Any) -> Objective:

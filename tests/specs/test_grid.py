@@ -316,6 +316,9 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "boolean": bool,
     "null": type(None),
 }
+SIZES: dict[str, type] = {
+    "minItems": list, "maxItems": list, "minProperties": dict, "minLength": str, "maxLength": str,
+}  # fmt: skip
 NOTES = {"title", "description", "default", "$schema", "$defs"}
 
 
@@ -354,12 +357,18 @@ def wrong(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Iterator[
                 }[keyword]
             ):
                 yield f"{value!r} is out of range"
-        elif keyword in ("minItems", "minProperties", "maxLength"):
-            kind = {"minItems": list, "minProperties": dict, "maxLength": str}[keyword]
-            if isinstance(value, kind) and (len(value) > wanted if keyword == "maxLength" else len(value) < wanted):
+        elif keyword == "multipleOf":
+            if isinstance(value, int | float) and not isinstance(value, bool) and value % wanted:
+                yield f"{value!r} is no multiple of {wanted}"
+        elif keyword in SIZES:
+            longest = keyword.startswith("max")
+            if isinstance(value, SIZES[keyword]) and (len(value) > wanted if longest else len(value) < wanted):
                 yield f"{value!r} has the wrong length"
+        elif keyword == "prefixItems":
+            for item, each in zip(value, wanted, strict=False) if isinstance(value, list) else []:
+                yield from wrong(item, each, root)
         elif keyword == "items":
-            for item in value if isinstance(value, list) else []:
+            for item in value[len(schema.get("prefixItems", ())) :] if isinstance(value, list) else []:
                 yield from wrong(item, wanted, root)
         elif keyword == "properties":
             for key, item in value.items() if isinstance(value, dict) else []:
@@ -385,6 +394,19 @@ def grid(**changes: Any) -> dict[str, Any]:
     return {"name": "x", "datasets": ["mnist_a"], "backbones": ["mnist_a_released"], "objectives": ["telbo"], **changes}
 
 
+@pytest.mark.parametrize("value", ["x", 1, True, None, [], {}], ids=repr)
+def test_every_keyword_of_the_schema_is_one_that_these_tests_know(value: Any) -> None:
+    """Whatever a grid names first."""
+    schemas = [SCHEMA]
+    while schemas:
+        schema = schemas.pop()
+        list(wrong(value, schema, SCHEMA))
+        for keyword, each in schema.items():
+            inside = each.values() if keyword in ("properties", "$defs") else each if isinstance(each, list) else [each]
+            if keyword not in ("enum", "default", "const"):
+                schemas += [one for one in inside if isinstance(one, dict)]
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configurations_fit(path: Path) -> None:
     assert problems(read_yaml(path).value) == []
@@ -396,6 +418,10 @@ def test_shipped_configurations_fit(path: Path) -> None:
         grid(),
         grid(objectives=[{"name": "telbo", "lambda": 3, "schedule": "two_stage", "unimodal_steps": 5}]),
         grid(training={"steps": 3}),
+        grid(
+            datasets=[{"name": "house_numbers", "canvas": 24}, {"name": "multi_mnist", "canvas": 44}],
+            backbones=["patches"],
+        ),
         grid(training=[{"steps": 3}, {"learning_rate": 0.1}]),
         grid(include=[{"training": {"steps": 3}}, {"seeds": [1], "datasets": ["mnist_a"]}]),
         grid(exclude=[{"objective": "telbo"}]),
@@ -419,6 +445,8 @@ def test_what_the_loader_takes_fits(given: dict[str, Any]) -> None:
         grid(objectives=[]),
         grid(objectives="telbo"),
         grid(datasets=[{"name": "mnist_a", "canvas": 1000}]),
+        grid(datasets=[{"name": "house_numbers", "canvas": 33}]),
+        grid(datasets=[{"name": "multi_mnist", "canvas": 46}]),
         grid(datasets=[{"name": "mnist_a", "split": "compo"}]),
         grid(training={"stpes": 3}),
         grid(training=[{"steps": "many"}]),

@@ -16,6 +16,7 @@ GRID: dict[str, Any] = {
     "backbones": ["mnist_a_thin"],
     "objectives": ["jmvae"],
 }
+FEW_LABELS: list[dict[str, Any]] = [{"labels_per_class": 10}, {"labels_per_class": 20}, {"fraction": 0.1}]
 
 
 def labels(**lists: Any) -> list[str]:
@@ -47,6 +48,19 @@ def labels(**lists: Any) -> list[str]:
             {"objectives": [{"name": "jmvae", "alpha": alpha} for alpha in (0.12345678, 0.12345679)]},
             [f"jmvae mnist_a/digits/iid seed 0 alpha={alpha}" for alpha in (0.12345678, 0.12345679)],
         ),
+        (  # A section that some trials lack: what they share in it, and what they leave open, says nothing.
+            {"training": [{"steps": 10}, *({"steps": 10, "supervision": each} for each in FEW_LABELS)]},
+            [f"jmvae mnist_a/digits/iid seed 0{told}"
+             for told in ("", " labels_per_class=10", " labels_per_class=20", " fraction=0.1")],
+        ),
+        (
+            {"training": [{"steps": 10, "supervision": each} for each in FEW_LABELS[1:]]},
+            [f"jmvae mnist_a/digits/iid seed 0{told}" for told in (" labels_per_class=20", " fraction=0.1")],
+        ),
+        (
+            {"training": [{"steps": 10, "supervision": FEW_LABELS[0] | {"rate": rate}} for rate in (0.1, 0.5)]},
+            [f"jmvae mnist_a/digits/iid seed 0 rate={rate}" for rate in (0.1, 0.5)],
+        ),
     ],
 )  # fmt: skip
 def test_what_differs_is_added_and_nothing_else(lists: dict[str, Any], expected: list[str]) -> None:
@@ -56,6 +70,13 @@ def test_what_differs_is_added_and_nothing_else(lists: dict[str, Any], expected:
 def test_recorded_trials_are_called_as_their_specs_are() -> None:
     trials = GridSpec.parse(GRID | {"objectives": [{"name": "jmvae", "alpha": 0}, {"name": "jmvae"}]}).trials
     assert trial_labels([trial.canonical() for trial in trials]) == trial_labels(trials)
+
+
+def test_null_is_said_where_nothing_else_tells_two_trials_apart() -> None:
+    """One may have been recorded without a setting that the other leaves open."""
+    (good,) = (trial.canonical() for trial in GridSpec.parse(GRID).trials)
+    other = good | {"backbone": good["backbone"] | {"open": None}}
+    assert trial_labels([good, other])[1] == "jmvae mnist_a/digits/iid seed 0 open=null"
 
 
 @pytest.mark.parametrize("part", [None, "x", [1], 3, {}])

@@ -19,6 +19,7 @@ from ...base.heartbeat import beat, patiently
 from ...base.machine import num_cpus
 from ...worlds.recipe import ImageRecipe
 from ..origin import RECORD, Origin
+from ..sources import MissingSourceError
 from .manifest import (
     MANIFEST,
     SHARD_SIZE,
@@ -184,7 +185,7 @@ def run_jobs(
 def _checked(answered: tuple[Job, Answer]) -> tuple[Job, Answer]:
     _, answer = answered
     if "error" in answer:
-        raise BenchmarkError(answer["error"])
+        raise (MissingSourceError if answer.get("missing") else BenchmarkError)(answer["error"])
     if "failure" in answer:
         raise WorkerError(f"making images failed:\n{answer['failure'].rstrip()}")
     return answered

@@ -191,7 +191,7 @@ def encoded(model: Objective, image: Tensor, told: Tensor | None, observed: Tens
     images = image.masked_fill(~observed[:, None], 0).split(BATCH)
     for seen, part, y in zip(observed.split(BATCH), images, given, strict=True):
         evidence = Evidence(model, part, seen, y)
-        z = model.centre(model.posterior(part, y))
+        z = model.encode(part, y)
         parts.append((z, evidence.log_joint(z, torch.arange(len(z), device=z.device))))
     z, log_joint = (torch.cat(each) for each in zip(*parts, strict=True))
     return z, log_joint
