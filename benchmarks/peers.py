@@ -24,6 +24,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from loops import StepClock, as_in_training, run_bare, run_fit
 from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 
+from mmvae_bench.backbones.base import Backbone
 from mmvae_bench.base.machine import num_cpus, processor_name
 from mmvae_bench.data.base import ConceptDataModule, EpochLoader
 from mmvae_bench.data.batch import Batch
@@ -76,11 +78,13 @@ class Work:
         build: A new objective with the same initial weights, on its device.
         data: Prepared, on the same device.
         training: Batch size, learning rate, threads.
+        fast: As ``build``, with the backbone's ``arithmetic: fast``; None: the backbone has no such setting.
     """
 
     build: Callable[[], Objective]
     data: ConceptDataModule
     training: TrainingSpec = TRAINING
+    fast: Callable[[], Objective] | None = None
 
 
 Loop = Callable[[Work, StepClock, Path | None], None]
@@ -95,6 +99,12 @@ def bare(work: Work, clock: StepClock, folder: Path | None) -> None:
 def project(work: Work, clock: StepClock, folder: Path | None) -> None:
     """``fit``, which also seeds every step, checks every loss, and computes the records it would write."""
     run_fit(work.build(), work.data, work.training, clock, folder=folder)
+
+
+def project_fast(work: Work, clock: StepClock, folder: Path | None) -> None:
+    """``fit`` on the same networks in another arithmetic."""
+    assert work.fast is not None
+    run_fit(work.fast(), work.data, work.training, clock, folder=folder)
 
 
 class Ticks(pl.Callback):
@@ -250,6 +260,8 @@ CONTENDERS = (
     Contender("MultiVae, our batches", multivae, True),
     Contender("MultiVae, its DataLoader", multivae_alone, True),
 )
+FAST = Contender("fit, arithmetic fast", project_fast, False)
+"""After the others, where the backbone has the setting."""
 
 
 @dataclass
@@ -306,15 +318,19 @@ def work_of(size: Size, objective: str, device: torch.device) -> Work:
     data.prepare_data()
     data.setup()
     data.to(device)
-    backbone = backbones.parse(size.backbone).build(schema=data.schema, image_shape=data.image_shape)
+    shapes = {"schema": data.schema, "image_shape": data.image_shape}
+    spec = backbones.parse(size.backbone)
+    backbone, quick = spec.build(**shapes), None
+    if "arithmetic" in type(spec).model_fields:
+        quick = spec.model_copy(update={"arithmetic": "fast"}).build(**shapes)
 
-    def build() -> Objective:
+    def build(backbone: Backbone = backbone) -> Objective:
         built: Objective = objectives.parse(objective).build(backbone, seed=0)
         return built.to(device)
 
     if len(stages := planned_stages(build(), TRAINING)) > 1:
         raise SystemExit(f"error: {objective} is trained in {len(stages)} stages; choose an objective of one")
-    return Work(build, data)
+    return Work(build, data, fast=quick and partial(build, quick))
 
 
 @contextmanager
@@ -352,6 +368,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=list(SIZES))
     parser.add_argument("--rounds", type=int, help="instead of as many as the size has")
+    parser.add_argument("--only", nargs="+", metavar="LOOP", help="these loops beside the bare one, such as fit")
     parser.add_argument("--objective", default="jmvae", help="of one stage (default jmvae)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
@@ -360,9 +377,12 @@ def main() -> None:
     print(f"{machine(device)}\n", flush=True)
     for name in options.sizes:
         size = SIZES[name] if options.rounds is None else replace(SIZES[name], rounds=options.rounds)
-        found = measure(size, work_of(size, options.objective, device), contenders)
+        work = work_of(size, options.objective, device)
+        known = contenders if work.fast is None else [*contenders, FAST]
+        chosen = known if options.only is None else [item for item in known if item.name in ("bare", *options.only)]
+        found = measure(size, work, chosen)
         title = f"{name}: {size.steps} steps after {size.warm_up}, {size.rounds} rounds"
-        print("\n".join(rows(title, contenders, found)) + "\n", flush=True)
+        print("\n".join(rows(title, chosen, found)) + "\n", flush=True)
     if not installed:
         print("MultiVae is not installed: pip install -e '.[peers]'")
 

@@ -16,8 +16,9 @@ from torch.distributions import Distribution
 
 from ..concepts import Schema
 from ..distributions.pixels import IMAGE_LIKELIHOODS, ImageLikelihood, quantised_normal_image
-from ..specs.built_in.backbones import CelebA18Spec, MnistAPaperSpec, MnistAReleasedSpec
+from ..specs.built_in.backbones import Arithmetic, CelebA18Spec, MnistAPaperSpec, MnistAReleasedSpec
 from .base import Backbone
+from .fast import ChannelsLast, DoublingConvolution
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp
 
 
@@ -35,7 +36,7 @@ class Trunk:
     last_normalised: bool
     size: int
 
-    def build(self, num_channels: int) -> nn.Sequential:
+    def build(self, num_channels: int, arithmetic: Arithmetic) -> nn.Sequential:
         """The network: Float[B, C, 64, 64] to Float[B, size]."""
         layers: list[nn.Module] = []
         channels = (num_channels, 32, 64, 128, 16)
@@ -49,7 +50,8 @@ class Trunk:
             if normalised:
                 layers.append(nn.BatchNorm2d(channels[i + 1]))
             layers.append(nn.ELU())
-        return nn.Sequential(*layers, Rearrange("b c h w -> b (c h w)"))
+        sequence = ChannelsLast if arithmetic == "fast" else nn.Sequential
+        return sequence(*layers, Rearrange("b c h w -> b (c h w)"))
 
 
 # Kernels are not in the paper: 5 is DCGAN's. The strides give sides of 64, 32, 16, 8, hence the paper's 1024.
@@ -59,7 +61,7 @@ PAPER_TRUNK = Trunk(((5, 1, (2, 2)), (5, 2, (2, 2)), (5, 2, (2, 2)), (5, 2, (2, 
 RELEASED_TRUNK = Trunk(((5, 1, (2, 2)), (5, 2, (1, 2)), (5, 2, (0, 0)), (1, 1, (0, 0))), False, 3136)
 
 
-def generator(latent_size: int, num_channels: int) -> nn.Sequential:
+def generator(latent_size: int, num_channels: int, arithmetic: Arithmetic) -> nn.Sequential:
     """DCGAN's generator with ELU, 1024, 512, 256, 128: Float[B, D] to Float[B, num_channels, 64, 64]."""
     channels = (1024, 512, 256, 128, num_channels)
     layers: list[nn.Module] = [Rearrange("b d -> b d 1 1")]
@@ -67,7 +69,10 @@ def generator(latent_size: int, num_channels: int) -> nn.Sequential:
     layers += [nn.BatchNorm2d(channels[0]), nn.ELU()]
     for i, (size_in, size_out) in enumerate(pairwise(channels)):
         last = i == len(channels) - 2
-        layers.append(nn.ConvTranspose2d(size_in, size_out, 5, 2, padding=2, output_padding=1, bias=last))
+        if arithmetic == "fast" and not last:
+            layers.append(DoublingConvolution(size_in, size_out))
+        else:
+            layers.append(nn.ConvTranspose2d(size_in, size_out, 5, 2, padding=2, output_padding=1, bias=last))
         if not last:
             layers += [nn.BatchNorm2d(size_out), nn.ELU()]
     return nn.Sequential(*layers)
@@ -117,7 +122,8 @@ class PaperBackbone(Backbone):
 
     def image_decoder(self) -> nn.Module:
         """p(x|z): DCGAN's generator, 1024, 512, 256, 128, then the image, with ELU."""
-        return ImageDecoder(generator(self.latent_size, self.image_shape[0]), IMAGE_LIKELIHOODS["bernoulli"])
+        network = generator(self.latent_size, self.image_shape[0], self.spec.arithmetic)
+        return ImageDecoder(network, IMAGE_LIKELIHOODS["bernoulli"])
 
     def concept_decoder(self) -> nn.Module:
         """p(y|z): an MLP of 128, 128 per attribute; L2 on its weights (paper) or L1 (released)."""
@@ -126,7 +132,7 @@ class PaperBackbone(Backbone):
         return ConceptDecoder(self.schema, latent_size=self.latent_size, sizes=(128, 128), l1=l1, l2=l2)
 
     def _trunk(self) -> nn.Module:
-        return self.trunk.build(self.image_shape[0])
+        return self.trunk.build(self.image_shape[0], self.spec.arithmetic)
 
 
 LARGEST_LOG_SCALE = 10.0
@@ -162,7 +168,7 @@ class CelebA18Backbone(Backbone):
 
     def image_encoder(self) -> nn.Module:
         """q(z|x): the trunk, then two layers of 512."""
-        trunk = PAPER_TRUNK.build(self.image_shape[0])
+        trunk = self._trunk()
         return ImageEncoder(trunk, trunk_size=PAPER_TRUNK.size, sizes=(512, 512), latent_size=self.latent_size)
 
     def concept_encoder(self) -> nn.Module:
@@ -173,14 +179,18 @@ class CelebA18Backbone(Backbone):
         """q(z|x,y): attributes through 512 each, joined through 512, 512; with the flattened trunk, through 512."""
         values = ValueFeatures(self.schema, embedding=32, sizes=(512,))
         concept = mlp((512 * len(self.schema), 512, 512))
-        trunk, sizes = PAPER_TRUNK.build(self.image_shape[0]), (PAPER_TRUNK.size + 512, 512)
-        return JointEncoder(trunk, values, concept, sizes=sizes, latent_size=self.latent_size)
+        sizes = (PAPER_TRUNK.size + 512, 512)
+        return JointEncoder(self._trunk(), values, concept, sizes=sizes, latent_size=self.latent_size)
 
     def image_decoder(self) -> nn.Module:
         """p(x|z): DCGAN's generator, with a mean and a log scale for each value."""
         likelihood = ImageLikelihood(2, steady_normal_image)
-        return ImageDecoder(generator(self.latent_size, likelihood.num_parameters * self.image_shape[0]), likelihood)
+        num_channels = likelihood.num_parameters * self.image_shape[0]
+        return ImageDecoder(generator(self.latent_size, num_channels, self.spec.arithmetic), likelihood)
 
     def concept_decoder(self) -> nn.Module:
         """p(y|z): an MLP of 128, 128 per attribute, with L2 on its weights."""
         return ConceptDecoder(self.schema, latent_size=self.latent_size, sizes=(128, 128), l2=self.spec.l2)
+
+    def _trunk(self) -> nn.Module:
+        return PAPER_TRUNK.build(self.image_shape[0], self.spec.arithmetic)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch.distributions import Distribution
 
+from ..base.allocation import freed_memory_kept
 from ..base.errors import BenchmarkError
 from ..base.files import atomic_path
 from ..base.machine import provenance
@@ -170,7 +171,7 @@ def fit(
     if state.stage < len(stages):
         origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
         state.begin_segment(origin, control.code, step=_total(stages[: state.stage]) + state.step)
-    with _training_mode(training), _compiled(objective, wanted=training.compile):
+    with _training_mode(training), _compiled(objective, wanted=training.compile), freed_memory_kept():
         while state.stage < len(stages):
             _StageLoop(
                 objective=objective,

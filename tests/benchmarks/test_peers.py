@@ -109,3 +109,14 @@ def test_several_stages_are_refused() -> None:
     size = Size({"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3}, NETWORKS, 1, 1, 1)
     with pytest.raises(SystemExit, match="scan is trained in 3 stages; choose an objective of one"):
         peers.work_of(size, "scan", torch.device("cpu"))
+
+
+def test_the_fast_arithmetic_is_measured_on_the_same_weights_where_a_backbone_has_it() -> None:
+    digits = {"name": "mnist_a", "source": "digits", "replicas": 1, "num_sources": 20}
+    paper = peers.work_of(Size(digits, {"name": "mnist_a_released"}, 1, 1, 1), "vae", torch.device("cpu"))
+    assert paper.fast is not None
+    plain, fast = paper.build(), paper.fast()
+    assert (plain.backbone_spec.arithmetic, fast.backbone_spec.arithmetic) == ("plain", "fast")
+    assert all(torch.equal(first, second) for first, second in zip(plain.parameters(), fast.parameters(), strict=True))
+    thin = peers.work_of(Size({**digits, "canvas": 16}, NETWORKS, 1, 1, 1), "vae", torch.device("cpu"))
+    assert thin.fast is None

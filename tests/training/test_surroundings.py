@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
+import sys
 from itertools import islice
 from pathlib import Path
 
@@ -126,3 +128,18 @@ def test_no_step_looks_for_a_gpu_where_there_is_none(run: Run, monkeypatch: pyte
     run(steps=20)
     assert searches < 10
     assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc is told")
+def test_large_tensors_are_not_fetched_from_the_system_at_every_step(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    step, fetched = Objective.training_step, []
+
+    def watched(self: Objective, batch: Batch, index: int) -> dict[str, object]:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(2**26, dtype=torch.uint8)
+        fetched.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        return step(self, batch, index)
+
+    monkeypatch.setattr(Objective, "training_step", watched)
+    run("jvae", steps=3)
+    assert fetched[-1] < 2**26 // resource.getpagesize() // 16
