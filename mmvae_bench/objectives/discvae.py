@@ -26,10 +26,11 @@ def discvae(
     kl_foreground: Tensor,
     kl_background: Tensor,
     lambda_g: float,
+    image_weight: float = 1.0,
 ) -> Terms:
-    """The batch mean of the negative bound on log p(x,x_F,g|y) (Yan et al. 2016, Eq. 7), ``- E_q(z_F|x_F,y)[log
-    p(x_F|y,z_F) + lambda_g log p(g|y,z_F)] - E_q(z_F|.)q(z_B|.)[log p(x|y,z_F,z_B)] + KL(q(z_F|x_F,y) || p(z_F)) +
-    E_q(z_F|.)[KL(q(z_B|x,y,z_F) || p(z_B))]``.
+    """The batch mean of the negative bound on log p(x,x_F,g|y) (Yan et al. 2016, Eq. 7), ``- E_q(z_F|x_F,y)[a log
+    p(x_F|y,z_F) + lambda_g log p(g|y,z_F)] - E_q(z_F|.)q(z_B|.)[a log p(x|y,z_F,z_B)] + KL(q(z_F|x_F,y) || p(z_F)) +
+    E_q(z_F|.)[KL(q(z_B|x,y,z_F) || p(z_B))]``; with a = 1 it is the paper's.
 
     Args:
         log_px: log p(x|y,z_F,z_B), Float[B], at one z of both posteriors.
@@ -38,8 +39,9 @@ def discvae(
         kl_foreground: KL(q(z_F|x_F,y) || p(z_F)), Float[B].
         kl_background: KL(q(z_B|x,y,z_F) || p(z_B)), Float[B]; it depends on the sample z_F.
         lambda_g: Weight of the gate.
+        image_weight: a, the weight of the pixels of both images.
     """
-    bound = log_px + log_foreground + lambda_g * log_gate - kl_foreground - kl_background
+    bound = image_weight * (log_px + log_foreground) + lambda_g * log_gate - kl_foreground - kl_background
     parts = {
         "layers/log_px": log_px,
         "layers/log_foreground": log_foreground,
@@ -100,6 +102,7 @@ class DisCVAE(CVAE):
             kl_foreground=kl_divergence(q_foreground, self.prior(q_foreground)),
             kl_background=kl_divergence(q_background, self.prior(q_background)),
             lambda_g=self.spec.lambda_g,
+            image_weight=self.spec.image_weight,
         )
         terms.latents |= {"foreground": z_foreground, "background": z_background}
         return terms

@@ -61,7 +61,7 @@ def layered() -> Batch:
     return Batch(image, concept, torch.arange(number), mask=masks)
 
 
-def bound(model: DisCVAE, batch: Batch, latents: dict[str, Tensor], lambda_g: float) -> Tensor:
+def bound(model: DisCVAE, batch: Batch, latents: dict[str, Tensor], lambda_g: float, image_weight: float) -> Tensor:
     """Equation 7 written out, from the networks' outputs: densities by torch, divergences by hand."""
     assert batch.mask is not None
     mask = batch.mask.double()
@@ -78,18 +78,18 @@ def bound(model: DisCVAE, batch: Batch, latents: dict[str, Tensor], lambda_g: fl
     of_f = Normal(mean_f, SIGMA).log_prob(foreground).sum((1, 2, 3))
     of_g = Bernoulli(opened).log_prob(gate).sum((1, 2, 3))
     of_x = Normal(mean_f + opened * mean_b, SIGMA).log_prob(batch.image).sum((1, 2, 3))
-    return of_f + lambda_g * of_g + of_x - kl(q_f, prior_of(q_f)) - kl(q_b, prior_of(q_b))
+    return image_weight * (of_f + of_x) + lambda_g * of_g - kl(q_f, prior_of(q_f)) - kl(q_b, prior_of(q_b))
 
 
-@pytest.mark.parametrize("lambda_g", [0.3, 2.0])
-def test_value_and_gradient(lambda_g: float, make_layered: MakeLayered, layered: Batch) -> None:
+@pytest.mark.parametrize(("lambda_g", "image_weight"), [(0.3, 1.0), (2.0, 1.0), (0.3, 0.2)])
+def test_value_and_gradient(lambda_g: float, image_weight: float, make_layered: MakeLayered, layered: Batch) -> None:
     """The second opinion lets the gradient of the second divergence flow to the first encoder, as the formula does."""
-    model = make_layered(lambda_g=lambda_g)
+    model = make_layered(lambda_g=lambda_g, image_weight=image_weight)
     terms = model.terms(layered)
-    assert_agree(model, terms.loss, -bound(model, layered, terms.latents, lambda_g).mean())
+    assert_agree(model, terms.loss, -bound(model, layered, terms.latents, lambda_g, image_weight).mean())
     weights = {
-        "log_px": -1.0,
-        "log_foreground": -1.0,
+        "log_px": -image_weight,
+        "log_foreground": -image_weight,
         "log_gate": -lambda_g,
         "kl_foreground": 1.0,
         "kl_background": 1.0,

@@ -12,7 +12,6 @@ from ...components import (
     BackboneSpec,
     DatasetSpec,
     Modality,
-    ObjectiveSpec,
     Posterior,
     backbones,
     by_setting,
@@ -52,7 +51,7 @@ class CVAESpec(WeightedImagesSpec):
 
 
 @objectives.register
-class DisCVAESpec(ObjectiveSpec):
+class DisCVAESpec(WeightedImagesSpec):
     """Foreground and background from latents of their own, the foreground given the concept; masks are for training
     only."""
 
