@@ -15,7 +15,7 @@ from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.cli import main
 from mmvae_bench.conformance.data import CHECKS
 from mmvae_bench.data.augmentation import AugmentedBatches, drawn_numbers
-from mmvae_bench.data.photographs import CUBDataModule, LFWDataModule, Photographs
+from mmvae_bench.data.photographs import CUBDataModule, LFWDataModule, Photographs, lfw_image
 from mmvae_bench.data.shards.export import export
 from mmvae_bench.data.sources import MissingSourceError, SourceError
 from mmvae_bench.data.sources import lfw as lfw_files
@@ -386,3 +386,13 @@ def test_hostile_files_are_only_data(folders: Path, monkeypatch: pytest.MonkeyPa
     os.mkfifo(place / "images.txt")
     with pytest.raises(SourceError, match=r"images\.txt: cannot be read \(not a regular file"):
         find_cub(folders)
+
+
+def test_a_scaled_mask_is_cut_at_a_half() -> None:
+    """At the edge of a mask scaling leaves greys: what is above a half of white is inside."""
+    photo = Image.new("RGB", (250, 250))
+    with pytest.raises(OSError, match="nowhere white"):
+        lfw_image(photo, Image.new("L", (250, 250), 127), 16)
+    _, mask = lfw_image(photo, Image.new("L", (250, 250), 128), 16)
+    assert mask is not None
+    assert mask.all()

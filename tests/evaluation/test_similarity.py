@@ -125,6 +125,27 @@ def test_a_model_that_shows_its_training_images_is_found(lines: Callable[..., Li
     assert (score.per_query or [])[: len(distances)] == pytest.approx((distances / real).tolist(), rel=1e-3)
 
 
+def test_the_nearest_training_images_are_read_blurred_too(
+    lines: Callable[..., LinesData], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a blur that leaves nothing: what is read in black images is far from what was asked for."""
+    blurred_images: list[Tensor] = []
+
+    def black(images: Tensor) -> Tensor:
+        blurred_images.append(images)
+        return torch.zeros_like(images)
+
+    monkeypatch.setattr("mmvae_bench.evaluation.questions.similarity.blurred", black)
+    data = lines(num_images=400)
+    scores = asked(Changing(), data)
+    (nearest,) = blurred_images
+    training = {image.numpy().tobytes() for each in real_batches(data, "train", seed=0, device=torch.device("cpu"))
+                for image in each.image}  # fmt: skip
+    assert {image.numpy().tobytes() for image in nearest} <= training
+    assert scores["attribute_error_nearest_blurred"].value > scores["attribute_error_nearest"].value + 0.1
+    assert scores["attribute_cosine_nearest_blurred"].value < scores["attribute_cosine_nearest"].value - 0.1
+
+
 def test_codes_and_blur() -> None:
     assert coded([torch.tensor([[0.5, 0.5]]), torch.full((1, 4), 0.25)]).abs().max() == 0
     image = torch.zeros(1, 1, 9, 9)
