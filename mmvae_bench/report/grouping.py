@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..specs import labels
 from .trials import TrialRecord
 
 
@@ -115,14 +116,13 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> tuple[tuple[str, str
 
 
 def differing(items: Sequence[Mapping[str, str]]) -> list[str]:
-    """For each item, the entries in which the items differ.
+    """For each item, the entries in which the items differ, as few as in the labels of trials.
 
     >>> differing([{"lambda": "50", "gamma": "1"}, {"lambda": "50", "gamma": "50"}])
     ['gamma=1', 'gamma=50']
     """
-    names = dict.fromkeys(name for item in items for name in item)
-    telling = [name for name in names if len({item.get(name) for item in items}) > 1]
-    return [" ".join(f"{name}={item[name]}" for name in telling if name in item) for item in items]
+    telling = labels.differing(items, unset=show(None), depth=0)
+    return [" ".join(f"{name}={value}" for name, value in each.items()) for each in telling]
 
 
 def group_trials(trials: Iterable[TrialRecord]) -> list[Group]:

@@ -33,7 +33,7 @@ def trial_labels(trials: Sequence[TrialSpec | Mapping[str, Any]]) -> list[str]:
     telling: dict[int, dict[str, Any]] = {}
     for group in alike.values():
         if len(group) > 1:
-            telling |= zip(group, _differing([_settings(trials[index], seen) for index in group]), strict=True)
+            telling |= zip(group, differing([_settings(trials[index], seen) for index in group]), strict=True)
     short = _short_names({name for each in telling.values() for name in each})
     for index, each in telling.items():
         labels[index] += "".join(f" {short[name]}={shown(value)}" for name, value in each.items())
@@ -63,17 +63,26 @@ def _settings(trial: TrialSpec | Mapping[str, Any], seen: dict[int, dict[str, An
     return found
 
 
-def _differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Of each trial's settings those in which the trials differ, less what is not set (null), and less what all trials
-    agree in that have an optional section of settings: as far as each can still be told from the others."""
+def differing(settings: Sequence[Mapping[str, Any]], *, unset: Any = None, depth: int = 1) -> list[dict[str, Any]]:
+    """Of each trial's settings those in which the trials differ, less what is not set, and less what all trials agree
+    in that have an optional section of settings: as far as each can still be told from the others.
+
+    Args:
+        settings: Of each trial, by dotted path.
+        unset: The value of what is not set.
+        depth: How many dots a setting that is in no section has at most.
+
+    >>> differing([{"few.rate": 0.1, "few.number": 10}, {"few.rate": 0.1, "few.number": 20}, {}], depth=0)
+    [{'few.number': 10}, {'few.number': 20}, {}]
+    """
     names = dict.fromkeys(name for each in settings for name in each)
     kept = [name for name in names if len(_values(name, settings)) > 1]
     found = [{name: each[name] for name in kept if name in each} for each in settings]
-    brief = [{name: value for name, value in each.items() if value is not None} for each in found]
+    brief = [{name: value for name, value in each.items() if value != unset} for each in found]
     if _number(brief) < _number(found):
         return found
     for name in reversed(kept):
-        if name.count(".") > 1 and len(_values(name, [each for each in settings if name in each])) == 1:
+        if name.count(".") > depth and len(_values(name, [each for each in settings if name in each])) == 1:
             less = [{other: value for other, value in each.items() if other != name} for each in brief]
             brief = less if _number(less) == _number(brief) else brief
     return brief

@@ -73,3 +73,13 @@ def test_partitions_have_their_own_tables(tmp_path: Path) -> None:
         ("test", "mnist_a · digits · iid · test"),
         ("val", "mnist_a · digits · iid · val"),
     ]
+
+
+def test_a_title_says_nothing_of_what_is_not_set(tmp_path: Path) -> None:
+    few = {"attributes": None, "rate": 0.1, "seed": 0, "fraction": None}
+    write_trial(tmp_path, spec_of())
+    for number in (10, 100):
+        write_trial(tmp_path, spec_of(training={"supervision": few | {"labels_per_class": number}}))
+    world = "mnist_a · digits · iid"
+    telling = [f"{world} · supervision.labels_per_class={number}" for number in (10, 100)]
+    assert sorted(group.title for group in groups(tmp_path)) == sorted([world, *telling])
