@@ -149,7 +149,8 @@ def steady_normal_image(parameters: Tensor) -> Distribution:
         parameters: Float[..., 2 C, H, W], see :func:`~mmvae_bench.distributions.pixels.quantised_normal_image`.
     """
     mean, s = parameters.chunk(2, dim=-3)
-    steady = s.clamp_max(LARGEST_LOG_SCALE) + (s - LARGEST_LOG_SCALE).clamp_min(0).log1p()
+    beyond = LARGEST_LOG_SCALE + (s - LARGEST_LOG_SCALE).clamp_min(0).log1p()
+    steady = torch.where(s > LARGEST_LOG_SCALE, beyond, s)
     return quantised_normal_image(torch.cat([mean, steady], dim=-3))
 
 

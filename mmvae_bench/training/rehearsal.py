@@ -114,6 +114,10 @@ class _MadeUp(ConceptDataModule):
         """All of them, in every partition."""
         return torch.arange(len(self.store))
 
+    def greys(self, batch: Batch) -> Batch:
+        """Themselves: noise was drawn from no grey."""
+        return batch
+
 
 class Images:
     """Images in memory, as a store."""

@@ -62,7 +62,7 @@ def test_an_unspecified_attribute_widens_the_posterior_and_none_specified_is_the
 
 def test_scales_are_exponentials_up_to_a_size_that_no_picture_has() -> None:
     """Bit for bit in value and gradient: nothing that was trained changes."""
-    s = torch.linspace(-60, 9.95, 1400).reshape(1, 1, -1, 1).requires_grad_()
+    s = torch.cat([torch.linspace(-60, 9.95, 1399), torch.tensor([10.0])]).reshape(1, 1, -1, 1).requires_grad_()
     found, plain = (
         image(torch.cat([torch.zeros_like(s), s], 1)).base_dist.scale
         for image in (steady_normal_image, quantised_normal_image)

@@ -243,6 +243,23 @@ def test_unions_stay_finite_in_single_precision_and_have_gradients_at_both_ends(
     assert bool((union_image(log_dark(wide, known.double(), leak=1e-3)).mean >= 1e-3 - 1e-12).all())
 
 
+@pytest.mark.parametrize(("dtype", "leak"), [(torch.bfloat16, 1e-3), (torch.float32, 1e-8)])
+def test_a_component_whose_absence_is_rounded_above_certain_leaves_pixels_finite(
+    dtype: torch.dtype, leak: float
+) -> None:
+    """Where the first two counts are nearly certain, log q(K < 2|x) is rounded above 0, by more than the leak."""
+    score = torch.tensor([[0.0, step / 200, -20.0, -20.0] for step in range(200)]).to(dtype)
+    absent = score.log_softmax(1).logcumsumexp(1)[:, :-1].requires_grad_()
+    assert absent.max() > 0, "nothing is rounded up"
+    logits = torch.linspace(-3, 6, 64, dtype=dtype).reshape(8, 8).repeat(200, MOST, 1, 1, 1)
+    logits[:, 0] = -30  # The only component that may be there lights nothing.
+    values = union_image(log_dark(logits, absent, leak=leak)).log_prob(torch.zeros(200, 1, 8, 8))
+    assert bool(values.isfinite().all())
+    assert bool((values <= 0).all())
+    (slope,) = torch.autograd.grad(values.sum(), absent)
+    assert bool((slope[:, 1:] > 0).all()), "a component's absence makes a pixel dark, however certain it is"
+
+
 def test_latents_are_choices_and_normals(canvases: Batch) -> None:
     model = model_of()
     q = model.posterior(canvases.image, canvases.concept)

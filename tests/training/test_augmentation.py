@@ -105,6 +105,17 @@ def test_a_rehearsal_makes_its_step_on_changed_images() -> None:
     assert rehearse(TrialSpec.parse(plain)) is None
 
 
+def test_a_rehearsal_draws_its_pixels_anew() -> None:
+    """It has no digits, and a trial whose rehearsal fails is never trained."""
+    spec = {
+        "dataset": {"name": "mnist", "canvas": 16},
+        "backbone": {"name": "mlp", "hidden": 8, "latent_size": 2},
+        "objective": "ssvae",
+        "training": {"augmentation": ANEW, "supervision": {"labels_per_class": 2, "by_seed": True}},
+    }
+    assert rehearse(TrialSpec.parse(spec)) is None
+
+
 @pytest.fixture(scope="module")
 def digits() -> Any:
     data = datasets.parse({"name": "mnist", "canvas": 16, "num_images": 200}).build()
