@@ -180,7 +180,7 @@ WRONG: dict[str, tuple[tuple[Any, ...], str]] = {
     "uneven": ((IMAGES, {**WORDS, "size": WORDS["size"][1:]}), r"as many values as there are images\n.*size: 199"),
     "missing": ((IMAGES, {**WORDS, "size": [None, *WORDS["size"][1:]]}), r"concepts.size: row 0 has no value"),
     "float": ((IMAGES, {"height": RANDOM.normal(size=NUM)}), r"concepts.height: at most 100 values.*200 distinct"),
-    "single": ((IMAGES, {**WORDS, "all": ["a"] * NUM}), r"concepts.all: an attribute needs two values"),
+    "single": ((IMAGES, {**WORDS, "all": ["a"] * NUM}), r"concepts.all: an attribute needs at least two values"),
     "comma": ((IMAGES, {"size": ["a,b", "c"] * (NUM // 2)}), r"contains ',', '=' or"),
     "unspecified": ((IMAGES, np.full((NUM, 2), -1)), r"row 0 has a negative value"),
     "floats as concepts": ((IMAGES, np.zeros((NUM, 2))), r"whole numbers \[N, A\].*\n.*float64\[200, 2\]"),

@@ -73,13 +73,15 @@ def test_the_classifier_sees_its_images_as_the_trial_does(monkeypatch: pytest.Mo
                 yield batch
 
     def note(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
-        if given[0].ndim == 4 and isinstance(module, Describer):
+        if isinstance(module, Describer):
             shown.append(given[0])
 
     monkeypatch.setattr(few_labels, "AugmentedBatches", Noted)
     hook = torch.nn.modules.module.register_module_forward_pre_hook(note)
-    classifier_alone(build_objective(spec), data, few, steps=3)
-    hook.remove()
+    try:
+        classifier_alone(build_objective(spec), data, few, steps=3)
+    finally:
+        hook.remove()
     assert [id(batch.image) for batch in yielded] == [id(image) for image in shown]
     rows = labelled_rows(data, few, training_seed=3)
     assert not torch.equal(rows, labelled_rows(data, few, training_seed=0))
