@@ -70,7 +70,7 @@ def doubled(image: Tensor, weight: Tensor) -> Tensor:
     inputs = torch.kron(of_input, of_input) @ rearrange(image, "b c h w -> (h w) (b c)")
     weights, inputs = weights.unflatten(2, weight.shape[:2]).flatten(0, 1), inputs.unflatten(1, image.shape[:2])
     outputs = torch.kron(of_output, of_output) @ torch.bmm(inputs, weights).flatten(1)
-    return rearrange(outputs, "(h w) (b o) -> b o h w", h=2 * SIDE, b=len(image))
+    return rearrange(outputs, "(h w) (b o) -> b o h w", h=2 * SIDE, o=weight.shape[1])
 
 
 def correlation(size: int, points: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:

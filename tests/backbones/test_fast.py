@@ -51,6 +51,10 @@ def test_doubling_is_the_transposed_convolution_in_value_and_gradient() -> None:
         torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
+def test_no_images_are_doubled_to_none() -> None:
+    assert doubled(torch.zeros(0, 5, 4, 4), torch.zeros(5, 7, 5, 5)).shape == (0, 7, 8, 8)
+
+
 def test_doubling_in_float32_errs_by_at_most_a_hundred_thousandth() -> None:
     """Of the largest value, at the published size of a layer's input; torch's own is off by a fifth of that."""
     torch.manual_seed(0)
