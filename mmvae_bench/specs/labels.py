@@ -66,13 +66,14 @@ def _settings(trial: TrialSpec | Mapping[str, Any], seen: dict[int, dict[str, An
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of each trial's settings those in which the trials differ, less what is not set (null), and less what all trials
     agree in that have an optional section of settings: as far as each can still be told from the others."""
-    names = dict.fromkeys(name for each in settings for name in each)
+    # In an order of their own: that of a spec's fields is not that of the file it was stored in.
+    names = sorted({name for each in settings for name in each}, key=_place)
     kept = [name for name in names if len(_values(name, settings)) > 1]
     found = [{name: each[name] for name in kept if name in each} for each in settings]
     brief = [{name: value for name, value in each.items() if value is not None} for each in found]
     if _number(brief) < _number(found):
         return found
-    for name in reversed(kept):
+    for name in sorted(kept[::-1], key=lambda name: not _is_switch(name, settings)):
         if name.count(".") > 1 and len(_values(name, [each for each in settings if name in each])) == 1:
             less = [{other: value for other, value in each.items() if other != name} for each in brief]
             brief = less if _number(less) == _number(brief) else brief
@@ -81,6 +82,17 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _values(name: str, settings: Sequence[Mapping[str, Any]]) -> set[str]:
     return {json.dumps([each[name]] if name in each else []) for each in settings}
+
+
+def _place(name: str) -> tuple[int, bool, str]:
+    """Part by part, a part's own name first."""
+    part, _, key = name.partition(".")
+    return PARTS.index(part), key != "name", key
+
+
+def _is_switch(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a setting is true or false, which says less than a number."""
+    return all(isinstance(each[name], bool) for each in settings if name in each)
 
 
 def _number(settings: Sequence[Mapping[str, Any]]) -> int:
