@@ -73,7 +73,7 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     brief = [{name: value for name, value in each.items() if value is not None} for each in found]
     if _number(brief) < _number(found):
         return found
-    for name in sorted(kept[::-1], key=lambda name: not _is_switch(name, settings)):
+    for name in sorted(kept, key=lambda name: (_is_switch(name, settings), name), reverse=True):
         if name.count(".") > 1 and len(_values(name, [each for each in settings if name in each])) == 1:
             less = [{other: value for other, value in each.items() if other != name} for each in brief]
             brief = less if _number(less) == _number(brief) else brief
