@@ -97,9 +97,12 @@ class Components(Distribution):
         return kl_divergence(self.kind, other.kind) + kl_divergence(self.style, other.style)
 
 
-@register_kl(Components, Components)  # type: ignore[untyped-decorator]
 def _kl(p: Components, q: Components) -> Tensor:
     return p.divergences(q).sum(-1)
+
+
+# No decorator: a statement counts in the fingerprint of what uses this file, a function that nothing names does not.
+register_kl(Components, Components)(_kl)
 
 
 def _flat(kinds: Tensor, styles: Tensor) -> Tensor:

@@ -172,7 +172,7 @@ def _answers(
             evidence = Evidence(model, image, observed, told)
         except CapabilityError as error:
             if told is None and own is None:
-                raise CapabilityError(f"{error}: a full one, and none was given") from None
+                raise CapabilityError(f"{error}, a full one, and none was given") from None
             if own is None:
                 raise
             evidence = Evidence(model, image, observed, own)

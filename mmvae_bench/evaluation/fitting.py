@@ -195,7 +195,9 @@ def scale_of(model: Objective, prior: Distribution) -> Tensor:
     try:
         return prior.stddev
     except NotImplementedError:
-        message = f"a part of the z of {model.spec.name} is a choice, which cannot be moved little by little"
+        message = (
+            f"part of the z of {model.spec.name} is discrete, so it can be neither optimised nor moved along a line"
+        )
         raise CapabilityError(message) from None
 
 

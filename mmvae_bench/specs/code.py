@@ -28,13 +28,16 @@ from .components import backbones, classifiers, datasets, objectives, questions
 from .registry import Registry
 
 OWN = "mmvae-bench"
-AUGMENTATION = "augmentation"
-"""The part that changes training images, and the key of its settings."""
+BATCHES = {
+    "augmentation": "mmvae_bench.data.augmentation:AugmentedBatches",
+    "supervision": "mmvae_bench.data.supervision:SupervisedLoader",
+    "missing_images": "mmvae_bench.data.missing:MissingImagesLoader",
+}
+"""The parts that choose or change training images, by the key of their settings."""
 Code = dict[str, Any]
 """By part, such as ``objective`` or ``question exact_match``: its ``name``, ``package``, ``version`` and ``files``."""
 
 _PACKAGE = "mmvae_bench"
-_AUGMENTATION = "mmvae_bench.data.augmentation:AugmentedBatches"
 _ROOMS = (
     "backbones", "base.randomness", "base.seeds", "base.statistics", "concepts", "data", "distributions", "evaluation",
     "metrics", "objectives", "specs.built_in", "worlds",
@@ -55,8 +58,8 @@ def training_code(spec: Mapping[str, Any]) -> Code:
         spec: The trial's canonical spec; a part that it does not name, or that is not installed, is left out.
     """
     names = {kind: (spec.get(kind) or {}).get("name") for kind in ("dataset", "backbone", "objective")}
-    if (spec.get("training") or {}).get(AUGMENTATION) is not None:
-        names[AUGMENTATION] = AUGMENTATION
+    training = spec.get("training") or {}
+    names |= {kind: kind for kind in BATCHES if training.get(kind) is not None}
     return {kind: part for kind, name in names.items() if (part := part_code(kind, str(name))) is not None}
 
 
@@ -87,7 +90,8 @@ def part_code(kind: str, name: str) -> dict[str, Any] | None:
 
     Args:
         kind: ``dataset``, ``backbone``, ``objective``, ``classifier`` or ``question``; ``protocol``: one of another
-            package; ``questions``: the built-in ones that are not asked on request only, together; ``augmentation``.
+            package; ``questions``: the built-in ones that are not asked on request only, together; one of
+            ``BATCHES``.
         name: The part's name; of questions ``of graphs`` or ``of papers``, or any other name for those about images.
     """
     if kind == "questions":
@@ -96,8 +100,8 @@ def part_code(kind: str, name: str) -> dict[str, Any] | None:
         asked = [each for each in built_in if not each.on_request and each.domain == domain]
         paths = [path for each in asked for path in _paths(each)]
         return _described(name, (OWN, package_version()), source_files(paths, follow=_followed))
-    if kind == AUGMENTATION:
-        return _described(name, (OWN, package_version()), source_files([_AUGMENTATION], follow=_followed))
+    if kind in BATCHES:
+        return _described(name, (OWN, package_version()), source_files([BATCHES[kind]], follow=_followed))
     if kind == "protocol":
         origin = PROTOCOL_RULES.origin(name)
         return None if origin is None else _described(name, origin[:2], _files([origin[2]], origin))

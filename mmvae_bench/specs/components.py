@@ -262,6 +262,9 @@ class BackboneSpec(ComponentSpec):
     bounded_pixels: ClassVar[bool] = False
     """Whether p(x|z) is defined for pixels in [0, 1] alone."""
 
+    one_size: ClassVar[bool] = False
+    """Whether its decoder makes images of one size, whatever ``image_shape`` it is built with."""
+
     least_batch: ClassVar[int] = 1
     """The smallest number of images per step: 2 where batch norm has one value per channel and image."""
 

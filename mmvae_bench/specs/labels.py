@@ -75,13 +75,14 @@ def differing(settings: Sequence[Mapping[str, Any]], *, unset: Any = None, depth
     >>> differing([{"few.rate": 0.1, "few.number": 10}, {"few.rate": 0.1, "few.number": 20}, {}], depth=0)
     [{'few.number': 10}, {'few.number': 20}, {}]
     """
-    names = dict.fromkeys(name for each in settings for name in each)
+    # In an order of their own: that of a spec's fields is not that of the file it was stored in.
+    names = sorted({name for each in settings for name in each}, key=_place)
     kept = [name for name in names if len(_values(name, settings)) > 1]
     found = [{name: each[name] for name in kept if name in each} for each in settings]
     brief = [{name: value for name, value in each.items() if value != unset} for each in found]
     if _number(brief) < _number(found):
         return found
-    for name in reversed(kept):
+    for name in sorted(kept, key=lambda name: (_is_switch(name, settings), name), reverse=True):
         if name.count(".") > depth and len(_values(name, [each for each in settings if name in each])) == 1:
             less = [{other: value for other, value in each.items() if other != name} for each in brief]
             brief = less if _number(less) == _number(brief) else brief
@@ -90,6 +91,17 @@ def differing(settings: Sequence[Mapping[str, Any]], *, unset: Any = None, depth
 
 def _values(name: str, settings: Sequence[Mapping[str, Any]]) -> set[str]:
     return {json.dumps([each[name]] if name in each else []) for each in settings}
+
+
+def _place(name: str) -> tuple[int, bool, str]:
+    """Part by part, a part's own name first; what is of no part comes first of all, in the order of its name."""
+    part, _, key = name.partition(".")
+    return (PARTS.index(part), key != "name", key) if part in PARTS and key else (-1, False, name)
+
+
+def _is_switch(name: str, settings: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a setting is true or false, which says less than a number."""
+    return all(isinstance(each[name], bool) for each in settings if name in each)
 
 
 def _number(settings: Sequence[Mapping[str, Any]]) -> int:

@@ -295,7 +295,7 @@ def test_a_latent_is_moved_over_the_prior_that_the_objective_has(
         (
             "cvae",
             ["complete", "--region", "left"],
-            "its image decoder needs the concept: a full one, and none was",
+            "its image decoder needs the concept, a full one, and none was",
         ),
         ("cvae", ["complete", "--region", "left", "--told", "shape=heart"], "cvae takes fully specified concepts only"),
         ("vae", ["complete", "--region", "left", "--told", HEART], "vae has no p(y|z)"),

@@ -19,7 +19,7 @@ from mmvae_bench.specs.trial import EvaluationSpec
 
 from ..conformance.worlds import BandsData, small, world_of
 
-CHOICE = "a part of the z of recursive_ssvae is a choice, which cannot be moved little by little"
+CHOICE = "part of the z of recursive_ssvae is discrete, so it can be neither optimised nor moved along a line"
 
 
 @pytest.fixture(scope="module")

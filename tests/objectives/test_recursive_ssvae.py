@@ -361,7 +361,14 @@ TRIAL = {"dataset": "multi_mnist", "backbone": "mlp", "objective": "recursive_ss
             r": how many things an image shows; those of this mnist are digit \(0, 1, 2, \.\.\.\)\n  given: 'mnist'\n"
             "  choices: multi_mnist",
         ),
-        ({"dataset": {"name": "multi_mnist", "labels": "digits"}}, "and 8 more: choose labels count"),
+        (
+            {"dataset": {"name": "multi_mnist", "labels": "digits"}},
+            r"dataset\.labels: .* and 8 more\n  given: digits\n  choices: count\n  nearest: count",
+        ),
+        (
+            {"dataset": {"name": "multi_mnist", "canvas": 64}, "backbone": "mnist_a_paper"},
+            r"objective\.window: .* backbone mnist_a_paper makes images of one size: .*\n  given: 0\.45",
+        ),
         (
             {"backbone": "patches"},
             r"backbone\.likelihood: recursive_ssvae unites components where pixels are dark or lit\n"

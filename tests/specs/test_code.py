@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mmvae_bench import distributions
 from mmvae_bench.base.machine import package_version
 from mmvae_bench.specs.code import Code, differences, evaluation_code, part_code, training_code
 from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives, of_domain, questions
@@ -40,16 +43,37 @@ def test_the_loop_the_storage_and_the_machinery_of_specs_do_not_count() -> None:
     assert not [file for file in files if file.removeprefix("mmvae_bench/").startswith(rooms)]
 
 
-def test_augmentation_counts_where_it_is_asked_for() -> None:
+@pytest.mark.parametrize(
+    ("part", "settings", "file"),
+    [
+        ("augmentation", {"flip": 0.0}, "augmentation.py"),
+        ("supervision", {"fraction": 0.1}, "supervision.py"),
+        ("missing_images", {"fraction": 0.1}, "missing.py"),
+    ],
+)
+def test_what_chooses_or_changes_training_images_counts_where_it_is_asked_for(
+    part: str, settings: dict[str, float], file: str
+) -> None:
     """Recorded by a run before it was, it is not compared."""
     plain = training_code(SPEC)
-    assert training_code(SPEC | {"training": {"augmentation": None}}) == plain
-    code = training_code(SPEC | {"training": {"augmentation": {"flip": 0.0}}})
-    assert code.keys() - plain.keys() == {"augmentation"}
-    file = "mmvae_bench/data/augmentation.py"
-    assert file in code["augmentation"]["files"]
-    assert differences(changed(code, "augmentation", files={file: "0"}), code) == [f"augmentation: {file} has changed"]
+    assert training_code(SPEC | {"training": {part: None}}) == plain
+    code = training_code(SPEC | {"training": {part: settings}})
+    assert code.keys() - plain.keys() == {part}
+    file = f"mmvae_bench/data/{file}"
+    assert file in code[part]["files"]
+    assert differences(changed(code, part, files={file: "0"}), code) == [f"{part}: {file} has changed"]
     assert differences(plain, code) == []
+
+
+def test_a_registered_divergence_counts() -> None:
+    """A function that only a decorator registers is named by nothing, so it would not be in any fingerprint."""
+    package = Path(distributions.__file__).parents[1]
+    texts = {path: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    registering = {path: text for path, text in texts.items() if "register_kl" in text}
+    assert registering
+    for path, text in registering.items():
+        for node in ast.walk(ast.parse(text)):
+            assert not [each for each in getattr(node, "decorator_list", []) if "register_kl" in ast.dump(each)], path
 
 
 def test_the_built_in_questions_count_with_the_metrics_that_they_compute() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.specs.grid import GridSpec
 from mmvae_bench.specs.labels import trial_labels
 from mmvae_bench.specs.trial import TrialSpec
@@ -86,3 +88,21 @@ def test_damaged_trials_have_labels_too(kind: str, part: object) -> None:
         {"dataset": {"name": "mnist_a", "canvas": 16}, "backbone": "mnist_a_thin", "objective": "jmvae"}
     ).canonical()
     assert len(trial_labels([good, good | {kind: part}, {}])) == 3
+
+
+def test_labels_are_those_of_what_is_stored_in_any_order() -> None:
+    """A driver has specs, whose settings are in the order of their fields; ``status`` and reports read sorted JSON."""
+    few = {"fraction": 0.1, "by_seed": True}
+    lists: dict[str, Any] = {
+        "objectives": [
+            {"name": "telbo", "lambda": 1, "gamma": 1},
+            {"name": "telbo", "lambda": 10, "gamma": 5},
+            "telbo",
+        ],
+        "training": [{"steps": 10}, {"steps": 10, "supervision": few}],
+    }
+    trials = GridSpec.parse(GRID | lists).trials
+    found = trial_labels(trials)
+    assert found[1] == "telbo mnist_a/digits/iid seed 0 gamma=1 lambda=1 fraction=0.1"
+    assert trial_labels([json.loads(canonical_json(trial.canonical())) for trial in trials]) == found
+    assert trial_labels(trials[::-1]) == found[::-1]

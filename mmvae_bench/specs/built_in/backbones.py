@@ -67,6 +67,7 @@ def require_shape(backbone: BackboneSpec, dataset: DatasetSpec, shape: tuple[int
 class _Generating(BackboneSpec):
     """With DCGAN's generator."""
 
+    one_size: ClassVar[bool] = True
     later_fields: ClassVar[frozenset[str]] = frozenset({"arithmetic"})
 
     arithmetic: Arithmetic = "plain"

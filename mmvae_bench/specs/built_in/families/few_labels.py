@@ -231,11 +231,13 @@ class RecursiveSSVAESpec(ObjectiveSpec):
         if is_count(schema := dataset.concept_schema()):
             return
         able = tuple(name for name in datasets.self_contained() if is_count(datasets.parse(name).concept_schema()))
-        hint = ": choose labels count" if dataset.name in able else ""
         message = (
             f"{self.name} takes concepts of one attribute, {COUNT}, with the values 0, 1, 2 and so on: how many things "
-            f"an image shows; those of this {dataset.name} are {_shortened(schema)}{hint}"
+            f"an image shows; those of this {dataset.name} are {_shortened(schema)}"
         )
+        labels = getattr(dataset, "labels", None)
+        if labels is not None and dataset.name in able:
+            raise ConfigError([Problem(message, ("dataset", "labels"), labels, (COUNT,), COUNT)])
         raise ConfigError([Problem(message, ("dataset", "name"), repr(dataset.name), able)])
 
     def check(self, backbone: BackboneSpec) -> None:
@@ -248,8 +250,14 @@ class RecursiveSSVAESpec(ObjectiveSpec):
             message += f", and those of backbone {backbone.name} are not"
             raise ConfigError([Problem(message, ("backbone", "name"), backbone.name)])
         if self.window is not None and backbone.latent_size < 2:
-            message = "a style says where a component's picture is, so it needs two dimensions: or set window to null"
+            message = "a style says where a component's picture is, so it needs two dimensions, or set window to null"
             raise ConfigError([Problem(message, ("backbone", "latent_size"), str(backbone.latent_size), near="2")])
+        if self.window is not None and backbone.one_size:
+            message = (
+                f"components are pictures smaller than the canvas, and backbone {backbone.name} makes images of one "
+            )
+            message += "size: set it to null, or choose another backbone"
+            raise ConfigError([Problem(message, ("objective", "window"), f"{self.window:g}", near="null")])
 
 
 def is_count(schema: Schema) -> bool:
