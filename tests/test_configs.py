@@ -268,8 +268,8 @@ def test_the_full_matrix_has_every_objective_that_a_dataset_can_do(dataset: str)
                     TrialSpec.parse({**common, "objective": asked})
                 except ConfigError as error:
                     # More subsets than memory holds, or captions that may not be masked: another value is to be chosen,
-                    # and the matrix may do so. No other value makes a text, or this dataset's concepts, what an objective
-                    # can take.
+                    # and the matrix may do so. No other value makes a text, or concepts of this dataset, what an
+                    # objective can take.
                     refused = any(problem.location[0] == "dataset" for problem in error.problems)
                     if refused or not any(problem.near for problem in error.problems):
                         continue
