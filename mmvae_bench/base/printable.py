@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 MOST_CHARACTERS = 10_000
@@ -33,6 +34,16 @@ def counted(number: int, noun: str) -> str:
     ('1 trial', '1200 trials')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def few(words: Sequence[str], *, most: int) -> str:
+    """The first of some words, and how many more there are: a dataset may have hundreds of attributes.
+
+    >>> few(["bald", "male", "hat"], most=2), few(["bald"], most=2), few([], most=2)
+    ('bald, male and 1 more', 'bald', '')
+    """
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return ", ".join(words[:most]) + more
 
 
 def printable(text: str, *, lines: bool = False) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import ConfigError, Problem
+from ..base.printable import few
 from ..base.processes import uncollected
 from ..concepts import Schema
 from ..runs.folder import read_trial
@@ -114,20 +115,13 @@ WHOSE = {"fitted": "optimisation"}
 """What is told to people of an answer, where that is not its name in the document."""
 
 
-def few(words: Iterable[str], *, most: int = 12) -> str:
-    """The first of some words, and how many more there are: a dataset may have hundreds of attributes.
-
-    >>> few(["bald", "male", "hat"], most=2), few([])
-    ('bald, male and 1 more', 'none')
-    """
-    words = list(words)
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return (", ".join(words[:most]) or "none") + more
+MOST_NAMES = 12
+"""Attributes that are named of a concept."""
 
 
 def in_few_words(concept: str | None, schema: Schema) -> str:
     """A concept of a document as people read it; nothing where none is known."""
-    return few(schema.words(schema.indices(concept))) if concept else ""
+    return (few(schema.words(schema.indices(concept)), most=MOST_NAMES) or "none") if concept else ""
 
 
 def error_lines(document: dict[str, Any], schema: Schema) -> Iterable[str]:

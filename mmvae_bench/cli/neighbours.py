@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from ..base.errors import ConfigError, Problem
+from ..base.printable import few
 from ..runs.folder import read_trial
-from .asking import AsJson, Out, Seed, TrialDir, answer, check_concept, check_png, few, in_few_words, opened
+from .asking import AsJson, Out, Seed, TrialDir, answer, check_concept, check_png, in_few_words, opened
 
 MOST_NAMES = 6
 """Attributes that a line names where images differ."""
@@ -62,7 +63,7 @@ def neighbours(
         document = show_conditioned(model, data, images, out, number=num_samples, mean=mean, seed=seed)
         lines = [
             f"{each['image']}: training image {each['nearest']} has the nearest attributes, distance "
-            f"{each['distance']:.3f}, other values of {few(each['differing'], most=MOST_NAMES)}"
+            f"{each['distance']:.3f}, other values of {few(each['differing'], most=MOST_NAMES) or 'none'}"
             for each in document["images"]
         ]
         answer(document, lines, as_json)

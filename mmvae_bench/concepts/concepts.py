@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..base.errors import ConfigError, Problem, unknown
+from ..base.printable import few
 
 if TYPE_CHECKING:
     import torch
@@ -191,9 +192,7 @@ class Schema:
         >>> schema.label([0, 1, 1] + 27 * [0]), schema.label(30 * [1])[-28:]
         ('flag_1, flag_2', 'flag_18, flag_19 and 10 more')
         """
-        words = self.words(concept, brief=True)
-        more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
-        return ", ".join(words[:MOST_WORDS]) + more
+        return few(self.words(concept, brief=True), most=MOST_WORDS)
 
     def combinations(self) -> torch.Tensor:
         """Every fully specified concept: Long[combination, attribute], in product order, last attribute fastest."""

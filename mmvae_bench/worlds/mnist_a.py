@@ -190,5 +190,4 @@ def render(digits: Tensor, geometry: Geometry, *, canvas: int = UNITS) -> Tensor
     """
     window = render_window(digits, geometry, canvas=canvas)
     grey = window.grey
-    draws = randomness.uniform16(geometry.key.to(grey.device), grey[0].numel()).view(grey.shape)
-    return window.paste(draws < (grey * 2**16).round() - 2**15, canvas)
+    return window.paste(randomness.bits(geometry.key.to(grey.device), grey), canvas)
