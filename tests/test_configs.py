@@ -131,6 +131,35 @@ def test_selection_on_sprites_gives_every_objective_the_same_number_of_tries() -
     assert len({(trial.backbone, trial.dataset, trial.training, trial.evaluation) for trial in found}) == 1
 
 
+def test_scales_are_selected_at_the_settings_of_the_leaderboard() -> None:
+    """Three for every objective that can imagine, the leaderboard's own among them, on the validation part."""
+    found, ranked = trials("select_scale"), trials("sprites")[0]
+    board = {
+        canonical_json(trial.objective.canonical())
+        for trial in trials("sprites")
+        if trial.dataset == ranked.dataset and "concept" in trial.objective.posteriors
+    }
+    scales = Counter(
+        (canonical_json(trial.objective.canonical()), trial.backbone.likelihood_scale) for trial in found
+    )
+    assert scales == {(objective, scale): 1 for objective in board for scale in (0.25, 0.5, 1)}
+    assert ranked.backbone in {trial.backbone for trial in found}
+    tried = trials("select_sprites")[0]
+    assert {(trial.dataset, trial.training, trial.evaluation) for trial in found} == {
+        (tried.dataset, tried.training, tried.evaluation)
+    }
+
+
+def test_backbones_that_could_learn_the_digit_differ_in_nothing_but_steps() -> None:
+    """Fewer steps for the slower ones: as many seconds, of which the results tell."""
+    first, *others = [trial for trial in trials("long_mnist_a") if trial.objective == trials("long_mnist_a")[0].objective]
+    assert [trial.backbone.name for trial in (first, *others)] == ["patches", "mlp", "mnist_a_thin"]
+    assert {trial.training.steps for trial in others} == {12_000}
+    for trial in others:
+        assert trial.training.model_copy(update={"steps": first.training.steps}) == first.training
+        assert (trial.dataset, trial.evaluation, trial.seed) == (first.dataset, first.evaluation, first.seed)
+
+
 def test_new_small_results_have_no_test_digit_in_training_and_say_something_of_objectives() -> None:
     """The published split has the source of nearly every test digit in training: it is for reproductions."""
     old = [trial for trial in trials("small_mnist") if trial.dataset.split == "iid"]
