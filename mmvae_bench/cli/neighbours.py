@@ -63,7 +63,7 @@ def neighbours(
         document = show_conditioned(model, data, images, out, number=num_samples, mean=mean, seed=seed)
         lines = [
             f"{each['image']}: training image {each['nearest']} has the nearest attributes, distance "
-            f"{each['distance']:.3f}, other values of {few(each['differing'], most=MOST_NAMES) or 'none'}"
+            f"{each['distance']:.3f}, {_difference(each['differing'])}"
             for each in document["images"]
         ]
         answer(document, lines, as_json)
@@ -80,3 +80,7 @@ def neighbours(
     held_out = document["held_out"]
     lines.append(f"held-out images: median distance {held_out['distance']:.3f}, ratio {held_out['ratio']:.3f}")
     answer(document | {"concept": concept}, lines, as_json)
+
+
+def _difference(names: list[str]) -> str:
+    return f"other values of {few(names, most=MOST_NAMES)}" if names else "the same values of all"

@@ -166,6 +166,10 @@ def test_samples_of_the_attributes_of_real_images_stand_beside_the_nearest_in_at
     first = capsys.readouterr().out.splitlines()[0]
     assert first.startswith(f"test 0: training image {entry['nearest']} has the nearest attributes, distance")
     assert first.endswith(f"other values of {', '.join(entry['differing'])}")
+    known = [(data.store.concepts[training] == data.store.concepts[row]).all(1).any().item() for row in test.tolist()]
+    monkeypatch.setattr(type(data), "rows", lambda self, partition: test if partition == "test" else training)
+    assert desk.run("neighbours", "--index", str(known.index(True)), "-n", "1") == 0
+    assert capsys.readouterr().out.splitlines()[0].endswith("the same values of all")
     assert desk.run("neighbours", HEART, "--index", "0") == 2
     assert "--index: cannot be used with a concept" in capsys.readouterr().err
     assert desk.run("neighbours", "--index", "9999") == 2
