@@ -139,9 +139,7 @@ def test_scales_are_selected_at_the_settings_of_the_leaderboard() -> None:
         for trial in trials("sprites")
         if trial.dataset == ranked.dataset and "concept" in trial.objective.posteriors
     }
-    scales = Counter(
-        (canonical_json(trial.objective.canonical()), trial.backbone.likelihood_scale) for trial in found
-    )
+    scales = Counter((canonical_json(trial.objective.canonical()), trial.backbone.likelihood_scale) for trial in found)
     assert scales == {(objective, scale): 1 for objective in board for scale in (0.25, 0.5, 1)}
     assert ranked.backbone in {trial.backbone for trial in found}
     tried = trials("select_sprites")[0]
@@ -152,7 +150,9 @@ def test_scales_are_selected_at_the_settings_of_the_leaderboard() -> None:
 
 def test_backbones_that_could_learn_the_digit_differ_in_nothing_but_steps() -> None:
     """Fewer steps for the slower ones: as many seconds, of which the results tell."""
-    first, *others = [trial for trial in trials("long_mnist_a") if trial.objective == trials("long_mnist_a")[0].objective]
+    first, *others = [
+        trial for trial in trials("long_mnist_a") if trial.objective == trials("long_mnist_a")[0].objective
+    ]
     assert [trial.backbone.name for trial in (first, *others)] == ["patches", "mlp", "mnist_a_thin"]
     assert {trial.training.steps for trial in others} == {12_000}
     for trial in others:

@@ -20,6 +20,9 @@ from .base import Backbone
 from .layers import ConceptDecoder, ConceptExperts, ImageDecoder, ImageEncoder, JointEncoder, ValueFeatures, mlp
 from .text import TextDecoder, TextEncoder, TextFeatures, WordPredictor
 
+GROUP = 8
+"""Channels that group normalisation takes together."""
+
 
 class ThinNetworks(Backbone):
     """A trunk reduces the image to features; one layer of ``hidden`` follows; the decoder mirrors this."""
@@ -79,12 +82,16 @@ class ThinNetworks(Backbone):
 
 
 class ConvolutionalNetworks(ThinNetworks):
-    """Each convolution halves the image, with batch normalisation after it."""
+    """Each convolution halves the image, with a normalisation after it."""
 
     @property
     @abstractmethod
     def channels(self) -> Sequence[int]:
         """Channels after each convolution, from the widest feature map to the smallest."""
+
+    def _norm(self, channels: int) -> nn.Module:
+        """Of the feature maps of a convolution."""
+        return nn.BatchNorm2d(channels)
 
     @property
     def _smallest(self) -> tuple[int, int, int]:
@@ -98,7 +105,7 @@ class ConvolutionalNetworks(ThinNetworks):
     def _trunk(self) -> nn.Module:
         layers: list[nn.Module] = []
         for size_in, size_out in pairwise((self.image_shape[0], *self.channels)):
-            layers += [nn.Conv2d(size_in, size_out, 4, 2, 1, bias=False), nn.BatchNorm2d(size_out), nn.ELU()]
+            layers += [nn.Conv2d(size_in, size_out, 4, 2, 1, bias=False), self._norm(size_out), nn.ELU()]
         return nn.Sequential(*layers, Rearrange("b c h w -> b (c h w)"))
 
     def _pixels(self) -> Sequence[nn.Module]:
@@ -109,7 +116,7 @@ class ConvolutionalNetworks(ThinNetworks):
             last = i == len(sizes) - 2
             layers.append(nn.ConvTranspose2d(size_in, size_out, 4, 2, 1, bias=last))
             if not last:
-                layers += [nn.BatchNorm2d(size_out), nn.ELU()]
+                layers += [self._norm(size_out), nn.ELU()]
         return layers
 
 
@@ -195,3 +202,8 @@ class RGBThinBackbone(CaptionedNetworks, ConvolutionalNetworks):
         while min(height, width) >> count > 8 and not (height >> count) % 2 and not (width >> count) % 2:
             count += 1
         return tuple(self.spec.width * min(2**i, 4) for i in range(count))
+
+    def _norm(self, channels: int) -> nn.Module:
+        if self.spec.norm == "batch":
+            return super()._norm(channels)
+        return nn.GroupNorm(1 if channels % GROUP else channels // GROUP, channels)

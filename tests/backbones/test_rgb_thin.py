@@ -119,3 +119,25 @@ def test_a_likelihood_with_a_learnt_scale_keeps_its_key() -> None:
     assert "likelihood_scale" not in backbones.parse("rgb_thin").canonical()
     fixed = {"name": "rgb_thin", "likelihood": "normal", "likelihood_scale": 0.5}
     assert backbones.parse(fixed).canonical()["likelihood_scale"] == 0.5
+
+
+def test_group_norm_treats_an_image_the_same_in_any_batch_and_after_training() -> None:
+    """Each group of 8 channels to mean 0 and variance 1, by hand; batch norm does neither, and keeps its key."""
+    image = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    for norm, same in (("group", True), ("batch", False)):
+        backbone = build(48, 48, norm=norm)
+        encoder, decoder = backbone.image_encoder(), backbone.image_decoder()
+        for network, x in ((encoder, image), (decoder, torch.randn(6, 18))):
+            whole = network(x).mean
+            assert torch.allclose(whole[:2], network(x[:2]).mean, atol=1e-5) is same
+            assert torch.allclose(whole, network.eval()(x).mean, atol=1e-5) is same
+    norms = [module for module in build(48, 48, norm="group").image_encoder().modules() if type(module) is nn.GroupNorm]
+    assert [(each.num_channels, each.num_groups) for each in norms] == [(4, 1), (8, 1), (16, 2)]
+    features = 3 * torch.rand(2, 16, 5, 5) + torch.arange(16)[:, None, None]
+    groups = features.unflatten(1, (2, 8)).flatten(2)
+    by_hand = (groups - groups.mean(-1, keepdim=True)) / (groups.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(norms[-1](features), by_hand.unflatten(2, (8, 25)).reshape(2, 16, 5, 5))
+    assert "norm" not in backbones.parse("rgb_thin").canonical()
+    assert backbones.parse({"name": "rgb_thin", "norm": "group"}).canonical()["norm"] == "group"
+    with pytest.raises(ConfigError, match="norm"):
+        backbones.parse({"name": "rgb_thin", "norm": "grup"})

@@ -205,12 +205,16 @@ class RGBThinSpec(ThinSpec):
     implementation: ClassVar[str] = "mmvae_bench.backbones.thin:RGBThinBackbone"
     summary: ClassVar[str] = "thin convolutional networks for small RGB images on a CPU"
     reference: ClassVar[str] = "this project"
-    later_fields: ClassVar[frozenset[str]] = frozenset({"likelihood_scale", "word_dropout"})
+    later_fields: ClassVar[frozenset[str]] = frozenset({"likelihood_scale", "word_dropout", "norm"})
 
     name: Literal["rgb_thin"] = "rgb_thin"
     """The backbone's name."""
     width: Width = 16
     """Channels at half the image's resolution; twice as many at the next, four times as many from then on."""
+    norm: Literal["batch", "group"] = "batch"
+    """After each convolution: batch normalisation, whose running statistics validation uses; or group normalisation (Wu
+    and He 2018) over 8 channels, or over all where 8 does not divide their number, which treats an image the same in
+    training and after it, whatever else is in its batch."""
     likelihood: Literal["quantised_normal", "beta", "normal", "laplace"] = "quantised_normal"
     """p(x|z): a Gaussian with one learnt scale per pixel after dequantisation; the constrained Beta; or a Gaussian or
     Laplace distribution of one fixed scale, whose mean is the picture."""
