@@ -513,8 +513,7 @@ def _limit(
     counts = np.where(known.any(1), known.sum(1), np.nan)
     scale = _scale(variances, counts)
     mixed = (residuals / scale[:, None, None]).reshape(num_objectives * num_seeds, num_rows) / math.sqrt(degrees)
-    # Normal mixtures of all residuals, drawn through a factor of their covariance, which is smaller.
-    factor = np.linalg.qr(mixed, mode="r")
+    factor = _factor(mixed)
     first, second = np.triu_indices(num_objectives, 1)
     generator = np.random.default_rng(seed)
     largest = []
@@ -534,6 +533,20 @@ def _limit(
     # The rank that one more draw exceeds with probability alpha: a quantile of the draws alone is a little too low.
     rank = min(math.ceil((1 - alpha) * (num_draws + 1)), num_draws)
     return float(np.sort(np.concatenate(largest))[rank - 1]) * (1 + 1 / degrees)
+
+
+def _factor(mixed: Scores) -> Scores:
+    """Float[number, row]: normal draws times it are normal mixtures of the residuals, Float[trial, row].
+
+    The residuals themselves or, where these are more than rows, the symmetric root of their covariance: unlike any
+    triangular factor it changes as little as they do, also where rows depend on each other. A limit that moves with
+    the rounding of a library would make claims that another installation does not.
+    """
+    if len(mixed) <= mixed.shape[1]:
+        return mixed
+    values, vectors = np.linalg.eigh(mixed.T @ mixed)
+    root: Scores = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    return root
 
 
 def _scale_correction(scale: Scores, found: Scores) -> Scores:

@@ -40,11 +40,12 @@ def first_score(rows: Iterable[Row]) -> Row | None:
 
 
 def order(table: Table, by: Row | None) -> list[int]:
-    """The columns of a table, best first; those without this score after them, those without any trial done last."""
+    """The columns of a table, best first, those of one value as the table has them; those without this score after
+    them, those without any trial done last."""
 
     def place(index: int) -> tuple[bool, bool, float]:
         cell = None if by is None else by.cells[index]
-        value = 0.0 if by is None or cell is None else -_direction(by) * cell.value
+        value = 0.0 if by is None or cell is None else -_direction(by) * cell.settled
         return not table.columns[index].done, cell is None, value
 
     return sorted(range(len(table.columns)), key=place)

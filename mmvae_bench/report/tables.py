@@ -59,6 +59,11 @@ class Cell:
     num_samples: int | None
     seeds: tuple[SeedScore, ...] = field(repr=False, compare=False)
 
+    @property
+    def settled(self) -> float:
+        """The value without the digits that rounding makes up: two means that are equal are equal here."""
+        return float(f"{self.value:.9g}")
+
     def above(self, reference: float, direction: int) -> bool:
         """Whether the whole interval is better than a reference; also where either is unknown."""
         end = self.low if direction > 0 else self.high
@@ -76,7 +81,7 @@ class Row:
 
     Attributes:
         cells: One per column; None if the objective has no such score.
-        best: Position of the best cell; None if fewer than two can be ranked.
+        best: Position of the best cell, the first of those that are as good; None if fewer than two can be ranked.
         differences: Best minus each other column, on the same queries and seeds; None if there is none.
         better: Bool[column, column]: the first is better than the second, told apart over seeds and queries with 5 %
             probability of one false claim in the whole table.
@@ -93,18 +98,27 @@ class Row:
 
     @property
     def leaders(self) -> frozenset[int]:
-        """The best column and those not told apart from it.
+        """The best column and those not told apart from it, or from any that is as good.
 
         None where nothing is told apart from the best, where the best cannot be told from the floor, and with a single
         training seed, which compares runs and not objectives.
         """
         best = None if self.best is None else self.cells[self.best]
-        if self.best is None or best is None or not self.better.size or not self.better[self.best].any():
+        if best is None or not self.better.size:
             return frozenset()
-        if not best.above(best.floor, metric_info(self.metric).direction):
+        direction = metric_info(self.metric).direction
+        ahead = [
+            index
+            for index, cell in enumerate(self.cells)
+            if cell is not None
+            and cell.settled == best.settled
+            and self.better[index].any()
+            and cell.above(cell.floor, direction)
+        ]
+        if not ahead:
             return frozenset()
         compared = (index for index, cell in enumerate(self.cells) if cell is not None and cell.num_seeds > 1)
-        return frozenset(index for index in compared if not self.better[self.best, index])
+        return frozenset(index for index in compared if not self.better[ahead, index].any())
 
     def rank(self, index: int) -> tuple[int, int] | None:
         """The best and the worst rank that a column may have, all of the table at once with 95 % confidence.
@@ -329,7 +343,7 @@ def best_and_differences(
         (position of the best, one difference per objective); None for the best where fewer than two can be ranked,
         and for a difference where there is none: the best's own, and where the two have different queries.
     """
-    values = {index: direction * cell.value for index, cell in enumerate(cells) if cell is not None}
+    values = {index: direction * cell.settled for index, cell in enumerate(cells) if cell is not None}
     if direction == 0 or len(values) < 2:
         return None, (None,) * len(cells)
     best = max(values, key=values.__getitem__)

@@ -6,17 +6,19 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from mmvae_bench.base.files import write_json
 from mmvae_bench.base.statistics import paired_difference, seeds_interval
+from mmvae_bench.report.board import order
 from mmvae_bench.report.comparison import Comparison, Section, compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.notes import Judge
-from mmvae_bench.report.tables import Row
+from mmvae_bench.report.tables import Cell, Row, best_and_differences
 from mmvae_bench.report.text import ahead_of, caption, difference_rows
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.code import training_code
@@ -134,6 +136,36 @@ def test_leaders_are_those_not_told_apart_from_the_best(tmp_path: Path) -> None:
     assert leaders(tmp_path) == {"telbo", "jmvae"}
     ranks = {name: row.rank(index) for index, name in enumerate(names(tmp_path))}
     assert ranks == {"telbo": (1, 2), "jmvae": (1, 2), "bivcca": (3, 3)}
+
+
+def tied_row(values: list[float], better: list[tuple[int, int]]) -> Row:
+    """A row of correctness with these means and what is told apart in it."""
+    told = np.zeros((len(values), len(values)), dtype=bool)
+    for first, second in better:
+        told[first, second] = True
+    cells = tuple(
+        Cell(
+            value=value, low=value - 0.1, high=value + 0.1, ceiling=1.0, floor=0.2, num_seeds=3, num_queries=10,
+            num_samples=10, seeds=(),
+        )
+        for value in values
+    )  # fmt: skip
+    best, differences = best_and_differences(cells, direction=1)
+    return Row(protocol="paper", metric="correctness", attribute=None, level=4, cells=cells, best=best,
+               differences=differences, better=told)  # fmt: skip
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_tie_is_shared_and_does_not_hang_on_the_last_digit(swapped: bool) -> None:
+    """Two objectives with the same mean, of which one was added up in another order; only one of them is told apart
+    from the last, because its seeds differ less."""
+    ends = (17 / 18, math.nextafter(17 / 18, 1))
+    values = [0.5, *(reversed(ends) if swapped else ends), 0.6]
+    row = tied_row(values, [(2, 0)])
+    assert row.best == 1
+    assert row.leaders == {1, 2, 3}
+    columns = tuple(SimpleNamespace(label=name, done=[0]) for name in "abcd")
+    assert order(cast(Any, SimpleNamespace(columns=columns)), row) == [1, 2, 3, 0]
 
 
 def test_one_training_seed_has_no_leader(tmp_path: Path) -> None:
