@@ -29,8 +29,8 @@ SMALL = {"width": 4, "hidden": 32, "latent_size": 4}
 
 
 def images_at_once(shape: tuple[int, int, int]) -> int:
-    """How many images a batch of a check has: fewer large ones, whose networks are large too and would take a quarter of
-    an hour for what is as true of eight images."""
+    """How many images a batch of a check has: fewer large ones, whose networks are large too and would take a quarter
+    of an hour for what is as true of eight images."""
     return max(4, min(MOST_IMAGES, MOST_NUMBERS // math.prod(shape)))
 
 
