@@ -29,6 +29,7 @@ def export(
     check_asked(upload, public=public)
     with writing_to(out, advice="Give another folder with --out FOLDER: the trial is only read."):
         export_trial(trial_dir, out)
-    told = {"folder": str(out), "files": sorted(path.name for path in out.iterdir())}
-    told |= uploaded(out, upload, kind="model", public=public)
-    typer.echo(json.dumps(told) if as_json else "\n".join([str(out), *([told["address"]] if upload else [])]))
+    files = sorted(path.name for path in out.iterdir())
+    sent = uploaded(out, upload, kind="model", public=public)
+    told = json.dumps({"folder": str(out), "files": files, **sent})
+    typer.echo(told if as_json else "\n".join([str(out), *sent.values()]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -35,7 +35,7 @@ def check_asked(upload: str | None, *, public: bool) -> None:
         raise ConfigError([Problem("is about what is uploaded: add --upload OWNER/NAME", ("--public",))])
 
 
-def uploaded(folder: Path, upload: str | None, *, kind: Literal["model", "dataset"], public: bool) -> dict[str, Any]:
+def uploaded(folder: Path, upload: str | None, *, kind: Literal["model", "dataset"], public: bool) -> dict[str, str]:
     """Uploads a folder if that was asked for; says where it then is, as ``address``."""
     if upload is None:
         return {}

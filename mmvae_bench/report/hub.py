@@ -22,7 +22,7 @@ def check_upload(repository: str) -> None:
         ConfigError: it is no name of a repository, or nobody is logged in.
     """
     from huggingface_hub import get_token
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.utils import HFValidationError, validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(repository)
