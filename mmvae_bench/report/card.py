@@ -89,7 +89,7 @@ def _dataset_lines(spec: DatasetSpec, passport: ExportPassport) -> Iterator[str]
     yield from ("---", f"tags: {json.dumps(['multimodal-vae', spec.name])}", f"license: {licence}", "---", "")
     yield f"# {escape(spec.name)}"
     yield ""
-    yield f"Images with concepts, written by mmvae-bench: {escape(spec.summary)} ({escape(spec.reference)})."
+    yield "Images with concepts, written as Parquet files by mmvae-bench."
     yield from ("", "## Data", "", *_data(spec, {"dataset": {"fingerprint": passport.fingerprint}}))
     channels, height, width = passport.image_shape
     yield f"- images: {passport.num_images:,} of {channels} x {height} x {width} bytes (channels, height, width)"

@@ -107,7 +107,11 @@ class GridSpec(Spec):
 
     def __repr__(self) -> str:
         """One line. ``canonical()`` has every setting."""
-        return f"{type(self).__name__}({self.name}: {len(self.trials):,} trials)"
+        try:
+            about = f"{len(self.trials):,} trials"
+        except ConfigError as error:
+            about = f"{len(error.problems)} problems"
+        return f"{type(self).__name__}({self.name}: {about})"
 
     __str__ = __repr__
 
