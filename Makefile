@@ -58,8 +58,7 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 notebooks: setup
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINT) --editable '.[notebooks]'
-	$(BIN)/python -m pytest -q -m "" tests/docs/test_notebooks.py
+	$(BIN)/python -m pytest -q tests/docs/test_notebooks.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

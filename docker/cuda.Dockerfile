@@ -5,7 +5,7 @@
 
 FROM python:3.11.13-slim-bookworm AS wheel
 WORKDIR /source
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY configs configs
 COPY mmvae_bench mmvae_bench
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels .

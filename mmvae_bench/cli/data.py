@@ -19,6 +19,7 @@ from ..base.processes import FAILED, program
 from ..data.sources import MissingSourceError
 from ..specs.components import DatasetSpec, datasets
 from ..specs.overrides import apply_assignments
+from .uploading import Public, UploadTo, check_asked, uploaded
 
 app = typer.Typer(
     name="data", help="Prepare, describe, preview, verify, export and import datasets.", no_args_is_help=True
@@ -145,18 +146,25 @@ def export(
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="A new folder for the Parquet files.")],
     settings: Settings = None,
     workers: Workers = None,
+    upload: UploadTo = None,
+    public: Public = False,
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Export a dataset as Parquet files with PNG images.
+    """Export a dataset as Parquet files with PNG images, and a card that says what they are.
 
     `datasets.load_dataset` reads them.
     """
     spec = _spec(name, settings, data_root)
+    check_asked(upload, public=public)
     from ..data import commands
+    from ..report.card import dataset_card
 
     with _progress() as progress:
-        _show(commands.export(spec, out=out, workers=workers, progress=progress), as_json)
+        told = commands.export(
+            spec, out=out, workers=workers, progress=progress, card=lambda passport: dataset_card(spec, passport)
+        )
+    _show(told | uploaded(out, upload, kind="dataset", public=public), as_json)
 
 
 @app.command("import")

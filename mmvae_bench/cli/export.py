@@ -8,12 +8,15 @@ from typing import Annotated
 
 import typer
 
+from .uploading import Public, UploadTo, check_asked, uploaded
 from .writing import writing_to
 
 
 def export(
     trial_dir: Annotated[Path, typer.Argument(metavar="TRIAL_DIR", help="The folder of a finished trial.")],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder to write; must not hold files yet.")],
+    upload: UploadTo = None,
+    public: Public = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
     """Write the weights of a trained model as safetensors, with its spec and a card in Markdown; nothing is pickled.
@@ -23,7 +26,10 @@ def export(
     from ..report.export import check_export, export_trial
 
     check_export(trial_dir, out)  # Said before torch is imported.
+    check_asked(upload, public=public)
     with writing_to(out, advice="Give another folder with --out FOLDER: the trial is only read."):
         export_trial(trial_dir, out)
     files = sorted(path.name for path in out.iterdir())
-    typer.echo(json.dumps({"folder": str(out), "files": files}) if as_json else str(out))
+    sent = uploaded(out, upload, kind="model", public=public)
+    told = json.dumps({"folder": str(out), "files": files, **sent})
+    typer.echo(told if as_json else "\n".join([str(out), *sent.values()]))

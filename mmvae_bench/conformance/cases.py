@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -63,7 +63,7 @@ def _parts(text: str) -> list[ComponentSpec]:
     if found:
         return found
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError([replace(each, location=(f"--part {name}", *each.location)) for each in problems])
     names = [each for kind in KINDS for each in kind.names()]
     raise ConfigError([unknown("objective, backbone or dataset", str(name), names, ("--part",))])
 

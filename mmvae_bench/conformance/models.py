@@ -20,12 +20,11 @@ from ..specs.components import BackboneSpec, ObjectiveSpec, View, objectives
 from ..specs.trial import TrainingSpec
 from ..training.fit import Control, TrainingInterrupted, fit
 from .learning import assert_gradients_reach_what_is_trained, losses_on
-from .worlds import BandsData, small, world_of
+from .worlds import BandsData, images_at_once, small, world_of
 
 NETWORKS = ("mnist_a_thin", "rgb_thin", "attribute2image_thin")
 """An objective is tested on the first of these that it can be trained on; captions need the second."""
 EVERYWHERE = "telbo"
-NUM_IMAGES = 32
 RATES = (3e-3, 1e-4)
 """Step sizes of Adam at which a loss may fall; the second is that of the papers' networks."""
 
@@ -59,8 +58,7 @@ class Model:
 
     def batch(self) -> Batch:
         """Images to learn from."""
-        few = max(self.data.image_shape) > 64
-        return self.data.store.batch(torch.arange(4 if few else NUM_IMAGES))
+        return self.data.store.batch(torch.arange(images_at_once(self.data.image_shape)))
 
 
 def has_a_loss_and_a_part_for_each_image(spec: ObjectiveSpec | BackboneSpec) -> None:
@@ -182,7 +180,9 @@ def survives_saving(spec: ObjectiveSpec | BackboneSpec) -> None:
 def resumes_to_the_bit(spec: ObjectiveSpec | BackboneSpec) -> None:
     """A training that was stopped and resumed ends with the weights of an uninterrupted one."""
     model, weights = Model.of(spec), []
-    training = TrainingSpec(steps=6, batch_size=16, learning_rate=1e-3, validations=2)
+    # The training images are four and a half such batches: of six steps, two are in the second epoch.
+    size = images_at_once(model.data.image_shape) // 2
+    training = TrainingSpec(steps=6, batch_size=size, learning_rate=1e-3, validations=2)
     with tempfile.TemporaryDirectory() as folder:
         for stops in ((None,), (2, None)):
             for stop in stops:

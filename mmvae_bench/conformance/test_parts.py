@@ -6,6 +6,7 @@ import pytest
 
 from ..base.errors import ConfigError
 from .cases import Case, asked_parts, cases
+from .surroundings import surroundings
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -18,7 +19,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_part(case: Case, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is read from or written to the user's cache; what is made there is made once for each part."""
+    """Nothing is read from or written to the user's cache but what is the user's own; what is made there is made once
+    for each part."""
     cache = tmp_path_factory.getbasetemp() / f"cache-{getattr(case.spec, 'name', 'part')}"
-    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(cache))
+    for variable, folder in surroundings(case.spec, cache).items():
+        monkeypatch.setenv(variable, str(folder))
     case.check(case.spec)

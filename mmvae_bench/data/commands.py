@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..base.errors import BenchmarkError
 from ..specs.components import DatasetSpec
 from .base import ConceptDataModule, Progress
+
+if TYPE_CHECKING:
+    from .shards.export import Card
 
 
 def prepare(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
@@ -57,13 +60,18 @@ def verify(spec: DatasetSpec, *, workers: int | None = None, progress: Progress 
 
 
 def export(
-    spec: DatasetSpec, *, out: Path, workers: int | None = None, progress: Progress | None = None
+    spec: DatasetSpec,
+    *,
+    out: Path,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    card: Card | None = None,
 ) -> dict[str, Any]:
-    """Writes the dataset as Parquet files; makes it if needed."""
+    """Writes the dataset as Parquet files, with a card if there is one to write; makes the dataset if needed."""
     from .shards.export import export as write
 
     _check_images(spec)
-    return write(_ready(spec, progress, workers), out, progress=progress)
+    return write(_ready(spec, progress, workers), out, progress=progress, card=card)
 
 
 def import_from(

@@ -418,6 +418,10 @@ def _check_folder(folder: Path) -> None:
 def _columns(concepts: Any, schema: Schema | Mapping[str, Sequence[Any]] | None) -> dict[str, list[str]]:
     """The text of every value by attribute, from a mapping, a DataFrame, or an array of value indices."""
     if isinstance(concepts, Mapping) or hasattr(concepts, "columns"):
+        names = [str(name) for name in concepts]
+        if twice := [name for name in names if names.count(name) > 1]:
+            number = names.count(twice[0])
+            _refuse("concepts", "every attribute needs a name of its own", f"{number} named {twice[0]!r}")
         columns = {str(name): texts(concepts[name], location=("concepts", str(name))) for name in concepts}
         if len({len(column) for column in columns.values()}) > 1:
             _refuse("concepts", "every attribute needs as many values as there are images",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..base.errors import BenchmarkError
@@ -17,7 +17,7 @@ from ..concepts import UNSPECIFIED, Schema
 from ..concepts.captions import CAPTION_SEED
 from .base import ConceptDataModule
 from .batch import Batch
-from .sheets import INK, check_picture_name, draw_sheet, save_picture
+from .sheets import INK, check_picture_name, draw_sheet, lettering, save_picture
 
 CELL, COLOUR_CELL, GAP, LINE, FONT = 128, 224, 8, 1, 12
 FRAME = (200, 200, 200)
@@ -42,7 +42,7 @@ def contact_sheet(
     """
     if not len(images) or len(images) != len(labels):
         raise ValueError(f"a contact sheet needs one label per image, got {len(labels)} for {len(images)} images")
-    font = ImageFont.load_default(FONT)
+    font, (title, *labels) = lettering(FONT, [title, *labels])
     num_columns = min(num_columns, len(images))
     scale = max(1, cell // images.shape[-1])
     height, width = scale * images.shape[-2], scale * images.shape[-1]

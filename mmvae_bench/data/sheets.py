@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from einops import repeat
 from PIL import Image, ImageDraw, ImageFont
@@ -82,9 +84,44 @@ def draw_sheet(
     return sheet, places
 
 
+def lettering(size: int, texts: Sequence[str]) -> tuple[Any, list[str]]:
+    """A font for some texts of one sheet, and the texts as it can draw them.
+
+    Pillow's own font has no letter beyond ASCII, and draws a box for each. DejaVu Sans, which comes with matplotlib,
+    has those of most alphabets; a letter that it lacks becomes its number.
+
+    Args:
+        size: In pixels.
+        texts: Names and values of attributes may be in any language.
+
+    >>> lettering(14, ["size=big", "größe=groß, 大"])[1]
+    ['size=big', 'größe=groß, \\\\u5927']
+    """
+    if all(map(str.isascii, texts)):
+        return ImageFont.load_default(size), list(texts)
+    path, there = _letters()
+    shown = [
+        "".join(each if each.isspace() or ord(each) in there else _number(each) for each in text) for text in texts
+    ]
+    return ImageFont.truetype(path, size), shown
+
+
+def _number(letter: str) -> str:
+    return letter.encode("ascii", "backslashreplace").decode()
+
+
+@cache
+def _letters() -> tuple[str, frozenset[int]]:
+    import matplotlib
+    from matplotlib.ft2font import FT2Font
+
+    path = str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf")
+    return path, frozenset(FT2Font(path).get_charmap())
+
+
 def labelled(sheet: Image.Image, text: str) -> Image.Image:
     """A sheet below a text, which is broken into lines that are no wider than the sheet, or than 280 pixels."""
-    font = ImageFont.load_default(_FONT)
+    font, (text,) = lettering(_FONT, [text])
     width = max(sheet.width, 280)
     lines = textwrap.wrap(text, max(1, int((width - 2 * _MARGIN) / font.getlength("n")))) or [""]
     height = 2 * _MARGIN + len(lines) * (_FONT + 4)

@@ -20,7 +20,7 @@ from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED, Schema
 from ..concepts.concepts import MOST_WORDS
 from ..data.base import ConceptDataModule
-from ..data.sheets import INK, PAPER, draw_sheet, save_picture
+from ..data.sheets import INK, PAPER, draw_sheet, lettering, save_picture
 from ..metrics.functional import NOT_SCORED
 from ..objectives.base import Objective, evaluating
 from ..specs.trial import EvaluationSpec
@@ -241,7 +241,7 @@ def draw_grid(
     num_columns = images.shape[1]
     framed_rows = [True] * len(images) if judged is None else judged.tolist()
     scale = _scale(images)
-    font = ImageFont.load_default(FONT)
+    font, (title, *labels) = lettering(FONT, [title, *labels])
     height = scale * images.shape[-2] + 2 * BORDER
     sheet, places = draw_sheet(
         images.flatten(0, 1),

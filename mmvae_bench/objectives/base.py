@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from html import escape
 from typing import Any
 
 import pytorch_lightning as pl
@@ -21,6 +22,7 @@ from torch.distributions import Distribution
 
 from ..backbones.base import Backbone, seeded
 from ..base.errors import BenchmarkError
+from ..base.printable import printable
 from ..base.randomness import own_randomness, seed_from, seed_generators
 from ..base.seeds import derive_seed
 from ..concepts.captions import CAPTION_SEED, Captions
@@ -215,6 +217,22 @@ class Objective(pl.LightningModule):
         """Optimiser steps done in the stage."""
         self._step_seeds: dict[tuple[int, int], int] = {}
         self._share = (0, 0)
+
+    def __repr__(self) -> str:
+        """One line; a network of it, such as ``model.image_encoder``, prints its layers."""
+        shape, names = "x".join(map(str, self.image_shape)), printable(", ".join(self.schema.names))
+        weights = sum(parameter.numel() for parameter in self.parameters())
+        networks = f"{weights:,} weights of {self.backbone_spec.name}"
+        return f"{type(self).__name__}({networks}; images {shape}; {names}; {self.latent_size} latents)"
+
+    def _repr_html_(self) -> str:
+        """Its networks and their sizes as a table, for notebooks."""
+        rows = "".join(
+            f"<tr><th>{escape(name)}</th><td>{escape(type(network).__name__)}</td>"
+            f"<td>{sum(parameter.numel() for parameter in network.parameters()):,}</td></tr>"
+            for name, network in self.named_children()
+        )
+        return f"<p>{escape(repr(self))}</p><table><tr><th></th><th>network</th><th>weights</th></tr>{rows}</table>"
 
     # ---------------------------------------------------------------- networks
 

@@ -1,10 +1,11 @@
-"""The card of an exported model: what it is, how it was trained, what it scores and how to load it, as Markdown."""
+"""Cards as Markdown: of an exported model, what it is, how it was trained, what it scores and how to load it; of an
+exported dataset, what it holds and under which licence."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..metrics.catalogue import metric_info, metric_order
 from ..runs.scores import Score
@@ -15,6 +16,9 @@ from .grouping import flatten
 from .markdown import escape, table
 from .notes import duration
 from .text import DASH, level_text, number
+
+if TYPE_CHECKING:
+    from ..data.shards.parquet_form import ExportPassport
 
 LICENCES: Mapping[str, str] = {
     "mnist": "MNIST: Creative Commons Attribution-Share Alike 3.0 (Yann LeCun, Corinna Cortes)",
@@ -30,6 +34,9 @@ LICENCES: Mapping[str, str] = {
     "cub files": "CUB-200-2011 (Wah et al. 2011): for non-commercial research and education only",
 }
 """The licence of the pixels, by ``source``; or by name and source, where several datasets call theirs the same."""
+
+TAGS: Mapping[str, str] = {"mnist": "cc-by-sa-3.0", "digits": "cc-by-4.0", "drawn": "mit", "mitsuba": "mit"}
+"""The names that the hub has for licences, by ``source``; everything else is ``other``."""
 
 
 def model_card(spec: TrialSpec, result: Mapping[str, Any], *, samples: str | None = None) -> str:
@@ -65,6 +72,41 @@ def _lines(spec: TrialSpec, result: Mapping[str, Any], samples: str | None) -> I
     yield f"- images: {escape(_licence(dataset))}"
     yield "- code: mmvae-bench, MIT licence"
     yield "- weights: chosen by whoever publishes them, within what the images allow"
+
+
+def dataset_card(spec: DatasetSpec, passport: ExportPassport) -> str:
+    """The card of a dataset that was written as Parquet files.
+
+    Args:
+        spec: The dataset.
+        passport: What the export says of itself.
+    """
+    return "\n".join(_dataset_lines(spec, passport)) + "\n"
+
+
+def _dataset_lines(spec: DatasetSpec, passport: ExportPassport) -> Iterator[str]:
+    licence = "other" if _has_pictures(spec) else TAGS.get(spec.source, "other")
+    yield from ("---", f"tags: {json.dumps(['multimodal-vae', spec.name])}", f"license: {licence}", "---", "")
+    yield f"# {escape(spec.name)}"
+    yield ""
+    yield "Images with concepts, written as Parquet files by mmvae-bench."
+    yield from ("", "## Data", "", *_data(spec, {"dataset": {"fingerprint": passport.fingerprint}}))
+    channels, height, width = passport.image_shape
+    yield f"- images: {passport.num_images:,} of {channels} x {height} x {width} bytes (channels, height, width)"
+    split = f"{passport.split['name']}, seed {passport.split['seed']}"
+    sizes = ", ".join(f"{name} {size:,}" for name, size in passport.sizes.items())
+    yield f"- split: {escape(split)}: {sizes}"
+    if passport.num_masks:
+        yield f"- foreground masks of each image: {passport.num_masks}"
+    if passport.columns:
+        yield f"- further columns: {escape(', '.join(column['name'] for column in passport.columns.values()))}"
+    yield f"- hash of the pixels: {passport.pixel_hash}"
+    yield from ("", "## How to load it", "", "```python", "import datasets", "")
+    yield 'images = datasets.load_dataset("FOLDER", split="train")  # this folder, or its name on the hub'
+    yield "```"
+    yield ""
+    yield "An attribute is a number; `images.features` has the names of its values."
+    yield from ("", "## Licence", "", f"- images: {escape(_licence(spec))}", "- code: mmvae-bench, MIT licence")
 
 
 def _licence(dataset: DatasetSpec) -> str:

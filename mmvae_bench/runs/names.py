@@ -15,7 +15,7 @@ PAGE_FILE = "index.html"
 WEIGHTS_FILE = "model.safetensors"
 """The weights in the folder of an exported model, in whose place a trial's folder has a checkpoint."""
 CARD_FILE = "README.md"
-"""The card of an exported model, under the name that model hubs show."""
+"""The card of an exported model or dataset, under the name that model hubs show."""
 
 SPEC_FILE = "spec.json"
 EVALUATION_FILE = "evaluation.json"

@@ -193,6 +193,11 @@ class DatasetSpec(ComponentSpec):
         """A number of images that the dataset cannot exceed; None if only preparing it shows how many there are."""
         return None
 
+    def kept_in_cache(self) -> tuple[str, ...]:
+        """Folders in the cache, relative to it, with bytes of the user that cannot be made again. Conformance checks,
+        which hide the cache, read them where they are."""
+        return ()
+
     def nodes_per_step(self) -> int | None:
         """How many nodes a step on a graph takes, all that are for training; None where there is no graph."""
         return None

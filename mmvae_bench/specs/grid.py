@@ -105,6 +105,16 @@ class GridSpec(Spec):
         except ConfigError as error:
             raise ConfigError(pointed(error.problems, SETTINGS)) from None
 
+    def __repr__(self) -> str:
+        """One line. ``canonical()`` has every setting."""
+        try:
+            about = f"{len(self.trials):,} trials"
+        except ConfigError as error:
+            about = f"{len(error.problems)} problems"
+        return f"{type(self).__name__}({self.name}: {about})"
+
+    __str__ = __repr__
+
     @cached_property
     def trials(self) -> tuple[TrialSpec, ...]:
         """Every trial once, in the order of expansion.

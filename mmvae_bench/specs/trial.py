@@ -366,6 +366,12 @@ class TrialSpec(Spec):
         """The first 12 hex digits of the sha256 of the canonical JSON: the trial's name on disk."""
         return content_hash(self.canonical())
 
+    def __repr__(self) -> str:
+        """One line: a list of trials is read as one. ``canonical()`` has every setting."""
+        return f"{type(self).__name__}({self.key} {self.label})"
+
+    __str__ = __repr__
+
     @property
     def label(self) -> str:
         """A short human-readable name."""

@@ -141,6 +141,21 @@ def test_short_texts_for_people(made: dict[str, Any]) -> None:
     assert "<th>colour</th><td>blue, green, red</td>" in data._repr_html_()
 
 
+def test_a_trained_model_a_trial_and_a_grid_are_told_in_a_line(made: dict[str, Any]) -> None:
+    """Whoever evaluates one in a notebook wants no pages of layers and settings."""
+    model = mb.load(made["again"].trials.directory.iloc[0])
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    assert repr(model).startswith(
+        f"{type(model).__name__}({weights:,} weights of rgb_thin; images 3x16x16; colour, size; "
+    )
+    assert "<th>image_decoder</th>" in model._repr_html_()
+    assert "Conv" in repr(model.image_decoder), "the layers of a network are printed where it is asked for"
+    grid = mb.load_grid("quick")
+    assert repr(grid) == str(grid) == "GridSpec(quick: 30 trials)"
+    trial = mb.expand(grid)[0]
+    assert repr(trial) == f"TrialSpec({trial.key} {trial.label})"
+
+
 def test_what_is_wrong_with_a_grid_is_said_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"objectives\[0\].*unknown objective 'jmvea'(?s:.*)nearest: jmvae"):
         mb.run({"datasets": ["sprites"], "backbones": ["rgb_thin"], "objectives": ["jmvea"]}, out=tmp_path / "x")

@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.files import CACHE_VARIABLE, DATA_VARIABLE
 from mmvae_bench.concepts import Attribute, Schema
-from mmvae_bench.conformance import data, models
+from mmvae_bench.conformance import data, models, test_parts
 from mmvae_bench.conformance import specs as of_specs
 from mmvae_bench.conformance.cases import asked_parts, cases
-from mmvae_bench.conformance.worlds import Images
+from mmvae_bench.conformance.worlds import SHAPES, Images, images_at_once, world
+from mmvae_bench.data import from_arrays
 from mmvae_bench.specs.components import backbones, datasets, objectives
 
 from .broken import DotsSpec, RoundingSpec, objective
@@ -143,13 +147,13 @@ def test_a_name_of_two_parts_means_both_and_settings_choose() -> None:
     assert asked_parts(["celeba18"]) == [backbones.parse("celeba18"), datasets.parse("celeba18")]
     (part,) = asked_parts(["{name: celeba18, source: drawn, num_images: 300}"])
     assert part.canonical()["num_images"] == 300
+    with pytest.raises(ConfigError, match=r"^--part arrays\.data: required key"):
+        asked_parts(["arrays"])
     with pytest.raises(ConfigError, match=r"num_image: unknown key(?s:.*)nearest: num_images"):
         asked_parts(["{name: celeba18, num_image: 300}"])
 
 
 def test_a_name_that_is_unknown_ends_pytest_with_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmvae_bench.conformance import test_parts
-
     class Metafunc:
         class config:
             @staticmethod
@@ -158,3 +162,37 @@ def test_a_name_that_is_unknown_ends_pytest_with_the_choices(monkeypatch: pytest
 
     with pytest.raises(pytest.UsageError, match="nearest: jmvae"):
         test_parts.pytest_generate_tests(Metafunc)  # type: ignore[arg-type]
+
+
+def test_a_dataset_of_the_users_own_is_found_where_it_is_kept(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrays in the cache, and pictures under the data root, which is in the cache too: both are hidden, and neither
+    can be made again."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.delenv(DATA_VARIABLE, raising=False)
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)
+    arrays = from_arrays(images, {"colour": ["red", "blue"] * 20})
+    pictures = tmp_path / "cache" / "data" / "pets"
+    pictures.mkdir(parents=True)
+    rows = ["file,colour"]
+    for index, image in enumerate(images):
+        Image.fromarray(image.transpose(1, 2, 0)).save(pictures / f"{index}.png")
+        rows.append(f"{index}.png,{('red', 'blue')[index % 2]}")
+    (pictures / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    parts = asked_parts([f"{{name: arrays, data: {arrays.data}}}", "{name: folder, path: pets, size: 8}"])
+    before = sorted((tmp_path / "cache").rglob("*"))
+    found = [case for case in cases(parts) if case.check in data.CHECKS]
+    assert len(found) == 2 * len(data.CHECKS)
+    for case in found:
+        with monkeypatch.context() as surrounded:
+            test_parts.test_part(case, tmp_path_factory, surrounded)
+    assert sorted((tmp_path / "cache").rglob("*")) == before, "the user's cache is another one"
+
+
+def test_a_check_of_large_images_takes_few_of_them() -> None:
+    """With two epochs all the same in the training that is stopped and resumed."""
+    assert [images_at_once(shape) for shape in SHAPES] == [32, 32, 24, 8, 4]
+    large = world("attribute2image")
+    assert (len(large.store), len(large.rows("train"))) == (24, 18)

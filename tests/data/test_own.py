@@ -192,6 +192,8 @@ WRONG: dict[str, tuple[tuple[Any, ...], str]] = {
     "a scalar": ((IMAGES, {"size": 5}), r"concepts.size: expected a sequence.*\n.*5"),
     "a word": ((IMAGES, {"size": "red"}), r"concepts.size: expected a sequence.*\n.*'red'"),
     "two values a row": ((IMAGES, {"size": np.zeros((NUM, 2))}), r"concepts.size: row 0 has more than one value"),
+    "two columns of one name": ((IMAGES, pd.DataFrame([["a", "b"]] * NUM, columns=["size", "size"])),
+                                r"concepts: every attribute needs a name of its own\n.*2 named 'size'"),
     "uneven images": (([[1], [1, 2]], WORDS), r"images: expected images of one shape"),
     "no schema": ((IMAGES, WORDS, {"size": ["9"]}), r"schema: attribute 'size' needs at least two"),
 }  # fmt: skip

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 from torchvision.transforms.functional import to_pil_image
 from torchvision.utils import make_grid
 
 from mmvae_bench.base.errors import BenchmarkError
-from mmvae_bench.data.sheets import draw_sheet, labelled, save_picture
+from mmvae_bench.data.sheets import draw_sheet, labelled, lettering, save_picture
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -68,3 +68,16 @@ def test_a_label_is_above_the_sheet_and_all_of_it_is_there(width: int, words: st
     # One line for the short text; the long one is broken into several.
     lines = np.diff(ink.any(1).astype(int)) == 1
     assert (lines.sum() > 4) == (len(words) > 100)
+
+
+def test_letters_of_most_alphabets_are_drawn_and_the_others_are_told_apart() -> None:
+    """Boxes would make one value of another."""
+    empty = Image.new("RGB", (40, 40), "white")
+    drawn = [np.asarray(labelled(empty, text)) for text in ("ö", "ß", "ж", "日", "本", "o")]
+    for index, one in enumerate(drawn):
+        assert all(one.shape != other.shape or not np.array_equal(one, other) for other in drawn[:index])
+    font, texts = lettering(14, ["Größe=groß", "日本"])
+    assert texts == ["Größe=groß", r"\u65e5\u672c"]
+    assert font.getname()[0] == "DejaVu Sans"
+    plain, texts = lettering(14, ["size=big"])
+    assert (plain.getname(), texts) == (ImageFont.load_default(14).getname(), ["size=big"])

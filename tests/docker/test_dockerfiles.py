@@ -66,7 +66,7 @@ def test_nothing_comes_from_an_address(path: Path) -> None:
 @every_file
 def test_what_is_copied_is_there_and_reaches_the_builder(path: Path) -> None:
     sources = list(context_sources(read(path)))
-    assert {"mmvae_bench", "configs", "pyproject.toml", "requirements.lock"} <= set(sources)
+    assert {"mmvae_bench", "configs", "pyproject.toml", "requirements.lock", "setup.py"} <= set(sources)
     for source in sources:
         assert (ROOT / source).exists(), source
         assert not is_ignored(source, ignore_patterns()), source
@@ -76,7 +76,7 @@ def test_the_builder_sees_the_package_and_nothing_private() -> None:
     patterns = ignore_patterns()
     for file in (ROOT / "mmvae_bench").rglob("*"):
         assert is_ignored(file.relative_to(ROOT).as_posix(), patterns) == ("__pycache__" in file.parts), file
-    for file in [PROJECT["readme"], *PROJECT["license-files"]]:
+    for file in ["README.md", "setup.py", *PROJECT["license-files"]]:
         assert not is_ignored(file, patterns)
     for other in (".git/config", ".venv/bin/python", "runs/quick/grid.yaml", "wandb/x", "tests/conftest.py", ".env"):
         assert is_ignored(other, patterns), other

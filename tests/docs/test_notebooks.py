@@ -1,4 +1,5 @@
-"""The notebooks run from the first cell to the last, in a folder of their own; where nbclient is installed."""
+"""The notebooks run from the first cell to the last, in a folder of their own; where nbclient and ipykernel are
+installed (extra notebooks, part of dev)."""
 
 from __future__ import annotations
 
@@ -19,13 +20,15 @@ def test_there_are_two_and_nothing_they_have_printed_is_stored() -> None:
         assert all(cell.get("execution_count") is None for cell in cells)
 
 
-@pytest.mark.slow
+@pytest.mark.not_in_check
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed (extra notebooks)")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed (extra notebooks)")
     nbformat = pytest.importorskip("nbformat")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    for variable in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path / "jupyter"))  # Not the user's own.
     book = nbformat.read(path, as_version=4)
     nbclient.NotebookClient(book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     shown = [output for cell in book.cells for output in cell.get("outputs", ()) if "data" in output]

@@ -86,7 +86,7 @@ def test_a_change_is_linted_typed_tested_and_compared_at_both_ends() -> None:
     document = load(path)
     assert {"pull_request", "push"} <= set(document["on"])
     run = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in document["jobs"].items()}
-    assert [commands[-1] for commands in run.values()] == ["make lint", "make test", "make regress", "make notebooks"]
+    assert [commands[-1] for commands in run.values()] == ["make lint", "make test", "make regress", "make docs"]
     for job in ("test", "regress"):
         rows = document["jobs"][job]["strategy"]["matrix"]["include"]
         constraints = {row["constraint"] for row in rows}

@@ -11,6 +11,8 @@ import numpy as np
 from einops import rearrange
 
 from ...base.errors import BenchmarkError
+from ...base.files import write_text
+from ...runs.names import CARD_FILE
 from ..base import PARTITIONS, ConceptDataModule
 from ..batch import Batch
 from .parquet_form import (
@@ -29,13 +31,24 @@ from .shard import Planes, add_hashes, label_digests, pixel_digests
 _ROWS_OF_GROUP = 1000
 
 
-def export(data: ConceptDataModule, out: Path, *, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+Card = Callable[[ExportPassport], str]
+"""The text of a card from what an export says of itself."""
+
+
+def export(
+    data: ConceptDataModule,
+    out: Path,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+    card: Card | None = None,
+) -> dict[str, Any]:
     """Writes one Parquet file per partition, in the order of the images, and a passport; completely or not at all.
 
     Args:
         data: After ``setup()``.
         out: Folder that does not exist yet, or is empty.
         progress: Called with the numbers of images written and in all.
+        card: Makes the text of ``README.md``; None: there is none.
 
     Returns:
         Plain JSON: folder, files, sizes of the partitions, fingerprint, pixel hash.
@@ -51,6 +64,8 @@ def export(data: ConceptDataModule, out: Path, *, progress: Callable[[int, int],
     try:
         passport, files = _write(data, unfinished, progress)
         passport.write(unfinished)
+        if card is not None:
+            write_text(unfinished / CARD_FILE, card(passport))
         if out.exists():
             out.rmdir()
         unfinished.rename(out)

@@ -136,6 +136,10 @@ class ArraysSpec(OwnDataSpec):
         """As the data are."""
         return self.shape
 
+    def kept_in_cache(self) -> tuple[str, ...]:
+        """The arrays, unless they are under the data root."""
+        return (f"{STORE}/{self.data}",)
+
 
 def stored_arrays(digest: str) -> dict[str, Any]:
     """What is known of stored arrays, from their ``meta.json``.
