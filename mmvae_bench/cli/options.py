@@ -37,7 +37,10 @@ Force = Annotated[
 Retry = Annotated[str | None, typer.Option("--retry", metavar="failed", help="Run failed trials again.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop everything after the first trial that fails.")]
 NoRehearsal = Annotated[
-    bool, typer.Option("--no-rehearsal", help="Do not first try a step of each objective on made-up images.")
+    bool,
+    typer.Option(
+        "--no-rehearsal", help="Do not first read the data and try a step of each objective on made-up images."
+    ),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,11 +21,13 @@ from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
 from ..runs.status import ATTEMPT_VARIABLE
 from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
+from ..sweep.local import VISIBLE
 from .options import Keep, Retrain, when_stale
 from .progress import shown
 
 if TYPE_CHECKING:
     from ..runs.stale import WhenStale
+    from ..specs.components import DatasetSpec
     from ..tracking.loggers import Tracker
     from ..tracking.wandb import WandbRun
     from ..trial import TrialResult
@@ -108,6 +110,7 @@ def _run(out: Path, trial: TrialSpec, trackers: Sequence[Tracker], stale: WhenSt
 
 def _result(out: Path, trial: TrialSpec, trackers: Sequence[Tracker], stale: WhenStale) -> TrialResult:
     with uncollected():
+        from ..data.sources import SourceError
         from ..training.fit import TrainingInterrupted
         from ..trial import run_locked
 
@@ -117,7 +120,7 @@ def _result(out: Path, trial: TrialSpec, trackers: Sequence[Tracker], stale: Whe
 
     try:
         return run_locked(trial, out, stale=stale, record=record)
-    except (LockHeld, ConfigError):
+    except (LockHeld, ConfigError, SourceError):
         raise
     except TrainingInterrupted as interrupted:
         typer.echo(f"{interrupted}; run the same command again to resume", err=True)
@@ -142,26 +145,71 @@ def prepare(
     from ..base.heartbeat import heard
 
     with uncollected():
+        from ..data.shards.prepare import NoSpaceError
+        from ..data.shards.processes import WorkerError
         from ..trial import prepare as prepare_trial
 
-    with heard(pulse.touch if pulse is not None else lambda: None):
-        prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
+    try:
+        with heard(pulse.touch if pulse is not None else lambda: None):
+            prepare_trial(trial, progress=lambda text: typer.echo(text, err=True))
+    except (NoSpaceError, WorkerError) as error:
+        # The machine's fault and not the input's: a trial that runs elsewhere, or later, may succeed.
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(FAILED) from None
 
 
 def rehearse(
-    spec: Annotated[list[Path], typer.Option(help="A trial's spec.json; repeatable.")],
+    spec: Annotated[list[Path] | None, typer.Option(help="A trial's spec.json; repeatable.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Specs, one per line, whose data are read first.")] = None,
 ) -> None:
-    """Make a first step of every stage of each objective on made-up images; print one JSON line per objective."""
+    """Make a first step of every stage of each objective on made-up images; print one JSON line per objective.
+
+    With --data, first read the data of trials, printing one JSON line per problem, and wait for the name of the
+    trials' specs on standard input.
+    """
     import json
 
     # Whatever an objective prints must not be mistaken for an answer.
     answers, sys.stdout = sys.stdout, sys.stderr
+
+    def answer(**said: object) -> None:
+        answers.write(json.dumps(said) + "\n")
+        answers.flush()
+
+    paths = spec or []
+    if data is not None:
+        _read_data(data, answer)
+        asked = sys.stdin.readline()
+        paths = [Path(path) for path in json.loads(asked)["specs"]] if asked else []
+        os.environ[VISIBLE] = ""  # Whatever renders images may have used a GPU; see sweep.rehearsal.
     with uncollected():
         from ..training.rehearsal import rehearse_all
 
-    for name, error in rehearse_all([read_trial(path.parent) for path in spec]):
-        answers.write(json.dumps({"objective": name, "error": error}) + "\n")
-        answers.flush()
+    for name, error in rehearse_all([read_trial(path.parent) for path in paths]):
+        answer(objective=name, error=error)
+
+
+def _read_data(path: Path, answer: Callable[..., None]) -> None:
+    """Says what is wrong with the data of the trials whose specs are in a file."""
+    import json
+    from dataclasses import asdict
+
+    from ..base.heartbeat import heard
+
+    with uncollected():
+        from ..training.examples import check_all
+
+    lines = path.read_text(encoding="utf-8").splitlines()
+    specs = [TrialSpec.parse(json.loads(line)) for line in lines]
+
+    def preparing(dataset: DatasetSpec) -> None:
+        answer(preparing=f"{dataset.name}/{dataset.source}")
+
+    with heard(lambda: answer(beat=True)):
+        for number, problems in check_all(specs, preparing=preparing):
+            for problem in problems:
+                answer(trial=number, problem=asdict(problem))
+    answer(read=True)
 
 
 def _trial_spec(

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..base.errors import BenchmarkError
+from ..base.errors import ConfigError
 from ..concepts import compositional_split
 from ..specs.built_in.datasets import OBJECT_SCHEMA, SingleObjectClevrSpec, TwoObjectClevrSpec
 from ..worlds.clevr.recipe import SingleObjectRecipe, TwoObjectRecipe
@@ -81,13 +81,13 @@ def held_out_objects(*, seed: int) -> dict[str, Tensor]:
     """The 96 objects divided into 81, 5 and 10: partition to Long[object, 4].
 
     Raises:
-        BenchmarkError: if some value would be in no training object.
+        ConfigError: if some value would be in no training object.
     """
     parts = compositional_split(OBJECT_SCHEMA, seed=seed, fractions=FRACTIONS)
     for attribute, values in zip(OBJECT_SCHEMA.attributes, parts["train"].unbind(1), strict=True):
         missing = [value for index, value in enumerate(attribute.values) if index not in values]
         if missing:
-            raise BenchmarkError(f"split_seed {seed} holds out every object that is {missing[0]}; choose another seed")
+            raise ConfigError(f"split_seed {seed} holds out every object that is {missing[0]}; choose another seed")
     return parts
 
 

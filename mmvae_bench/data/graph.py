@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..base.errors import BenchmarkError
+from ..base.errors import ConfigError
 
 VALIDATION, TEST = 20, 10
 """One link in 20 validates, one in 10 tests: rounded down, as in the authors' code."""
@@ -85,20 +85,20 @@ def split_links(links: Tensor, num_nodes: int, *, seed: int) -> LinkSplit:
         seed: Seed of the draw.
 
     Raises:
-        BenchmarkError: if there are too few links, or too few pairs without one.
+        ConfigError: if there are too few links, or too few pairs without one.
     """
     num_links = links.shape[1]
     num_val, num_test = num_links // VALIDATION, num_links // TEST
     if not num_val:
         message = f"a graph of {num_links} links has none left to validate with: at least {VALIDATION} are needed"
-        raise BenchmarkError(message)
+        raise ConfigError(message)
     pairs = torch.triu_indices(num_nodes, num_nodes, 1)
     free = torch.ones(pairs.shape[1], dtype=torch.bool)
     # The place of (i, j) among the pairs, which are ordered by i, then j.
     free[links[0] * (2 * num_nodes - links[0] - 1) // 2 + links[1] - links[0] - 1] = False
     unlinked = free.nonzero()[:, 0]
     if len(unlinked) < num_val + num_test:
-        raise BenchmarkError(
+        raise ConfigError(
             f"a graph of {num_nodes} nodes and {num_links} links has {len(unlinked)} pairs that are not linked, fewer "
             f"than the {num_val + num_test} that validation and test need"
         )

@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..base.errors import BenchmarkError
+from ..base.errors import ConfigError, Problem
 from ..base.seeds import derive_seed
 from ..specs.components import BackboneSpec
 from ..specs.missing import WHERE, MissingImagesSpec
@@ -25,14 +25,20 @@ def divided_rows(data: ConceptDataModule, missing: MissingImagesSpec) -> tuple[T
     """The training examples with and without an image, each in the order of the dataset: Long[n] both.
 
     Raises:
-        BenchmarkError: if none would be left with an image, or none be without.
+        ConfigError: if none would be left with an image, or none be without.
     """
     rows = data.rows("train")
     number = round(missing.fraction * len(rows))
     if not 0 < number < len(rows):
-        raise BenchmarkError(
-            f"training.missing_images.fraction: {missing.fraction:g} of {len(rows):,} training examples leaves "
-            f"{len(rows) - number:,} with an image and {number:,} without: each kind needs at least one"
+        raise ConfigError(
+            [
+                Problem(
+                    f"{missing.fraction:g} of {len(rows):,} training examples leaves {len(rows) - number:,} with an "
+                    f"image and {number:,} without: each kind needs at least one",
+                    (*WHERE, "fraction"),
+                    f"{missing.fraction:g}",
+                )
+            ]
         )
     generator = torch.Generator().manual_seed(derive_seed("missing images", seed=missing.seed))
     order = torch.randperm(len(rows), generator=generator)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..base.canonical import content_hash
-from ..base.errors import BenchmarkError
+from ..base.errors import ConfigError, Problem
 from ..base.files import cache_root, read_json
 from ..base.heartbeat import beat
 from ..concepts import compositional_split
@@ -63,10 +63,12 @@ class MnistAImages:
         return rows // self.spec.replicas * num_digits // used, rows % self.spec.replicas
 
     def num_used(self, num_digits: int) -> int:
-        """How many of the source's digits are used; raises BenchmarkError if there are too few."""
+        """How many of the source's digits are used; raises ConfigError if there are too few."""
         wanted = num_digits if self.spec.num_sources is None else self.spec.num_sources
         if wanted > num_digits:
-            raise BenchmarkError(f"num_sources is {wanted}, but source {self.source.name} has only {num_digits} digits")
+            raise ConfigError(
+                [Problem(f"source {self.source.name} has only {num_digits} digits", ("num_sources",), str(wanted))]
+            )
         return wanted
 
     def make(self, rows: Tensor, *, digits: Digits) -> tuple[np.ndarray, np.ndarray]:

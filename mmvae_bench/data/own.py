@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..base.canonical import canonical_json, content_hash
-from ..base.errors import BenchmarkError, ConfigError, Problem, unknown
+from ..base.errors import ConfigError, Problem, unknown
 from ..base.files import cache_root, check_cache, open_regular, read_json
 from ..base.heartbeat import beat
 from ..base.printable import printable
@@ -255,7 +255,7 @@ class StoredDataModule(PartitionedDataModule):
         """Maps the images into memory, which the processes of one machine share.
 
         Raises:
-            BenchmarkError: if a file is missing or damaged.
+            ConfigError: if a file is missing or damaged.
         """
         folder = self.folder
         if not (folder / META).is_file():
@@ -272,7 +272,7 @@ class StoredDataModule(PartitionedDataModule):
                 raise ValueError("its arrays do not fit together")
             self._store = ByteStore([pixels], torch.from_numpy(np.array(concepts)), image_shape=self.image_shape)
         except (OSError, ValueError) as error:
-            raise BenchmarkError(f"{folder} is damaged ({error}): remove it, and make it again") from None
+            raise ConfigError(f"{folder} is damaged ({error}): remove it, and make it again") from None
         self.schema.check(self._store.concepts)
         self._given = None if partition is None else torch.from_numpy(partition)
         self._partitions.clear()
@@ -486,7 +486,7 @@ def _assigned(
         return observed_partition(schema, concepts, held_out=nothing, seed=seed)
     if split == "given" and given is not None:
         return given
-    raise BenchmarkError(f"{name}: split {split!r} needs the partition of each image, and these data have none")
+    raise ConfigError(f"{name}: split {split!r} needs the partition of each image, and these data have none")
 
 
 def _check_parts(spec: OwnDataSpec, arrays: _Arrays) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..base.errors import BenchmarkError
+from ..base.errors import ConfigError
 from ..base.heartbeat import beat
 from ..base.seeds import derive_seed
 from ..specs.built_in.papers import PapersSpec
@@ -100,14 +100,14 @@ class PapersDataModule(GraphDataModule):
         """The links of the unseen papers of ``val`` or ``test`` to training papers, and pairs without one.
 
         Raises:
-            BenchmarkError: if there are no links, or more than pairs without one.
+            ConfigError: if there are no links, or more than pairs without one.
         """
         rows, columns = self.parts[partition], self.parts["train"]
         links = self._to_training()[rows]
         linked, free = links.nonzero().T, (~links).nonzero().T
         number = linked.shape[1]
         if not number or number > free.shape[1]:
-            raise BenchmarkError(
+            raise ConfigError(
                 f"the {len(rows)} papers of {partition} have {number} links to training papers, and {free.shape[1]} "
                 "pairs without one: too few to score"
             )

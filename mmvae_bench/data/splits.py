@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..base import randomness
-from ..base.errors import BenchmarkError
+from ..base.errors import ConfigError
 from ..base.seeds import derive_seed
 from ..concepts import Schema, compositional_split, satisfies
 from ..specs.components import DatasetSpec
@@ -78,7 +78,7 @@ def observed_partition(schema: Schema, concepts: Tensor, *, held_out: Tensor, se
         Byte[N], index into ``PARTITIONS``.
 
     Raises:
-        BenchmarkError: if every concept with some value is held out.
+        ConfigError: if every concept with some value is held out.
     """
     distinct, of_image = torch.unique(concepts.cpu(), dim=0, return_inverse=True)
     key = randomness.keys(derive_seed("split of observed concepts", seed=seed), *distinct.unbind(1))
@@ -96,7 +96,7 @@ def observed_partition(schema: Schema, concepts: Tensor, *, held_out: Tensor, se
             if not len(candidates) or (partition[candidates] == TRAIN).any():
                 continue
             if held[candidates].all():
-                raise BenchmarkError(
+                raise ConfigError(
                     f"every concept with {attribute.name}={attribute.values[value]} is held out for testing; "
                     "use more images"
                 )
@@ -149,14 +149,14 @@ class PartitionedDataModule(ConceptDataModule):
                 the spec says, so that a classifier trained on it depends on the fingerprint only.
 
         Raises:
-            BenchmarkError: if the dataset is so small that the partition is empty.
+            ConfigError: if the dataset is so small that the partition is empty.
         """
         if partition not in PARTITIONS:
             raise ValueError(f"unknown partition {partition!r}; choices: {', '.join(PARTITIONS)}")
         name, seed = (self.spec.split, self.spec.split_seed) if split is None else (split, OTHER_SPLIT_SEED)
         rows = (self._partition(name, seed) == PARTITIONS.index(partition)).nonzero()[:, 0]
         if not len(rows):
-            raise BenchmarkError(
+            raise ConfigError(
                 f"{self.spec.name}: split {name} with seed {seed} leaves no image for {partition} among the "
                 f"{len(self.store):,} images of source {self.spec.source}; {self.too_small}"
             )

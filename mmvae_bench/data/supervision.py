@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..base.errors import BenchmarkError, ConfigError, Problem
+from ..base.errors import ConfigError, Problem
 from ..base.seeds import derive_seed
 from ..concepts import UNSPECIFIED, Schema
 from ..specs.components import BackboneSpec
@@ -41,7 +41,7 @@ def labelled_rows(data: ConceptDataModule, supervision: SupervisionSpec, *, trai
         Long[labelled], rows of the dataset, on its device.
 
     Raises:
-        BenchmarkError: if a class has fewer images, naming it.
+        ConfigError: if a class has fewer images, naming it.
     """
     rows = data.rows("train")
     of_trial = {"training_seed": training_seed} if supervision.by_seed else {}
@@ -63,10 +63,16 @@ def _first_of_each_class(data: ConceptDataModule, supervision: SupervisionSpec, 
     if int(counts.min()) < wanted:
         concept = torch.full((len(data.schema),), UNSPECIFIED)
         concept[positions] = classes[int(counts.argmin())]
-        raise BenchmarkError(
-            f"training.supervision.labels_per_class: {wanted:,} labels for each of {len(classes):,} classes, but "
-            f"{data.schema.format(concept.tolist())} has only {int(counts.min()):,} training images: ask for "
-            f"{int(counts.min()):,}, for fewer attributes, or for a fraction"
+        raise ConfigError(
+            [
+                Problem(
+                    f"{wanted:,} labels for each of {len(classes):,} classes, but "
+                    f"{data.schema.format(concept.tolist())} has only {int(counts.min()):,} training images: ask for "
+                    f"{int(counts.min()):,}, for fewer attributes, or for a fraction",
+                    (*WHERE, "labels_per_class"),
+                    str(wanted),
+                )
+            ]
         )
     grouped = which.argsort(stable=True)
     starts = counts.cumsum(0) - counts

@@ -154,7 +154,7 @@ def _mixture_weights(model: Objective, q: Distribution, prior: Distribution, des
 
 
 @dataclass
-class _Drawn:
+class Drawn:
     """z ~ q of every example of a batch, Float[S, B, D], and log q(z), Float[S, B]."""
 
     kind: Posterior
@@ -188,7 +188,7 @@ class Bounds:
 
     def __init__(self, model: Objective, batch: Batch, *, num_samples: int, seed: int) -> None:
         self.model, self.batch, self.num_samples, self.seed = model, batch, num_samples, seed
-        self._draws: dict[Posterior, _Drawn] = {}
+        self._draws: dict[Posterior, Drawn] = {}
         self._log_px: dict[Posterior, Tensor] = {}
         self._log_py: dict[Posterior, Tensor] = {}
 
@@ -253,14 +253,14 @@ class Bounds:
                 )
         return Bound(torch.stack(found).mean(0), POSTERIOR_NAMES[drawn.kind], self.num_samples)
 
-    def _importance(self, drawn: _Drawn, log_likelihood: Tensor, num_dimensions: int, flow_prior: bool) -> Bound:
+    def _importance(self, drawn: Drawn, log_likelihood: Tensor, num_dimensions: int, flow_prior: bool) -> Bound:
         prior = self.model.aggregate_prior() if flow_prior else self._prior(drawn.z[0])
         weights = importance_log_weights(
             log_likelihood=log_likelihood, log_prior=prior.log_prob(drawn.z), log_proposal=drawn.log_q
         )
         return Bound(log_likelihood_bound(weights), POSTERIOR_NAMES[drawn.kind], self.num_samples, num_dimensions)
 
-    def _first_of(self, *kinds: Posterior) -> _Drawn:
+    def _first_of(self, *kinds: Posterior) -> Drawn:
         """z from the first of these posteriors that the objective has; drawn once."""
         kind = next((kind for kind in kinds if kind in self.model.spec.posteriors), kinds[0])
         if kind not in self._draws:
@@ -270,10 +270,10 @@ class Bounds:
             )
             with own_randomness(derive_seed("likelihood latents", seed=self.seed, proposal=kind), batch.image.device):
                 z = q.sample(torch.Size([self.num_samples]))
-            self._draws[kind] = _Drawn(kind, q, z, q.log_prob(z))
+            self._draws[kind] = Drawn(kind, q, z, q.log_prob(z))
         return self._draws[kind]
 
-    def _image_likelihood(self, drawn: _Drawn) -> Tensor:
+    def _image_likelihood(self, drawn: Drawn) -> Tensor:
         if drawn.kind not in self._log_px:
             self._log_px[drawn.kind] = self._pixels(drawn.z, None)
         return self._log_px[drawn.kind]
@@ -288,7 +288,7 @@ class Bounds:
                 rows.append(px.log_prob(self.batch.image).double())
         return torch.stack(rows)
 
-    def _concept_likelihood(self, drawn: _Drawn) -> Tensor:
+    def _concept_likelihood(self, drawn: Drawn) -> Tensor:
         """log p(y|z), Float64[S, B]."""
         if drawn.kind not in self._log_py:
             described = self.batch.description

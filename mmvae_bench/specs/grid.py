@@ -20,7 +20,7 @@ from .paths import pointed
 from .registry import Registry
 from .shipped import named_file
 from .trial import SETTINGS, EvaluationSpec, TrainingSpec, TrialSpec
-from .yaml_source import check_kind, read_yaml
+from .yaml_source import YamlDocument, check_kind, read_yaml
 
 LISTS = ("datasets", "backbones", "objectives", "training", "seeds")
 """The keys of a grid that are multiplied, in the order of expansion: the last runs fastest."""
@@ -125,6 +125,16 @@ class GridSpec(Spec):
         """
         return expand_blocks(self._blocks(), self.exclude)
 
+    def located(self, problem: Problem, trial: TrialSpec) -> Problem:
+        """A problem of one of :attr:`trials`, located in the grid; unchanged if that is no trial of it."""
+        for block in self._blocks():
+            parts = {kind: (getattr(trial, kind), block.parts(kind)) for kind in KINDS}
+            if all(part in among for part, among in parts.values()):
+                return _relocated(
+                    problem, block, {kind: list(among).index(part) for kind, (part, among) in parts.items()}
+                )
+        return problem
+
     def _blocks(self) -> list[Block]:
         own: dict[str, tuple[Location, Any]] = {key: ((key,), getattr(self, key)) for key in LISTS}
         blocks = [Block(own, self.evaluation)] if all(parts for _, parts in own.values()) else []
@@ -151,8 +161,8 @@ def load_grid(path: str | Path) -> GridSpec:
     return read_grid(Path(path))[0]
 
 
-def read_grid(path: Path) -> tuple[GridSpec, str]:
-    """:func:`load_grid`, and the text of the file, to the byte. It is read once, so it may be a pipe."""
+def read_grid(path: Path) -> tuple[GridSpec, YamlDocument]:
+    """:func:`load_grid`, and the file, whose text is there to the byte. It is read once, so it may be a pipe."""
     document = read_yaml(named_file(path))
     if document.value is None and not document.problems:
         raise ConfigError("the file is empty: a grid needs name, datasets, backbones and objectives", document.source)
@@ -165,7 +175,7 @@ def read_grid(path: Path) -> tuple[GridSpec, str]:
         problems += error.problems
     if problems or document.problems:
         raise document.error(problems)
-    return grid, document.text
+    return grid, document
 
 
 def expand(grid: GridSpec, *, where: Iterable[str] = ()) -> list[TrialSpec]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from ..base.errors import BenchmarkError
 from ..base.files import tail
+from ..base.printable import counted
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.stale import WhenStale, discard, staleness
@@ -25,6 +26,8 @@ from .schedule import CostModel, Group, Schedule, Trial
 
 _TICK_SECONDS = 0.2
 _LOOK_ELSEWHERE_SECONDS = 0.5
+_OF_DATA = frozenset({"ConfigError", "SourceError", "MissingSourceError"})
+"""Error types of a trial that could not use its data."""
 MAX_LOSSES = 5
 """How often the machine of one trial may fail before the trial itself is suspected of being the cause."""
 
@@ -110,7 +113,9 @@ class Driver:
     on this machine by a driver that was killed.
 
     A bug in an objective would end all its trials, one after the other: once the same exception came from the same line
-    of its code in two trials, those of its trials that have not begun are held back.
+    of its code in two trials, those of its trials that have not begun are held back. Data that cannot be used would end
+    all trials on them: once one trial, or the preparation that trials share, has ended for that (exit code 2), those
+    with the same data that have not begun are held back.
 
     Args:
         store: The run's folder, with the folders of the trials in it.
@@ -153,6 +158,7 @@ class Driver:
         self.hung: dict[str, float] = {}
         self.fail_fast, self.rehearse, self.more = fail_fast, rehearse, more
         self.held: set[Group] = set()
+        self.unusable: set[str] = set()
         self.failures: dict[tuple[str, ...], set[str]] = {}
         self.num_done = self.num_failed = self.num_stale = self.num_held = 0
         self.signals = StopSignals()
@@ -265,8 +271,10 @@ class Driver:
             self.preparations.extend(trials[0] for trials in sharing.values() if len(trials) > 1)
 
     def _ask_more(self) -> None:
-        """Adds a trial that is chosen now, if one could start at once. After a bug in an objective none is chosen."""
-        idle = not (self.stopping or self.held or len(self.schedule) or self.preparations or self.elsewhere)
+        """Adds a trial that is chosen now, if one could start at once; none after an error that it would have too."""
+        idle = not (
+            self.stopping or self.held or self.unusable or len(self.schedule) or self.preparations or self.elsewhere
+        )
         if self.more is None or not idle or not self.executor.num_free:
             return
         try:
@@ -366,8 +374,8 @@ class Driver:
         if status is None:
             self.elsewhere[trial.key] = trial
             self._notify("elsewhere", trial)
-        elif trial.group in self.held and status.state not in ("done", "failed") and not self.stopping:
-            self._hold([trial], "others of its objective ended with the same error")
+        elif self._is_held(trial) and status.state not in ("done", "failed") and not self.stopping:
+            self._hold([trial], "others of its objective, or on its data, ended with an error that it would have too")
         elif self._lost(ended, status) and trial.losses < MAX_LOSSES and not self.stopping:
             trial.losses += 1
             self.schedule.add(trial)
@@ -376,21 +384,45 @@ class Driver:
             self._retry(trial, status)
         else:
             self._close(trial, status, seconds=seconds)
+            if status.state == "failed" and ended.returncode == BAD_INPUT and status.error_type in _OF_DATA:
+                self._hold_data(lambda other: other.data == trial.data, trial, "a trial on them", _said(status))
 
     def _end_preparation(self, started: _Started, ended: Ended, seconds: float) -> None:
         trial = started.trial
         if ended.returncode == 0:
             self._notify("prepared", label=trial.dataset, seconds=seconds)
         elif not self.stopping:
-            # Its trials are started all the same: each one succeeds, or fails with an error of its own.
+            # Unless the data are to blame, its trials are started all the same: each one succeeds, or fails with an
+            # error of its own.
             error = "\n".join([ended.describe()[1], *tail(started.job.log, start=started.log_start)])
             self._notify("prepare_failed", label=trial.dataset, seconds=seconds, error=error, log=str(started.job.log))
+            if ended.returncode == BAD_INPUT:
+                self._hold_data(lambda other: other.recipe == trial.recipe, trial, "their preparation", error)
 
-    def _hold(self, trials: Sequence[Trial], reason: str, error: str | None = None) -> None:
-        """Says that ``trials``, all of one objective, are not started; they are in no queue any more."""
+    def _is_held(self, trial: Trial) -> bool:
+        return trial.group in self.held or trial.data in self.unusable
+
+    def _hold(self, trials: Sequence[Trial], reason: str, error: str | None = None, *, of: str | None = None) -> None:
+        """Says that ``trials``, all of one objective or ``of`` something else, are not started: no queue has them."""
         self.num_held += len(trials)
-        count = f"{len(trials)} trial{'s' if len(trials) > 1 else ''} of objective {trials[0].group[0]}"
+        count = f"{counted(len(trials), 'trial')} of {of or f'objective {trials[0].group[0]}'}"
         self._notify("held", label=count, held=len(trials), message=reason, error=error)
+
+    def _hold_data(self, shares: Callable[[Trial], bool], trial: Trial, what: str, error: str | None) -> None:
+        """Holds the waiting trials back that share their data with one that could not use them."""
+        self.unusable |= {other.data for other in self.trials if shares(other)}
+        waiting = self._withdraw()
+        if waiting:
+            self._hold(waiting, f"{what} failed: the data cannot be used", error, of=f"dataset {trial.dataset}")
+
+    def _withdraw(self) -> list[Trial]:
+        """Takes the trials that are held back out of all queues, and returns those that were only waiting."""
+        waiting = self.schedule.withdraw_if(self._is_held)
+        wanted = self.schedule.recipes()
+        self.preparations = deque(other for other in self.preparations if other.recipe in wanted)
+        queued = [name for name, started in self.started.items() if self._is_held(started.trial)]
+        self.executor.withdraw([name for name in queued if not self.started[name].preparation])
+        return waiting
 
     def _hold_if_again(self, trial: Trial, status: Status) -> None:
         """Holds an objective's waiting trials back if this failure is the second of its kind."""
@@ -401,13 +433,8 @@ class Driver:
         alike.add(trial.key)
         if len(alike) < 2:
             return
-        groups = {other.group for other in self.trials if other.group[0] == objective}
-        self.held |= groups
-        waiting = self.schedule.withdraw(groups)
-        wanted = self.schedule.recipes()
-        self.preparations = deque(other for other in self.preparations if other.recipe in wanted)
-        queued = [name for name, started in self.started.items() if started.trial.group in groups]
-        self.executor.withdraw([name for name in queued if not self.started[name].preparation])
+        self.held |= {other.group for other in self.trials if other.group[0] == objective}
+        waiting = self._withdraw()
         if waiting:
             self._hold(waiting, "two of its trials ended with the same error", _said(status))
 
@@ -480,8 +507,10 @@ class Driver:
             del self.elsewhere[trial.key]
             if status.state == "done" or (status.state == "failed" and status.attempts > trial.attempts):
                 self._close(trial, status)
-            elif trial.group in self.held:
-                self._hold([trial], "others of its objective ended with the same error")
+            elif self._is_held(trial):
+                self._hold(
+                    [trial], "others of its objective, or on its data, ended with an error that it would have too"
+                )
             else:
                 self.schedule.add(trial)
 

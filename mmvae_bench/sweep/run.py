@@ -61,6 +61,7 @@ class Plan:
         keys: The keys of all trials that the folder may contain.
         grid_text: The grid file that describes them.
         more: Chooses further trials while others run; None: there are no others.
+        refusal: The error for problems of trials, with the lines of the file where they are known.
     """
 
     name: str
@@ -68,6 +69,9 @@ class Plan:
     keys: Set[str]
     grid_text: str
     more: Proposals | None = None
+    refusal: Callable[[Sequence[tuple[TrialSpec, Problem]]], ConfigError] = lambda found: ConfigError(
+        [problem for _, problem in found]
+    )
 
 
 def out_of_range(option: str, number: int | None, most: int) -> list[Problem]:
@@ -130,10 +134,14 @@ class Request:
 
     def plan(self) -> Plan:
         """Reads the grid; raises ConfigError if it is invalid."""
-        grid, text = read_grid(self.grid)
+        grid, document = read_grid(self.grid)
         specs = expand(grid, where=self.where)
         keys = {spec.key for spec in (grid.trials if self.where else specs)}
-        return Plan(grid.name, specs, keys, text)
+
+        def refusal(found: Sequence[tuple[TrialSpec, Problem]]) -> ConfigError:
+            return document.error([grid.located(problem, spec) for spec, problem in found])
+
+        return Plan(grid.name, specs, keys, document.text, refusal=refusal)
 
     def again(self, copy: Path) -> Request:
         """The request that resumes this one if its file, a pipe, cannot be read again: from the run's copy."""
@@ -233,7 +241,11 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
         # On a cluster, the nodes have folders of their own.
         _check_cache((spec for spec in plan.specs if spec.key not in present or not _is_done(spec, store)), command)
     try:
-        with Drivers(store.root) as drivers, ExitStack() as held:
+        with ExitStack() as held:
+            rehearsal = held.enter_context(Rehearsal(command)) if request.rehearsal else None
+            if rehearsal is not None and request.executor == "local":
+                _check_data(request, plan, store, present, rehearsal)
+            drivers = held.enter_context(Drivers(store.root))
             if plan.more is not None:
                 held.enter_context(plan.more.begin(store, values))
             store.create(
@@ -250,7 +262,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
             driver = Driver(
                 store, trials_of(plan.specs, store), executor, observer,
                 retry_failed=request.retry == "failed", stale=request.stale, hang_seconds=request.hang_seconds or None,
-                fail_fast=request.fail_fast, rehearse=Rehearsal(command) if request.rehearsal else None,
+                fail_fast=request.fail_fast, rehearse=rehearsal,
                 more=plan.more,
             )  # fmt: skip
             with observer:
@@ -263,6 +275,29 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
 
 def _is_done(spec: TrialSpec, store: RunStore) -> bool:
     return store.folder(spec.key).is_done(spec.evaluation.canonical())
+
+
+def _check_data(request: Request, plan: Plan, store: RunStore, present: Set[str], rehearsal: Rehearsal) -> None:
+    """Raises ConfigError with what is wrong with the data of the trials that are to be run."""
+    specs = [spec for spec in plan.specs if spec.key not in present or _is_wanted(spec, request, store)]
+    if not specs:
+        return
+    found = rehearsal.read_data(specs, lambda name: _say(f"making the images of {name}, which the trials share"))
+    # One broken file of many datasets is one problem, at the first of them.
+    first: dict[tuple[str, str | None], tuple[TrialSpec, Problem]] = {}
+    for spec, problem in found:
+        first.setdefault((problem.message, problem.value), (spec, problem))
+    if first:
+        raise plan.refusal(list(first.values()))
+
+
+def _is_wanted(spec: TrialSpec, request: Request, store: RunStore) -> bool:
+    """Whether there is anything left to do for a trial that has a folder."""
+    folder = store.folder(spec.key)
+    state = folder.status(spec.evaluation.canonical()).state
+    if request.stale == "retrain" and state != "running" and staleness(folder, folder.result_head()):
+        return True
+    return state in ("pending", "interrupted") or (state == "failed" and request.retry == "failed")
 
 
 def _check_cache(specs: Iterable[TrialSpec], command: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Trial:
         steps: Steps of its main stage.
         recipe: Identifies what has to be prepared for it: equal for trials that share dataset and classifier.
         dataset: Its dataset, in human-readable form.
+        data: Identifies its data and what is asked of them: equal for trials with the same dataset, batch size,
+            supervision and missing images.
         attempts: How many processes had worked on it when this driver last looked.
         retried: Whether this driver has retried it.
         losses: How often this driver has seen its machine fail.
@@ -46,6 +48,7 @@ class Trial:
     steps: int
     recipe: str
     dataset: str
+    data: str = ""
     attempts: int = 0
     retried: bool = False
     losses: int = 0
@@ -78,6 +81,7 @@ def trials_of(specs: Sequence[TrialSpec], store: RunStore) -> list[Trial]:
     labels = trial_labels(specs)
     evaluations: dict[int, dict[str, Any]] = {}
     recipes: dict[tuple[int, int], str] = {}
+    data: dict[tuple[int, int], str] = {}
     trials: list[Trial] = []
     for spec, label in zip(specs, labels, strict=True):
         key = spec.key
@@ -87,6 +91,11 @@ def trials_of(specs: Sequence[TrialSpec], store: RunStore) -> list[Trial]:
             given = spec.evaluation.classifier
             classifier = given.canonical() if given is not None else spec.dataset.default_classifier()
             recipes[pair] = content_hash([spec.dataset.recipe(), classifier])
+        asked = (id(spec.dataset), id(spec.training))
+        if asked not in data:
+            training = spec.training.canonical()
+            counted = [training.get(name) for name in ("batch_size", "supervision", "missing_images")]
+            data[asked] = content_hash([spec.dataset.canonical(), *counted])
         if pair[1] not in evaluations:
             evaluations[pair[1]] = spec.evaluation.canonical()
         trials.append(
@@ -98,6 +107,7 @@ def trials_of(specs: Sequence[TrialSpec], store: RunStore) -> list[Trial]:
                 steps=spec.training.steps,
                 recipe=recipes[pair],
                 dataset=f"{spec.dataset.name}/{spec.dataset.source}",
+                data=data[asked],
             )
         )
     return trials
@@ -225,13 +235,19 @@ class Schedule:
 
     def withdraw(self, groups: Collection[Group]) -> list[Trial]:
         """Takes all waiting trials of some groups out, and returns them."""
-        alone = [trial for trial in self._alone if trial.group in groups]
-        self._alone = deque(trial for trial in self._alone if trial.group not in groups)
-        taken = [trial for group in groups for _, _, trial in self._waiting.pop(group, [])]
-        for group in groups:
-            self._steps.pop(group, None)
+        return self.withdraw_if(lambda trial: trial.group in groups)
+
+    def withdraw_if(self, meant: Callable[[Trial], bool]) -> list[Trial]:
+        """Takes all waiting trials that are meant out, and returns them."""
+        taken: list[Trial] = []
+        for group, waiting in self._waiting.items():
+            taken += [trial for _, _, trial in waiting if meant(trial)]
+            self._waiting[group] = [item for item in waiting if not meant(item[2])]
+            self._steps[group] = sum(steps for steps, _, _ in self._waiting[group])
         self._size -= len(taken)
-        return taken + alone
+        taken += [trial for trial in self._alone if meant(trial)]
+        self._alone = deque(trial for trial in self._alone if not meant(trial))
+        return taken
 
     def recipes(self) -> set[str]:
         """What has to be prepared for the waiting trials."""

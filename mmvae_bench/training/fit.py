@@ -40,6 +40,7 @@ from ..specs.missing import imageless_share
 from ..specs.supervision import num_supervised, step_rate
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint
+from .examples import check_batch_size
 from .watch import FiniteWatch
 
 NOT_CALLED = (
@@ -149,6 +150,7 @@ def fit(
         NonFiniteLossError: naming the step and the part of the loss that broke; the last good checkpoint is kept.
         TrainingIncomplete: after saving, if a stage ended before its last step for any other reason.
         CheckpointError: if the checkpoint cannot be used.
+        ConfigError: if there are fewer images, of those that have labels or images, than the settings ask for.
         BenchmarkError: if the objective overrides a hook of Lightning that is not called here.
     """
     _refuse_hooks(objective)
@@ -160,12 +162,7 @@ def fit(
         state.restore(objective, control.checkpoint)
     if control.log is not None:
         _forget_after(control.log, stages, state)
-    num_images = len(data.rows("train"))
-    if training.batch_size > num_images:
-        raise BenchmarkError(
-            f"training.batch_size: {training.batch_size} images per step, but the training partition has {num_images}: "
-            "choose a smaller batch or more images"
-        )
+    check_batch_size(data, training)
     objective.training_seed, objective.training_spec = seed, training
     objective.to(device)
     if state.stage < len(stages):

@@ -15,9 +15,10 @@ import torch
 from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.cli import main
 from mmvae_bench.data import commands
-from mmvae_bench.data.dsprites import DSpritesDataModule, chosen
+from mmvae_bench.data.dsprites import DSpritesDataModule, GridStore, chosen
 from mmvae_bench.data.sources import MissingSourceError, SourceError
-from mmvae_bench.data.sources.dsprites_file import NAME, DSpritesFile
+from mmvae_bench.data.sources.dsprites_file import NAME, DSpritesFile, _Seen
+from mmvae_bench.specs.built_in.datasets import NUM_DSPRITES
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.worlds.dsprites import SIZES, factors, same_sprite, sprites
 
@@ -35,8 +36,12 @@ def ready(**settings: object) -> DSpritesDataModule:
 
 def members(side: int = 64) -> dict[str, np.ndarray]:
     """The arrays of a small file."""
-    images = np.random.default_rng(0).integers(0, 2, (NUM_SMALL, side, side)).astype(np.uint8)
+    images = np.zeros((NUM_SMALL, side, side), np.uint8)
     classes = np.stack([np.zeros(NUM_SMALL), *np.unravel_index(np.arange(NUM_SMALL), SMALL)], 1).astype(np.int64)
+    for image, (_, shape, scale, turn, x, y) in zip(images, classes, strict=True):
+        # A bar, longer for a larger shape and scale, with an end that turns.
+        image[5 + 3 * y : 9 + 3 * y, 4 + 2 * x : 10 + 2 * x + 3 * shape + 2 * scale] = 1
+        image[4 + 3 * y, 4 + 2 * x + turn] = 1
     return {"imgs": images, "latents_classes": classes}
 
 
@@ -176,7 +181,7 @@ def test_a_dataset_of_the_original_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert (data.verify()["ok"], data.verify()["compared"]) == (True, NUM_SMALL)
     # Another file is another dataset.
     other = members()["imgs"].copy()
-    other[5] = 1 - other[5]
+    other[5, 0, 0] = 1
     again = DSpritesDataModule(spec, file=write(tmp_path, imgs=other))  # type: ignore[arg-type]
     assert again.fingerprint != data.fingerprint
     assert data.fingerprint != datasets.parse("dsprites").build().fingerprint
@@ -200,6 +205,40 @@ def test_a_part_of_the_file_may_hold_no_image_that_is_used(tmp_path: Path, monke
     batch = data.store.batch(torch.arange(4))
     assert np.array_equal(batch.image[:, 0].byte().numpy(), members()["imgs"][[0, 5, 150, 215]])
     assert (data.verify()["ok"], data.verify()["compared"]) == (True, 4)
+
+
+def exchanged(images: np.ndarray, factor: int) -> np.ndarray:
+    """The images with two values of x (2) or y (3) exchanged."""
+    return images.reshape(6, 4, 3, 3, 64, 64).take([1, 0, 2], axis=factor).reshape(images.shape)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images: images * 0, "member imgs: image 0 is wholly black"),
+        (lambda images: images * (np.arange(NUM_SMALL) != 71)[:, None, None], "member imgs: image 71 is wholly black"),
+        (lambda images: images[::-1], "member imgs: shape 0 is not larger at scale 1 than at 0: not the images of"),
+        (lambda images: np.ones_like(images), "member imgs: shape 0 is not larger at scale 1 than at 0"),
+        (lambda images: exchanged(images, 2), "member imgs: the sprite does not move steadily with x"),
+        (lambda images: exchanged(images, 3), "member imgs: the sprite does not move steadily with y"),
+        (lambda images: np.roll(images, 1, axis=0), "member imgs: the sprite does not move steadily with x"),
+    ],
+    ids=["black", "one black", "another order", "white", "x exchanged", "y exchanged", "one late"],
+)  # fmt: skip
+def test_images_that_are_not_those_of_the_classes_are_refused(tmp_path: Path, change: object, message: str) -> None:
+    """Of the right shapes and types, beside the right classes."""
+    images = np.ascontiguousarray(change(members()["imgs"])).astype(np.uint8)  # type: ignore[operator]
+    assert refusal(write(tmp_path, imgs=images), tmp_path).startswith(message)
+
+
+def test_the_drawn_grid_would_be_taken() -> None:
+    """Its order is that of the original, whose facts are checked; two of the 40 orientations are enough here."""
+    every = torch.arange(NUM_DSPRITES)
+    numbers = every[torch.isin(factors(every)[:, 2], torch.tensor([3, 17]))]
+    store, seen = GridStore(numbers), _Seen((3, 6, 2, 32, 32))
+    for rows in torch.arange(len(numbers)).split(2**12):
+        assert seen.add(store.batch(rows).image[:, 0].byte().numpy()) is None
+    assert seen.verdict() is None
 
 
 CLASSES = members()["latents_classes"]

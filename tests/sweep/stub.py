@@ -95,6 +95,10 @@ def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -
         error = f"{kind}: division by zero"
         write_status(directory, replace(status, state="failed", error=error, error_type=kind, where=where))
         return 1
+    if behaviour == "data":
+        failed = replace(status, state="failed", error="a file is cut short", error_type="SourceError")
+        write_status(directory, failed)
+        return 2
     if behaviour == "hang":
         time.sleep(60)
     if behaviour == "creep":
@@ -122,6 +126,25 @@ def prepare(spec: Path, behaviours: dict[str, Any]) -> int:
     return int(behaviours.get("prepare", 0))
 
 
+def read_data(path: Path, behaviours: dict[str, Any]) -> int:
+    """Reading the data of trials: finds the problems of the behaviours; journalled beside the behaviours' file."""
+    specs = [json.loads(line) for line in path.read_text().splitlines()]
+    note(Path(sys.argv[1]).parent, "data", seeds=[spec["seed"] for spec in specs])
+    accident = behaviours.get("data")
+    if accident == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if accident == "hang":
+        time.sleep(60)
+    for problem in behaviours.get("problems", ()):
+        filled = {"value": None, "choices": [], "near": None, "line": None} | problem
+        sys.stdout.write(json.dumps({"trial": 0, "problem": filled}) + "\n")
+    sys.stdout.write(json.dumps({"read": True}) + "\n")
+    sys.stdout.flush()
+    if asked := sys.stdin.readline():
+        return rehearse([Path(word) for word in json.loads(asked)["specs"]], behaviours)
+    return 0
+
+
 def rehearse(specs: list[Path], behaviours: dict[str, Any]) -> int:
     """Answers as the behaviours say, by objective; journalled in the run's folder."""
     note(specs[0].parents[2], "rehearse", specs=[json.loads(path.read_text())["objective"]["name"] for path in specs])
@@ -137,6 +160,8 @@ def rehearse(specs: list[Path], behaviours: dict[str, Any]) -> int:
 
 if __name__ == "__main__":
     plan = json.loads(Path(sys.argv[1]).read_text())
+    if sys.argv[2:4] == ["rehearse", "--data"]:
+        sys.exit(read_data(Path(sys.argv[4]), plan))
     if sys.argv[2] == "rehearse":
         sys.exit(rehearse([Path(word) for word in sys.argv[4::2]], plan))
     if sys.argv[2] == "prepare":

@@ -19,7 +19,7 @@ from ...base.heartbeat import beat, patiently
 from ...base.machine import num_cpus
 from ...worlds.recipe import ImageRecipe
 from ..origin import RECORD, Origin
-from ..sources import MissingSourceError
+from ..sources import MissingSourceError, SourceError
 from .manifest import (
     MANIFEST,
     SHARD_SIZE,
@@ -185,7 +185,8 @@ def run_jobs(
 def _checked(answered: tuple[Job, Answer]) -> tuple[Job, Answer]:
     _, answer = answered
     if "error" in answer:
-        raise (MissingSourceError if answer.get("missing") else BenchmarkError)(answer["error"])
+        kind = MissingSourceError if answer.get("missing") else SourceError if answer.get("source") else BenchmarkError
+        raise kind(answer["error"])
     if "failure" in answer:
         raise WorkerError(f"making images failed:\n{answer['failure'].rstrip()}")
     return answered

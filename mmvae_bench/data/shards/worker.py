@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from ...base.errors import BenchmarkError
 from ...base.files import write_atomic
 from ...worlds.recipe import ImageRecipe
-from ..sources import MissingSourceError
+from ..sources import MissingSourceError, SourceError
 from .manifest import ShardEntry, ShardRange
 from .shard import encode, join_planes, label_digests, make_passport, make_planes, pixel_digests
 
@@ -90,7 +90,8 @@ def work(
 
     Returns:
         ``entry`` of the shard, or ``digests`` of the images, or else what went wrong: ``error`` (for the
-        user to fix; with ``missing``, another data root may help), ``full`` (no space left), ``failure`` (a traceback).
+        user to fix; with ``source``, in the source's files; with ``missing``, another data root may help), ``full``
+        (no space left), ``failure`` (a traceback).
     """
     try:
         if "rows" in job:
@@ -98,7 +99,8 @@ def work(
         shard = ShardRange(job["file"], job["start"], job["stop"])
         return {"entry": asdict(make_shard(recipe, shard, folder=folder, fingerprint=fingerprint, done=tell))}
     except BenchmarkError as error:
-        return {"error": str(error), "missing": isinstance(error, MissingSourceError)}
+        kinds = {"source": isinstance(error, SourceError), "missing": isinstance(error, MissingSourceError)}
+        return {"error": str(error), **kinds}
     except OSError as error:
         if error.errno in FULL:
             return {"full": error.strerror or str(error)}

@@ -71,9 +71,11 @@ class DSpritesFile:
     def images(self) -> Iterator[np.ndarray]:
         """The images in order, Byte[n, S, S] of 0 and 1, after a check of their classes.
 
+        Whether the images are those of the classes is known once the last is read: see :class:`_Seen`.
+
         Raises:
             SourceError: if a member is missing, has another shape or type, holds a pickle or values that it must not,
-                or is not in the order of the grid.
+                is not in the order of the grid, or shows nothing, or not what its classes say.
         """
         num = math.prod(self.sizes)
         start = 0
@@ -84,10 +86,15 @@ class DSpritesFile:
                 row = int(wrong.argmax())
                 raise self._refused(CLASSES, f"row {start + row} is {classes[row].tolist()}, not in the grid's order")
             start += len(classes)
+        seen = _Seen(self.sizes)
         for images in self._rows(IMAGES, (num, self.side, self.side), np.dtype(np.uint8)):
             if images.max() > 1:
                 raise self._refused(IMAGES, f"a pixel is {images.max()}, expected 0 or 1")
+            if (wrong := seen.add(images)) is not None:
+                raise self._refused(IMAGES, wrong)
             yield images
+        if (wrong := seen.verdict()) is not None:
+            raise self._refused(IMAGES, wrong)
 
     def _rows(self, member: str, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[np.ndarray]:
         """An array in parts, after a check of its header: whatever it declares, no more is held than a part of what is
@@ -142,3 +149,45 @@ class DSpritesFile:
 
     def _refused(self, member: str, why: str) -> SourceError:
         return SourceError(f"{self.path}: member {member}: {why}")
+
+
+class _Seen:
+    """What is cheaply seen in images of the grid: that there is a sprite, how large it is, and where.
+
+    Of a shape, a larger scale has the larger mean area; over all images, the middle of the sprite moves along the row
+    with x and down or up the column with y. So black images, images in another order and other images are noticed, if
+    not a few that are exchanged.
+
+    Args:
+        sizes: Values of shape, scale, orientation, x and y.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes, self.start = tuple(sizes), 0
+        self.areas = np.zeros(self.sizes[:2])
+        self.middles = {"x": np.zeros(self.sizes[3]), "y": np.zeros(self.sizes[4])}
+
+    def add(self, images: np.ndarray) -> str | None:
+        """Looks at the next images, Byte[n, S, S] of 0 and 1; returns what is wrong with them by themselves."""
+        columns, rows = images.sum(1, dtype=np.int32), images.sum(2, dtype=np.int32)
+        areas = columns.sum(1)
+        if not areas.all():
+            return f"image {self.start + int((areas == 0).argmax()):,} is wholly black"
+        shape, scale, _, *places = np.unravel_index(np.arange(self.start, self.start + len(images)), self.sizes)
+        np.add.at(self.areas, (shape, scale), areas)
+        pixels = np.arange(images.shape[1])
+        for middles, profile, place in zip(self.middles.values(), (columns, rows), places, strict=True):
+            middles += np.bincount(place, profile @ pixels / areas, len(middles))
+        self.start += len(images)
+        return None
+
+    def verdict(self) -> str | None:
+        """What is wrong with all images together."""
+        if not (grown := np.diff(self.areas, axis=1) > 0).all():
+            shape, scale = map(int, np.argwhere(~grown)[0])
+            return f"shape {shape} is not larger at scale {scale + 1} than at {scale}: not the images of these classes"
+        for name, middles in self.middles.items():
+            steps = np.diff(middles)
+            if not ((steps > 0).all() or (steps < 0).all()):
+                return f"the sprite does not move steadily with {name}: not the images of these classes"
+        return None

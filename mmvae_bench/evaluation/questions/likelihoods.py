@@ -17,11 +17,13 @@ from ...runs.scores import Score
 from ...specs.trial import EvaluationSpec
 from ..likelihood import ENTROPY, FLOW_PRIOR, PROTOCOL, TIGHT, Bound, Bounds, tight_log_py
 from ..sampling import images_at_once, real_batches
+from ..summed import bounds_of
 from .base import Context, Question
 
 
 class Likelihoods(Question):
-    """The bounds of :class:`~mmvae_bench.evaluation.likelihood.Bounds`, in nats per image and per dimension.
+    """The bounds of :class:`~mmvae_bench.evaluation.likelihood.Bounds`, in nats per image and per dimension; where y
+    and z are independent those of :class:`~mmvae_bench.evaluation.summed.SummedBounds`.
 
     Images, latents and noise are the same for every objective with the same posteriors.
     """
@@ -44,7 +46,7 @@ class Likelihoods(Question):
         done = 0
         for batch in batches:
             seed = derive_seed("likelihood", seed=evaluation.seed, partition=partition, start=done)
-            bounds = Bounds(context.model, batch, num_samples=evaluation.likelihood_samples, seed=seed)
+            bounds = bounds_of(context.model, batch, num_samples=evaluation.likelihood_samples, seed=seed)
             _add_bounds(bounds, found, context.left_out)
             described.append(batch.description)
             done += len(batch)

@@ -1,0 +1,176 @@
+"""Wrong data: said once, before anything is written or started, with its line; or else by one trial of many."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.cli import main
+from mmvae_bench.sweep import rehearsal as rehearsal_module
+from mmvae_bench.sweep.run import Request, SweepRequest, run
+
+from ..data.sources.planetoid_copy import write
+from .support import StubRun, no_report
+
+WRONG = """\
+name: wrong
+backbones: [mlp]
+objectives: [jvae, mmvae]
+seeds: [0, 1, 2]
+training: {steps: 2, batch_size: 16}
+include:
+  - datasets: [{name: mnist, source: mnist}]
+  - datasets:
+      - name: sprites
+        num_images: 200
+        texture: empty/
+    backbones: [rgb_thin]
+  - datasets:
+      - {name: mnist, source: digits, canvas: 16}
+    training:
+      - {steps: 2, batch_size: 16}
+      - steps: 2
+        batch_size: 16
+        supervision:
+          labels_per_class: 170
+          rate: 0.5
+  - datasets: [{name: cora, source: planetoid}]
+    backbones: [gcn]
+    objectives: [gae, vgae]
+    training: {steps: 2, batch_size: 2708}
+"""
+
+
+def test_every_problem_of_every_dataset_at_once_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four datasets, 24 trials with data that are wrong and six that would do, and not one is started."""
+    monkeypatch.setenv("MMVAE_BENCH_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # MNIST is not fetched either.
+    write(tmp_path / "data")
+    cut = tmp_path / "data" / "ind.cora.allx"
+    cut.write_bytes(cut.read_bytes()[:-20])
+    (tmp_path / "data" / "empty").mkdir()
+    (tmp_path / "grid.yaml").write_text(WRONG)
+    assert main(["run", "--grid", str(tmp_path / "grid.yaml"), "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    where = re.escape(str(tmp_path / "grid.yaml"))
+    places = re.findall(rf"^(?:error: )?{where}:(\d+): (\S+): ", said, re.MULTILINE)
+    assert places == [
+        ("7", "include[0].datasets[0]"),
+        ("11", "include[1].datasets[0].texture"),
+        ("20", "include[2].training[1].supervision.labels_per_class"),
+        ("22", "include[3].datasets[0]"),
+    ]
+    assert f"{cut}: it is damaged or cut short" in said
+    assert "no picture (.jpg, .jpeg, .png, .webp) is in" in said
+    assert "  given: 170\n" in said
+    assert "  given: mnist (source mnist)\n" in said
+    assert not (tmp_path / "run").exists()
+    # A single trial ends with 2 as well.
+    settings = ["dataset.name=cora", "dataset.source=planetoid", "backbone=gcn", "objective=gae"]
+    words = [word for setting in [*settings, "training.batch_size=2708"] for word in ("--set", setting)]
+    assert main(["train", *words, "--out", str(tmp_path / "trial")]) == 2
+    assert f"error: {cut}: it is damaged or cut short" in capsys.readouterr().err
+
+
+def ask(stub: StubRun, **options: Any) -> int:
+    return run(Request(grid=stub.write_grid(), out=stub.out, **options), command=stub.command, report=no_report)
+
+
+def read(stub: StubRun) -> list[list[int]]:
+    """The seeds of the trials whose data were read, each time."""
+    return [line["seeds"] for line in stub.journal(stub.root) if line["event"] == "data"]
+
+
+def test_one_process_reads_the_data_and_rehearses(stub: StubRun) -> None:
+    """A trial stands for those that ask the same of the same data; nothing is read where nothing is left to do."""
+    assert ask(stub) == 0
+    assert read(stub) == [[0]]
+    reading, rehearsing = (
+        next(line["pid"] for line in stub.journal(folder) if line["event"] == event)
+        for folder, event in ((stub.root, "data"), (stub.out, "rehearse"))
+    )
+    assert reading == rehearsing
+    assert ask(stub) == 0
+    assert len(read(stub)) == 1
+    stub.seeds = range(4)
+    assert ask(stub, rehearsal=False) == 0
+    assert len(read(stub)) == 1, "--no-rehearsal leaves it out"
+
+
+def test_a_problem_ends_with_2_and_leaves_no_folder(stub: StubRun) -> None:
+    problem = {"message": "it is cut short", "location": ["dataset", "canvas"], "value": "16"}
+    stub.behaviours = {"problems": [problem, problem]}
+    with pytest.raises(ConfigError) as caught:
+        ask(stub)
+    grid = stub.root / "grid.yaml"
+    assert str(caught.value) == f"{grid}:2: datasets[0].canvas: it is cut short\n  given: 16"
+    assert not stub.out.exists()
+    assert ask(stub, dry_run=True) == 0, "a plan reads no data"
+
+
+def test_a_sweep_says_it_too(stub: StubRun) -> None:
+    stub.behaviours = {"problems": [{"message": "it is cut short", "location": ["dataset"], "value": "mnist_a"}]}
+    file = stub.root / "sweep.yaml"
+    file.write_text(
+        "method: grid\nparameters: {seed: {values: [0, 1]}}\ncommand: ['${env}', mmvae-bench, train, --wandb, "
+        "--set, dataset=mnist_a, --set, backbone=mnist_a_thin, --set, objective=jvae, '--set-json', '${args_json}']\n"
+    )
+    request = SweepRequest(grid=file, out=stub.out)
+    with pytest.raises(ConfigError, match=r"^dataset: it is cut short\n  given: mnist_a$"):
+        run(request, command=stub.command, report=no_report)
+    assert not stub.out.exists()
+
+
+@pytest.mark.parametrize("accident", ["crash", "hang"])
+def test_a_process_that_cannot_read_holds_nothing_up(
+    accident: str, stub: StubRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.behaviours = {"data": accident}
+    monkeypatch.setattr(rehearsal_module, "SECONDS", 3.0)
+    began = time.monotonic()
+    assert ask(stub) == 0
+    assert time.monotonic() - began < 40
+    events = [line["event"] for line in stub.journal(stub.out)]
+    assert events.count("rehearse") == 1, "by another process"
+
+
+def test_without_it_one_trial_finds_out_and_the_others_are_held_back(
+    stub: StubRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub.seeds = range(6)
+    stub.behaviours = {"attempts": {str(seed): ["data"] for seed in stub.seeds}}
+    assert ask(stub, rehearsal=False, workers=1) == 1
+    said = capsys.readouterr().err
+    assert sum(stub.counts("start").values()) == 1
+    assert "held back 5 trials of dataset mnist_a/digits (a trial on them failed: the data cannot be used)\n" in said
+    assert "0 of 6 trials done, 1 failed, 5 not finished, 5 of them held back; resume with:" in said
+    # The file is mended: what failed and what was held back are run.
+    stub.behaviours = {}
+    assert ask(stub, rehearsal=False, workers=1, retry="failed") == 0
+    assert sum(stub.counts("finish").values()) == 6
+
+
+def test_other_data_and_other_errors_hold_nothing_back(stub: StubRun) -> None:
+    stub.steps = (10, 20)
+    stub.behaviours = {"attempts": {str(seed): ["raise"] for seed in range(3)}}
+    outcome, _ = stub.drive(workers=1)
+    assert (outcome.failed, outcome.held) == (6, 0)
+
+
+def test_a_preparation_that_cannot_use_the_data_holds_their_trials_back(stub: StubRun) -> None:
+    stub.behaviours = {"prepare": 2, "seconds": 1.0}
+    stub.seeds = range(6)
+    outcome, recorder = stub.drive(workers=2)
+    (held,) = recorder.of("held")
+    assert held.label == f"{outcome.held} trials of dataset mnist_a/digits"
+    assert outcome.held >= 5, "at most one was started beside the preparation"
+    assert outcome.held + outcome.done == 6
+    assert json.dumps(held.message) == '"their preparation failed: the data cannot be used"'
