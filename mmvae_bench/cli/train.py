@@ -150,10 +150,14 @@ def prepare(
 
 def rehearse(
     spec: Annotated[list[Path], typer.Option(help="A trial's spec.json; repeatable.")],
+    silent: Annotated[bool, typer.Option("--silent", help="Drop what is written to stderr.")] = False,
 ) -> None:
     """Make a first step of every stage of each objective on made-up images; print one JSON line per objective."""
     import json
 
+    if silent:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
     # Whatever an objective prints must not be mistaken for an answer.
     answers, sys.stdout = sys.stdout, sys.stderr
     with uncollected():

@@ -250,7 +250,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
             driver = Driver(
                 store, trials_of(plan.specs, store), executor, observer,
                 retry_failed=request.retry == "failed", stale=request.stale, hang_seconds=request.hang_seconds or None,
-                fail_fast=request.fail_fast, rehearse=Rehearsal(command) if request.rehearsal else None,
+                fail_fast=request.fail_fast, rehearse=_rehearsal(executor, command) if request.rehearsal else None,
                 more=plan.more,
             )  # fmt: skip
             with observer:
@@ -319,6 +319,10 @@ def _executor(request: Request, specs: Sequence[TrialSpec], root: Path, command:
     if crowded := crowding(slots, num_threads=num_threads):
         _say(crowded)
     return LocalExecutor(slots, command=command)
+
+
+def _rehearsal(executor: Executor, command: Sequence[str]) -> Rehearsal:
+    return Rehearsal(command, executor.beside if isinstance(executor, LocalExecutor) else None)
 
 
 def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outcome, report: Report) -> int:
