@@ -5,6 +5,7 @@ CPU it is processor time. On a GPU the clock waits for the device at both ends o
 more than a step takes that nobody watches; that step is measured too, with ``fit`` and with a bare loop (``loops.py``),
 and their difference is what the loop costs.
 
+    python benchmarks/profile_step.py --sizes tiny thin paper --rounds 5 --device cpu    # the same work as peers.py
     python benchmarks/profile_step.py --grid configs/tour.yaml --source digits --steps 200 --rounds 5     # a CPU
     python benchmarks/profile_step.py --grid configs/paper.yaml --device cuda --steps 300 --rounds 3
 """
@@ -17,12 +18,14 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 from loops import time_bare, time_fit
+from peers import SIZES, TRAINING, work_of
 from step_rate import kinds, label, machine, objective_of, parser, small, with_settings
 
 from mmvae_bench.base.errors import BenchmarkError
@@ -32,11 +35,13 @@ from mmvae_bench.objectives import base
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.runs.status import Status, StatusWriter
 from mmvae_bench.specs.grid import expand, load_grid
-from mmvae_bench.specs.trial import TrainingSpec, TrialSpec
+from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training import fit as loop
 from mmvae_bench.training.watch import FiniteWatch
 
 LOOP = "the loop itself, and freeing tensors"
+BETWEEN = "between steps: what is due, time, stopping"
+"""With ``status``, what several steps in one call would leave out between them."""
 
 
 class Account:
@@ -100,6 +105,7 @@ def watched(objective: Objective, account: Account) -> Iterator[None]:
         ("backward", torch.Tensor, "backward"),
         ("optimiser", torch.optim.Adam, "step"),
         ("optimiser", torch.optim.Adam, "zero_grad"),
+        (BETWEEN, loop._StageLoop, "_after"),
         ("check of the loss", FiniteWatch, "update"),
         ("logging", loop._StageLoop, "_log_training"),
         ("validation", loop._StageLoop, "_validate"),
@@ -164,13 +170,20 @@ def table(found: dict[str, float], title: str) -> str:
     return "\n".join([*lines, f"| together | {total:.3f} | |"])
 
 
-def own_cost(trial: TrialSpec, data: ConceptDataModule, options: Any) -> str:
+def own_cost(
+    build: Callable[[], Objective],
+    data: ConceptDataModule,
+    training: TrainingSpec,
+    *,
+    warm_up: int,
+    num_steps: int,
+    rounds: int,
+) -> str:
     """What the loop adds to a bare one, unwatched: the median difference and ratio of rounds that alternate."""
-    device, pairs = torch.device(options.device), []
-    wanted = {"warm_up": options.warm_up, "num_steps": options.warm_up + options.steps}
-    for _ in range(options.rounds):
-        bare = time_bare(objective_of(trial, device), data, trial.training, **wanted)
-        pairs.append((bare, time_fit(objective_of(trial, device), data, trial.training, **wanted)))
+    pairs = []
+    for _ in range(rounds):
+        bare = time_bare(build(), data, training, warm_up=warm_up, num_steps=num_steps)
+        pairs.append((bare, time_fit(build(), data, training, warm_up=warm_up, num_steps=num_steps)))
     bare, fitted = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
     extra = sorted(1e3 * (second - first) for first, second in pairs)
     ratio = statistics.median(second / first for first, second in pairs)
@@ -182,9 +195,24 @@ def own_cost(trial: TrialSpec, data: ConceptDataModule, options: Any) -> str:
 
 def main() -> None:
     """Prints Markdown, an account for each kind of step in the grid."""
-    options = parser(__doc__).parse_args()
+    reader = parser(__doc__)
+    reader.add_argument(
+        "--sizes", nargs="+", choices=tuple(SIZES), default=[], help="those of peers.py, without a grid"
+    )
+    options = reader.parse_args()
     if options.compile or options.profile:
         raise SystemExit("error: neither --compile nor --profile: compiled networks have no parts to watch")
+    device = torch.device(options.device)
+    for name in options.sizes:
+        if name == options.sizes[0]:
+            print(f"{machine(options)}\n", flush=True)
+        size = SIZES[name]
+        work, wanted = work_of(size, "jmvae", device), {"warm_up": size.warm_up, "num_steps": size.warm_up + size.steps}
+        found = account_of(work.build(), work.data, TRAINING, **wanted)
+        cost = own_cost(work.build, work.data, TRAINING, rounds=options.rounds, **wanted)
+        print(table(found, f"{name}: jmvae, {size.backbone['name']}") + f"\n\n{cost}\n", flush=True)
+    if options.sizes:
+        return
     try:
         trials = [with_settings(trial, options) for trial in expand(load_grid(options.grid), where=options.where)]
     except BenchmarkError as error:
@@ -193,10 +221,11 @@ def main() -> None:
     for trial, *_ in kinds(trials):
         data = small(trial, num_images=options.num_images, source=options.source)
         data.to(options.device)
-        objective = objective_of(trial, torch.device(options.device))
-        num_steps = options.warm_up + options.steps
-        found = account_of(objective, data, trial.training, warm_up=options.warm_up, num_steps=num_steps)
-        print(table(found, label(trial)) + f"\n\n{own_cost(trial, data, options)}\n", flush=True)
+        build, wanted = partial(objective_of, trial, device), {"warm_up": options.warm_up}
+        wanted["num_steps"] = options.warm_up + options.steps
+        found = account_of(build(), data, trial.training, **wanted)
+        cost = own_cost(build, data, trial.training, rounds=options.rounds, **wanted)
+        print(table(found, label(trial)) + f"\n\n{cost}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
 from ..runs.status import ATTEMPT_VARIABLE
 from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
-from ..sweep.local import VISIBLE
 from .options import Keep, Retrain, when_stale
 from .progress import shown
 
@@ -160,15 +159,18 @@ def prepare(
 
 def rehearse(
     spec: Annotated[list[Path] | None, typer.Option(help="A trial's spec.json; repeatable.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Specs, one per line, whose data are read first.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Specs, one per line, whose data are read instead.")] = None,
+    silent: Annotated[bool, typer.Option("--silent", help="Drop what is written to stderr.")] = False,
 ) -> None:
     """Make a first step of every stage of each objective on made-up images; print one JSON line per objective.
 
-    With --data, first read the data of trials, printing one JSON line per problem, and wait for the name of the
-    trials' specs on standard input.
+    With --data, read the data of trials, and print one JSON line per problem.
     """
     import json
 
+    if silent:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
     # Whatever an objective prints must not be mistaken for an answer.
     answers, sys.stdout = sys.stdout, sys.stderr
 
@@ -176,16 +178,13 @@ def rehearse(
         answers.write(json.dumps(said) + "\n")
         answers.flush()
 
-    paths = spec or []
     if data is not None:
         _read_data(data, answer)
-        asked = sys.stdin.readline()
-        paths = [Path(path) for path in json.loads(asked)["specs"]] if asked else []
-        os.environ[VISIBLE] = ""  # Whatever renders images may have used a GPU; see sweep.rehearsal.
+        return
     with uncollected():
         from ..training.rehearsal import rehearse_all
 
-    for name, error in rehearse_all([read_trial(path.parent) for path in paths]):
+    for name, error in rehearse_all([read_trial(path.parent) for path in spec or ()]):
         answer(objective=name, error=error)
 
 
@@ -209,7 +208,6 @@ def _read_data(path: Path, answer: Callable[..., None]) -> None:
         for number, problems in check_all(specs, preparing=preparing):
             for problem in problems:
                 answer(trial=number, problem=asdict(problem))
-    answer(read=True)
 
 
 def _trial_spec(

@@ -92,22 +92,37 @@ class LocalExecutor:
             raise ValueError(f"job {job.name!r} is already running")
         slot = self._free[-1]
         job.log.parent.mkdir(parents=True, exist_ok=True)
-        process: _Process = (self._forked(job) if self._forks else None) or self._new(job, slot)
+        process: _Process = self._forked(job) or self._new(job, slot)
         self._free.pop()
         self._running[job.name] = (process, slot)
         # One thread per process, so that its end is known at once and on every system, without polling.
         threading.Thread(target=self._watch, args=(job, process, slot), daemon=True).start()
 
+    def beside(self, arguments: Sequence[str], output: IO[bytes], environment: Mapping[str, str]) -> Fork | None:
+        """A fork outside of the slots, for what is no job; its end is the caller's to wait for.
+
+        Args:
+            arguments: The command line, without the program.
+            output: An open file for its output.
+            environment: Variables in addition to this process's.
+
+        Returns:
+            None: jobs are not forked here.
+        """
+        if not self._forks:
+            return None
+        try:
+            if self._server is None:
+                self._server = ForkServer(DEFAULT_ENVIRONMENT | dict(os.environ))
+                weakref.finalize(self, self._server.close)
+            return self._server.fork(arguments, output, environment)
+        except (OSError, NotForked):
+            self._forks = False
+            return None
+
     def _forked(self, job: Job) -> Fork | None:
         with _appended(job.log) as log:
-            try:
-                if self._server is None:
-                    self._server = ForkServer(DEFAULT_ENVIRONMENT | dict(os.environ))
-                    weakref.finalize(self, self._server.close)
-                return self._server.fork(job.arguments, log, job.environment)
-            except (OSError, NotForked):
-                self._forks = False
-                return None
+            return self.beside(job.arguments, log, job.environment)
 
     def _new(self, job: Job, slot: Slot) -> subprocess.Popen[bytes]:
         environment = DEFAULT_ENVIRONMENT | dict(os.environ) | dict(slot.environment) | dict(job.environment)

@@ -1,15 +1,15 @@
-"""The rehearsal of a run: one process that reads the data, then makes a first step of each objective.
+"""The rehearsal of a run: the data are read, then a first step of each objective is made, each in a process of its own.
 
 A file of the user's that is cut short, or a bug in an objective, is then found in seconds, once, and not by every
-trial. The driver imports no torch, hence the process, which is asked twice: for the data before anything is written,
-and for the objectives once the trials have folders. It runs on this machine, even if the trials do not; then data are
-not read, since other machines may have other files.
+trial. The driver imports no torch, hence the processes. They run on this machine, even if the trials do not; then data
+are not read, since other machines may have other files. Where the trials are forks of a process that has imported torch
+(:mod:`~mmvae_bench.sweep.forks`), so are these, and nothing is imported twice before the first step.
 
-Two other ways were weighed. A job of the executor for each dataset would run where the trials do, but no trial could
-start before the last of these jobs has ended, which may wait in a cluster's queue, and the run's folder would then hold
-trials that were never possible. To wait for the first trial that fails needs no process at all, but finds one problem
-at a time, after others have trained: that is what is done on a cluster, and with what this process leaves to the trials
-(:class:`~mmvae_bench.sweep.driver.Driver`).
+Two other ways to find wrong data were weighed. A job of the executor for each dataset would run where the trials do,
+but no trial could start before the last of these jobs has ended, which may wait in a cluster's queue, and the run's
+folder would then hold trials that were never possible. To wait for the first trial that fails needs no process at all,
+but finds one problem at a time, after others have trained: that is what is done on a cluster, and with what is left to
+the trials here (:class:`~mmvae_bench.sweep.driver.Driver`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ import select
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from ..base.errors import Problem
 from ..specs.trial import TrialSpec
+from .forks import Fork, NotForked
 from .local import DEFAULT_ENVIRONMENT, VISIBLE
 from .schedule import Group, Trial
 
@@ -36,27 +38,22 @@ SECONDS = 60.0
 """When the process is killed, if it has said nothing for so long; it gives itself less. What it has not come to by then
 counts as sound."""
 _TICK_SECONDS = 0.05
+_KILLED_SECONDS = 5.0
+"""How long a process may take to be gone after SIGKILL."""
 
 
+@dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """Reads the data, and tries each objective once. A context manager: the process ends with the block.
+    """Reads the data, and tries each objective once.
 
     Args:
         command: The command that starts ``mmvae-bench``.
+        fork: Starts a process that has imported torch, from arguments, output and variables, or returns None; None:
+            there is no such thing.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        self.command = command
-        self._waiting: _Process | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._waiting is not None:
-            self._waiting.kill()
+    command: Sequence[str]
+    fork: Callable[[Sequence[str], IO[bytes], Mapping[str, str]], Fork | None] | None = None
 
     def read_data(
         self, specs: Sequence[TrialSpec], preparing: Callable[[str], object]
@@ -74,21 +71,12 @@ class Rehearsal:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trials.jsonl"
             path.write_text("".join(json.dumps(spec.canonical()) + "\n" for spec in chosen), encoding="utf-8")
-            process = _Process.start([*self.command, "rehearse", "--data", str(path)])
-            if process is None:
-                return []
-            try:
-                for answer in process.answers(lambda: False):
+            with closing(self._answers(("--data", str(path)), {}, lambda: False)) as answers:
+                for answer in answers:
                     if "preparing" in answer:
                         preparing(str(answer["preparing"]))
                     elif "problem" in answer:
                         found.append((chosen[answer["trial"]], _problem(answer["problem"])))
-                    elif answer.get("read"):
-                        self._waiting, process = process, None
-                        break
-            finally:
-                if process is not None:
-                    process.kill()
         return found
 
     def __call__(self, trials: Sequence[Trial], stop: Callable[[], bool]) -> Mapping[str, str]:
@@ -100,82 +88,95 @@ class Rehearsal:
         first: dict[Group, Trial] = {}
         for trial in trials:
             first.setdefault(trial.group, trial)
-        paths = [str(trial.folder.spec_path) for trial in first.values()]
-        process, self._waiting = self._waiting, None
-        if process is None or not process.ask({"specs": paths}):
-            words = [word for path in paths for word in ("--spec", path)]
-            # On the CPU, as the networks are tiny in comparison; a GPU may have no memory left.
-            process = _Process.start([*self.command, "rehearse", *words], {VISIBLE: ""})
+        words = [word for trial in first.values() for word in ("--spec", str(trial.folder.spec_path))]
         failing: dict[str, str] = {}
-        if process is None:
-            return failing
-        try:
-            for answer in process.answers(stop):
+        # On the CPU, as the networks are tiny in comparison; a GPU may have no memory left.
+        with closing(self._answers(words, {VISIBLE: ""}, stop)) as answers:
+            for answer in answers:
                 if answer.get("error") and "objective" in answer:
                     failing[str(answer["objective"])] = str(answer["error"])
-        finally:
-            process.kill()
         return failing
 
+    def _answers(
+        self, words: Sequence[str], environment: Mapping[str, str], stop: Callable[[], bool]
+    ) -> Generator[dict[str, Any]]:
+        """What a process answers, line by line in JSON, until it ends, says nothing for too long, or has to stop."""
+        for start in (self._forked, self._new):
+            reading, writing = os.pipe()
+            with open(reading, "rb", buffering=0) as said:
+                with open(writing, "wb") as output:
+                    process = start(("rehearse", *words, "--silent"), output, environment)
+                if process is None:
+                    continue
+                ending = _Ending(process)
+                try:
+                    yield from _lines(said, stop)
+                finally:
+                    ending.bring()
+                if ending.began:
+                    return
 
-class _Process:
-    """The process of a rehearsal, which is asked and answers line by line in JSON."""
+    def _forked(self, words: Sequence[str], output: IO[bytes], environment: Mapping[str, str]) -> Fork | None:
+        return None if self.fork is None else self.fork(words, output, environment)
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._in: IO[bytes] = process.stdin
-        self._out: IO[bytes] = process.stdout
-
-    @classmethod
-    def start(cls, command: Sequence[str], environment: Mapping[str, str] | None = None) -> Self | None:
-        """Starts it, with further variables of its environment; None if that is not possible."""
+    def _new(
+        self, words: Sequence[str], output: IO[bytes], environment: Mapping[str, str]
+    ) -> subprocess.Popen[bytes] | None:
         try:
-            return cls(
-                subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                    env=DEFAULT_ENVIRONMENT | dict(os.environ) | dict(environment or {}), start_new_session=True,
-                )
+            return subprocess.Popen(
+                [*self.command, *words], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL,
+                env=DEFAULT_ENVIRONMENT | dict(os.environ) | dict(environment), start_new_session=True,
             )  # fmt: skip
         except OSError:
             return None
 
-    def ask(self, question: Mapping[str, Any]) -> bool:
-        """Asks the last question; whether it could be asked."""
+
+def _lines(said: IO[bytes], stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+    rest, end = b"", time.monotonic() + SECONDS
+    while time.monotonic() < end and not stop():
+        if not select.select([said], [], [], _TICK_SECONDS)[0]:
+            continue
+        if not (content := os.read(said.fileno(), 1 << 16)):
+            return
+        end = time.monotonic() + SECONDS
+        *lines, rest = (rest + content).split(b"\n")
+        for line in lines:
+            with suppress(ValueError):  # Cut off by its death, or printed by something else.
+                answer = json.loads(line)
+                if isinstance(answer, dict):
+                    yield answer
+
+
+class _Ending:
+    """Waits for the end of a process.
+
+    Attributes:
+        began: False, once it is known that there never was a process.
+    """
+
+    def __init__(self, process: Fork | subprocess.Popen[bytes]) -> None:
+        self.began = True
+        self._process, self._ended = process, threading.Event()
+        # A fork whose server is gone cannot be killed safely: nobody waits for more than its own limit then.
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
         try:
-            self._in.write(json.dumps(question).encode() + b"\n")
-            self._in.close()
-        except OSError:
-            self.kill()
-            return False
-        return True
+            self._process.wait()
+        except NotForked:
+            self.began = False
+        self._ended.set()
 
-    def answers(self, stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
-        """What it says, until it ends, says nothing for too long, or ``stop`` is true."""
-        rest, end = b"", time.monotonic() + SECONDS
-        while time.monotonic() < end and not stop():
-            if not select.select([self._out], [], [], _TICK_SECONDS)[0]:
-                continue
-            if not (content := os.read(self._out.fileno(), 1 << 16)):
-                return
-            end = time.monotonic() + SECONDS
-            *lines, rest = (rest + content).split(b"\n")
-            for line in lines:
-                with suppress(ValueError):  # Cut off by its death, or printed by something else.
-                    answer = json.loads(line)
-                    if isinstance(answer, dict):
-                        yield answer
-
-    def kill(self) -> None:
-        """Ends it, with whatever it has started."""
-        with suppress(ProcessLookupError, PermissionError):
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for end in (self._in, self._out):
-            with suppress(OSError):
-                end.close()
+    def bring(self) -> None:
+        """Ends it, with whatever it has started, if it has not ended by itself."""
+        # What has closed its output is about to end.
+        if not self._ended.wait(_TICK_SECONDS):
+            if isinstance(self._process, Fork):
+                self._process.send(signal.SIGKILL, group=True)
+            else:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._ended.wait(_KILLED_SECONDS)
 
 
 def _asks(spec: TrialSpec) -> tuple[object, ...]:

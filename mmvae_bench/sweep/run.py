@@ -242,7 +242,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
         _check_cache((spec for spec in plan.specs if spec.key not in present or not _is_done(spec, store)), command)
     try:
         with ExitStack() as held:
-            rehearsal = held.enter_context(Rehearsal(command)) if request.rehearsal else None
+            rehearsal = _rehearsal(executor, command) if request.rehearsal else None
             if rehearsal is not None and request.executor == "local":
                 _check_data(request, plan, store, present, rehearsal)
             drivers = held.enter_context(Drivers(store.root))
@@ -262,8 +262,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
             driver = Driver(
                 store, trials_of(plan.specs, store), executor, observer,
                 retry_failed=request.retry == "failed", stale=request.stale, hang_seconds=request.hang_seconds or None,
-                fail_fast=request.fail_fast, rehearse=rehearsal,
-                more=plan.more,
+                fail_fast=request.fail_fast, rehearse=rehearsal, more=plan.more,
             )  # fmt: skip
             with observer:
                 outcome = driver.run()
@@ -354,6 +353,10 @@ def _executor(request: Request, specs: Sequence[TrialSpec], root: Path, command:
     if crowded := crowding(slots, num_threads=num_threads):
         _say(crowded)
     return LocalExecutor(slots, command=command)
+
+
+def _rehearsal(executor: Executor, command: Sequence[str]) -> Rehearsal:
+    return Rehearsal(command, executor.beside if isinstance(executor, LocalExecutor) else None)
 
 
 def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outcome, report: Report) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from profile_step import LOOP, Account, account_of, table, watched
+from profile_step import BETWEEN, LOOP, Account, account_of, table, watched
 
 from mmvae_bench.data.base import ConceptDataModule, ResidentLoader
 from mmvae_bench.objectives.base import Objective
@@ -49,7 +49,7 @@ def test_every_part_of_a_step_is_there_and_the_weights_are_as_unwatched(digits: 
     assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
     networks = {f"forward: {name.replace('_', ' ')}" for name in objective.network_names}
     parts = {"data", "seeds", "loss, divergences", "backward", "optimiser", "check of the loss", "logging", "status"}
-    assert found.keys() >= networks | parts | {"validation", LOOP}
+    assert found.keys() >= networks | parts | {"validation", BETWEEN, LOOP}
     assert all(milliseconds > 0 for milliseconds in found.values())
     assert table(found, "telbo").splitlines()[-1].startswith("| together |")
 

@@ -13,6 +13,7 @@ import pytest
 
 from mmvae_bench.cli import main
 from mmvae_bench.specs.trial import TrialSpec
+from mmvae_bench.sweep.forks import IMPORTED
 
 HEAVY = ["torch", "torchvision", "pytorch_lightning", "torchmetrics", "pandas", "pyarrow", "matplotlib", "scipy"]
 HEAVY += ["sklearn", "datasets", "wandb"]
@@ -132,6 +133,30 @@ def test_bad_input_is_answered_at_once(arguments: list[str], words: str, folder:
     assert not done.imported
     assert done.seconds < MAX_SECONDS
     assert sorted(folder.iterdir()) == before, "nothing is started or written"
+
+
+# What the imports of training, and of commands about a model, add to Lightning's: packages of others.
+ADDED = """
+import sys
+import pytorch_lightning
+before = {name.partition(".")[0] for name in sys.modules}
+from importlib import import_module
+for name in sys.argv[1:]:
+    import_module(name)
+after = {name.partition(".")[0] for name in sys.modules}
+print(*sorted(after - before - sys.stdlib_module_names))
+"""
+SMALL = {"annotated_types", "einops", "filelock", "mmvae_bench", "pydantic", "pydantic_core", "safetensors"}
+SMALL |= {"typing_inspection"}
+"""A tenth of what Lightning takes, all together."""
+
+
+@pytest.mark.parametrize("modules", [IMPORTED, ("mmvae_bench.evaluation.asking",)], ids=" ".join)
+def test_what_training_imports_beside_lightning(modules: tuple[str, ...]) -> None:
+    done = subprocess.run([sys.executable, "-c", ADDED, *modules], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) <= SMALL, "what only some trials need is imported where it is used"
+    assert "mmvae_bench" in done.stdout
 
 
 # Counts the full garbage collections that have to look through torch.

@@ -138,10 +138,6 @@ def read_data(path: Path, behaviours: dict[str, Any]) -> int:
     for problem in behaviours.get("problems", ()):
         filled = {"value": None, "choices": [], "near": None, "line": None} | problem
         sys.stdout.write(json.dumps({"trial": 0, "problem": filled}) + "\n")
-    sys.stdout.write(json.dumps({"read": True}) + "\n")
-    sys.stdout.flush()
-    if asked := sys.stdin.readline():
-        return rehearse([Path(word) for word in json.loads(asked)["specs"]], behaviours)
     return 0
 
 
@@ -163,7 +159,8 @@ if __name__ == "__main__":
     if sys.argv[2:4] == ["rehearse", "--data"]:
         sys.exit(read_data(Path(sys.argv[4]), plan))
     if sys.argv[2] == "rehearse":
-        sys.exit(rehearse([Path(word) for word in sys.argv[4::2]], plan))
+        words = [word for word in sys.argv[3:] if word != "--silent"]
+        sys.exit(rehearse([Path(word) for word in words[1::2]], plan))
     if sys.argv[2] == "prepare":
         sys.exit(prepare(Path(sys.argv[4]), plan))
     sys.exit(train(Path(sys.argv[6]), plan))

@@ -10,14 +10,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mmvae_bench.base.processes import FAILED
 from mmvae_bench.sweep import forks, local
+from mmvae_bench.sweep import rehearsal as rehearsal_module
 from mmvae_bench.sweep.executor import Ended, Job
 from mmvae_bench.sweep.forks import Fork, ForkServer, NotForked
 from mmvae_bench.sweep.local import LocalExecutor, Slot
+from mmvae_bench.sweep.rehearsal import Rehearsal
+from mmvae_bench.sweep.run import _rehearsal
 
 pytestmark = pytest.mark.skipif(not forks.available(), reason="forks of jobs need Linux")
 
@@ -43,7 +47,15 @@ def later(path, seconds):
     time.sleep(float(seconds))
     Path(path).write_text("ended")
 
-{"own": own, "exit": lambda code: sys.exit(int(code)), "say": lambda text: sys.exit(text),
+def rehearse(option, path, *more):
+    if path.endswith("hang"):
+        print(json.dumps({"objective": "jvae", "error": "before"}), flush=True)
+        Path(path).write_text(str(os.getpid()))
+        time.sleep(60)
+    said = f"forked: {'imported' in sys.modules}, --silent: {'--silent' in more}"
+    print(json.dumps({"objective": "jvae", "error": said}))
+
+{"rehearse": rehearse, "own": own, "exit": lambda code: sys.exit(int(code)), "say": lambda text: sys.exit(text),
  "raise": lambda: 1 / 0, "kill": lambda number: os.kill(os.getpid(), int(number)), "child": child, "later": later,
  "fall": lambda: ctypes.string_at(0)}[sys.argv[1]](*sys.argv[2:])
 """
@@ -292,6 +304,44 @@ def test_what_can_be_started_neither_way_has_failed(executor: LocalExecutor, tmp
     assert ends(executor, job)[0].returncode == FAILED
     assert "cannot start a process" in (tmp_path / "a.log").read_text()
     assert executor.num_free == 2
+
+
+def test_a_rehearsal_is_a_fork_where_trials_are(
+    executor: LocalExecutor, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Otherwise it imports torch by itself, before the server does, and the first step comes four seconds later."""
+    spec = SimpleNamespace(group=("jvae",), folder=SimpleNamespace(spec_path=tmp_path / "spec.json"))
+    new = Rehearsal(executor.command)
+    forked = Rehearsal(("/no/such/program",), executor.beside)
+    found = {"jvae": "forked: True, --silent: True"}
+    assert forked([spec], lambda: False) == found
+    assert executor.num_free == 2, "it takes no trial's place"
+    (tmp_path / "modules" / "imported.py").write_text("print()")
+    assert forked([spec], lambda: False) == {}, "the server refuses, and there is no program"
+    found = {"jvae": "forked: False, --silent: True"}
+    assert Rehearsal(executor.command, executor.beside)([spec], lambda: False) == found == new([spec], lambda: False)
+
+
+@pytest.mark.parametrize("why", ["time", "stop"])
+def test_a_forked_rehearsal_that_does_not_end_is_killed(
+    why: str, executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = SimpleNamespace(group=("jvae",), folder=SimpleNamespace(spec_path=tmp_path / "hang"))
+    monkeypatch.setattr(rehearsal_module, "SECONDS", 3.0 if why == "time" else 60.0)
+    began = time.monotonic()
+    told = tmp_path / "hang"
+    answers = Rehearsal(executor.command, executor.beside)([spec], lambda: why == "stop" and told.exists())
+    assert time.monotonic() - began < 20
+    assert answers == {"jvae": "before"}
+    assert gone(int(told.read_text()))
+
+
+def test_where_a_run_forks_its_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = LocalExecutor([Slot("cpu")])
+    assert _rehearsal(executor, local.COMMAND).fork == executor.beside
+    assert LocalExecutor([Slot("gpu 0", {"CUDA_VISIBLE_DEVICES": "0"})]).beside([], sys.stdout.buffer, {}) is None
+    monkeypatch.setenv(forks.SWITCH, "0")
+    assert LocalExecutor([Slot("cpu")]).beside([], sys.stdout.buffer, {}) is None
 
 
 @pytest.mark.parametrize("force", [False, True])
