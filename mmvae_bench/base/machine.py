@@ -36,17 +36,22 @@ def package_version(name: str = "mmvae-bench") -> str:
         return "unknown"
 
 
+_REPOSITORY = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"})
+
+
 def commit() -> tuple[str | None, bool | None]:
     """The commit that this code was checked out from, and whether files differ from it; (None, None) when installed.
 
     An uncommitted new file of the package counts as a difference; a new file outside it (a run) does not.
     """
     package = Path(__file__).resolve().parents[1]
+    # A hook of git, or `git rebase --exec`, names its own repository here, whatever the folder.
+    environment = {name: value for name, value in os.environ.items() if name not in _REPOSITORY}
 
     def git(*arguments: str) -> str | None:
         try:
             words = ["git", "--no-optional-locks", "-C", str(package), *arguments]
-            done = subprocess.run(words, capture_output=True, timeout=10, check=True)
+            done = subprocess.run(words, capture_output=True, timeout=10, check=True, env=environment)
         except (OSError, subprocess.SubprocessError):
             return None
         return os.fsdecode(done.stdout).strip()  # It names paths.

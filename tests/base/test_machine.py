@@ -84,3 +84,13 @@ def test_a_new_file_of_the_package_is_a_change_and_a_run_beside_it_is_none(
     (package / "objective.py").unlink()
     (package / "provenance.py").write_text("# changed")
     assert commit() == (head, True)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_a_hook_of_another_repository_does_not_hide_the_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """git runs hooks with the variables of their own repository, which come before the folder that it is told."""
+    before = commit()
+    subprocess.run(["git", "init", str(tmp_path)], check=True, capture_output=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / ".git" / "index"))
+    assert commit() == before

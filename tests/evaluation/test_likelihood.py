@@ -15,10 +15,10 @@ from mmvae_bench.data.batch import Batch
 from mmvae_bench.distributions.latents import FactorisedCategorical
 from mmvae_bench.distributions.pixels import QuantisedNormal
 from mmvae_bench.evaluation.likelihood import ENTROPY, TIGHT, Bounds, tight_log_py
+from mmvae_bench.evaluation.summed import MAX_CONCEPTS
 from mmvae_bench.metrics.catalogue import metric_info
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.objectives.ssvae import SSVAE
-from mmvae_bench.specs.built_in.families.few_labels import MAX_COMPLETIONS
 from mmvae_bench.specs.components import objectives, of_domain
 
 from ..conformance.worlds import networks_of, small, world, world_of
@@ -231,7 +231,7 @@ def test_every_objective_is_asked_what_it_has_and_says_what_it_lacks(name: str) 
     assert ("log_pxy" in answered) == (spec.likelihoods == {"image", "concept"} or summed)
     assert ("elbo" in answered) == ("log_pxy" in answered)
     if summed:
-        assert ("log_px" in answered) == (math.prod(data.schema.sizes) <= MAX_COMPLETIONS)
+        assert ("log_px" in answered) == (math.prod(data.schema.sizes) <= MAX_CONCEPTS)
     assert ("log_px_given_y" in answered) == ("concept" in spec.posteriors and len(spec.posteriors) > 1)
     assert ("log_px_flow_prior" in answered) == bool(getattr(spec, "prior_flow", False))
     for score in scores.values():

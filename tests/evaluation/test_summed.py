@@ -12,7 +12,7 @@ from torch.distributions import Normal
 
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.evaluation.likelihood import Bounds
-from mmvae_bench.evaluation.summed import SummedBounds, bounds_of
+from mmvae_bench.evaluation.summed import SSVAE, SummedBounds, bounds_of
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import backbones, datasets, objectives
 
@@ -132,6 +132,8 @@ def test_what_has_no_sum_says_so(batch: Batch) -> None:
     for missing in (asked.log_py, asked.description_entropy, lambda: asked.log_px(flow_prior=True)):
         with pytest.raises(CapabilityError):
             missing()
+    assert objectives.parse("ssvae").implementation == SSVAE
+    assert objectives.parse({"name": "ssvae", "structure": "intrinsic"}).implementation != SSVAE
     plain = model_on(
         {"name": "mnist", "source": "digits", "canvas": 16}, {"name": "jmvae"}, {"name": "mlp", "hidden": 8}
     )
