@@ -320,7 +320,8 @@ def _svg(figure: Figure, label: str) -> str:
 
 def _short(path: str) -> str:
     """The same path in fewer letters: hundredths of a point, and lines along an axis by their one coordinate."""
-    found, x, y = [], "", ""
+    found: list[str] = []
+    x = y = ""
     for command, numbers in re.findall(r"([A-DF-Za-df-z])([^A-DF-Za-df-z]*)", path):
         words = [f"{float(number):.2f}".rstrip("0").rstrip(".") for number in numbers.split()]
         if command == "L" and words == [x, y] and found and found[-1][0] != "M":

@@ -101,7 +101,7 @@ def template(name: str) -> Template:
 def render_html(comparison: Comparison) -> str:
     """The page, as text; pictures and the table of all scores are in it as far as they fit into ``MOST_BYTES``."""
     sections = [_section(comparison, place) for place in range(len(comparison.sections))]
-    context = {
+    context: dict[str, Any] = {
         "name": comparison.name,
         "summary": comparison.summary.rstrip("."),
         "states": comparison.states,
