@@ -14,6 +14,7 @@ from typing import Any
 from ..metrics.catalogue import metric_info
 from .tables import Cell, Row, Table
 from .text import (
+    DASH,
     column_head,
     columns_differ_in_steps,
     half_width,
@@ -107,6 +108,28 @@ def leading(table: Table, row: Row) -> str:
     if best is not None and best.num_seeds == 1:
         return f"{table.columns[row.best].label}, in single runs"
     return f"nobody leads; best mean: {table.columns[row.best].label}"
+
+
+def in_short(table: Table, row: Row) -> str:
+    """A score in a sentence: whose is the best, how good it is, and how many may be as good."""
+    best = row.best if row.best is not None else next(place for place, cell in enumerate(row.cells) if cell is not None)
+    cell, others = row.cells[best], len(row.leaders) - 1
+    score = (
+        f"{row_label(row)}{'' if row.level is None else f' at level {row.level}'} is {text_row(row).cells[best].text}"
+    )
+    way = share_text(cell, row.metric)
+    way = "" if way == DASH else f", {way} % of the way from floor to ceiling"
+    if row.leaders:
+        rest = {0: "nobody else is as good", 1: "one other may be as good"}.get(
+            others, f"{others} others may be as good"
+        )
+    elif row.best is None:
+        rest = "nobody to compare it with"
+    elif cell is not None and cell.num_seeds == 1:
+        rest = "the best of single runs, not of objectives"
+    else:
+        rest = "the best mean, but nobody leads for certain"
+    return f"{table.columns[best].label}: {score}{way}; {rest}."
 
 
 def share_text(cell: Cell | None, metric: str) -> str:

@@ -194,7 +194,9 @@ def confusion_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
             if counts is None or counts.shape != (len(values[name]),) * 2:
                 continue
             size = _CELL * len(counts)
-            axes.add_patch(Rectangle((left[name], top), size, size, fill=False, edgecolor=RULE, linewidth=0.8))
+            axes.add_patch(
+                Rectangle((left[name], top), size, size, fill=False, edgecolor=RULE, linewidth=0.8, clip_on=False)
+            )
             for row, shares in enumerate(shares_of(counts)):
                 axes.text(left[name] - 0.05, top + _CELL * (row + 0.5), values[name][row], fontsize=SMALL, color=INK,
                           ha="right", va="center")  # fmt: skip
@@ -202,7 +204,9 @@ def confusion_figure(table: Table, colors: Mapping[str, int]) -> Drawn | None:
                     if share >= _LEAST:
                         corner = left[name] + _CELL * column, top + _CELL * row
                         axes.add_patch(
-                            Rectangle(corner, _CELL, _CELL, facecolor=INK, alpha=round(share, 2), linewidth=0)
+                            Rectangle(
+                                corner, _CELL, _CELL, facecolor=INK, alpha=round(share, 2), linewidth=0, clip_on=False
+                            )
                         )
     return figure, f"Confusion of each attribute, asked against read, {table.title}"
 

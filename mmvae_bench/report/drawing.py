@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5
 """Where colours repeat, the next marker and the next kind of line tell objectives apart."""
 SMALL, TITLE = 8.5, 10.0
 """Sizes of text in points; no text on the page is smaller than 11 pixels, which are 8.25 points."""
+LONG, LONG_TITLE = 30, 26
+"""Letters of a name in a legend, and over a panel, after which it goes on in the next line."""
 PANELS = 3
 """Panels beside each other."""
 
@@ -52,8 +55,13 @@ def _arms(cell: Cell, scale: float) -> list[list[float]]:
 
 
 def titled(axes: Axes, text: str) -> None:
-    """Writes the title of a panel."""
-    axes.set_title(text, loc="left", fontsize=TITLE, color=INK)
+    """Writes the title of a panel, in as many lines as keep it from the next one's."""
+    axes.set_title(in_lines(text, LONG_TITLE), loc="left", fontsize=TITLE, color=INK)
+
+
+def in_lines(text: str, most: int = LONG) -> str:
+    """A name in lines of at most ``most`` letters, broken between its words and where it has none."""
+    return "\n".join(line for part in text.split("\n") for line in textwrap.wrap(part, most) or [""])
 
 
 def looks(table: Table, colors: Mapping[str, int]) -> dict[str, dict[str, Any]]:
@@ -72,15 +80,20 @@ def legend(figure: Figure, found: Mapping[str, Mapping[str, Any]], names: Iterab
     """Names below a figure what is in it; ``lines``: whether objectives are lines there, and not only points."""
     shown = list(dict.fromkeys(names))
     handles = []
-    for name in shown:
+    words = [in_lines(name) for name in shown]
+    for name, label in zip(shown, words, strict=True):
         look = dict(found[name])
         look |= {"marker": "none"} if lines else {"linestyle": "none"}
-        handles.append(Line2D([], [], linewidth=1.4, markersize=4.5, label=name, **look))
-    width = max(1, int(figure.get_size_inches()[0] / (0.5 + 0.075 * max(map(len, shown), default=1))))
+        handles.append(Line2D([], [], linewidth=1.4, markersize=4.5, label=label, **look))
+    longest = max((len(line) for label in words for line in label.split("\n")), default=1)
+    width = max(1, int(figure.get_size_inches()[0] / (0.5 + 0.075 * longest)))
     figure.legend(handles=handles, loc="outside lower left", ncols=min(width, len(shown)), frameon=False,
                   fontsize=SMALL, labelcolor=INK, handlelength=2.2, borderpad=0.1, columnspacing=1.2)  # fmt: skip
     rows = -(-len(shown) // width)
-    figure.set_size_inches(figure.get_size_inches()[0], figure.get_size_inches()[1] + 0.08 + 0.19 * rows)
+    # Columns are filled one after the other; the highest counts, lines that go on are a little closer.
+    columns = [words[start : start + rows] for start in range(0, len(words), rows)]
+    height = max((sum(0.19 + 0.14 * label.count("\n") for label in column) for column in columns), default=0)
+    figure.set_size_inches(figure.get_size_inches()[0], figure.get_size_inches()[1] + 0.08 + height)
 
 
 def steps_below(axes: Axes) -> None:

@@ -312,11 +312,31 @@ def _svg(figure: Figure, label: str) -> str:
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
     text = re.sub(r' id="([^"]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
     text = re.sub(r'font: (\d+px) [^;"]*', r"font: \1 var(--sans)", text)
+    text = re.sub(r'(?<= d=")[^"]+', lambda found: _short(found[0]), text)
+    text = re.sub(r"<g>\s*(<(?:path|use) [^>]*/>)\s*</g>", r"\1", text)
     names = {INK: "currentColor", RULE: "var(--rule)"}
     names |= {color: f"var(--series-{index})" for index, color in enumerate(SERIES)}
     for color, name in names.items():
         text = text.replace(color, name)
     return text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
+
+
+def _short(path: str) -> str:
+    """The same path in fewer letters: hundredths of a point, and lines along an axis by their one coordinate."""
+    found: list[str] = []
+    x = y = ""
+    for command, numbers in re.findall(r"([A-DF-Za-df-z])([^A-DF-Za-df-z]*)", path):
+        words = [f"{float(number):.2f}".rstrip("0").rstrip(".") for number in numbers.split()]
+        if command == "L" and words == [x, y] and found and found[-1][0] != "M":
+            continue
+        if command == "L" and y == words[1]:
+            found.append(f"H{words[0]}")
+        elif command == "L" and x == words[0]:
+            found.append(f"V{words[1]}")
+        else:
+            found.append(command + " ".join(words))
+        x, y = words[-2:] if words else ("", "")
+    return "".join(found)
 
 
 def _attribute(text: str) -> str:

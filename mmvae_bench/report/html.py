@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,11 @@ from markupsafe import Markup
 
 from ..base.files import tail, write_text
 from ..base.printable import printable
-from ..runs.names import LOG_FILE, QUERIES_FILE, REPORT_FOLDER, RESULTS_FILE, SAMPLES_FILE
+from ..runs.names import FIGURES_FOLDER, LOG_FILE, QUERIES_FILE, REPORT_FOLDER, RESULTS_FILE, SAMPLES_FILE
 from ..runs.store import DAMAGED
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
-from .board import board, first_score, headline_rows, order
+from .board import board, first_score, headline_rows, in_short, order
 from .comparison import Comparison, Section
 from .confusion import by_column, most_wrong
 from .figures import standalone
@@ -52,6 +52,11 @@ MOST_BYTES = 5_000_000
 """The largest page: pictures are left out where they would make it larger."""
 _RESERVE = 50_000
 """Left for the words around pictures."""
+_FOR_PICTURES = 800_000
+"""Kept for pictures where a run has any: charts are left out before them, the least important first."""
+_LEFT_FIRST = ("confusion", "loss-parts", "mismatch-correctness", "elbo-curves", "score-curves", "words", "scores",
+               "latent-plane", "amounts", "coverage-correctness")  # fmt: skip
+"""Kinds of figures, in the order in which they give way."""
 WIDEST = 8
 """Objectives beside each other in a table that has them as columns."""
 _NAME_CHARACTERS = 100
@@ -61,6 +66,23 @@ _BESIDE = (
     (RESULTS_FILE, f"../{RESULTS_FILE}"), (QUERIES_FILE, f"../{QUERIES_FILE}"),
 )  # fmt: skip
 """The files that are written with the page, and their addresses from it."""
+
+
+_AT_A_GLANCE, _MOST_RESULTS = 6, 4
+"""Images and sentences at the head of the page."""
+_FIGURES = {
+    "scores": "scores_figure",
+    "amounts": "amounts_figure",
+    "coverage-correctness": "scatter_figure",
+    "mismatch-correctness": "mismatch_figure",
+    "confusion": "confusion_figure",
+    "words": "words_figure",
+    "loss-parts": "losses_figure",
+    "elbo-curves": "curves_figure",
+    "score-curves": "score_curves_figure",
+    "latent-plane": "plane_figure",
+}
+"""What the page calls each kind of figure."""
 
 
 def template(name: str) -> Template:
@@ -79,10 +101,12 @@ def template(name: str) -> Template:
 def render_html(comparison: Comparison) -> str:
     """The page, as text; pictures and the table of all scores are in it as far as they fit into ``MOST_BYTES``."""
     sections = [_section(comparison, place) for place in range(len(comparison.sections))]
-    context = {
+    context: dict[str, Any] = {
         "name": comparison.name,
         "summary": comparison.summary.rstrip("."),
         "states": comparison.states,
+        "results": [line for section in comparison.sections for line in _result(section)][:_MOST_RESULTS],
+        "glance": None,
         "sources": comparison.sources,
         "sections": sections,
         "selection_rule": RULE,
@@ -101,12 +125,45 @@ def render_html(comparison: Comparison) -> str:
     }
     page = template("page.html")
     room = MOST_BYTES - _RESERVE - len(page.render(context).encode(errors="backslashreplace"))
+    kept = _FOR_PICTURES if any((trial.directory / SAMPLES_FILE).is_file() for trial in comparison.trials) else 0
+    room += _leave_out(comparison, sections, kept - room)
     packed = _packed(comparison.frame().to_csv(index=False)) if sections else ""
     if len(packed) < room / 2:
         context["table_gz"] = packed
         room -= len(packed)
     add_pictures(comparison, sections, room)
+    context["glance"] = next((found for section in sections if (found := _glance(section)) is not None), None)
     return page.render(context)
+
+
+def _result(section: Section) -> Iterator[dict[str, str]]:
+    """The message of a table, if it has a score to order by."""
+    if (by := first_score(headline_rows(section))) is not None:
+        yield {"title": section.title, "text": in_short(section, by)}
+
+
+def _glance(section: Mapping[str, Any]) -> dict[str, Any] | None:
+    """One image per query of the best objective that is shown side by side; None where none is."""
+    if section["pictures"] is None:
+        return None
+    row = section["pictures"]["rows"][1]
+    images = [cell[0] for cell in row["cells"] if cell][:_AT_A_GLANCE]
+    return {"id": section["id"], "title": section["title"], "label": row["label"], "images": images}
+
+
+def _leave_out(comparison: Comparison, sections: Sequence[dict[str, Any]], excess: int) -> int:
+    """Takes figures off the page until it is ``excess`` bytes smaller; returns how many bytes smaller it is."""
+    saved = 0
+    for kind in _LEFT_FIRST:
+        for place in reversed(range(len(sections))):
+            svg = comparison.figures[place].get(kind)
+            if saved >= excess or svg is None:
+                continue
+            sections[place][_FIGURES[kind]] = None
+            address = f"{FIGURES_FOLDER}/{quote(figure_name(comparison.sections[place], kind))}"
+            sections[place]["left_out"].append((kind.replace("-", " "), address))
+            saved += len(svg.encode())
+    return saved
 
 
 def _packed(text: str) -> str:
@@ -118,9 +175,14 @@ def write_figures(comparison: Comparison, folder: Path) -> None:
     """Writes the page's figures as files too, in light colours, for use elsewhere: ``<table>-<figure>.svg``."""
     style = (Path(__file__).parent / "style.html").read_text(encoding="utf-8")
     for section, figures in zip(comparison.sections, comparison.figures, strict=True):
-        name = re.sub(r"[^\w.-]+", "-", section.title).strip("-")[:_NAME_CHARACTERS]
         for kind, svg in figures.items():
-            write_text(folder / f"{name}-{kind}.svg", standalone(svg, style))
+            write_text(folder / figure_name(section, kind), standalone(svg, style))
+
+
+def figure_name(section: Section, kind: str) -> str:
+    """The name of a figure's file."""
+    name = re.sub(r"[^\w.-]+", "-", section.title).strip("-")[:_NAME_CHARACTERS]
+    return f"{name}-{kind}.svg"
 
 
 def _section(comparison: Comparison, place: int) -> dict[str, Any]:
@@ -151,18 +213,10 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         "source": SOURCE,
         "aggregate": section.aggregate,
         "aggregate_source": f"{AGGREGATE_SOURCE}. {AGGREGATE_NOTE}",
-        "plane_figure": _markup(figures.get("latent-plane")),
-        "scores_figure": _markup(figures.get("scores")),
-        "amounts_figure": _markup(figures.get("amounts")),
-        "scatter_figure": _markup(figures.get("coverage-correctness")),
-        "mismatch_figure": _markup(figures.get("mismatch-correctness")),
-        "confusion_figure": _markup(figures.get("confusion")),
         "confusions": _confusions(section, colors),
-        "words_figure": _markup(figures.get("words")),
-        "losses_figure": _markup(figures.get("loss-parts")),
-        "curves_figure": _markup(figures.get("elbo-curves")),
-        "score_curves_figure": _markup(figures.get("score-curves")),
+        **{name: _markup(figures.get(kind)) for kind, name in _FIGURES.items()},
         "selection": section.selection,
+        "left_out": [],
         "pictures": None,
         "sheet": [],
         "samples": [],

@@ -89,7 +89,9 @@ def add_pictures(comparison: Comparison, contexts: Sequence[dict[str, Any]], roo
         if found is not None:
             context["pictures"], size = found
             room -= size
-            context["no_samples"] = _left_out(section, {row["label"] for row in found[0]["rows"]})
+            context["no_samples"] = _left_out(
+                section, context["best_first"], {row["label"] for row in found[0]["rows"]}
+            )
     whole = [(section, context) for section, context in places if context["pictures"] is None]
     for kind in ("sheet", "samples", "more_samples"):
         for section, context in whole:
@@ -113,16 +115,27 @@ def add_pictures(comparison: Comparison, contexts: Sequence[dict[str, Any]], roo
             )
 
 
-def _left_out(section: Section, shown: Collection[str]) -> str | None:
-    """Which objectives have samples that are not side by side with the others."""
-    names = [column.label for column in section.columns if column.label not in shown
-             and any((trial.directory / SAMPLES_FILE).is_file() for trial in column.done[:1])]  # fmt: skip
-    if not names:
-        return None
-    return (
-        f"Not shown: {', '.join(names)}. Their samples, in the folders of their trials, are of no concept, or do not "
-        "say which image is where."
-    )
+def _left_out(section: Section, best_first: Sequence[int], shown: Collection[str]) -> str | None:
+    """Which objectives have samples that are not side by side with the others, and why."""
+    columns = [section.columns[index] for index in best_first if section.columns[index].label not in shown]
+    held = [
+        (column.label, column.done[0])
+        for column in columns
+        if column.done and (column.done[0].directory / SAMPLES_FILE).is_file()
+    ]
+    fit = [label for label, trial in held if _opened(label, trial) is not None]
+    silent = [label for label, _ in held if label not in fit]
+    said = []
+    if fit:
+        said.append(
+            f"No room on the page for the samples of {', '.join(fit)}: they are in the folders of their trials."
+        )
+    if silent:
+        said.append(
+            f"Not shown: {', '.join(silent)}. Their samples, in the folders of their trials, are of no concept, or do "
+            "not say which image is where."
+        )
+    return " ".join(said) or None
 
 
 def _trials(section: Section, best_first: Sequence[int], kind: str) -> Iterator[tuple[str, TrialRecord]]:
@@ -137,7 +150,8 @@ def _trials(section: Section, best_first: Sequence[int], kind: str) -> Iterator[
 def side_by_side(section: Section, best_first: Sequence[int], room: int) -> tuple[dict[str, Any], int] | None:
     """The same queries for the first trial of every objective, below real images, and the bytes that it takes.
 
-    None where no sheet says what is in it, or not even one image of each query fits.
+    As many images of each query as fit, at least one; where not even these fit, of fewer objectives, the best of them.
+    None where no sheet says what is in it, or not even those of the best fit.
     """
     sheets = []
     for index in best_first:
@@ -150,11 +164,16 @@ def side_by_side(section: Section, best_first: Sequence[int], room: int) -> tupl
     queries = list(dict.fromkeys(query for sheet in sheets for query in sheet.rows))
     for number in range(MOST_IMAGES, 0, -1):
         rows = [_real_row(sheets, queries, number), *(_row(sheet, queries, number) for sheet in sheets)]
-        size = sum(len(each["uri"]) + 40 * len(each["reading"]) + _WORDS // 2
-                   for row in rows for cell in row["cells"] for each in cell)  # fmt: skip
-        if size <= room:
-            return {"queries": queries, "rows": rows}, size
-    return None
+        if sum(map(_size, rows)) <= room:
+            break
+    while (size := sum(map(_size, rows))) > room and len(rows) > 1:
+        rows.pop()
+    return ({"queries": queries, "rows": rows}, size) if len(rows) > 1 else None
+
+
+def _size(row: Mapping[str, Any]) -> int:
+    """The bytes that a row takes, about."""
+    return sum(len(each["uri"]) + 40 * len(each["reading"]) + _WORDS // 2 for cell in row["cells"] for each in cell)
 
 
 def _opened(label: str, trial: TrialRecord) -> _Sheet | None:

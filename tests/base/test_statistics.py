@@ -260,7 +260,7 @@ def just_told(noise: float, num_objectives: int, num_rows: int) -> float:
 
 @pytest.mark.parametrize(("num_objectives", "num_rows"), [(5, 40), (8, 12)])
 def test_what_is_told_apart_does_not_depend_on_rounding(num_objectives: int, num_rows: int) -> None:
-    """A factor of the covariance that rounding turns moved this lead by 2 to 8 %: libraries disagreed on a claim."""
+    """A factor of the covariance that rounding turns about moved this lead by 2 to 8 %: libraries disagreed."""
     leads = [just_told(noise, num_objectives, num_rows) for noise in (0.0, 1e-16, 1e-14)]
     assert leads == pytest.approx([leads[0]] * 3, rel=1e-6)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from matplotlib.figure import Figure
 
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.curves import loss_parts
-from mmvae_bench.report.drawing import looks
-from mmvae_bench.report.figures import _svg, standalone
+from mmvae_bench.report.drawing import LONG, looks
+from mmvae_bench.report.figures import _short, _svg, curves_figure, standalone
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.losses import NUM_POINTS, losses_figure, smoothed
 from mmvae_bench.report.scatter import scatter_figure
@@ -78,6 +79,64 @@ def test_a_long_curve_is_means_of_its_parts() -> None:
     assert steps == values
     assert steps[0] == pytest.approx(4.5)
     assert smoothed([1, 2], [3.0, 4.0]) == ([1.0, 2.0], [3.0, 4.0])
+
+
+def corners(path: str) -> list[tuple[str, list[float]]]:
+    """The commands of a path with the place where each ends; lines along an axis as lines."""
+    found: list[tuple[str, list[float]]] = []
+    for command, numbers in re.findall(r"([MLHVCQz])([^MLHVCQz]*)", path):
+        given = [float(number) for number in numbers.split()]
+        if command in "HV":
+            (x, y), (value,) = found[-1][1][-2:], given
+            command, given = "L", [value, y] if command == "H" else [x, value]
+        found.append((command, given))
+    return found
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "M 72.36 1665.72 \nL 84.6 1665.72 \nL 84.6 1677.96 \nL 72.36 1677.96 \nz\n",
+        "M 1.0004 2 \nC 1 2 3 4 5 6.12345 \nL 5 7 \nL 6 6.12 \nz \nM 5 7 \nL 6 8",
+        "M 3 3 \nL 3 3",
+        "M 0 2.5 \nQ 1 2 -3.333333 4 \nL -3.333333 -100.000001",
+    ],
+)
+def test_a_shortened_path_is_the_same_path(path: str) -> None:
+    short = _short(path)
+    assert len(short) < len(path)
+    expected, found = corners(path), corners(short)
+    assert [command for command, _ in found] == [command for command, _ in expected]
+    for (_, ends), (_, wanted) in zip(found, expected, strict=True):
+        assert ends == pytest.approx(wanted, abs=0.0051)
+
+
+def test_a_name_that_is_long_goes_on_in_the_next_line(tmp_path: Path) -> None:
+    """Titles ran into each other, and one long name left a legend with a single column."""
+    for gamma in (1, 50):
+        for schedule in ("joint", "two_stage"):
+            write_trial(tmp_path, spec_of({"name": "telbo", "gamma": gamma, "lambda": 10.125, "schedule": schedule}))
+    write_trial(tmp_path, spec_of({"name": "telbo", "gamma": 50, "universal_expert": False}))
+    comparison = compare(read_run(tmp_path))
+    labels = {column.label for column in comparison.sections[0].columns}
+    assert max(map(len, labels)) > 2 * LONG
+    drawn = curves_figure(comparison.sections[0], comparison.colors)
+    assert drawn is not None
+    drawn[0].draw_without_rendering()
+    titles = [axes.title if axes.title.get_text() else axes._left_title for axes in drawn[0].axes]  # type: ignore[attr-defined]
+    assert {" ".join(title.get_text().split()) for title in titles} == {f"{label}, nats" for label in labels}
+    boxes = [title.get_window_extent() for title in titles]
+    for place, box in enumerate(boxes):
+        assert box.x1 <= drawn[0].bbox.x1
+        assert not any(box.overlaps(other) for other in boxes[place + 1 :])
+    scattered = scatter_figure(comparison.sections[0], comparison.colors)
+    assert scattered is not None
+    (legend,) = scattered[0].legends
+    scattered[0].draw_without_rendering()
+    texts = legend.get_texts()
+    assert {" ".join(text.get_text().split()) for text in texts} == labels
+    assert len({round(text.get_window_extent().x0) for text in texts}) > 1, "more than one column"
+    assert legend.get_window_extent().y1 <= min(axes.get_tightbbox().y0 for axes in scattered[0].axes) + 1
 
 
 def test_a_text_like_a_variable_of_the_page_stays_a_text() -> None:

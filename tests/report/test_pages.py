@@ -265,7 +265,7 @@ def test_figures_are_self_contained_files(run_dir: Path) -> None:
         assert "currentColor" not in path.read_text()
         drawn += len(
             re.findall(
-                r'<path d="M[^"]*L[^"]*" clip-path[^>]*stroke: #[0-9a-f]{6}; stroke-width: 1.4', path.read_text()
+                r'<path d="M[^"]*[LH][^"]*" clip-path[^>]*stroke: #[0-9a-f]{6}; stroke-width: 1.4', path.read_text()
             )
         )
     assert drawn == measured

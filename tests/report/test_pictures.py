@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from mmvae_bench.report.board import order
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
-from mmvae_bench.report.pictures import side_by_side
+from mmvae_bench.report.html import render_html
+from mmvae_bench.report.pictures import add_pictures, side_by_side
 from mmvae_bench.report.write import write_report
 
 from .synthetic_runs import spec_of, write_trial
@@ -88,7 +91,36 @@ def test_fewer_images_where_there_is_less_room(tmp_path: Path) -> None:
     shown, less = side_by_side(section, (0, 1), size - 1) or ({}, 0)
     assert 0 < less < size
     assert {len(cell) for row in shown["rows"] for cell in row["cells"]} == {1}
-    assert side_by_side(section, (0, 1), less - 1) is None
+    # Then of the best alone, and no picture of nobody.
+    best, least = side_by_side(section, (1, 0), less - 1) or ({}, 0)
+    assert [row["label"] for row in best["rows"]] == ["real images", section.columns[1].label]
+    assert side_by_side(section, (1, 0), least - 1) is None
+
+
+def test_the_best_is_at_the_head_of_the_page(tmp_path: Path) -> None:
+    """One image per query of the best objective, with what is read in it; no figure where no sheet says what it is."""
+    run = run_of(tmp_path, sheet(1), sheet(2))
+    comparison = compare(read_run(run))
+    page = render_html(comparison)
+    head = page.partition("<main>")[0]
+    best = comparison.sections[0].columns[order(comparison.sections[0], comparison.sections[0].of("paper")[0])[0]].label
+    assert f"What {best} imagines, the best on mnist_a" in head
+    found = re.findall(r'<img src="([^"]+)" alt="([^"]+)"', head)
+    objective = {"telbo": 1, "jmvae": 2}[best]
+    assert [words for _, words in found] == [f"{best}: {', '.join(query)}" for query in QUERIES]
+    for query, (uri, _) in enumerate(found):
+        assert abs(pixels(uri) - colour(objective, query, 0)).max() < 16
+    assert 'class="glance"' not in render_html(compare(read_run(run_of(tmp_path / "plain", b"", b""))))
+
+
+def test_who_has_no_room_is_named(tmp_path: Path) -> None:
+    comparison = compare(read_run(run_of(tmp_path, sheet(1), sheet(2))))
+    contexts: list[dict[str, Any]] = [{"best_first": (1, 0), "pictures": None}]
+    _, size = side_by_side(comparison.sections[0], (1, 0), 100_000) or ({}, 0)
+    add_pictures(comparison, contexts, size // 2)
+    first, second = (column.label for column in comparison.sections[0].columns)
+    assert [row["label"] for row in contexts[0]["pictures"]["rows"]] == ["real images", second]
+    assert contexts[0]["no_samples"].startswith(f"No room on the page for the samples of {first}: ")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+import mmvae_bench as mb
 from mmvae_bench.report import read_results, write_report
 from mmvae_bench.report.comparison import Comparison, compare
 from mmvae_bench.report.gather import read_run
@@ -208,6 +211,31 @@ def test_every_number_of_the_comparison(comparison: Comparison, run_dir: Path, r
     # iid: 7 rows of two protocols and 2 rows of none; comp: 1 and 1 and 2. Two objectives.
     assert len(expected) == 2 * (7 * 2 + 2 + 1 * 2 + 2)
     assert read(run_dir) == expected
+
+
+def from_python(run_dir: Path) -> Numbers:
+    """Means over seeds of the rows that ``mb.results`` gives, one row per number of a trial: values alone."""
+    changed = {"telbo": "gamma", "jmvae": "alpha"}
+    frame = mb.results(run_dir)
+    frame = frame[frame.metric.notna() & frame.attribute.isna()]
+    values: dict[tuple[str, str, str, str, str], list[float]] = {}
+    for row in frame.astype({"level": object}).to_dict("records"):
+        setting = changed[row["objective"]]
+        name = f"{row['objective']} {setting}={json.loads(row['objective_params'])[setting]:g}"
+        label = {"description_accuracy": "description", "elbo": "ELBO, nats"}.get(row["metric"], row["metric"])
+        protocol = row["protocol"] if isinstance(row["protocol"], str) else "paper"
+        level = "" if pd.isna(row["level"]) else str(row["level"])
+        key = (f"{row['dataset']} · {row['source']} · {row['split']}", protocol, label, level, name)
+        values.setdefault(key, []).append(row["value"] * (1 if row["metric"] == "elbo" else 100))
+    return {key: f"{math.fsum(each) / len(each):.1f}" for key, each in values.items()}
+
+
+def test_python_has_the_values_of_27_objectives(many_run: Path, many_page: Path) -> None:
+    """Each trial's numbers as they were stored: what failed or has not ended is no number."""
+    values = {key: text.split(" ±")[0] for key, text in from_csv(many_run).items()}
+    assert from_python(many_run) == values
+    frame = mb.results(many_run)
+    assert frame[frame.metric.notna()].trial.nunique() == 26 * 5 - 2
 
 
 @pytest.mark.parametrize("read", [from_markdown, from_latex, from_html, from_frame])
