@@ -133,7 +133,7 @@ def render(geometry: Geometry, *, canvas: int, texture: Tensor | None = None) ->
     Returns:
         Byte[B, 3, S, S] and Bool[B, 1, S, S].
     """
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(geometry), CHUNK)]
+    chunks = [slice(start, start + CHUNK) for start in range(0, max(len(geometry), 1), CHUNK)]  # One of none.
     parts = [_render(geometry[chunk], canvas, None if texture is None else texture[chunk]) for chunk in chunks]
     pixels, masks = zip(*parts, strict=True)
     return torch.cat(pixels), torch.cat(masks)

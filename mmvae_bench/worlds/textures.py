@@ -134,5 +134,5 @@ def _sign(wave: Tensor) -> Tensor:
 
 def _centred(texture: Tensor) -> Tensor:
     """Short[B, S, S] less the mean of each, which is rounded."""
-    mean = texture.sum((1, 2), dtype=torch.int64, keepdim=True).double() / texture[0].numel()
+    mean = texture.sum((1, 2), dtype=torch.int64, keepdim=True).double() / texture.shape[1:].numel()
     return texture - mean.round().to(torch.int16)

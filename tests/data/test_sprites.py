@@ -114,6 +114,15 @@ def test_a_batch_has_the_images_and_masks_of_its_rows() -> None:
         assert image[mask].min() > image[~mask].median()
 
 
+@pytest.mark.parametrize("texture", ["none", "procedural"])
+def test_a_batch_of_no_images_has_none(texture: str) -> None:
+    """A sheet shows the real images of a query, of which a small set may have none."""
+    batch = sprites_of(canvas=16, texture=texture).store.batch(torch.arange(0))
+    assert batch.image.shape == (0, 3, 16, 16)
+    assert batch.mask is not None
+    assert batch.mask.shape == (0, 1, 16, 16)
+
+
 def test_a_smaller_set_is_the_beginning_of_a_larger_one() -> None:
     few, many = sprites_of(num_images=200), sprites_of(num_images=400)
     rows = torch.arange(200)
