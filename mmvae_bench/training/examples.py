@@ -15,8 +15,6 @@ from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError, Problem
 from ..data.base import PARTITIONS, ConceptDataModule
 from ..data.missing import check_divided
-from ..data.shards.prepare import NoSpaceError
-from ..data.shards.processes import WorkerError
 from ..data.supervision import check_labelled, labelled_rows
 from ..specs.components import DatasetSpec
 from ..specs.missing import imageless_share
@@ -49,6 +47,10 @@ def check_all(
         seconds: How long images may be made; of a dataset that seems to need longer, no more are made.
         preparing: Called while images of a dataset are made, once, if that takes a while.
     """
+    # Here, since they import pyarrow, whose thread would keep the trials from being forks (sweep.forks).
+    from ..data.shards.prepare import NoSpaceError
+    from ..data.shards.processes import WorkerError
+
     groups: dict[str, list[int]] = {}
     for number, spec in enumerate(specs):
         groups.setdefault(canonical_json(spec.dataset.canonical()), []).append(number)

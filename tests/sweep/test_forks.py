@@ -364,3 +364,12 @@ def test_when_jobs_are_forked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not forked(Slot("cpu"), command=("stub",))
     monkeypatch.setenv(forks.SWITCH, "0")
     assert not forked(Slot("cpu"))
+
+
+def test_what_trials_import_lets_them_be_forks(tmp_path: Path) -> None:
+    """An import that starts a thread, such as pyarrow, makes every trial a new process without a word."""
+    with open(tmp_path / "output", "wb") as output:
+        fork = LocalExecutor([Slot("cpu")]).beside(("list", "objectives"), output, {})
+        assert fork is not None
+        assert fork.wait() == 0, "raises NotForked where the server refuses"
+    assert "jmvae" in (tmp_path / "output").read_text()
