@@ -16,6 +16,7 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import SAFE_PYTHON
 from mmvae_bench.cli import main
 from mmvae_bench.specs import shipped
+from mmvae_bench.specs.sweeps import load_sweep
 
 ROOT = Path(__file__).parents[2]
 FILES = {path.stem: path for path in (ROOT / "configs").glob("*.yaml")}
@@ -89,6 +90,14 @@ def test_what_is_not_a_grid_is_explained(given: str, words: list[str], elsewhere
         mb.load_grid(given)
     for part in words:
         assert part in str(error.value)
+
+
+def test_only_what_the_command_takes_is_offered(elsewhere: Path) -> None:
+    for read, given, kind in ((mb.load_grid, "quik", "grid"), (load_sweep, Path("sweep_wandbb"), "sweep")):
+        with pytest.raises(ConfigError) as error:
+            read(given)
+        assert error.value.problems[0].choices == tuple(shipped.shipped(kind))
+    assert error.value.problems[0].near == "sweep_wandb"
 
 
 def test_an_unknown_name_is_bad_input(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
