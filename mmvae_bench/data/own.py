@@ -143,8 +143,10 @@ def from_folder(
     Raises:
         ConfigError: with what is wrong.
     """
-    settings = {"path": _found(path), "table": str(table), "file_column": file_column, "size": size, "channels": channels,
-                "split": split, "split_seed": split_seed}  # fmt: skip
+    settings = {
+        "path": _found(path), "table": str(table), "file_column": file_column, "size": size, "channels": channels,
+        "split": split, "split_seed": split_seed,
+    }  # fmt: skip
     given = {} if schema is None else {"attributes": schema_of(schema).to_dict()}
     spec = FolderSpec.parse(settings | given)
     contents = spec.contents()

@@ -126,7 +126,8 @@ def test_a_link_leads_to_a_file_of_the_repository(page: Path) -> None:
 
 
 def test_a_dead_link_is_found() -> None:
-    text = "[a](graphs.md) [b](gpu.md) ![c](nowhere.png) [d](https://x.org) [e](graphs.md#graphs) [f](graphs.md#trees) [g](#h)"
+    text = "[a](graphs.md) [b](gpu.md) ![c](nowhere.png) [d](https://x.org) [e](graphs.md#graphs) `[x](code.md)`\n"
+    text += "\n    [y](code.md)\n\n[f](graphs.md#trees) [g](#h)"
     assert dead_links(ROOT / "docs" / "index.md", text) == ["gpu.md", "nowhere.png", "graphs.md#trees", "#h"]
 
 
