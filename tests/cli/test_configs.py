@@ -120,7 +120,7 @@ def test_a_wheel_holds_the_configurations(tmp_path: Path) -> None:
     """To the byte, in the folder where the package looks for them, and nowhere else."""
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "configs", source / "configs")
     unneeded = shutil.ignore_patterns("__pycache__", "*.py")
