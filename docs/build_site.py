@@ -26,6 +26,11 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 AT_ROOT = {name: f"{name.removesuffix('.md').lower()}.md"
            for name in ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "CORRECTIONS.md")}  # fmt: skip
+MADE_FROM = {
+    "benchmarks/GPU.md": "gpu.md", "mmvae_bench/objectives": "objectives/index.md", "mmvae_bench/worlds": "worlds.md",
+    "mmvae_bench/metrics/protocols.py": "protocols.md", "mmvae_bench/metrics/entries": "metrics.md",
+}  # fmt: skip
+"""Pages that are made, by where a link leads that is read in the repository: to what they are made from."""
 SMALL: dict[str, dict[str, Any]] = {
     "mnist_a": {"num_sources": 200, "replicas": 2},
     "mnist": {"num_images": 400},
@@ -124,8 +129,8 @@ def repository_path(site: PurePosixPath) -> str:
 
 def site_path(repository: str) -> str:
     """The page of the site that a file of the repository is, or would be."""
-    if repository == "benchmarks/GPU.md":
-        return "gpu.md"
+    if repository in MADE_FROM:
+        return MADE_FROM[repository]
     if repository.startswith("benchmarks/results"):
         return repository.removeprefix("benchmarks/")
     return AT_ROOT.get(repository, repository.removeprefix("docs/"))

@@ -46,9 +46,15 @@ def check_png(out: Path) -> None:
 
 
 def check_concept(text: str, dataset: DatasetSpec) -> None:
-    """Raises ConfigError unless a text is a concept of the dataset or, in its text view, a caption."""
+    """Raises ConfigError unless a text is a concept of the dataset or, in its text view, a caption.
+
+    An empty one specifies nothing. It is said on stderr, because an unset variable of the shell looks the same.
+    """
     captions = dataset.texts()
     _ = captions.indices(text) if captions is not None and "=" not in text else dataset.concept_schema().indices(text)
+    if not text.strip():
+        what = "the caption is empty" if captions is not None else "the concept is empty: every attribute is left open"
+        typer.echo(what, err=True)
 
 
 def check_images(

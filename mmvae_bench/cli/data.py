@@ -203,22 +203,50 @@ def _show(result: dict[str, Any], as_json: bool) -> None:
     typer.echo(json.dumps(result) if as_json else "\n".join(_lines(result)))
 
 
+ABSENT = {"combinations": "none is held out", "path": "nothing is stored"}
+"""What people are told where a document has null; of other keys: none."""
+
+
 def _lines(value: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """Plain text: one line per key, nested mappings indented, long lists only counted."""
+    """Plain text: one line per key; what has keys or names of its own is indented, and long lists are only counted."""
     width = max((len(key) for key in value), default=0)
     for key, item in value.items():
+        if isinstance(item, list) and item and all(map(_is_named_list, item)):
+            item = dict(item)
         if isinstance(item, dict):
             yield f"{indent}{key}"
             yield from _lines(item, indent + "  ")
-        elif isinstance(item, list) and item and isinstance(item[0], dict | list):
-            yield f"{indent}{key:{width}}  {len(item)} entries"
+        elif item is None or item == []:
+            yield f"{indent}{key:{width}}  {ABSENT.get(key, 'none')}"
+        elif isinstance(item, list) and isinstance(item[0], dict | list):
+            yield f"{indent}{key:{width}}  {_counted(item)}"
         else:
             yield f"{indent}{key:{width}}  {_text(item)}"
 
 
+def _is_named_list(item: Any) -> bool:
+    """Whether this is a name with a list: the pairs of an attribute and its values, in order."""
+    return (
+        isinstance(item, list | tuple)
+        and len(item) == 2
+        and isinstance(item[0], str)
+        and isinstance(item[1], list | tuple)
+    )
+
+
+def _counted(items: list[Any]) -> str:
+    """How many there are and, of what was checked, how many are not as they should be."""
+    if not all(isinstance(item, dict) and "ok" in item for item in items):
+        return f"{len(items):,}"
+    wrong = sum(not item["ok"] for item in items)
+    return f"{len(items):,}, {f'{wrong:,} damaged or missing' if wrong else 'all as they were written'}"
+
+
 def _text(item: Any) -> str:
-    if isinstance(item, list):
+    if isinstance(item, list | tuple):
         return " ".join(map(_text, item))
+    if isinstance(item, bool):
+        return "yes" if item else "no"
     return f"{item:.4g}" if isinstance(item, float) else str(item)
 
 

@@ -16,7 +16,8 @@ def imagine(
     concept: Annotated[
         str,
         typer.Argument(
-            metavar="CONCEPT", help='For example "digit=6, scale=small"; in the text view, a caption also works.'
+            metavar="CONCEPT",
+            help='For example "digit=6, scale=small", or "" for anything; in the text view, a caption also works.',
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.png", help="PNG file to write.")],

@@ -28,7 +28,7 @@ def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
     yield f"    {entry['summary']}"
     yield f"    {entry['reference']}"
     for key in ("posteriors", "likelihoods", "stages", "can", "views", "metrics", "needs"):
-        if key in entry:
+        if entry.get(key):
             yield f"    {key}: {', '.join(entry[key])}"
     for key in ("unit", "better"):
         if key in entry:

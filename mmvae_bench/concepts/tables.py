@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..base.errors import ConfigError, Location, Problem, nearest, unknown
-from ..base.files import read_text
+from ..base.files import DamagedFile, read_bytes
 from ..base.printable import printable
 from .concepts import Attribute, Schema
 
@@ -25,8 +26,36 @@ Columns = Mapping[str, Sequence[str]]
 """By attribute the text of its value in each row."""
 
 
-def read_table(path: Path) -> dict[str, list[str]]:
-    """The columns of a CSV file with a header, or of a Parquet file, as text.
+Row = Callable[[int], str]
+"""What a row is called where something is wrong with it, by its number, which is counted from 0."""
+
+
+def numbered(row: int) -> str:
+    """A row of what has no lines: arrays, data frames, Parquet files."""
+    return f"row {row} (the first is 0)"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text.
+
+    Attributes:
+        columns: By name the cells of every row.
+        name: The file's.
+        lines: The line of the file on which each row begins, the first being 1; None where it has no lines.
+    """
+
+    columns: dict[str, list[str]]
+    name: str
+    lines: Sequence[int] | None = None
+
+    def row(self, row: int) -> str:
+        """A row as people find it: by the line of a CSV file, whose first is the header."""
+        return numbered(row) if self.lines is None else f"line {self.lines[row]} of {self.name}"
+
+
+def read_table(path: Path) -> Table:
+    """A CSV file with a header, or a Parquet file, as text.
 
     Raises:
         ConfigError: if there is no such file, or it is not such a table.
@@ -37,8 +66,13 @@ def read_table(path: Path) -> dict[str, list[str]]:
     return _read_parquet(path) if path.suffix.lower() in (".parquet", ".pq") else _read_csv(path)
 
 
-def texts(values: Iterable[Any], *, location: Location) -> list[str]:
+def texts(values: Iterable[Any], *, location: Location, row: Row = numbered) -> list[str]:
     """The values of a column as text.
+
+    Args:
+        values: Of a column.
+        location: The column, for the error.
+        row: What a row is called, for the error.
 
     Raises:
         ConfigError: if one is missing (None, nan, an empty text), naming its row.
@@ -46,12 +80,12 @@ def texts(values: Iterable[Any], *, location: Location) -> list[str]:
     found = []
     if isinstance(values, str) or not hasattr(values, "__iter__"):
         raise ConfigError([Problem("expected a sequence with a value for each image", location, repr(values))])
-    for row, value in enumerate(values):
+    for number, value in enumerate(values):
         if getattr(value, "ndim", 0):
-            raise ConfigError([Problem(f"row {row} has more than one value", location, repr(value))])
+            raise ConfigError([Problem(f"{row(number)} has more than one value", location, repr(value))])
         text = _text(value)
         if not text:
-            raise ConfigError([Problem(f"row {row} has no value: every image needs one", location, repr(value))])
+            raise ConfigError([Problem(f"{row(number)} has no value: every image needs one", location, repr(value))])
         found.append(text)
     return found
 
@@ -104,8 +138,13 @@ def schema_of(given: Schema | Mapping[str, Sequence[Any]]) -> Schema:
         raise ConfigError([Problem(str(error), ("schema",))]) from None
 
 
-def indices_of(columns: Columns, schema: Schema) -> list[list[int]]:
+def indices_of(columns: Columns, schema: Schema, *, row: Row = numbered) -> list[list[int]]:
     """The value indices of every row, attribute by attribute in the order of the schema: [A][N].
+
+    Args:
+        columns: The attributes' values.
+        schema: The values that there are.
+        row: What a row is called, for the error.
 
     Raises:
         ConfigError: with every attribute that is missing or unknown, and the first value of each that the schema lacks.
@@ -121,9 +160,9 @@ def indices_of(columns: Columns, schema: Schema) -> list[list[int]]:
         column = columns.get(attribute.name, ())
         indices = [place.get(value, -1) for value in column]
         if -1 in indices:
-            row = indices.index(-1)
-            kind = f"value of {attribute.name} in row {row}"
-            problems.append(unknown(kind, printable(column[row]), attribute.values, ("concepts", attribute.name)))
+            first = indices.index(-1)
+            kind = f"value of {attribute.name} in {row(first)}:"
+            problems.append(unknown(kind, printable(column[first]), attribute.values, ("concepts", attribute.name)))
         found.append(indices)
     if problems:
         raise ConfigError(problems)
@@ -148,15 +187,33 @@ def _order(values: Iterable[str]) -> Any:
     return float if ordered else str
 
 
-def _read_csv(path: Path) -> dict[str, list[str]]:
-    rows = csv.reader(io.StringIO(read_text(path, at_most=MOST_TABLE).removeprefix("\ufeff"), newline=""))
+def _csv_text(path: Path) -> str:
+    where = ("table",)
+    try:
+        content = read_bytes(path, at_most=MOST_TABLE)
+        return content.decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = f"{path.name}:{line}: not UTF-8 text: save the table as UTF-8"
+        raise ConfigError([Problem(message, where, printable(repr(content[error.start : error.start + 1])))]) from None
+    except (OSError, DamagedFile) as error:
+        raise ConfigError([Problem(f"{path.name} cannot be read: {error}", where)]) from None
+
+
+def _read_csv(path: Path) -> Table:
+    rows = csv.reader(io.StringIO(_csv_text(path), newline=""))
+    lines = []
     try:
         head = [name.strip() for name in next(rows, [])]
         if not head or len(set(head)) != len(head) or not all(head):
             message = "the first line of a table names its columns, each once"
             raise ConfigError([Problem(message, ("table",), printable(", ".join(head)))])
         columns: list[list[str]] = [[] for _ in head]
+        last = rows.line_num  # A cell in quotes may go over several lines.
         for row in rows:
+            if row:
+                lines.append(last + 1)
+            last = rows.line_num
             if row and len(row) != len(head):
                 message = f"{path.name}:{rows.line_num}: {len(row)} cells under {len(head)} columns"
                 raise ConfigError([Problem(message, ("table",))])
@@ -164,10 +221,10 @@ def _read_csv(path: Path) -> dict[str, list[str]]:
                 column.append(cell.strip())
     except csv.Error as error:
         raise ConfigError([Problem(f"{path.name}:{rows.line_num}: {error}", ("table",))]) from None
-    return dict(zip(head, columns, strict=True))
+    return Table(dict(zip(head, columns, strict=True)), printable(path.name), lines)
 
 
-def _read_parquet(path: Path) -> dict[str, list[str]]:
+def _read_parquet(path: Path) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -175,4 +232,5 @@ def _read_parquet(path: Path) -> dict[str, list[str]]:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise ConfigError([Problem(f"{path.name} cannot be read: {error}", ("table",))]) from None
-    return {str(name): [_text(value) for value in table[name].to_pylist()] for name in table.column_names}
+    columns = {str(name): [_text(value) for value in table[name].to_pylist()] for name in table.column_names}
+    return Table(columns, printable(path.name))

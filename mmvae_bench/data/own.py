@@ -27,11 +27,11 @@ from torch import Tensor
 
 from ..base.canonical import canonical_json, content_hash
 from ..base.errors import ConfigError, Problem, unknown
-from ..base.files import cache_root, check_cache, open_regular, read_json
+from ..base.files import cache_root, check_cache, data_root, open_regular, read_json
 from ..base.heartbeat import beat
 from ..base.printable import printable
 from ..concepts import Schema
-from ..concepts.tables import indices_of, infer_schema, schema_of, texts
+from ..concepts.tables import Row, indices_of, infer_schema, numbered, schema_of, texts
 from ..specs.built_in.own_data import (
     LEAST_IMAGES,
     PARTITION_COLUMN,
@@ -129,7 +129,8 @@ def from_folder(
     The table and the names of the pictures are checked now; the pictures are scaled when the dataset is prepared.
 
     Args:
-        path: The folder of the pictures: absolute, or under the data root.
+        path: The folder of the pictures: absolute, under the data root or, where that has none of this name, in the
+            working folder (the spec then has the absolute path).
         table: A CSV or Parquet file in it, or an absolute path: a row for each picture, a column for each attribute. A
             column ``partition`` of train, val and test is for the split ``given``.
         file_column: The column with the picture's name, relative to the folder.
@@ -142,14 +143,17 @@ def from_folder(
     Raises:
         ConfigError: with what is wrong.
     """
-    settings = {"path": str(path), "table": str(table), "file_column": file_column, "size": size, "channels": channels,
-                "split": split, "split_seed": split_seed}  # fmt: skip
+    settings = {
+        "path": _found(path), "table": str(table), "file_column": file_column, "size": size, "channels": channels,
+        "split": split, "split_seed": split_seed,
+    }  # fmt: skip
     given = {} if schema is None else {"attributes": schema_of(schema).to_dict()}
     spec = FolderSpec.parse(settings | given)
     contents = spec.contents()
-    values = np.array(indices_of(contents.attributes(spec.concept_schema().names), spec.concept_schema()), np.int64).T
+    attributes = contents.attributes(spec.concept_schema().names)
+    values = np.array(indices_of(attributes, spec.concept_schema(), row=contents.row), np.int64).T
     given_parts = contents.columns.get(PARTITION_COLUMN)
-    partition = _words(given_parts) if split == "given" and given_parts is not None else None
+    partition = _words(given_parts, contents.row) if split == "given" and given_parts is not None else None
     _check_parts(spec, _Arrays(np.zeros((len(values), 1, 1, 1), np.uint8), values, partition, spec.concept_schema()))
     _say(_described(spec, values))
     return spec
@@ -373,8 +377,10 @@ class FolderDataModule(StoredDataModule):
                 f"the pictures in {contents.folder} or their table have changed: their digest is {found}, the one "
                 f"asked for {spec.data}\n  Leave `data` out, so that it is taken again: these are other images."
             )
-        partition = _words(contents.columns.get(PARTITION_COLUMN)) if PARTITION_COLUMN in contents.columns else None
-        values = np.array(indices_of(contents.attributes(self.schema.names), self.schema), np.int64).T
+        given = contents.columns.get(PARTITION_COLUMN)
+        partition = None if given is None else _words(given, contents.row)
+        attributes = contents.attributes(self.schema.names)
+        values = np.array(indices_of(attributes, self.schema, row=contents.row), np.int64).T
         pixels = np.zeros((len(values), *self.image_shape), np.uint8)
         for index, name in enumerate(contents.files):
             pixels[index] = _scaled(contents.folder / name, spec.size, spec.channels)
@@ -406,6 +412,15 @@ def _loaded(path: Path, dtype: Any) -> NDArray[Any]:
     return array
 
 
+def _found(path: str | Path) -> str:
+    """The path of a spec: what a grid would take, or else the folder of that name where Python is working."""
+    try:
+        place = Path(path).expanduser()
+    except RuntimeError:
+        return str(path)  # No home folder: the spec says so.
+    return str(path) if (data_root() / place).is_dir() or not place.is_dir() else str(place.absolute())
+
+
 def _check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -434,7 +449,7 @@ def _columns(concepts: Any, schema: Schema | Mapping[str, Sequence[Any]] | None)
                 f"{array.dtype}{list(array.shape)}")  # fmt: skip
     if (array < 0).any():
         row = int((array < 0).any(1).argmax())
-        _refuse("concepts", f"row {row} has a negative value: every image needs a value for every attribute",
+        _refuse("concepts", f"{numbered(row)} has a negative value: every image needs a value for every attribute",
                 str(array[row].tolist()))  # fmt: skip
     if schema is None:
         return {f"attribute_{k}": list(map(str, array[:, k].tolist())) for k in range(array.shape[1])}
@@ -444,7 +459,7 @@ def _columns(concepts: Any, schema: Schema | Mapping[str, Sequence[Any]] | None)
     if (array >= np.array(known.sizes)).any():
         row, k = map(int, np.argwhere(array >= np.array(known.sizes))[0])
         attribute = known.attributes[k]
-        message = f"row {row}: {attribute.name} has the values 0 to {len(attribute) - 1}, those of the schema"
+        message = f"{numbered(row)}: {attribute.name} has the values 0 to {len(attribute) - 1}, those of the schema"
         _refuse("concepts", message, str(array[row, k]))
     return {each.name: [each.values[value] for value in array[:, k]] for k, each in enumerate(known.attributes)}
 
@@ -464,15 +479,17 @@ def _partition(split: str | Sequence[str], num_images: int) -> tuple[Bytes | Non
     return _words(split), "given"
 
 
-def _words(words: Sequence[str] | None) -> Bytes:
+def _words(words: Sequence[str] | None, row: Row = numbered) -> Bytes:
     if words is None:
         raise ConfigError([Problem(f"the table has no column {PARTITION_COLUMN!r} of train, val and test", ("split",))])
     place = {name: index for index, name in enumerate(PARTITIONS)}
     words = list(words)  # The labels of a Series' rows need not be their numbers.
     found = [place.get(str(word).strip(), -1) for word in words]
     if -1 in found:
-        row = found.index(-1)
-        raise ConfigError([unknown(f"partition in row {row}", printable(str(words[row])), PARTITIONS, ("split",))])
+        first = found.index(-1)
+        raise ConfigError(
+            [unknown(f"partition in {row(first)}:", printable(str(words[first])), PARTITIONS, ("split",))]
+        )
     return np.array(found, np.uint8)
 
 

@@ -65,7 +65,8 @@ def write_samples(
         seed: Seed of the queries and the images.
         images: The setting ``images`` of the evaluation.
     """
-    title = f"{model.spec.name} on {data.spec.name}, source {data.spec.source}, split {data.spec.split}"
+    source = f", source {data.spec.source}" if data.spec.source != data.spec.name else ""
+    title = f"{model.spec.name} on {data.spec.name}{source}, split {data.spec.split}"
     title += ", texts" if data.spec.chosen_view == "text" else ""
     notes: list[dict[str, object]] = []
     real: list[Image.Image] = []

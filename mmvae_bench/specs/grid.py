@@ -163,7 +163,7 @@ def load_grid(path: str | Path) -> GridSpec:
 
 def read_grid(path: Path) -> tuple[GridSpec, YamlDocument]:
     """:func:`load_grid`, and the file, whose text is there to the byte. It is read once, so it may be a pipe."""
-    document = read_yaml(named_file(path))
+    document = read_yaml(named_file(path, kind="grid"))
     if document.value is None and not document.problems:
         raise ConfigError("the file is empty: a grid needs name, datasets, backbones and objectives", document.source)
     check_kind(document, "grid")

@@ -31,12 +31,17 @@ def shipped_file(name: str) -> Path:
     return found[name]
 
 
-def named_file(given: Path) -> Path:
+def named_file(given: Path, *, kind: str) -> Path:
     """What ``given`` names: a path that exists (but a folder is no configuration), else a shipped configuration.
 
+    Args:
+        given: A path or a name.
+        kind: What is wanted, ``grid`` or ``sweep``. A name of the other kind is found too, and whoever reads the file
+            says what takes it.
+
     Raises:
-        ConfigError: it is neither, with the shipped ones and the nearest of them. Other paths, those that are more than
-            a name, are returned as they are: whoever reads one says what is missing.
+        ConfigError: it is neither, with the shipped ones of this kind and the nearest of them. Other paths, those that
+            are more than a name, are returned as they are: whoever reads one says what is missing.
     """
     if given.exists() and not given.is_dir():
         return given
@@ -49,5 +54,5 @@ def named_file(given: Path) -> Path:
         )
     if is_path or given.exists():
         return given
-    message = f"no such file: {given}, and no shipped configuration of that name"
-    raise ConfigError([Problem(message, choices=tuple(found), near=nearest(given.name, found))])
+    message, fitting = f"no such file: {given}, and no shipped configuration of that name", shipped(kind)
+    raise ConfigError([Problem(message, choices=tuple(fitting), near=nearest(given.name, fitting))])

@@ -166,7 +166,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     """
     if count is not None and count > MAX_TRIALS:
         raise ConfigError([_too_many(count, "--count")])
-    document = read_yaml(named_file(path))
+    document = read_yaml(named_file(path, kind="sweep"))
     given = document.value
     if not isinstance(given, Mapping):
         message = "expected a sweep: a mapping with method, parameters and command"
@@ -206,7 +206,7 @@ def sweep_metric(path: Path) -> SweepMetric | None:
     Args:
         path: A file that :func:`load_sweep` takes, or a shipped one's name.
     """
-    path = named_file(path)
+    path = named_file(path, kind="sweep")
     given = read_yaml(path).value if path.is_file() else None
     metric = given.get("metric") if isinstance(given, Mapping) else None
     if not isinstance(metric, Mapping) or _metric_problems(metric):

@@ -383,13 +383,18 @@ class TrialSpec(Spec):
 def trial_label(spec: Mapping[str, Any]) -> str:
     """A short human-readable name, from a canonical spec that may be damaged: question marks for whatever is missing.
 
+    A source with the dataset's own name is left out: a stand-in has another one.
+
     >>> trial_label({"objective": {"name": "jmvae"}, "dataset": {"name": "celeba18", "view": "text"}, "seed": 0})
     'jmvae celeba18/?/?/text seed 0'
+    >>> trial_label({"objective": {"name": "jmvae"}, "dataset": {"name": "arrays", "source": "arrays", "split": "iid"}})
+    'jmvae arrays/iid seed ?'
     """
     objective, dataset = (
         {} if not isinstance(part := spec.get(kind), Mapping) else part for kind in ("objective", "dataset")
     )
-    words = [str(dataset.get(key, "?")) for key in ("name", "source", "split")]
+    name, source, split = (str(dataset.get(key, "?")) for key in ("name", "source", "split"))
+    words = [name, *([source] if source != name or name == "?" else []), split]
     words += [view] if (view := dataset.get("view")) in ("text", "strengths") else []
     return f"{objective.get('name', '?')} {'/'.join(words)} seed {spec.get('seed', '?')}"
 

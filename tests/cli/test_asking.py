@@ -13,12 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 from mmvae_bench.cli import main
-from mmvae_bench.cli.asking import error_lines
+from mmvae_bench.cli.asking import check_concept, error_lines
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.preview import contact_sheet
 from mmvae_bench.evaluation.asking import _described
 from mmvae_bench.evaluation.regions import region_of
 from mmvae_bench.objectives.base import Objective
+from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.trial import build_objective
 
@@ -64,6 +65,19 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     return Desk(tmp_path, monkeypatch)
+
+
+def test_an_empty_concept_is_drawn_and_said(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """A variable of the shell that is not set leaves as much."""
+    said = "the concept is empty: every attribute is left open\n"
+    assert desk.run("imagine", "") == 0
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (f"{desk.out}\n", said)
+    assert desk.run("imagine", "colour=red") == 0
+    assert not capsys.readouterr().err
+    faces = datasets.parse({"name": "celeba18", "source": "drawn", "size": 16, "view": "text"})
+    check_concept(" ", faces)
+    assert capsys.readouterr().err == "the caption is empty\n"
 
 
 def document(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import SAFE_PYTHON
 from mmvae_bench.cli import main
 from mmvae_bench.specs import shipped
+from mmvae_bench.specs.sweeps import load_sweep
 
 ROOT = Path(__file__).parents[2]
 FILES = {path.stem: path for path in (ROOT / "configs").glob("*.yaml")}
@@ -91,6 +92,14 @@ def test_what_is_not_a_grid_is_explained(given: str, words: list[str], elsewhere
         assert part in str(error.value)
 
 
+def test_only_what_the_command_takes_is_offered(elsewhere: Path) -> None:
+    for read, given, kind in ((mb.load_grid, "quik", "grid"), (load_sweep, Path("sweep_wandbb"), "sweep")):
+        with pytest.raises(ConfigError) as error:
+            read(given)
+        assert error.value.problems[0].choices == tuple(shipped.shipped(kind))
+    assert error.value.problems[0].near == "sweep_wandb"
+
+
 def test_an_unknown_name_is_bad_input(elsewhere: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["configs", "quik"]) == 2
     out, err = capsys.readouterr()
@@ -111,7 +120,7 @@ def test_a_wheel_holds_the_configurations(tmp_path: Path) -> None:
     """To the byte, in the folder where the package looks for them, and nowhere else."""
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "configs", source / "configs")
     unneeded = shutil.ignore_patterns("__pycache__", "*.py")

@@ -48,6 +48,30 @@ def test_describe_for_people_names_the_source() -> None:
     lines = call("describe", "mnist_a", *SMALL).stdout.splitlines()
     assert ["source", "digits"] in [line.split() for line in lines]
     assert not any("{" in line for line in lines)
+    assert ["combinations", "none is held out"] in [line.split(maxsplit=1) for line in lines]
+    assert "None" not in "".join(lines)
+
+
+def test_what_is_shown_to_people_has_no_words_of_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    """Attributes with their values, files with how many are whole."""
+    folder = tmp_path / "pets"
+    folder.mkdir()
+    for number in range(20):
+        Image.new("RGB", (8, 8), (10 * number, 0, 0)).save(folder / f"{number}.png")
+    rows = [f"{number}.png,{'cat' if number % 2 else 'dog'}\n" for number in range(20)]
+    (folder / "labels.csv").write_text("".join(["file,kind\n", *rows]))
+    monkeypatch.setenv("MMVAE_BENCH_DATA", str(tmp_path))
+    arguments = ("folder", "--set", "path=pets", "--set", "size=8")
+    shown = {command: call(command, *arguments).stdout for command in ("prepare", "describe", "verify")}
+    assert "\n  attributes\n    kind  cat dog\n" in shown["describe"]
+    lines = [line.split(maxsplit=1) for line in shown["verify"].splitlines()]
+    assert ["files", "2, all as they were written"] in lines
+    assert ["ok", "yes"] in lines
+    assert not any(word in "".join(shown.values()) for word in ("None", "True", "entries"))
+    next(own_cache.glob("datasets/folder-*/images.npy")).unlink()
+    assert "  2, 1 damaged or missing\n" in call("verify", *arguments).stdout
 
 
 def test_preview_writes_a_picture(tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ def test_people_read_the_same(kind: str, capsys: pytest.CaptureFixture[str]) -> 
             assert f"    {parameter['name']} = " in text
             assert f": {parameter['meaning']}\n" in f"{text}\n"
         for key in ("posteriors", "likelihoods", "stages", "can", "views", "metrics", "needs"):
-            assert key not in entry or f"    {key}: {', '.join(entry[key])}\n" in text
+            assert not entry.get(key) or f"    {key}: {', '.join(entry[key])}\n" in text
+    assert not [line for line in text.splitlines() if line.rstrip().endswith(":")], "a key without a value"
     assert all(line.startswith("    ") or line in ("", *NAMES[kind]) for line in text.splitlines())
 
 

@@ -178,20 +178,23 @@ WRONG: dict[str, tuple[tuple[Any, ...], str]] = {
     "too few": ((IMAGES[:19], {"a": [0, 1] * 9 + [0]}), r"at least 20 are needed"),
     "rows": ((IMAGES[:-1], WORDS), r"concepts: as many rows as there are images.*\n.*200 for 199"),
     "uneven": ((IMAGES, {**WORDS, "size": WORDS["size"][1:]}), r"as many values as there are images\n.*size: 199"),
-    "missing": ((IMAGES, {**WORDS, "size": [None, *WORDS["size"][1:]]}), r"concepts.size: row 0 has no value"),
+    "missing": ((IMAGES, {**WORDS, "size": [None, *WORDS["size"][1:]]}),
+                r"concepts.size: row 0 \(the first is 0\) has no value"),
     "float": ((IMAGES, {"height": RANDOM.normal(size=NUM)}), r"concepts.height: at most 100 values.*200 distinct"),
     "single": ((IMAGES, {**WORDS, "all": ["a"] * NUM}), r"concepts.all: an attribute needs at least two values"),
     "comma": ((IMAGES, {"size": ["a,b", "c"] * (NUM // 2)}), r"contains ',', '=' or"),
-    "unspecified": ((IMAGES, np.full((NUM, 2), -1)), r"row 0 has a negative value"),
+    "unspecified": ((IMAGES, np.full((NUM, 2), -1)), r"row 0 \(the first is 0\) has a negative value"),
     "floats as concepts": ((IMAGES, np.zeros((NUM, 2))), r"whole numbers \[N, A\].*\n.*float64\[200, 2\]"),
     "outside": ((IMAGES, WORDS, {"size": ["9", "10"], "colour": ["rd", "blue"]}),
-                r"unknown value of colour in row \d+ 'red'\n.*choices: rd, blue\n.*nearest: rd"),
-    "outside by number": ((IMAGES, np.arange(NUM) % 3, {"size": ["a", "b"]}), r"row 2: size has the values 0 to 1"),
+                r"unknown value of colour in row \d+ \(the first is 0\): 'red'\n.*choices: rd, blue\n.*nearest: rd"),
+    "outside by number": ((IMAGES, np.arange(NUM) % 3, {"size": ["a", "b"]}),
+                          r"row 2 \(the first is 0\): size has the values 0 to 1"),
     "column": ((IMAGES, WORDS, {"sizes": ["9", "10"], "colour": ["red", "blue"]}),
                r"concepts.sizes: required column is missing\n.*choices: size, colour\n.*nearest: size"),
     "a scalar": ((IMAGES, {"size": 5}), r"concepts.size: expected a sequence.*\n.*5"),
     "a word": ((IMAGES, {"size": "red"}), r"concepts.size: expected a sequence.*\n.*'red'"),
-    "two values a row": ((IMAGES, {"size": np.zeros((NUM, 2))}), r"concepts.size: row 0 has more than one value"),
+    "two values a row": ((IMAGES, {"size": np.zeros((NUM, 2))}),
+                         r"concepts.size: row 0 \(the first is 0\) has more than one value"),
     "two columns of one name": ((IMAGES, pd.DataFrame([["a", "b"]] * NUM, columns=["size", "size"])),
                                 r"concepts: every attribute needs a name of its own\n.*2 named 'size'"),
     "uneven images": (([[1], [1, 2]], WORDS), r"images: expected images of one shape"),
@@ -279,7 +282,9 @@ def test_only_whole_arrays_are_named(store: Path) -> None:
 def test_a_part_without_images_is_refused(store: Path) -> None:
     with pytest.raises(ConfigError, match=r"split: comp leaves a part without images.*\n.*val 0"):
         data.from_arrays(IMAGES, WORDS, split="comp")
-    with pytest.raises(ConfigError, match=r"unknown partition in row 0 'validate'.*\n.*choices: train, val, test"):
+    with pytest.raises(
+        ConfigError, match=r"unknown partition in row 0 \(the first is 0\): 'validate'.*\n.*choices: train, val, test"
+    ):
         data.from_arrays(IMAGES, WORDS, split=["validate"] * NUM)
     with pytest.raises(ConfigError, match=r"given leaves a part without images"):
         data.from_arrays(IMAGES, WORDS, split=["train"] * NUM)
@@ -352,12 +357,17 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "no table": (lambda folder: (folder / "labels.csv").unlink(), r"table: no such file"),
     "no column": (lambda folder: _table(folder, "file,", "fil,"),
                   r"file_column: the table has no column.*\n.*'file'\n.*choices: fil, kind, wet\n.*nearest: fil"),
-    "no picture": (lambda folder: (folder / "05.png").unlink(), r"row 5 of the table: no such picture in .*pets"),
-    "twice": (lambda folder: _table(folder, "05.png", "04.png"), r"row 5 of the table: the same picture as in row 4"),
-    "outside": (lambda folder: _table(folder, "05.png", "../05.png"), r"row 5.*relative to the folder"),
-    "no value": (lambda folder: _table(folder, "05.png,cat", "05.png,"), r"concepts.kind: row 5 has no value"),
+    "no picture": (lambda folder: (folder / "05.png").unlink(), r"line 7 of labels.csv: no such picture in .*pets"),
+    "twice": (lambda folder: _table(folder, "05.png", "04.png"),
+              r"line 7 of labels.csv: the same picture as in line 6 of labels.csv"),
+    "outside": (lambda folder: _table(folder, "05.png", "../05.png"),
+                r"line 7 of labels.csv: .*relative to the folder"),
+    "no value": (lambda folder: _table(folder, "05.png,cat", "05.png,"),
+                 r"concepts.kind: line 7 of labels.csv has no value"),
     "cells": (lambda folder: _table(folder, "05.png,cat,1", "05.png,cat"), r"labels.csv:7: 2 cells under 3 columns"),
     "header": (lambda folder: _table(folder, "kind,wet", "wet,wet"), r"names its columns, each once"),
+    "latin-1": (lambda folder: (folder / "labels.csv").write_bytes("file,wet\n00.png,schön\n".encode("latin-1")),
+                r"table: labels.csv:2: not UTF-8 text: save the table as UTF-8\n  given: b'\\xf6'$"),
     "few rows": (lambda folder: (folder / "labels.csv").write_text("file,wet\n00.png,1\n"), r"at least 20 images"),
 }  # fmt: skip
 
@@ -369,6 +379,51 @@ def test_what_is_wrong_with_a_folder_is_named(name: str, pictures: Path, tmp_pat
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         data.from_folder("pets", size=8)
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_row_is_named_by_its_line_in_a_table_of_text(pictures: Path) -> None:
+    """Lines that are empty, and cells over several of them, are lines too."""
+    table = pictures / "labels.csv"
+    head, *rows = table.read_text().splitlines()
+    parts = ["train", "train", "val", "test"] * 10
+    told = [f"{row},{part}" for row, part in zip(rows, parts, strict=True)]
+    table.write_text("\n".join([f"{head},partition,note", "", f'{told[0]},"a\nb"', *(f"{row},c" for row in told[1:])]))
+    for old, new, call, message in (
+        ("02.png,cat", "02.png,cow", {"schema": {"kind": ["cat", "dog"]}},
+         "unknown value of kind in line 6 of labels.csv: 'cow'"),
+        ("02.png,cat,0,val", "02.png,cat,0,vall", {"split": "given"},
+         "unknown partition in line 6 of labels.csv: 'vall'"),
+    ):  # fmt: skip
+        whole = table.read_text()
+        assert old in whole
+        _table(pictures, old, new)
+        with pytest.raises(ConfigError, match=message):
+            data.from_folder("pets", size=8, **{"schema": {"wet": ["0", "1"]}} | call)
+        table.write_text(whole)
+    frame = pd.read_csv(table).assign(kind=[None, *["cat"] * 39])
+    frame.to_parquet(pictures / "labels.parquet")
+    with pytest.raises(ConfigError, match=r"row 0 \(the first is 0\) has no value"):
+        data.from_folder("pets", "labels.parquet", size=8, schema={"kind": ["cat", "dog"]})
+
+
+def test_a_folder_beside_the_user_is_found_from_python_and_named_to_a_grid(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path that is relative to the working folder would be another one in the processes of a grid."""
+    here = tmp_path / "here"
+    here.mkdir()
+    pictures.rename(here / "mine")
+    monkeypatch.chdir(here)
+    spec = data.from_folder("mine", size=8)
+    assert spec.path == str(here / "mine")
+    with pytest.raises(ConfigError) as refused:
+        datasets.parse({"name": "folder", "path": "mine", "size": 8})
+    assert refused.value.problems[0].near == str(here / "mine")
+    pictures.parent.joinpath("mine").symlink_to(here / "mine")  # The data root goes first, as in a grid.
+    assert data.from_folder("mine", size=8).path == "mine"
+    with pytest.raises(ConfigError, match="no such folder") as refused:
+        data.from_folder("none", size=8)
+    assert refused.value.problems[0].near is None
 
 
 def test_a_picture_that_is_none_leaves_nothing_half_made(pictures: Path, tmp_path: Path) -> None:
@@ -385,7 +440,7 @@ def test_bfloat16_images_of_unequal_size_and_a_series_with_labels_of_its_own(sto
     with pytest.raises(ConfigError, match="images: expected images of one shape"):
         data.from_arrays([[1], [1, 2]], concepts)
     parts = pd.Series(["train", "val", "tset"] * 20, index=[f"row {k}" for k in range(60)])
-    with pytest.raises(ConfigError, match=r"(?s)partition in row 2.*tset"):
+    with pytest.raises(ConfigError, match=r"(?s)partition in row 2 \(the first is 0\).*tset"):
         data.from_arrays(images, concepts, split=parts)
 
 

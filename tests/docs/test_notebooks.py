@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,22 @@ def test_there_are_two_and_nothing_they_have_printed_is_stored() -> None:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         assert all(not cell.get("outputs") for cell in cells)
         assert all(cell.get("execution_count") is None for cell in cells)
+
+
+def test_the_page_prints_what_the_notebook_s_images_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/own_data.md shows a digest, which whoever runs the notebook sees too."""
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path))
+    cells = json.loads((NOTEBOOKS[1]).read_text(encoding="utf-8"))["cells"]
+    (cell,) = ("".join(each["source"]) for each in cells if "from_arrays" in "".join(each["source"]))
+    exec(compile(cell, "own.ipynb", "exec"), {})
+    page = (NOTEBOOKS[1].parents[1] / "own_data.md").read_text(encoding="utf-8")
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 3
+    assert textwrap.indent(printed, "    ") in page
+    (digest,) = re.findall(r"[0-9a-f]{16}", printed)
+    assert f"data: {digest}," in page
 
 
 @pytest.mark.not_in_check

@@ -98,6 +98,39 @@ def test_blocks_of_python_can_be_parsed_and_import_what_there_is() -> None:
                 assert all(hasattr(module, name.name) for name in node.names), ast.unparse(node)
 
 
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+OUTSIDE_CODE = re.compile(r"```.*?```|(?:^    [^\n]*\n?)+|`[^`\n]*`", flags=re.DOTALL | re.MULTILINE)
+READ_IN_THE_REPOSITORY = [*PAGES, *sorted(ROOT.glob("*.md")), *sorted((ROOT / "benchmarks").rglob("*.md"))]
+
+
+def dead_links(page: Path, text: str) -> list[str]:
+    """The relative links of a page that lead to no file, or to no heading of it."""
+    dead = []
+    for target in LINK.findall(OUTSIDE_CODE.sub("", text)):
+        place, _, anchor = target.partition("#")
+        if ":" in place:
+            continue
+        there = page.parent / place if place else page
+        own = there.read_text(encoding="utf-8") if anchor and there.is_file() else ""
+        headings = re.findall(r"^#+ (.*)$", own, re.MULTILINE)
+        anchors = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        if not there.exists() or (anchor and anchor not in anchors):
+            dead.append(target)
+    return dead
+
+
+@pytest.mark.parametrize("page", READ_IN_THE_REPOSITORY, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_link_leads_to_a_file_of_the_repository(page: Path) -> None:
+    """Pages are read there too, where those that the site is made with do not exist."""
+    assert not dead_links(page, page.read_text(encoding="utf-8"))
+
+
+def test_a_dead_link_is_found() -> None:
+    text = "[a](graphs.md) [b](gpu.md) ![c](nowhere.png) [d](https://x.org) [e](graphs.md#graphs) `[x](code.md)`\n"
+    text += "\n    [y](code.md)\n\n[f](graphs.md#trees) [g](#h)"
+    assert dead_links(ROOT / "docs" / "index.md", text) == ["gpu.md", "nowhere.png", "graphs.md#trees", "#h"]
+
+
 def navigation(entries: object) -> list[str]:
     """The pages in the navigation of mkdocs.yml."""
     if isinstance(entries, str):
@@ -151,7 +184,7 @@ def test_links_lead_to_pages_or_name_a_file(site: ModuleType) -> None:
 
     class Pages:
         def get_file_from_path(self, path: str) -> object:
-            return path if path in ("extending.md", "results/driver.md") else None
+            return path if path in ("extending.md", "results/driver.md", "worlds.md", "gpu.md") else None
 
     def shown(text: str) -> str:
         return str(site.on_page_markdown(text, Page, None, Pages()))
@@ -159,6 +192,8 @@ def test_links_lead_to_pages_or_name_a_file(site: ModuleType) -> None:
     assert shown("[a](../benchmarks/results/driver.md#x)") == "[a](results/driver.md#x)"
     assert shown("[a](extending.md) [b](https://x.org/y)") == "[a](extending.md) [b](https://x.org/y)"
     assert shown("[the grid](../configs/quick.yaml)") == "the grid (`configs/quick.yaml`)"
+    assert shown("[made](../mmvae_bench/worlds)") == "[made](worlds.md)"
+    assert shown("[made](../benchmarks/GPU.md)") == "[made](gpu.md)"
     assert shown("[dead](nowhere.md)") == "[dead](nowhere.md)"
     assert shown("    [code](../configs/quick.yaml)\n") == "    [code](../configs/quick.yaml)\n"
 

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.grouping import Group, group_trials
+from mmvae_bench.report.text import setting_lines
+from mmvae_bench.specs.trial import TrialSpec
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 
@@ -83,3 +88,12 @@ def test_a_title_says_nothing_of_what_is_not_set(tmp_path: Path) -> None:
     world = "mnist_a · digits · iid"
     telling = [f"{world} · supervision.labels_per_class={number}" for number in (10, 100)]
     assert sorted(group.title for group in groups(tmp_path)) == sorted([world, *telling])
+
+
+@pytest.mark.parametrize(("source", "words"), [("mnist", "mnist"), ("digits", "mnist, source digits")])
+def test_a_source_that_is_the_dataset_itself_is_not_said_again(source: str, words: str, tmp_path: Path) -> None:
+    dataset = {"name": "mnist", "source": source, "num_images": 400}
+    spec = TrialSpec.parse({"dataset": dataset, "backbone": "mnist_a_thin", "objective": "telbo"})
+    write_trial(tmp_path, spec, scores=scores_of(spec))
+    (section,) = compare(read_run(tmp_path)).sections
+    assert dict(setting_lines(section))["dataset"].startswith(f"{words}, canvas 28, num_images 400")

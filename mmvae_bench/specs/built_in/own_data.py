@@ -227,7 +227,7 @@ class FolderSpec(OwnDataSpec):
 
 
 class FolderTable:
-    """A folder of pictures with its table, which is read here; the pictures are not.
+    """A folder of pictures with its table, which is read here; the pictures are not. ``row`` says where one is in it.
 
     Args:
         path: The folder: absolute, or under the data root.
@@ -244,9 +244,11 @@ class FolderTable:
         except RuntimeError as error:
             raise ConfigError([Problem(str(error), ("path",), repr(path))]) from None
         if not self.folder.is_dir():
-            message = "no such folder: name one that is absolute or under the data root"
-            raise ConfigError([Problem(message, ("path",), printable(str(self.folder)))])
-        self.columns = read_table(self.folder / table)
+            message, here = "no such folder: name one that is absolute or under the data root", Path(path).absolute()
+            near = printable(str(here)) if here.is_dir() else None  # Relative to the working folder.
+            raise ConfigError([Problem(message, ("path",), printable(str(self.folder)), near=near)])
+        read = read_table(self.folder / table)
+        self.columns, self.row = read.columns, read.row
         if file_column not in self.columns:
             names = tuple(map(printable, self.columns))
             message = "the table has no column of this name, which says which picture a row is about"
@@ -262,11 +264,13 @@ class FolderTable:
         seen: dict[str, int] = {}
         problems = []
         for row, name in enumerate(self.files):
-            where = f"row {row} of the table"
+            where = self.row(row)
             if Path(name).is_absolute() or ".." in Path(name).parts:
                 problems.append(Problem(f"{where}: a picture is named relative to the folder", ("table",), repr(name)))
             elif name in seen:
-                problems.append(Problem(f"{where}: the same picture as in row {seen[name]}", ("table",), repr(name)))
+                problems.append(
+                    Problem(f"{where}: the same picture as in {self.row(seen[name])}", ("table",), repr(name))
+                )
             elif not name or not (self.folder / name).is_file():
                 problems.append(Problem(f"{where}: no such picture in {self.folder}", ("table",), repr(name)))
             seen[name] = row
@@ -291,7 +295,7 @@ class FolderTable:
         """The columns that are attributes: those of some names, or all others than the picture and the partition."""
         others = (self.file_column, PARTITION_COLUMN)
         wanted = [name for name in self.columns if (name not in others if names is None else name in names)]
-        return {name: texts(self.columns[name], location=("concepts", name)) for name in wanted}
+        return {name: texts(self.columns[name], location=("concepts", name), row=self.row) for name in wanted}
 
     def digest(self) -> str:
         """Hash of the table's content, and of the bytes of every picture."""
