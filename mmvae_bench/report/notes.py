@@ -99,20 +99,20 @@ class Progress:
     wall_seconds: float
     processor_seconds: float
     slope: float
-    standard_error: float
+    arm: float
     verdict: str
     rising: tuple[str, ...] = ()
 
     @property
     def slope_text(self) -> str:
-        """Slope of the validation ELBO and its standard error, in nats per 1000 steps."""
+        """Slope of the validation ELBO and the arm of its 95 % interval, in nats per 1000 steps."""
         if not math.isfinite(self.slope):
             return DASH
-        if not math.isfinite(self.standard_error):
+        if not math.isfinite(self.arm):
             return f"{self.slope:+.2g}"
-        # Two digits of the error, and as many decimals of the slope.
-        decimals = 2 if self.standard_error == 0 else min(max(1 - math.floor(math.log10(self.standard_error)), 0), 4)
-        return f"{self.slope:+,.{decimals}f} ±{self.standard_error:,.{decimals}f}"
+        # Two digits of the arm, and as many decimals of the slope.
+        decimals = 2 if self.arm <= 0 else min(max(1 - math.floor(math.log10(self.arm)), 0), 4)
+        return f"{self.slope:+,.{decimals}f} ±{self.arm:,.{decimals}f}"
 
     @property
     def steps_text(self) -> str:
@@ -356,6 +356,7 @@ def _apart(ends: tuple[float, float]) -> bool:
 def _progress(trial: TrialRecord, column: str) -> Progress:
     training = trial.section("training")
     convergence = training.get("convergence") or {}
+    slope = _float(convergence.get("slope_per_1000_steps"))
     return Progress(
         trial=trial,
         column=column,
@@ -365,8 +366,8 @@ def _progress(trial: TrialRecord, column: str) -> Progress:
         steps_per_second=_float(training.get("steps_per_second")),
         wall_seconds=_float(training.get("wall_seconds")),
         processor_seconds=_float(training.get("processor_seconds")),
-        slope=_float(convergence.get("slope_per_1000_steps")),
-        standard_error=_float(convergence.get("standard_error")),
+        slope=slope,
+        arm=_float(convergence.get("ci_high")) - slope,
         verdict=_verdict(training),
         rising=still_rising(trial.directory) if trial.file(TRAINING_LOG) else (),
     )

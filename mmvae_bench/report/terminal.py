@@ -51,7 +51,7 @@ def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
         yield Text(
             f"In % unless stated otherwise. {INTERVAL_NOTE}. *: {BOLD_NOTE}. "
             f"{REFERENCE_NOTE}. ELBO slope: slope of the validation ELBO over the last third of training, in nats per "
-            "1000 steps, ± its standard error.",
+            "1000 steps, with the 95 % interval behind the verdict.",
             _DIM,
         )
         for note in dict.fromkeys(section.published_note for section in comparison.sections):
