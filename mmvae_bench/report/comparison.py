@@ -155,7 +155,7 @@ def _section(group: Group, frames: Frames) -> Section:
     table = table_of(group, frames)
     lines = progress(table)
     found = judges([line.trial for line in lines], frames)
-    note = published_note(table.setting)
+    note = published_note(table)
     return Section(
         **{field.name: getattr(table, field.name) for field in fields(table)},
         published=published_rows(table) if note is None else (),
