@@ -12,8 +12,8 @@ import pandas as pd
 from .aggregate import AggregateTable, aggregate_tables
 from .drawing import NUM_COLORS
 from .figures import draw_amounts, draw_figures
-from .frames import RunRecord
-from .grouping import group_trials
+from .frames import Frames, RunRecord
+from .grouping import Group, group_trials
 from .notes import (
     Judge,
     Progress,
@@ -132,9 +132,7 @@ _WHOLE_NUMBERS = ("split_seed", "level", "num_seeds", "num_queries", "num_sample
 def compare(run: RunRecord) -> Comparison:
     """Aggregates over training seeds and compares the objectives; the trials may be in any state."""
     groups = group_trials(run.trials)
-    sections = [
-        _section(table_of(group, run.frames)) for group in groups if any(column.done for column in group.columns)
-    ]
+    sections = [_section(group, run.frames) for group in groups if any(column.done for column in group.columns)]
     done = [trial for trial in run.trials if trial.state == "done"]
     return Comparison(
         name=run.name,
@@ -146,17 +144,18 @@ def compare(run: RunRecord) -> Comparison:
         sources=run.sources,
         states=count_states(run.trials),
         missing=tuple(explain_missing(run.trials, run.unstarted)),
-        judges=tuple(judges(done)),
+        judges=tuple(judges(done, run.frames)),
         metrics=tuple(explain_metrics({row.metric for section in sections for row in section.rows})),
         protocols=tuple(explain_protocols({name for section in sections for name in section.protocols})),
         provenance=tuple(provenance(done)),
     )
 
 
-def _section(table: Table) -> Section:
+def _section(group: Group, frames: Frames) -> Section:
+    table = table_of(group, frames)
     lines = progress(table)
-    found = judges([line.trial for line in lines])
-    note = published_note(table.setting)
+    found = judges([line.trial for line in lines], frames)
+    note = published_note(table)
     return Section(
         **{field.name: getattr(table, field.name) for field in fields(table)},
         published=published_rows(table) if note is None else (),

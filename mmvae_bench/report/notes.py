@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..base.errors import ConfigError
@@ -15,8 +15,9 @@ from ..runs.folder import TrialFolder
 from ..runs.names import TRAINING_LOG
 from ..runs.stale import mixture, other_packages, segments_of, staleness
 from ..specs.code import identity
-from ..specs.components import objectives
+from ..specs.components import datasets, objectives
 from .curves import still_rising
+from .frames import Frames
 from .tables import MANY_ATTRIBUTES, Table, protocol_rule
 from .text import DASH, level_text, number, row_label
 from .trials import PROVENANCE, STATES, TrialRecord
@@ -24,18 +25,31 @@ from .trials import PROVENANCE, STATES, TrialRecord
 TRUSTED_ACCURACY = 0.85
 """Mean accuracy of the observation classifier below which its verdicts are shown with a warning."""
 
+SEEN = 0.7
+"""An attribute is warned of where the classifier has come less of the way from chance to 1 on real images.
+
+Where a share s of the images is read and the rest guessed, a difference between two objectives shows at s of its size,
+so telling them apart takes 1 / s^2 as many images: twice as many at 0.7.
+"""
+
 NUM_LOWEST = 3
 """How many accuracies are shown of a classifier with many attributes."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """An observation classifier: its accuracy on held-out real images, by attribute and on average."""
+    """An observation classifier: its accuracy on held-out real images, by attribute and on average.
+
+    Attributes:
+        chance: By attribute, the accuracy on the same images of always naming the most frequent value, or, where that
+            was not measured, 1 / number of values; an attribute of which neither is known is left out.
+    """
 
     name: str
     fingerprint: str
     accuracy: tuple[tuple[str, float], ...]
     mean: float
+    chance: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def text(self) -> str:
@@ -46,6 +60,30 @@ class Judge:
         parts = [f"{attribute} {number(value)}" for attribute, value in shown]
         which = f"lowest of {len(self.accuracy)} attributes " if len(shown) < len(self.accuracy) else ""
         return f"{self.name}: {which}{', '.join(parts)}; mean {number(self.mean)} %"
+
+    @property
+    def unseen(self) -> list[str]:
+        """The attributes that it has come less than ``SEEN`` of the way from chance to 1 in, the worst first."""
+        share = {
+            name: (value - chance) / (1 - chance)
+            for name, value in self.accuracy
+            if math.isfinite(value) and (chance := self.chance.get(name, math.nan)) < 1
+        }
+        return sorted((name for name in share if share[name] < SEEN), key=share.__getitem__)
+
+    @property
+    def doubt(self) -> str | None:
+        """What is wrong with its verdicts on single attributes, in words; None: nothing."""
+        unseen, right = self.unseen, dict(self.accuracy)
+        if not unseen:
+            return None
+        shown = [f"{name} {number(right[name])} % (chance: {number(self.chance[name])} %)" for name in unseen]
+        which, them = ("an attribute", "it") if len(unseen) == 1 else ("some attributes", "them")
+        more = f" and {len(unseen) - NUM_LOWEST} more of {len(right)} attributes" if len(unseen) > NUM_LOWEST else ""
+        return (
+            f"The classifier reads {which} poorly. Right on held-out images: {', '.join(shown[:NUM_LOWEST])}{more}. "
+            f"Scores with {them} make objectives look more alike than they are."
+        )
 
 
 @dataclass(frozen=True)
@@ -61,20 +99,20 @@ class Progress:
     wall_seconds: float
     processor_seconds: float
     slope: float
-    standard_error: float
+    arm: float
     verdict: str
     rising: tuple[str, ...] = ()
 
     @property
     def slope_text(self) -> str:
-        """Slope of the validation ELBO and its standard error, in nats per 1000 steps."""
+        """Slope of the validation ELBO and the arm of its 95 % interval, in nats per 1000 steps."""
         if not math.isfinite(self.slope):
             return DASH
-        if not math.isfinite(self.standard_error):
+        if not math.isfinite(self.arm):
             return f"{self.slope:+.2g}"
-        # Two digits of the error, and as many decimals of the slope.
-        decimals = 2 if self.standard_error == 0 else min(max(1 - math.floor(math.log10(self.standard_error)), 0), 4)
-        return f"{self.slope:+,.{decimals}f} ±{self.standard_error:,.{decimals}f}"
+        # Two digits of the arm, and as many decimals of the slope.
+        decimals = 2 if self.arm <= 0 else min(max(1 - math.floor(math.log10(self.arm)), 0), 4)
+        return f"{self.slope:+,.{decimals}f} ±{self.arm:,.{decimals}f}"
 
     @property
     def steps_text(self) -> str:
@@ -118,8 +156,8 @@ def weights_lines(lines: Sequence[Progress]) -> list[tuple[str, str]]:
     return list(known.items())
 
 
-def judges(trials: Sequence[TrialRecord]) -> list[Judge]:
-    """The distinct observation classifiers behind the scores of ``trials``."""
+def judges(trials: Sequence[TrialRecord], frames: Frames) -> list[Judge]:
+    """The distinct observation classifiers behind the scores of ``trials``, whose numbers ``frames`` has."""
     found: dict[str, Judge] = {}
     for trial in trials:
         classifier = trial.section("classifier")
@@ -128,8 +166,31 @@ def judges(trials: Sequence[TrialRecord]) -> list[Judge]:
             fingerprint = f"{classifier.get('fingerprint')}/{classifier.get('weights')}"
             accuracy = {name: _float(value) for name, value in (classifier.get("accuracy") or {}).items()}
             mean = _float(classifier.get("mean_accuracy"))
-            found[fingerprint] = Judge(str(classifier.get("name")), fingerprint, tuple(accuracy.items()), mean)
+            if fingerprint not in found:
+                chance = _chance(trial, accuracy, frames)
+                found[fingerprint] = Judge(
+                    str(classifier.get("name")), fingerprint, tuple(accuracy.items()), mean, chance
+                )
     return list(found.values())
+
+
+def _chance(trial: TrialRecord, attributes: Collection[str], frames: Frames) -> dict[str, float]:
+    """By attribute, the accuracy of the best guess on the classifier's held-out images; see :class:`Judge`."""
+    measured = {
+        question.attribute: float(frames.floor[row])
+        for row in frames.rows.get(trial.key, ())
+        if (question := frames.questions[row]).metric == "classifier_accuracy" and question.attribute is not None
+    }
+    chance = {name: floor for name, floor in measured.items() if math.isfinite(floor)}
+    if chance.keys() >= set(attributes):
+        return chance
+    settings = trial.component("dataset")
+    spec = datasets.find(str(settings.get("name")))
+    try:
+        values = {} if spec is None else spec.parse(settings).concept_schema().to_dict()
+    except ConfigError:
+        values = {}
+    return {name: 1 / len(possible) for name, possible in values.items()} | chance
 
 
 def progress(table: Table) -> list[Progress]:
@@ -157,6 +218,8 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
                 f"The classifier is correct on {number(judge.mean)} % of held-out images, under "
                 f"{number(TRUSTED_ACCURACY)} %: its verdicts on imagined images are uncertain."
             )
+        if judge.doubt:
+            yield judge.doubt
     yield from dict.fromkeys(filter(None, (caution(trial.component("objective")) for trial in done)))
     if len(found) > 1:
         yield "The trials were scored by different classifiers: their scores are not comparable."
@@ -293,6 +356,7 @@ def _apart(ends: tuple[float, float]) -> bool:
 def _progress(trial: TrialRecord, column: str) -> Progress:
     training = trial.section("training")
     convergence = training.get("convergence") or {}
+    slope = _float(convergence.get("slope_per_1000_steps"))
     return Progress(
         trial=trial,
         column=column,
@@ -302,8 +366,8 @@ def _progress(trial: TrialRecord, column: str) -> Progress:
         steps_per_second=_float(training.get("steps_per_second")),
         wall_seconds=_float(training.get("wall_seconds")),
         processor_seconds=_float(training.get("processor_seconds")),
-        slope=_float(convergence.get("slope_per_1000_steps")),
-        standard_error=_float(convergence.get("standard_error")),
+        slope=slope,
+        arm=_float(convergence.get("ci_high")) - slope,
         verdict=_verdict(training),
         rising=still_rising(trial.directory) if trial.file(TRAINING_LOG) else (),
     )

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .grouping import Column, Setting
+from .grouping import Column
 from .tables import Row, Table
 from .text import level_text, row_label, with_bounds, with_interval
 
@@ -121,13 +121,16 @@ def published_value(*, split: str, objective: str, metric: str, level: int | Non
     return PublishedValue(round(pair[0] / 100, 6), round(pair[1] / 100, 6)) if pair else None
 
 
-def published_note(setting: Setting) -> str | None:
+def published_note(table: Table) -> str | None:
     """Why printed values are not compared with ours; None if the setting is the paper's.
 
-    For sprites it holds the published leaderboard itself: its images are others, so nothing can be subtracted from it.
-    Empty for further datasets, for which no published numbers are expected.
+    For sprites with scores of that kind it holds the published leaderboard itself: its images are others, so nothing
+    can be subtracted from it. Empty for further datasets, for which no published numbers are expected.
     """
+    setting = table.setting
     if setting.dataset == "sprites":
+        if not any(row.metric in published_metrics(setting.dataset) for row in table.rows):
+            return ""
         level = dict(setting.dataset_params).get("level", "")
         return sprites_note(int(level)) if level in map(str, _SPRITES) else ""
     if setting.dataset != "mnist_a":
@@ -150,6 +153,11 @@ def published_note(setting: Setting) -> str | None:
     if not other:
         return None
     return f"The published numbers are not shown, because the setting differs: {', '.join(other)}."
+
+
+def published_metrics(dataset: str) -> tuple[str, ...]:
+    """The metrics that the published numbers of a dataset are beside."""
+    return ("strict", "features", "strict_text") if dataset == "sprites" else ("correctness", "coverage")
 
 
 def sprites_note(level: int) -> str:

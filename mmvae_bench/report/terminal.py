@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..metrics.catalogue import metric_info
 from .comparison import Comparison, Section
-from .published import published_texts
+from .published import published_metrics, published_texts
 from .selection import RULE
 from .text import (
     BOLD_NOTE,
-    INTERVAL_NOTE,
-    REFERENCE_NOTE,
+    DASH,
     TextRow,
     as_text,
     caption,
     columns_differ_in_steps,
+    interval_note,
     plain_table,
+    reference_note,
     seeds_text,
     text_rows,
 )
@@ -48,19 +50,48 @@ def _parts(comparison: Comparison, width: int) -> Iterator[RenderableType]:
     if comparison.sections:
         yield ""
         yield from common
-        yield Text(
-            f"In % unless stated otherwise. {INTERVAL_NOTE}. *: {BOLD_NOTE}. "
-            f"{REFERENCE_NOTE}. ELBO slope: slope of the validation ELBO over the last third of training, in nats per "
-            "1000 steps, ± its standard error.",
-            _DIM,
-        )
-        for note in dict.fromkeys(section.published_note for section in comparison.sections):
-            if note:
-                yield Text(note, _DIM)
+        yield Text(_legend(comparison.sections), _DIM)
+        yield from (Text(note, _DIM) for note in _published_notes(comparison.sections))
     if comparison.missing:
         yield Text("\nNot in the tables", _BOLD)
         for line in comparison.missing:
             yield Padding(Text(line), (0, 0, 0, 2))
+
+
+def _legend(sections: Sequence[Section]) -> str:
+    """What the signs in the tables mean: those that are there."""
+    rows = [row for section in sections for row in text_rows(section, section.headline, headline_only=True)]
+    cells = [cell for row in rows for cell in row.cells]
+    seeds = {len(column.done) for section in sections for column in section.columns if column.done}
+    slopes = any(line.slope_text != DASH for section in sections for line in section.progress)
+    slope = "slope of the validation ELBO over the last third of training, in nats per 1000 steps"
+    notes = (
+        (True, "In % unless stated otherwise"),
+        (any(cell.exact for cell in cells), interval_note(seeds)),
+        (any(cell.leader for cell in cells), f"*: {BOLD_NOTE}"),
+        (
+            any({row.ceiling, row.floor} != {DASH} for row in rows),
+            reference_note(judged=any(section.judges for section in sections)),
+        ),
+        (slopes, f"ELBO slope: {slope}, with the 95 % interval behind the verdict"),
+    )
+    return " ".join(f"{note}." for shown, note in notes if shown)
+
+
+def _published_notes(sections: Sequence[Section]) -> list[str]:
+    """Why there are no published numbers beside the scores that are shown, each reason once. A table of the validation
+    partition, for which none are expected, is left out where one of the test partition says it of the same dataset."""
+    tested = {section.setting.dataset for section in sections if section.setting.partition == "test"}
+    shown = (
+        section.published_note
+        for section in sections
+        if (section.setting.partition == "test" or section.setting.dataset not in tested)
+        and any(
+            row.metric in published_metrics(section.setting.dataset) and metric_info(row.metric).headline
+            for row in section.of(section.headline)
+        )
+    )
+    return [note for note in dict.fromkeys(shown) if note]
 
 
 def _section(section: Section, width: int) -> Iterator[RenderableType]:

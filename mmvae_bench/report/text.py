@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
@@ -22,21 +22,21 @@ UNLIMITED = 100_000
 """A width at which no line is wrapped."""
 
 
-INTERVAL_NOTE = (
-    "± is the longer arm of the 95 % interval: over queries with one training seed, over training seeds and queries "
-    "with several"
-)
+_INTERVAL = "± is the longer arm of the 95 % interval"
+INTERVAL_NOTE = f"{_INTERVAL}: over queries with one training seed, over training seeds and queries with several"
 """What every rendering says about its intervals."""
 BOLD_NOTE = (
     "the best of its row and those not told apart from it, where something is told apart from the best and the best "
     "from the floor (5 % probability of one false claim in the whole table; never with one training seed)"
 )
 """What every rendering says about bold numbers."""
-REFERENCE_NOTE = (
-    "floor: the expected score of a generator that ignores the query; ceiling: that of an exact conditional generator, "
+_REFERENCES = (
+    "floor: the expected score of a generator that ignores the query; ceiling: that of an exact conditional generator",
     "for correctness, compositionality and named queries the classifier's accuracy on held-out real images of the same "
-    "concepts; references, not bounds"
+    "concepts",
+    "references, not bounds",
 )
+REFERENCE_NOTE = f"{_REFERENCES[0]}, {_REFERENCES[1]}; {_REFERENCES[2]}"
 """What every rendering says about floor and ceiling; what they are of other metrics is in their explanations."""
 
 TRAINING_NOTE = (
@@ -46,6 +46,21 @@ TRAINING_NOTE = (
 """What every rendering says about the costs of training."""
 
 _DECIMALS = {"nats/dim": 3, "MSE": 4, "FID": 2, "KID": 4, "cos": 4, "SSE": 2, "ratio": 3}
+
+
+def interval_note(seeds: Collection[int]) -> str:
+    """As :data:`INTERVAL_NOTE`, where the objectives have these numbers of training seeds.
+
+    >>> interval_note({1})
+    '± is the longer arm of the 95 % interval over queries'
+    """
+    several = {number > 1 for number in seeds}
+    return INTERVAL_NOTE if len(several) != 1 else f"{_INTERVAL} over {'training seeds and ' * several.pop()}queries"
+
+
+def reference_note(*, judged: bool) -> str:
+    """As :data:`REFERENCE_NOTE`; without the classifier where there is none."""
+    return REFERENCE_NOTE if judged else f"{_REFERENCES[0]}; {_REFERENCES[2]}"
 
 
 def number(value: float, unit: str = "%") -> str:

@@ -139,7 +139,7 @@ class RunFolders:
     Attributes:
         directory: The run's folder, or that of the merged report.
         trials: Every trial folder, in the order of the report.
-        waiting: Keys of the grid that have no folder yet.
+        waiting: Keys of the grid that have no folder yet, or none with a spec.
         sources: What was merged, one line per folder; empty where nothing was.
         summary: What its grid says of it; empty where it says nothing.
     """
@@ -176,7 +176,11 @@ def find_trials(run_dir: Path) -> RunFolders:
         BenchmarkError: ``run_dir`` does not exist, is not a run folder, or holds no trial.
     """
     store = open_run(run_dir)
-    keys = store.keys()
+    # One whose spec was never completely written waits like those that have no folder yet.
+    found = map(store.folder, store.keys())
+    keys = {folder.key for folder in found if not folder.is_blank()}
+    if not keys:
+        raise _no_trials(run_dir)
     grid = _grid(store.grid_path)
     order = {} if grid is None else {trial.key: position for position, trial in enumerate(grid.trials)}
     folders = sorted((store.folder(key) for key in keys), key=_order)
@@ -200,10 +204,14 @@ def open_run(run_dir: Path) -> RunStore:
         hint = merged if (run_dir / MERGED_FILE).is_file() else _hint(run_dir)
         raise BenchmarkError(f"{run_dir}: not a run folder: it has no folder `{TRIALS_FOLDER}`{hint}")
     if not store.keys():
-        raise BenchmarkError(
-            f"{run_dir}: has no trials yet\n  Start them with `mmvae-bench run --grid FILE --out {run_dir}`."
-        )
+        raise _no_trials(run_dir)
     return store
+
+
+def _no_trials(run_dir: Path) -> BenchmarkError:
+    return BenchmarkError(
+        f"{run_dir}: has no trials yet\n  Start them with `mmvae-bench run --grid FILE --out {run_dir}`."
+    )
 
 
 def _grid(path: Path) -> GridSpec | None:

@@ -73,6 +73,8 @@ class _Classifier(TypedDict):
 class _Convergence(TypedDict):
     slope_per_1000_steps: NotRequired[float | None]
     standard_error: NotRequired[float | None]
+    ci_low: NotRequired[float | None]
+    ci_high: NotRequired[float | None]
     verdict: NotRequired[str | None]
     stage: NotRequired[str | None]
 

@@ -36,6 +36,8 @@ HEAD_BYTES = 65_536
 """How much of a result is read for its head, which takes 10 KB and 3 more for each resume; its scores are longer."""
 MOST_NEARBY = 8
 """How many trials a message lists instead of a folder that is none."""
+_LEFT_BY_TRIALS = TRIAL_FILES - {SPEC_FILE, EVALUATION_FILE, LOCK_FILE}
+"""What shows that a trial has been worked on; the others are written before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,13 +179,17 @@ class TrialFolder:
                 return damage
         return self.weights_damage()
 
-    def is_blank(self) -> bool:
-        """Whether the spec is missing or empty: it was never completely written, so nothing can have run."""
+    def lacks_spec(self) -> bool:
+        """Whether the spec is missing or empty, as a power cut leaves it; a run of its grid writes it again."""
         try:
             found = self.spec_path.lstat()
         except FileNotFoundError:
             return True
         return stat.S_ISREG(found.st_mode) and not found.st_size
+
+    def is_blank(self) -> bool:
+        """Whether the spec was never completely written, and nothing has run: there is no file that a trial leaves."""
+        return self.lacks_spec() and not any(os.path.lexists(self.directory / name) for name in _LEFT_BY_TRIALS)
 
     def evaluation(self) -> dict[str, Any] | None:
         """The evaluation settings as canonical JSON values; None if the file is missing or damaged."""

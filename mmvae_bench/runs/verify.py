@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
@@ -118,7 +119,8 @@ def verify(run_dir: Path) -> Verification:
     """
     store = open_store(run_dir)
     keys = store.keys()
-    found = [_verdict(store.folder(key)) for key in keys]
+    grid = _Grid(store.grid_path)
+    found = [_verdict(store.folder(key), grid) for key in keys]
     labels = trial_labels([spec for _, spec in found])
     verdicts = [
         replace(trial, label=label) if spec else trial for (trial, spec), label in zip(found, labels, strict=True)
@@ -127,21 +129,40 @@ def verify(run_dir: Path) -> Verification:
     return Verification(run_dir, tuple(trials), tuple(_of_the_run(store)))
 
 
-def _verdict(folder: TrialFolder) -> tuple[Verdict, dict[str, Any]]:
+def _verdict(folder: TrialFolder, grid: _Grid) -> tuple[Verdict, dict[str, Any]]:
     """What there is to say of a trial, without its label; and its spec, empty if it cannot be read."""
     key = printable(folder.key)
     try:
         spec = folder.spec()
     except DamagedFile as damage:
-        if damage.path == folder.spec_path and folder.is_blank():
-            return Verdict(key, f"trial {key}", "pending", False, (), "begins with it: nothing has run yet"), {}
-        refuses = f"refuses the run until {damage.path.name} is restored, or {folder.directory} removed"
-        return Verdict(key, f"trial {key}", DAMAGED, False, (_fault(damage),), printable(refuses)), {}
+        step = f"refuses the run until {damage.path.name} is restored, or {folder.directory} removed"
+        if damage.path == folder.spec_path and folder.lacks_spec() and grid.keys:
+            step = f"refuses the run until {folder.directory} is removed: it is no trial of the grid"
+            if folder.key in grid.keys:
+                step = "writes its spec again, and goes on with what is there"
+        if damage.path == folder.spec_path and folder.is_blank() and (folder.key in grid.keys or not grid.keys):
+            return Verdict(key, f"trial {key}", "pending", False, (), "trains it from the start"), {}
+        return Verdict(key, f"trial {key}", DAMAGED, False, (_fault(damage),), printable(step)), {}
     faults = [_fault(damage) for damage in _damages(folder)]
     status = folder.status(folder.evaluation())
     state = DAMAGED if faults else status.state
     listed = os.path.lexists(folder.directory / CHECKSUMS_FILE)
     return Verdict(key, "", state, listed, tuple(faults), _next_step(folder, status.state, faults)), spec
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The grid of a run, read only if it is asked for."""
+
+    path: Path
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Those of its trials; empty where it cannot be read."""
+        try:
+            return frozenset(trial.key for trial in load_grid(self.path).trials)
+        except (BenchmarkError, OSError, RecursionError):
+            return frozenset()
 
 
 def _fault(damage: DamagedFile) -> Fault:

@@ -84,10 +84,12 @@ def _abilities(spec: type[ObjectiveSpec]) -> Iterator[str]:
     """What a model can do, in the words of ``Objective``."""
     if "concept" in spec.posteriors:
         yield "imagine concepts" if spec.partial_concepts else "imagine fully specified concepts"
-    if "image" in spec.posteriors and "concept" in spec.likelihoods:
+    if spec.has_describer or ("image" in spec.posteriors and "concept" in spec.likelihoods):
         yield "describe images"
     if "image" in spec.likelihoods and spec.posteriors & {"image", "joint"}:
-        yield "reconstruct images" if "image" in spec.posteriors else "reconstruct images with their concepts"
+        # What has q(y|x) and is told no y takes the one that it describes.
+        alone = spec.has_describer or "image" in spec.posteriors
+        yield "reconstruct images" if alone else "reconstruct images with their concepts"
 
 
 def _parameter(key: str, field: FieldInfo) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from ..base.errors import ConfigError, Problem, nearest, unknown
 from .overrides import apply_settings, leaves, parse_assignment
 from .shipped import named_file
+from .sweep_metrics import metric_problems
 from .sweep_parameters import COUNTABLE, Choice, Parameter, read_parameters, size_of
 from .trial import TrialSpec
 from .yaml_source import YamlDocument, check_kind, read_yaml
@@ -185,7 +186,9 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
     if base is not None and parameters:
         # A parameter that could not be read is also reported as missing: that is the same problem.
         unread = bool(found)
-        _, found = _trials(base, parameters, _ends(parameters))
+        some, found = _trials(base, parameters, _ends(parameters))
+        if not problems and not found and isinstance(metric := given.get("metric"), Mapping):
+            problems += metric_problems(str(metric["name"]), some)
         problems += (each for each in found if not (unread and each.message.startswith("required key")))
     if problems or document.problems or base is None:
         raise document.error(list(dict.fromkeys(problems)))

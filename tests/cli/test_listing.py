@@ -54,6 +54,8 @@ def test_an_objective_says_what_it_can_do(capsys: pytest.CaptureFixture[str]) ->
     assert entries["vae"]["can"] == ["reconstruct images"]
     assert entries["vae"]["likelihoods"] == ["image"]
     assert entries["cvae"]["can"] == ["imagine concepts", "reconstruct images with their concepts"]
+    for name in ("ssvae", "recursive_ssvae"):
+        assert entries[name]["can"] == ["imagine concepts", "describe images", "reconstruct images"]
     assert entries["cvae"]["partial_concepts"] is True
     assert entries["cvae"]["views"] == ["attributes", "strengths"]
     assert entries["q_agg"]["views"] == ["attributes", "text"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import CapabilityError, Objective
 from mmvae_bench.specs.components import backbones, objectives
+from mmvae_bench.specs.listing import describe_kind
 from mmvae_bench.specs.trial import TrainingSpec
 from mmvae_bench.training.fit import fit
 from mmvae_bench.training.stages import Stages
@@ -195,6 +198,29 @@ def test_describe_and_reconstruct(name: str, digits: ConceptDataModule, batch: B
             with pytest.raises(CapabilityError, match=name):
                 objective.reconstruct(*given)
     assert objective.training, "a question leaves the mode as it was"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_list_says_what_it_can_do(name: str, digits: ConceptDataModule, batch: Batch) -> None:
+    objective = build(name, digits).eval()
+
+    def able(ask: Callable[[], object]) -> bool:
+        try:
+            ask()
+        except CapabilityError:
+            return False
+        return True
+
+    found = [
+        able(lambda: objective.describe(batch.image)),
+        able(lambda: objective.reconstruct(batch.image)),
+        able(lambda: objective.reconstruct(batch.image, batch.concept)),
+    ]
+    (can,) = (entry["can"] for entry in describe_kind("objectives") if entry["name"] == objective.spec.name)
+    alone, told = "reconstruct images" in can, "reconstruct images with their concepts" in can
+    assert not (alone and told)
+    assert ["describe images" in can, alone] == found[:2]
+    assert (alone or told) == any(found[1:])
 
 
 @pytest.mark.parametrize("name", NAMES)

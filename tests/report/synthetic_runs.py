@@ -116,7 +116,8 @@ def result_of(spec: TrialSpec, scores: Iterable[Score], *, accuracy: float = 0.9
             "num_parameters": 1234,
             "parameters_by_network": {"image_encoder": 1000, "image_decoder": 234},
             "convergence": {
-                "slope_per_1000_steps": 0.75, "standard_error": 0.25, "last_elbo": -110.5, "verdict": "rising"
+                "slope_per_1000_steps": 0.75, "standard_error": 0.25, "ci_low": 0.25, "ci_high": 1.25,
+                "last_elbo": -110.5, "verdict": "rising",
             },
         },
         "provenance": {

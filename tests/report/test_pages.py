@@ -177,7 +177,7 @@ def test_the_classifier_is_doubted_where_it_is_bad(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slope", "error", "text"),
+    ("slope", "arm", "text"),
     [
         (0.75, 0.25, "+0.75 ±0.25"),
         (4272.1, 150.05, "+4,272 ±150"),
@@ -187,12 +187,18 @@ def test_the_classifier_is_doubted_where_it_is_bad(tmp_path: Path) -> None:
         (math.nan, math.nan, "–"),
     ],
 )
-def test_a_slope_has_the_digits_of_its_error(slope: float, error: float, text: str) -> None:
+def test_a_slope_has_the_digits_of_its_interval(slope: float, arm: float, text: str) -> None:
     trial = TrialRecord("key", Path(), "done")
-    line = Progress(
-        trial, "telbo", 1, 64, {"all": 1}, 1.0, 1.0, 1.0, slope=slope, standard_error=error, verdict="rising"
-    )
+    line = Progress(trial, "telbo", 1, 64, {"all": 1}, 1.0, 1.0, 1.0, slope=slope, arm=arm, verdict="rising")
     assert line.slope_text == text
+
+
+def test_the_interval_of_a_slope_is_the_one_behind_its_verdict(tmp_path: Path) -> None:
+    """Not the standard error, 0.25, by which a slope of four times as much could be called unclear."""
+    write_trial(tmp_path, spec_of())
+    assert "+0.75 ±0.50  rising" in write_report(tmp_path, color=False)
+    for name in ("index.html", "table.md"):
+        assert "+0.75 ±0.50" in (tmp_path / "report" / name).read_text()
 
 
 def test_names_cannot_break_the_page(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from mmvae_bench.report import write_report
 from mmvae_bench.report.comparison import Section, compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.published import published_value
+from mmvae_bench.runs.scores import Score
 
 from .synthetic_runs import scores_of, spec_of, write_trial
 
@@ -126,13 +127,24 @@ def test_another_number_of_steps_is_not_compared(tmp_path: Path) -> None:
 
 def test_the_leaderboard_of_sprites_is_beside_them_with_what_a_guess_scores(tmp_path: Path) -> None:
     spec = spec_of("jmvae", dataset={"name": "sprites", "source": "drawn", "level": 3}, backbone="rgb_thin")
-    write_trial(tmp_path, spec, scores=scores_of(spec))
+    strict = Score(metric="strict", partition="test", level=3, value=0.25)
+    write_trial(tmp_path, spec, scores=[*scores_of(spec), strict])
     section = only_section(tmp_path)
     assert section.published == ()
-    text = " ".join(write_report(tmp_path, width=100, color=False).split())
+    shown = write_report(tmp_path, width=100, color=False)
+    text = " ".join((tmp_path / "report" / "table.md").read_text(encoding="utf-8").split())
     assert "MVAE strict 8 %, features 1.3 of 3, image to text 59 %; MMVAE strict 6 %, features 1.2 of 3" in text
     assert "MoPoE strict 7 %, features 1.3 of 3, image to text 0 %; DMVAE strict 4 %, features 1.4 of 3" in text
     assert "A guess: strict 3.3 %, features 1.03 of 3, image to text 3.3 %." in text
     assert "not compared with the numbers above" in text
     for name in ("table.md", "index.html"):
         assert "strict 8" in (tmp_path / "report" / name).read_text(encoding="utf-8"), name
+    assert "strict" not in shown, "its short table has no score that they are beside"
+
+
+def test_the_leaderboard_of_sprites_is_left_out_where_nothing_is_scored_by_it(tmp_path: Path) -> None:
+    spec = spec_of("jmvae", dataset={"name": "sprites", "source": "drawn", "level": 3}, backbone="rgb_thin")
+    write_trial(tmp_path, spec, scores=scores_of(spec))
+    write_report(tmp_path, color=False)
+    for name in ("table.md", "index.html"):
+        assert "CdSprites" not in (tmp_path / "report" / name).read_text(encoding="utf-8"), name

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 import mmvae_bench as mb
+from mmvae_bench.base.files import write_json
 from mmvae_bench.report import read_results, write_report
 from mmvae_bench.report.comparison import Comparison, compare
 from mmvae_bench.report.gather import read_run
@@ -328,3 +329,44 @@ def test_what_training_has_cost_is_printed(comparison: Comparison) -> None:
     assert heads[7:9] == ["wall time", "processor time"]
     assert {tuple(row[7:9]) for row in rows} == {("2 min 0 s", "4 min 5 s")}
     assert '<td data-value="120.5">2 min 0 s</td><td data-value="245.0">4 min 5 s</td>' in page
+
+
+def legend(run_dir: Path) -> str:
+    return " ".join(render_terminal(compare(read_run(run_dir)), width=200).split("In % unless")[1].split())
+
+
+def test_the_terminal_explains_only_the_signs_that_it_shows(tmp_path: Path, many_run: Path, run_dir: Path) -> None:
+    assert "*" not in render_terminal(compare(read_run(run_dir)))
+    whole = legend(many_run)
+    for part in (
+        "longer arm",
+        "*: the best of its row",
+        "floor: the expected",
+        "the classifier's accuracy",
+        "ELBO slo",
+    ):
+        assert part in whole
+    unknown = dict.fromkeys(("ceiling", "floor", "ci_low", "ci_high"), math.nan)
+    bare = [replace(score, per_query=None, **unknown) for score in scores_of(spec_of())]
+    folder = write_trial(tmp_path, spec_of(), scores=bare)
+    result = json.loads((folder / "result.json").read_text())
+    result["training"]["convergence"] = None
+    write_json(folder / "result.json", result)
+    assert legend(tmp_path).startswith("stated otherwise. The published numbers are not shown")
+
+
+def test_the_interval_is_of_the_seeds_that_there_are(tmp_path: Path) -> None:
+    write_trial(tmp_path, spec_of(seed=0))
+    assert "interval over queries. floor" in legend(tmp_path)
+    write_trial(tmp_path, spec_of(seed=1))
+    assert "interval over training seeds and queries." in legend(tmp_path)
+    write_trial(tmp_path, spec_of("jmvae"))
+    assert "interval: over queries with one training seed, over training seeds and queries with" in legend(tmp_path)
+
+
+def test_of_two_partitions_one_says_why_no_published_numbers_are_shown(tmp_path: Path) -> None:
+    spec = spec_of()
+    write_trial(tmp_path, spec, scores=[*scores_of(spec), *scores_of(spec, partition="val")])
+    text = legend(tmp_path)
+    assert text.count("The published numbers are not shown") == 1
+    assert "partition val" not in text

@@ -23,7 +23,7 @@ from mmvae_bench.report.text import ahead_of, caption, difference_rows
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.code import training_code
 
-from .synthetic_runs import spec_of, write_trial
+from .synthetic_runs import scores_of, spec_of, write_trial
 
 
 def comparison(run_dir: Path) -> Comparison:
@@ -309,6 +309,41 @@ def test_warnings(tmp_path: Path) -> None:
         assert part in text
 
 
+def judged(run_dir: Path, accuracy: dict[str, float], floor: dict[str, float]) -> str:
+    """The warnings about a run whose classifier has these accuracies; ``floor``: measured on the same images."""
+    rows = [Score(metric="classifier_accuracy", attribute=name, partition="test", value=value, floor=floor[name])
+            for name, value in accuracy.items() if name in floor]  # fmt: skip
+    folder = write_trial(run_dir, spec_of(), scores=[*scores_of(spec_of()), *rows])
+    result = json.loads((folder / "result.json").read_text())
+    mean = sum(accuracy.values()) / len(accuracy)
+    result["classifier"] |= {"accuracy": accuracy, "mean_accuracy": mean}
+    write_json(folder / "result.json", result)
+    return " ".join(section(run_dir).warnings)
+
+
+def test_an_attribute_that_the_classifier_does_not_see_is_named(tmp_path: Path) -> None:
+    """Although it is right on 86 % on average: a digit is guessed from 46 % of images, where 33 % are of one digit."""
+    accuracy = {"digit": 0.461, "scale": 0.999, "orientation": 1.0, "location": 1.0}
+    text = judged(tmp_path, accuracy, {"digit": 0.334, "scale": 0.5, "orientation": 0.34, "location": 0.25})
+    assert "reads an attribute poorly. Right on held-out images: digit 46.1 % (chance: 33.4 %). Scores with it" in text
+
+
+def test_chance_is_what_the_most_frequent_value_gives_on_the_same_images(tmp_path: Path) -> None:
+    """90 % says nothing of a value that 85 % of images have, and is well read of two that are as frequent."""
+    accuracy = dict.fromkeys(("digit", "scale", "orientation", "location"), 0.9)
+    floor = {"digit": 0.1, "scale": 0.85, "orientation": 0.34, "location": 0.25}
+    assert "scale 90.0 % (chance: 85.0 %). Scores with it" in judged(tmp_path / "rare", accuracy, floor)
+    assert "poorly" not in judged(tmp_path / "even", accuracy, floor | {"scale": 0.5})
+    # An attribute that never varies on these images cannot be judged.
+    assert "poorly" not in judged(tmp_path / "constant", accuracy, floor | {"scale": 1.0})
+
+
+def test_without_a_measured_chance_it_is_one_of_the_values(tmp_path: Path) -> None:
+    """Three of four locations are read, which is 0.67 of the way from 1 in 4; of ten digits it would be 0.72."""
+    accuracy = {"digit": 0.75, "scale": 0.9, "orientation": 0.9, "location": 0.75}
+    assert "images: location 75.0 % (chance: 25.0 %). Scores" in judged(tmp_path, accuracy, {})
+
+
 ELBO = "mmvae_bench/objectives/common/elbo.py"
 
 
@@ -428,6 +463,11 @@ def test_a_classifier_of_many_attributes_is_named_with_its_lowest() -> None:
     accuracy = tuple((f"flag {k}", 0.9 + k / 1000) for k in range(18))
     text = Judge("conv_rgb", "c", accuracy[::-1], 0.95).text
     assert text == "conv_rgb: lowest of 18 attributes flag 0 90.0, flag 1 90.1, flag 2 90.2; mean 95.0 %"
+    doubt = Judge("conv_rgb", "c", accuracy, 0.95, {name: 0.9 for name, _ in accuracy}).doubt
+    assert doubt is not None
+    assert "some attributes poorly" in doubt
+    assert "flag 0 90.0 % (chance: 90.0 %), flag 1 90.1 % (chance: 90.0 %), flag 2 90.2" in doubt
+    assert "and 15 more of 18 attributes. Scores with them" in doubt
     assert Judge("conv_thin", "c", accuracy[:2], 0.9).text == "conv_thin: flag 0 90.0, flag 1 90.1; mean 90.0 %"
 
 

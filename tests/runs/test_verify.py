@@ -18,6 +18,7 @@ from mmvae_bench.training.checkpoint import Checkpoint
 
 from ..fuzz.run_folders import EARLIER, seal
 from ..report.synthetic_runs import spec_of, write_trial
+from ..sweep.support import StubRun
 
 
 @pytest.fixture
@@ -88,6 +89,12 @@ CASES: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
         "status.json",
         "a value of the wrong kind: step",
         "nothing: its numbers are whole",
+    ),
+    "no spec beside a result": (
+        lambda folder: (folder / "spec.json").unlink(),
+        "spec.json",
+        "missing",
+        "refuses the run until",
     ),
     "another spec": (
         lambda folder: change(folder / "spec.json", '"seed":0', '"seed":1'),
@@ -160,6 +167,58 @@ def test_what_a_run_would_do_with_unfinished_trials_is_said(folder: Path, capsys
     assert "2 sound trials; a run: trains it from the start" in lines
     assert "1 sound trial; a run: nothing, unless with --retry failed" in lines
     assert len(lines) == 3
+
+
+def counts(root: Path, capsys: pytest.CaptureFixture[str]) -> tuple[dict[str, str], ...]:
+    """The state of each trial, as the three commands have it."""
+    main(["status", str(root), "--json"])
+    status = {trial["key"]: trial["status"] for trial in json.loads(capsys.readouterr().out)["trials"]}
+    checked = {trial.key: trial.state for trial in verify(root).trials}
+    return status, checked, {trial.key: trial.state for trial in read_run(root).trials}
+
+
+def test_a_folder_of_rubbish_is_damaged_to_every_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder.parents[1]
+    rubbish = root / "trials" / "zzz"
+    rubbish.mkdir()
+    (rubbish / "result.json").write_bytes(bytes(range(256)))
+    for found in counts(root, capsys):
+        assert found == {folder.name: "done", "zzz": "damaged"}
+    assert main(["verify", str(root)]) == 1
+    text = capsys.readouterr().out
+    assert "zzz  trial zzz\n    spec.json: missing\n    a run: refuses the run until " in text
+    assert text.endswith("2 trials checked: 1 damaged\n")
+    main(["status", str(root)])
+    assert capsys.readouterr().out.endswith("1 done, 1 damaged\n")
+
+
+def test_a_folder_in_which_nothing_has_run_is_no_damage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A power cut may leave an empty spec; it is written again."""
+    root = folder.parents[1]
+    other = write_trial(root, spec_of(seed=1), "pending")
+    (other / "spec.json").write_text("")
+    status, checked, report = counts(root, capsys)
+    assert status == report == {folder.name: "done"}
+    assert checked == {folder.name: "done", other.name: "pending"}
+    assert main(["verify", str(root)]) == 0
+    assert "1 sound trial; a run: trains it from the start\n" in capsys.readouterr().out
+
+
+def test_only_a_run_of_its_grid_goes_on_without_a_spec(stub: StubRun) -> None:
+    """It writes the spec again; a folder that is no trial of the grid is in its way."""
+    store = stub.store()
+    folder, sound = (store.folder(key) for key in sorted(store.keys())[:2])
+    folder.spec_path.write_text("")
+    (folder.directory / "output.log").write_text("step 1")
+    (store.trials_root / "zzz").mkdir()
+    said = {trial.key: (trial.state, trial.run) for trial in verify(store.root).trials}
+    assert said[folder.key] == ("damaged", "writes its spec again, and goes on with what is there")
+    assert said["zzz"][0] == "damaged"
+    assert said["zzz"][1].endswith("zzz is removed: it is no trial of the grid")
+    assert said[sound.key][0] == "pending"
+    (store.trials_root / "zzz").rmdir()
+    stub.store()
+    assert {trial.state for trial in verify(store.root).trials} == {"pending"}
 
 
 def test_trials_that_differ_in_parameters_are_told_apart(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ GOOD = """\
 program: mmvae-bench
 command: ["${env}", mmvae-bench, train, --wandb, --set-json, "${args_json}"]
 method: grid
-metric: {name: val/paper/correctness/level_4, goal: maximize}
+metric: {name: test/paper/correctness/level_4, goal: maximize}
 parameters:
   objective:
     parameters:

@@ -26,9 +26,11 @@ from .support import StubRun, no_report
 
 pytest.importorskip("optuna", reason="optuna is not installed (extra optuna)")
 Captured = pytest.CaptureFixture[str]
+GOOD = "validation/fit/elbo"
+"""The number that is optimised."""
 SWEEP = """\
 method: bayes
-metric: {name: good, goal: maximize}
+metric: {name: validation/fit/elbo, goal: maximize}
 run_cap: 14
 parameters:
   training.learning_rate: {distribution: log_uniform_values, min: 1.0e-6, max: 1.0e-1}
@@ -56,7 +58,7 @@ def rate(directory: Path) -> float:
 
 def values(directory: Path) -> dict[str, float]:
     """Best at a learning rate of 1e-3."""
-    return {"good": -abs(math.log10(rate(directory)) + 3)}
+    return {GOOD: -abs(math.log10(rate(directory)) + 3)}
 
 
 def go(file: Path, out: Path, command: tuple[str, ...], **options: object) -> int:
@@ -158,9 +160,9 @@ def test_a_failed_trial_is_told_and_the_sweep_goes_on(stub: StubRun, file: Path,
 
 
 def test_a_metric_that_no_trial_has_stops_it_at_the_first(stub: StubRun, file: Path, capsys: Captured) -> None:
-    assert go(file, stub.out, stub.command, values=lambda directory: {"goods": 1.0}) == 1
+    assert go(file, stub.out, stub.command, values=lambda directory: {"validation/fit/elbos": 1.0}) == 1
     said = capsys.readouterr().err
-    assert "has no good, which this sweep optimises; nearest: goods" in said
+    assert "has no validation/fit/elbo, which this sweep optimises; nearest: validation/fit/elbos" in said
     assert "1 of 14 trials done" in said
     assert len(list((stub.out / "trials").iterdir())) == 1
 
