@@ -70,7 +70,8 @@ def upload(folder: Path, repository: str, *, kind: Literal["model", "dataset"], 
     except ConfigError:
         raise
     except Exception as error:  # Of the network, of the hub, of its client: the user needs to see it, whatever it is.
-        again = shlex.join(["hf", "upload", repository, str(folder), ".", "--repo-type", kind])
+        words = ["hf", "upload", repository, str(folder), ".", "--repo-type", kind]
+        again = shlex.join(words if public else [*words, "--private"])
         raise BenchmarkError(
             printable(f"{repository}: not uploaded: {' '.join(str(error).split()) or type(error).__name__}")
             + f"\n  {printable(str(folder))} is whole. To try again: {printable(again)}"

@@ -83,6 +83,27 @@ def test_log_px_is_the_sum_over_every_digit(model: Objective, batch: Batch) -> N
     assert one < three < total.mean()
 
 
+def test_no_digit_is_left_out_of_the_sum(model: Objective) -> None:
+    """Of images that one digit explains best, by nats, each digit would be missed."""
+    with torch.no_grad():
+        first = model.image_decoder.decoder.network[0].weight  # type: ignore[union-attr]
+        for parameter in model.image_decoder.parameters():  # type: ignore[union-attr]
+            parameter *= 4
+        first[:, 0] /= 40  # z matters little, and each digit has units of the hidden layer of its own.
+        first[:, 1:] = torch.cat([4 * torch.eye(8), 4 * torch.eye(8)[:, :2].roll(1, 0) + 4 * torch.eye(8)[:, 2:4]], 1)
+        digits = torch.arange(NUM_DIGITS)[:, None]
+        z = torch.zeros(NUM_DIGITS, 1, dtype=torch.float64)
+        image = model.image_likelihood(z, digits).mean.round()  # type: ignore[union-attr]
+    exact = log_joint(model, image)
+    missed = torch.stack(
+        [exact.logsumexp(1) - exact[:, torch.arange(NUM_DIGITS) != digit].logsumexp(1) for digit in range(NUM_DIGITS)]
+    )
+    assert bool((missed.max(1).values > 1).all())
+    image, total = image[missed.argmax(1)], exact.logsumexp(1)[missed.argmax(1)]
+    asked = Batch(image, torch.arange(NUM_DIGITS)[:, None], torch.arange(NUM_DIGITS))
+    torch.testing.assert_close(bounds(model, asked, 1500).log_px().values, total, rtol=0, atol=0.3)
+
+
 def test_it_does_not_depend_on_the_digit_that_is_told_or_guessed(model: Objective, batch: Batch) -> None:
     told = Batch(batch.image, batch.concept.flip(0), batch.index)
     before = bounds(model, batch, 3).log_px().values

@@ -184,7 +184,7 @@ def test_what_fails_at_the_hub_leaves_a_whole_export(
     assert main(["export", trial, "--out", str(out), "--upload", "me/mine"]) != 0
     said = capsys.readouterr().err
     assert "me/mine: not uploaded: " in said
-    assert f"is whole. To try again: hf upload me/mine {out} . --repo-type model" in said
+    assert f"is whole. To try again: hf upload me/mine {out} . --repo-type model --private\n" in said
     assert mb.load(out).schema.names
 
 
