@@ -40,6 +40,7 @@ from .text import (
     column_head,
     columns_differ_in_steps,
     difference_rows,
+    minus,
     number,
     seeds_text,
     setting_lines,
@@ -94,7 +95,7 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["minus"] = lambda text: text.replace("-", "\N{MINUS SIGN}")
+    templates.filters["minus"] = minus
     return templates.get_template(name)
 
 

@@ -94,8 +94,8 @@ def test_the_first_screen(page: Browser) -> None:
     head = page.run("document.querySelector('header').innerText")
     assert "two objectives of many settings" in head
     assert "128 of 135 trials done, 1 pending, 1 interrupted, 5 failed" in head
-    assert re.search(r"telbo gamma=[12]: correctness at level 4 is \d+\.\d ±\d+\.\d, [\d.]+ % of the way from floor to "
-                     r"ceiling; one other may be as good\.", head)  # fmt: skip
+    assert re.search(r"telbo gamma=[12]: correctness at level 4 is \d+\.\d ±\d+\.\d %, [\d.]+ % of the way from floor "
+                     r"to ceiling; one other may be as good\.", head)  # fmt: skip
     assert page.run("document.querySelector('table.board').getBoundingClientRect().top") < 450
     shown = rows(page)
     assert len(shown) == 27
