@@ -156,6 +156,18 @@ def _beside(row: Row, leaders: Collection[int], cells: Collection[Cell]) -> str:
     return "the best of single runs, not of objectives"
 
 
+def standing(row: Row | None, index: int) -> str:
+    """What a column may be called for the score that orders a table: the best where it alone leads, the best mean where
+    it has that; nothing where others are better, or where there is nobody to be better than."""
+    best = None if row is None or row.best is None else row.cells[row.best]
+    if row is None or best is None:
+        return ""
+    means = [None if cell is None else cell.settled for cell in row.cells]
+    if means[index] != best.settled or len(set(means) - {None}) < 2:
+        return ""
+    return "the best" if row.leaders == {index} else "the best mean"
+
+
 def share_text(cell: Cell | None, metric: str) -> str:
     """The share of the way from floor to ceiling, in percent with its sign; a dash if there is none."""
     return number(math.nan if cell is None else cell.shares(metric)["share"])

@@ -22,7 +22,7 @@ from ..runs.names import FIGURES_FOLDER, LOG_FILE, QUERIES_FILE, REPORT_FOLDER, 
 from ..runs.store import DAMAGED
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
-from .board import board, first_score, headline_rows, in_short, order
+from .board import board, first_score, headline_rows, in_short, order, standing
 from .comparison import Comparison, Section
 from .confusion import by_column, most_wrong
 from .figures import standalone
@@ -144,12 +144,15 @@ def _result(section: Section) -> Iterator[dict[str, str]]:
 
 
 def _glance(section: Mapping[str, Any]) -> dict[str, Any] | None:
-    """One image per query of the best objective that is shown side by side; None where none is."""
+    """One image per query of the best objective that is shown side by side, which need not be the best of all; None
+    where none is."""
     if section["pictures"] is None:
         return None
     row = section["pictures"]["rows"][1]
     images = [cell[0] for cell in row["cells"] if cell][:_AT_A_GLANCE]
-    return {"id": section["id"], "title": section["title"], "label": row["label"], "images": images}
+    standing = section["standings"].get(row["label"], "")
+    return {"id": section["id"], "title": section["title"], "label": row["label"], "standing": standing,
+            "images": images}  # fmt: skip
 
 
 def _leave_out(comparison: Comparison, sections: Sequence[dict[str, Any]], excess: int) -> int:
@@ -198,6 +201,7 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         "world": f"{section.setting.dataset} · {section.setting.source}",
         "split": section.setting.split,
         "best_first": best_first,
+        "standings": {column.label: standing(by, index) for index, column in enumerate(section.columns)},
         "settings": setting_lines(section),
         "warnings": section.warnings,
         "columns": [_column(section, index, colors) for index in range(len(section.columns))],

@@ -104,13 +104,29 @@ def test_the_best_is_at_the_head_of_the_page(tmp_path: Path) -> None:
     page = render_html(comparison)
     head = page.partition("<main>")[0]
     best = comparison.sections[0].columns[order(comparison.sections[0], comparison.sections[0].of("paper")[0])[0]].label
-    assert f"What {best} imagines, the best on mnist_a" in head
+    assert f"What {best} imagines, the best mean on mnist_a" in head
     found = re.findall(r'<img src="([^"]+)" alt="([^"]+)"', head)
     objective = {"telbo": 1, "jmvae": 2}[best]
     assert [words for _, words in found] == [f"{best}: {', '.join(query)}" for query in QUERIES]
     for query, (uri, _) in enumerate(found):
         assert abs(pixels(uri) - colour(objective, query, 0)).max() < 16
     assert 'class="glance"' not in render_html(compare(read_run(run_of(tmp_path / "plain", b"", b""))))
+
+
+def test_only_the_best_is_called_so(tmp_path: Path) -> None:
+    """Not the best of those with samples, nor one that is alone, nor one of several that nobody can tell apart."""
+
+    def caption(run: Path) -> str:
+        (found,) = re.findall(r"What .*? imagines.*? on mnist_a", render_html(compare(read_run(run))))
+        return str(found)
+
+    run = run_of(tmp_path / "two", sheet(1), sheet(2))
+    section = compare(read_run(run)).sections[0]
+    first, second = (section.columns[place] for place in order(section, section.of("paper")[0]))
+    assert caption(run) == f"What {first.label} imagines, the best mean on mnist_a"
+    (first.done[0].directory / "samples.png").unlink()
+    assert caption(run) == f"What {second.label} imagines on mnist_a"
+    assert caption(run_of(tmp_path / "alone", sheet(1))) == "What telbo imagines on mnist_a"
 
 
 def test_who_has_no_room_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from mmvae_bench.base.files import write_json
 from mmvae_bench.base.statistics import paired_difference, seeds_interval
 from mmvae_bench.metrics.catalogue import metric_info
-from mmvae_bench.report.board import in_short, order
+from mmvae_bench.report.board import in_short, order, standing
 from mmvae_bench.report.comparison import Comparison, Section, compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.notes import Judge
@@ -216,6 +216,22 @@ def test_a_score_in_a_sentence_has_its_unit(metric: str, value: float, found: st
     cell = replace(cast(Any, row.cells[0]), low=NAN, high=NAN, ceiling=NAN, floor=NAN)
     said = in_short(named(1), replace(row, level=None, cells=(cell,)))
     assert said == f"a-1: {found}; nobody to compare it with."
+
+
+@pytest.mark.parametrize(
+    ("values", "better", "found"),
+    [
+        ([0.9, 0.6, 0.5], [(0, 1), (0, 2)], ["the best", "", ""]),
+        ([0.9, 0.89, 0.5], [(0, 2)], ["the best mean", "", ""]),
+        ([0.9, 0.89], [], ["the best mean", ""]),
+        ([0.9, 0.9], [], ["", ""]),
+        ([0.9], [], [""]),
+    ],
+)
+def test_who_may_be_called_the_best(values: list[float], better: list[tuple[int, int]], found: list[str]) -> None:
+    row = tied_row(values, better)
+    assert [standing(row, index) for index in range(len(values))] == found
+    assert standing(None, 0) == ""
 
 
 def named(number: int) -> Any:
