@@ -27,7 +27,7 @@ from .comparison import Comparison, Section
 from .confusion import by_column, most_wrong
 from .figures import standalone
 from .notes import Judge, weights_lines
-from .pictures import add_pictures
+from .pictures import add_pictures, at_a_glance, size_of
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
@@ -58,6 +58,8 @@ _FOR_PICTURES = 800_000
 _LEFT_FIRST = ("confusion", "loss-parts", "mismatch-correctness", "elbo-curves", "score-curves", "words", "scores",
                "latent-plane", "amounts", "coverage-correctness")  # fmt: skip
 """Kinds of figures, in the order in which they give way."""
+_WORDS_OF_A_LINK, _WORDS_OF_A_NOTE = 50, 150
+"""Bytes of the words that say what is left out: of each link after the first, and of the first with its paragraph."""
 WIDEST = 8
 """Objectives beside each other in a table that has them as columns."""
 _NAME_CHARACTERS = 100
@@ -132,8 +134,15 @@ def render_html(comparison: Comparison) -> str:
     if len(packed) < room / 2:
         context["table_gz"] = packed
         room -= len(packed)
+    glance, size = _glance(comparison, sections)
+    if size < room / 2:
+        room -= size
+    else:
+        glance = None
     add_pictures(comparison, sections, room)
-    context["glance"] = next((found for section in sections if (found := _glance(section)) is not None), None)
+    # It leads to the images of which it is the first.
+    if glance is not None and sections[glance["place"]]["pictures"] is not None:
+        context["glance"] = glance
     return page.render(context)
 
 
@@ -143,16 +152,16 @@ def _result(section: Section) -> Iterator[dict[str, str]]:
         yield {"title": section.title, "text": in_short(section, by)}
 
 
-def _glance(section: Mapping[str, Any]) -> dict[str, Any] | None:
-    """One image per query of the best objective that is shown side by side, which need not be the best of all; None
-    where none is."""
-    if section["pictures"] is None:
-        return None
-    row = section["pictures"]["rows"][1]
-    images = [cell[0] for cell in row["cells"] if cell][:_AT_A_GLANCE]
-    standing = section["standings"].get(row["label"], "")
-    return {"id": section["id"], "title": section["title"], "label": row["label"], "standing": standing,
-            "images": images}  # fmt: skip
+def _glance(comparison: Comparison, contexts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any] | None, int]:
+    """One image per query of the best objective of the first table whose sheets say what is in them, and the bytes that
+    it takes. With the best one's sheet missing it is of another, which is not called the best."""
+    for place, (section, context) in enumerate(zip(comparison.sections, contexts, strict=True)):
+        if (found := at_a_glance(section, context["best_first"], _AT_A_GLANCE)) is not None:
+            label, images = found
+            glance = {"place": place, "id": context["id"], "title": context["title"], "label": label,
+                      "standing": context["standings"].get(label, ""), "images": images}  # fmt: skip
+            return glance, size_of(images)
+    return None, 0
 
 
 def _leave_out(comparison: Comparison, sections: Sequence[dict[str, Any]], excess: int) -> int:
@@ -165,8 +174,9 @@ def _leave_out(comparison: Comparison, sections: Sequence[dict[str, Any]], exces
                 continue
             sections[place][_FIGURES[kind]] = None
             address = f"{FIGURES_FOLDER}/{quote(figure_name(comparison.sections[place], kind))}"
-            sections[place]["left_out"].append((kind.replace("-", " "), address))
-            saved += len(svg.encode())
+            links = sections[place]["left_out"]
+            saved += len(svg.encode()) - len(address) - (_WORDS_OF_A_LINK if links else _WORDS_OF_A_NOTE)
+            links.append((kind.replace("-", " "), address))
     return saved
 
 
