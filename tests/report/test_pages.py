@@ -16,8 +16,10 @@ import pytest
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
 from mmvae_bench.cli.report import report
-from mmvae_bench.report import write_report
+from mmvae_bench.report import html, write_report
+from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.curves import score_curves, still_rising, validation_curve
+from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.notes import Progress
 from mmvae_bench.report.trials import TrialRecord
 
@@ -299,3 +301,23 @@ def test_scores_that_still_rise_are_named_beside_a_flat_elbo(tmp_path: Path) -> 
     assert re.fullmatch(r"correctness of digit \+(\d\.\d)", named)
     assert float(named.split("+")[1]) == pytest.approx(100 * 0.00002 * 2500, abs=1.0)
     assert still_rising(tmp_path / "nowhere") == ()
+
+
+def test_charts_give_way_where_a_page_would_be_too_large(
+    many_run: Path, many_page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The confusions first, with their address; tables stay whole, and pictures keep their room."""
+    comparison = compare(read_run(many_run))
+    whole = many_page.read_text(encoding="utf-8")
+    assert "Left out of this page" not in whole
+    most = len(whole.encode()) + html._FOR_PICTURES - 100_000
+    monkeypatch.setattr(html, "MOST_BYTES", most)
+    page = html.render_html(comparison)
+    assert len(page.encode()) < most
+    (note,) = re.findall(r"Left out of this page.*?</p>", page)
+    kinds = re.findall(r'<a href="(figures/[^"]+)">([^<]+)</a>', note)
+    assert kinds[0][1] == "confusion"
+    for address, _ in kinds:
+        assert (many_page.parent / address).is_file()
+    tables = [re.findall(r"<table.*?</table>", text, re.DOTALL) for text in (page, whole)]
+    assert tables[0] == tables[1]
