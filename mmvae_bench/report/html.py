@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -104,11 +106,13 @@ def template(name: str) -> Template:
 def render_html(comparison: Comparison) -> str:
     """The page, as text; pictures and the table of all scores are in it as far as they fit into ``MOST_BYTES``."""
     sections = [_section(comparison, place) for place in range(len(comparison.sections))]
+    results = [line for section in comparison.sections for line in _result(section)]
     context: dict[str, Any] = {
         "name": comparison.name,
         "summary": comparison.summary.rstrip("."),
         "states": comparison.states,
-        "results": [line for section in comparison.sections for line in _result(section)][:_MOST_RESULTS],
+        "results": results[:_MOST_RESULTS],
+        "more_results": len(results[_MOST_RESULTS:]),
         "glance": None,
         "sources": comparison.sources,
         "sections": sections,
@@ -167,13 +171,14 @@ def _glance(comparison: Comparison, contexts: Sequence[Mapping[str, Any]]) -> tu
 def _leave_out(comparison: Comparison, sections: Sequence[dict[str, Any]], excess: int) -> int:
     """Takes figures off the page until it is ``excess`` bytes smaller; returns how many bytes smaller it is."""
     saved = 0
+    names = figure_names([section.title for section in comparison.sections])
     for kind in _LEFT_FIRST:
         for place in reversed(range(len(sections))):
             svg = comparison.figures[place].get(kind)
             if saved >= excess or svg is None:
                 continue
             sections[place][_FIGURES[kind]] = None
-            address = f"{FIGURES_FOLDER}/{quote(figure_name(comparison.sections[place], kind))}"
+            address = f"{FIGURES_FOLDER}/{quote(f'{names[place]}-{kind}.svg')}"
             links = sections[place]["left_out"]
             saved += len(svg.encode()) - len(address) - (_WORDS_OF_A_LINK if links else _WORDS_OF_A_NOTE)
             links.append((kind.replace("-", " "), address))
@@ -188,15 +193,23 @@ def _packed(text: str) -> str:
 def write_figures(comparison: Comparison, folder: Path) -> None:
     """Writes the page's figures as files too, in light colours, for use elsewhere: ``<table>-<figure>.svg``."""
     style = (Path(__file__).parent / "style.html").read_text(encoding="utf-8")
-    for section, figures in zip(comparison.sections, comparison.figures, strict=True):
+    titles = [section.title for section in comparison.sections]
+    for name, figures in zip(figure_names(titles), comparison.figures, strict=True):
         for kind, svg in figures.items():
-            write_text(folder / figure_name(section, kind), standalone(svg, style))
+            write_text(folder / f"{name}-{kind}.svg", standalone(svg, style))
 
 
-def figure_name(section: Section, kind: str) -> str:
-    """The name of a figure's file."""
-    name = re.sub(r"[^\w.-]+", "-", section.title).strip("-")[:_NAME_CHARACTERS]
-    return f"{name}-{kind}.svg"
+def figure_names(titles: Sequence[str]) -> list[str]:
+    """What the names of the figures of each table begin with: its title, with a part of its SHA-256 where the title is
+    cut, or another is written alike. Titles differ from each other, and so do these names."""
+    names = [re.sub(r"[^\w.-]+", "-", title).strip("-") for title in titles]
+    # Some file systems take capitals for small letters.
+    alike = Counter(name.casefold() for name in names)
+    return [
+        name if len(name) <= _NAME_CHARACTERS and alike[name.casefold()] == 1
+        else f"{name[:_NAME_CHARACTERS - 9]}-{hashlib.sha256(title.encode(errors='backslashreplace')).hexdigest()[:8]}"
+        for name, title in zip(names, titles, strict=True)
+    ]  # fmt: skip
 
 
 def _section(comparison: Comparison, place: int) -> dict[str, Any]:

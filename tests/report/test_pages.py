@@ -6,6 +6,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -321,3 +322,40 @@ def test_charts_give_way_where_a_page_would_be_too_large(
         assert (many_page.parent / address).is_file()
     tables = [re.findall(r"<table.*?</table>", text, re.DOTALL) for text in (page, whole)]
     assert tables[0] == tables[1]
+
+
+def test_no_two_tables_have_figures_of_one_name() -> None:
+    """Titles that begin alike, differ only in signs that a file cannot have, or in capitals."""
+    long = "a" * 120
+    titles = ["mnist_a · digits · iid", f"{long} · 1", f"{long} · 2", "x + y", "x / y", "Sprites", "sprites"]
+    names = html.figure_names(titles)
+    assert names[0] == "mnist_a-digits-iid"
+    assert len({name.casefold() for name in names}) == len(titles)
+    assert max(map(len, names)) <= 100
+    assert html.figure_names(titles[:2])[1] == names[1], "as long as the title stays"
+
+
+def test_figures_of_tables_whose_titles_begin_alike_are_all_written(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the links to those that are left out lead to their own."""
+    comparison = compare(read_run(run_dir))
+    sections = [replace(section, title=f"{'long ' * 30}{place}") for place, section in enumerate(comparison.sections)]
+    comparison = replace(comparison, sections=tuple(sections))
+    html.write_figures(comparison, tmp_path / "figures")
+    monkeypatch.setattr(html, "MOST_BYTES", 0)
+    addresses = re.findall(r'<a href="(figures/[^"]+)"', html.render_html(comparison))
+    assert len(sections) == 2
+    assert len(set(addresses)) == len(addresses) == sum(map(len, comparison.figures))
+    assert {unquote(each) for each in addresses} == {
+        f"figures/{path.name}" for path in (tmp_path / "figures").iterdir()
+    }
+
+
+@pytest.mark.parametrize(("num", "said"), [(4, []), (5, ["1 more table: below."]), (6, ["2 more tables: below."])])
+def test_a_page_says_how_many_tables_have_no_sentence_at_its_head(num: int, said: list[str], tmp_path: Path) -> None:
+    for canvas in range(num):
+        write_trial(tmp_path, spec_of(dataset={"canvas": 32 + 8 * canvas}))
+    head = html.render_html(compare(read_run(tmp_path))).partition("<nav")[0]
+    assert head.count("<li><b>") == 4
+    assert re.findall(r"<li>(\d.*?)</li>", head) == said
