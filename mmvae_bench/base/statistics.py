@@ -540,13 +540,16 @@ def _factor(mixed: Scores) -> Scores:
 
     The residuals themselves or, where these are more than rows, the symmetric root of their covariance: unlike any
     triangular factor it changes as little as they do, also where rows depend on each other. A limit that moves with
-    the rounding of a library would make claims that another installation does not.
+    the rounding of a library would make claims that another installation does not. The root is that of rows of length
+    one: of others it depends on their units, and beside a long row the root of a short one is little but rounding.
     """
     if len(mixed) <= mixed.shape[1]:
         return mixed
-    values, vectors = np.linalg.eigh(mixed.T @ mixed)
+    lengths = np.sqrt((mixed**2).sum(0))
+    directions = mixed / np.where(lengths > 0, lengths, 1.0)
+    values, vectors = np.linalg.eigh(directions.T @ directions)
     root: Scores = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return root
+    return root * lengths
 
 
 def _scale_correction(scale: Scores, found: Scores) -> Scores:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -18,10 +18,12 @@ from .text import (
     column_head,
     columns_differ_in_steps,
     half_width,
+    minus,
     number,
     row_label,
     seeds_text,
     text_row,
+    with_interval,
 )
 
 _SHOWN_LEADERS = 4
@@ -111,25 +113,59 @@ def leading(table: Table, row: Row) -> str:
 
 
 def in_short(table: Table, row: Row) -> str:
-    """A score in a sentence: whose is the best, how good it is, and how many may be as good."""
-    best = row.best if row.best is not None else next(place for place, cell in enumerate(row.cells) if cell is not None)
-    cell, others = row.cells[best], len(row.leaders) - 1
-    score = (
-        f"{row_label(row)}{'' if row.level is None else f' at level {row.level}'} is {text_row(row).cells[best].text}"
-    )
+    """A score in a sentence: who leads, or has the best mean, how good it is, and how many may be as good."""
+    known = {place: cell for place, cell in enumerate(row.cells) if cell is not None}
+    leaders, direction = row.leaders, metric_info(row.metric).direction
+    # The best may be a single run, which is not compared, beside one with the same mean that leads.
+    shown = max(leaders or known, key=lambda place: (direction * known[place].settled, -place))
+    cell = known[shown]
     way = share_text(cell, row.metric)
-    way = "" if way == DASH else f", {way} % of the way from floor to ceiling"
-    if row.leaders:
-        rest = {0: "nobody else is as good", 1: "one other may be as good"}.get(
-            others, f"{others} others may be as good"
-        )
-    elif row.best is None:
-        rest = "nobody to compare it with"
-    elif cell is not None and cell.num_seeds == 1:
-        rest = "the best of single runs, not of objectives"
-    else:
-        rest = "the best mean, but nobody leads for certain"
-    return f"{table.columns[best].label}: {score}{way}; {rest}."
+    way = "" if way == DASH else f", {minus(way)} % of the way from floor to ceiling"
+    rest = _beside(row, leaders, tuple(known.values()))
+    return f"{table.columns[shown].label}: {_said(row, cell)}{way}; {rest}."
+
+
+def _said(row: Row, cell: Cell) -> str:
+    """What a score is, in words, with its unit and which way is better where that is not up."""
+    info = metric_info(row.metric)
+    name = info.label if row.attribute is None else f"{info.label}, {row.attribute}"
+    if info.unit not in ("%", *info.label.replace(",", "").split()):
+        name += f" ({info.unit})"
+    level = "" if row.level is None else f" at level {row.level}"
+    text = minus(with_interval(cell.value, cell.low, cell.high, info.unit)) + (" %" if info.unit == "%" else "")
+    return f"{name}{level} is {text}{' (lower is better)' if info.direction < 0 else ''}"
+
+
+def _beside(row: Row, leaders: Collection[int], cells: Collection[Cell]) -> str:
+    """How the first of a score stands beside the others, as far as they can be compared."""
+    best = None if row.best is None else row.cells[row.best]
+    if best is None:
+        return "nobody to compare it with"
+    if leaders:
+        others, single = len(leaders) - 1, any(cell.num_seeds == 1 for cell in cells)
+        if not others:
+            return "none of those compared is as good" if single else "nobody else is as good"
+        among = " of those compared" if single else ""
+        return f"one other{among} may be as good" if others == 1 else f"{others} others{among} may be as good"
+    if all(cell.settled == best.settled for cell in cells):
+        return "all have the same mean"
+    if best.num_seeds > 1:
+        return "the best mean, but nobody leads for certain"
+    if any(cell.num_seeds > 1 for cell in cells):
+        return "the best mean, but from a single run"
+    return "the best of single runs, not of objectives"
+
+
+def standing(row: Row | None, index: int) -> str:
+    """What a column may be called for the score that orders a table: the best where it alone leads, the best mean where
+    it has that; nothing where others are better, or where there is nobody to be better than."""
+    best = None if row is None or row.best is None else row.cells[row.best]
+    if row is None or best is None:
+        return ""
+    means = [None if cell is None else cell.settled for cell in row.cells]
+    if means[index] != best.settled or len(set(means) - {None}) < 2:
+        return ""
+    return "the best" if row.leaders == {index} else "the best mean"
 
 
 def share_text(cell: Cell | None, metric: str) -> str:

@@ -7,7 +7,7 @@ import math
 import re
 import warnings
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -261,8 +261,12 @@ def standalone(svg: str, style: str) -> str:
         style: The page's style sheet, whose first value of a variable is the light one.
     """
     light = dict(reversed(re.findall(r"--([\w-]+):\s*([^;]+);", style)))
-    svg = svg.replace("currentColor", light["ink"]).replace("var(--sans)", "sans-serif")
-    svg = re.sub(r"var\(--([\w-]+)\)", lambda found: light.get(found.group(1), found.group(0)), svg)
+
+    def lit(tag: str) -> str:
+        tag = tag.replace("currentColor", light["ink"]).replace("var(--sans)", "sans-serif")
+        return re.sub(r"var\(--([\w-]+)\)", lambda found: light.get(found.group(1), found.group(0)), tag)
+
+    svg = _in_tags(lit, svg)
     if "xmlns=" not in svg.split(">", 1)[0]:
         svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     return svg.replace(">", f'><rect width="100%" height="100%" fill="{light["paper"]}"/>', 1)
@@ -309,24 +313,42 @@ def _svg(figure: Figure, label: str) -> str:
     text = text[text.index("<svg") :].strip()
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # A page holds several figures, and an id may occur only once.
-    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
-    text = re.sub(r' id="([^"]+)"', lambda found: found.group(0) if found.group(1) in used else "", text)
-    text = re.sub(r'font: (\d+px) [^;"]*', r"font: \1 var(--sans)", text)
-    text = re.sub(r'(?<= d=")[^"]+', lambda found: _short(found[0]), text)
-    text = re.sub(r"<g>\s*(<(?:path|use) [^>]*/>)\s*</g>", r"\1", text)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', "".join(_TAG.findall(text))))
     names = {INK: "currentColor", RULE: "var(--rule)"}
     names |= {color: f"var(--series-{index})" for index, color in enumerate(SERIES)}
-    for color, name in names.items():
-        text = text.replace(color, name)
+
+    def adapted(tag: str) -> str:
+        tag = re.sub(r' id="([^"]+)"', lambda found: found.group(0) if found.group(1) in used else "", tag)
+        tag = re.sub(r'font: (\d+px) [^;"]*', r"font: \1 var(--sans)", tag)
+        tag = re.sub(r'(?<= d=")[^"]+', lambda found: _short(found[0]), tag)
+        for color, name in names.items():
+            tag = tag.replace(color, name)
+        return tag
+
+    text = _in_tags(adapted, text)
+    text = re.sub(r"<g>\s*(<(?:path|use) [^>]*/>)\s*</g>", r"\1", text)
     return text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
 
 
+_TAG = re.compile("<[^<>]+>")
+
+
+def _in_tags(change: Callable[[str], str], svg: str) -> str:
+    """An SVG with every tag changed. Texts stay as they are: a quote is not escaped in them, so that a name can look
+    like an attribute."""
+    return _TAG.sub(lambda found: change(found[0]), svg)
+
+
 def _short(path: str) -> str:
-    """The same path in fewer letters: hundredths of a point, and lines along an axis by their one coordinate."""
+    """The same path in fewer letters: hundredths of a point, and lines along an axis by their one coordinate; as it is
+    where a number cannot be read."""
     found: list[str] = []
     x = y = ""
     for command, numbers in re.findall(r"([A-DF-Za-df-z])([^A-DF-Za-df-z]*)", path):
-        words = [f"{float(number):.2f}".rstrip("0").rstrip(".") for number in numbers.split()]
+        try:
+            words = [f"{float(number):.2f}".rstrip("0").rstrip(".") for number in numbers.split()]
+        except ValueError:
+            return path
         if command == "L" and words == [x, y] and found and found[-1][0] != "M":
             continue
         if command == "L" and y == words[1]:
@@ -340,4 +362,4 @@ def _short(path: str) -> str:
 
 
 def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,12 +24,12 @@ from ..runs.names import FIGURES_FOLDER, LOG_FILE, QUERIES_FILE, REPORT_FOLDER, 
 from ..runs.store import DAMAGED
 from .aggregate import NOTE as AGGREGATE_NOTE
 from .aggregate import SOURCE as AGGREGATE_SOURCE
-from .board import board, first_score, headline_rows, in_short, order
+from .board import board, first_score, headline_rows, in_short, order, standing
 from .comparison import Comparison, Section
 from .confusion import by_column, most_wrong
 from .figures import standalone
 from .notes import Judge, weights_lines
-from .pictures import add_pictures
+from .pictures import add_pictures, at_a_glance, size_of
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
@@ -40,6 +42,7 @@ from .text import (
     column_head,
     columns_differ_in_steps,
     difference_rows,
+    minus,
     number,
     seeds_text,
     setting_lines,
@@ -57,6 +60,8 @@ _FOR_PICTURES = 800_000
 _LEFT_FIRST = ("confusion", "loss-parts", "mismatch-correctness", "elbo-curves", "score-curves", "words", "scores",
                "latent-plane", "amounts", "coverage-correctness")  # fmt: skip
 """Kinds of figures, in the order in which they give way."""
+_WORDS_OF_A_LINK, _WORDS_OF_A_NOTE = 50, 150
+"""Bytes of the words that say what is left out: of each link after the first, and of the first with its paragraph."""
 WIDEST = 8
 """Objectives beside each other in a table that has them as columns."""
 _NAME_CHARACTERS = 100
@@ -94,18 +99,20 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["minus"] = lambda text: text.replace("-", "\N{MINUS SIGN}")
+    templates.filters["minus"] = minus
     return templates.get_template(name)
 
 
 def render_html(comparison: Comparison) -> str:
     """The page, as text; pictures and the table of all scores are in it as far as they fit into ``MOST_BYTES``."""
     sections = [_section(comparison, place) for place in range(len(comparison.sections))]
+    results = [line for section in comparison.sections for line in _result(section)]
     context: dict[str, Any] = {
         "name": comparison.name,
         "summary": comparison.summary.rstrip("."),
         "states": comparison.states,
-        "results": [line for section in comparison.sections for line in _result(section)][:_MOST_RESULTS],
+        "results": results[:_MOST_RESULTS],
+        "more_results": len(results[_MOST_RESULTS:]),
         "glance": None,
         "sources": comparison.sources,
         "sections": sections,
@@ -131,8 +138,15 @@ def render_html(comparison: Comparison) -> str:
     if len(packed) < room / 2:
         context["table_gz"] = packed
         room -= len(packed)
+    glance, size = _glance(comparison, sections)
+    if size < room / 2:
+        room -= size
+    else:
+        glance = None
     add_pictures(comparison, sections, room)
-    context["glance"] = next((found for section in sections if (found := _glance(section)) is not None), None)
+    # It leads to the images of which it is the first.
+    if glance is not None and sections[glance["place"]]["pictures"] is not None:
+        context["glance"] = glance
     return page.render(context)
 
 
@@ -142,27 +156,32 @@ def _result(section: Section) -> Iterator[dict[str, str]]:
         yield {"title": section.title, "text": in_short(section, by)}
 
 
-def _glance(section: Mapping[str, Any]) -> dict[str, Any] | None:
-    """One image per query of the best objective that is shown side by side; None where none is."""
-    if section["pictures"] is None:
-        return None
-    row = section["pictures"]["rows"][1]
-    images = [cell[0] for cell in row["cells"] if cell][:_AT_A_GLANCE]
-    return {"id": section["id"], "title": section["title"], "label": row["label"], "images": images}
+def _glance(comparison: Comparison, contexts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any] | None, int]:
+    """One image per query of the best objective of the first table whose sheets say what is in them, and the bytes that
+    it takes. With the best one's sheet missing it is of another, which is not called the best."""
+    for place, (section, context) in enumerate(zip(comparison.sections, contexts, strict=True)):
+        if (found := at_a_glance(section, context["best_first"], _AT_A_GLANCE)) is not None:
+            label, images = found
+            glance = {"place": place, "id": context["id"], "title": context["title"], "label": label,
+                      "standing": context["standings"].get(label, ""), "images": images}  # fmt: skip
+            return glance, size_of(images)
+    return None, 0
 
 
 def _leave_out(comparison: Comparison, sections: Sequence[dict[str, Any]], excess: int) -> int:
     """Takes figures off the page until it is ``excess`` bytes smaller; returns how many bytes smaller it is."""
     saved = 0
+    names = figure_names([section.title for section in comparison.sections])
     for kind in _LEFT_FIRST:
         for place in reversed(range(len(sections))):
             svg = comparison.figures[place].get(kind)
             if saved >= excess or svg is None:
                 continue
             sections[place][_FIGURES[kind]] = None
-            address = f"{FIGURES_FOLDER}/{quote(figure_name(comparison.sections[place], kind))}"
-            sections[place]["left_out"].append((kind.replace("-", " "), address))
-            saved += len(svg.encode())
+            address = f"{FIGURES_FOLDER}/{quote(f'{names[place]}-{kind}.svg')}"
+            links = sections[place]["left_out"]
+            saved += len(svg.encode()) - len(address) - (_WORDS_OF_A_LINK if links else _WORDS_OF_A_NOTE)
+            links.append((kind.replace("-", " "), address))
     return saved
 
 
@@ -174,15 +193,23 @@ def _packed(text: str) -> str:
 def write_figures(comparison: Comparison, folder: Path) -> None:
     """Writes the page's figures as files too, in light colours, for use elsewhere: ``<table>-<figure>.svg``."""
     style = (Path(__file__).parent / "style.html").read_text(encoding="utf-8")
-    for section, figures in zip(comparison.sections, comparison.figures, strict=True):
+    titles = [section.title for section in comparison.sections]
+    for name, figures in zip(figure_names(titles), comparison.figures, strict=True):
         for kind, svg in figures.items():
-            write_text(folder / figure_name(section, kind), standalone(svg, style))
+            write_text(folder / f"{name}-{kind}.svg", standalone(svg, style))
 
 
-def figure_name(section: Section, kind: str) -> str:
-    """The name of a figure's file."""
-    name = re.sub(r"[^\w.-]+", "-", section.title).strip("-")[:_NAME_CHARACTERS]
-    return f"{name}-{kind}.svg"
+def figure_names(titles: Sequence[str]) -> list[str]:
+    """What the names of the figures of each table begin with: its title, with a part of its SHA-256 where the title is
+    cut, or another is written alike. Titles differ from each other, and so do these names."""
+    names = [re.sub(r"[^\w.-]+", "-", title).strip("-") for title in titles]
+    # Some file systems take capitals for small letters.
+    alike = Counter(name.casefold() for name in names)
+    return [
+        name if len(name) <= _NAME_CHARACTERS and alike[name.casefold()] == 1
+        else f"{name[:_NAME_CHARACTERS - 9]}-{hashlib.sha256(title.encode(errors='backslashreplace')).hexdigest()[:8]}"
+        for name, title in zip(names, titles, strict=True)
+    ]  # fmt: skip
 
 
 def _section(comparison: Comparison, place: int) -> dict[str, Any]:
@@ -197,6 +224,7 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
         "world": f"{section.setting.dataset} · {section.setting.source}",
         "split": section.setting.split,
         "best_first": best_first,
+        "standings": {column.label: standing(by, index) for index, column in enumerate(section.columns)},
         "settings": setting_lines(section),
         "warnings": section.warnings,
         "columns": [_column(section, index, colors) for index in range(len(section.columns))],

@@ -6,7 +6,7 @@ A sheet says in a text where each of its images is and what the classifier reads
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -171,9 +171,33 @@ def side_by_side(section: Section, best_first: Sequence[int], room: int) -> tupl
     return ({"queries": queries, "rows": rows}, size) if len(rows) > 1 else None
 
 
+def at_a_glance(section: Section, best_first: Sequence[int], number: int) -> tuple[str, list[dict[str, Any]]] | None:
+    """The first image of each of the first queries of the best objective whose sheet says what is in it.
+
+    Args:
+        section: Whose samples.
+        best_first: Its columns, the best first.
+        number: Of queries, at most.
+
+    Returns:
+        (label of the objective, images as they are beside the others); None where no sheet says what is in it.
+    """
+    for index in best_first:
+        column = section.columns[index]
+        for trial in column.done[:1]:
+            if (sheet := _opened(column.label, trial)) is not None:
+                cells = _row(sheet, list(sheet.rows), 1)["cells"]
+                return column.label, [cell[0] for cell in cells if cell][:number]
+    return None
+
+
+def size_of(images: Iterable[Mapping[str, Any]]) -> int:
+    """The bytes that images with their words take, about."""
+    return sum(len(each["uri"]) + 40 * len(each["reading"]) + _WORDS // 2 for each in images)
+
+
 def _size(row: Mapping[str, Any]) -> int:
-    """The bytes that a row takes, about."""
-    return sum(len(each["uri"]) + 40 * len(each["reading"]) + _WORDS // 2 for cell in row["cells"] for each in cell)
+    return sum(map(size_of, row["cells"]))
 
 
 def _opened(label: str, trial: TrialRecord) -> _Sheet | None:

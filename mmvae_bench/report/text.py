@@ -90,6 +90,11 @@ def with_interval(value: float, low: float, high: float, unit: str = "%") -> str
     return number(value, unit) if DASH in (arm, number(value, unit)) else f"{number(value, unit)} ±{arm}"
 
 
+def minus(text: str) -> str:
+    """A number as text with a typographic minus sign; not for names, whose hyphens it would turn."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def with_bounds(value: float, low: float, high: float, unit: str = "%") -> str:
     """A difference and both ends of its interval.
 

@@ -10,6 +10,7 @@ import pytest
 import scipy.stats
 
 from mmvae_bench.base.statistics import (
+    _factor,
     holm,
     mean_interval,
     normal_p_value,
@@ -240,29 +241,51 @@ def test_a_row_in_which_no_objective_has_two_seeds_claims_nothing_and_warns_of_n
     assert told_apart(list(values), seed=0)[0, 1].tolist() == [True, False, True]
 
 
-def just_told(noise: float, num_objectives: int, num_rows: int) -> float:
-    """The lead at which the first of some objectives is told apart, by bisection; ``noise``: that of rounding.
+def just_told(noise: float, num_objectives: int, num_rows: int, decades: float = 0.0) -> float:
+    """The lead at which the first of some objectives is told apart, by bisection; ``noise``: that of rounding;
+    ``decades``: by how much the units of the rows differ from the first to the middle one, and on to the last.
 
     Two rows are the same and two are the negative of each other, as those of two protocols that count alike."""
     generator = np.random.default_rng(18)
     values = generator.normal(size=(num_objectives, 3, num_rows))
     values[:, :, 3], values[:, :, 8], values[:, :, 10] = values[:, :, 2], -values[:, :, 1], 0.5
-    values *= 1 + noise * generator.normal(size=values.shape)
+    units = np.logspace(-decades, decades, num_rows)
+    values *= (1 + noise * generator.normal(size=values.shape)) * units
     low, high = 0.0, 40.0
     for _ in range(40):
         middle = (low + high) / 2
         ahead = values.copy()
-        ahead[0] += middle
+        ahead[0] += middle * units
         found = told_apart(list(ahead), num_draws=100, seed=0)[0, 1, 0]
         low, high = (low, middle) if found else (middle, high)
     return high
 
 
+@pytest.mark.parametrize("decades", [0.0, 4.0])
 @pytest.mark.parametrize(("num_objectives", "num_rows"), [(5, 40), (8, 12)])
-def test_what_is_told_apart_does_not_depend_on_rounding(num_objectives: int, num_rows: int) -> None:
+def test_what_is_told_apart_does_not_depend_on_rounding(num_objectives: int, num_rows: int, decades: float) -> None:
     """A factor of the covariance that rounding turns about moved this lead by 2 to 8 %: libraries disagreed."""
-    leads = [just_told(noise, num_objectives, num_rows) for noise in (0.0, 1e-16, 1e-14)]
+    leads = [just_told(noise, num_objectives, num_rows, decades) for noise in (0.0, 1e-16, 1e-14)]
     assert leads == pytest.approx([leads[0]] * 3, rel=1e-6)
+
+
+@pytest.mark.parametrize(("num_objectives", "num_rows"), [(5, 40), (8, 12)])
+def test_what_is_told_apart_does_not_depend_on_units(num_objectives: int, num_rows: int) -> None:
+    leads = [just_told(0.0, num_objectives, num_rows, decades) for decades in (0.0, 2.0, 4.0)]
+    assert leads == pytest.approx([leads[0]] * 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("num_trials", [6, 10, 11, 30])
+def test_the_factor_of_residuals_has_their_covariance_and_no_more_rows_than_they_have(num_trials: int) -> None:
+    """More trials than rows, as many, and fewer; a row of zeros, as of a score that no trial has, stays one."""
+    mixed = np.random.default_rng(19).normal(size=(num_trials, 10)) * np.logspace(-4, 4, 10)
+    mixed[:, 4] = 0.0
+    factor = _factor(mixed)
+    assert factor.shape == (min(num_trials, 10), 10)
+    lengths = np.where(mixed.any(0), np.linalg.norm(mixed, axis=0), 1.0)
+    np.testing.assert_allclose((factor.T @ factor) / np.outer(lengths, lengths),
+                               (mixed.T @ mixed) / np.outer(lengths, lengths), atol=1e-12)  # fmt: skip
+    assert not factor[:, 4].any()
 
 
 def test_a_large_difference_is_told() -> None:

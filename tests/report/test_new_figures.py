@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
 
+from mmvae_bench.base.files import write_text
+from mmvae_bench.report import write_report
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.curves import loss_parts
-from mmvae_bench.report.drawing import LONG, looks
+from mmvae_bench.report.drawing import INK, LONG, looks
 from mmvae_bench.report.figures import _short, _svg, curves_figure, standalone
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.losses import NUM_POINTS, losses_figure, smoothed
@@ -151,3 +154,37 @@ def test_names_in_any_script_stay_texts_and_nobody_is_warned(recwarn: pytest.War
     figure.subplots().set_title("大小 größe")
     assert "大小 größe" in _svg(figure, "a title")
     assert [str(each.message) for each in recwarn if "Glyph" in str(each.message)] == []
+
+
+NAMES = (
+    'a d="h%"', 'x d="M é"', 'size d="large-ish"', 'line d="L 1 2 3"', 'one id="x" two', "font: 10px big; bold",
+    f"the ink {INK}", "currentColor", "var(--ink)", '<path d="M e"/>', "a > b",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_like_markup_stays_what_it_is(name: str) -> None:
+    """In a figure of the page, in its label, and in the file of its own."""
+    figure = Figure()
+    figure.subplots().set_xlabel(name)
+    drawn = _svg(figure, name)
+    for svg in (drawn, standalone(drawn, ":root { --ink: #222222; --paper: #ffffff; --rule: #999999; }")):
+        root = ElementTree.fromstring(svg)
+        assert name in [element.text for element in root.iter() if element.tag.endswith("text")]
+        assert root.get("role") == "img"
+    assert ElementTree.fromstring(drawn).get("aria-label") == name
+
+
+def test_a_path_that_cannot_be_read_stays_as_it_is() -> None:
+    assert _short("M 1 2 L e 3") == "M 1 2 L e 3"
+
+
+def test_a_report_of_values_named_like_markup_is_written(tmp_path: Path) -> None:
+    folder = write_trial(tmp_path, spec_of())
+    text = (folder / "result.json").read_text(encoding="utf-8")
+    named = json.dumps('size d="large-ish"')
+    assert '"small"' in text
+    write_text(folder / "result.json", text.replace('"small"', named))
+    write_report(tmp_path)
+    (svg,) = (tmp_path / "report" / "figures").glob("*-confusion.svg")
+    assert 'size d="large-ish"' in [element.text for element in ElementTree.parse(svg).iter()]

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -16,8 +17,10 @@ import pytest
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json
 from mmvae_bench.cli.report import report
-from mmvae_bench.report import write_report
+from mmvae_bench.report import html, write_report
+from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.curves import score_curves, still_rising, validation_curve
+from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.notes import Progress
 from mmvae_bench.report.trials import TrialRecord
 
@@ -305,3 +308,60 @@ def test_scores_that_still_rise_are_named_beside_a_flat_elbo(tmp_path: Path) -> 
     assert re.fullmatch(r"correctness of digit \+(\d\.\d)", named)
     assert float(named.split("+")[1]) == pytest.approx(100 * 0.00002 * 2500, abs=1.0)
     assert still_rising(tmp_path / "nowhere") == ()
+
+
+def test_charts_give_way_where_a_page_would_be_too_large(
+    many_run: Path, many_page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The confusions first, with their address; tables stay whole, and pictures keep their room."""
+    comparison = compare(read_run(many_run))
+    whole = many_page.read_text(encoding="utf-8")
+    assert "Left out of this page" not in whole
+    most = len(whole.encode()) + html._FOR_PICTURES - 100_000
+    monkeypatch.setattr(html, "MOST_BYTES", most)
+    page = html.render_html(comparison)
+    assert len(page.encode()) < most
+    (note,) = re.findall(r"Left out of this page.*?</p>", page)
+    kinds = re.findall(r'<a href="(figures/[^"]+)">([^<]+)</a>', note)
+    assert kinds[0][1] == "confusion"
+    for address, _ in kinds:
+        assert (many_page.parent / address).is_file()
+    tables = [re.findall(r"<table.*?</table>", text, re.DOTALL) for text in (page, whole)]
+    assert tables[0] == tables[1]
+
+
+def test_no_two_tables_have_figures_of_one_name() -> None:
+    """Titles that begin alike, differ only in signs that a file cannot have, or in capitals."""
+    long = "a" * 120
+    titles = ["mnist_a · digits · iid", f"{long} · 1", f"{long} · 2", "x + y", "x / y", "Sprites", "sprites"]
+    names = html.figure_names(titles)
+    assert names[0] == "mnist_a-digits-iid"
+    assert len({name.casefold() for name in names}) == len(titles)
+    assert max(map(len, names)) <= 100
+    assert html.figure_names(titles[:2])[1] == names[1], "as long as the title stays"
+
+
+def test_figures_of_tables_whose_titles_begin_alike_are_all_written(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the links to those that are left out lead to their own."""
+    comparison = compare(read_run(run_dir))
+    sections = [replace(section, title=f"{'long ' * 30}{place}") for place, section in enumerate(comparison.sections)]
+    comparison = replace(comparison, sections=tuple(sections))
+    html.write_figures(comparison, tmp_path / "figures")
+    monkeypatch.setattr(html, "MOST_BYTES", 0)
+    addresses = re.findall(r'<a href="(figures/[^"]+)"', html.render_html(comparison))
+    assert len(sections) == 2
+    assert len(set(addresses)) == len(addresses) == sum(map(len, comparison.figures))
+    assert {unquote(each) for each in addresses} == {
+        f"figures/{path.name}" for path in (tmp_path / "figures").iterdir()
+    }
+
+
+@pytest.mark.parametrize(("num", "said"), [(4, []), (5, ["1 more table: below."]), (6, ["2 more tables: below."])])
+def test_a_page_says_how_many_tables_have_no_sentence_at_its_head(num: int, said: list[str], tmp_path: Path) -> None:
+    for canvas in range(num):
+        write_trial(tmp_path, spec_of(dataset={"canvas": 32 + 8 * canvas}))
+    head = html.render_html(compare(read_run(tmp_path))).partition("<nav")[0]
+    assert head.count("<li><b>") == 4
+    assert re.findall(r"<li>(\d.*?)</li>", head) == said

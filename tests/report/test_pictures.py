@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from mmvae_bench.report import html
 from mmvae_bench.report.board import order
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
@@ -104,13 +105,79 @@ def test_the_best_is_at_the_head_of_the_page(tmp_path: Path) -> None:
     page = render_html(comparison)
     head = page.partition("<main>")[0]
     best = comparison.sections[0].columns[order(comparison.sections[0], comparison.sections[0].of("paper")[0])[0]].label
-    assert f"What {best} imagines, the best on mnist_a" in head
+    assert f"What {best} imagines, the best mean on mnist_a" in head
     found = re.findall(r'<img src="([^"]+)" alt="([^"]+)"', head)
     objective = {"telbo": 1, "jmvae": 2}[best]
     assert [words for _, words in found] == [f"{best}: {', '.join(query)}" for query in QUERIES]
     for query, (uri, _) in enumerate(found):
         assert abs(pixels(uri) - colour(objective, query, 0)).max() < 16
     assert 'class="glance"' not in render_html(compare(read_run(run_of(tmp_path / "plain", b"", b""))))
+
+
+def test_only_the_best_is_called_so(tmp_path: Path) -> None:
+    """Not the best of those with samples, nor one that is alone, nor one of several that nobody can tell apart."""
+
+    def caption(run: Path) -> str:
+        (found,) = re.findall(r"What .*? imagines.*? on mnist_a", render_html(compare(read_run(run))))
+        return str(found)
+
+    run = run_of(tmp_path / "two", sheet(1), sheet(2))
+    section = compare(read_run(run)).sections[0]
+    first, second = (section.columns[place] for place in order(section, section.of("paper")[0]))
+    assert caption(run) == f"What {first.label} imagines, the best mean on mnist_a"
+    (first.done[0].directory / "samples.png").unlink()
+    assert caption(run) == f"What {second.label} imagines on mnist_a"
+    assert caption(run_of(tmp_path / "alone", sheet(1))) == "What telbo imagines on mnist_a"
+
+
+def noise(seed: int) -> bytes:
+    """A sheet of eight queries with three samples and a real image each: noise, which hardly gets smaller."""
+    side = 96
+    pixels = np.random.default_rng(seed).integers(0, 256, (8 * side, 4 * side, 3), np.uint8)
+    rows = [
+        {"query": [f"digit={query}"], "read": [[["7", True]]] * 3, "real": [[3 * side, query * side]],
+         "places": [[place * side, query * side] for place in range(3)]}
+        for query in range(8)
+    ]  # fmt: skip
+    info = PngInfo()
+    info.add_text("mmvae-bench", json.dumps({"version": 1, "scale": 1, "size": [side, side], "rows": rows}))
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", pnginfo=info)
+    return file.getvalue()
+
+
+def test_large_images_at_the_head_do_not_make_the_page_larger_than_it_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison = compare(read_run(run_of(tmp_path, noise(0), noise(1))))
+    whole = render_html(comparison)
+    assert "glance" in whole
+    row = sum(len(uri) for uri in re.findall(r'(?<=<img src=")[^"]+', whole.partition("<main>")[0])) * 8 // 6
+    words = len(re.sub(r'(?<=<img src=")[^"]+', "", whole).encode())
+    shown = []
+    for rows in np.arange(0.2, 6.5, 0.45):
+        # Charts take no part in this: what is left of the page is for pictures.
+        monkeypatch.setattr(html, "_FOR_PICTURES", 0)
+        monkeypatch.setattr(html, "MOST_BYTES", most := words + html._RESERVE + int(rows * row))
+        page = render_html(comparison)
+        assert len(page.encode()) <= most
+        shown.append(('class="glance"' in page, page.count("data:image")))
+    assert {there for there, _ in shown} == {True, False}
+    assert len({number for _, number in shown}) > 3
+
+
+def test_what_is_left_out_makes_less_room_than_it_took(
+    many_run: Path, many_page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A note says what is left out, and is a part of the page."""
+    comparison = compare(read_run(many_run))
+    monkeypatch.setattr(html, "MOST_BYTES", 0)
+    notes = re.findall(r'<p class="note">Left out.*?</p>\n', render_html(comparison))
+    assert notes
+    sections = [html._section(comparison, place) for place in range(len(comparison.sections))]
+    saved = html._leave_out(comparison, sections, 10**9)
+    took = sum(len(figures[kind].encode()) for figures in comparison.figures for kind in figures)
+    assert took - 2 * sum(map(len, notes)) < saved <= took - sum(map(len, notes))
 
 
 def test_who_has_no_room_is_named(tmp_path: Path) -> None:

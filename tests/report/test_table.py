@@ -14,7 +14,8 @@ import pytest
 
 from mmvae_bench.base.files import write_json
 from mmvae_bench.base.statistics import paired_difference, seeds_interval
-from mmvae_bench.report.board import order
+from mmvae_bench.metrics.catalogue import metric_info
+from mmvae_bench.report.board import in_short, order, standing
 from mmvae_bench.report.comparison import Comparison, Section, compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.notes import Judge
@@ -24,6 +25,8 @@ from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.code import training_code
 
 from .synthetic_runs import scores_of, spec_of, write_trial
+
+NAN = math.nan
 
 
 def comparison(run_dir: Path) -> Comparison:
@@ -138,20 +141,22 @@ def test_leaders_are_those_not_told_apart_from_the_best(tmp_path: Path) -> None:
     assert ranks == {"telbo": (1, 2), "jmvae": (1, 2), "bivcca": (3, 3)}
 
 
-def tied_row(values: list[float], better: list[tuple[int, int]]) -> Row:
-    """A row of correctness with these means and what is told apart in it."""
+def tied_row(
+    values: list[float], better: list[tuple[int, int]], seeds: list[int] | None = None, metric: str = "correctness"
+) -> Row:
+    """A row with these means, what is told apart in it, and how many seeds each has: three unless ``seeds`` says."""
     told = np.zeros((len(values), len(values)), dtype=bool)
     for first, second in better:
         told[first, second] = True
     cells = tuple(
         Cell(
-            value=value, low=value - 0.1, high=value + 0.1, ceiling=1.0, floor=0.2, num_seeds=3, num_queries=10,
+            value=value, low=value - 0.1, high=value + 0.1, ceiling=1.0, floor=0.2, num_seeds=num, num_queries=10,
             num_samples=10, seeds=(),
         )
-        for value in values
+        for value, num in zip(values, seeds or [3] * len(values), strict=True)
     )  # fmt: skip
-    best, differences = best_and_differences(cells, direction=1)
-    return Row(protocol="paper", metric="correctness", attribute=None, level=4, cells=cells, best=best,
+    best, differences = best_and_differences(cells, direction=metric_info(metric).direction)
+    return Row(protocol="paper", metric=metric, attribute=None, level=4, cells=cells, best=best,
                differences=differences, better=told)  # fmt: skip
 
 
@@ -166,6 +171,74 @@ def test_a_tie_is_shared_and_does_not_hang_on_the_last_digit(swapped: bool) -> N
     assert row.leaders == {1, 2, 3}
     columns = tuple(SimpleNamespace(label=name, done=[0]) for name in "abcd")
     assert order(cast(Any, SimpleNamespace(columns=columns)), row) == [1, 2, 3, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "better", "seeds", "found"),
+    [
+        ([0.9, 0.6], [(0, 1)], [3, 3], "a-1: 90.0; nobody else is as good"),
+        ([0.9, 0.89, 0.6], [(0, 2)], [3, 3, 3], "a-1: 90.0; one other may be as good"),
+        ([0.9, 0.89, 0.88, 0.6], [(0, 3)], [3, 3, 3, 3], "a-1: 90.0; 2 others may be as good"),
+        ([0.9, 0.89, 0.6], [(0, 2)], [3, 1, 3], "a-1: 90.0; none of those compared is as good"),
+        ([0.9, 0.89, 0.88, 0.6], [(0, 3)], [3, 3, 1, 3], "a-1: 90.0; one other of those compared may be as good"),
+        ([0.9, 0.9, 0.6], [(1, 2)], [1, 3, 3], "b-2: 90.0; none of those compared is as good"),
+        ([0.9, 0.89, 0.9, 0.6], [(2, 3)], [1, 3, 3, 3], "c-3: 90.0; one other of those compared may be as good"),
+        ([0.9, 0.8, 0.7], [(1, 2)], [1, 3, 3], "a-1: 90.0; the best mean, but from a single run"),
+        ([0.7, 0.9], [], [1, 1], "b-2: 90.0; the best of single runs, not of objectives"),
+        ([0.7, 0.9], [], [3, 3], "b-2: 90.0; the best mean, but nobody leads for certain"),
+        ([0.9, 0.9, 0.9], [], [3, 3, 3], "a-1: 90.0; all have the same mean"),
+        ([0.9, math.nextafter(0.9, 1)], [], [1, 3], "a-1: 90.0; all have the same mean"),
+        ([0.9], [], [3], "a-1: 90.0; nobody to compare it with"),
+    ],
+)  # fmt: skip
+def test_a_score_in_a_sentence(
+    values: list[float], better: list[tuple[int, int]], seeds: list[int], found: str
+) -> None:
+    """Nothing is claimed of an objective that was not compared, and no hyphen of a name becomes a minus."""
+    label, rest = found.split(": 90.0; ")
+    assert in_short(named(4), tied_row(values, better, seeds)) == (
+        f"{label}: correctness at level 4 is 90.0 ±10.0 %, 87.5 % of the way from floor to ceiling; {rest}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "found"),
+    [
+        ("fid", 12.1, "FID is 12.10 (lower is better)"),
+        ("light_angle", 12.1, "light, angle (degrees) is 12.1 (lower is better)"),
+        ("log_py_tight", -3.2, "log p(y), tight (nats) is \N{MINUS SIGN}3.2"),
+        ("reconstruction_error", 0.01, "reconstruction error (MSE) is 0.0100 (lower is better)"),
+        ("description_accuracy", 0.5, "description is 50.0 %"),
+    ],
+)
+def test_a_score_in_a_sentence_has_its_unit(metric: str, value: float, found: str) -> None:
+    row = tied_row([value], [], metric=metric)
+    cell = replace(cast(Any, row.cells[0]), low=NAN, high=NAN, ceiling=NAN, floor=NAN)
+    said = in_short(named(1), replace(row, level=None, cells=(cell,)))
+    assert said == f"a-1: {found}; nobody to compare it with."
+
+
+@pytest.mark.parametrize(
+    ("values", "better", "found"),
+    [
+        ([0.9, 0.6, 0.5], [(0, 1), (0, 2)], ["the best", "", ""]),
+        ([0.9, 0.89, 0.5], [(0, 2)], ["the best mean", "", ""]),
+        ([0.9, 0.89], [], ["the best mean", ""]),
+        ([0.9, 0.9], [], ["", ""]),
+        ([0.9], [], [""]),
+    ],
+)
+def test_who_may_be_called_the_best(values: list[float], better: list[tuple[int, int]], found: list[str]) -> None:
+    row = tied_row(values, better)
+    assert [standing(row, index) for index in range(len(values))] == found
+    assert standing(None, 0) == ""
+
+
+def named(number: int) -> Any:
+    """As much of a table as a sentence needs: columns a-1, b-2 and so on."""
+    return SimpleNamespace(
+        columns=tuple(SimpleNamespace(label=f"{'abcd'[place]}-{place + 1}") for place in range(number))
+    )
 
 
 def test_one_training_seed_has_no_leader(tmp_path: Path) -> None:
