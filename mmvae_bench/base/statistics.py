@@ -549,7 +549,8 @@ def _factor(mixed: Scores) -> Scores:
     directions = mixed / np.where(lengths > 0, lengths, 1.0)
     values, vectors = np.linalg.eigh(directions.T @ directions)
     root: Scores = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    return root * lengths
+    scaled: Scores = root * lengths
+    return scaled
 
 
 def _scale_correction(scale: Scores, found: Scores) -> Scores:
