@@ -96,8 +96,11 @@ def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -
         write_status(directory, replace(status, state="failed", error=error, error_type=kind, where=where))
         return 1
     if behaviour == "data":
-        failed = replace(status, state="failed", error="a file is cut short", error_type="SourceError")
+        failed = replace(status, state="failed", error="a file is cut short", error_type="SourceError", of_data=True)
         write_status(directory, failed)
+        return 2
+    if behaviour == "setting":
+        write_status(directory, replace(status, state="failed", error="alpha is 1", error_type="ConfigError"))
         return 2
     if behaviour == "hang":
         time.sleep(60)

@@ -160,6 +160,15 @@ def test_other_data_and_other_errors_hold_nothing_back(stub: StubRun) -> None:
     assert (outcome.failed, outcome.held) == (6, 0)
 
 
+def test_a_setting_that_one_objective_refuses_is_no_fault_of_the_data(stub: StubRun) -> None:
+    """The same exit code, and the same class of error: only the trial knows where it came from."""
+    stub.objectives = ("jvae", "telbo")
+    stub.behaviours = {"attempts": {"0": ["setting"]}}
+    outcome, recorder = stub.drive(workers=1)
+    assert (outcome.failed, outcome.held, outcome.done) == (2, 0, 4)
+    assert not recorder.of("held")
+
+
 def test_a_preparation_that_cannot_use_the_data_holds_their_trials_back(stub: StubRun) -> None:
     stub.behaviours = {"prepare": 2, "seconds": 1.0}
     stub.seeds = range(6)
