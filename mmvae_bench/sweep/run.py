@@ -292,6 +292,8 @@ def _check_data(request: Request, plan: Plan, store: RunStore, present: Set[str]
 
 def _is_wanted(spec: TrialSpec, request: Request, store: RunStore) -> bool:
     """Whether there is anything left to do for a trial that has a folder."""
+    if spec.key in request.force:
+        return True  # What there is of it is removed next: not for data that cannot be used.
     folder = store.folder(spec.key)
     state = folder.status(spec.evaluation.canonical()).state
     if request.stale == "retrain" and state != "running" and staleness(folder, folder.result_head()):

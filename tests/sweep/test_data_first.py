@@ -17,6 +17,7 @@ from mmvae_bench.sweep.run import Request, SweepRequest, run
 
 from ..data.sources.planetoid_copy import write
 from .support import StubRun, no_report
+from .test_stale import record
 
 WRONG = """\
 name: wrong
@@ -111,8 +112,35 @@ def test_a_problem_ends_with_2_and_leaves_no_folder(stub: StubRun) -> None:
     assert ask(stub, dry_run=True) == 0, "a plan reads no data"
 
 
+CUT_SHORT = {"message": "it is cut short", "location": ["dataset"], "value": "mnist_a"}
+
+
+def test_a_result_is_not_removed_for_data_that_cannot_be_used(stub: StubRun) -> None:
+    assert ask(stub) == 0
+    result = stub.folders()[1] / "result.json"
+    before = result.read_bytes()
+    (result.parent / "last.ckpt").write_text("weights")
+    stub.behaviours = {"problems": [CUT_SHORT]}
+    with pytest.raises(ConfigError, match="it is cut short"):
+        ask(stub, force=(result.parent.name,))
+    assert result.read_bytes() == before
+    assert (result.parent / "last.ckpt").exists()
+    assert read(stub)[1:] == [[1]]
+
+
+def test_the_data_of_what_is_trained_again_are_read_too(stub: StubRun) -> None:
+    assert ask(stub) == 0
+    record(stub.folders()[1], training=True)
+    assert ask(stub, stale="keep") == 0
+    assert len(read(stub)) == 1
+    stub.behaviours = {"problems": [CUT_SHORT]}
+    with pytest.raises(ConfigError, match="it is cut short"):
+        ask(stub, stale="retrain")
+    assert read(stub)[1:] == [[1]]
+
+
 def test_a_sweep_says_it_too(stub: StubRun) -> None:
-    stub.behaviours = {"problems": [{"message": "it is cut short", "location": ["dataset"], "value": "mnist_a"}]}
+    stub.behaviours = {"problems": [CUT_SHORT]}
     file = stub.root / "sweep.yaml"
     file.write_text(
         "method: grid\nparameters: {seed: {values: [0, 1]}}\ncommand: ['${env}', mmvae-bench, train, --wandb, "
