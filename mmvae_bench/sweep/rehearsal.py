@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from ..base.errors import Problem
 from ..specs.trial import TrialSpec
 from .forks import Fork, NotForked
@@ -40,6 +42,7 @@ counts as sound."""
 _TICK_SECONDS = 0.05
 _KILLED_SECONDS = 5.0
 """How long a process may take to be gone after SIGKILL."""
+_PROBLEM = TypeAdapter(Problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,8 @@ class Rehearsal:
                 for answer in answers:
                     if "preparing" in answer:
                         preparing(str(answer["preparing"]))
-                    elif "problem" in answer:
-                        found.append((chosen[answer["trial"]], _problem(answer["problem"])))
+                    elif (problem := _found(answer, chosen)) is not None:
+                        found.append(problem)
         return found
 
     def __call__(self, trials: Sequence[Trial], stop: Callable[[], bool]) -> Mapping[str, str]:
@@ -191,5 +194,11 @@ def _asks(spec: TrialSpec) -> tuple[object, ...]:
     return (id(spec.dataset), training.batch_size, *of_model)
 
 
-def _problem(told: Mapping[str, Any]) -> Problem:
-    return Problem(str(told["message"]), tuple(told["location"]), told["value"], tuple(told["choices"]), told["near"])
+def _found(answer: Mapping[str, Any], chosen: Sequence[TrialSpec]) -> tuple[TrialSpec, Problem] | None:
+    """The problem that an answer tells, and its trial; None for what a library has printed that looks like one."""
+    number, told = answer.get("trial"), answer.get("problem")
+    if type(number) is not int or not 0 <= number < len(chosen) or not isinstance(told, dict):
+        return None
+    with suppress(ValidationError):
+        return chosen[number], _PROBLEM.validate_python({**told, "line": None})
+    return None

@@ -138,6 +138,8 @@ def read_data(path: Path, behaviours: dict[str, Any]) -> int:
         os.kill(os.getpid(), signal.SIGSEGV)
     if accident == "hang":
         time.sleep(60)
+    for line in behaviours.get("says", ()):
+        sys.stdout.write(f"{line}\n")
     for problem in behaviours.get("problems", ()):
         filled = {"value": None, "choices": [], "near": None, "line": None} | problem
         sys.stdout.write(json.dumps({"trial": 0, "problem": filled}) + "\n")

@@ -139,6 +139,20 @@ def test_the_data_of_what_is_trained_again_are_read_too(stub: StubRun) -> None:
     assert read(stub)[1:] == [[1]]
 
 
+def test_what_a_library_prints_is_no_answer(stub: StubRun) -> None:
+    told = {"message": "none", "location": ["dataset"], "value": None, "choices": [], "near": None, "line": None}
+    lines = [
+        {"problem": {"a": 1}}, {"problem": told}, {"trial": 99, "problem": told}, {"trial": -1, "problem": told},
+        {"trial": 0, "problem": 3}, {"trial": True, "problem": told}, {"trial": 0, "problem": {**told, "location": 1}},
+        {"trial": 0, "problem": {**told, "value": ["a"]}}, {"trial": [], "problem": told}, ["problem"], 5,
+    ]  # fmt: skip
+    stub.behaviours = {"says": [*map(json.dumps, lines), "{", "problem"]}
+    assert ask(stub) == 0
+    stub.behaviours["problems"] = [CUT_SHORT]
+    with pytest.raises(ConfigError, match=r"^\S+: datasets\[0\]: it is cut short\n  given: mnist_a$"):
+        ask(stub, force=(stub.folders()[0].name,))
+
+
 def test_a_sweep_says_it_too(stub: StubRun) -> None:
     stub.behaviours = {"problems": [CUT_SHORT]}
     file = stub.root / "sweep.yaml"
