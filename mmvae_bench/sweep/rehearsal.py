@@ -59,7 +59,7 @@ class Rehearsal:
     fork: Callable[[Sequence[str], IO[bytes], Mapping[str, str]], Fork | None] | None = None
 
     def read_data(
-        self, specs: Sequence[TrialSpec], preparing: Callable[[str], object]
+        self, specs: Sequence[TrialSpec], preparing: Callable[[str], object], stop: Callable[[], bool]
     ) -> list[tuple[TrialSpec, Problem]]:
         """What is wrong with the data of trials, each with a trial that has the problem and where it is in its spec.
 
@@ -68,13 +68,14 @@ class Rehearsal:
         Args:
             specs: The trials.
             preparing: Called with the name of a dataset whose images are being made.
+            stop: Whether to stop early; what was not read then counts as sound.
         """
         chosen = list({_asks(spec): spec for spec in reversed(specs)}.values())[::-1]
         found: list[tuple[TrialSpec, Problem]] = []
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trials.jsonl"
             path.write_text("".join(json.dumps(spec.canonical()) + "\n" for spec in chosen), encoding="utf-8")
-            with closing(self._answers(("--data", str(path)), {}, lambda: False)) as answers:
+            with closing(self._answers(("--data", str(path)), {}, stop)) as answers:
                 for answer in answers:
                     if "preparing" in answer:
                         preparing(str(answer["preparing"]))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,15 @@ from typing import Any
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.processes import INTERRUPTED
 from mmvae_bench.cli import main
 from mmvae_bench.sweep import rehearsal as rehearsal_module
+from mmvae_bench.sweep.local import COMMAND
 from mmvae_bench.sweep.run import Request, SweepRequest, run
 
 from ..data.sources.planetoid_copy import write
-from .support import StubRun, no_report
+from .support import StubRun, no_report, until
+from .test_forks import gone
 from .test_stale import record
 
 WRONG = """\
@@ -177,6 +183,39 @@ def test_a_process_that_cannot_read_holds_nothing_up(
     assert time.monotonic() - began < 40
     events = [line["event"] for line in stub.journal(stub.out)]
     assert events.count("rehearse") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_stopped_while_it_reads_leaves_nothing_behind(
+    number: signal.Signals, stub: StubRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.behaviours = {"data": "hang"}
+    temporary = stub.root / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    process = stub.start()
+    until(lambda: bool(read(stub)))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == INTERRUPTED
+    assert said.startswith("interrupted; resume with:\n")
+    assert not stub.out.exists()
+    assert not list(temporary.iterdir())
+    (line,) = stub.journal(stub.root)
+    assert gone(line["pid"])
+
+
+def test_the_process_that_reads_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    """It is no job that others could go on with, and nobody would wait for its end."""
+    os.mkfifo(tmp_path / "specs")  # Nobody writes into it: to read it takes for ever.
+    words = [*COMMAND, "rehearse", "--data", str(tmp_path / "specs"), "--silent"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.wait(60) == -signal.SIGKILL
+        finally:
+            process.kill()
 
 
 def test_without_it_one_trial_finds_out_and_the_others_are_held_back(

@@ -137,6 +137,17 @@ def test_a_bug_and_a_full_disk_are_left_to_the_trials(root: Path, monkeypatch: p
         assert not found(trial(DIGITS))
 
 
+def test_it_ends_where_nobody_listens(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says of progress cannot be written then: no bug of a dataset's."""
+
+    def fails(self: MnistDataModule) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(MnistDataModule, "prepare_data", fails)
+    with pytest.raises(BrokenPipeError):
+        found(trial(DIGITS))
+
+
 def test_images_that_take_long_are_left_to_the_trials(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was made is kept; nothing half-written is."""
     told: list[str] = []
