@@ -114,9 +114,9 @@ class Rehearsal:
                     continue
                 ending = _Ending(process)
                 try:
-                    yield from _lines(said, stop)
+                    yield from _lines(said, stop, ending.reached)
                 finally:
-                    ending.bring()
+                    ending.bring(said)
                 if ending.began:
                     return
 
@@ -135,10 +135,13 @@ class Rehearsal:
             return None
 
 
-def _lines(said: IO[bytes], stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+def _lines(said: IO[bytes], stop: Callable[[], bool], ended: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     rest, end = b"", time.monotonic() + SECONDS
     while time.monotonic() < end and not stop():
+        over = ended()
         if not select.select([said], [], [], _TICK_SECONDS)[0]:
+            if over:
+                return  # All that it has said was there before it ended; a child of its has the output open still.
             continue
         if not (content := os.read(said.fileno(), 1 << 16)):
             return
@@ -171,8 +174,16 @@ class _Ending:
             self.began = False
         self._ended.set()
 
-    def bring(self) -> None:
-        """Ends it, with whatever it has started, if it has not ended by itself."""
+    def reached(self) -> bool:
+        """Whether it has ended."""
+        return self._ended.is_set()
+
+    def bring(self, said: IO[bytes]) -> None:
+        """Ends it, with whatever it has started, if it has not ended by itself or a child of its has its output open.
+
+        Args:
+            said: The other end of its output.
+        """
         # What has closed its output is about to end.
         if not self._ended.wait(_TICK_SECONDS):
             if isinstance(self._process, Fork):
@@ -181,6 +192,17 @@ class _Ending:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
             self._ended.wait(_KILLED_SECONDS)
+        elif self._process.pid is not None and not _closed(said):
+            # The number of its group is taken for as long as a child is in it.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _closed(said: IO[bytes]) -> bool:
+    """Whether no process has the other end of a pipe open."""
+    poll = select.poll()
+    poll.register(said, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def _asks(spec: TrialSpec) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -138,6 +139,9 @@ def read_data(path: Path, behaviours: dict[str, Any]) -> int:
         os.kill(os.getpid(), signal.SIGSEGV)
     if accident == "hang":
         time.sleep(60)
+    if accident == "orphan":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+        note(Path(sys.argv[1]).parent, "child", child=child.pid)
     for line in behaviours.get("says", ()):
         sys.stdout.write(f"{line}\n")
     for problem in behaviours.get("problems", ()):

@@ -185,6 +185,17 @@ def test_a_process_that_cannot_read_holds_nothing_up(
     assert events.count("rehearse") == 1
 
 
+def test_a_child_of_the_process_that_reads_neither_holds_the_run_up_nor_stays(stub: StubRun) -> None:
+    """It has the output open when its parent has ended."""
+    stub.behaviours = {"data": "orphan", "problems": [CUT_SHORT]}
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match="it is cut short"):
+        ask(stub)
+    assert time.monotonic() - began < 20
+    (child,) = (line["child"] for line in stub.journal(stub.root) if line["event"] == "child")
+    assert gone(child)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_stopped_while_it_reads_leaves_nothing_behind(
     number: signal.Signals, stub: StubRun, monkeypatch: pytest.MonkeyPatch
