@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from .base.canonical import canonical_json
-from .base.errors import ConfigError, explain
+from .base.errors import BenchmarkError, ConfigError, about_data, explain
 from .base.files import DamagedFile, clear_leftovers, write_json, write_text
 from .base.heartbeat import heard
 from .base.machine import provenance
@@ -151,7 +151,10 @@ def run_locked(
     except BaseException as error:
         kind, text = explain(error)
         where = raised_in(error, spec.objective.implementing_class())
-        failed = replace(latest(directory, status), state="failed", error=text, error_type=kind, where=where)
+        of_data = isinstance(error, BenchmarkError) and error.of_data
+        failed = replace(
+            latest(directory, status), state="failed", error=text, error_type=kind, where=where, of_data=of_data
+        )
         write_status(directory, failed)
         log = directory / LOG_FILE
         if not log.exists():
@@ -402,10 +405,11 @@ def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
 
 def _ready_data(spec: TrialSpec, device: str) -> ConceptDataModule:
     """The data module of a trial, prepared and on its device."""
-    data = spec.dataset.build()
-    data.training_seed = spec.seed
-    data.prepare_data()
-    data.setup()
+    with about_data():
+        data = spec.dataset.build()
+        data.training_seed = spec.seed
+        data.prepare_data()
+        data.setup()
     data.to(device)
     return data
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import difflib
 import errno
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 Location = tuple[str | int, ...]
 
 
 class BenchmarkError(Exception):
-    """An error that the user can fix: shown as one message, without a traceback."""
+    """An error that the user can fix: shown as one message, without a traceback.
+
+    Attributes:
+        of_data: Whether it says that a dataset cannot be used, or not as asked: then no trial can that asks the same.
+    """
+
+    of_data: bool = False
 
 
 def nearest(value: object, choices: Iterable[str]) -> str | None:
@@ -76,6 +83,24 @@ class ConfigError(BenchmarkError, ValueError):
                 where += f":{problem.line}"
             lines.append(f"{where}: {problem}" if where else str(problem))
         return "\n".join(lines)
+
+
+@contextmanager
+def about_data() -> Iterator[None]:
+    """Says of a ConfigError that leaves the block that it is one of the data, and not of what else a trial is made of.
+
+    >>> try:
+    ...     with about_data():
+    ...         raise ConfigError("the training partition is empty")
+    ... except ConfigError as error:
+    ...     error.of_data
+    True
+    """
+    try:
+        yield
+    except ConfigError as error:
+        error.of_data = True
+        raise
 
 
 def unknown(kind: str, value: object, choices: Iterable[str], location: Location = ()) -> Problem:

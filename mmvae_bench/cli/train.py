@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -191,9 +193,12 @@ def rehearse(
 def _read_data(path: Path, answer: Callable[..., None]) -> None:
     """Says what is wrong with the data of the trials whose specs are in a file."""
     import json
+    import threading
     from dataclasses import asdict
 
     from ..base.heartbeat import heard
+
+    threading.Thread(target=_end_unheard, args=(1,), daemon=True).start()
 
     with uncollected():
         from ..training.examples import check_all
@@ -208,6 +213,17 @@ def _read_data(path: Path, answer: Callable[..., None]) -> None:
         for number, problems in check_all(specs, preparing=preparing):
             for problem in problems:
                 answer(trial=number, problem=asdict(problem))
+
+
+def _end_unheard(descriptor: int) -> None:
+    """Ends this process, and what it has started, once nobody reads its output: who asked was killed."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # That there is no reader left is told without being asked for.
+    if any(event & select.POLLNVAL for _, event in poll.poll()):
+        return  # It is closed: nobody was ever to be told anything.
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(FAILED)
 
 
 def _trial_spec(

@@ -207,6 +207,7 @@ class StoredStatus(TypedDict):
     steps_per_second: NotRequired[float | None]
     saved: NotRequired[Count | None]
     where: NotRequired[str | None]
+    of_data: NotRequired[bool]
 
 
 Step = Annotated[int, Field(ge=0, lt=2**53)]

@@ -45,6 +45,7 @@ class Status:
         steps_per_second: The current speed of training.
         saved: Gradient steps in the checkpoint, over all stages; None if none was written.
         where: The last line of the objective's own code that the exception came through, if it did.
+        of_data: Whether it failed because its data cannot be used, or not as its settings ask.
     """
 
     state: State = "pending"
@@ -63,6 +64,7 @@ class Status:
     steps_per_second: float | None = None
     saved: int | None = None
     where: str | None = None
+    of_data: bool = False
 
     def interrupted(self) -> Status:
         """This status once its process is gone: it has come as far as its checkpoint."""

@@ -26,8 +26,6 @@ from .schedule import CostModel, Group, Schedule, Trial
 
 _TICK_SECONDS = 0.2
 _LOOK_ELSEWHERE_SECONDS = 0.5
-_OF_DATA = frozenset({"ConfigError", "SourceError", "MissingSourceError"})
-"""Error types of a trial that could not use its data."""
 MAX_LOSSES = 5
 """How often the machine of one trial may fail before the trial itself is suspected of being the cause."""
 
@@ -114,8 +112,8 @@ class Driver:
 
     A bug in an objective would end all its trials, one after the other: once the same exception came from the same line
     of its code in two trials, those of its trials that have not begun are held back. Data that cannot be used would end
-    all trials on them: once one trial, or the preparation that trials share, has ended for that (exit code 2), those
-    with the same data that have not begun are held back.
+    all trials on them: once one trial has ended for that (its status says so), or the preparation that trials share
+    with exit code 2, those with the same data that have not begun are held back.
 
     Args:
         store: The run's folder, with the folders of the trials in it.
@@ -384,7 +382,7 @@ class Driver:
             self._retry(trial, status)
         else:
             self._close(trial, status, seconds=seconds)
-            if status.state == "failed" and ended.returncode == BAD_INPUT and status.error_type in _OF_DATA:
+            if status.state == "failed" and ended.returncode == BAD_INPUT and status.of_data:
                 self._hold_data(lambda other: other.data == trial.data, trial, "a trial on them", _said(status))
 
     def _end_preparation(self, started: _Started, ended: Ended, seconds: float) -> None:

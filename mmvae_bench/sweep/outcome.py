@@ -103,6 +103,7 @@ def _ended(trial: Trial, status: Status, *, state: State, error: str | None, err
         attempts=max(status.attempts, trial.attempts + 1),
         error=error,
         error_type=error_type,
+        of_data=False,
         log=str(trial.folder.log_path),
         host=status.host or socket.gethostname(),
         steps_per_second=None,

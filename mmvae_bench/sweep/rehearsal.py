@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from ..base.errors import Problem
 from ..specs.trial import TrialSpec
 from .forks import Fork, NotForked
@@ -40,6 +42,7 @@ counts as sound."""
 _TICK_SECONDS = 0.05
 _KILLED_SECONDS = 5.0
 """How long a process may take to be gone after SIGKILL."""
+_PROBLEM = TypeAdapter(Problem)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Rehearsal:
     fork: Callable[[Sequence[str], IO[bytes], Mapping[str, str]], Fork | None] | None = None
 
     def read_data(
-        self, specs: Sequence[TrialSpec], preparing: Callable[[str], object]
+        self, specs: Sequence[TrialSpec], preparing: Callable[[str], object], stop: Callable[[], bool]
     ) -> list[tuple[TrialSpec, Problem]]:
         """What is wrong with the data of trials, each with a trial that has the problem and where it is in its spec.
 
@@ -65,18 +68,19 @@ class Rehearsal:
         Args:
             specs: The trials.
             preparing: Called with the name of a dataset whose images are being made.
+            stop: Whether to stop early; what was not read then counts as sound.
         """
         chosen = list({_asks(spec): spec for spec in reversed(specs)}.values())[::-1]
         found: list[tuple[TrialSpec, Problem]] = []
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trials.jsonl"
             path.write_text("".join(json.dumps(spec.canonical()) + "\n" for spec in chosen), encoding="utf-8")
-            with closing(self._answers(("--data", str(path)), {}, lambda: False)) as answers:
+            with closing(self._answers(("--data", str(path)), {}, stop)) as answers:
                 for answer in answers:
                     if "preparing" in answer:
                         preparing(str(answer["preparing"]))
-                    elif "problem" in answer:
-                        found.append((chosen[answer["trial"]], _problem(answer["problem"])))
+                    elif (problem := _found(answer, chosen)) is not None:
+                        found.append(problem)
         return found
 
     def __call__(self, trials: Sequence[Trial], stop: Callable[[], bool]) -> Mapping[str, str]:
@@ -110,9 +114,9 @@ class Rehearsal:
                     continue
                 ending = _Ending(process)
                 try:
-                    yield from _lines(said, stop)
+                    yield from _lines(said, stop, ending.reached)
                 finally:
-                    ending.bring()
+                    ending.bring(said)
                 if ending.began:
                     return
 
@@ -131,10 +135,13 @@ class Rehearsal:
             return None
 
 
-def _lines(said: IO[bytes], stop: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+def _lines(said: IO[bytes], stop: Callable[[], bool], ended: Callable[[], bool]) -> Iterator[dict[str, Any]]:
     rest, end = b"", time.monotonic() + SECONDS
     while time.monotonic() < end and not stop():
+        over = ended()
         if not select.select([said], [], [], _TICK_SECONDS)[0]:
+            if over:
+                return  # All that it has said was there before it ended; a child of its has the output open still.
             continue
         if not (content := os.read(said.fileno(), 1 << 16)):
             return
@@ -167,8 +174,16 @@ class _Ending:
             self.began = False
         self._ended.set()
 
-    def bring(self) -> None:
-        """Ends it, with whatever it has started, if it has not ended by itself."""
+    def reached(self) -> bool:
+        """Whether it has ended."""
+        return self._ended.is_set()
+
+    def bring(self, said: IO[bytes]) -> None:
+        """Ends it, with whatever it has started, if it has not ended by itself or a child of its has its output open.
+
+        Args:
+            said: The other end of its output.
+        """
         # What has closed its output is about to end.
         if not self._ended.wait(_TICK_SECONDS):
             if isinstance(self._process, Fork):
@@ -177,6 +192,17 @@ class _Ending:
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, signal.SIGKILL)
             self._ended.wait(_KILLED_SECONDS)
+        elif self._process.pid is not None and not _closed(said):
+            # The number of its group is taken for as long as a child is in it.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _closed(said: IO[bytes]) -> bool:
+    """Whether no process has the other end of a pipe open."""
+    poll = select.poll()
+    poll.register(said, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def _asks(spec: TrialSpec) -> tuple[object, ...]:
@@ -191,5 +217,11 @@ def _asks(spec: TrialSpec) -> tuple[object, ...]:
     return (id(spec.dataset), training.batch_size, *of_model)
 
 
-def _problem(told: Mapping[str, Any]) -> Problem:
-    return Problem(str(told["message"]), tuple(told["location"]), told["value"], tuple(told["choices"]), told["near"])
+def _found(answer: Mapping[str, Any], chosen: Sequence[TrialSpec]) -> tuple[TrialSpec, Problem] | None:
+    """The problem that an answer tells, and its trial; None for what a library has printed that looks like one."""
+    number, told = answer.get("trial"), answer.get("problem")
+    if type(number) is not int or not 0 <= number < len(chosen) or not isinstance(told, dict):
+        return None
+    with suppress(ValidationError):
+        return chosen[number], _PROBLEM.validate_python({**told, "line": None})
+    return None

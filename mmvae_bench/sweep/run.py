@@ -19,7 +19,7 @@ from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.files import cache_root, check_cache, write_json
 from ..base.printable import counted
-from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, program
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals, program
 from ..runs.lock import Drivers, LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, SPEC_FILE
 from ..runs.stale import WhenStale, discard, staleness
@@ -277,11 +277,20 @@ def _is_done(spec: TrialSpec, store: RunStore) -> bool:
 
 
 def _check_data(request: Request, plan: Plan, store: RunStore, present: Set[str], rehearsal: Rehearsal) -> None:
-    """Raises ConfigError with what is wrong with the data of the trials that are to be run."""
+    """Raises ConfigError with what is wrong with the data of the trials that are to be run.
+
+    Raises KeyboardInterrupt where the run is asked to stop, by whatever signal.
+    """
     specs = [spec for spec in plan.specs if spec.key not in present or _is_wanted(spec, request, store)]
     if not specs:
         return
-    found = rehearsal.read_data(specs, lambda name: _say(f"making the images of {name}, which the trials share"))
+    # The process that reads has a session of its own: a signal that ended this one at once would leave it behind.
+    with StopSignals() as signals:
+        found = rehearsal.read_data(
+            specs, lambda name: _say(f"making the images of {name}, which the trials share"), signals.requested
+        )
+    if signals.requested():
+        raise KeyboardInterrupt
     # One broken file of many datasets is one problem, at the first of them.
     first: dict[tuple[str, str | None], tuple[TrialSpec, Problem]] = {}
     for spec, problem in found:
@@ -292,6 +301,8 @@ def _check_data(request: Request, plan: Plan, store: RunStore, present: Set[str]
 
 def _is_wanted(spec: TrialSpec, request: Request, store: RunStore) -> bool:
     """Whether there is anything left to do for a trial that has a folder."""
+    if spec.key in request.force:
+        return True  # What there is of it is removed next: not for data that cannot be used.
     folder = store.folder(spec.key)
     state = folder.status(spec.evaluation.canonical()).state
     if request.stale == "retrain" and state != "running" and staleness(folder, folder.result_head()):

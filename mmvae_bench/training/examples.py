@@ -40,7 +40,8 @@ def check_all(
     """What is wrong with the data of trials: (number of the trial, :class:`Problem` s located in its spec).
 
     Each dataset is prepared and read once. A dataset of which nothing can be used has one problem, at its first trial.
-    Whatever is not the user's to mend, such as a full disk or a bug, is left to the trials, which say it in full.
+    Whatever is not the user's to mend, such as a full disk or a bug, is left to the trials, which say it in full. But a
+    BrokenPipeError is raised: then nobody listens any more.
 
     Args:
         specs: The trials.
@@ -64,6 +65,8 @@ def check_all(
         except BenchmarkError as error:
             yield numbers[0], _problems(error, first)
             continue
+        except BrokenPipeError:
+            raise  # Nobody listens to what is found any more.
         except Exception:  # Too slow, or a bug: a trial shows that with its traceback.
             continue
         seen: set[tuple[object, ...]] = set()

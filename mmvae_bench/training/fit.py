@@ -22,7 +22,7 @@ import torch
 from torch.distributions import Distribution
 
 from ..base.allocation import freed_memory_kept
-from ..base.errors import BenchmarkError
+from ..base.errors import BenchmarkError, about_data
 from ..base.files import atomic_path
 from ..base.machine import provenance
 from ..base.randomness import own_randomness
@@ -30,7 +30,7 @@ from ..base.seeds import derive_seed
 from ..data.augmentation import AugmentedBatches
 from ..data.base import ConceptDataModule
 from ..data.batch import Batch
-from ..data.missing import MissingImagesLoader, check_divided
+from ..data.missing import MissingImagesLoader, check_divided, divided_rows
 from ..data.supervision import SupervisedLoader, check_labelled, labelled_rows
 from ..objectives.base import Objective, Stage, Terms, evaluating, planned_stages
 from ..runs.documents import read_records
@@ -162,7 +162,8 @@ def fit(
         state.restore(objective, control.checkpoint)
     if control.log is not None:
         _forget_after(control.log, stages, state)
-    check_batch_size(data, training)
+    with about_data():
+        check_batch_size(data, training)
     objective.training_seed, objective.training_spec = seed, training
     objective.to(device)
     if state.stage < len(stages):
@@ -271,12 +272,16 @@ class _StageLoop:
         supervision, missing = self.training.supervision, self.training.missing_images
         share = self.kinds.share
         if missing is not None:
+            with about_data():
+                divided_rows(self.data, missing)
+            # Not of the data alone: another backbone, or objective, may do with fewer.
             check_divided(self.data, missing, share, self.objective.backbone_spec)
             return MissingImagesLoader(self.data, missing, share=share, **which)
         if supervision is None:
             return self.data.training_loader(**which)
         if num_supervised(self.stage.steps, share):
-            rows = labelled_rows(self.data, supervision, training_seed=self.objective.training_seed)
+            with about_data():
+                rows = labelled_rows(self.data, supervision, training_seed=self.objective.training_seed)
             check_labelled(rows, self.objective.backbone_spec, supervision)
         return SupervisedLoader(self.data, supervision, rate=share, **which)
 

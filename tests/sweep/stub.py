@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
@@ -96,8 +97,11 @@ def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -
         write_status(directory, replace(status, state="failed", error=error, error_type=kind, where=where))
         return 1
     if behaviour == "data":
-        failed = replace(status, state="failed", error="a file is cut short", error_type="SourceError")
+        failed = replace(status, state="failed", error="a file is cut short", error_type="SourceError", of_data=True)
         write_status(directory, failed)
+        return 2
+    if behaviour == "setting":
+        write_status(directory, replace(status, state="failed", error="alpha is 1", error_type="ConfigError"))
         return 2
     if behaviour == "hang":
         time.sleep(60)
@@ -135,6 +139,11 @@ def read_data(path: Path, behaviours: dict[str, Any]) -> int:
         os.kill(os.getpid(), signal.SIGSEGV)
     if accident == "hang":
         time.sleep(60)
+    if accident == "orphan":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+        note(Path(sys.argv[1]).parent, "child", child=child.pid)
+    for line in behaviours.get("says", ()):
+        sys.stdout.write(f"{line}\n")
     for problem in behaviours.get("problems", ()):
         filled = {"value": None, "choices": [], "near": None, "line": None} | problem
         sys.stdout.write(json.dumps({"trial": 0, "problem": filled}) + "\n")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,16 @@ from typing import Any
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.processes import INTERRUPTED
 from mmvae_bench.cli import main
 from mmvae_bench.sweep import rehearsal as rehearsal_module
+from mmvae_bench.sweep.local import COMMAND
 from mmvae_bench.sweep.run import Request, SweepRequest, run
 
 from ..data.sources.planetoid_copy import write
-from .support import StubRun, no_report
+from .support import StubRun, no_report, until
+from .test_forks import gone
+from .test_stale import record
 
 WRONG = """\
 name: wrong
@@ -111,8 +118,49 @@ def test_a_problem_ends_with_2_and_leaves_no_folder(stub: StubRun) -> None:
     assert ask(stub, dry_run=True) == 0, "a plan reads no data"
 
 
+CUT_SHORT = {"message": "it is cut short", "location": ["dataset"], "value": "mnist_a"}
+
+
+def test_a_result_is_not_removed_for_data_that_cannot_be_used(stub: StubRun) -> None:
+    assert ask(stub) == 0
+    result = stub.folders()[1] / "result.json"
+    before = result.read_bytes()
+    (result.parent / "last.ckpt").write_text("weights")
+    stub.behaviours = {"problems": [CUT_SHORT]}
+    with pytest.raises(ConfigError, match="it is cut short"):
+        ask(stub, force=(result.parent.name,))
+    assert result.read_bytes() == before
+    assert (result.parent / "last.ckpt").exists()
+    assert read(stub)[1:] == [[1]]
+
+
+def test_the_data_of_what_is_trained_again_are_read_too(stub: StubRun) -> None:
+    assert ask(stub) == 0
+    record(stub.folders()[1], training=True)
+    assert ask(stub, stale="keep") == 0
+    assert len(read(stub)) == 1
+    stub.behaviours = {"problems": [CUT_SHORT]}
+    with pytest.raises(ConfigError, match="it is cut short"):
+        ask(stub, stale="retrain")
+    assert read(stub)[1:] == [[1]]
+
+
+def test_what_a_library_prints_is_no_answer(stub: StubRun) -> None:
+    told = {"message": "none", "location": ["dataset"], "value": None, "choices": [], "near": None, "line": None}
+    lines = [
+        {"problem": {"a": 1}}, {"problem": told}, {"trial": 99, "problem": told}, {"trial": -1, "problem": told},
+        {"trial": 0, "problem": 3}, {"trial": True, "problem": told}, {"trial": 0, "problem": {**told, "location": 1}},
+        {"trial": 0, "problem": {**told, "value": ["a"]}}, {"trial": [], "problem": told}, ["problem"], 5,
+    ]  # fmt: skip
+    stub.behaviours = {"says": [*map(json.dumps, lines), "{", "problem"]}
+    assert ask(stub) == 0
+    stub.behaviours["problems"] = [CUT_SHORT]
+    with pytest.raises(ConfigError, match=r"^\S+: datasets\[0\]: it is cut short\n  given: mnist_a$"):
+        ask(stub, force=(stub.folders()[0].name,))
+
+
 def test_a_sweep_says_it_too(stub: StubRun) -> None:
-    stub.behaviours = {"problems": [{"message": "it is cut short", "location": ["dataset"], "value": "mnist_a"}]}
+    stub.behaviours = {"problems": [CUT_SHORT]}
     file = stub.root / "sweep.yaml"
     file.write_text(
         "method: grid\nparameters: {seed: {values: [0, 1]}}\ncommand: ['${env}', mmvae-bench, train, --wandb, "
@@ -137,6 +185,50 @@ def test_a_process_that_cannot_read_holds_nothing_up(
     assert events.count("rehearse") == 1
 
 
+def test_a_child_of_the_process_that_reads_neither_holds_the_run_up_nor_stays(stub: StubRun) -> None:
+    """It has the output open when its parent has ended."""
+    stub.behaviours = {"data": "orphan", "problems": [CUT_SHORT]}
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match="it is cut short"):
+        ask(stub)
+    assert time.monotonic() - began < 20
+    (child,) = (line["child"] for line in stub.journal(stub.root) if line["event"] == "child")
+    assert gone(child)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_stopped_while_it_reads_leaves_nothing_behind(
+    number: signal.Signals, stub: StubRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.behaviours = {"data": "hang"}
+    temporary = stub.root / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    process = stub.start()
+    until(lambda: bool(read(stub)))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == INTERRUPTED
+    assert said.startswith("interrupted; resume with:\n")
+    assert not stub.out.exists()
+    assert not list(temporary.iterdir())
+    (line,) = stub.journal(stub.root)
+    assert gone(line["pid"])
+
+
+def test_the_process_that_reads_ends_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    """It is no job that others could go on with, and nobody would wait for its end."""
+    os.mkfifo(tmp_path / "specs")  # Nobody writes into it: to read it takes for ever.
+    words = [*COMMAND, "rehearse", "--data", str(tmp_path / "specs"), "--silent"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.close()
+            assert process.wait(60) == -signal.SIGKILL
+        finally:
+            process.kill()
+
+
 def test_without_it_one_trial_finds_out_and_the_others_are_held_back(
     stub: StubRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +250,15 @@ def test_other_data_and_other_errors_hold_nothing_back(stub: StubRun) -> None:
     stub.behaviours = {"attempts": {str(seed): ["raise"] for seed in range(3)}}
     outcome, _ = stub.drive(workers=1)
     assert (outcome.failed, outcome.held) == (6, 0)
+
+
+def test_a_setting_that_one_objective_refuses_is_no_fault_of_the_data(stub: StubRun) -> None:
+    """The same exit code, and the same class of error: only the trial knows where it came from."""
+    stub.objectives = ("jvae", "telbo")
+    stub.behaviours = {"attempts": {"0": ["setting"]}}
+    outcome, recorder = stub.drive(workers=1)
+    assert (outcome.failed, outcome.held, outcome.done) == (2, 0, 4)
+    assert not recorder.of("held")
 
 
 def test_a_preparation_that_cannot_use_the_data_holds_their_trials_back(stub: StubRun) -> None:

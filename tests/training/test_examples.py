@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmvae_bench import trial as trial_module
 from mmvae_bench.base.errors import ConfigError, Problem
 from mmvae_bench.data import from_arrays
 from mmvae_bench.data.mnist import MnistDataModule
 from mmvae_bench.data.sharded import ShardedDataModule
 from mmvae_bench.data.shards.prepare import NoSpaceError
 from mmvae_bench.data.sources import digits
+from mmvae_bench.runs.status import read_status
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training import examples
 from mmvae_bench.training.examples import check_all
@@ -135,6 +137,17 @@ def test_a_bug_and_a_full_disk_are_left_to_the_trials(root: Path, monkeypatch: p
         assert not found(trial(DIGITS))
 
 
+def test_it_ends_where_nobody_listens(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says of progress cannot be written then: no bug of a dataset's."""
+
+    def fails(self: MnistDataModule) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(MnistDataModule, "prepare_data", fails)
+    with pytest.raises(BrokenPipeError):
+        found(trial(DIGITS))
+
+
 def test_images_that_take_long_are_left_to_the_trials(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was made is kept; nothing half-written is."""
     told: list[str] = []
@@ -166,3 +179,40 @@ def test_a_trial_itself_says_the_same(root: Path) -> None:
         run_trial(given, out=root.parent / "run")
     assert str(caught.value) == str(problem)
     assert examples.SECONDS == 60
+
+
+@pytest.mark.parametrize(
+    ("training", "fails", "of_data"),
+    [
+        ({"supervision": {"labels_per_class": 170, "rate": 0.5}}, None, True),
+        ({"missing_images": {"fraction": 0.0001}, "steps": 20_000}, None, True),
+        ({"batch_size": 1700}, None, True),
+        ({}, "prepare_data", True),
+        ({}, "build_objective", False),
+        ({}, "evaluate", False),
+    ],
+)
+def test_a_trial_says_whether_its_data_are_to_blame(
+    training: Mapping[str, Any], fails: str | None, of_data: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver holds other trials back for an error of the data, and for no other."""
+
+    def refuses(*arguments: Any, **options: Any) -> None:
+        raise ConfigError("this cannot have alpha 1")
+
+    if fails is not None:
+        monkeypatch.setattr(MnistDataModule if fails == "prepare_data" else trial_module, fails, refuses)
+    given = trial(DIGITS, **training)
+    with pytest.raises(ConfigError):
+        trial_module.run_trial(given, out=root.parent / "run")
+    status = read_status(root.parent / "run" / "trials" / given.key)
+    assert (status.state, status.error_type, status.of_data) == ("failed", "ConfigError", of_data)
+
+
+def test_what_one_backbone_cannot_do_with_is_not_of_the_data(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others, on the same data, may take fewer images in a step."""
+    given = trial(DIGITS, supervision={"fraction": 0.001, "rate": 0.5})
+    monkeypatch.setattr(type(given.backbone), "least_batch", 3)
+    with pytest.raises(ConfigError, match="normalises over the batch"):
+        trial_module.run_trial(given, out=root.parent / "run")
+    assert not read_status(root.parent / "run" / "trials" / given.key).of_data
