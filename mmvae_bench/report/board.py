@@ -69,6 +69,15 @@ def board(
     """
     groups = [(label, len(list(same))) for label, same in groupby(map(row_label, rows))]
     texts = [text_row(row) for row in rows]
+    lines: list[dict[str, Any]] = [
+        {
+            "label": table.columns[index].label,
+            "head": column_head(table, index),
+            "notes": list(_notes(table, index)),
+            "cells": [_cell(row, index, full=by is not None) for row in rows],
+        }
+        for index in columns
+    ]
     return {
         "title": title,
         "caption": caption,
@@ -79,15 +88,8 @@ def board(
             for row, text in zip(rows, texts, strict=True)
         ],
         "sorted": next((place for place, row in enumerate(rows) if row is by), -1),
-        "rows": [
-            {
-                "label": table.columns[index].label,
-                "head": column_head(table, index),
-                "notes": list(_notes(table, index)),
-                "cells": [_cell(row, index, full=by is not None) for row in rows],
-            }
-            for index in columns
-        ],
+        "rows": lines,
+        "has_ranks": any(cell is not None and cell["rank"] for line in lines for cell in line["cells"]),
         "references": [
             (name, [getattr(text, name) for text in texts])
             for name in ("ceiling", "floor")

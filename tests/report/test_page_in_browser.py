@@ -21,8 +21,10 @@ from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.html import MOST_BYTES
 from mmvae_bench.report.tables import difference_of
 from mmvae_bench.report.text import with_bounds
+from mmvae_bench.report.write import write_report
 
 from ..browser import Browser, browser, needs_chromium
+from .synthetic_runs import spec_of, write_trial
 from .test_renderings import from_csv
 
 pytestmark = needs_chromium
@@ -222,6 +224,21 @@ def test_any_two_objectives(page: Browser, comparison: Comparison) -> None:
         assert any(apart for _, apart in expected)
         ahead = {cells[5] for cells in found if cells[0] == "correctness"}
         assert ahead == ({"25 of 25"} if names[0] == BEST[0] else {"0 of 25"})
+
+
+def test_single_seeds_have_neither_ranks_nor_pairs_of_seeds(opened: Browser, page: Browser, tmp_path: Path) -> None:
+    """What says something of several seeds is there with several, and leaves no empty column and no idle sentence."""
+    heads = "[...document.querySelectorAll('table.pairs thead th')].map(each => each.textContent).join()"
+    assert "ahead, of pairs of seeds" in page.run(heads)
+    assert "a rank is the best" in page.run("document.body.textContent")
+    for objective in ("telbo", "jmvae", "bivcca"):
+        write_trial(tmp_path / "single", spec_of(objective))
+    write_report(tmp_path / "single", width=100, color=False)
+    opened.open(tmp_path / "single" / "report" / "index.html")
+    assert page.run(heads).endswith("difference [95 %]")
+    columns = page.run("[...document.querySelectorAll('table.pairs tr')].map(row => row.cells.length)")
+    assert set(columns) == {5}
+    assert "a rank is the best" not in page.run("document.body.textContent")
 
 
 def test_the_keyboard_is_enough(page: Browser) -> None:
