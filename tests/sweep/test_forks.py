@@ -48,6 +48,7 @@ def later(path, seconds):
     Path(path).write_text("ended")
 
 def rehearse(option, path, *more):
+    sys.stdout.reconfigure(errors="backslashreplace")  # As the command line does.
     if path.endswith("hang"):
         print(json.dumps({"objective": "jvae", "error": "before"}), flush=True)
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
