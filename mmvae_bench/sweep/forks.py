@@ -266,6 +266,7 @@ class _Server:
             os.dup2(log, 1)
             os.dup2(log, 2)
             os.close(log)
+            _reopen_output()
             self.channel.close()
             for descriptor in self.children:
                 os.close(descriptor)
@@ -289,6 +290,15 @@ class _Server:
     def _answer(self, job: int, *descriptors: int, **said: int | None) -> None:
         with suppress(OSError):  # A driver that is gone is not told.
             socket.send_fds(self.channel, [json.dumps({"job": job, **said}).encode()], descriptors)
+
+
+def _reopen_output() -> None:
+    """Makes stdout and stderr anew: those of the server hold what its output could do, to seek, which a pipe cannot."""
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        before = getattr(sys, name)
+        again = open(number, "w", encoding=before.encoding, errors=before.errors, closefd=False)  # noqa: SIM115
+        again.reconfigure(line_buffering=before.line_buffering)
+        setattr(sys, name, again)
 
 
 def loaded_files(known: Mapping[str, object] | None = None) -> dict[str, tuple[int, int]]:

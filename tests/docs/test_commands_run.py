@@ -56,6 +56,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     it, and pictures."""
     folder, before = tmp_path_factory.mktemp("desk"), Path.cwd()
     os.chdir(folder)
+    patch = pytest.MonkeyPatch()
+    # Where matplotlib keeps its list of fonts: else it is in the user's folder.
+    patch.setenv("MPLCONFIGDIR", str(tmp_path_factory.mktemp("matplotlib")))
     try:
         for name, settings in TRIALS.items():
             parts = {key: value for key, value in settings.items() if key != "classifier"}
@@ -75,6 +78,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         Image.new("L", (16, 16), 90).save(folder / "IMAGE.png")
         yield folder
     finally:
+        patch.undo()
         os.chdir(before)
 
 

@@ -106,6 +106,13 @@ def test_it_searches_where_scores_are_high(stub: StubRun, file: Path) -> None:
         assert {positions[3] for positions in found} == {0}, "a constant"
 
 
+def test_none_is_chosen_for_data_that_cannot_be_used(stub: StubRun, file: Path, capsys: Captured) -> None:
+    stub.behaviours = {"attempts": {"0": ["data"]}}
+    file.write_text(SWEEP.replace("objective.lambda: {values: [1, 10, 50]}", "objective.lambda: {value: 1}"))
+    assert go(file, stub.out, stub.command, count=4) == 1
+    assert len(asked(stub.out)) == 1, "it would have the same error"
+
+
 def test_it_is_a_run_like_any_other(stub: StubRun, file: Path) -> None:
     for count in (1, 3, 3):
         assert go(file, stub.out, stub.command, count=count, workers=count) == 0

@@ -48,9 +48,11 @@ def later(path, seconds):
     Path(path).write_text("ended")
 
 def rehearse(option, path, *more):
+    sys.stdout.reconfigure(errors="backslashreplace")  # As the command line does.
     if path.endswith("hang"):
         print(json.dumps({"objective": "jvae", "error": "before"}), flush=True)
-        Path(path).write_text(str(os.getpid()))
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        Path(path).write_text(f"{os.getpid()} {child.pid}")
         time.sleep(60)
     said = f"forked: {'imported' in sys.modules}, --silent: {'--silent' in more}"
     print(json.dumps({"objective": "jvae", "error": said}))
@@ -333,7 +335,7 @@ def test_a_forked_rehearsal_that_does_not_end_is_killed(
     answers = Rehearsal(executor.command, executor.beside)([spec], lambda: why == "stop" and told.exists())
     assert time.monotonic() - began < 20
     assert answers == {"jvae": "before"}
-    assert gone(int(told.read_text()))
+    assert all(gone(int(pid)) for pid in told.read_text().split()), "its child too"
 
 
 def test_where_a_run_forks_its_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
