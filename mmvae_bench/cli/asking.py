@@ -46,15 +46,9 @@ def check_png(out: Path) -> None:
 
 
 def check_concept(text: str, dataset: DatasetSpec) -> None:
-    """Raises ConfigError unless a text is a concept of the dataset or, in its text view, a caption.
-
-    An empty one specifies nothing. It is said on stderr, because an unset variable of the shell looks the same.
-    """
+    """Raises ConfigError unless a text is a concept of the dataset or, in its text view, a caption."""
     captions = dataset.texts()
     _ = captions.indices(text) if captions is not None and "=" not in text else dataset.concept_schema().indices(text)
-    if not text.strip():
-        what = "the caption is empty" if captions is not None else "the concept is empty: every attribute is left open"
-        typer.echo(what, err=True)
 
 
 def check_images(
@@ -76,8 +70,13 @@ def check_images(
     return numbers or None
 
 
-def opened(trial_dir: Path) -> Objective:
+def opened(trial_dir: Path, *told: str | None) -> Objective:
     """The trained model of a folder; torch is imported here.
+
+    Args:
+        trial_dir: The folder.
+        told: Concepts or captions that it will be told. An empty one specifies nothing, which is said on stderr,
+            because an unset variable of the shell looks the same.
 
     Raises:
         ConfigError: if it is one of papers: there is nothing to draw.
@@ -88,7 +87,16 @@ def opened(trial_dir: Path) -> Objective:
     with uncollected():
         from ..trial import load
 
-    return load(trial_dir)
+    model = load(trial_dir)
+    for text in told:
+        if text is not None and not text.strip():
+            typer.echo(said_of_an_empty_one(dataset), err=True)
+    return model
+
+
+def said_of_an_empty_one(dataset: DatasetSpec) -> str:
+    """What a concept or caption without a word means."""
+    return "the concept is empty: every attribute is left open" if dataset.texts() is None else "the caption is empty"
 
 
 def asked_of(spec: TrialSpec, numbers: list[int] | None, number: int, files: list[Path]) -> Asked:

@@ -61,7 +61,7 @@ def complete(
 
     hidden = region_of(region, spec.dataset)
 
-    model = opened(trial_dir)
+    model = opened(trial_dir, told)
     from ..evaluation import asking
 
     given = None if told is None else asking.description_of(model, told)

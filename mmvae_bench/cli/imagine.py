@@ -30,7 +30,7 @@ def imagine(
     # Checked before anything heavy is imported.
     check_concept(concept, read_trial(trial_dir).dataset)
 
-    model = opened(trial_dir)
+    model = opened(trial_dir, concept)
     import torch
 
     from ..data.sheets import draw_sheet, labelled, save_picture

@@ -24,7 +24,7 @@ def interpolate(
     for text in (first, second):
         check_concept(text, spec.dataset)
 
-    model = opened(trial_dir)
+    model = opened(trial_dir, first, second)
     from ..evaluation import asking
 
     start, end = (asking.description_of(model, text) for text in (first, second))

@@ -32,7 +32,7 @@ def layers(
             message = "cannot be used with a concept, which is drawn: choose one of them"
             raise ConfigError([Problem(message, ("--index",))])
 
-    model = opened(trial_dir)
+    model = opened(trial_dir, concept)
     from ..evaluation import layers as pictures
 
     asked = None if concept is not None else asked_of(spec, index, number, [])

@@ -47,7 +47,7 @@ def neighbours(
             message = "cannot be used with a concept: the attributes are those of the image"
             raise ConfigError([Problem(message, ("--index",))])
 
-    model = opened(trial_dir)
+    model = opened(trial_dir, concept)
     from ..evaluation.asking import description_of
     from ..evaluation.neighbours import show_nearest
 

@@ -45,7 +45,7 @@ def traverse(
     if between:
         if attribute is None:
             raise ConfigError([Problem("only applies to an attribute: name one with --attribute", ("--between",))])
-        model = opened(trial_dir)
+        model = opened(trial_dir, concept)
         from ..evaluation.progression import progression
 
         found = progression(model, concept, attribute, out, steps=steps)
@@ -60,7 +60,7 @@ def traverse(
         values = range(schema.sizes[place])
         texts = [schema.format([*indices[:place], value, *indices[place + 1 :]]) for value in values]
 
-    model = opened(trial_dir)
+    model = opened(trial_dir, concept)
     from ..evaluation import asking
 
     concepts = [asking.description_of(model, text) for text in texts]

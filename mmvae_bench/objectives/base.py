@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from html import escape
 from typing import Any
 
 import pytorch_lightning as pl
@@ -22,7 +21,6 @@ from torch.distributions import Distribution
 
 from ..backbones.base import Backbone, seeded
 from ..base.errors import BenchmarkError
-from ..base.printable import printable
 from ..base.randomness import own_randomness, seed_from, seed_generators
 from ..base.seeds import derive_seed
 from ..concepts.captions import CAPTION_SEED, Captions
@@ -33,6 +31,7 @@ from ..distributions.latents import standard_normal
 from ..distributions.pixels import has_fixed_scale
 from ..specs.components import ObjectiveSpec, Posterior
 from ..specs.trial import TrainingSpec
+from .common.shown import Shown
 
 POSTERIOR_NAMES: Mapping[Posterior, str] = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}
 CONSEQUENCES: Mapping[Posterior, str] = {
@@ -174,7 +173,7 @@ def raised_in(error: BaseException, kind: type) -> str | None:
     return f"{lines[-1].filename}:{lines[-1].lineno} in {lines[-1].name}" if lines else None
 
 
-class Objective(pl.LightningModule):
+class Objective(Shown, pl.LightningModule):
     """Base of all objectives: how an objective is trained, and what a trained one can do.
 
     A subclass lists its networks in :attr:`network_names`, computes its loss in :meth:`terms`, and overrides
@@ -217,22 +216,6 @@ class Objective(pl.LightningModule):
         """Optimiser steps done in the stage."""
         self._step_seeds: dict[tuple[int, int], int] = {}
         self._share = (0, 0)
-
-    def __repr__(self) -> str:
-        """One line; a network of it, such as ``model.image_encoder``, prints its layers."""
-        shape, names = "x".join(map(str, self.image_shape)), printable(", ".join(self.schema.names))
-        weights = sum(parameter.numel() for parameter in self.parameters())
-        networks = f"{weights:,} weights of {self.backbone_spec.name}"
-        return f"{type(self).__name__}({networks}; images {shape}; {names}; {self.latent_size} latents)"
-
-    def _repr_html_(self) -> str:
-        """Its networks and their sizes as a table, for notebooks."""
-        rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(type(network).__name__)}</td>"
-            f"<td>{sum(parameter.numel() for parameter in network.parameters()):,}</td></tr>"
-            for name, network in self.named_children()
-        )
-        return f"<p>{escape(repr(self))}</p><table><tr><th></th><th>network</th><th>weights</th></tr>{rows}</table>"
 
     # ---------------------------------------------------------------- networks
 
