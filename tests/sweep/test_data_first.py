@@ -204,7 +204,12 @@ def test_a_run_that_is_stopped_while_it_reads_leaves_nothing_behind(
     temporary = stub.root / "temporary"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    process = stub.start()
+    # Under nohup, say, SIGHUP is ignored, and a run that inherits that has not been asked to stop.
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        process = stub.start()
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
     until(lambda: bool(read(stub)))
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
