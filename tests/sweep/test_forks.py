@@ -213,6 +213,7 @@ def test_a_driver_without_a_free_descriptor_still_learns_of_the_end(
     assert first.wait() == 3
     job = run("later", str(tmp_path / "later"), "60")
     text(tmp_path / "later")
+    assert job._decided.wait(30), "the job may be faster than the answer about it"
     assert job.pid is not None
     assert job._descriptor is None
     job.send(signal.SIGTERM)
