@@ -31,7 +31,7 @@ from ..distributions.latents import standard_normal
 from ..distributions.pixels import has_fixed_scale
 from ..specs.components import ObjectiveSpec, Posterior
 from ..specs.trial import TrainingSpec
-from .common.shown import Shown
+from .shown import Shown
 
 POSTERIOR_NAMES: Mapping[Posterior, str] = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}
 CONSEQUENCES: Mapping[Posterior, str] = {

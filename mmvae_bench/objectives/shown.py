@@ -6,9 +6,9 @@ from html import escape
 
 from torch import nn
 
-from ...base.printable import printable
-from ...concepts import Schema
-from ...specs.components import BackboneSpec
+from ..base.printable import printable
+from ..concepts import Schema
+from ..specs.components import BackboneSpec
 
 
 class Shown(nn.Module):
