@@ -54,6 +54,7 @@ from .specs.supervision import num_supervised, step_rate
 from .specs.trial import SPEC_VERSION, TrialSpec, trial_label
 from .training.checkpoint import Checkpoint, CheckpointError, DamagedCheckpoint
 from .training.convergence import by_stage
+from .training.examples import prepared
 from .training.fit import Control, Fitted, TrainingInterrupted, fit
 from .training.weights import restore_weights
 
@@ -406,10 +407,7 @@ def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
 def _ready_data(spec: TrialSpec, device: str) -> ConceptDataModule:
     """The data module of a trial, prepared and on its device."""
     with about_data():
-        data = spec.dataset.build()
-        data.training_seed = spec.seed
-        data.prepare_data()
-        data.setup()
+        data = prepared(spec)
     data.to(device)
     return data
 

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Final, NoReturn, Self
@@ -28,6 +28,12 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 SAFE_PYTHON: Final = (sys.executable, "-P")
 """The interpreter, which does not look for modules in the working folder or next to a script. A file of the user's
 called ``datasets.py`` there would otherwise be imported, and run, in place of the library of that name."""
+
+
+def kill_group(number: int) -> None:
+    """SIGKILL to the processes of a group; to none where they are gone, or another user's."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(number, signal.SIGKILL)
 
 
 class StopSignals:

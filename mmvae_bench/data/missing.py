@@ -46,9 +46,15 @@ def divided_rows(data: ConceptDataModule, missing: MissingImagesSpec) -> tuple[T
     return rows[with_image], rows[without]
 
 
-def check_divided(data: ConceptDataModule, missing: MissingImagesSpec, share: float, backbone: BackboneSpec) -> None:
-    """Raises ConfigError if there are fewer examples of a kind that steps are made on than the networks take in one."""
-    with_image, without = divided_rows(data, missing)
+def check_divided(divided: tuple[Tensor, Tensor], share: float, backbone: BackboneSpec) -> None:
+    """Raises ConfigError if there are fewer examples of a kind that steps are made on than the networks take in one.
+
+    Args:
+        divided: As :func:`divided_rows` returns them.
+        share: Of the steps, those on examples without images.
+        backbone: The networks.
+    """
+    with_image, without = divided
     where = (*WHERE, "fraction")
     check_enough(len(with_image), backbone, what="has an image", where=where)
     if share:

@@ -8,6 +8,7 @@ import re
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -327,7 +328,7 @@ def _svg(figure: Figure, label: str) -> str:
 
     text = _in_tags(adapted, text)
     text = re.sub(r"<g>\s*(<(?:path|use) [^>]*/>)\s*</g>", r"\1", text)
-    return text.replace("<svg ", f'<svg role="img" aria-label="{_attribute(label)}" ', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
 
 
 _TAG = re.compile("<[^<>]+>")
@@ -359,7 +360,3 @@ def _short(path: str) -> str:
             found.append(command + " ".join(words))
         x, y = words[-2:] if words else ("", "")
     return "".join(found)
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

@@ -26,6 +26,7 @@ from .schedule import CostModel, Group, Schedule, Trial
 
 _TICK_SECONDS = 0.2
 _LOOK_ELSEWHERE_SECONDS = 0.5
+_AS_OTHERS = "others of its objective, or on its data, ended with an error that it would have too"
 MAX_LOSSES = 5
 """How often the machine of one trial may fail before the trial itself is suspected of being the cause."""
 
@@ -373,7 +374,7 @@ class Driver:
             self.elsewhere[trial.key] = trial
             self._notify("elsewhere", trial)
         elif self._is_held(trial) and status.state not in ("done", "failed") and not self.stopping:
-            self._hold([trial], "others of its objective, or on its data, ended with an error that it would have too")
+            self._hold([trial], _AS_OTHERS)
         elif self._lost(ended, status) and trial.losses < MAX_LOSSES and not self.stopping:
             trial.losses += 1
             self.schedule.add(trial)
@@ -415,7 +416,7 @@ class Driver:
 
     def _withdraw(self) -> list[Trial]:
         """Takes the trials that are held back out of all queues, and returns those that were only waiting."""
-        waiting = self.schedule.withdraw_if(self._is_held)
+        waiting = self.schedule.withdraw(self._is_held)
         wanted = self.schedule.recipes()
         self.preparations = deque(other for other in self.preparations if other.recipe in wanted)
         queued = [name for name, started in self.started.items() if self._is_held(started.trial)]
@@ -506,9 +507,7 @@ class Driver:
             if status.state == "done" or (status.state == "failed" and status.attempts > trial.attempts):
                 self._close(trial, status)
             elif self._is_held(trial):
-                self._hold(
-                    [trial], "others of its objective, or on its data, ended with an error that it would have too"
-                )
+                self._hold([trial], _AS_OTHERS)
             else:
                 self.schedule.add(trial)
 

@@ -25,7 +25,7 @@ from typing import IO
 from ..base.errors import ConfigError, Problem
 from ..base.files import DamagedFile, append_regular
 from ..base.machine import num_cpus
-from ..base.processes import FAILED, SAFE_PYTHON
+from ..base.processes import FAILED, SAFE_PYTHON, kill_group
 from .executor import Ended, ExecutorError, Job
 from .forks import Fork, ForkServer, NotForked, available
 
@@ -192,8 +192,7 @@ class LocalExecutor:
             elif not force:
                 process.send_signal(signal.SIGTERM)
             elif process.poll() is None:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                kill_group(process.pid)
         return True
 
     def withdraw(self, names: Collection[str]) -> None:

@@ -31,6 +31,7 @@ from typing import IO, Any
 from pydantic import TypeAdapter, ValidationError
 
 from ..base.errors import Problem
+from ..base.processes import kill_group
 from ..specs.trial import TrialSpec
 from .forks import Fork, NotForked
 from .local import DEFAULT_ENVIRONMENT, VISIBLE
@@ -189,13 +190,11 @@ class _Ending:
             if isinstance(self._process, Fork):
                 self._process.send(signal.SIGKILL, group=True)
             else:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
+                kill_group(self._process.pid)
             self._ended.wait(_KILLED_SECONDS)
         elif self._process.pid is not None and not _closed(said):
             # The number of its group is taken for as long as a child is in it.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            kill_group(self._process.pid)
 
 
 def _closed(said: IO[bytes]) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..base.files import append_regular
-from ..base.processes import SAFE_PYTHON
+from ..base.processes import SAFE_PYTHON, kill_group
 from . import bound
 from .executor import Job
 from .local import DEFAULT_ENVIRONMENT
@@ -127,7 +127,6 @@ class Runner:
 
     def _send(self, process: subprocess.Popen[bytes], number: int) -> None:
         if number == signal.SIGKILL:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, number)
+            kill_group(process.pid)
         else:
             process.send_signal(number)

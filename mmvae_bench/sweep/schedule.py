@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -233,11 +233,7 @@ class Schedule:
         """The next trial to run alone."""
         return self._alone.popleft() if self._alone else None
 
-    def withdraw(self, groups: Collection[Group]) -> list[Trial]:
-        """Takes all waiting trials of some groups out, and returns them."""
-        return self.withdraw_if(lambda trial: trial.group in groups)
-
-    def withdraw_if(self, meant: Callable[[Trial], bool]) -> list[Trial]:
+    def withdraw(self, meant: Callable[[Trial], bool]) -> list[Trial]:
         """Takes all waiting trials that are meant out, and returns them."""
         taken: list[Trial] = []
         for group, waiting in self._waiting.items():

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError, Problem
-from ..data.base import PARTITIONS, ConceptDataModule
-from ..data.missing import check_divided
+from ..data.base import PARTITIONS, ConceptDataModule, Progress
+from ..data.missing import check_divided, divided_rows
 from ..data.supervision import check_labelled, labelled_rows
 from ..specs.components import DatasetSpec
 from ..specs.missing import imageless_share
@@ -82,6 +82,20 @@ def check_all(
                 yield number, list(error.problems)
 
 
+def prepared(spec: TrialSpec, *, progress: Progress | None = None) -> ConceptDataModule:
+    """The data module of a trial after ``setup()``.
+
+    Args:
+        spec: The trial.
+        progress: Called with the numbers of images made and in all.
+    """
+    data = spec.dataset.build()
+    data.training_seed, data.progress = spec.seed, progress
+    data.prepare_data()
+    data.setup()
+    return data
+
+
 def check_examples(data: ConceptDataModule, spec: TrialSpec) -> None:
     """Counts the training images that a trial's settings ask for.
 
@@ -96,7 +110,7 @@ def check_examples(data: ConceptDataModule, spec: TrialSpec) -> None:
     check_batch_size(data, training)
     if training.missing_images is not None:
         share = imageless_share(training.missing_images, spec.objective)
-        check_divided(data, training.missing_images, share, spec.backbone)
+        check_divided(divided_rows(data, training.missing_images), share, spec.backbone)
     elif training.supervision is not None:
         rows = labelled_rows(data, training.supervision, training_seed=spec.seed)
         rates = [step_rate(training.supervision, spec.objective, stage) for stage in spec.objective.stage_names]
@@ -117,11 +131,7 @@ def check_batch_size(data: ConceptDataModule, training: TrainingSpec) -> None:
 
 def _read(spec: TrialSpec, end: float, preparing: Callable[[DatasetSpec], object]) -> ConceptDataModule:
     """The data module of a trial, prepared and with its partitions; raises _Later if that takes too long."""
-    data = spec.dataset.build()
-    data.training_seed = spec.seed
-    data.progress = _Pace(end, lambda: preparing(spec.dataset))
-    data.prepare_data()
-    data.setup()
+    data = prepared(spec, progress=_Pace(end, lambda: preparing(spec.dataset)))
     for partition in PARTITIONS:
         data.rows(partition)
     return data

@@ -273,9 +273,9 @@ class _StageLoop:
         share = self.kinds.share
         if missing is not None:
             with about_data():
-                divided_rows(self.data, missing)
+                divided = divided_rows(self.data, missing)
             # Not of the data alone: another backbone, or objective, may do with fewer.
-            check_divided(self.data, missing, share, self.objective.backbone_spec)
+            check_divided(divided, share, self.objective.backbone_spec)
             return MissingImagesLoader(self.data, missing, share=share, **which)
         if supervision is None:
             return self.data.training_loader(**which)

@@ -165,7 +165,7 @@ def test_withdrawn_trials_are_in_no_queue(stub: StubRun) -> None:
         schedule.add(trial)
     schedule.add_alone(trials[5])
     own = {trial.group for trial in trials if trial.group[0] == "telbo"}
-    taken = schedule.withdraw(own)
+    taken = schedule.withdraw(lambda trial: trial.group in own)
     assert {trial.key for trial in taken} == {trial.key for trial in trials if trial.group in own}
     assert len(schedule) == 3
     left = [schedule.pop() for _ in range(3)]
