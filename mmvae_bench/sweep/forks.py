@@ -248,6 +248,7 @@ class _Server:
         """A descriptor of the new process; 0 if there is none; None in that process."""
         if not (self.current and self.files == loaded_files(self.files) and len(os.listdir("/proc/self/task")) == 1):
             self.current = False
+        if not self.current or _unread(log):  # Unread: who asked has stopped while this was importing.
             os.close(log)
             self._answer(message["job"], code=None)
             return 0
@@ -290,6 +291,13 @@ class _Server:
     def _answer(self, job: int, *descriptors: int, **said: int | None) -> None:
         with suppress(OSError):  # A driver that is gone is not told.
             socket.send_fds(self.channel, [json.dumps({"job": job, **said}).encode()], descriptors)
+
+
+def _unread(descriptor: int) -> bool:
+    """Whether it is a pipe that nobody can read from any more."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _reopen_output() -> None:

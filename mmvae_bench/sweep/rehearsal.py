@@ -189,6 +189,8 @@ class _Ending:
         if not self._ended.wait(_TICK_SECONDS):
             if isinstance(self._process, Fork):
                 self._process.send(signal.SIGKILL, group=True)
+                if self._process.pid is None:
+                    return  # Its server imports for seconds yet: it will be killed as it begins, or not be begun.
             else:
                 kill_group(self._process.pid)
             self._ended.wait(_KILLED_SECONDS)

@@ -339,6 +339,35 @@ def test_a_forked_rehearsal_that_does_not_end_is_killed(
     assert all(gone(int(pid)) for pid in told.read_text().split()), "its child too"
 
 
+def test_a_rehearsal_stopped_while_its_server_imports_does_not_wait_for_it(
+    executor: LocalExecutor, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the first seconds of a run: torch is being imported, and there is no process to be killed."""
+    module = tmp_path / "modules" / "imported.py"
+    module.write_text("import time; time.sleep(4)")
+    os.utime(module, (1e9, 1e9))
+    spec = SimpleNamespace(group=("jvae",), folder=SimpleNamespace(spec_path=tmp_path / "hang"))
+    began = time.monotonic()
+    assert Rehearsal(executor.command, executor.beside)([spec], lambda: True) == {}
+    assert time.monotonic() - began < 2
+    # Nor is it begun later, by a server whose driver may be gone.
+    assert executor._server is not None
+    executor._server.close()
+    assert executor._server._process.wait(20) == 0
+    assert not (tmp_path / "hang").exists()
+
+
+def test_a_job_whose_output_nobody_can_read_is_not_begun(server: ForkServer, tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with open(writing, "wb") as output:
+        first = server.fork(["say", "read"], output, {})
+        assert first.wait() == 1
+        os.close(reading)
+        with pytest.raises(NotForked):
+            server.fork(["later", str(tmp_path / "later"), "0"], output, {}).wait()
+    assert not (tmp_path / "later").exists()
+
+
 def test_where_a_run_forks_its_rehearsal(monkeypatch: pytest.MonkeyPatch) -> None:
     executor = LocalExecutor([Slot("cpu")])
     assert _rehearsal(executor, local.COMMAND).fork == executor.beside
