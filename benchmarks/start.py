@@ -1,9 +1,10 @@
 """How long commands take to do what they are called for: ``run`` its first training step, ``imagine`` its picture.
 
-Real commands in processes of their own, as a terminal would start them. The trial is one of sprites with the networks
-over patches, whose images are drawn as they are needed, and has one step: its first record is written right after it.
-Processor time is that of all processes of the command up to then, user and system. A first round, which fills the
-system's cache of files, does not count.
+Real commands in processes of their own, as a terminal would start them: where this one has PYTHONDONTWRITEBYTECODE, they
+have not, since it makes each of them compile whatever it imports anew. PYTHONPYCACHEPREFIX is theirs too. The trial is one
+of sprites with the networks over patches, whose images are drawn as they are needed, and has one step: its first record is
+written right after it. Processor time is that of all processes of the command up to then, user and system. A first round,
+which fills the caches of files and of compiled code, does not count.
 
     python benchmarks/start.py [--rounds 5] [--no-forks]
 """
@@ -40,6 +41,11 @@ LIMIT = 120.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def variables() -> dict[str, str]:
+    """The environment of a command: this one's, but compiled code is kept."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def processor_seconds(root: int) -> float:
     """User and system time, in s, of a process, of its children that run, and of those they have waited for."""
     children: dict[int, list[int]] = {}
@@ -70,7 +76,7 @@ def first_step(folder: Path, *, forks: bool = True) -> tuple[float, float]:
     """
     grid, out = folder / "grid.yaml", folder / "run"
     grid.write_text(GRID)
-    environment = {**os.environ, SWITCH: "1" if forks else "0"}
+    environment = variables() | {SWITCH: "1" if forks else "0"}
     with (folder / "output.txt").open("wb") as output:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -92,7 +98,9 @@ def first_step(folder: Path, *, forks: bool = True) -> tuple[float, float]:
 def whole(words: Sequence[str]) -> tuple[float, float]:
     """(processor s, wall s) of a process from its start to its end, whatever it returns to its starter."""
     began, before = time.perf_counter(), os.times()
-    subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=LIMIT)
+    subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=LIMIT, env=variables()
+    )  # fmt: skip
     after = os.times()
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     return spent, time.perf_counter() - began

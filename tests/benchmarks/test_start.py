@@ -48,6 +48,21 @@ def test_a_run_that_makes_no_step_says_why(tmp_path: Path, monkeypatch: pytest.M
         start.first_step(tmp_path)
 
 
+def test_commands_keep_what_they_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a terminal, whatever this process was told; where it is kept is for the user to say."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path / "cache"))
+    (tmp_path / "imported.py").write_text("")
+    start.whole([sys.executable, "-c", f"import sys; sys.path[:0] = [{str(tmp_path)!r}]; import imported"])
+    assert list((tmp_path / "cache").rglob("imported.*.pyc"))
+
+    # A stand-in for the command says what it was given: no step is made.
+    monkeypatch.setattr(start, "COMMAND", (sys.executable, "-c", "import os; print(dict(os.environ))"))
+    with pytest.raises(RuntimeError, match="PYTHONPYCACHEPREFIX") as caught:
+        start.first_step(tmp_path)
+    assert "PYTHONDONTWRITEBYTECODE" not in str(caught.value)
+
+
 def test_a_row_has_median_least_and_greatest() -> None:
     assert start.row("it", [(3.0, 6.0), (1.0, 5.0), (2.0, 9.0)]) == (
         "| it | 2.00 (1.00 to 3.00) | 6.00 (5.00 to 9.00) |"
