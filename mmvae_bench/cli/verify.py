@@ -34,10 +34,10 @@ def verify(
 
 def _lines(found: Verification) -> Iterator[str]:
     """One line per trial that needs a word, below it each fault; what a run would do with the others; the totals."""
-    from ..runs.verify import DONE
+    from ..runs.verify import DONE, STRAY
 
-    damaged = [trial for trial in found.trials if trial.faults]
-    for trial in damaged:
+    wrong = [trial for trial in found.trials if trial.faults]
+    for trial in wrong:
         yield f"{trial.key}  {trial.label}"
         yield from (f"    {fault.file}: {fault.problem}" for fault in trial.faults)
         yield f"    a run: {trial.run}"
@@ -51,8 +51,7 @@ def _lines(found: Verification) -> Iterator[str]:
             "whether a number was changed cannot be told"
         )
     one = len(found.trials) == 1
-    yield (
-        f"{len(found.trials)} trial{'' if one else 's'} checked: {len(damaged)} damaged"
-        if damaged
-        else (f"{len(found.trials)} trial{'' if one else 's'} checked: nothing wrong with {'it' if one else 'them'}")
-    )
+    strays = sum(trial.state == STRAY for trial in wrong)
+    counts = [f"{count} {what}" for count, what in ((len(wrong) - strays, "damaged"), (strays, STRAY)) if count]
+    said = ", ".join(counts) or f"nothing wrong with {'it' if one else 'them'}"
+    yield f"{len(found.trials)} trial{'' if one else 's'} checked: {said}"

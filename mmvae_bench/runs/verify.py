@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from ..base.errors import BenchmarkError
@@ -43,6 +43,8 @@ from .store import DAMAGED, RunStore, open_store
 
 DONE = "nothing: it is done"
 """What a run would do with a sound trial that is done."""
+STRAY: Final = "not in the grid"
+"""The state of a folder in which nothing has run, and which is no trial of the grid: no damage, but a run refuses it."""
 _LOSSES = (BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError, OSError)
 """What reading a damaged archive raises; zlib's own errors cannot occur, since nothing is packed."""
 
@@ -67,7 +69,7 @@ class Verdict:
     Attributes:
         key: Its name.
         label: A short name that no other trial has.
-        state: As ``status`` has it; damaged if there are faults.
+        state: As ``status`` has it; damaged if there are faults, but for :data:`STRAY`, which ``status`` does not list.
         checksums: Whether the trial has checksums; only trials that are done have them.
         faults: What is wrong.
         run: What ``mmvae-bench run`` would do with it.
@@ -140,8 +142,13 @@ def _verdict(folder: TrialFolder, grid: _Grid) -> tuple[Verdict, dict[str, Any]]
             step = f"refuses the run until {folder.directory} is removed: it is no trial of the grid"
             if folder.key in grid.keys:
                 step = "writes its spec again, and goes on with what is there"
-        if damage.path == folder.spec_path and folder.is_blank() and (folder.key in grid.keys or not grid.keys):
-            return Verdict(key, f"trial {key}", "pending", False, (), "trains it from the start"), {}
+        if damage.path == folder.spec_path and folder.is_blank():
+            if folder.key in grid.keys or not grid.keys:
+                return Verdict(key, f"trial {key}", "pending", False, (), "trains it from the start"), {}
+            state = "empty" if os.path.lexists(folder.spec_path) else "missing"
+            what = "nothing has run in this folder" if any(folder.directory.iterdir()) else "the folder is empty"
+            fault = Fault(SPEC_FILE, f"{state}: {what}, and it is no trial of the grid")
+            return Verdict(key, f"trial {key}", STRAY, False, (fault,), printable(step)), {}
         return Verdict(key, f"trial {key}", DAMAGED, False, (_fault(damage),), printable(step)), {}
     faults = [_fault(damage) for damage in _damages(folder)]
     status = folder.status(folder.evaluation())

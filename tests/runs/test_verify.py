@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.files import write_json
 from mmvae_bench.cli import main
 from mmvae_bench.report.gather import read_run
@@ -213,12 +214,37 @@ def test_only_a_run_of_its_grid_goes_on_without_a_spec(stub: StubRun) -> None:
     (store.trials_root / "zzz").mkdir()
     said = {trial.key: (trial.state, trial.run) for trial in verify(store.root).trials}
     assert said[folder.key] == ("damaged", "writes its spec again, and goes on with what is there")
-    assert said["zzz"][0] == "damaged"
+    assert said["zzz"][0] == "not in the grid"
     assert said["zzz"][1].endswith("zzz is removed: it is no trial of the grid")
     assert said[sound.key][0] == "pending"
     (store.trials_root / "zzz").rmdir()
     stub.store()
     assert {trial.state for trial in verify(store.root).trials} == {"pending"}
+
+
+def test_an_empty_folder_that_is_not_in_the_grid_is_called_that(
+    stub: StubRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing in it can be damaged; but a run refuses it, so it is not right either."""
+    store = stub.store()
+    for name in ("zzz", "zzy"):
+        (store.trials_root / name).mkdir()
+    (store.trials_root / "zzy" / "spec.json").touch()
+    assert main(["verify", str(store.root)]) == 1
+    text = capsys.readouterr().out
+    assert (
+        f"zzz  trial zzz\n    spec.json: missing: the folder is empty, and it is no trial of the grid\n"
+        f"    a run: refuses the run until {store.trials_root / 'zzz'} is removed: it is no trial of the grid\n"
+    ) in text
+    assert "    spec.json: empty: nothing has run in this folder, and it is no trial of the grid\n" in text
+    assert text.endswith(f"{len(store.keys())} trials checked: 2 not in the grid\n")
+    (store.trials_root / "zzz" / "result.json").write_text("{")
+    assert main(["verify", str(store.root)]) == 1
+    text = capsys.readouterr().out
+    assert "zzz  trial zzz\n    spec.json: missing\n" in text
+    assert text.endswith("trials checked: 1 damaged, 1 not in the grid\n")
+    with pytest.raises(ConfigError, match="zz[yz]"):
+        stub.store()
 
 
 def test_trials_that_differ_in_parameters_are_told_apart(tmp_path: Path) -> None:
