@@ -108,10 +108,15 @@ def leading(table: Table, row: Row) -> str:
     if row.best is None:
         only = [table.columns[index].label for index, cell in enumerate(row.cells) if cell is not None]
         return f"{only[0]}, alone" if only else ""
-    best = row.cells[row.best]
-    if best is not None and best.num_seeds == 1:
-        return f"{table.columns[row.best].label}, in single runs"
-    return f"nobody leads; best mean: {table.columns[row.best].label}"
+    label, best = table.columns[row.best].label, row.cells[row.best]
+    cells = [cell for cell in row.cells if cell is not None]
+    if best is None or all(cell.settled == best.settled for cell in cells):
+        return "nobody leads: all have the same mean"
+    if best.num_seeds > 1:
+        return f"nobody leads; best mean: {label}"
+    if any(cell.num_seeds > 1 for cell in cells):
+        return f"nobody leads; best mean: {label}, from a single run"
+    return f"{label}, in single runs"
 
 
 def in_short(table: Table, row: Row) -> str:

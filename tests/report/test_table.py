@@ -15,7 +15,7 @@ import pytest
 from mmvae_bench.base.files import write_json
 from mmvae_bench.base.statistics import paired_difference, seeds_interval
 from mmvae_bench.metrics.catalogue import metric_info
-from mmvae_bench.report.board import in_short, order, standing
+from mmvae_bench.report.board import in_short, leading, order, standing
 from mmvae_bench.report.comparison import Comparison, Section, compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.notes import Judge
@@ -199,6 +199,27 @@ def test_a_score_in_a_sentence(
     assert in_short(named(4), tied_row(values, better, seeds)) == (
         f"{label}: correctness at level 4 is 90.0 ±10.0 %, 87.5 % of the way from floor to ceiling; {rest}."
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "better", "seeds", "found"),
+    [
+        ([0.6, 0.9], [(1, 0)], [3, 3], "b-2"),
+        ([0.89, 0.9, 0.6], [(1, 2)], [3, 3, 3], "b-2, a-1"),
+        ([0.7, 0.9], [], [3, 3], "nobody leads; best mean: b-2"),
+        ([0.7, 0.9, 0.6], [], [1, 3, 3], "nobody leads; best mean: b-2"),
+        ([0.7, 0.9, 0.6], [], [3, 1, 3], "nobody leads; best mean: b-2, from a single run"),
+        ([0.7, 0.9], [], [3, 1], "nobody leads; best mean: b-2, from a single run"),
+        ([0.7, 0.9], [], [1, 1], "b-2, in single runs"),
+        ([0.9, 0.9], [], [3, 3], "nobody leads: all have the same mean"),
+        ([0.9, math.nextafter(0.9, 1)], [], [3, 1], "nobody leads: all have the same mean"),
+        ([0.9, 0.9], [], [1, 1], "nobody leads: all have the same mean"),
+        ([0.9], [], [3], "a-1, alone"),
+    ],
+)
+def test_who_leads_in_words(values: list[float], better: list[tuple[int, int]], seeds: list[int], found: str) -> None:
+    """Single runs are compared only where all are: one beside means of several is the best of nothing."""
+    assert leading(named(4), tied_row(values, better, seeds)) == found
 
 
 @pytest.mark.parametrize(
