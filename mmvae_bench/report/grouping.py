@@ -36,6 +36,11 @@ class Setting:
     training_params: tuple[tuple[str, str], ...]
     steps: int | None = None
 
+    @property
+    def world(self) -> tuple[str, ...]:
+        """The dataset and where its pixels come from; one name where both have the same, as one's own arrays."""
+        return (self.dataset,) if self.source == self.dataset else (self.dataset, self.source)
+
     def flat(self) -> dict[str, str]:
         """Everything in which two settings can differ, except what every title already says."""
         named = {"split_seed": self.split_seed, "backbone": self.backbone, "steps": self.steps}
@@ -194,12 +199,12 @@ def _columns(trials: list[TrialRecord]) -> tuple[Column, ...]:
 def _titles(settings: list[Setting]) -> dict[Setting, str]:
     """A title for each setting, different from all others."""
     titles: dict[Setting, str] = {}
-    alike: dict[tuple[str, str, str], list[Setting]] = defaultdict(list)
+    alike: dict[tuple[str, ...], list[Setting]] = defaultdict(list)
     for setting in settings:
-        alike[setting.dataset, setting.source, setting.split].append(setting)
+        alike[*setting.world, setting.split].append(setting)
     num_partitions = len({setting.partition for setting in settings})
-    for (dataset, source, split), members in alike.items():
+    for common, members in alike.items():
         for setting, extra in zip(members, differing([member.flat() for member in members]), strict=True):
-            parts = [dataset, source, split, extra, setting.partition if num_partitions > 1 else ""]
+            parts = [*common, extra, setting.partition if num_partitions > 1 else ""]
             titles[setting] = " · ".join(part for part in parts if part)
     return titles

@@ -221,7 +221,7 @@ def _section(comparison: Comparison, place: int) -> dict[str, Any]:
     return {
         "id": f"table-{place}",
         "title": section.title,
-        "world": f"{section.setting.dataset} · {section.setting.source}",
+        "world": " · ".join(section.setting.world),
         "split": section.setting.split,
         "best_first": best_first,
         "standings": {column.label: standing(by, index) for index, column in enumerate(section.columns)},

@@ -129,14 +129,13 @@ def _world(section: Section) -> str:
     """Dataset, where its pixels come from, split, and what y is unless it is a concept."""
     setting = section.setting
     view = dict(setting.dataset_params).get("view", "attributes")
-    return " · ".join([setting.dataset, setting.source, setting.split, *([view] if view != "attributes" else [])])
+    return " · ".join([*setting.world, setting.split, *([view] if view != "attributes" else [])])
 
 
 def _apart(section: Section) -> str:
     """What tells a table from others of its world: the title without what is common to them; may be empty."""
-    setting = section.setting
-    common = [setting.dataset, setting.source, setting.split]
-    return " · ".join(section.title.split(" · ")[len(common) :])
+    common = len(section.setting.world) + 1
+    return " · ".join(section.title.split(" · ")[common:])
 
 
 def _lead(comparison: Comparison, num_worlds: int) -> str:

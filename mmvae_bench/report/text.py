@@ -265,7 +265,7 @@ def setting_lines(table: Table) -> list[tuple[str, str]]:
     setting = table.setting
     seed = "" if setting.split_seed is None else f", split_seed {setting.split_seed}"
     steps = ", ".join(dict.fromkeys(f"{column.total_steps} steps" for column in table.columns))
-    source = () if setting.source == setting.dataset else (("source", setting.source),)  # A stand-in has another name.
+    source = tuple(("source", name) for name in setting.world[1:])  # A stand-in has another name.
     return [
         ("dataset", _words(setting.dataset, (*source, *setting.dataset_params))),
         ("split", f"{setting.split}{seed}; scored on {setting.partition}"),

@@ -9,7 +9,9 @@ import pytest
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.grouping import Group, group_trials
+from mmvae_bench.report.leaderboard import write_leaderboard
 from mmvae_bench.report.text import setting_lines
+from mmvae_bench.report.write import write_report
 from mmvae_bench.specs.trial import TrialSpec
 
 from .synthetic_runs import scores_of, spec_of, write_trial
@@ -90,10 +92,29 @@ def test_a_title_says_nothing_of_what_is_not_set(tmp_path: Path) -> None:
     assert sorted(group.title for group in groups(tmp_path)) == sorted([world, *telling])
 
 
-@pytest.mark.parametrize(("source", "words"), [("mnist", "mnist"), ("digits", "mnist, source digits")])
-def test_a_source_that_is_the_dataset_itself_is_not_said_again(source: str, words: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "words", "world"), [("mnist", "mnist", "mnist"), ("digits", "mnist, source digits", "mnist · digits")]
+)
+def test_a_source_that_is_the_dataset_itself_is_not_said_again(
+    source: str, words: str, world: str, tmp_path: Path
+) -> None:
+    """So it is with one's own arrays, whose source is called arrays too."""
     dataset = {"name": "mnist", "source": source, "num_images": 400}
     spec = TrialSpec.parse({"dataset": dataset, "backbone": "mnist_a_thin", "objective": "telbo"})
-    write_trial(tmp_path, spec, scores=scores_of(spec))
-    (section,) = compare(read_run(tmp_path)).sections
+    write_trial(tmp_path / "one", spec, scores=scores_of(spec))
+    comparison = compare(read_run(tmp_path / "one"))
+    (section,) = comparison.sections
     assert dict(setting_lines(section))["dataset"].startswith(f"{words}, canvas 28, num_images 400")
+    assert section.title == f"{world} · iid"
+    write_report(tmp_path / "one")
+    page = (tmp_path / "one" / "report" / "index.html").read_text()
+    assert f'data-world="{world}"' in page
+
+    # What tells two tables of a world apart is not cut off with its name.
+    other = TrialSpec.parse(spec.canonical() | {"dataset": dataset | {"num_images": 500}})
+    write_trial(tmp_path / "two", other, scores=scores_of(other))
+    write_leaderboard([tmp_path / "one", tmp_path / "two"], tmp_path / "site")
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert f"<h2>{world} · iid</h2>" in page
+    assert "<h3>num_images=400</h3>" in page
+    assert "<h3>num_images=500</h3>" in page
