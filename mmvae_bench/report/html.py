@@ -29,7 +29,7 @@ from .comparison import Comparison, Section
 from .confusion import by_column, most_wrong
 from .figures import standalone
 from .notes import Judge, weights_lines
-from .pictures import add_pictures, at_a_glance, size_of
+from .pictures import Sheets, add_pictures, at_a_glance, size_of
 from .published import SOURCE, published_texts
 from .selection import RULE
 from .text import (
@@ -138,12 +138,13 @@ def render_html(comparison: Comparison) -> str:
     if len(packed) < room / 2:
         context["table_gz"] = packed
         room -= len(packed)
-    glance, size = _glance(comparison, sections)
+    sheets = Sheets()
+    glance, size = _glance(comparison, sections, sheets)
     if size < room / 2:
         room -= size
     else:
         glance = None
-    add_pictures(comparison, sections, room)
+    add_pictures(comparison, sections, room, sheets)
     # It leads to the images of which it is the first.
     if glance is not None and sections[glance["place"]]["pictures"] is not None:
         context["glance"] = glance
@@ -156,11 +157,13 @@ def _result(section: Section) -> Iterator[dict[str, str]]:
         yield {"title": section.title, "text": in_short(section, by)}
 
 
-def _glance(comparison: Comparison, contexts: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any] | None, int]:
+def _glance(
+    comparison: Comparison, contexts: Sequence[Mapping[str, Any]], sheets: Sheets
+) -> tuple[dict[str, Any] | None, int]:
     """One image per query of the best objective of the first table whose sheets say what is in them, and the bytes that
     it takes. With the best one's sheet missing it is of another, which is not called the best."""
     for place, (section, context) in enumerate(zip(comparison.sections, contexts, strict=True)):
-        if (found := at_a_glance(section, context["best_first"], _AT_A_GLANCE)) is not None:
+        if (found := at_a_glance(section, context["best_first"], _AT_A_GLANCE, sheets)) is not None:
             label, images = found
             glance = {"place": place, "id": context["id"], "title": context["title"], "label": label,
                       "standing": context["standings"].get(label, ""), "images": images}  # fmt: skip

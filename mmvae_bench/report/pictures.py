@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from PIL import Image
@@ -77,21 +78,48 @@ class _Sheet:
         )
 
 
-def add_pictures(comparison: Comparison, contexts: Sequence[dict[str, Any]], room: int) -> None:
+class Sheets:
+    """Sheets that say what is in them, each opened once for its table, however often it is asked for."""
+
+    def __init__(self) -> None:
+        self._opened: dict[tuple[str, Path], _Sheet | None] = {}
+
+    def __call__(self, label: str, trial: TrialRecord) -> _Sheet | None:
+        """A trial's sheet; None of one that does not say what is in it, or of which that is not true."""
+        key = (label, trial.directory)
+        if key not in self._opened:
+            self._opened[key] = _opened(label, trial)
+        return self._opened[key]
+
+    def forget(self) -> None:
+        """Gives up their pictures, which take three bytes a pixel."""
+        self._opened.clear()
+
+
+def add_pictures(
+    comparison: Comparison, contexts: Sequence[dict[str, Any]], room: int, sheets: Sheets | None = None
+) -> None:
     """Adds samples to what the page shows of each section, in ``room`` bytes.
 
     Side by side where the sheets allow it; else whole sheets, the best objective of every section first, then the
     first seed of the others, then other seeds.
+
+    Args:
+        comparison: Whose samples.
+        contexts: What the page shows of each section; changed.
+        room: Bytes.
+        sheets: Those that have been opened already.
     """
+    sheets = sheets or Sheets()
     places = list(zip(comparison.sections, contexts, strict=True))
     for left, (section, context) in zip(range(len(places), 0, -1), places, strict=True):
-        found = side_by_side(section, context["best_first"], room // left)
+        found = side_by_side(section, context["best_first"], room // left, sheets)
         if found is not None:
             context["pictures"], size = found
             room -= size
-            context["no_samples"] = _left_out(
-                section, context["best_first"], {row["label"] for row in found[0]["rows"]}
-            )
+            shown_labels = {row["label"] for row in found[0]["rows"]}
+            context["no_samples"] = _left_out(section, context["best_first"], shown_labels, sheets)
+        sheets.forget()
     whole = [(section, context) for section, context in places if context["pictures"] is None]
     for kind in ("sheet", "samples", "more_samples"):
         for section, context in whole:
@@ -115,7 +143,7 @@ def add_pictures(comparison: Comparison, contexts: Sequence[dict[str, Any]], roo
             )
 
 
-def _left_out(section: Section, best_first: Sequence[int], shown: Collection[str]) -> str | None:
+def _left_out(section: Section, best_first: Sequence[int], shown: Collection[str], sheets: Sheets) -> str | None:
     """Which objectives have samples that are not side by side with the others, and why."""
     columns = [section.columns[index] for index in best_first if section.columns[index].label not in shown]
     held = [
@@ -123,7 +151,7 @@ def _left_out(section: Section, best_first: Sequence[int], shown: Collection[str
         for column in columns
         if column.done and (column.done[0].directory / SAMPLES_FILE).is_file()
     ]
-    fit = [label for label, trial in held if _opened(label, trial) is not None]
+    fit = [label for label, trial in held if sheets(label, trial) is not None]
     silent = [label for label, _ in held if label not in fit]
     said = []
     if fit:
@@ -147,17 +175,19 @@ def _trials(section: Section, best_first: Sequence[int], kind: str) -> Iterator[
     return iter(firsts[:1] if kind == "sheet" else firsts[1:])
 
 
-def side_by_side(section: Section, best_first: Sequence[int], room: int) -> tuple[dict[str, Any], int] | None:
+def side_by_side(
+    section: Section, best_first: Sequence[int], room: int, opened: Sheets | None = None
+) -> tuple[dict[str, Any], int] | None:
     """The same queries for the first trial of every objective, below real images, and the bytes that it takes.
 
     As many images of each query as fit, at least one; where not even these fit, of fewer objectives, the best of them.
     None where no sheet says what is in it, or not even those of the best fit.
     """
-    sheets = []
+    opened, sheets = opened or Sheets(), []
     for index in best_first:
         column = section.columns[index]
         for trial in column.done[:1]:
-            if (sheet := _opened(column.label, trial)) is not None:
+            if (sheet := opened(column.label, trial)) is not None:
                 sheets.append(sheet)
     if not sheets:
         return None
@@ -171,13 +201,16 @@ def side_by_side(section: Section, best_first: Sequence[int], room: int) -> tupl
     return ({"queries": queries, "rows": rows}, size) if len(rows) > 1 else None
 
 
-def at_a_glance(section: Section, best_first: Sequence[int], number: int) -> tuple[str, list[dict[str, Any]]] | None:
+def at_a_glance(
+    section: Section, best_first: Sequence[int], number: int, sheets: Sheets
+) -> tuple[str, list[dict[str, Any]]] | None:
     """The first image of each of the first queries of the best objective whose sheet says what is in it.
 
     Args:
         section: Whose samples.
         best_first: Its columns, the best first.
         number: Of queries, at most.
+        sheets: Those that have been opened already.
 
     Returns:
         (label of the objective, images as they are beside the others); None where no sheet says what is in it.
@@ -185,7 +218,7 @@ def at_a_glance(section: Section, best_first: Sequence[int], number: int) -> tup
     for index in best_first:
         column = section.columns[index]
         for trial in column.done[:1]:
-            if (sheet := _opened(column.label, trial)) is not None:
+            if (sheet := sheets(column.label, trial)) is not None:
                 cells = _row(sheet, list(sheet.rows), 1)["cells"]
                 return column.label, [cell[0] for cell in cells if cell][:number]
     return None

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from mmvae_bench.report import html
+from mmvae_bench.report import html, pictures
 from mmvae_bench.report.board import order
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
@@ -188,6 +188,24 @@ def test_who_has_no_room_is_named(tmp_path: Path) -> None:
     first, second = (column.label for column in comparison.sections[0].columns)
     assert [row["label"] for row in contexts[0]["pictures"]["rows"]] == ["real images", second]
     assert contexts[0]["no_samples"].startswith(f"No room on the page for the samples of {first}: ")
+
+
+def test_a_sheet_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the head of the page, for its place beside the others, and for the word about those that have none."""
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20)).save(file, format="PNG")
+    comparison = compare(read_run(run_of(tmp_path, sheet(1), sheet(2), file.getvalue())))
+    found, read = [], pictures._opened
+
+    def opened(label: str, trial: Any) -> Any:
+        found.append(label)
+        return read(label, trial)
+
+    monkeypatch.setattr(pictures, "_opened", opened)
+    page = render_html(comparison)
+    assert 'class="glance"' in page
+    assert "Not shown: bivcca." in page
+    assert sorted(found) == ["bivcca", "jmvae", "telbo"]
 
 
 @pytest.mark.parametrize(
