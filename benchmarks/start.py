@@ -1,10 +1,10 @@
 """How long commands take to do what they are called for: ``run`` its first training step, ``imagine`` its picture.
 
-Real commands in processes of their own, as a terminal would start them: where this one has PYTHONDONTWRITEBYTECODE, they
-have not, since it makes each of them compile whatever it imports anew. PYTHONPYCACHEPREFIX is theirs too. The trial is one
-of sprites with the networks over patches, whose images are drawn as they are needed, and has one step: its first record is
-written right after it. Processor time is that of all processes of the command up to then, user and system. A first round,
-which fills the caches of files and of compiled code, does not count.
+Real commands in processes of their own, as a terminal would start them: where this one has PYTHONDONTWRITEBYTECODE,
+they have not, since it makes each compile anew whatever it imports. PYTHONPYCACHEPREFIX is theirs too. The trial
+is one of sprites with the networks over patches, whose images are drawn as they are needed, and has one step: its first
+record is written right after it. Processor time is that of all processes of the command up to then, user and system. A
+first round, which fills the caches of files and of compiled code, does not count.
 
     python benchmarks/start.py [--rounds 5] [--no-forks]
 """

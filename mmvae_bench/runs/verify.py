@@ -44,7 +44,7 @@ from .store import DAMAGED, RunStore, open_store
 DONE = "nothing: it is done"
 """What a run would do with a sound trial that is done."""
 STRAY: Final = "not in the grid"
-"""The state of a folder in which nothing has run, and which is no trial of the grid: no damage, but a run refuses it."""
+"""The state of an empty folder that is no trial of the grid: not damaged, but a run refuses it."""
 _LOSSES = (BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError, OSError)
 """What reading a damaged archive raises; zlib's own errors cannot occur, since nothing is packed."""
 

@@ -362,9 +362,10 @@ class _StageLoop:
     def _validate(self, step: int) -> None:
         parts = validation_terms(self.objective, self.data)
         if not math.isfinite(parts["elbo"]):
+            self.watch.check()
             self.watch.check_weights(self.objective, step=step)
             broken = [name for name, value in parts.items() if name != "elbo" and not math.isfinite(value)]
-            raise self.watch.error(step - 1, broken, what="validation ELBO")
+            raise self.watch.validation_error(step, broken)
         values = {"elbo": parts.pop("elbo"), "parts": parts}
         self.state.history.append({"stage": self.stage.name, "step": step, **values})
         self._log("validation", step, values)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from ..base.errors import BenchmarkError
 from ..objectives.base import Terms
+
+_ADVICE: Final = "try a smaller learning rate or smaller loss weights"
 
 
 class NonFiniteLossError(BenchmarkError):
@@ -65,16 +68,27 @@ class FiniteWatch:
                 "smaller learning rate or smaller loss weights"
             )
 
-    def error(self, step: int, broken: list[str], *, what: str = "loss") -> NonFiniteLossError:
-        """The error for a 0-based step, naming the parts that broke."""
-        where = f"in {', '.join(broken)}" if broken else "in the loss itself, each of its parts is finite"
+    def error(self, step: int, broken: list[str]) -> NonFiniteLossError:
+        """The error for the loss of a 0-based step, naming the parts that broke."""
         if step:
-            advice = "it was until then: try a smaller learning rate or smaller loss weights"
+            advice = f"it was until then: {_ADVICE}"
         else:
             advice = (
                 "no step of this stage was made, so look at the formula: it may take a logarithm or a root of a number "
                 "that is not positive, or divide by zero"
             )
+        where = _where(broken, "loss")
         return NonFiniteLossError(
-            f"the {what} is not finite at step {step + 1} of stage {self.stage!r}: {where}; {advice}"
+            f"the loss is not finite at step {step + 1} of stage {self.stage!r}: {where}; {advice}"
         )
+
+    def validation_error(self, steps: int, broken: list[str]) -> NonFiniteLossError:
+        """The error for the validation ELBO after so many steps, each of which had a finite loss."""
+        return NonFiniteLossError(
+            f"the validation ELBO is not finite after step {steps} of stage {self.stage!r}: {_where(broken, 'ELBO')}; "
+            f"the loss of that step was: {_ADVICE}"
+        )
+
+
+def _where(broken: list[str], whole: str) -> str:
+    return f"in {', '.join(broken)}" if broken else f"in the {whole} itself, each of its parts is finite"

@@ -243,7 +243,7 @@ def test_an_empty_folder_that_is_not_in_the_grid_is_called_that(
     text = capsys.readouterr().out
     assert "zzz  trial zzz\n    spec.json: missing\n" in text
     assert text.endswith("trials checked: 1 damaged, 1 not in the grid\n")
-    with pytest.raises(ConfigError, match="zz[yz]"):
+    with pytest.raises(ConfigError, match=r"zz[yz]"):
         stub.store()
 
 

@@ -57,6 +57,19 @@ def test_a_bug_is_told_with_the_line_it_is_in(monkeypatch: pytest.MonkeyPatch) -
     assert len(lines) <= rehearsal.NUM_LINES
 
 
+def test_a_step_that_is_too_large_is_no_matter_of_the_formula() -> None:
+    """The loss is finite, and what it leads to is not: a step was made."""
+    world = {
+        "dataset": {"name": "sprites", "level": 4},
+        "backbone": {"name": "patches", "likelihood": "normal", "likelihood_scale": 0.5},
+    }
+    said = str(rehearse(spec("jmvae", **world, training={"learning_rate": 1.0, "batch_size": 64})))
+    assert said.startswith("the validation ELBO is not finite after step 1 of stage 'fit': in joint/log_px, ")
+    assert said.endswith("; the loss of that step was: try a smaller learning rate or smaller loss weights")
+    assert "formula" not in said
+    assert rehearse(spec("jmvae", **world, training={"learning_rate": 1e-3, "batch_size": 64})) is None
+
+
 def test_a_bug_of_a_later_stage_and_one_of_evaluation_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     from mmvae_bench.objectives.scan import SCAN
 
