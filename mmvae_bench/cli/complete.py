@@ -9,6 +9,7 @@ import typer
 
 from ..runs.folder import read_trial
 from .asking import (
+    MOST_NAMES,
     AsJson,
     Index,
     More,
@@ -63,8 +64,17 @@ def complete(
 
     model = opened(trial_dir, told)
     from ..evaluation import asking
+    from ..evaluation.fitting import LacksConcept
 
     given = None if told is None else asking.description_of(model, told)
-    document = asking.complete(model, asked_of(spec, numbers, number, files), hidden, given, out, seed=seed)
+    asked = asked_of(spec, numbers, number, files)
+    try:
+        document = asking.complete(model, asked, hidden, given, out, seed=seed)
+    except LacksConcept as error:
+        # What pictures of one's own show nobody knows: the values are an example then.
+        concept = [0] * len(model.schema) if asked.concepts is None else asked.concepts[0].tolist()
+        pairs = model.schema.format(concept).split(", ")
+        shown = ", ".join(pairs[:MOST_NAMES] + ["..."] * (len(pairs) > MOST_NAMES))
+        raise LacksConcept(f'{error}\n  Tell it all {len(pairs)} attributes, as in --told "{shown}"') from None
     where = list(hidden) if isinstance(hidden, Box) else hidden.name
     answer(document | {"region": where, "told": told}, error_lines(document, spec.dataset.concept_schema()), as_json)

@@ -27,7 +27,7 @@ from ..data.strengths import is_complete
 from ..distributions.latents import FactorisedCategorical
 from ..objectives.base import POSTERIOR_NAMES, CapabilityError, Objective, evaluating
 from .checks import argument_checks
-from .fitting import Evidence, fit_latents, scale_of
+from .fitting import Evidence, LacksConcept, fit_latents, scale_of
 from .images import Asked
 from .questions.reconstruction import squared_error
 from .regions import Box, Region
@@ -75,6 +75,7 @@ def complete(
         its own in each image.
 
     Raises:
+        LacksConcept: if it needs the whole of y, and is not told it.
         CapabilityError: if the model can do neither.
     """
     hidden = torch.zeros(len(asked), *model.image_shape[1:], dtype=torch.bool)
@@ -161,7 +162,8 @@ def _answers(
         seed: Of the optimisation's starts.
 
     Raises:
-        CapabilityError: if there is no p(x|z), and nothing is told; or if there is neither answer.
+        LacksConcept: if there is no p(x|z), and the whole of y is not told.
+        CapabilityError: if there is neither answer.
     """
     observed = observed.to(model.device)
     image = image.to(model.device).masked_fill(~observed[:, None], 0)
@@ -170,9 +172,9 @@ def _answers(
     with evaluating(model), torch.no_grad(), argument_checks(False):
         try:
             evidence = Evidence(model, image, observed, told)
-        except CapabilityError as error:
+        except LacksConcept as error:
             if told is None and own is None:
-                raise CapabilityError(f"{error}, a full one, and none was given") from None
+                raise LacksConcept(f"{error}, a full one, and none was given") from None
             if own is None:
                 raise
             evidence = Evidence(model, image, observed, own)

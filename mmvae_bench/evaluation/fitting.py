@@ -110,6 +110,10 @@ def fit_latents(
     return FittedLatents(*(torch.cat(parts) for parts in zip(*found, strict=True)))
 
 
+class LacksConcept(CapabilityError):
+    """The image decoder is conditioned on y, and was told none, or not the whole of it."""
+
+
 class Evidence:
     """What is observed of some images, and what a z has to say about it.
 
@@ -120,6 +124,7 @@ class Evidence:
         told: See :func:`fit_latents`.
 
     Raises:
+        LacksConcept: the objective needs y, and ``told`` is None, or leaves an attribute open.
         CapabilityError: see :func:`fit_latents`.
     """
 
@@ -130,13 +135,16 @@ class Evidence:
         try:
             px, self.conditional = model.image_likelihood(z), False
             self.prior_mean = z if self.own_prior is None else self.own_prior.mean.expand_as(z)
-        except CapabilityError:
+        except CapabilityError as error:
             if told is None:
-                raise
-            # Where z comes from without an image, given y, is the prior of a conditional model.
-            prior = model.posterior(concept=told)
-            self.conditional, self.prior_mean, self.prior = True, model.centre(prior), prior
-            px = model.image_likelihood(z, told)
+                raise LacksConcept(str(error)) from None
+            try:
+                # Where z comes from without an image, given y, is the prior of a conditional model.
+                prior = model.posterior(concept=told)
+                self.conditional, self.prior_mean, self.prior = True, model.centre(prior), prior
+                px = model.image_likelihood(z, told)
+            except CapabilityError as refusal:
+                raise refusal if is_complete(told) else LacksConcept(str(refusal)) from None
         if told is not None and not self.conditional:
             model.concept_likelihood(z)
         if not self.is_whole and not _factorises(px):

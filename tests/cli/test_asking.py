@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -307,10 +308,14 @@ def test_a_latent_is_moved_over_the_prior_that_the_objective_has(
         ("cvae", ["interpolate", HEART, SQUARE], "cvae has p(x|y,z) but no p(x|z)"),
         (
             "cvae",
-            ["complete", "--region", "left"],
-            "its image decoder needs the concept, a full one, and none was",
+            ["complete", "--region", "left", "--index", "0"],
+            "its image decoder needs the concept, a full one, and none was given\n  Tell it all 3 attributes",
         ),
-        ("cvae", ["complete", "--region", "left", "--told", "shape=heart"], "cvae takes fully specified concepts only"),
+        (
+            "cvae",
+            ["complete", "--region", "left", "--told", "shape=heart"],
+            "takes fully specified concepts only; imagine fills in the unspecified ones\n  Tell it all 3",
+        ),
         ("vae", ["complete", "--region", "left", "--told", HEART], "vae has no p(y|z)"),
         ("scan", ["traverse", "shape=heart"], "also give size, colour"),
     ],
@@ -323,8 +328,27 @@ def test_a_model_that_lacks_a_distribution_says_why(
     printed = capsys.readouterr()
     assert printed.err.startswith("error: ")
     assert reason in printed.err
+    assert ("--told" in printed.err) == ("Tell it all" in reason), "it would not help the others"
     assert not printed.out
     assert not desk.out.exists()
+
+
+def test_what_a_model_has_to_be_told_is_an_example_that_works(
+    desk: Desk, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    desk.becomes("cvae")
+    words = ["complete", "--region", "left", "--index", "0"]
+    assert desk.run(*words) == 2
+    (told,) = re.findall(r'--told "(.+)"', capsys.readouterr().err)
+    assert told == desk.model.schema.format(desk.held_out(0).concept[0].tolist())
+    assert desk.run(*words, "--told", told) == 0
+    # Of a picture of one's own nothing is known.
+    Image.new("RGB", (32, 32)).save(tmp_path / "own.png")
+    capsys.readouterr()
+    words = ["complete", "--region", "left", "--image", str(tmp_path / "own.png")]
+    assert desk.run(*words) == 2
+    (told,) = re.findall(r'--told "(.+)"', capsys.readouterr().err)
+    assert desk.run(*words, "--told", told) == 0
 
 
 def test_a_model_that_needs_y_reconstructs_with_that_of_the_image(
