@@ -14,7 +14,7 @@ from ..base.errors import Problem, nearest
 from ..metrics.catalogue import MEAN_IMAGES, metric_info
 from ..metrics.protocols import PROTOCOL_RULES
 from .components import QuestionSpec, questions
-from .trial import TrialSpec
+from .trial import TrialSpec, trial_label
 
 _ALWAYS: Final = "test"
 """The partition of scores that do not depend on those that are evaluated, such as the classifier's accuracy."""
@@ -29,35 +29,57 @@ _COUNTS: Final = {
     "likelihoods": "likelihood_images", "prior": "prior_images", "reconstruction": "reconstruction_images"
 }  # fmt: skip
 """Questions that are asked only where a setting of the evaluation is not 0."""
+_TOLD: Final = "reconstruction"
+"""The question whose scores a model may have without q(z|x), because it is told y."""
+_POSTERIORS: Final = {"q(z|x,y)": "joint", "q(z|x)": "image", "q(z|y)": "concept"}
+_LIKELIHOODS: Final = {"p(x|z)": "image", "p(y|z)": "concept"}
+"""What a metric needs, and what the spec of an objective calls it."""
+_DESCRIBES: Final = (("q(z|x)", "p(y|z)"), ("q(y|x), or q(z|x) and p(y|z)",))
+"""What is needed to describe an image; q(y|x) does it too."""
 _TRAINING: Final = re.compile(
     r"train/(?P<train>[^/]+)(?:/(?:labelled|unlabelled|with_image|without_image))?/(?:loss|parts/.+)"
     r"|validation/(?P<validation>[^/]+)/(?:elbo|parts/.+)"
 )
 
 
-def metric_problems(name: str, trials: Sequence[TrialSpec]) -> list[Problem]:
+def metric_problems(name: str, trials: Sequence[TrialSpec], *, of_each: bool = False) -> list[Problem]:
     """What is wrong with the name of the number that a sweep optimises; nothing if one of its trials can have it.
 
-    What a loss is made of, and which questions an objective can answer, is not known before it is built: any part of a
-    loss is taken, and any score of a question.
+    What a loss is made of is not known before an objective is built: any part of a loss is taken. Which scores it can
+    have is known by the distributions that its spec declares, but for some: those are taken too.
 
     Args:
         name: As in the sweep file.
         trials: Some of the sweep's, with each value of each parameter.
+        of_each: Whether each trial has to have it, as where the next one is chosen by it.
     """
-    if not trials or any(_has(trial, name) for trial in trials):
+    reasons = [(trial, _why_not(trial, name)) for trial in trials]
+    without = [(trial, reason) for trial, reason in reasons if reason is not None]
+    said = dict.fromkeys(reason for _, reason in without if reason)
+    if len(without) < len(reasons):
+        if not without or not of_each:
+            return []
+        common = set.intersection(*({*_names(trial)} for trial in trials))
+        known = [each for each in _names(trials[0]) if each in common]
+        said = said or dict.fromkeys(f"{trial_label(trial.canonical())} has no such number" for trial, _ in without)
+        message = f"the next trial is chosen by what all before it scored, and {'; '.join(said)}"
+        return [Problem(message, ("metric", "name"), repr(name)[:120], near=nearest(name, known))]
+    if not trials:
         return []
-    known = dict.fromkeys(each for trial in trials for each in _names(trial))
+    known = list(dict.fromkeys(each for trial in trials for each in _names(trial)))
     near = nearest(name, known)
     message = "no trial of this sweep has such a number"
+    if said:
+        message += f": {'; '.join(said)}"
+        return [Problem(message, ("metric", "name"), repr(name)[:120], near=near)]
     partitions = dict.fromkeys(each for trial in trials for each in trial.evaluation.partitions)
-    said = name.partition("/")[0]
-    if said in ("val", "test") and said not in partitions:
+    first = name.partition("/")[0]
+    if first in ("val", "test") and first not in partitions:
         message += f": evaluation.partitions is {', '.join(partitions)}"
-    elif said == "curve" and not any(trial.evaluation.curve_points for trial in trials):
+    elif first == "curve" and not any(trial.evaluation.curve_points for trial in trials):
         message += ": evaluation.curve_points is 0"
     elif near is None:
-        message += f": expected what a trial logs, such as {' or '.join(list(known)[:2])}"
+        message += f": expected what a trial logs, such as {' or '.join(known[:2])}"
     return [Problem(message, ("metric", "name"), repr(name)[:120], near=near)]
 
 
@@ -77,10 +99,41 @@ class _Scores:
     levels: tuple[int, ...] = ()
 
 
-def _has(trial: TrialSpec, name: str) -> bool:
+def _why_not(trial: TrialSpec, name: str) -> str | None:
+    """None if the trial can have a number; else what its objective lacks, empty if its settings do not ask for it."""
     if found := _TRAINING.fullmatch(name):
-        return (found["train"] or found["validation"]) in trial.objective.stage_names
-    return any(_matches(trial, scores, name.split("/")) for scores in _scores(trial))
+        return None if (found["train"] or found["validation"]) in trial.objective.stage_names else ""
+    lacking = [_lacks(trial, scores, *found) for scores in _scores(trial)
+               if (found := _matched(trial, scores, name.split("/"))) is not None]  # fmt: skip
+    if not lacking:
+        return ""
+    return None if "" in lacking else f"{trial.objective.name} has no {lacking[0]}"
+
+
+def _lacks(trial: TrialSpec, scores: _Scores, metric: str, level: int | None) -> str:
+    """What a score needs and the objective has not; empty if there is nothing, or it cannot be told from its spec."""
+    objective = trial.objective
+    if trial.dataset.domain != "images" or scores.question.name not in questions.built_in():
+        return ""
+    needs = metric_info(metric).needs
+    if needs in _DESCRIBES:
+        both = "image" in objective.posteriors and "concept" in objective.likelihoods
+        return "" if both or objective.has_describer else "q(y|x), nor both q(z|x) and p(y|z)"
+    for need in needs:
+        one_of = {*need.split(" or ")}
+        if not one_of <= _POSTERIORS.keys() | _LIKELIHOODS.keys() or (need == "p(y|z)" and objective.has_describer):
+            continue  # With q(y|x) some scores that need p(y|z) are sums over y.
+        if scores.question.name == _TOLD and need == "q(z|x)":
+            continue
+        if not any(
+            _POSTERIORS.get(one) in objective.posteriors or _LIKELIHOODS.get(one) in objective.likelihoods
+            for one in one_of
+        ):
+            return need
+    partial = objective.partial_concepts or trial.dataset.chosen_view == "text"
+    if scores.question.name == _QUERIES and level not in (None, len(trial.dataset.concept_schema())) and not partial:
+        return "q(z|y) of queries that leave attributes open"
+    return ""
 
 
 def _names(trial: TrialSpec) -> Iterator[str]:
@@ -90,6 +143,8 @@ def _names(trial: TrialSpec) -> Iterator[str]:
             for protocol in scores.protocols:
                 for metric in scores.question.metrics:
                     for level in _levels(trial, scores, metric) or (None,):
+                        if _lacks(trial, scores, metric, level):
+                            continue
                         parts = partition, protocol, metric, None if level is None else f"level_{level}"
                         yield "/".join(part for part in parts if part is not None)
     for stage in trial.objective.stage_names:
@@ -128,27 +183,28 @@ def _levels(trial: TrialSpec, scores: _Scores, metric: str) -> tuple[int, ...]:
     return tuple(level for level in scores.levels if not covers or level < len(trial.dataset.concept_schema()))
 
 
-def _matches(trial: TrialSpec, scores: _Scores, parts: list[str]) -> bool:
-    """Whether a name, divided at its slashes, may be that of one of the scores."""
+def _matched(trial: TrialSpec, scores: _Scores, parts: list[str]) -> tuple[str, int | None] | None:
+    """(metric, level) if a name, divided at its slashes, may be that of one of the scores."""
     if parts[0] not in scores.partitions:
-        return False
+        return None
     if scores.question.name not in questions.built_in():
         # Of another package: its protocols are its own, and so may be what its scores are about.
-        return not scores.question.metrics or any(metric in parts for metric in scores.question.metrics)
+        known = not scores.question.metrics or any(metric in parts for metric in scores.question.metrics)
+        return ("", None) if known else None
     protocols = [protocol for protocol in scores.protocols if protocol is None or parts[1:2] == [protocol]]
     rest = parts[2:] if protocols and protocols[0] is not None else parts[1:]
     if not protocols or not rest:
-        return False
+        return None
     metric, *rest = rest
     means = MEAN_IMAGES if trial.evaluation.images != "sample" else ""
     if metric not in scores.question.metrics and metric.removesuffix(means) not in scores.question.metrics:
-        return False
+        return None
     given = re.fullmatch(r"level_(\d+)", rest[0]) if rest else None
     level, rest = (int(given[1]), rest[1:]) if given else (None, rest)
     if scores.levels or scores.question.name in _LEVEL_BY_LEVEL:
         if level not in _levels(trial, scores, metric):
-            return False
+            return None
     elif level is not None and level not in range(1, len(trial.dataset.concept_schema()) + 1):
-        return False
+        return None
     free = metric_info(metric).own_rows or scores.question.name == _WORDS
-    return not rest or free or "/".join(rest) in trial.dataset.concept_schema().names
+    return (metric, level) if not rest or free or "/".join(rest) in trial.dataset.concept_schema().names else None

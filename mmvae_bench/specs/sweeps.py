@@ -188,7 +188,7 @@ def load_sweep(path: Path, *, count: int | None = None) -> SweepFile:
         unread = bool(found)
         some, found = _trials(base, parameters, _ends(parameters))
         if not problems and not found and isinstance(metric := given.get("metric"), Mapping):
-            problems += metric_problems(str(metric["name"]), some)
+            problems += metric_problems(str(metric["name"]), some, of_each=method == SEARCH)
         problems += (each for each in found if not (unread and each.message.startswith("required key")))
     if problems or document.problems or base is None:
         raise document.error(list(dict.fromkeys(problems)))

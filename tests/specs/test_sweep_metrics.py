@@ -13,7 +13,7 @@ from mmvae_bench.base.errors import Problem
 from mmvae_bench.cli import main
 from mmvae_bench.specs.components import questions
 from mmvae_bench.specs.sweep_metrics import metric_problems
-from mmvae_bench.specs.trial import TrialSpec
+from mmvae_bench.specs.trial import TrialSpec, trial_label
 from mmvae_bench.tracking.metrics import record_values, score_name
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -87,6 +87,53 @@ def test_the_reason_is_said() -> None:
 )
 def test_what_the_settings_ask_for_is_taken(name: str, settings: dict[str, Any]) -> None:
     assert metric_problems(name, [trial(), trial(**settings)]) == [], "one trial that can have it is enough"
+
+
+@pytest.mark.parametrize(
+    ("objective", "name", "settings", "lacks"),
+    [
+        ("vae", "test/paper/correctness/level_4", {}, "vae has no q(z|y)"),
+        ("vae", "curve/correctness/level_4", {"curve_points": 5}, "vae has no q(z|y)"),
+        ("vae", "test/description_accuracy", {}, "vae has no q(y|x), nor both q(z|x) and p(y|z)"),
+        ("ssvae", "test/description_accuracy", {}, None),
+        ("jvae", "test/description_accuracy", {}, "jvae has no q(y|x), nor both q(z|x) and p(y|z)"),
+        ("jvae", "test/mig", {"questions": {"disentanglement": {}}}, "jvae has no q(z|x)"),
+        ("cvae", "test/reconstruction_error", {"reconstruction_images": 10}, None),
+        ("scan", "test/paper/correctness/level_4", {}, None),
+        (
+            {"name": "jmvae", "concept_fusion": "concatenation"},
+            "test/paper/coverage/level_2",
+            {},
+            "jmvae has no q(z|y) of queries that leave attributes open",
+        ),
+        ({"name": "jmvae", "concept_fusion": "concatenation"}, "test/paper/correctness/level_4", {}, None),
+    ],
+)
+def test_what_an_objective_cannot_be_asked_is_refused(
+    objective: Any, name: str, settings: dict[str, Any], lacks: str | None
+) -> None:
+    asked = trial(objective, **settings)
+    if lacks is None:
+        assert metric_problems(name, [asked]) == []
+        return
+    found = problem(name, asked)
+    assert found.message == f"no trial of this sweep has such a number: {lacks}"
+    assert found.near is None or metric_problems(found.near, [asked]) == []
+    # One trial that can have it is enough for a grid, whose last word is the best of those that have.
+    other = trial("mvtcae", **settings)
+    assert metric_problems(name, [asked, other]) == []
+    (found,) = metric_problems(name, [other, asked], of_each=True)
+    assert found.message == f"the next trial is chosen by what all before it scored, and {lacks}"
+    assert found.near is None or metric_problems(found.near, [other, asked], of_each=True) == []
+
+
+def test_a_search_needs_the_number_of_each_trial() -> None:
+    one, other = trial(), trial(levels=[4])
+    name = "test/paper/correctness/level_2"
+    assert metric_problems(name, [one, one], of_each=True) == []
+    (found,) = metric_problems(name, [one, other], of_each=True)
+    assert found.message.endswith(f"{trial_label(other.canonical())} has no such number")
+    assert found.near == "test/paper/correctness/level_4"
 
 
 def test_the_numbers_of_a_log_are_taken() -> None:
@@ -167,3 +214,20 @@ def test_nothing_is_trained_for_a_number_that_no_trial_has(
         assert f"{path}:3: metric.name: no trial of this sweep has such a number" in said
         assert "nearest: val/paper/correctness/level_4" in said
     assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_search_over_an_objective_that_has_no_such_number_starts_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end after the first of its trials."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "sweep.yaml"
+    text = SWEEP.replace("correctnes/", "correctness/").replace("[jmvae, telbo]", "[jmvae, vae]")
+    path.write_text(text.replace("METHOD", "bayes"))
+    for options in (["--dry-run"], []):
+        assert main(["sweep", "--local", str(path), *options]) == 2
+        said = capsys.readouterr().err
+        assert f"{path}:3: metric.name: the next trial is chosen by what all before it scored, and vae has no" in said
+    assert [*tmp_path.iterdir()] == [path]
+    path.write_text(text.replace("METHOD", "grid"))
+    assert main(["sweep", "--local", str(path), "--dry-run"]) == 0
