@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -121,7 +121,7 @@ class PapersDataModule(GraphDataModule):
         train = self.parts["train"]
         links[train, torch.arange(len(train))] = 1
         for name in PARTITIONS:
-            self._of_partition[name] = PaperStore(words, links, self._graph(name))
+            self._of_partition[name] = PaperStore(words, links, self.graph(name, links="training"))
         self._store = self._of_partition["train"]
 
     def to(self, device: torch.device | str) -> None:
@@ -153,14 +153,20 @@ class PapersDataModule(GraphDataModule):
             "without_links_to_training": {name: int((~links[rows].any(1)).sum()) for name, rows in self.parts.items()},
         }
 
-    def _graph(self, partition: str) -> Graph:
-        """A graph in which only training papers are seen to be linked; the loss explains the links of all nodes to
-        them."""
+    def graph(self, partition: str, *, links: Literal["none", "training", "all"]) -> Graph:
+        """The papers of :meth:`graph_papers` as nodes; the loss explains the links of all of them to training papers.
+
+        Args:
+            partition: Whose unseen papers are nodes beside those of training.
+            links: Which links are shown. none: every node is alone with its words; training: those between training
+                papers, as when the model is trained; all: also those of unseen papers to training papers.
+        """
         papers, num_training = self.graph_papers(partition), len(self.parts["train"])
         linked = self._to_training()[papers].nonzero().T
         # Each link between training papers is there from both of them.
         linked = linked[:, linked[1] < linked[0]].flip(0)
-        shown = normalised(linked[:, linked[1] < num_training], len(papers))
+        most = {"none": 0, "training": num_training, "all": len(papers)}[links]
+        shown = normalised(linked[:, linked[1] < most], len(papers))
         features = torch.from_numpy(self.whole.words)[papers].float().to_sparse().coalesce()
         return Graph(features, shown, linked)
 

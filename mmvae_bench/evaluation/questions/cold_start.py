@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ CHANCE = 0.5
 """Of AUC and AP, since there are as many pairs with a link as without."""
 Scores = Callable[[Tensor, Tensor], Tensor]
 """Rows of unseen papers and of training papers, Long[P] each, to Float[P]."""
+Codes = Callable[[Tensor], Tensor]
+"""Rows of papers, Long[N], to what their class is read off, Float64[N, D]."""
 
 
 class ColdStart(Question):
@@ -44,7 +46,8 @@ class ColdStart(Question):
         found = _link_scores(context, pairs, "", predicted)
         for how, scores in (("_cosine", _cosine(data)), ("_similar", _links_of_similar(data))):
             found += _link_scores(context, pairs, how, scores)
-        for name, codes in _representations(model, data).items():
+        read = _of_nodes(model, data, partition) if isinstance(model, GAE) else _of_rows(model, data)
+        for name, codes in (read | _raw(data)).items():
             try:
                 found.append(_class_score(context, data, name, codes))
             except CapabilityError as error:
@@ -102,10 +105,10 @@ def _link_scores(context: Context, pairs: Pairs, how: str, predicted: Scores) ->
     ]
 
 
-def _representations(model: Objective, data: PapersDataModule) -> dict[str, Callable[[Tensor], Tensor]]:
-    """What a class is read off, by name: rows of papers, Long[N], to Float64[N, D]."""
+def _of_rows(model: Objective, data: PapersDataModule) -> dict[str, Codes]:
+    """What a class is read off, by name: the mean of a posterior."""
 
-    def coded(image: bool, links: bool) -> Callable[[Tensor], Tensor]:
+    def coded(image: bool, links: bool) -> Codes:
         def codes(rows: Tensor) -> Tensor:
             batch = data.store.batch(rows.to(model.device))
             q = model.posterior(batch.image if image else None, batch.concept if links else None)
@@ -113,16 +116,38 @@ def _representations(model: Objective, data: PapersDataModule) -> dict[str, Call
 
         return codes
 
+    return {"words": coded(True, False), "links": coded(False, True), "both": coded(True, True)}
+
+
+def _of_nodes(model: GAE, data: PapersDataModule, partition: str) -> dict[str, Codes]:
+    """The same of q(z|X,A): from words, in a graph without links; from both, with the links of unseen papers too.
+
+    Training papers and unseen ones are shown alike, as to :func:`_of_rows`.
+    """
+    papers, place = data.graph_papers(partition), torch.full((len(data.store),), -1)
+    place[papers] = torch.arange(len(papers))
+
+    def coded(links: Literal["none", "all"]) -> Codes:
+        def codes(rows: Tensor) -> Tensor:
+            q = model.graph_posterior(data.graph(partition, links=links).to(model.device))
+            return model.centre(q).double().cpu()[place[rows.cpu()]]
+
+        return codes
+
+    def from_links(rows: Tensor) -> Tensor:
+        raise CapabilityError(f"{model.spec.name} has q(z|X,A), which reads the words of a paper with its links")
+
+    return {"words": coded("none"), "links": from_links, "both": coded("all")}
+
+
+def _raw(data: PapersDataModule) -> dict[str, Codes]:
     return {
-        "words": coded(True, False),
-        "links": coded(False, True),
-        "both": coded(True, True),
         "raw_words": lambda rows: data.store.batch(rows).image.flatten(1).double().cpu(),
         "raw_links": lambda rows: data.store.batch(rows).concept.double().cpu(),
     }
 
 
-def _class_score(context: Context, data: PapersDataModule, name: str, codes: Callable[[Tensor], Tensor]) -> Score:
+def _class_score(context: Context, data: PapersDataModule, name: str, codes: Codes) -> Score:
     rows = {part: data.parts[part][data.labels[data.parts[part]] >= 0] for part in ("train", context.partition)}
     train, test = (codes(each).numpy() for each in rows.values())
     known, truth = (data.labels[each] for each in rows.values())
