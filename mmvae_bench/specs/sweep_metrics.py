@@ -101,8 +101,8 @@ class _Scores:
 
 def _why_not(trial: TrialSpec, name: str) -> str | None:
     """None if the trial can have a number; else what its objective lacks, empty if its settings do not ask for it."""
-    if found := _TRAINING.fullmatch(name):
-        return None if (found["train"] or found["validation"]) in trial.objective.stage_names else ""
+    if of_training := _TRAINING.fullmatch(name):
+        return None if (of_training["train"] or of_training["validation"]) in trial.objective.stage_names else ""
     lacking = [_lacks(trial, scores, *found) for scores in _scores(trial)
                if (found := _matched(trial, scores, name.split("/"))) is not None]  # fmt: skip
     if not lacking:
