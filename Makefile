@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 RUN ?= runs/quick
+# Processes of the tests: a number, 0 for none but pytest's own, or auto: one for each CPU, four at most.
+WORKERS ?= auto
 # requirements.lock: the tested versions; requirements-oldest.txt, requirements-newest.txt: both ends of the range.
 CONSTRAINT ?= requirements.lock
 
@@ -23,8 +25,9 @@ check: setup
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q --check -n 2
 
+# The tests of a file stay in one process and in their order, so that fixtures of a module are made once.
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # At different random points each time; the seed is printed.
 drills: setup

@@ -10,19 +10,43 @@ from __future__ import annotations
 import multiprocessing.process
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from mmvae_bench.base.machine import num_cpus
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.specs.components import datasets
+
+from .closing import pytest_terminal_summary
+
+__all__ = ["pytest_terminal_summary"]
+MOST_WORKERS = 4
+"""Many tests start processes of their own, and some more than one."""
+ROOM = 3 * 2**30
+"""Bytes of memory for a worker: it imports torch, and what it has loaded grows to 2 GiB."""
+LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--check", action="store_true", help="skip tests when they start a process or train")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """What ``-n auto`` stands for; the variable of pytest-xdist goes first."""
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # No limit of a container, or another way of setting one.
+        memory = min(memory, int(LIMIT.read_text(encoding="utf-8")))
+    return max(1, min(num_cpus(), MOST_WORKERS, memory // ROOM))
 
 
 class _Quick:
@@ -82,6 +106,25 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("MMVAE_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         torch.set_num_threads(1)
         yield
+
+
+@pytest.fixture(scope="session")
+def shared_folder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], AbstractContextManager[Path]]:
+    """Locks a folder that all processes of this run share; the first that finds it empty fills it for the others."""
+    base = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        base = base.parent  # Each worker of pytest-xdist has a folder of its own in it.
+
+    @contextmanager
+    def locked(name: str) -> Iterator[Path]:
+        with FileLock(base / f"{name}.lock"):
+            folder = base / name
+            folder.mkdir(exist_ok=True)
+            yield folder
+
+    return locked
 
 
 @pytest.fixture(scope="session")

@@ -161,6 +161,7 @@ def test_birds_are_exported_with_their_margin(folders: Path, tmp_path: Path, mon
     export(data, tmp_path / "out")
     monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path / "other"))
     fresh = CUBDataModule(data.spec)
+    fresh.workers = 0
     fresh.import_from(tmp_path / "out")
     fresh.setup()
     rows = torch.arange(40)

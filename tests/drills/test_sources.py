@@ -8,7 +8,7 @@ import pytest
 
 from tests.data.corruption import WRITERS, corrupt
 
-from .conftest import SEED
+from ..closing import SEED
 
 pytestmark = [pytest.mark.not_in_check, pytest.mark.slow]
 ROUNDS = 43

@@ -21,6 +21,8 @@ from hypothesis import HealthCheck, settings
 from mmvae_bench import cli
 from mmvae_bench.cli import train
 
+from ..closing import INPUTS
+
 NUM_INPUTS = {
     "grid text": 300, "grid files": 500, "sweep files": 300, "--where": 200, "--set": 250, "--set-json": 250,
     "concepts": 200,
@@ -54,6 +56,16 @@ def inputs(kind: str) -> settings:
         max_examples=number(NUM_INPUTS[kind]), derandomize=True, database=None, deadline=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Notes what a test tries, for the last line of the run."""
+    before = tried.copy(), accepted.copy()
+    yield
+    for kind in tried - before[0]:
+        counts = [now[kind] - then[kind] for now, then in zip((tried, accepted), before, strict=True)]
+        request.node.user_properties.append((INPUTS, (kind, *counts)))
 
 
 class Started(Exception):
@@ -136,10 +148,3 @@ def enough() -> Callable[[str, int], None]:
         assert accepted[kind] >= number(num_accepted)
 
     return check
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says what was tried."""
-    if tried:
-        counts = [f"{kind} {count:,} ({accepted[kind]:,} accepted)" for kind, count in tried.items()]
-        terminalreporter.write_line(f"fuzzing: {sum(tried.values()):,} inputs: {', '.join(counts)}")
