@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -112,6 +113,24 @@ def test_a_stop_saves_all_and_the_next_run_goes_on(tmp_path: Path, monkeypatch: 
         segments = what.result["provenance"]["segments"]
         assert [(each["from"], each["to"], each["together"]) for each in segments] == [(0, 5, 2), (5, 12, 2)]
         assert read_status(what.directory).attempts == 2
+
+
+def test_a_run_that_trains_seeds_together(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Two seeds in a process of their own, and a trial that differs in more, beside them."""
+    shared = {f"{name}s": [SPEC[name]] for name in ("dataset", "backbone")}
+    other = {**shared, "objectives": ["jmvae"], "training": SPEC["training"], "seeds": [0]}
+    plain = {"name": "t", **other, "objectives": ["telbo"], "seeds": [0, 1], "evaluation": SPEC["evaluation"]}
+    grid, out = tmp_path / "t.yaml", tmp_path / "run"
+    grid.write_text(json.dumps({**plain, "include": [other]}))
+    words = ["run", "--grid", str(grid), "--out", str(out), "--together", "3", "--workers", "1", "--no-rehearsal"]
+    assert main(words) == 0
+    assert "3 of 3 trials done" in capfd.readouterr().out
+    found = {}
+    for path in out.glob("trials/*/result.json"):
+        result = read_result(path)
+        found[result["spec"]["objective"]["name"], result["spec"]["seed"]] = result["provenance"].get("together")
+    assert found == {("telbo", 0): 2, ("telbo", 1): 2, ("jmvae", 0): None}
+    assert main(["verify", str(out)]) == 0
 
 
 def test_a_folder_that_cannot_be_used_is_one_trials_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

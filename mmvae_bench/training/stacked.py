@@ -445,7 +445,8 @@ def _close(found: Tensor, alone: Tensor) -> bool:
 def _ordered(value: Tensor, strides: tuple[int, ...]) -> Tensor:
     """A copy with these strides: a fused Adam takes weights and moments to be in the same order."""
     ordered: Tensor = torch.empty_strided(value.shape, strides, dtype=value.dtype, device=value.device)
-    return ordered.copy_(value)
+    ordered.copy_(value)
+    return ordered
 
 
 def _channels_last(stacked: Tensor) -> Tensor:
