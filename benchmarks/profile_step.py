@@ -105,12 +105,12 @@ def watched(objective: Objective, account: Account) -> Iterator[None]:
         ("backward", torch.Tensor, "backward"),
         ("optimiser", torch.optim.Adam, "step"),
         ("optimiser", torch.optim.Adam, "zero_grad"),
-        (BETWEEN, loop._StageLoop, "_after"),
+        (BETWEEN, loop.StageLoop, "after"),
         ("check of the loss", FiniteWatch, "update"),
-        ("logging", loop._StageLoop, "_log_training"),
-        ("validation", loop._StageLoop, "_validate"),
-        ("checkpoint", loop._StageLoop, "_snapshot"),
-        ("checkpoint", loop._StageLoop, "_save"),
+        ("logging", loop.StageLoop, "_log_training"),
+        ("validation", loop.StageLoop, "_validate"),
+        ("checkpoint", loop.StageLoop, "_snapshot"),
+        ("checkpoint", loop.StageLoop, "_save"),
     ]
     with ExitStack() as undo:
         for part, owner, name in calls:

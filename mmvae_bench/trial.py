@@ -122,6 +122,8 @@ def run_locked(
     device: str | None = None,
     record: Record = lambda record: None,
     stale: WhenStale = "refuse",
+    begun: Status | None = None,
+    alive: Callable[[], object] = lambda: None,
 ) -> TrialResult:
     """:func:`run_trial` in a folder that has the spec, for a caller that holds the folder's lock.
 
@@ -131,23 +133,25 @@ def run_locked(
         device: ``cpu`` or ``cuda``; None: a GPU if there is one.
         record: Called with every record of the training as it is made, for a tracker.
         stale: As in :func:`run_trial`.
+        begun: The status of this attempt, if it has begun; None: it begins now.
+        alive: Called whenever there is progress, for others that wait for this trial; must be fast.
     """
     TrialFolder(directory).check_files()
-    result = _finished(directory, spec)
-    if _made_again(directory, stale):
+    result = finished(directory, spec)
+    if made_again(directory, stale):
         result = None
     if result is not None:
         return TrialResult(directory, result)
-    status = begin(directory, steps=0)
-    _set_aside_damaged_weights(directory, spec)
-    clear_leftovers(directory)
+    status = begun or opened(spec, directory)
     try:
         with StopSignals(signal.SIGTERM, signal.SIGINT) as signals:
-            return _train_and_evaluate(spec, directory, device or default_device(), status, signals.requested, record)
+            return _train_and_evaluate(
+                spec, directory, device or default_device(), status, signals.requested, record, alive
+            )
     except LockHeld:
         raise  # Another process has taken the trial over: nothing more is written here.
     except TrainingInterrupted as interrupted:
-        write_status(directory, replace(latest(directory, status).interrupted(), error=str(interrupted)))
+        interrupt(directory, status, str(interrupted))
         raise
     except BaseException as error:
         kind, text = explain(error)
@@ -164,7 +168,29 @@ def run_locked(
         raise
 
 
-def _made_again(directory: Path, stale: WhenStale) -> bool:
+def opened(spec: TrialSpec, directory: Path, *, attempt: int | None = None) -> Status:
+    """Begins an attempt at a trial, whose lock the caller holds, and clears away what an earlier one has left broken.
+
+    Args:
+        spec: The trial.
+        directory: Its folder.
+        attempt: The number of the attempt that it should be; None: as the environment says.
+
+    Raises:
+        LockHeld: it would be another one.
+    """
+    status = begin(directory, steps=0, meant=attempt)
+    _set_aside_damaged_weights(directory, spec)
+    clear_leftovers(directory)
+    return status
+
+
+def interrupt(directory: Path, status: Status, reason: str) -> None:
+    """Records that an attempt has ended, and can be resumed."""
+    write_status(directory, replace(latest(directory, status).interrupted(), error=reason))
+
+
+def made_again(directory: Path, stale: WhenStale) -> bool:
     """Whether what other code has made in the folder was removed, because ``stale`` says so."""
     folder = TrialFolder(directory)
     found = staleness(folder, folder.result_head()) if stale != "keep" else None
@@ -176,34 +202,58 @@ def _made_again(directory: Path, stale: WhenStale) -> bool:
     return True
 
 
+def control_of(
+    spec: TrialSpec,
+    directory: Path,
+    data: ConceptDataModule,
+    device: str,
+    report: StatusWriter,
+    *,
+    stop: Callable[[], bool],
+    record: Record = lambda record: None,
+    alive: Callable[[], object] = lambda: None,
+) -> Control:
+    """How a trial is trained in its folder."""
+
+    def progress(stage: str, step: int, steps: int, rate: float) -> None:
+        report.training(stage, step, steps, rate)
+        alive()
+
+    return Control(
+        checkpoint=directory / CHECKPOINT_FILE,
+        log=directory / TRAINING_LOG,
+        stop=stop,
+        progress=progress,
+        saved=report.saved,
+        score=_score_curve(spec, data, device),
+        num_scores=spec.evaluation.curve_points,
+        code=training_code(spec.canonical()),
+        record=record,
+    )
+
+
 def _train_and_evaluate(
-    spec: TrialSpec, directory: Path, device: str, status: Status, stop: Callable[[], bool], record: Record
+    spec: TrialSpec,
+    directory: Path,
+    device: str,
+    status: Status,
+    stop: Callable[[], bool],
+    record: Record,
+    alive: Callable[[], object],
 ) -> TrialResult:
     torch.set_num_threads(spec.training.num_threads)
     report = StatusWriter(directory, status)
-    with heard(report.beat):
-        _evaluation_code(spec)  # Read and kept now: the files may be edited while training runs.
-        data = _ready_data(spec, device)
+
+    def beat() -> None:
+        report.beat()
+        alive()
+
+    with heard(beat):
+        evaluation_code_of(spec)  # Read and kept now: the files may be edited while training runs.
+        data = ready_data(spec, device)
         objective = build_objective(spec).to(device)
-        fitted = fit(
-            objective,
-            data,
-            spec.training,
-            key=spec.key,
-            seed=spec.seed,
-            device=device,
-            control=Control(
-                checkpoint=directory / CHECKPOINT_FILE,
-                log=directory / TRAINING_LOG,
-                stop=stop,
-                progress=report.training,
-                saved=report.saved,
-                score=_score_curve(spec, data, device),
-                num_scores=spec.evaluation.curve_points,
-                code=training_code(spec.canonical()),
-                record=record,
-            ),
-        )
+        control = control_of(spec, directory, data, device, report, stop=stop, record=record, alive=alive)
+        fitted = fit(objective, data, spec.training, key=spec.key, seed=spec.seed, device=device, control=control)
         report.evaluating(fitted.steps)
         result = _evaluate(spec, directory, data, objective, fitted, device, stop=stop)
         report.done()
@@ -256,13 +306,13 @@ def evaluate_trial(directory: str | Path, *, protocol: str | None = None, device
     with TrialLock(directory):
         objective, fitted = _trained(spec, directory)
         write_json(directory / EVALUATION_FILE, spec.evaluation.canonical())
-        return _evaluate(spec, directory, _ready_data(spec, device), objective, fitted, device)
+        return _evaluate(spec, directory, ready_data(spec, device), objective, fitted, device)
 
 
 def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: None) -> None:
     """Makes what several trials share: the cached dataset and its trained observation classifier."""
     progress(f"preparing {spec.dataset.name}/{spec.dataset.source}")
-    data = _ready_data(spec, default_device())
+    data = ready_data(spec, default_device())
     if spec.dataset.domain != "images":
         return
     progress(f"training the observation classifier of {spec.dataset.name}/{spec.dataset.source}")
@@ -320,7 +370,8 @@ def _unlabelled_left_out(spec: TrialSpec, objective: Objective) -> dict[str, str
     return {"images without labels": text}
 
 
-def _evaluation_code(spec: TrialSpec) -> dict[str, Any]:
+def evaluation_code_of(spec: TrialSpec) -> dict[str, Any]:
+    """The code of what evaluates a trial, as it was when it was first asked for."""
     given = spec.evaluation.classifier
     classifier = given.name if given is not None else spec.dataset.default_classifier()
     return evaluation_code(spec.evaluation.canonical(), classifier, dataset=spec.dataset.name)
@@ -331,7 +382,7 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
+def finished(directory: Path, spec: TrialSpec) -> dict[str, Any] | None:
     """The stored result, if it is whole and belongs to the requested evaluation; None if it has to be computed.
 
     Raises:
@@ -379,7 +430,7 @@ def _evaluate_protocol(spec: TrialSpec, directory: Path, protocol: str, device: 
     spec = spec.model_copy(update={"evaluation": spec.evaluation.of_protocol(protocol)})
     objective, fitted = _trained(spec, directory)
     torch.set_num_threads(spec.training.num_threads)
-    data, start = _ready_data(spec, device), time.monotonic()
+    data, start = ready_data(spec, device), time.monotonic()
     asked = [question for question in questions_of(spec.evaluation) if question.name == PROTOCOL_RULES[protocol].asks]
     evaluation = evaluate(objective.to(device).eval(), data, spec.evaluation, questions=asked, device=device)
     return TrialResult(
@@ -404,7 +455,7 @@ def _trained(spec: TrialSpec, directory: Path) -> tuple[Objective, Fitted]:
     return objective, Fitted(sum(stage.steps for stage in stages), state.seconds, state.history, state.origin)
 
 
-def _ready_data(spec: TrialSpec, device: str) -> ConceptDataModule:
+def ready_data(spec: TrialSpec, device: str) -> ConceptDataModule:
     """The data module of a trial, prepared and on its device."""
     with about_data():
         data = prepared(spec)
@@ -498,7 +549,7 @@ def _result(
         | {
             "wall_seconds": round(seconds, 3),
             "seconds_by_question": {name: each.to_json() for name, each in evaluation.seconds.items()},
-            "code": _evaluation_code(spec) | training_code(spec.canonical()),
+            "code": evaluation_code_of(spec) | training_code(spec.canonical()),
         },
         "seeds": {
             "training": spec.seed,

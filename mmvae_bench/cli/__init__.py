@@ -49,7 +49,7 @@ COMMANDS = {
     "schema": "schema:schema",
 }
 """The commands in the order of ``--help``, each with its module in this package and its function."""
-HIDDEN = {"prepare": "train:prepare", "rehearse": "train:rehearse"}
+HIDDEN = {"prepare": "train:prepare", "rehearse": "train:rehearse", "train-together": "train:train_together"}
 """Commands that only a sweep calls."""
 GROUPS = {"data": "data:app"}
 """Commands with subcommands."""

@@ -51,6 +51,10 @@ def run(
     ] = "local",
     workers: Workers = None,
     per_device: PerDevice = 1,
+    together: Annotated[
+        int,
+        typer.Option(metavar="N", help="Train up to N seeds of a trial in one process, as one network; local only."),
+    ] = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
     retry: Retry = None,
     retrain: Retrain = False,
@@ -90,6 +94,7 @@ def run(
         executor=executor,
         workers=workers,
         per_device=per_device,
+        together=together,
         hang_seconds=hang_seconds,
         retry=retry,
         stale=when_stale(retrain=retrain, keep=keep),

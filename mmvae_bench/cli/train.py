@@ -6,8 +6,9 @@ import os
 import select
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +16,8 @@ import typer
 
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
-from ..base.files import write_json, write_text
-from ..base.processes import FAILED, INTERRUPTED, LOCK_HELD, uncollected
+from ..base.files import append_regular, write_json, write_text
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, LOCK_HELD, uncollected
 from ..runs.folder import TrialFolder, read_object, read_trial, trials_nearby
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
@@ -130,10 +131,73 @@ def _result(out: Path, trial: TrialSpec, trackers: Sequence[Tracker], stale: Whe
         typer.echo(str(error), err=True)
         raise typer.Exit(FAILED) from None
     except Exception:
-        import traceback
-
         traceback.print_exc(file=sys.stderr)
         raise typer.Exit(FAILED) from None
+
+
+def train_together(
+    out: Annotated[list[str], typer.Option(metavar="ATTEMPT:FOLDER", help="A trial's folder; repeatable.")],
+    keep: Keep = False,
+) -> None:
+    """Run trials that differ in nothing but the seed, trained as one; a driver's jobs that are done by one process."""
+    codes: set[int] = set()
+    nothing_done = True
+
+    def failed(folder: Path, what: BaseException) -> None:
+        own = isinstance(what, BenchmarkError)
+        text = f"{folder.name}: {what if own else ''.join(traceback.format_exception(what)).rstrip()}"
+        typer.echo(text, err=True)
+        if folder != first:
+            _note(folder, text)
+        if not isinstance(what, LockHeld):
+            codes.add(BAD_INPUT if _is_input(what) else FAILED)
+
+    folders = [(int(attempt), Path(folder)) for attempt, _, folder in (each.partition(":") for each in out)]
+    _, first = folders[0]
+    with ExitStack() as locks:
+        given: list[tuple[TrialSpec, Path, int]] = []
+        for attempt, folder in folders:
+            try:
+                spec = read_trial(folder)
+                locks.enter_context(TrialLock(folder))
+            except BenchmarkError as error:
+                failed(folder, error)
+            else:
+                given.append((spec, folder, attempt))
+                if folder != first:
+                    _note(folder, f"in one process with {first.name}, whose log has what it says")
+        with uncollected():
+            from ..together import Mate, run_together
+            from ..training.fit import TrainingInterrupted
+            from ..trial import TrialResult
+
+        def ended(mate: Mate, what: TrialResult | BaseException) -> None:
+            nonlocal nothing_done
+            if isinstance(what, TrialResult):
+                nothing_done = False
+                typer.echo(str(mate.directory / RESULT_FILE))
+            elif not isinstance(what, TrainingInterrupted):
+                failed(mate.directory, what)
+
+        try:
+            run_together([Mate(*each) for each in given], stale=when_stale(retrain=False, keep=keep), ended=ended)
+        except TrainingInterrupted as interrupted:
+            typer.echo(str(interrupted), err=True)
+            raise typer.Exit(INTERRUPTED) from None
+    # One for all: a driver takes what became of each trial from its own files.
+    raise typer.Exit(next((code for code in (BAD_INPUT, FAILED) if code in codes), LOCK_HELD if nothing_done else 0))
+
+
+def _is_input(error: BaseException) -> bool:
+    from ..data.sources import SourceError
+
+    return isinstance(error, ConfigError | SourceError)
+
+
+def _note(folder: Path, text: str) -> None:
+    """Adds a line to the log of a trial whose process writes into another's."""
+    with suppress(OSError, BenchmarkError), append_regular(TrialFolder(folder).log_path) as log:
+        log.write(f"{text}\n".encode(errors="backslashreplace"))
 
 
 def prepare(

@@ -288,6 +288,14 @@ class Objective(Shown, pl.LightningModule):
             ``loss``, to be minimised, penalties of the networks' weights included; and under ``terms`` the step's
             terms, which callbacks receive in their ``outputs``.
         """
+        self.seed_step()
+        terms = checked(self.terms(batch), len(batch))
+        if self._trainer is not None and self._trainer.training:
+            self._log_terms("train", "loss", terms.loss, terms, size=len(batch))
+        return {"loss": self.penalised(terms), "terms": terms}
+
+    def seed_step(self) -> None:
+        """Seeds the generators for the next step."""
         if self._share not in self._step_seeds:
             name = "fit" if self.stage is None else self.stage.name
             # Other processes, and other parts of an accumulated batch, have other images and need other noise.
@@ -295,15 +303,15 @@ class Objective(Shown, pl.LightningModule):
             seed = derive_seed("training step", seed=self.training_seed, stage=name, **which)
             self._step_seeds[self._share] = seed % 2**62
         seed_generators(self._step_seeds[self._share] + self.step_done, self.device)
-        terms = checked(self.terms(batch), len(batch))
+
+    def penalised(self, terms: Terms) -> Tensor:
+        """The loss with the penalties of the weights that are trained."""
         loss = terms.loss
         for name in self.network_names if self.stage is None else self.stage.trains:
             penalty = getattr(getattr(self, name), "penalty", None)
             if penalty is not None and (value := penalty()) is not None:
                 loss = loss + value
-        if self._trainer is not None and self._trainer.training:
-            self._log_terms("train", "loss", terms.loss, terms, size=len(batch))
-        return {"loss": loss, "terms": terms}
+        return loss
 
     # ---- under a plain Lightning trainer; the project's own loop calls none of these hooks
 

@@ -96,16 +96,22 @@ def write_status(directory: Path, status: Status) -> Status:
     return status
 
 
-def begin(directory: Path, *, steps: int, phase: Phase = "prepare") -> Status:
+def begin(directory: Path, *, steps: int, phase: Phase = "prepare", meant: int | None = None) -> Status:
     """Records that this process works on the trial, as its next attempt. The caller holds the trial's lock.
+
+    Args:
+        directory: The trial's folder.
+        steps: Gradient steps to make, over all stages; 0 if unknown.
+        phase: What it does first.
+        meant: The number of the attempt that it should be; None: as the environment says, if it does.
 
     Raises:
         LockHeld: another process has worked on the trial since the driver started this one, which is now superfluous.
     """
     before = read_status(directory)
     attempt = before.attempts + 1
-    meant = os.environ.get(ATTEMPT_VARIABLE)
-    if meant is not None and meant != str(attempt):
+    told = os.environ.get(ATTEMPT_VARIABLE) if meant is None else str(meant)
+    if told is not None and told != str(attempt):
         raise LockHeld(f"{directory}: another process has worked on it in the meantime")
     status = Status(
         state="running",

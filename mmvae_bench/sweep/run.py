@@ -34,6 +34,7 @@ from .events import Event, Observer, watcher
 from .executor import Executor
 from .hang import DEFAULT_SECONDS
 from .local import COMMAND, DEFAULT_ENVIRONMENT, LocalExecutor, crowding, local_slots
+from .mates import MatesExecutor
 from .rehearsal import Rehearsal
 from .schedule import trials_of
 from .sweep_grid import sweep_grid
@@ -46,6 +47,8 @@ MAX_WORKERS = 100_000
 """The largest ``--workers``."""
 MAX_PER_DEVICE = 1_000
 """The largest ``--per-device``."""
+MAX_TOGETHER = 1_000
+"""The largest ``--together``."""
 
 Report = Callable[[RunStore, Outcome], tuple[str | None, str]]
 """Writes the report at the end of a run; returns the path of the page, if one was made, and the text to print."""
@@ -101,6 +104,7 @@ class Request:
     slurm: tuple[str, ...] = ()
     fail_fast: bool = False
     rehearsal: bool = True
+    together: int = 1
 
     def check(self) -> None:
         """Raises ConfigError with every invalid option."""
@@ -116,6 +120,7 @@ class Request:
             # SLURM allocates whole GPUs, or shares of its own (gres=shard:1).
             for option, takers, given in (
                 ("--per-device", ("local", "ray"), str(self.per_device) if self.per_device != 1 else None),
+                ("--together", ("local",), str(self.together) if self.together != 1 else None),
                 ("--ray-address", ("ray",), self.ray_address),
                 ("--slurm", ("slurm",), " ".join(self.slurm) or None),
             ):
@@ -123,7 +128,8 @@ class Request:
                     message = f"only valid with --executor {' or '.join(takers)}, not with {self.executor!r}"
                     problems.append(Problem(message, (option,), repr(given)))
         for option, number, most in (
-            ("--workers", self.workers, MAX_WORKERS), ("--per-device", self.per_device, MAX_PER_DEVICE)
+            ("--workers", self.workers, MAX_WORKERS), ("--per-device", self.per_device, MAX_PER_DEVICE),
+            ("--together", self.together, MAX_TOGETHER),
         ):  # fmt: skip
             problems += out_of_range(option, number, most)
         if not self.hang_seconds >= 0:
@@ -161,6 +167,7 @@ class Request:
         words += [word for setting in self.slurm for word in ("--slurm", setting)]
         words += ["--workers", str(self.workers)] if self.workers is not None else []
         words += ["--per-device", str(self.per_device)] if self.per_device != 1 else []
+        words += ["--together", str(self.together)] if self.together != 1 else []
         words += ["--hang-seconds", f"{self.hang_seconds:g}"] if self.hang_seconds != DEFAULT_SECONDS else []
         words += ["--fail-fast"] if self.fail_fast else []
         words += [] if self.rehearsal else ["--no-rehearsal"]
@@ -260,7 +267,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
                 request = request.again(store.grid_path)
             observer = watcher(as_json=request.as_json, stdout=sys.stdout, stderr=sys.stderr)
             driver = Driver(
-                store, trials_of(plan.specs, store), executor, observer,
+                store, trials_of(plan.specs, store), _mated(executor, request, plan), observer,
                 retry_failed=request.retry == "failed", stale=request.stale, hang_seconds=request.hang_seconds or None,
                 fail_fast=request.fail_fast, rehearse=rehearsal, more=plan.more,
             )  # fmt: skip
@@ -364,6 +371,23 @@ def _executor(request: Request, specs: Sequence[TrialSpec], root: Path, command:
     if crowded := crowding(slots, num_threads=num_threads):
         _say(crowded)
     return LocalExecutor(slots, command=command)
+
+
+def _mated(executor: Executor, request: Request, plan: Plan) -> Executor:
+    """The executor, or one that does the seeds of a trial together."""
+    if request.together == 1:
+        return executor
+    kinds = {spec.key: kind for spec in plan.specs if (kind := _kind(spec)) is not None}
+    return MatesExecutor(executor, kinds, most=request.together)
+
+
+def _kind(spec: TrialSpec) -> str | None:
+    """Identifies the trials that differ from this one in nothing but the seed; None if they are trained alone."""
+    training = spec.training
+    if spec.dataset.domain != "images" or training.compile or training.precision == "bfloat16" or not training.steps:
+        return None
+    rest = {name: value for name, value in spec.canonical().items() if name != "seed"}
+    return content_hash([rest, spec.evaluation.canonical()])
 
 
 def _rehearsal(executor: Executor, command: Sequence[str]) -> Rehearsal:

@@ -6,9 +6,10 @@ import hashlib
 import json
 import pickle
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Annotated, Any, NotRequired, cast
+from typing import IO, Annotated, Any, NotRequired, TypeVar, cast
 from zipfile import ZIP_STORED, ZipFile
 
 import torch
@@ -23,6 +24,7 @@ from ..runs.lock import check_held
 from ..runs.stale import SEGMENTS_ENTRY
 
 FORMAT = 2
+_Nested = TypeVar("_Nested")
 
 
 class CheckpointError(BenchmarkError):
@@ -153,6 +155,22 @@ class Checkpoint:
             network.load_state_dict(self.weights)
         except RuntimeError as error:
             raise CheckpointError(f"checkpoint {path} does not fit the networks of its trial: {error}") from error
+
+
+def own_storage(value: _Nested) -> _Nested:
+    """A nested value whose tensors are no parts of larger ones, which torch.save would write whole.
+
+    What is no such part is returned as it is; strides are kept.
+    """
+    if isinstance(value, Tensor):
+        whole = value.untyped_storage().nbytes() == value.numel() * value.element_size()
+        return value if whole else cast("_Nested", value.clone(memory_format=torch.preserve_format))
+    if isinstance(value, dict):
+        parts = {name: own_storage(part) for name, part in value.items()}
+        if any(part is not value[name] for name, part in parts.items()):
+            value = copy(value)  # With the versions of modules that a state_dict has as an attribute.
+            value.update(parts)
+    return value
 
 
 @with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))

@@ -39,7 +39,7 @@ from ..runs.stale import segments_of
 from ..specs.missing import imageless_share
 from ..specs.supervision import num_supervised, step_rate
 from ..specs.trial import TrainingSpec
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, own_storage
 from .examples import check_batch_size
 from .watch import FiniteWatch
 
@@ -153,35 +153,100 @@ def fit(
         ConfigError: if there are fewer images, of those that have labels or images, than the settings ask for.
         BenchmarkError: if the objective overrides a hook of Lightning that is not called here.
     """
-    _refuse_hooks(objective)
     control, device = control or Control(), torch.device(device)
-    stages = planned_stages(objective, training)
-    state = Checkpoint(key, 0, 0, {})
-    if control.checkpoint is not None and control.checkpoint.exists():
-        state = Checkpoint.load(control.checkpoint, key=key)
-        state.restore(objective, control.checkpoint)
-    if control.log is not None:
-        _forget_after(control.log, stages, state)
-    with about_data():
-        check_batch_size(data, training)
-    objective.training_seed, objective.training_spec = seed, training
-    objective.to(device)
-    if state.stage < len(stages):
-        origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
-        state.begin_segment(origin, control.code, step=_total(stages[: state.stage]) + state.step)
-    with _training_mode(training), _compiled(objective, wanted=training.compile), freed_memory_kept():
-        while state.stage < len(stages):
-            _StageLoop(
-                objective=objective,
-                data=data,
-                training=training,
-                stages=stages,
-                state=state,
-                control=control,
-                device=device,
-            ).run()
+    fitting = Fitting.begin(objective, data, training, key=key, seed=seed, device=device, control=control)
+    with training_mode(training), _compiled(objective, wanted=training.compile), freed_memory_kept():
+        while not fitting.finished:
+            fitting.loop().run()
     objective.end_stages()
-    return Fitted(_total(stages), state.seconds, state.history, state.origin)
+    state = fitting.state
+    return Fitted(_total(fitting.stages), state.seconds, state.history, state.origin)
+
+
+@dataclass(eq=False, kw_only=True)
+class Fitting:
+    """An objective on its way through the stages.
+
+    Attributes:
+        objective, data, training, control, device: As :func:`fit` takes them.
+        stages: All that are planned.
+        state: How far it has come, as a checkpoint has it.
+    """
+
+    objective: Objective
+    data: ConceptDataModule
+    training: TrainingSpec
+    control: Control
+    device: torch.device
+    stages: list[Stage]
+    state: Checkpoint
+
+    @classmethod
+    def begin(
+        cls,
+        objective: Objective,
+        data: ConceptDataModule,
+        training: TrainingSpec,
+        *,
+        key: str,
+        seed: int,
+        device: torch.device,
+        control: Control,
+        together: int = 1,
+    ) -> Fitting:
+        """Goes on from the checkpoint if there is one; see :func:`fit`.
+
+        Args:
+            together: How many objectives are trained as one, this one among them: recorded with the machine.
+        """
+        _refuse_hooks(objective)
+        stages = planned_stages(objective, training)
+        state = Checkpoint(key, 0, 0, {})
+        if control.checkpoint is not None and control.checkpoint.exists():
+            state = Checkpoint.load(control.checkpoint, key=key)
+            state.restore(objective, control.checkpoint)
+        if control.log is not None:
+            _forget_after(control.log, stages, state)
+        with about_data():
+            check_batch_size(data, training)
+        objective.training_seed, objective.training_spec = seed, training
+        objective.to(device)
+        if state.stage < len(stages):
+            origin = provenance(device=str(device), precision=training.precision, threads=training.num_threads)
+            if together > 1:
+                origin["together"] = together
+            state.begin_segment(origin, control.code, step=_total(stages[: state.stage]) + state.step)
+        return cls(
+            objective=objective,
+            data=data,
+            training=training,
+            control=control,
+            device=device,
+            stages=stages,
+            state=state,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last stage is done."""
+        return self.state.stage >= len(self.stages)
+
+    def loop(self, *, together: int = 1) -> StageLoop:
+        """The loop of the stage that it is in.
+
+        Args:
+            together: How many objectives this process trains at the same time: the processor time is divided by it.
+        """
+        return StageLoop(
+            objective=self.objective,
+            data=self.data,
+            training=self.training,
+            stages=self.stages,
+            state=self.state,
+            control=self.control,
+            device=self.device,
+            together=together,
+        )
 
 
 def validation_terms(objective: Objective, data: ConceptDataModule, *, partition: str = "val") -> dict[str, float]:
@@ -203,8 +268,12 @@ def validation_terms(objective: Objective, data: ConceptDataModule, *, partition
 
 
 @dataclass(eq=False, kw_only=True)
-class _StageLoop:
-    """Runs the stage that ``state`` is in, and saves, logs, validates and stops between its steps."""
+class StageLoop:
+    """Runs the stage that ``state`` is in, and saves, logs, validates and stops between its steps.
+
+    :meth:`run` does it all. Whoever makes the steps of several loops at once calls :meth:`begin`, takes
+    :meth:`batches`, calls :meth:`after` when a step of this one's is made, and in the end :meth:`finish`.
+    """
 
     objective: Objective
     data: ConceptDataModule
@@ -213,6 +282,8 @@ class _StageLoop:
     state: Checkpoint
     control: Control
     device: torch.device
+    together: int = 1
+    before_saving: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         self.stage = self.stages[self.state.stage]
@@ -225,8 +296,22 @@ class _StageLoop:
         self.processor = time.process_time()
         self.counted_step, self.rate = self.state.step, 0.0
 
-    def run(self) -> None:
-        """Trains from the state's step to the end of the stage, and moves the state on to the next stage."""
+    def run(self, *, until: int | None = None) -> None:
+        """Trains from the state's step to the end of the stage, and moves the state on to the next stage.
+
+        Args:
+            until: Save and return after this step of the stage; None: at its end.
+        """
+        optimizer = self.begin()
+        for batch in self.batches():
+            self.after(self._step(batch, optimizer))
+            if self.objective.step_done == until:
+                self.save()
+                return
+        self.finish()
+
+    def begin(self) -> torch.optim.Optimizer:
+        """Prepares the objective for the next step of the stage, and returns its optimiser."""
         objective, state = self.objective, self.state
         objective.begin_stage(self.stage)
         objective.train()
@@ -240,11 +325,17 @@ class _StageLoop:
         objective.optimizer = optimizer
         if state.optimizer is not None:
             optimizer.load_state_dict(state.optimizer)
-        for batch in self._batches():
-            self._after(self._step(batch, optimizer))
+        return optimizer
+
+    def finish(self) -> None:
+        """Moves the state on to the next stage.
+
+        Raises:
+            TrainingIncomplete: if steps of this stage are left; the state was saved.
+        """
+        objective, state = self.objective, self.state
         if objective.step_done < self.stage.steps:
-            self._snapshot()
-            self._save()
+            self.save()
             raise TrainingIncomplete(
                 f"training ended at step {objective.step_done} of {self.stage.steps} of stage {self.stage.name!r}, "
                 "although nothing asked it to stop: there were no more batches; the state was saved"
@@ -253,7 +344,7 @@ class _StageLoop:
         state.stage, state.step, state.optimizer = state.stage + 1, 0, None
         self._save()
 
-    def _batches(self) -> Iterable[Batch]:
+    def batches(self) -> Iterable[Batch]:
         """The batches of the stage that are left, their images changed where that is asked for."""
         batches, augmentation = self._as_stored(), self.training.augmentation
         if augmentation is None:
@@ -303,8 +394,13 @@ class _StageLoop:
         # Without the cache of casts: it would keep them from one functional call to the next.
         return torch.autocast(self.device.type, dtype=torch.bfloat16, cache_enabled=False)
 
-    def _after(self, terms: Terms) -> None:
-        """What follows a step: checks, records, checkpoints, stopping."""
+    def after(self, terms: Terms) -> None:
+        """What follows a step: checks, records, checkpoints, stopping.
+
+        Raises:
+            TrainingInterrupted: after saving, when ``control.stop`` returns true.
+            NonFiniteLossError: naming the step and the part of the loss that broke.
+        """
         step = self.objective.step_done
         self.watch.update(step - 1, terms)
         if self.kinds.is_last(step, min(-(-step // self.log_every) * self.log_every, self.stage.steps)):
@@ -321,12 +417,16 @@ class _StageLoop:
         self.control.progress(self.stage.name, self.done + step, self.total, self.rate)
         stop = self.control.stop()
         if stop or now - self.saved >= self.control.checkpoint_seconds:
-            self._snapshot()
-            self._save()
+            self.save()
         if stop and step < self.stage.steps:
             raise self._interrupted()
 
     # ---- state
+
+    def save(self) -> None:
+        """Saves the state as it is after the last step."""
+        self._snapshot()
+        self._save()
 
     def _interrupted(self) -> TrainingInterrupted:
         return TrainingInterrupted(f"stopped at step {self.objective.step_done} of stage {self.stage.name!r}")
@@ -340,11 +440,13 @@ class _StageLoop:
         self.clock = now
         self.state.step = self.objective.step_done
         processor = time.process_time()
-        self.state.extend_segment(self.done + self.state.step, processor_seconds=processor - self.processor)
+        own = (processor - self.processor) / self.together
+        self.state.extend_segment(self.done + self.state.step, processor_seconds=own)
         self.processor = processor
-        self.state.weights = self.objective.state_dict()
+        self.before_saving()
+        self.state.weights = own_storage(self.objective.state_dict())
         if self.objective.optimizer is not None:
-            self.state.optimizer = self.objective.optimizer.state_dict()
+            self.state.optimizer = own_storage(self.objective.optimizer.state_dict())
 
     def _save(self) -> None:
         if self.control.checkpoint is not None:
@@ -474,7 +576,7 @@ def _compiled(objective: Objective, *, wanted: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _training_mode(training: TrainingSpec) -> Iterator[None]:
+def training_mode(training: TrainingSpec) -> Iterator[None]:
     """Process-wide settings of a training run, restored afterwards.
 
     Argument validation of Distributions costs one device sync per call; the watch on the loss takes its place.

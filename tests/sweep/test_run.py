@@ -131,6 +131,7 @@ def test_more_slots_than_cores_run_with_a_remark(stub: StubRun) -> None:
         (["--executor", "slrum", "--retry", "all"], ["'slrum'", "'all'", "choices: failed"]),
         (["--workers", "0"], ["--workers", "0", "at least 1"]),
         (["--per-device", "0"], ["--per-device", "0", "at least 1"]),
+        (["--together", "0"], ["--together", "0", "at least 1"]),
         (["--hang-seconds", "-1"], ["--hang-seconds", "-1", "no limit"]),
         (["--where", "seed=7"], ["seed", "7"]),
         (["--where", "objective=teblo"], ["teblo", "telbo"]),
@@ -253,13 +254,13 @@ def test_a_log_that_is_no_regular_file_stops_the_run(stub: StubRun) -> None:
 def test_the_command_that_goes_on_survives_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     where = ("objective=telbo", "seed=1")
     request = Request(
-        grid=tmp_path / "my grid; rm.yaml", out=Path("run's"), where=where, workers=2, per_device=3, hang_seconds=60,
-        retry="failed",
+        grid=tmp_path / "my grid; rm.yaml", out=Path("run's"), where=where, workers=2, per_device=3, together=5,
+        hang_seconds=60, retry="failed",
     )  # fmt: skip
     words = shlex.split(request.command())
     assert words[:3] == [sys.executable, "-m", "mmvae_bench"]
     assert words[3:] == ["run", "--grid", str(request.grid), "--out", "run's", "--where", "objective=telbo",
-                         "--where", "seed=1", "--workers", "2", "--per-device", "3",
+                         "--where", "seed=1", "--workers", "2", "--per-device", "3", "--together", "5",
                          "--hang-seconds", "60", "--retry", "failed"]  # fmt: skip
     program = tmp_path / "bin" / "mmvae-bench"
     program.parent.mkdir()

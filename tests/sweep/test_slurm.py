@@ -77,6 +77,7 @@ def test_parameters_have_their_kinds() -> None:
         (["--executor", "local", "--slurm", "partition=gpu"], "only valid with --executor slurm, not with 'local'"),
         (["--executor", "slurm", "--ray-address", "a:1"], "only valid with --executor ray, not with 'slurm'"),
         (["--executor", "slurm", "--per-device", "2"], "only valid with --executor local or ray, not with 'slurm'"),
+        (["--executor", "slurm", "--together", "2"], "only valid with --executor local, not with 'slurm'"),
         (["--executor", "slrum"], "nearest: slurm"),
     ],
 )

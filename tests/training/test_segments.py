@@ -65,16 +65,16 @@ def test_processor_time_is_that_of_the_steps_that_count(
 ) -> None:
     """Of every session, and of none of the steps that a crash threw away: here a step takes a second."""
     now, started, broken = 100.0, 0.0, False
-    step = module._StageLoop._step
+    step = module.StageLoop._step
 
-    def timed(self: module._StageLoop, *given: Any) -> Any:
+    def timed(self: module.StageLoop, *given: Any) -> Any:
         nonlocal now
         now += 1
         if broken and now - started > 2:
             raise RuntimeError
         return step(self, *given)
 
-    monkeypatch.setattr(module._StageLoop, "_step", timed)
+    monkeypatch.setattr(module.StageLoop, "_step", timed)
     monkeypatch.setattr(module.time, "process_time", lambda: now)
     for stop_after in (7, 8, 12):
         run("scan", steps=20, stop_after=stop_after, folder="x")
