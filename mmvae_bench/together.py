@@ -7,18 +7,22 @@ mapped over members.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from .base.errors import BenchmarkError, explain
+from .base.errors import explain
 from .base.heartbeat import heard
 from .base.processes import StopSignals
 from .runs.folder import TrialFolder
+from .runs.lock import LockHeld
 from .runs.stale import WhenStale
 from .runs.status import StatusWriter
 from .specs.trial import TrialSpec
@@ -38,6 +42,11 @@ from .trial import (
     run_locked,
 )
 
+QUIET_SECONDS = 5.0
+"""For so long nothing need be written about a trial before others that are worked on speak for it."""
+_LOST_DEVICE: tuple[type[Exception], ...] = (torch.AcceleratorError,) if hasattr(torch, "AcceleratorError") else ()
+"""After which a GPU can do nothing more in this process."""
+
 
 @dataclass(eq=False)
 class Mate:
@@ -48,12 +57,28 @@ class Mate:
         directory: Its folder, of which this process holds the lock.
         attempt: The number of the attempt that this should be; None: the next one.
         report: Writes its status, once the attempt has begun.
+        ended: Whether nothing more is to be written of it.
     """
 
     spec: TrialSpec
     directory: Path
     attempt: int | None = None
     report: StatusWriter | None = None
+    ended: bool = False
+
+    def beat(self) -> None:
+        """Shows whoever watches it that the process makes progress, if nothing else has for a while."""
+        if self.report is None:
+            return
+        if time.monotonic() - self.report.written < QUIET_SECONDS:
+            return
+        if not self.ended:
+            with suppress(LockHeld):  # Its own run says so.
+                self.report.beat()
+        else:
+            self.report.written = time.monotonic()
+            with suppress(OSError):
+                os.utime(TrialFolder(self.directory).status_path)  # What it says is final.
 
 
 def run_together(
@@ -76,29 +101,39 @@ def run_together(
     """
     device = device or default_device()
     with StopSignals(signal.SIGTERM, signal.SIGINT) as signals:
-        waiting = [mate for mate in mates if _opened(mate, stale, ended)]
+
+        def alive() -> None:
+            for mate in mates:
+                mate.beat()
+
+        def over(mate: Mate, what: TrialResult | BaseException) -> None:
+            mate.ended = True
+            ended(mate, what)
+
+        waiting = [mate for mate in mates if _opened(mate, stale, over)]
         try:
-            _train(waiting, device, signals.requested)
+            _train(waiting, device, signals.requested, alive)
             while waiting:
                 if signals.requested():
                     raise TrainingInterrupted("stopped before its evaluation")
                 mate = waiting.pop(0)
                 begun = mate.report.status if mate.report is not None else None
-                alive = _beat([other.report for other in waiting if other.report is not None])
                 try:
                     result = run_locked(mate.spec, mate.directory, device=device, stale=stale, begun=begun, alive=alive)
                 except TrainingInterrupted as interrupted:
-                    ended(mate, interrupted)
+                    over(mate, interrupted)
                     raise
                 except Exception as error:
-                    ended(mate, error)
+                    over(mate, error)
+                    if isinstance(error, _LOST_DEVICE):
+                        raise  # Nothing more can be done in this process.
                 else:
-                    ended(mate, result)
+                    over(mate, result)
         except TrainingInterrupted as interrupted:
             for mate in waiting:
                 if mate.report is not None:
                     interrupt(mate.directory, mate.report.status, str(interrupted))
-                ended(mate, interrupted)
+                over(mate, interrupted)
             raise
 
 
@@ -108,13 +143,13 @@ def _opened(mate: Mate, stale: WhenStale, ended: Callable[[Mate, BaseException],
         TrialFolder(mate.directory).check_files()
         if made_again(mate.directory, stale) or finished(mate.directory, mate.spec) is None:
             mate.report = StatusWriter(mate.directory, opened(mate.spec, mate.directory, attempt=mate.attempt))
-    except BenchmarkError as error:
+    except Exception as error:
         ended(mate, error)
         return False
     return True
 
 
-def _train(mates: Sequence[Mate], device: str, stop: Callable[[], bool]) -> None:
+def _train(mates: Sequence[Mate], device: str, stop: Callable[[], bool], alive: Callable[[], object]) -> None:
     """Trains as many steps as possible together: all, or those before something that cannot be.
 
     Raises:
@@ -126,7 +161,7 @@ def _train(mates: Sequence[Mate], device: str, stop: Callable[[], bool]) -> None
     spec = begun[0][0].spec
     torch.set_num_threads(spec.training.num_threads)
     try:
-        with heard(_beat([report for _, report in begun])):
+        with heard(alive):
             evaluation_code_of(spec)  # Read and kept now: the files may be edited while training runs.
             data = ready_data(spec, device)
             fit_together(
@@ -138,7 +173,7 @@ def _train(mates: Sequence[Mate], device: str, stop: Callable[[], bool]) -> None
                         key=mate.spec.key,
                         seed=mate.spec.seed,
                         device=torch.device(device),
-                        control=control_of(mate.spec, mate.directory, data, device, report, stop=stop),
+                        control=control_of(mate.spec, mate.directory, data, device, report, stop=stop, alive=alive),
                         together=len(begun),
                     )
                     for mate, report in begun
@@ -147,20 +182,12 @@ def _train(mates: Sequence[Mate], device: str, stop: Callable[[], bool]) -> None
     except TrainingInterrupted:
         raise
     except Exception as error:
+        if isinstance(error, _LOST_DEVICE):
+            raise
         # Whatever it is: each trial goes on from where it was saved, alone, and has it as an error of its own, or not.
         kind, text = explain(error)
         lines = text.splitlines() or [kind]
         _say(f"trained one after the other from here on: {lines[0]}")
-
-
-def _beat(reports: Sequence[StatusWriter]) -> Callable[[], None]:
-    """Says of several trials that there is progress."""
-
-    def beat() -> None:
-        for report in reports:
-            report.beat()
-
-    return beat
 
 
 def _say(text: str) -> None:

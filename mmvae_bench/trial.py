@@ -136,12 +136,13 @@ def run_locked(
         begun: The status of this attempt, if it has begun; None: it begins now.
         alive: Called whenever there is progress, for others that wait for this trial; must be fast.
     """
-    TrialFolder(directory).check_files()
-    result = finished(directory, spec)
-    if made_again(directory, stale):
-        result = None
-    if result is not None:
-        return TrialResult(directory, result)
+    if begun is None:
+        TrialFolder(directory).check_files()
+        result = finished(directory, spec)
+        if made_again(directory, stale):
+            result = None
+        if result is not None:
+            return TrialResult(directory, result)
     status = begun or opened(spec, directory)
     try:
         with StopSignals(signal.SIGTERM, signal.SIGINT) as signals:

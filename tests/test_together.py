@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import mmvae_bench as mb
+import mmvae_bench.trial as module
 from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.files import write_json, write_text
 from mmvae_bench.base.processes import FAILED, LOCK_HELD
@@ -18,9 +20,9 @@ from mmvae_bench.cli import main
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.runs.folder import read_result
 from mmvae_bench.runs.lock import TrialLock
-from mmvae_bench.runs.status import read_status
+from mmvae_bench.runs.status import StatusWriter, begin, read_status
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.together import Mate, run_together
+from mmvae_bench.together import QUIET_SECONDS, Mate, run_together
 from mmvae_bench.training.fit import TrainingInterrupted
 from mmvae_bench.trial import TrialResult
 
@@ -91,12 +93,12 @@ def test_a_loss_that_cannot_be_mapped_is_trained_one_after_the_other(
 
 
 def test_a_stop_saves_all_and_the_next_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    step, made = Objective.seed_step, 0
+    step, sent = Objective.seed_step, False
 
     def stopped(self: Objective) -> None:
-        nonlocal made
-        made += 1
-        if made == 2 * (1 + 5):  # The first step is made alone too.
+        nonlocal sent
+        if self.step_done == 4 and not sent:
+            sent = True
             os.kill(os.getpid(), signal.SIGTERM)
         step(self)
 
@@ -131,6 +133,40 @@ def test_a_run_that_trains_seeds_together(tmp_path: Path, capfd: pytest.CaptureF
         found[result["spec"]["objective"]["name"], result["spec"]["seed"]] = result["provenance"].get("together")
     assert found == {("telbo", 0): 2, ("telbo", 1): 2, ("jmvae", 0): None}
     assert main(["verify", str(out)]) == 0
+
+
+def test_a_stop_between_two_evaluations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes when the first of them no longer looks."""
+
+    def drawn(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(module, "write_latent_plane", drawn)
+    found = mates(tmp_path, 0, 1)
+    with pytest.raises(TrainingInterrupted):
+        run(found)
+    assert [read_status(mate.directory).state for mate in found] == ["done", "interrupted"]
+
+
+def test_who_has_ended_still_shows_that_the_process_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver would take it to hang, and end the others with it."""
+    (mate,) = mates(tmp_path, 0)
+    mate.report = StatusWriter(mate.directory, begin(mate.directory, steps=12))
+    path = mate.directory / "status.json"
+    said, before = path.read_text(), path.stat().st_mtime_ns
+    mate.ended = True
+    mate.report.written = time.monotonic()
+    mate.beat()
+    assert path.stat().st_mtime_ns == before
+    os.utime(path, ns=(0, 0))
+    mate.report.written -= QUIET_SECONDS
+    mate.beat()
+    assert path.stat().st_mtime_ns > 0
+    assert path.read_text() == said
+    mate.ended = False
+    mate.report.written -= QUIET_SECONDS
+    mate.beat()
+    assert path.read_text() != said
 
 
 def test_a_folder_that_cannot_be_used_is_one_trials_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

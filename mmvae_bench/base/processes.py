@@ -72,6 +72,10 @@ class StopSignals:
 
     def _count(self, number: int, frame: FrameType | None) -> None:
         self.requests += 1
+        before = self._before.get(signal.Signals(number))
+        around = getattr(before, "__self__", None)
+        if isinstance(around, StopSignals):
+            around._count(number, frame)  # A block around this one, which goes on after it.
 
 
 @contextmanager

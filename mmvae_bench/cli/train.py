@@ -160,7 +160,7 @@ def train_together(
             try:
                 spec = read_trial(folder)
                 locks.enter_context(TrialLock(folder))
-            except BenchmarkError as error:
+            except (BenchmarkError, OSError) as error:
                 failed(folder, error)
             else:
                 given.append((spec, folder, attempt))

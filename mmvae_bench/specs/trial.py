@@ -149,6 +149,15 @@ class TrainingSpec(Spec):
     augmentation: AugmentationSpec | None = None
     """How training images are changed at random, differently at each step; null: not at all."""
 
+    @property
+    def together_obstacle(self) -> str | None:
+        """Why trials that differ in the seed cannot be trained as one, as far as these settings tell."""
+        if self.compile:
+            return "training.compile is set"
+        if self.precision == "bfloat16":
+            return "training.precision is bfloat16"
+        return None
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         supervision = self.supervision

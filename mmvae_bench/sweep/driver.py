@@ -20,7 +20,7 @@ from .events import Event, Kind, Observer, Progress
 from .executor import Ended, Executor, ExecutorError, Job
 from .forecast import forecast
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
-from .outcome import OUT_OF_MEMORY, settle, settle_orphan
+from .outcome import HANG, OUT_OF_MEMORY, settle, settle_orphan
 from .plan import attempts_before, plan_of
 from .schedule import CostModel, Group, Schedule, Trial
 
@@ -107,7 +107,8 @@ class Driver:
     A trial that is done is skipped; one that failed before stays failed unless ``retry_failed``. Any number of drivers
     may work on one folder: a trial that another driver is running is waited for, and its result counts.
 
-    A process that runs out of memory, or is stopped by someone else, is retried once, alone, after all other trials. A
+    A process that runs out of memory, or is stopped by someone else, is retried once, alone, after all other trials; so
+    are the trials of a process that did several and said nothing of what ended it. A
     process that makes no progress for ``hang_seconds`` is stopped and its trial has failed, even if it was left behind
     on this machine by a driver that was killed.
 
@@ -379,7 +380,7 @@ class Driver:
             trial.losses += 1
             self.schedule.add(trial)
             self._notify("retry", trial, status=status, message="its machine was lost; will continue on another one")
-        elif self._worth_retrying(trial, status):
+        elif self._worth_retrying(trial, status, ended):
             self._retry(trial, status)
         else:
             self._close(trial, status, seconds=seconds)
@@ -442,10 +443,14 @@ class Driver:
         """Whether a job's machine was lost while it ran, or before it could begin."""
         return ended.lost and (status.state == "interrupted" or (not ended.began and status.state != "done"))
 
-    def _worth_retrying(self, trial: Trial, status: Status) -> bool:
+    def _worth_retrying(self, trial: Trial, status: Status, ended: Ended) -> bool:
         if trial.retried or self.stopping:
             return False
-        return status.state == "interrupted" or (status.state == "failed" and status.error_type in OUT_OF_MEMORY)
+        if status.state == "failed":
+            # A process of several trials may have ended for another than this one.
+            unsaid = ended.shared and status.error_type in (HANG, ended.describe()[0])
+            return unsaid or status.error_type in OUT_OF_MEMORY
+        return status.state == "interrupted"
 
     def _retry(self, trial: Trial, status: Status) -> None:
         trial.retried, trial.attempts = True, status.attempts

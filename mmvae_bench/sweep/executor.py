@@ -42,12 +42,14 @@ class Ended:
         returncode: Its exit code; minus the signal's number if a signal ended it.
         lost: Whether its machine failed or was taken away: nothing that the job could have prevented.
         began: Whether a process was started at all.
+        shared: Whether its process did other jobs too, any of which may have ended it.
     """
 
     job: Job
     returncode: int
     lost: bool = False
     began: bool = True
+    shared: bool = False
 
     def describe(self) -> tuple[str, str]:
         """(error type, sentence), for a process that ended without reporting why."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..base.processes import FAILED
@@ -42,8 +43,11 @@ class MatesExecutor:
 
     @property
     def num_free(self) -> int:
-        """How many more jobs can be taken. Fewer may be started at once, where they are of too many kinds."""
-        return max(0, self.executor.num_free * self.most - len(self._waiting))
+        """How many more jobs can be taken; 0 once a job waits that none of the free slots is for."""
+        needed = sum(1 for _ in self._groups())
+        if needed > self.executor.num_free:
+            return 0
+        return self.executor.num_free * self.most - len(self._waiting)
 
     def submit(self, job: Job) -> None:
         """Takes a job; it is started by the next :meth:`wait`, and one without a kind at once."""
@@ -62,7 +66,7 @@ class MatesExecutor:
         found, self._not_begun = self._not_begun, []
         for ended in self.executor.wait(0 if found else timeout):
             members = self._members.pop(ended.job.name, [ended.job])
-            found += [Ended(job, ended.returncode, ended.lost, ended.began) for job in members]
+            found += [replace(ended, job=job, shared=len(members) > 1) for job in members]
         return found
 
     def under_way(self) -> Collection[str]:

@@ -383,8 +383,7 @@ def _mated(executor: Executor, request: Request, plan: Plan) -> Executor:
 
 def _kind(spec: TrialSpec) -> str | None:
     """Identifies the trials that differ from this one in nothing but the seed; None if they are trained alone."""
-    training = spec.training
-    if spec.dataset.domain != "images" or training.compile or training.precision == "bfloat16" or not training.steps:
+    if spec.dataset.domain != "images" or spec.training.together_obstacle is not None or not spec.training.steps:
         return None
     rest = {name: value for name, value in spec.canonical().items() if name != "seed"}
     return content_hash([rest, spec.evaluation.canonical()])

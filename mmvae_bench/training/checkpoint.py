@@ -173,6 +173,17 @@ def own_storage(value: _Nested) -> _Nested:
     return value
 
 
+def order_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Brings what an optimiser keeps of each weight into the order of the weight in memory, which a fused one expects.
+
+    A checkpoint keeps the order of whoever saved it.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter.detach()).copy_(value)
+
+
 @with_config(ConfigDict(strict=True, extra="allow", allow_inf_nan=False))
 class _Validation(TypedDict):
     stage: NotRequired[str]

@@ -39,7 +39,7 @@ from ..runs.stale import segments_of
 from ..specs.missing import imageless_share
 from ..specs.supervision import num_supervised, step_rate
 from ..specs.trial import TrainingSpec
-from .checkpoint import Checkpoint, own_storage
+from .checkpoint import Checkpoint, order_moments, own_storage
 from .examples import check_batch_size
 from .watch import FiniteWatch
 
@@ -295,6 +295,8 @@ class StageLoop:
         self.clock = self.saved = self.counted_at = time.monotonic()
         self.processor = time.process_time()
         self.counted_step, self.rate = self.state.step, 0.0
+        self.paused = (0.0, 0.0)
+        """Wall and processor time, in s, of the last scoring."""
 
     def run(self, *, until: int | None = None) -> None:
         """Trains from the state's step to the end of the stage, and moves the state on to the next stage.
@@ -325,6 +327,7 @@ class StageLoop:
         objective.optimizer = optimizer
         if state.optimizer is not None:
             optimizer.load_state_dict(state.optimizer)
+            order_moments(optimizer)
         return optimizer
 
     def finish(self) -> None:
@@ -479,9 +482,13 @@ class StageLoop:
         with evaluating(self.objective):
             scores = self.control.score(self.objective)
         self._log("scores", step, {"overall": self.done + step, "scores": scores})
-        spent = time.monotonic() - started
-        self.clock, self.counted_at = self.clock + spent, self.counted_at + spent
-        self.processor += time.process_time() - processor
+        self.paused = (time.monotonic() - started, time.process_time() - processor)
+        self.pause(*self.paused)
+
+    def pause(self, seconds: float, processor: float) -> None:
+        """Leaves out time that this process has spent on something else, all threads together."""
+        self.clock, self.counted_at = self.clock + seconds, self.counted_at + seconds
+        self.processor += processor
 
     def _log(self, event: str, step: int, values: dict[str, Any]) -> None:
         record = {"event": event, "stage": self.stage.name, "step": step, **values}

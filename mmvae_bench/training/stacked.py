@@ -2,15 +2,18 @@
 
 ``torch.func`` maps the loss over members with weights, batches and noise of their own; convolutions become grouped
 ones, matrix products batched ones. What a member draws comes from generators of its own, seeded as those of a step are,
-so its noise is bit for bit that of the objective trained alone; losses and gradients differ by rounding. The mapping
-passes over what it does not know, such as a hook on a gradient, without a word: so the first step of each kind is made
-alone too, and what comes out must agree.
+so its noise is bit for bit that of the objective trained alone; losses and gradients differ by rounding.
+
+The mapping passes over what it does not know, such as a hook on a gradient, without a word. So at the first, second,
+fourth, eighth, ... step of each kind the loss is taken of each member alone too, both ways in float64, and what comes
+out must agree. What begins in between is noticed at the next of these steps.
 
 Shapes: M member, B batch, C channel, H height, W width.
 """
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -28,10 +31,13 @@ from ..base.errors import BenchmarkError
 from ..data.batch import Batch
 from ..objectives.base import Objective, Terms, checked
 
-TOLERANCE = 1e-3
+TOLERANCE = 1e-5
 """By how much, relative to its norm, the gradient of a member's weight may differ from that of the member alone."""
-_OF_ALL = 1e-5
+_OF_ALL = 1e-9
 """By how much more, relative to the norm of the gradient of all weights: some gradients are nothing but rounding."""
+_PLAIN = (int, float, str, type(None))
+_SIZED = (list, dict, set, deque, tuple)
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _DRAWS: frozenset[Callable[..., Any]] = frozenset(
     {
         torch.rand, torch.randn, torch.randint, torch.randperm, torch.rand_like, torch.randn_like, torch.bernoulli,
@@ -41,20 +47,30 @@ _DRAWS: frozenset[Callable[..., Any]] = frozenset(
 """What members draw by; the mapping refuses every other call that is random."""
 
 
+_Alone = tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]
+"""Of a member: the loss, the gradients of its weights, and its buffers after the step."""
+
+
 class Unstackable(BenchmarkError):
     """Objectives that cannot be trained as one; apart they can."""
 
 
 class Loss(nn.Module):
-    """An objective whose call is its loss: Float[] with the penalties of weights, Float[] without, and the parts."""
+    """An objective whose call is its loss: Float[] with the penalties of weights, Float[] without, and the parts.
+
+    Attributes:
+        seen: Which tensors the buffers were at the end of the last call.
+    """
 
     def __init__(self, objective: Objective) -> None:
         super().__init__()
         self.objective = objective
+        self.seen: list[int] = []
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """See :meth:`Objective.terms`."""
         terms = checked(self.objective.terms(batch), len(batch))
+        self.seen = [id(buffer) for buffer in self.objective.buffers()]
         return self.objective.penalised(terms), terms.loss, terms.parts
 
 
@@ -90,7 +106,6 @@ class Stacked:
         self.buffers = {
             name: value[0].clone() if name in self._common else value for name, value in self.buffers.items()
         }
-        self._strides = {name: parameter.stride() for name, parameter in self._losses[0].named_parameters()}
         for place, loss in enumerate(self._losses):
             for name, parameter in loss.named_parameters():
                 stacked = self.parameters[name]
@@ -100,11 +115,10 @@ class Stacked:
                 value = self.buffers[name]
                 _replace(loss, buffer, value if name in self._common else value[place])
         self._trained = self._of_optimisers()
-        settings = objectives[0].optimizer.param_groups[0]  # type: ignore[union-attr]
-        rest = {name: value for name, value in settings.items() if name != "params"}
-        self.optimizer = torch.optim.Adam([self.parameters[name] for name in self._trained], **rest)
+        trained = [self.parameters[name] for name in self._trained]
+        self.optimizer = torch.optim.Adam(trained, **_settings(objectives[0]))
         self._take_moments()
-        self._checked: set[tuple[bool, ...]] = set()
+        self._made: Counter[tuple[bool, ...]] = Counter()
 
     def step(self, batches: Sequence[Batch]) -> list[Terms]:
         """One gradient step of each member on a batch of its own; the terms of each.
@@ -113,18 +127,16 @@ class Stacked:
             Unstackable: no step was made: the loss cannot be mapped, or a member's would not be what it is alone.
         """
         together, kind = _together(batches)
-        alone = None if kind in self._checked else self._alone(batches)
-        try:
-            total, loss, parts = self._mapped(together)
+        self._made[kind] += 1
+        if self._made[kind].bit_count() == 1:  # A power of two.
+            self._check(batches)
+        with _as_unstackable():
+            total, loss, parts = self._mapped(together, self.parameters, self.buffers)
             self.optimizer.zero_grad(set_to_none=True)
             total.sum().backward()
-        except Unstackable:
-            raise
-        except (RuntimeError, TypeError, NotImplementedError) as error:
-            raise Unstackable(f"the loss cannot be mapped over members: {str(error).splitlines()[0]:.200}") from error
-        if alone is not None:
-            self._compare(alone, total.detach())
-            self._checked.add(kind)
+        # A loss may have changed them, as a schedule does.
+        settings = _settings(self.objectives[0])
+        self.optimizer.param_groups[0].update(settings)
         self.optimizer.step()
         for objective in self.objectives:
             objective.step_done += 1
@@ -133,24 +145,24 @@ class Stacked:
             for place in range(len(self.objectives))
         ]
 
-    def hand_back(self) -> None:
-        """Gives each objective's optimiser its part of the moments, as copies in the order that it has them in."""
-        for place, objective in enumerate(self.objectives):
-            optimiser, named = _adam(objective), dict(self._losses[place].named_parameters())
-            for name in self._trained:
-                state = self.optimizer.state.get(self.parameters[name])
-                if state:
-                    own = named[name]
-                    optimiser.state[own] = {
-                        key: value.clone() if value.ndim == 0 else _ordered(value[place], self._strides[name])
-                        for key, value in state.items()
-                    }
+    def hand_back(self, place: int) -> None:
+        """Gives the optimiser of one objective its part of the moments, as copies."""
+        optimiser, named = _adam(self.objectives[place]), dict(self._losses[place].named_parameters())
+        for name in self._trained:
+            state = self.optimizer.state.get(self.parameters[name])
+            if state:
+                optimiser.state[named[name]] = {
+                    key: (value if value.ndim == 0 else value[place]).clone(memory_format=torch.contiguous_format)
+                    for key, value in state.items()
+                }
 
-    def _mapped(self, together: _Together) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def _mapped(
+        self, together: _Together, parameters: dict[str, Tensor], buffers: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Float[M] with penalties, Float[M] without, and Float[M, B] of each part."""
         base = self._losses[0]
-        common = {name: self.buffers[name] for name in self._common}
-        mapped = {name: value for name, value in self.buffers.items() if name not in self._common}
+        common = {name: buffers[name] for name in self._common}
+        mapped = {name: value for name, value in buffers.items() if name not in self._common}
 
         def loss(
             member: Tensor, parameters: dict[str, Tensor], buffers: dict[str, Tensor], tensors: dict[str, Tensor]
@@ -166,47 +178,84 @@ class Stacked:
         self.noise.seed(self.objectives)
         found: tuple[Tensor, Tensor, dict[str, Tensor]] = vmap(
             loss, in_dims=(0, 0, 0, places), randomness="error"
-        )(members, self.parameters, mapped, together.tensors)  # fmt: skip
+        )(members, parameters, mapped, together.tensors)  # fmt: skip
         return found
 
-    # ---- the first step of each kind
+    # ---- the check
 
-    def _alone(self, batches: Sequence[Batch]) -> list[tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]]:
-        """The loss of each member alone, the gradients of its weights, and its buffers after the step, before which
-        they are put back."""
-        found = []
-        for loss, objective, batch in zip(self._losses, self.objectives, batches, strict=True):
-            before = {name: buffer.clone() for name, buffer in loss.named_buffers()}
-            objective.seed_step()
-            total, _, _ = loss(batch)
-            named = {name: value for name, value in loss.named_parameters() if value.requires_grad}
-            gradients = torch.autograd.grad(total, list(named.values()), allow_unused=True)
-            given = {
-                name: torch.zeros_like(value) if gradient is None else gradient
-                for (name, value), gradient in zip(named.items(), gradients, strict=True)
-            }
-            after = {name: buffer.clone() for name, buffer in loss.named_buffers()}
-            with torch.no_grad():
-                for name, buffer in loss.named_buffers():
-                    buffer.copy_(before[name])
-            found.append((total.detach(), given, after))
-        return found
+    def _check(self, batches: Sequence[Batch]) -> None:
+        """Raises Unstackable if the mapping gives a member another loss, gradient or moving mean than it has alone.
 
-    def _compare(self, alone: Sequence[tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]], totals: Tensor) -> None:
-        """Raises Unstackable if the mapping gave a member another loss, gradient or moving mean than it has alone."""
-        for place, (total, gradients, buffers) in enumerate(alone):
-            wrong = [] if _close(totals[place], total) else ["loss"]
+        Nothing is changed. In float64, or as it is where the code of an objective insists on that.
+        """
+        try:
+            with _as_unstackable():
+                alone = [self._alone(place, _double(batch), double=True) for place, batch in enumerate(batches)]
+        except Unstackable:
+            self._compare(batches, [self._alone(*each, double=False) for each in enumerate(batches)], double=False)
+        else:
+            self._compare([_double(batch) for batch in batches], alone, double=True)
+
+    def _alone(self, place: int, batch: Batch, *, double: bool) -> _Alone:
+        loss, objective = self._losses[place], self.objectives[place]
+        parameters = {name: _as(value.detach()[place], double) for name, value in self.parameters.items()}
+        for name, value in parameters.items():
+            value.requires_grad_(self.parameters[name].requires_grad)
+        buffers = {
+            name: _as(value if name in self._common else value[place], double) for name, value in self.buffers.items()
+        }
+        objective.seed_step()
+        before = _state(loss)
+        total, _, _ = functional_call(loss, (parameters, buffers), (batch,))
+        if set(loss.seen) != {id(value) for value in buffers.values()}:
+            raise Unstackable("a buffer is replaced, where it has to be changed in place")
+        if changed := [name for name, value in _state(loss).items() if before.get(name) != value]:
+            raise Unstackable(
+                f"the loss changes {changed[0].removeprefix('objective.')}, which is neither weight nor buffer"
+            )
+        trained = [name for name, value in parameters.items() if value.requires_grad]
+        found = torch.autograd.grad(total, [parameters[name] for name in trained], allow_unused=True)
+        gradients = {
+            name: torch.zeros_like(parameters[name]) if gradient is None else gradient
+            for name, gradient in zip(trained, found, strict=True)
+        }
+        return total.detach(), gradients, buffers
+
+    def _compare(self, batches: Sequence[Batch], alone: Sequence[_Alone], *, double: bool) -> None:
+        together, _ = _together(batches)
+        parameters = {
+            name: _as(value.detach(), double).requires_grad_(value.requires_grad)
+            for name, value in self.parameters.items()
+        }
+        buffers = {name: _as(value, double) for name, value in self.buffers.items()}
+        trained = [name for name, value in parameters.items() if value.requires_grad]
+        with _as_unstackable():
+            totals, _, _ = self._mapped(together, parameters, buffers)
+            found = torch.autograd.grad(totals.sum(), [parameters[name] for name in trained], allow_unused=True)
+        # In float32 the two ways may differ by as much as they are rounded.
+        relative, of_all = (TOLERANCE, _OF_ALL) if double else (1e-3, 1e-5)
+        for place, (total, gradients, own) in enumerate(alone):
+            if not bool(total.isfinite()):
+                continue  # Its own step says so.
+            wrong = [] if torch.allclose(totals[place], total, rtol=relative, atol=relative) else ["loss"]
             norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
-            for name, gradient in gradients.items():
-                stacked = self.parameters[name].grad
-                found = torch.zeros_like(gradient) if stacked is None else stacked[place]
-                if not (found - gradient).norm() <= TOLERANCE * gradient.norm() + _OF_ALL * norm:
+            for name, mapped in zip(trained, found, strict=True):
+                expected = gradients[name]
+                given = torch.zeros_like(expected) if mapped is None else mapped[place]
+                if not bool((given - expected).norm() <= relative * expected.norm() + of_all * norm):
                     wrong.append(f"gradient of {name.removeprefix('objective.')}")
-            for name, buffer in buffers.items():
-                found = self.buffers[name] if name in self._common else self.buffers[name][place]
-                if not _close(found, buffer):
+            for name, expected in own.items():
+                given, before = buffers[name], self.buffers[name]
+                if name not in self._common:
+                    given, before = given[place], before[place]
+                if expected.is_floating_point():
+                    change = (expected - before).norm()
+                    same = bool((given - expected).norm() <= relative * change + of_all * expected.norm())
+                else:
+                    same = torch.equal(given, expected)
+                if not same and bool(expected.isfinite().all()):
                     wrong.append(f"buffer {name.removeprefix('objective.')}")
-            if wrong and bool(total.isfinite()):
+            if wrong:
                 raise Unstackable(f"mapped over members, the {wrong[0]} is not what it is alone")
 
     # ---- optimisers
@@ -405,11 +454,11 @@ def _check_kind(objectives: Sequence[Objective]) -> None:
     (kind,) = kinds
     if kind.training_step is not Objective.training_step or "training_step" in vars(objectives[0]):
         raise Unstackable(f"{kind.__name__} has a training_step of its own")
-    settings = [
-        {name: value for name, value in _adam(each).param_groups[0].items() if name != "params"} for each in objectives
-    ]
-    if any(each != settings[0] for each in settings):
+    if any(_settings(each) != _settings(objectives[0]) for each in objectives):
         raise Unstackable("their optimisers have different settings")
+    for name, value in objectives[0].named_parameters():
+        if value._backward_hooks or getattr(value, "_post_accumulate_grad_hooks", None):
+            raise Unstackable(f"there is a hook on the gradient of {name}")
 
 
 def _adam(objective: Objective) -> torch.optim.Adam:
@@ -419,7 +468,16 @@ def _adam(objective: Objective) -> torch.optim.Adam:
             f"{type(objective).__name__} is trained by {type(optimiser).__name__}, not by one torch.optim.Adam with "
             "one group of weights"
         )
+    if optimiser._optimizer_step_pre_hooks or optimiser._optimizer_step_post_hooks or "step" in vars(optimiser):
+        raise Unstackable("there is a hook on the step of the optimiser")
+    if unknown := set(optimiser.param_groups[0]) - {"params", *optimiser.defaults}:
+        raise Unstackable(f"the optimiser has settings that are not Adam's: {', '.join(sorted(unknown))}")
     return optimiser
+
+
+def _settings(objective: Objective) -> dict[str, Any]:
+    """The settings of its optimiser."""
+    return {name: value for name, value in _adam(objective).param_groups[0].items() if name != "params"}
 
 
 def _names(loss: Loss, objective: Objective) -> Iterator[str]:
@@ -438,15 +496,45 @@ def _replace(network: nn.Module, buffer: Tensor, value: Tensor) -> None:
                 module._buffers[name] = value
 
 
-def _close(found: Tensor, alone: Tensor) -> bool:
-    return torch.allclose(found, alone, rtol=TOLERANCE, atol=1e-6, equal_nan=True)
+@contextmanager
+def _as_unstackable() -> Iterator[None]:
+    """What torch raises inside the block says that a loss cannot be mapped."""
+    try:
+        yield
+    except Unstackable:
+        raise
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise Unstackable(f"the loss cannot be mapped over members: {said:.200}") from error
 
 
-def _ordered(value: Tensor, strides: tuple[int, ...]) -> Tensor:
-    """A copy with these strides: a fused Adam takes weights and moments to be in the same order."""
-    ordered: Tensor = torch.empty_strided(value.shape, strides, dtype=value.dtype, device=value.device)
-    ordered.copy_(value)
-    return ordered
+def _as(value: Tensor, double: bool) -> Tensor:
+    """A copy, in float64 where that is asked for and it has a floating point."""
+    copied: Tensor = value.double() if double and value.dtype == torch.float32 else value.clone()
+    return copied
+
+
+def _double(batch: Batch) -> Batch:
+    floats: dict[str, Any] = {
+        field.name: value.double()
+        for field in fields(batch)
+        if isinstance(value := getattr(batch, field.name), Tensor) and value.is_floating_point()
+    }
+    return replace(batch, **floats)
+
+
+def _state(network: nn.Module) -> dict[str, object]:
+    """The numbers, and the sizes of collections, that its modules hold beside weights and buffers."""
+    found: dict[str, object] = {}
+    for path, module in network.named_modules():
+        for name, value in vars(module).items():
+            if name in _OF_EVERY_MODULE or name == "seen":
+                continue
+            if isinstance(value, _SIZED):
+                found[f"{path}.{name}"] = len(value)
+            elif isinstance(value, _PLAIN) and not isinstance(value, bool):
+                found[f"{path}.{name}"] = value
+    return found
 
 
 def _channels_last(stacked: Tensor) -> Tensor:
@@ -454,4 +542,5 @@ def _channels_last(stacked: Tensor) -> Tensor:
     if stacked.ndim != 5:
         return stacked.clone(memory_format=torch.contiguous_format)
     whole = stacked.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    return whole.clone(memory_format=torch.preserve_format).unflatten(0, stacked.shape[:2])
+    result: Tensor = whole.clone(memory_format=torch.preserve_format).unflatten(0, stacked.shape[:2])
+    return result

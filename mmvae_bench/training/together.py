@@ -1,4 +1,4 @@
-"""Trains objectives that differ in nothing but the seed in one process, as one; what each saves is what it would alone.
+"""Trains objectives that differ in nothing but the seed in one process, as one; each saves what it would alone.
 
 Each has a loop of its own (:class:`~.fit.StageLoop`), which validates, logs, scores and saves it; only the steps are
 made together (:class:`~.stacked.Stacked`). So each can be resumed alone, and those that were trained alone together.
@@ -7,22 +7,14 @@ made together (:class:`~.stacked.Stacked`). So each can be resumed alone, and th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 
 from ..base.allocation import freed_memory_kept
 from ..objectives.base import Terms
-from ..specs.trial import TrainingSpec
 from .fit import Fitting, StageLoop, TrainingInterrupted, training_mode
 from .stacked import Stacked, Unstackable
 from .watch import NonFiniteLossError
-
-
-def obstacle(training: TrainingSpec) -> str | None:
-    """Why trials with these settings cannot be trained together, as far as the settings tell."""
-    if training.compile:
-        return "training.compile is set"
-    if training.precision == "bfloat16":
-        return "training.precision is bfloat16"
-    return None
 
 
 def fit_together(fittings: Sequence[Fitting]) -> None:
@@ -38,7 +30,7 @@ def fit_together(fittings: Sequence[Fitting]) -> None:
         Unstackable: they cannot be trained as one (any further); each can still be trained alone, from its checkpoint.
         TrainingInterrupted: after saving all, when the ``control.stop`` of any returns true.
     """
-    if (reason := obstacle(fittings[0].training)) is not None:
+    if (reason := fittings[0].training.together_obstacle) is not None:
         raise Unstackable(reason)
     fittings = list(fittings)
     with training_mode(fittings[0].training), freed_memory_kept():
@@ -70,14 +62,15 @@ def _stage(fittings: Sequence[Fitting]) -> list[Fitting]:
     for loop in loops:
         loop.begin()
     stacked = Stacked([fitting.objective for fitting in fittings])
-    for loop in loops:
-        loop.before_saving = stacked.hand_back
+    for place, loop in enumerate(loops):
+        loop.before_saving = partial(stacked.hand_back, place)
     for batches in zip(*(loop.batches() for loop in loops), strict=True):
         each = stacked.step([batch.to(loop.device) for batch, loop in zip(batches, loops, strict=True)])
         if broken := _after(loops, each):
             for place, loop in enumerate(loops):
                 if place not in broken:
-                    loop.save()
+                    with suppress(NonFiniteLossError):  # Then it breaks at its next step.
+                        loop.save()
             return [fittings[place] for place in broken]
     for loop in loops:
         loop.finish()
@@ -97,12 +90,17 @@ def _after(loops: Sequence[StageLoop], terms: Sequence[Terms]) -> list[int]:
         try:
             loop.after(own)
             unsaved.append(loop)
+            for other in loops:
+                if other is not loop and any(loop.paused):
+                    other.pause(*loop.paused)
+            loop.paused = (0.0, 0.0)
         except NonFiniteLossError:
             broken.append(place)
         except TrainingInterrupted as error:
             interrupted = error
     if interrupted is not None:
         for loop in unsaved:  # They were asked before the process was.
-            loop.save()
+            with suppress(NonFiniteLossError):
+                loop.save()
         raise interrupted
     return broken

@@ -148,3 +148,12 @@ def test_nothing_is_collected_in_the_block_nor_looked_at_after_it(enabled: bool)
     finally:
         gc.unfreeze()
         gc.enable() if before else gc.disable()
+
+
+def test_a_signal_inside_of_two_blocks_is_known_to_both() -> None:
+    """The outer one goes on after the inner one has ended."""
+    with StopSignals(signal.SIGTERM) as outer:
+        with StopSignals(signal.SIGTERM) as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert inner.requested()
+        assert outer.requests == 1

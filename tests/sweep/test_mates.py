@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Collection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from mmvae_bench.runs.status import ATTEMPT_VARIABLE
+from mmvae_bench.runs.status import ATTEMPT_VARIABLE, Status
+from mmvae_bench.sweep.driver import Driver
 from mmvae_bench.sweep.executor import Ended, ExecutorError, Job
 from mmvae_bench.sweep.mates import MatesExecutor
 
@@ -81,8 +84,8 @@ def test_jobs_of_one_kind_are_one_process_and_end_together() -> None:
     assert mates.num_free == 0
     slots.finish("a0", 1, lost=True)
     ended = mates.wait(0)
-    assert [(each.job.name, each.returncode, each.lost, each.began) for each in ended] == [
-        (name, 1, True, True) for name in ("a0", "a1", "a2")
+    assert [(each.job.name, each.returncode, each.lost, each.began, each.shared) for each in ended] == [
+        (name, 1, True, True, True) for name in ("a0", "a1", "a2")
     ]
     assert ended[1].job == job("a1", attempt=2)
     assert set(mates.under_way()) == {"b0", "b1"}
@@ -127,6 +130,37 @@ def test_no_process_does_more_than_the_most_and_what_does_not_fit_waits() -> Non
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill", "withdraw"])
+def test_no_more_are_taken_once_one_waits_that_no_slot_is_for() -> None:
+    """A driver removes what other code has made of a trial just before it hands it over."""
+    mates = MatesExecutor(Slots(1), KINDS, most=5)
+    mates.submit(job("a0"))
+    assert mates.num_free == 4
+    mates.submit(job("b0"))
+    assert mates.num_free == 0
+
+
+@pytest.mark.parametrize(
+    ("shared", "code", "status", "retried"),
+    [
+        (True, -signal.SIGSEGV, Status(state="failed", error_type="SIGSEGV"), True),
+        (True, 1, Status(state="failed", error_type="exit 1"), True),
+        (True, -signal.SIGTERM, Status(state="failed", error_type="Hang"), True),
+        (False, -signal.SIGSEGV, Status(state="failed", error_type="SIGSEGV"), False),
+        (False, -signal.SIGTERM, Status(state="failed", error_type="Hang"), False),
+        (True, 1, Status(state="failed", error_type="ValueError"), False),
+        (True, 130, Status(state="interrupted"), True),
+    ],
+)
+def test_what_ended_a_process_of_several_without_a_word_is_not_held_against_each(
+    shared: bool, code: int, status: Status, retried: bool
+) -> None:
+    ended = Ended(job("a0"), code, shared=shared)
+    trial = SimpleNamespace(retried=False)
+    assert Driver._worth_retrying(SimpleNamespace(stopping=False), trial, status, ended) is retried  # type: ignore[arg-type]
+    trial.retried = True
+    assert not Driver._worth_retrying(SimpleNamespace(stopping=False), trial, status, ended)  # type: ignore[arg-type]
+
+
 def test_what_waits_when_a_run_is_stopped_ends_without_having_begun(how: str) -> None:
     slots = Slots(1)
     mates = MatesExecutor(slots, KINDS, most=2)

@@ -154,6 +154,89 @@ def test_a_gradient_that_the_mapping_changes_is_noticed(sprites: ConceptDataModu
         assert objective.step_done == 0
 
 
+class Counting(Drawing):
+    """An objective with something of its own that changes from step to step."""
+
+    kind = "rand"
+    how = ""
+
+    def terms(self, batch: Batch) -> Terms:
+        terms = super().terms(batch)
+        step = self.step_done
+        if self.how == "late hook" and step >= 2 and terms.loss.requires_grad:
+            terms.loss.register_hook(lambda gradient: 2 * gradient)
+        elif self.how == "list":
+            self.past: list[int]
+            self.past = [*getattr(self, "past", []), step]
+        elif self.how == "number":
+            self.calls = getattr(self, "calls", 0) + 1
+        elif self.how == "assigned buffer":
+            self.seen_steps = self.seen_steps + 1
+        elif self.how == "rate":
+            assert self.optimizer is not None
+            self.optimizer.param_groups[0]["lr"] = 1e-2 / (1 + step)
+        return terms
+
+
+def counting(data: ConceptDataModule, how: str) -> list[Objective]:
+    found = remade(members(data, "telbo"), Counting, how=how)
+    for objective in found:
+        objective.register_buffer("seen_steps", torch.tensor(2000.0, dtype=torch.float64))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("how", "made", "reason"),
+    [
+        ("late hook", 3, "is not what it is alone"),
+        ("list", 0, "changes past"),
+        ("number", 0, "changes calls"),
+        ("assigned buffer", 0, "a buffer is replaced"),
+    ],
+)
+def test_what_changes_from_step_to_step_is_noticed(
+    sprites: ConceptDataModule, how: str, made: int, reason: str
+) -> None:
+    """At the next step whose number is a power of two."""
+    stacked = Stacked(counting(sprites, how))
+    for _ in range(made):
+        stacked.step(batches(sprites))
+    with pytest.raises(Unstackable, match=reason):
+        stacked.step(batches(sprites))
+    assert stacked.objectives[0].step_done == made
+
+
+def test_a_learning_rate_that_the_loss_sets_is_used(sprites: ConceptDataModule) -> None:
+    stacked, alone = Stacked(counting(sprites, "rate")), counting(sprites, "rate")[1]
+    for _ in range(3):
+        stacked.step(batches(sprites))
+        output = alone.training_step(batches(sprites)[1], 0)
+        assert alone.optimizer is not None
+        alone.optimizer.zero_grad()
+        output["loss"].backward()
+        alone.optimizer.step()
+        alone.step_done += 1
+    for found, expected in zip(stacked.objectives[1].parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(found.detach(), expected.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_a_network_with_small_gradients_is_checked_as_any_other(sprites: ConceptDataModule) -> None:
+    """Adam trains it at the full rate. Its gradient is a millionth of the whole, and doubled by a hook."""
+
+    class Small(Drawing):
+        kind = "rand"
+
+        def terms(self, batch: Batch) -> Terms:
+            terms = super().terms(batch)
+            small = next(self.concept_encoder.parameters()).sum() * 1e-6
+            if small.requires_grad:
+                small.register_hook(lambda gradient: 2 * gradient)
+            return Terms(terms.loss + small, terms.parts)
+
+    with pytest.raises(Unstackable, match="gradient of concept_encoder"):
+        Stacked(remade(members(sprites, "telbo"), Small)).step(batches(sprites))
+
+
 def test_the_check_leaves_moving_means_as_they_were(sprites: ConceptDataModule) -> None:
     """It runs each member's networks once more."""
     stacked = Stacked(members(sprites, "jmvae"))
@@ -169,6 +252,14 @@ def test_the_check_leaves_moving_means_as_they_were(sprites: ConceptDataModule) 
         (lambda each: setattr(each, "optimizer", torch.optim.SGD(each.parameters(), lr=1e-3)), "SGD"),
         (lambda each: each.optimizer.param_groups[0].update(lr=each.training_seed), "different settings"),
         (lambda each: setattr(each, "training_step", each.training_step), "training_step"),
+        (lambda each: each.optimizer.register_step_pre_hook(lambda *_: None), "hook on the step"),
+        (lambda each: each.optimizer.register_step_post_hook(lambda *_: None), "hook on the step"),
+        (lambda each: torch.optim.lr_scheduler.StepLR(each.optimizer, 1), "hook on the step|not Adam's: initial_lr"),
+        (
+            lambda each: next(each.parameters()).register_post_accumulate_grad_hook(lambda _: None),
+            "hook on the gradient of",
+        ),
+        (lambda each: next(each.parameters()).register_hook(lambda gradient: gradient), "hook on the gradient of"),
     ],
 )
 def test_objectives_that_are_trained_otherwise_are_refused(
@@ -190,12 +281,12 @@ def test_batches_that_are_not_alike_are_refused(sprites: ConceptDataModule) -> N
             stacked.step([first, second, other])
 
 
-def test_moments_go_back_in_the_order_of_the_weights(sprites: ConceptDataModule) -> None:
+def test_moments_go_back_as_copies(sprites: ConceptDataModule) -> None:
     stacked = Stacked(members(sprites, "jmvae"))
     for _ in range(2):
         stacked.step(batches(sprites))
-    stacked.hand_back()
     for place, objective in enumerate(stacked.objectives):
+        stacked.hand_back(place)
         assert objective.optimizer is not None
         named = dict(Loss(objective).named_parameters())
         for key, own in named.items():
@@ -203,4 +294,5 @@ def test_moments_go_back_in_the_order_of_the_weights(sprites: ConceptDataModule)
             assert float(state["step"]) == 2
             moment: Tensor = stacked.optimizer.state[stacked.parameters[key]]["exp_avg"][place]
             assert torch.equal(state["exp_avg"], moment)
+            assert state["exp_avg"].is_contiguous()
             assert state["exp_avg"].untyped_storage().nbytes() == moment.numel() * moment.element_size()

@@ -167,6 +167,39 @@ def test_a_resume_together_and_a_resume_alone(begin: Begin) -> None:
         assert distance(alone(fitting).state_dict(), alone(other).state_dict()) < TOLERANCE
 
 
+def test_one_process_stopped_in_its_second_stage_and_then_each_alone(begin: Begin) -> None:
+    """The weights were stacked twice there, in an order in memory that a new objective does not have."""
+    settings = {"steps": 6}
+    single = begin("scan", folder="b", training=settings)
+    with pytest.raises(TrainingInterrupted):
+        fit_together(begin("scan", training=settings, stop=counter(3 * 8)))
+    later = begin("scan", training=settings)
+    assert later[0].state.stage == 1
+    assert later[0].state.step
+    for fitting, other in zip(later, single, strict=True):
+        assert distance(alone(fitting).state_dict(), alone(other).state_dict()) < TOLERANCE
+
+
+def test_time_that_one_of_them_is_scored_in_is_training_of_none(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def score(_: object) -> list[dict[str, Any]]:
+        nonlocal now
+        now += 50
+        return []
+
+    monkeypatch.setattr(module.time, "process_time", lambda: now)
+    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    fittings = begin()
+    for fitting in fittings:
+        fitting.control.score, fitting.control.num_scores = score, 3
+    fit_together(fittings)
+    assert now == 3 * 3 * 50
+    for fitting in fittings:
+        state = saved(fitting)
+        assert state.seconds == state.origin["segments"][0]["processor_seconds"] == 0
+
+
 def test_those_that_are_behind_catch_up_alone(begin: Begin) -> None:
     single = begin(folder="b")
     for seed, steps in zip(SEEDS, (7, 2, 5), strict=True):
@@ -201,8 +234,8 @@ def test_what_is_recorded_of_the_machine(begin: Begin, monkeypatch: pytest.Monke
     for fitting in fittings:
         origin = saved(fitting).origin
         assert origin["together"] == origin["segments"][0]["together"] == 3
-        # One more each before the first step, which is made alone too.
-        assert origin["segments"][0]["processor_seconds"] == pytest.approx(12 + 1)
+        # Two more each at the first, second, fourth and eighth step, which are checked.
+        assert origin["segments"][0]["processor_seconds"] == pytest.approx(12 + 2 * 4)
     (one,) = begin(folder="b", seeds=[0])
     alone(one)
     assert "together" not in saved(one).origin
