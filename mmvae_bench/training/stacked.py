@@ -528,7 +528,7 @@ def _state(network: nn.Module) -> dict[str, object]:
     found: dict[str, object] = {}
     for path, module in network.named_modules():
         for name, value in vars(module).items():
-            if name in _OF_EVERY_MODULE or name == "seen":
+            if name in _OF_EVERY_MODULE or (isinstance(module, Loss) and name == "seen"):
                 continue
             if isinstance(value, _SIZED):
                 found[f"{path}.{name}"] = len(value)
