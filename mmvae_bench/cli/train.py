@@ -167,7 +167,7 @@ def train_together(
                 if folder != first:
                     _note(folder, f"in one process with {first.name}, whose log has what it says")
         with uncollected():
-            from ..together import Mate, run_together
+            from ..sweep.together import Mate, run_together
             from ..training.fit import TrainingInterrupted
             from ..trial import TrialResult
 

@@ -129,7 +129,6 @@ def test_no_process_does_more_than_the_most_and_what_does_not_fit_waits() -> Non
     assert list(several.running) == ["a0", "a2"]
 
 
-@pytest.mark.parametrize("how", ["terminate", "kill", "withdraw"])
 def test_no_more_are_taken_once_one_waits_that_no_slot_is_for() -> None:
     """A driver removes what other code has made of a trial just before it hands it over."""
     mates = MatesExecutor(Slots(1), KINDS, most=5)
@@ -161,6 +160,7 @@ def test_what_ended_a_process_of_several_without_a_word_is_not_held_against_each
     assert not Driver._worth_retrying(SimpleNamespace(stopping=False), trial, status, ended)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("how", ["terminate", "kill", "withdraw"])
 def test_what_waits_when_a_run_is_stopped_ends_without_having_begun(how: str) -> None:
     slots = Slots(1)
     mates = MatesExecutor(slots, KINDS, most=2)

@@ -22,11 +22,11 @@ from mmvae_bench.runs.folder import read_result
 from mmvae_bench.runs.lock import TrialLock
 from mmvae_bench.runs.status import StatusWriter, begin, read_status
 from mmvae_bench.specs.trial import TrialSpec
-from mmvae_bench.together import QUIET_SECONDS, Mate, run_together
+from mmvae_bench.sweep.together import QUIET_SECONDS, Mate, run_together
 from mmvae_bench.training.fit import TrainingInterrupted
 from mmvae_bench.trial import TrialResult
 
-from .test_trial import SPEC
+from ..test_trial import SPEC
 
 
 def mates(root: Path, *seeds: int, **changes: Any) -> list[Mate]:

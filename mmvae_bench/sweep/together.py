@@ -1,8 +1,8 @@
 """Trials that differ in nothing but the seed, trained in one process as one; each is then evaluated as ever.
 
 What cannot be done together, the trials do on their own, one after the other, by the code that runs a single one
-(:func:`~.trial.run_locked`): the evaluation, an error of one of them, and the whole training where the loss cannot be
-mapped over members.
+(:func:`~mmvae_bench.trial.run_locked`): the evaluation, an error of one of them, and the whole training where the loss
+cannot be mapped over members.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pathlib import Path
 
 import torch
 
-from .base.errors import explain
-from .base.heartbeat import heard
-from .base.processes import StopSignals
-from .runs.folder import TrialFolder
-from .runs.lock import LockHeld
-from .runs.stale import WhenStale
-from .runs.status import StatusWriter
-from .specs.trial import TrialSpec
-from .training.fit import Fitting, TrainingInterrupted
-from .training.together import fit_together
-from .trial import (
+from ..base.errors import explain
+from ..base.heartbeat import heard
+from ..base.processes import StopSignals
+from ..runs.folder import TrialFolder
+from ..runs.lock import LockHeld
+from ..runs.stale import WhenStale
+from ..runs.status import StatusWriter
+from ..specs.trial import TrialSpec
+from ..training.fit import Fitting, TrainingInterrupted
+from ..training.together import fit_together
+from ..trial import (
     TrialResult,
     build_objective,
     control_of,
@@ -93,7 +93,7 @@ def run_together(
     Args:
         mates: Trials that are equal but for the seed.
         device: ``cpu`` or ``cuda``; None: a GPU if there is one.
-        stale: As in :func:`~.trial.run_trial`.
+        stale: As in :func:`~mmvae_bench.trial.run_trial`.
         ended: Called with each trial when it has ended: its result, or the exception that it ended with.
 
     Raises:
