@@ -152,6 +152,10 @@ def train_together(
         if not isinstance(what, LockHeld):
             codes.add(BAD_INPUT if _is_input(what) else FAILED)
 
+    def code() -> int:
+        """One for all: a driver takes what became of each trial from its own files."""
+        return next((each for each in (BAD_INPUT, FAILED) if each in codes), LOCK_HELD if nothing_done else 0)
+
     folders = [(int(attempt), Path(folder)) for attempt, _, folder in (each.partition(":") for each in out)]
     _, first = folders[0]
     with ExitStack() as locks:
@@ -166,6 +170,8 @@ def train_together(
                 given.append((spec, folder, attempt))
                 if folder != first:
                     _note(folder, f"in one process with {first.name}, whose log has what it says")
+        if not given:
+            raise typer.Exit(code())
         with uncollected():
             from ..sweep.together import Mate, run_together
             from ..training.fit import TrainingInterrupted
@@ -184,8 +190,7 @@ def train_together(
         except TrainingInterrupted as interrupted:
             typer.echo(str(interrupted), err=True)
             raise typer.Exit(INTERRUPTED) from None
-    # One for all: a driver takes what became of each trial from its own files.
-    raise typer.Exit(next((code for code in (BAD_INPUT, FAILED) if code in codes), LOCK_HELD if nothing_done else 0))
+    raise typer.Exit(code())
 
 
 def _is_input(error: BaseException) -> bool:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from ..base.processes import FAILED
 from ..runs.status import ATTEMPT_VARIABLE
@@ -128,11 +127,7 @@ class MatesExecutor:
 
 def _one(jobs: Sequence[Job]) -> Job:
     """The job of the process that does all of these: each trains one trial."""
-    words = [word for job in jobs for word in ("--out", f"{job.environment[ATTEMPT_VARIABLE]}:{_folder(job)}")]
+    words = [word for job in jobs for word in ("--out", f"{job.environment[ATTEMPT_VARIABLE]}:{job.log.parent}")]
     keep = ("--keep",) if any("--keep" in job.arguments for job in jobs) else ()
     environment = {name: value for name, value in jobs[0].environment.items() if name != ATTEMPT_VARIABLE}
     return Job(jobs[0].name, ("train-together", *words, *keep), jobs[0].log, environment, pulse=jobs[0].pulse)
-
-
-def _folder(job: Job) -> Path:
-    return Path(job.arguments[job.arguments.index("--out") + 1])

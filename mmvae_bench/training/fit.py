@@ -164,8 +164,8 @@ def fit(
 
 
 @dataclass(eq=False, kw_only=True)
-class Fitting:
-    """An objective on its way through the stages.
+class _Given:
+    """What is trained, on what and how, and how far it has come.
 
     Attributes:
         objective, data, training, control, device: As :func:`fit` takes them.
@@ -180,6 +180,11 @@ class Fitting:
     device: torch.device
     stages: list[Stage]
     state: Checkpoint
+
+
+@dataclass(eq=False, kw_only=True)
+class Fitting(_Given):
+    """An objective on its way through the stages."""
 
     @classmethod
     def begin(
@@ -237,16 +242,7 @@ class Fitting:
         Args:
             together: How many objectives this process trains at the same time: the processor time is divided by it.
         """
-        return StageLoop(
-            objective=self.objective,
-            data=self.data,
-            training=self.training,
-            stages=self.stages,
-            state=self.state,
-            control=self.control,
-            device=self.device,
-            together=together,
-        )
+        return StageLoop(**vars(self), together=together)
 
 
 def validation_terms(objective: Objective, data: ConceptDataModule, *, partition: str = "val") -> dict[str, float]:
@@ -268,20 +264,13 @@ def validation_terms(objective: Objective, data: ConceptDataModule, *, partition
 
 
 @dataclass(eq=False, kw_only=True)
-class StageLoop:
+class StageLoop(_Given):
     """Runs the stage that ``state`` is in, and saves, logs, validates and stops between its steps.
 
     :meth:`run` does it all. Whoever makes the steps of several loops at once calls :meth:`begin`, takes
     :meth:`batches`, calls :meth:`after` when a step of this one's is made, and in the end :meth:`finish`.
     """
 
-    objective: Objective
-    data: ConceptDataModule
-    training: TrainingSpec
-    stages: list[Stage]
-    state: Checkpoint
-    control: Control
-    device: torch.device
     together: int = 1
     before_saving: Callable[[], None] = lambda: None
 

@@ -96,15 +96,12 @@ class Stacked:
         self.noise = MemberNoise(len(objectives), device)
         parameters, buffers = stack_module_state(self._losses)
         self.parameters = {name: _channels_last(value.detach()) for name, value in parameters.items()}
-        self.buffers = {name: value.detach() for name, value in buffers.items()}
         # A mask that chooses elements of a tensor must be the same for all, and is not mapped.
         self._common = {
-            name
-            for name, value in self.buffers.items()
-            if value.dtype == torch.bool and bool((value == value[:1]).all())
+            name for name, value in buffers.items() if value.dtype == torch.bool and bool((value == value[:1]).all())
         }
         self.buffers = {
-            name: value[0].clone() if name in self._common else value for name, value in self.buffers.items()
+            name: value[0].clone() if name in self._common else value.detach() for name, value in buffers.items()
         }
         for place, loss in enumerate(self._losses):
             for name, parameter in loss.named_parameters():
@@ -135,8 +132,7 @@ class Stacked:
             self.optimizer.zero_grad(set_to_none=True)
             total.sum().backward()
         # A loss may have changed them, as a schedule does.
-        settings = _settings(self.objectives[0])
-        self.optimizer.param_groups[0].update(settings)
+        self.optimizer.param_groups[0].update(_settings(self.objectives[0]))
         self.optimizer.step()
         for objective in self.objectives:
             objective.step_done += 1
