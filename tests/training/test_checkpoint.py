@@ -11,7 +11,7 @@ from typing import IO, Any
 import pytest
 import torch
 
-from mmvae_bench.training.checkpoint import Checkpoint, CheckpointError
+from mmvae_bench.training.checkpoint import Checkpoint, CheckpointError, order_moments, own_storage
 
 
 @pytest.fixture
@@ -136,3 +136,36 @@ def test_contents_that_are_not_what_was_saved(path: Path) -> None:
 def test_weights_that_do_not_fit(path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"last\.ckpt does not fit the networks of its trial: (?s:.*)Missing key"):
         Checkpoint.load(path, key="k").restore(torch.nn.Linear(2, 2), path)
+
+
+def test_moments_are_brought_into_the_order_of_their_weights() -> None:
+    """A fused Adam reads both from start to end: it would pair other elements."""
+    weight = torch.nn.Parameter(torch.randn(4, 3, 2, 2))
+    optimizer = torch.optim.Adam([weight], fused=True)
+    weight.sum().backward()
+    optimizer.step()
+    state = optimizer.state[weight]
+    values = torch.randn(4, 3, 2, 2)
+    state["exp_avg"] = values.contiguous(memory_format=torch.channels_last)
+    kept = state["exp_avg_sq"]
+    assert state["exp_avg"].stride() != weight.stride()
+    order_moments(optimizer)
+    assert state["exp_avg"].stride() == weight.stride()
+    assert torch.equal(state["exp_avg"], values)
+    assert state["exp_avg_sq"] is kept
+    assert float(state["step"]) == 1
+
+
+def test_a_part_of_a_tensor_is_saved_as_its_own() -> None:
+    """torch.save would write the whole; what is whole stays the same object."""
+    whole = torch.arange(12.0).view(3, 4)
+    given = {"part": whole[1], "whole": whole, "state": {0: {"exp_avg": whole[:, :2], "step": 3}}}
+    found = own_storage(given)
+    assert found["whole"] is whole
+    for mine, other in ((found["part"], whole[1]), (found["state"][0]["exp_avg"], whole[:, :2])):
+        assert torch.equal(mine, other)
+        assert mine.untyped_storage().nbytes() == mine.numel() * mine.element_size()
+    assert found["state"][0]["step"] == 3
+    assert given["part"].untyped_storage().nbytes() == 48
+    untouched = {"whole": whole}
+    assert own_storage(untouched) is untouched
