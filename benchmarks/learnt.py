@@ -1,0 +1,92 @@
+"""What trials of a run have learnt, by the processor time that they had been trained for.
+
+A score is measured a few times during training (``evaluation.curve_points``); between two of these it is taken to rise
+in a line. Processor time is that of the steps alone, without validation and scores, and spread evenly over them.
+
+    python benchmarks/learnt.py runs/small_backbones [--metric correctness] [--level 4] [--seconds 5 10 20 40]
+"""
+
+from __future__ import annotations
+
+import argparse
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmvae_bench.base.files import DamagedFile
+from mmvae_bench.report.curves import score_curves
+from mmvae_bench.runs.folder import read_result
+
+
+def label(spec: Mapping[str, Any]) -> str:
+    """What a row is called: its objective, split, networks and learning rate."""
+    parts = [spec["objective"]["name"], spec["dataset"].get("split"), spec["backbone"]["name"]]
+    return ", ".join([*filter(None, parts), f"{spec['training']['learning_rate']:g}"])
+
+
+def at(wanted: float, times: Sequence[float], values: Sequence[float]) -> float | None:
+    """The value at a time, on the line between its neighbours; None before the first and after the last.
+
+    Args:
+        wanted: In seconds.
+        times: In seconds, rising.
+        values: At these times.
+    """
+    after = bisect_right(times, wanted)
+    if after == 0 or wanted > times[-1]:
+        return None
+    if after == len(times):
+        return values[-1]
+    share = (wanted - times[after - 1]) / (times[after] - times[after - 1])
+    return values[after - 1] + share * (values[after] - values[after - 1])
+
+
+def rows(run: Path, metric: str, level: int, seconds: Sequence[float]) -> Iterator[str]:
+    """Rows of a Markdown table: the mean over seeds and, of several, the lowest and the highest."""
+    found: dict[str, list[tuple[float, list[float], list[float]]]] = defaultdict(list)
+    for folder in sorted((run / "trials").iterdir()):
+        try:
+            result = read_result(folder / "result.json")
+        except (FileNotFoundError, DamagedFile):
+            continue
+        steps, values = score_curves(folder).get((metric, None, level), ([], []))
+        training = result["training"]
+        if steps and training["processor_seconds"] is not None:
+            of_a_step = training["processor_seconds"] / training["steps"]
+            found[label(result["spec"])].append((of_a_step, [step * of_a_step for step in steps], values))
+    for name, curves in found.items():
+        cells = [_cell([at(wanted, times, values) for _, times, values in curves]) for wanted in seconds]
+        of_steps = [1e3 * of_a_step for of_a_step, _, _ in curves]
+        last = _cell([values[-1] for _, _, values in curves])
+        ends = max(times[-1] for _, times, _ in curves)
+        yield f"| {name} | {sum(of_steps) / len(of_steps):.1f} | {' | '.join(cells)} | {last} ({ends:.0f} s) |"
+
+
+def _cell(values: Sequence[float | None]) -> str:
+    """In %; a dash if not every seed has a value."""
+    known = [100 * value for value in values if value is not None]
+    if len(known) < len(values):
+        return "–"
+    mean = f"{sum(known) / len(known):.1f}"
+    return mean if len(known) == 1 else f"{mean} ({min(known):.1f} to {max(known):.1f})"
+
+
+def main() -> None:
+    """Prints Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a run folder")
+    parser.add_argument("--metric", default="correctness")
+    parser.add_argument("--level", type=int, default=4)
+    parser.add_argument("--seconds", type=float, nargs="+", default=[5, 10, 20, 40], help="of processor time")
+    options = parser.parse_args()
+    named = [f"{wanted:g} s" for wanted in options.seconds]
+    print(f"{options.metric} at level {options.level}, in %\n")
+    print(f"| objective, split, networks, learning rate | ms/step | {' | '.join(named)} | at the end |")
+    print(f"|---|---:|{'---:|' * len(named)}---:|")
+    print(*rows(options.run, options.metric, options.level, options.seconds), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
