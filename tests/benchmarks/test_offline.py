@@ -41,7 +41,6 @@ import sys, sysconfig
 from pathlib import Path
 
 FOLDERS = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
-MODULES, DISTRIBUTIONS = {modules!r}, {distributions!r}
 
 def installed(spec):
     places = [spec.origin, *(spec.submodule_search_locations or ())]
@@ -109,8 +108,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     site = tmp_path_factory.mktemp("site")
     # Names of files and metadata have underscores.
     distributions = {name.replace("-", "_") for name in allowed}
-    code = HIDING.replace("{modules!r}", repr(modules)).replace("{distributions!r}", repr(distributions))
-    (site / "sitecustomize.py").write_text(code)
+    (site / "sitecustomize.py").write_text(f"MODULES, DISTRIBUTIONS = {modules!r}, {distributions!r}\n{HIDING}")
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (site, ROOT, ROOT / "benchmarks")))}
 
 
