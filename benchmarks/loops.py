@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch.distributions import Distribution
 
+from mmvae_bench.base.allocation import freed_memory_kept
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.objectives.base import Objective
 from mmvae_bench.runs.status import Status, StatusWriter
@@ -83,11 +84,12 @@ def bare_steps(
 ) -> Iterator[int]:
     """The bare loop: yields the number of completed steps after each step, at most ``num_steps``.
 
-    Each part of a step runs inside the context manager ``part(name)``, for a profiler.
+    Networks are compiled as ``fit`` compiles them; a loss that is compiled as a whole is the plain one here. Each part
+    of a step runs inside the context manager ``part(name)``, for a profiler.
     """
     rows, size, done = data.rows("train"), training.batch_size, 0
     objective.training_spec = training
-    if training.compile:
+    if training.compile is True:
         for name in objective.network_names:
             getattr(objective, name).compile()
     for stage in objective.stages(training):
@@ -192,8 +194,10 @@ def run_fit(
 
 @contextmanager
 def as_in_training(training: TrainingSpec) -> Iterator[None]:
-    """The process-wide switches that ``fit`` sets: threads, TF32, no checks in Distributions, no search for a GPU."""
+    """The process-wide switches that ``fit`` sets: threads, TF32, no checks in Distributions, no search for a GPU, and
+    memory that is freed is kept."""
     with ExitStack() as undo:
+        undo.enter_context(freed_memory_kept())
         undo.callback(Distribution.set_default_validate_args, Distribution._validate_args)
         undo.callback(torch.set_num_threads, torch.get_num_threads())
         for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):

@@ -119,7 +119,7 @@ def with_settings(trial: TrialSpec, options: argparse.Namespace) -> TrialSpec:
 
 
 def objective_of(trial: TrialSpec, device: torch.device) -> Objective:
-    """A new objective on the device, with no network compiled yet."""
+    """A new objective on the device, with nothing compiled yet."""
     if trial.training.compile:
         # Code compiled for an earlier objective counts towards the limit on recompilations.
         torch.compiler.reset()
@@ -197,7 +197,8 @@ def parser(description: str | None = __doc__) -> argparse.ArgumentParser:
     result.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     result.add_argument("--precision", choices=("float32", "tf32", "bfloat16"), help="overrides the grid's precision")
     result.add_argument("--threads", type=int, help="CPU threads; overrides the grid's number")
-    result.add_argument("--compile", action="store_true", help="compile the networks")
+    result.add_argument("--compile", nargs="?", const=True, default=False, choices=("loss",),
+                        help="compile the networks; loss: the loss as a whole, in fit alone")  # fmt: skip
     result.add_argument("--steps", type=int, default=8, help="timed steps (default 8)")
     result.add_argument("--warm-up", type=int, default=2, help="untimed steps first, at least 1 (default 2)")
     result.add_argument("--rounds", type=int, default=1, help="how often each of the two loops runs (default 1)")

@@ -82,6 +82,26 @@ class Batch:
         return replace(self, **moved)
 
 
+@dataclass
+class KnownBatch(Batch):
+    """A batch of which it is known whether labels are missing: for code that must not look at its tensors.
+
+    Attributes:
+        lacking: What :attr:`lacks_labels` says.
+    """
+
+    lacking: bool = False
+
+    @classmethod
+    def of(cls, batch: Batch) -> KnownBatch:
+        """A batch, after one look at it."""
+        return cls(**{part.name: getattr(batch, part.name) for part in fields(Batch)}, lacking=batch.lacks_labels)
+
+    @property
+    def lacks_labels(self) -> bool:
+        return self.lacking
+
+
 class ImageStore(Protocol):
     """A fixed set of images with their concepts, resident on one device."""
 

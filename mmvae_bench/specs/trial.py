@@ -136,8 +136,9 @@ class TrainingSpec(Spec):
     """CPU threads; part of the key, because results differ bitwise between numbers of threads."""
     validations: PositiveInt = 20
     """How often, at least, the validation ELBO is computed in each stage; evenly spaced."""
-    compile: bool = False
-    """Compile the networks (torch.compile)."""
+    compile: bool | Literal["loss"] = False
+    """What torch.compile makes code of. true: each network; loss: the loss as a whole, which is faster in long training
+    of small networks and takes a minute or more to compile."""
     budget: Literal["stage", "total"] = "stage"
     """What ``steps`` counts. stage: the main stage, as in the papers, so that an objective with several stages trains
     longer than one with a single stage. total: all stages, which share the steps in the proportions that they have

@@ -40,6 +40,7 @@ from ..specs.missing import imageless_share
 from ..specs.supervision import num_supervised, step_rate
 from ..specs.trial import TrainingSpec
 from .checkpoint import Checkpoint, order_moments, own_storage
+from .compiling import compiled
 from .examples import check_batch_size
 from .watch import FiniteWatch
 
@@ -155,7 +156,7 @@ def fit(
     """
     control, device = control or Control(), torch.device(device)
     fitting = Fitting.begin(objective, data, training, key=key, seed=seed, device=device, control=control)
-    with training_mode(training), _compiled(objective, wanted=training.compile), freed_memory_kept():
+    with training_mode(training), compiled(objective, what=training.compile), freed_memory_kept():
         while not fitting.finished:
             fitting.loop().run()
     objective.end_stages()
@@ -551,24 +552,6 @@ def _forget_after(log: Path, stages: list[Stage], state: Checkpoint) -> None:
             position = (order.get(str(record.get("stage")), len(stages)), step if isinstance(step, int) else math.inf)
             if position <= (state.stage, state.step):
                 file.write(json.dumps(record, allow_nan=False) + "\n")
-
-
-@contextmanager
-def _compiled(objective: Objective, *, wanted: bool) -> Iterator[None]:
-    """Compiles the networks inside the block, if ``wanted``.
-
-    The networks, not the LightningModule: its hooks break the graph. Afterwards they are as before, so that a model is
-    evaluated with the same code whether it was just trained or loaded from its checkpoint.
-    """
-    networks = [getattr(objective, name) for name in objective.network_names] if wanted else []
-    for network in networks:
-        network.compile()
-    try:
-        yield
-    finally:
-        for network in networks:
-            # What nn.Module.compile sets; torch has no public way to undo it.
-            network._compiled_call_impl = None
 
 
 @contextmanager

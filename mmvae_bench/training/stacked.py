@@ -28,7 +28,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ..base.errors import BenchmarkError
-from ..data.batch import Batch
+from ..data.batch import Batch, KnownBatch
 from ..objectives.base import Objective, Terms, checked
 
 TOLERANCE = 1e-5
@@ -398,24 +398,13 @@ class _Drawn(torch.autograd.Function):
 
 
 @dataclass
-class _MemberBatch(Batch):
-    """A batch of which it is known whether labels are missing: a mapped one cannot be looked at."""
-
-    lacking: bool = False
-
-    @property
-    def lacks_labels(self) -> bool:
-        return self.lacking
-
-
-@dataclass
 class _Together:
     """One batch for each member: what is the same for all, and tensors [M, ...], images [B, M, C, H, W]."""
 
-    batch: _MemberBatch
+    batch: KnownBatch
     tensors: dict[str, Tensor]
 
-    def of(self, tensors: dict[str, Any]) -> _MemberBatch:
+    def of(self, tensors: dict[str, Any]) -> KnownBatch:
         """The batch of one member, from its tensors."""
         return replace(self.batch, **tensors)
 
@@ -439,8 +428,7 @@ def _together(batches: Sequence[Batch]) -> tuple[_Together, tuple[bool, ...]]:
         name: torch.stack([getattr(batch, name) for batch in batches]) for name in names if name in given - {"image"}
     }
     tensors["image"] = images.unflatten(1, (len(batches), -1))
-    batch = _MemberBatch(**{name: getattr(first, name) for name in names}, lacking=kind[2])
-    return _Together(batch, tensors), kind
+    return _Together(KnownBatch.of(first), tensors), kind
 
 
 def _check_kind(objectives: Sequence[Objective]) -> None:
