@@ -102,7 +102,9 @@ def test_the_number_of_processes(
 def test_make_test_leaves_nothing_out() -> None:
     """And a file's tests stay together: some rely on what those before them have done."""
     # Not what the make that runs this was told.
-    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "WORKERS")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "WORKERS")
+    }
     for variables, workers in (([], "auto"), (["WORKERS=0"], "0")):
         words = ["make", "-n", "test", "VENV=there", *variables]
         done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
