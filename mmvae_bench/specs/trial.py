@@ -136,7 +136,7 @@ class TrainingSpec(Spec):
     """CPU threads; part of the key, because results differ bitwise between numbers of threads."""
     validations: PositiveInt = 20
     """How often, at least, the validation ELBO is computed in each stage; evenly spaced."""
-    compile: bool | Literal["loss"] = False
+    compile: Literal[False, True, "loss"] = False
     """What torch.compile makes code of. true: each network; loss: the loss as a whole, which is faster in long training
     of small networks and takes a minute or more to compile."""
     budget: Literal["stage", "total"] = "stage"

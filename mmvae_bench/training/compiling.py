@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import torch
 
+from ..base.randomness import own_randomness
 from ..data.batch import Batch, KnownBatch
-from ..objectives.base import Objective, Terms
+from ..objectives.base import Objective, Terms, evaluating
 
 
 @contextmanager
@@ -48,14 +49,22 @@ def _networks_compiled(networks: list[Any]) -> Iterator[None]:
 
 @contextmanager
 def _loss_compiled(objective: Objective) -> Iterator[None]:
+    own = vars(objective).get("terms")
     plain: Callable[[Batch], Terms] = objective.terms
-    # One graph for each kind of batch; sizes are not made variables, since a kind of batch has one size.
+    # What was compiled for a training before would decide which sizes are variables in this one, and so its last bits.
+    torch.compiler.reset()
     fast = torch.compile(plain, options={"fallback_random": True})
+    ready = False
 
     def terms(batch: Batch) -> Terms:
+        nonlocal ready
         if not (objective.training and torch.is_grad_enabled()):
             return plain(batch)
-        return fast(KnownBatch.of(batch))
+        known = KnownBatch.of(batch)
+        if not ready:
+            _look_up_divergences(objective, plain, known)
+            ready = True
+        return fast(known)
 
     vars(objective)["terms"] = terms
     try:
@@ -63,4 +72,17 @@ def _loss_compiled(objective: Objective) -> Iterator[None]:
         with torch._dynamo.config.patch(allow_unspec_int_on_nn_module=True):
             yield
     finally:
-        del vars(objective)["terms"]
+        if own is None:
+            del vars(objective)["terms"]
+        else:
+            vars(objective)["terms"] = own
+
+
+def _look_up_divergences(objective: Objective, terms: Callable[[Batch], Terms], batch: Batch) -> None:
+    """One call that changes nothing: torch keeps which formula a divergence has once it was asked for it.
+
+    The search itself cannot be captured: the first step, and with it the first after a resume, would run other pieces
+    of code than those that follow.
+    """
+    with own_randomness(0, batch.index.device), evaluating(objective), torch.no_grad():
+        terms(batch)
