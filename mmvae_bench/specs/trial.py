@@ -138,7 +138,7 @@ class TrainingSpec(Spec):
     """How often, at least, the validation ELBO is computed in each stage; evenly spaced."""
     compile: Literal[False, True, "loss"] = False
     """What torch.compile makes code of. true: each network; loss: the loss as a whole, which is faster in long training
-    of small networks and takes a minute or more to compile."""
+    of small networks, once it is compiled."""
     budget: Literal["stage", "total"] = "stage"
     """What ``steps`` counts. stage: the main stage, as in the papers, so that an objective with several stages trains
     longer than one with a single stage. total: all stages, which share the steps in the proportions that they have

@@ -39,3 +39,7 @@ def test_seeds_share_a_row_and_each_has_its_own_clock(tmp_path: Path, monkeypatc
     assert list(learnt.rows(tmp_path, "correctness", 4, [2, 4])) == [
         "| jmvae, iid, mlp, 0.002 | 30.0 | – | 45.0 (20.0 to 70.0) | 80.0 (70.0 to 90.0) (8 s) |"
     ]
+    # At 10 ms a step, both are at step 200 after 2 s.
+    assert list(learnt.rows(tmp_path, "correctness", 4, [2], {"mlp": 0.01})) == [
+        "| jmvae, iid, mlp, 0.002 | 10.0 | 80.0 (70.0 to 90.0) | 80.0 (70.0 to 90.0) (2 s) |"
+    ]
