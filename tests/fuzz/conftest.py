@@ -125,10 +125,16 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     def refuse(*arguments: object, **others: object) -> None:
         raise Started
 
+    class Refused(subprocess.Popen[bytes]):
+        """A class, since modules that are imported meanwhile name its type."""
+
+        def __init__(self, *arguments: object, **others: object) -> None:
+            raise Started
+
     before = Path.cwd()
     desk = Desk(tmp_path_factory.mktemp("desk"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subprocess, "Popen", refuse)
+        patch.setattr(subprocess, "Popen", Refused)
         patch.setattr(train, "_lay_out", refuse)
         # Typer builds its commands anew at every call, which would take most of the time here.
         patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
