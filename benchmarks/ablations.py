@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,17 @@ SETTINGS = ("universal_expert", "concept_fusion", "joint_encoder", "shared_decod
 Trial = tuple[Path, Mapping[str, Any]]
 
 
+def finished(run: Path) -> Iterator[Trial]:
+    """The finished trials of a run: folders and results."""
+    for folder in sorted((run / "trials").iterdir()):
+        with suppress(FileNotFoundError, DamagedFile):
+            yield folder, read_result(folder / "result.json")
+
+
 def trials_of(run: Path) -> dict[str, dict[int, Trial]]:
     """The finished trials of each column of the report, by training seed."""
     found: dict[str, dict[int, Trial]] = defaultdict(dict)
-    for folder in sorted((run / "trials").iterdir()):
-        try:
-            result = read_result(folder / "result.json")
-        except (FileNotFoundError, DamagedFile):
-            continue
+    for folder, result in finished(run):
         spec = result["spec"]
         objective, dataset = spec["objective"], spec["dataset"]
         parts = [objective["name"], *(f"{key}={objective[key]}" for key in SETTINGS if key in objective)]

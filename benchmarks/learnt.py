@@ -11,15 +11,15 @@ steps; or ``--ms`` says what a step of each kind of networks takes, where the tr
 from __future__ import annotations
 
 import argparse
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmvae_bench.base.files import DamagedFile
+import numpy as np
+from ablations import finished
+
 from mmvae_bench.report.curves import score_curves
-from mmvae_bench.runs.folder import read_result
 
 
 def label(spec: Mapping[str, Any]) -> str:
@@ -36,13 +36,7 @@ def at(wanted: float, times: Sequence[float], values: Sequence[float]) -> float 
         times: In seconds, rising.
         values: At these times.
     """
-    after = bisect_right(times, wanted)
-    if after == 0 or wanted > times[-1]:
-        return None
-    if after == len(times):
-        return values[-1]
-    share = (wanted - times[after - 1]) / (times[after] - times[after - 1])
-    return values[after - 1] + share * (values[after] - values[after - 1])
+    return float(np.interp(wanted, times, values)) if times[0] <= wanted <= times[-1] else None
 
 
 def rows(
@@ -53,11 +47,7 @@ def rows(
     ``of_steps``: seconds of a step by the name of its networks, in place of what the trials took.
     """
     found: dict[str, list[tuple[float, list[float], list[float]]]] = defaultdict(list)
-    for folder in sorted((run / "trials").iterdir()):
-        try:
-            result = read_result(folder / "result.json")
-        except (FileNotFoundError, DamagedFile):
-            continue
+    for folder, result in finished(run):
         steps, values = score_curves(folder).get((metric, None, level), ([], []))
         training = result["training"]
         if steps and training["processor_seconds"] is not None:

@@ -411,8 +411,9 @@ class _Together:
 
 def _together(batches: Sequence[Batch]) -> tuple[_Together, tuple[bool, ...]]:
     """Batches as one, and what tells batches apart for which a loss may take another way."""
-    first, names = batches[0], [field.name for field in fields(Batch)]
-    kinds = {(batch.unlabelled, batch.imageless, batch.lacks_labels) for batch in batches}
+    known = [KnownBatch.of(batch) for batch in batches]
+    first, names = known[0], [field.name for field in fields(Batch)]
+    kinds = {(batch.unlabelled, batch.imageless, batch.lacks_labels) for batch in known}
     given = {name for name in names if isinstance(getattr(first, name), Tensor)}
     shapes = {
         tuple(getattr(getattr(batch, name), "shape", None) for name in names if name in given) for batch in batches
@@ -428,7 +429,7 @@ def _together(batches: Sequence[Batch]) -> tuple[_Together, tuple[bool, ...]]:
         name: torch.stack([getattr(batch, name) for batch in batches]) for name in names if name in given - {"image"}
     }
     tensors["image"] = images.unflatten(1, (len(batches), -1))
-    return _Together(KnownBatch.of(first), tensors), kind
+    return _Together(first, tensors), kind
 
 
 def _check_kind(objectives: Sequence[Objective]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ablations
 import learnt
 import pytest
 
@@ -32,7 +33,7 @@ def test_seeds_share_a_row_and_each_has_its_own_clock(tmp_path: Path, monkeypatc
             raise FileNotFoundError
         return {"spec": spec, "training": {"steps": 200, "processor_seconds": seconds[path.parent.name]}}
 
-    monkeypatch.setattr(learnt, "read_result", result)
+    monkeypatch.setattr(ablations, "read_result", result)
     monkeypatch.setattr(learnt, "score_curves", lambda folder: {("correctness", None, 4): curves[folder.name]})
     for name in (*curves, "unfinished"):
         (tmp_path / "trials" / name).mkdir(parents=True)

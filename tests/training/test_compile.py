@@ -28,13 +28,28 @@ NUM_GRAPHS = 14
 """Of TELBO: five networks, each in training and in validation, and the two decoders once more in each, frozen."""
 
 
-def trained(digits: ConceptDataModule, settings: object = "telbo", **training: Any) -> Objective:
+def built(digits: ConceptDataModule, settings: object) -> Objective:
     backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3})
-    built = backbone.build(schema=digits.schema, image_shape=digits.image_shape)
-    objective = objectives.parse(settings).build(built)
+    networks = backbone.build(schema=digits.schema, image_shape=digits.image_shape)
+    objective = objectives.parse(settings).build(networks)
     assert isinstance(objective, Objective)
+    return objective
+
+
+def trained(digits: ConceptDataModule, settings: object = "telbo", **training: Any) -> Objective:
+    objective = built(digits, settings)
     fit(objective, digits, TrainingSpec(steps=8, validations=4, **{"batch_size": 32} | training), key="k", seed=0)
     return objective
+
+
+def into(captured: list[torch.fx.GraphModule]) -> Callable[..., object]:
+    """A backend that keeps each graph there, and lets torch itself run it."""
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
+        captured.append(graph)
+        return graph.forward
+
+    return backend
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +57,8 @@ def compiled(digits: ConceptDataModule) -> tuple[Objective, list[torch.fx.GraphM
     """An objective trained with compiled networks, and the graphs captured. A break in one is an error."""
     captured: list[torch.fx.GraphModule] = []
 
-    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
-        captured.append(graph)
-        return graph.forward
-
     def compile_network(network: nn.Module) -> None:
-        network._compiled_call_impl = torch.compile(network._call_impl, backend=backend, fullgraph=True)
+        network._compiled_call_impl = torch.compile(network._call_impl, backend=into(captured), fullgraph=True)
 
     torch._dynamo.reset()
     with pytest.MonkeyPatch.context() as patch:
@@ -82,13 +93,9 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.fx.GraphModul
     captured: list[torch.fx.GraphModule] = []
     compile_ = torch.compile
 
-    def backend(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> object:
-        captured.append(graph)
-        return graph.forward
-
     def capture(function: Callable[..., object], *, options: dict[str, object]) -> object:
         assert options == {"fallback_random": True}, "random numbers that are not torch's"
-        return compile_(function, backend=backend)
+        return compile_(function, backend=into(captured))
 
     monkeypatch.setattr(torch, "compile", capture)
     torch._dynamo.reset()
@@ -146,8 +153,7 @@ def test_what_cannot_be_captured_runs_between_graphs(
 def test_the_loss_is_as_before_when_training_breaks_off(
     digits: ConceptDataModule, graphs: list[torch.fx.GraphModule]
 ) -> None:
-    backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3})
-    objective = objectives.parse("jmvae").build(backbone.build(schema=digits.schema, image_shape=digits.image_shape))
+    objective = built(digits, "jmvae")
 
     def fail() -> None:
         with compiled_code(objective, what="loss"):
