@@ -136,10 +136,11 @@ def test_what_was_compiled_before_decides_nothing(
 @pytest.mark.parametrize(
     ("settings", "training"),
     [
-        ("jmvae", {"supervision": FEW}),
-        ("telbo", {"supervision": FEW, "missing_images": {"fraction": 0.3}}),
+        ("telbo", {"supervision": FEW}),
+        ("telbo", {"missing_images": {"fraction": 0.3}}),
+        ("jmvae", {"supervision": FEW, "missing_images": {"fraction": 0.3}}),
     ],
-    ids=["few labels", "labels and images missing"],
+    ids=["few labels", "missing images", "labels and images missing"],
 )
 def test_what_cannot_be_captured_runs_between_graphs(
     settings: object, training: dict[str, Any], digits: ConceptDataModule, graphs: list[torch.fx.GraphModule]
