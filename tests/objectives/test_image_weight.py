@@ -34,6 +34,14 @@ PARTS: dict[str, tuple[dict[str, object], dict[str, float]]] = {
 }
 
 
+IN_THE_TEST_OF_ITS_LOSS = {"discvae", "meme", "recursive_ssvae"}
+"""More than one log p(x|z) has a weight there, or none is among the parts of the loss."""
+
+
+def test_every_objective_that_imagines_images_is_here() -> None:
+    assert PARTS.keys() | IN_THE_TEST_OF_ITS_LOSS == set(of_domain(objectives, "images"))
+
+
 @pytest.mark.parametrize("name", PARTS)
 def test_the_weight_of_an_image_by_value_and_gradient(name: str, make: Make, batch: Batch) -> None:
     """The loss at weight a is that at weight one plus (1 - a) log p(x|z), at the same z."""

@@ -106,7 +106,7 @@ def opinion(model: RecursiveSSVAE, batch: Batch, z: Tensor) -> Tensor:
         dark = torch.full_like(batch.image[i], 1 - spec.leak)
         for weight, picture in zip(weights, pictures, strict=True):
             dark = dark * (1 - weight * picture[i])
-        return Bernoulli(probs=1 - dark).log_prob(batch.image[i]).sum()
+        return spec.image_weight * Bernoulli(probs=1 - dark).log_prob(batch.image[i]).sum()
 
     one, none = torch.ones((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for i, label in enumerate(batch.concept[:, 0].tolist()):
@@ -133,7 +133,8 @@ def opinion(model: RecursiveSSVAE, batch: Batch, z: Tensor) -> Tensor:
 def test_the_loss_is_the_bound_with_every_count_enumerated(
     estimator: str, kinds: str, window: float | None, given: str, canvases: Batch
 ) -> None:
-    model = model_of(estimator=estimator, kind_estimator=kinds, window=window, gamma=2.0, alpha=3.0)
+    weights = {"gamma": 2.0, "alpha": 3.0, "image_weight": 0.3}
+    model = model_of(estimator=estimator, kind_estimator=kinds, window=window, **weights)
     batch = {"labelled": canvases, "unlabelled": hidden(canvases), "mixed": hidden(canvases, slice(0, 4))}[given]
     terms = model.terms(batch)
     value = opinion(model, batch, terms.latents["joint"])
