@@ -71,6 +71,18 @@ def test_a_weight_without_an_effect_is_refused() -> None:
         objectives.parse({"name": "jmvae", "image_weight": 0})
 
 
+@pytest.mark.parametrize("name", ["mvae", "mmvae", "mopoe", "mvtcae"])
+def test_one_key_sweeps_the_weight_over_all_objectives(name: str) -> None:
+    """What these four call lambda_image has the others' name too, in every message but that of both names at once."""
+    by_own, by_shared = (objectives.parse({"name": name, key: 0.3}) for key in ("lambda_image", "image_weight"))
+    assert by_own == by_shared
+    assert by_own.canonical() == by_shared.canonical()
+    with pytest.raises(ConfigError, match="image_weight and lambda_image are one weight: give one of them"):
+        objectives.parse({"name": name, "image_weight": 0.3, "lambda_image": 0.3})
+    with pytest.raises(ConfigError, match="lambda_image: input should be greater than 0"):
+        objectives.parse({"name": name, "image_weight": 0})
+
+
 def test_a_weight_of_one_leaves_the_key_as_it_was() -> None:
     for name in of_domain(objectives, "images"):
         if "image_weight" in objectives.get(name).later_fields:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from mmvae_bench.report import write_report
 from mmvae_bench.report.comparison import Section, compare
 from mmvae_bench.report.gather import read_run
-from mmvae_bench.report.published import published_value
+from mmvae_bench.report.published import published_value, sprites_note
 from mmvae_bench.runs.scores import Score
 
 from .synthetic_runs import scores_of, spec_of, write_trial
@@ -25,6 +26,31 @@ iid 1  | 90.94 0.19     | 83.67 1.70 | 88.70 0.35     | 81.58 1.78 | 85.53 0.27 
 comp 4 |                | 75.61 1.43 |                | 76.86 1.30 |                | 68.58 1.02
 """
 """Coverage and correctness of TELBO, JMVAE, BiVCCA, each with its standard deviation, in %."""
+
+
+CDSPRITES = """
+1 | 52, - , 63 | 47, - , 64 | 33, - , 10 | 33, - , 4 | 33.3
+2 | 16, .8, 55 | 18, .8, 41 | 10, .8, 8  | 15, .8, 4 | 16.7, 0.83
+3 | 8, 1.3, 59 | 6, 1.2, 2  | 7, 1.3, 0  | 4, 1.4, 0 | 3.3, 1.03
+4 | 0, 1.8, 0  | 3, 1.7, 1  | 2, 1.4, 0  | 1, 1.4, 0 | 0.8, 1.28
+5 | 0, 1.8, 0  | 0, 1.8, -  | 0, 1.8, -  | 0, 1.8, - | 0.4, 1.78
+"""
+"""By level: strict and features from text to image, strict from image to text, of four models; those of a guess."""
+
+
+@pytest.mark.parametrize("line", CDSPRITES.strip().splitlines())
+def test_the_published_leaderboard_of_sprites_is_the_printed_one(line: str) -> None:
+    level, *cells, guess = (cell.strip() for cell in line.split("|"))
+    *shown, of_a_guess = sprites_note(int(level)).split("compared with the numbers above: ")[1].split("; ")
+    last, of_a_guess = of_a_guess.split(". A guess: ")
+    for name, text, cell in zip(("MVAE", "MMVAE", "MoPoE", "DMVAE"), [*shown, last], cells, strict=True):
+        numbers = [float(each) for each in cell.replace("-", "").replace(" ", "").split(",") if each]
+        assert text.split()[0] == name
+        assert [float(each) for each in re.findall(r"(?:strict|features|text) ([\d.]+)", text)] == numbers
+    strict, *features = guess.split(", ")
+    assert f"strict {strict} %" in of_a_guess
+    assert f"image to text {strict} %" in of_a_guess
+    assert all(f"features {each} of {level}" in of_a_guess for each in features)
 
 
 @pytest.mark.parametrize("line", PRINTED.strip().splitlines())

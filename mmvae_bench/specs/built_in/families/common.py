@@ -17,7 +17,7 @@ Steps = Annotated[int, Field(gt=0, le=LARGEST)]
 
 
 class WeightedImagesSpec(ObjectiveSpec):
-    """Objectives whose weight of log p(x|z) was added later; for the others it is ``lambda_image`` or their own."""
+    """Objectives whose weight of log p(x|z) was added later; in the others it was there before."""
 
     later_fields: ClassVar[frozenset[str]] = frozenset({"image_weight"})
 

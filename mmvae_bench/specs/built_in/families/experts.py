@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,9 +28,20 @@ class MultimodalSpec(ObjectiveSpec):
     modalities: Literal["two", "per_attribute"] = "two"
     """two: the image, and all attributes together; per_attribute: the image, and each attribute separately."""
     lambda_image: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of log p(x|z)."""
+    """Weight of log p(x|z); may be given as ``image_weight``, the name that it has in other objectives."""
     lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
     """Weight of log p(y|z)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_name_of_the_weight(cls, value: Any) -> Any:
+        # So that one key sweeps the weight over all objectives; stored trials keep theirs.
+        if not isinstance(value, Mapping) or "image_weight" not in value:
+            return value
+        if "lambda_image" in value:
+            message = "image_weight and lambda_image are one weight: give one of them"
+            raise ConfigError([Problem(message, ("image_weight",), str(value["image_weight"]))])
+        return {("lambda_image" if key == "image_weight" else key): item for key, item in value.items()}
 
     def num_modalities(self, dataset: DatasetSpec) -> int:
         """The number of modalities M, for the concepts of a dataset."""
