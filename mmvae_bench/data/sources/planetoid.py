@@ -29,6 +29,9 @@ PARTS = ("allx", "tx", "ally", "ty", "graph", "test.index")
 FOLDERS = (".", "planetoid", "planetoid/data", "{name}", "{name}/raw", "Planetoid/{title}/raw", "{title}/raw")
 """Folders to look in under the data root: the clone of the repository, and the layouts of PyTorch Geometric."""
 _TYPES = {f"{kind}{width}" for kind in "iu" for width in (1, 2, 4, 8)} | {"f4", "f8", "b1"}
+_NAMELESS = {"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER"}
+"""Operations that fetch an object from outside the file without its name. What an extension code of copyreg stands for,
+once looked up, pickle takes from a cache and does not ask find_class."""
 _MOST_NODES = 10**6
 _MOST_LINKS = 10**7
 _MOST_TUPLES = 1000
@@ -105,6 +108,8 @@ def unpickle(content: bytes) -> Any:
     try:
         num_tuples = 0
         for operation, number, _ in pickletools.genops(content):
+            if operation.name in _NAMELESS:
+                raise pickle.UnpicklingError(f"it asks for an object by {operation.name}, not by name")
             # A table of that length would be made at once.
             if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and (number or 0) > len(content):
                 raise pickle.UnpicklingError(f"it numbers an object {number:,}")

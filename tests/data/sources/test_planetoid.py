@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import pickle
 import pickletools
@@ -9,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -156,6 +158,38 @@ def test_exactly_six_names_are_admitted(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=f"it asks for {module}.{name}, which no file of a graph needs"):
             unpickle(f"c{module}\n{name}\n.".encode())
+
+
+@pytest.fixture
+def looked_up() -> Iterator[None]:
+    """An extension code that this process has looked up: from then on pickle asks nobody what stands for it."""
+    copyreg.add_extension("os", "getcwd", 240)
+    try:
+        assert pickle.loads(b"\x80\x02\x82\xf0.") is os.getcwd
+        yield
+    finally:
+        copyreg.remove_extension("os", "getcwd", 240)
+
+
+NAMELESS = {
+    "EXT1": b"\x82\xf0",
+    "EXT2": b"\x83\xf0\x00",
+    "EXT4": b"\x84\xf0\x00\x00\x00",
+    "PERSID": b"Pos.getcwd\n",
+    "BINPERSID": b"Vos.getcwd\nQ",
+    "NEXT_BUFFER": b"\x97",
+}
+
+
+@pytest.mark.usefixtures("looked_up")
+@pytest.mark.parametrize("operation", NAMELESS)
+def test_nothing_is_had_without_its_name(operation: str, tmp_path: Path) -> None:
+    content = b"\x80\x05" + NAMELESS[operation] + b")R."
+    if operation.startswith("EXT"):
+        assert pickle.loads(content) == os.getcwd()
+    message = rf"ind\.cora\.allx: it cannot be read \(it asks for an object by {operation}, not by name\)"
+    with pytest.raises(SourceError, match=message):
+        read(write(tmp_path, allx=content))
 
 
 LARGE = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
