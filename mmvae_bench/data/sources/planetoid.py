@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...base.files import DATA_VARIABLE, data_root
+from ...base.printable import printable
 from ...worlds.block_model import CitationGraph
 from . import MissingSourceError, SourceError
 from .user_files import read_file
@@ -34,15 +35,20 @@ _NAMELESS = {"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER"}
 once looked up, pickle takes from a cache and does not ask find_class."""
 _MOST_NODES = 10**6
 _MOST_LINKS = 10**7
+_MOST_WORDS = 2**62
+"""That columns can be told in 64 bits, and that the number can be written: Python refuses to write one too long."""
 _MOST_TUPLES = 1000
 """These files have a few dozen each. A key of very many, one within the other, would end the process when hashed."""
 
 
 class _Record:
-    """What a pickle says of an object: its arguments and its state."""
+    """What a pickle says of an object: its arguments and its state. A pickle can also make one that is never called."""
+
+    arguments: tuple[object, ...] = ()
+    state: Any = None
 
     def __init__(self, *arguments: object) -> None:
-        self.arguments, self.state = arguments, None
+        self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -120,7 +126,8 @@ def unpickle(content: bytes) -> Any:
     except Exception as error:  # A damaged pickle raises whatever its bytes happen to mean.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         refused = isinstance(error, pickle.UnpicklingError)
-        raise ValueError(f"it {'cannot be read' if refused else 'is damaged or cut short'} ({reason})") from None
+        damage = "cannot be read" if refused else "is damaged or cut short"
+        raise ValueError(f"it {damage} ({printable(reason):.300})") from None
 
 
 def array_of(record: object) -> NDArray[Any]:
@@ -135,7 +142,9 @@ def array_of(record: object) -> NDArray[Any]:
     kind = dtype.arguments[0] if isinstance(dtype, _DType) and dtype.arguments else None
     order = dtype.state[1] if isinstance(dtype, _DType) and isinstance(dtype.state, tuple) and dtype.state[1:] else "|"
     if not isinstance(kind, str) or kind not in _TYPES or order not in ("<", ">", "=", "|"):
-        raise ValueError(f"an array of numbers is expected, not of {kind!r}")
+        # A list may be thousands deep, or have more parts than memory holds: only a short text can be written out.
+        found = f", not of {kind!r}" if isinstance(kind, str) and len(kind) < 20 else ""
+        raise ValueError(f"an array of numbers is expected{found}")
     if not isinstance(shape, tuple) or not all(type(side) is int and 0 <= side <= 2**40 for side in shape):
         raise ValueError("an array without a shape")
     raw = content.encode("latin1") if isinstance(content, str) else content
@@ -164,6 +173,7 @@ def rows_of(record: object) -> tuple[tuple[int, int], NDArray[np.int64], NDArray
         and starts.dtype.kind in "iu"
         and len(values) == len(columns)
         and 0 <= shape[0] <= _MOST_NODES
+        and 0 <= shape[1] <= _MOST_WORDS
         and len(starts) == shape[0] + 1
         and starts[0] == 0
         and starts[-1] == len(columns)
@@ -276,7 +286,7 @@ class PlanetoidFiles:
     def _read(self, part: str, understand: Any) -> Any:
         try:
             return understand(unpickle(self._content(part)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise SourceError(f"{self.paths[part]}: {error}") from None
 
     def _content(self, part: str) -> bytes:
@@ -305,6 +315,7 @@ def _links(neighbours: object, num_nodes: int) -> NDArray[np.int64]:
         if not isinstance(others, list) or not all(type(each) is int for each in (node, *others)):
             raise ValueError("a node's neighbours are not numbers")
         if not all(0 <= each < num_nodes for each in (node, *others)):
-            raise ValueError(f"a link of node {node} leads out of the {num_nodes} nodes")
+            whose = f"node {node}" if 0 <= node < num_nodes else "a node without a row"
+            raise ValueError(f"a link of {whose} leads out of the {num_nodes} nodes")
         pairs += [(min(node, other), max(node, other)) for other in others if other != node]
     return np.array(sorted(set(pairs)), np.int64).reshape(-1, 2).T.copy()
