@@ -140,7 +140,8 @@ def array_of(record: object) -> NDArray[Any]:
         raise ValueError("an array is expected")
     _, shape, dtype, by_columns, content = record.state
     kind = dtype.arguments[0] if isinstance(dtype, _DType) and dtype.arguments else None
-    order = dtype.state[1] if isinstance(dtype, _DType) and isinstance(dtype.state, tuple) and dtype.state[1:] else "|"
+    state = dtype.state if isinstance(dtype, _DType) else None
+    order: Any = state[1] if isinstance(state, tuple) and state[1:] else "|"
     if not isinstance(kind, str) or kind not in _TYPES or order not in ("<", ">", "=", "|"):
         # A list may be thousands deep, or have more parts than memory holds: only a short text can be written out.
         found = f", not of {kind!r}" if isinstance(kind, str) and len(kind) < 20 else ""
@@ -184,7 +185,7 @@ def rows_of(record: object) -> tuple[tuple[int, int], NDArray[np.int64], NDArray
         raise ValueError("a sparse matrix whose parts do not fit together")
     if not bool(np.isin(values, (0, 1)).all()):
         raise ValueError("words either occur or not: a value is neither 0 nor 1")
-    counts = np.diff(starts.astype(np.int64))
+    counts = starts[1:].astype(np.int64) - starts[:-1].astype(np.int64)
     rows, there = np.repeat(np.arange(shape[0]), counts), values != 0
     return (shape[0], shape[1]), rows[there], columns[there].astype(np.int64)
 
