@@ -157,6 +157,31 @@ def test_concrete_is_a_relaxed_sample_that_gradients_reach(make: Make, batch: Ba
     assert all(bool(parameter.grad.abs().sum() > 0) for parameter in soft.describer.parameters())  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("given", ["labelled", "unlabelled", "in part", "mixed"])
+def test_concrete_is_the_bound_at_the_gumbel_softmax_of_its_noise(given: str, make: Make, batch: Batch) -> None:
+    """softmax((log q + g) / temperature) with g = -log(-log u) (Maddison et al. 2017, Eq. 10), at the same u."""
+    model = make("ssvae", estimator="concrete", temperature=0.4, gamma=2.0, alpha=3.0).eval()
+    batch = {
+        "labelled": batch,
+        "unlabelled": hidden(batch, (0, 1, 2, 3)),
+        "in part": hidden(batch),
+        "mixed": hidden(hidden(batch, (0, 1, 2, 3), rows=slice(0, 5)), rows=slice(8, 12)),
+    }[given]
+    torch.manual_seed(7)
+    terms = model.terms(batch)
+    torch.manual_seed(7)
+    values, labels = [], one_hot(batch.concept.clamp_min(0), model.schema.sizes)
+    for k, logits in enumerate(logits_of(model, batch.image)):
+        noise = -torch.log(-torch.log(torch.rand(logits.shape, dtype=torch.float64)))
+        relaxed = torch.softmax((logits + noise) / 0.4, -1)
+        values.append(torch.where(batch.concept[:, k, None] < 0, relaxed, labels[k]))
+    log_p, log_q = labelled_terms(model, batch)
+    bound = conditional_bound(model, batch, values, terms.latents["joint"])
+    bound = bound - kl_of_open(model, batch) + log_p + 3 * log_q
+    weight = torch.where((batch.concept >= 0).any(1), 2.0, 1.0)
+    assert_agree(model, terms.loss, -(weight * bound).mean())
+
+
 def test_the_printed_term_and_that_it_unlearns(make: Make, batch: Batch) -> None:
     model = make("ssvae", supervised="printed")
     terms = model.terms(batch)

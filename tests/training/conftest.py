@@ -24,7 +24,8 @@ Run = Callable[..., tuple[Objective, Fitted | None]]
 
 @pytest.fixture
 def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
-    """Trains an objective, stopping after ``stop_after`` steps of this call where that is given.
+    """Trains an objective, on the digits unless there are other ``data``. It stops after ``stop_after`` steps of this
+    call where that is given.
 
     With ``signal_after`` SIGTERM comes in that step, just after the loop has asked whether to stop. It is caught as
     ``run_trial`` catches it.
@@ -33,6 +34,7 @@ def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
     def train(
         name: str = "telbo",
         *,
+        data: ConceptDataModule = digits,
         steps: int = 20,
         stop_after: int | None = None,
         signal_after: int | None = None,
@@ -44,7 +46,7 @@ def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
         **parameters: object,
     ) -> tuple[Objective, Fitted | None]:
         backbone = backbones.parse({"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3})
-        built = backbone.build(schema=digits.schema, image_shape=digits.image_shape)
+        built = backbone.build(schema=data.schema, image_shape=data.image_shape)
         objective = objectives.parse({"name": name, **parameters}).build(built, seed=seed)
         training = TrainingSpec.parse(
             {"steps": steps, "batch_size": 32, "learning_rate": learning_rate, "validations": 4,
@@ -64,7 +66,7 @@ def run(digits: ConceptDataModule, tmp_path: Path) -> Run:
         if folder is not None:
             control.checkpoint, control.log = tmp_path / folder / "last.ckpt", tmp_path / folder / "log.jsonl"
         with StopSignals(signal.SIGTERM) as signals, suppress(TrainingInterrupted):
-            return objective, fit(objective, digits, training, key="k", seed=seed, control=control)
+            return objective, fit(objective, data, training, key="k", seed=seed, control=control)
         return objective, None
 
     return train

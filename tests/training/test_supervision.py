@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -10,6 +12,7 @@ import pytorch_lightning as pl
 from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.data.base import ConceptDataModule
 from mmvae_bench.evaluation.questions.few_labels import classifier_alone
+from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.trial import TrainingSpec, TrialSpec
 from mmvae_bench.training.fit import fit
 from mmvae_bench.training.rehearsal import _MadeUp, rehearse
@@ -19,20 +22,46 @@ from ..conformance.worlds import objectives_on
 from .conftest import Run, same
 
 FEW = {"labels_per_class": 2, "attributes": ["digit"], "rate": 0.3}
+FEW_FACES = {"fraction": 0.3, "rate": 0.3}
+FEW_COUNTS = {"labels_per_class": 4, "rate": 0.3}
+WORLDS = {"faces": {"name": "lit_faces", "canvas": 16, "num_people": 2},
+          "counts": {"name": "multi_mnist", "canvas": 32, "num_images": 200}}  # fmt: skip
+RESUMED: dict[str, tuple[str, dict[str, Any], str | None, dict[str, Any]]] = {
+    "meme": ("meme", {}, None, FEW),
+    "telbo": ("telbo", {}, None, FEW),
+    "ssvae": ("ssvae", {}, None, FEW),
+    "ssvae, concrete": ("ssvae", {"estimator": "concrete"}, None, FEW),
+    "ssvae, intrinsic": ("ssvae", {"structure": "intrinsic"}, "faces", FEW_FACES),
+    "recursive_ssvae": ("recursive_ssvae", {}, "counts", FEW_COUNTS),
+    "recursive_ssvae, concrete": ("recursive_ssvae", {"kind_estimator": "concrete"}, "counts", FEW_COUNTS),
+}
+"""Objective, settings, dataset where it is not the digits, and supervision."""
 
 
-@pytest.mark.parametrize("name", ["meme", "ssvae", "telbo"])
+@cache
+def world(name: str) -> ConceptDataModule:
+    data = datasets.parse(WORLDS[name]).build()
+    assert isinstance(data, ConceptDataModule)
+    data.prepare_data()
+    data.setup()
+    return data
+
+
+@pytest.mark.parametrize("case", RESUMED)
 @pytest.mark.parametrize("stop_after", [3, 8])
-def test_stopped_and_resumed_is_bitwise_uninterrupted(name: str, stop_after: int, run: Run) -> None:
+def test_stopped_and_resumed_is_bitwise_uninterrupted(case: str, stop_after: int, run: Run) -> None:
     """With the last supervised step before the stop, and in the middle of the unsupervised ones."""
-    whole, fitted = run(name, folder="whole", steps=12, supervision=FEW)
+    name, settings, where, few = RESUMED[case]
+    if where is not None:
+        settings = {**settings, "data": world(where)}
+    whole, fitted = run(name, folder="whole", steps=12, supervision=few, **settings)
     assert fitted is not None
-    run(name, folder="parts", steps=12, stop_after=stop_after, supervision=FEW)
-    resumed, again = run(name, folder="parts", steps=12, supervision=FEW)
+    run(name, folder="parts", steps=12, stop_after=stop_after, supervision=few, **settings)
+    resumed, again = run(name, folder="parts", steps=12, supervision=few, **settings)
     assert again is not None
     assert same(resumed.state_dict(), whole.state_dict())
     assert again.history == fitted.history
-    plain, _ = run(name, folder="plain", steps=12)
+    plain, _ = run(name, folder="plain", steps=12, **settings)
     assert not same(plain.state_dict(), whole.state_dict())
 
 

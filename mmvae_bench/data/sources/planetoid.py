@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...base.files import DATA_VARIABLE, data_root
+from ...base.printable import printable
 from ...worlds.block_model import CitationGraph
 from . import MissingSourceError, SourceError
 from .user_files import read_file
@@ -29,17 +30,25 @@ PARTS = ("allx", "tx", "ally", "ty", "graph", "test.index")
 FOLDERS = (".", "planetoid", "planetoid/data", "{name}", "{name}/raw", "Planetoid/{title}/raw", "{title}/raw")
 """Folders to look in under the data root: the clone of the repository, and the layouts of PyTorch Geometric."""
 _TYPES = {f"{kind}{width}" for kind in "iu" for width in (1, 2, 4, 8)} | {"f4", "f8", "b1"}
+_NAMELESS = {"EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "NEXT_BUFFER"}
+"""Operations that fetch an object from outside the file without its name. What an extension code of copyreg stands for,
+once looked up, pickle takes from a cache and does not ask find_class."""
 _MOST_NODES = 10**6
 _MOST_LINKS = 10**7
+_MOST_WORDS = 2**62
+"""That columns can be told in 64 bits, and that the number can be written: Python refuses to write one too long."""
 _MOST_TUPLES = 1000
 """These files have a few dozen each. A key of very many, one within the other, would end the process when hashed."""
 
 
 class _Record:
-    """What a pickle says of an object: its arguments and its state."""
+    """What a pickle says of an object: its arguments and its state. A pickle can also make one that is never called."""
+
+    arguments: tuple[object, ...] = ()
+    state: Any = None
 
     def __init__(self, *arguments: object) -> None:
-        self.arguments, self.state = arguments, None
+        self.arguments = arguments
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -105,6 +114,8 @@ def unpickle(content: bytes) -> Any:
     try:
         num_tuples = 0
         for operation, number, _ in pickletools.genops(content):
+            if operation.name in _NAMELESS:
+                raise pickle.UnpicklingError(f"it asks for an object by {operation.name}, not by name")
             # A table of that length would be made at once.
             if operation.name in ("PUT", "BINPUT", "LONG_BINPUT") and (number or 0) > len(content):
                 raise pickle.UnpicklingError(f"it numbers an object {number:,}")
@@ -115,7 +126,8 @@ def unpickle(content: bytes) -> Any:
     except Exception as error:  # A damaged pickle raises whatever its bytes happen to mean.
         reason = (str(error) or type(error).__name__).splitlines()[0]
         refused = isinstance(error, pickle.UnpicklingError)
-        raise ValueError(f"it {'cannot be read' if refused else 'is damaged or cut short'} ({reason})") from None
+        damage = "cannot be read" if refused else "is damaged or cut short"
+        raise ValueError(f"it {damage} ({printable(reason):.300})") from None
 
 
 def array_of(record: object) -> NDArray[Any]:
@@ -128,9 +140,12 @@ def array_of(record: object) -> NDArray[Any]:
         raise ValueError("an array is expected")
     _, shape, dtype, by_columns, content = record.state
     kind = dtype.arguments[0] if isinstance(dtype, _DType) and dtype.arguments else None
-    order = dtype.state[1] if isinstance(dtype, _DType) and isinstance(dtype.state, tuple) and dtype.state[1:] else "|"
+    state = dtype.state if isinstance(dtype, _DType) else None
+    order: Any = state[1] if isinstance(state, tuple) and state[1:] else "|"
     if not isinstance(kind, str) or kind not in _TYPES or order not in ("<", ">", "=", "|"):
-        raise ValueError(f"an array of numbers is expected, not of {kind!r}")
+        # A list may be thousands deep, or have more parts than memory holds: only a short text can be written out.
+        found = f", not of {kind!r}" if isinstance(kind, str) and len(kind) < 20 else ""
+        raise ValueError(f"an array of numbers is expected{found}")
     if not isinstance(shape, tuple) or not all(type(side) is int and 0 <= side <= 2**40 for side in shape):
         raise ValueError("an array without a shape")
     raw = content.encode("latin1") if isinstance(content, str) else content
@@ -159,6 +174,7 @@ def rows_of(record: object) -> tuple[tuple[int, int], NDArray[np.int64], NDArray
         and starts.dtype.kind in "iu"
         and len(values) == len(columns)
         and 0 <= shape[0] <= _MOST_NODES
+        and 0 <= shape[1] <= _MOST_WORDS
         and len(starts) == shape[0] + 1
         and starts[0] == 0
         and starts[-1] == len(columns)
@@ -169,7 +185,7 @@ def rows_of(record: object) -> tuple[tuple[int, int], NDArray[np.int64], NDArray
         raise ValueError("a sparse matrix whose parts do not fit together")
     if not bool(np.isin(values, (0, 1)).all()):
         raise ValueError("words either occur or not: a value is neither 0 nor 1")
-    counts = np.diff(starts.astype(np.int64))
+    counts = starts[1:].astype(np.int64) - starts[:-1].astype(np.int64)
     rows, there = np.repeat(np.arange(shape[0]), counts), values != 0
     return (shape[0], shape[1]), rows[there], columns[there].astype(np.int64)
 
@@ -271,7 +287,7 @@ class PlanetoidFiles:
     def _read(self, part: str, understand: Any) -> Any:
         try:
             return understand(unpickle(self._content(part)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise SourceError(f"{self.paths[part]}: {error}") from None
 
     def _content(self, part: str) -> bytes:
@@ -300,6 +316,7 @@ def _links(neighbours: object, num_nodes: int) -> NDArray[np.int64]:
         if not isinstance(others, list) or not all(type(each) is int for each in (node, *others)):
             raise ValueError("a node's neighbours are not numbers")
         if not all(0 <= each < num_nodes for each in (node, *others)):
-            raise ValueError(f"a link of node {node} leads out of the {num_nodes} nodes")
+            whose = f"node {node}" if 0 <= node < num_nodes else "a node without a row"
+            raise ValueError(f"a link of {whose} leads out of the {num_nodes} nodes")
         pairs += [(min(node, other), max(node, other)) for other in others if other != node]
     return np.array(sorted(set(pairs)), np.int64).reshape(-1, 2).T.copy()

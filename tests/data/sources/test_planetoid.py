@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import os
 import pickle
 import pickletools
@@ -9,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -158,6 +160,38 @@ def test_exactly_six_names_are_admitted(tmp_path: Path) -> None:
             unpickle(f"c{module}\n{name}\n.".encode())
 
 
+@pytest.fixture
+def looked_up() -> Iterator[None]:
+    """An extension code that this process has looked up: from then on pickle asks nobody what stands for it."""
+    copyreg.add_extension("os", "getcwd", 240)
+    try:
+        assert pickle.loads(b"\x80\x02\x82\xf0.") is os.getcwd
+        yield
+    finally:
+        copyreg.remove_extension("os", "getcwd", 240)
+
+
+NAMELESS = {
+    "EXT1": b"\x82\xf0",
+    "EXT2": b"\x83\xf0\x00",
+    "EXT4": b"\x84\xf0\x00\x00\x00",
+    "PERSID": b"Pos.getcwd\n",
+    "BINPERSID": b"Vos.getcwd\nQ",
+    "NEXT_BUFFER": b"\x97",
+}
+
+
+@pytest.mark.usefixtures("looked_up")
+@pytest.mark.parametrize("operation", NAMELESS)
+def test_nothing_is_had_without_its_name(operation: str, tmp_path: Path) -> None:
+    content = b"\x80\x05" + NAMELESS[operation] + b")R."
+    if operation.startswith("EXT"):
+        assert pickle.loads(content) == os.getcwd()
+    message = rf"ind\.cora\.allx: it cannot be read \(it asks for an object by {operation}, not by name\)"
+    with pytest.raises(SourceError, match=message):
+        read(write(tmp_path, allx=content))
+
+
 LARGE = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
 GREEDY = {
     "a number for an object": b"\x80\x02]r" + struct.pack("<I", 2**24) + b".",
@@ -191,6 +225,65 @@ def test_more_words_than_memory_holds(tmp_path: Path) -> None:
     wide["tx"]._shape = (3, 2**60)
     with pytest.raises(SourceError, match=r"ind\.cora\.allx: it has 1,152,921,504,606,846,976 words, expected 5"):
         read(write(tmp_path, **{part: dumped(value) for part, value in wide.items()}))
+
+
+MADE = b"(K\x01K\x08K\x03\x86%sK\x00U\x00tb."
+DTYPE, DEEP = b"cnumpy\ndtype\n", b"]" * 3000 + b"a" * 2999
+LABELS = b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)R" + MADE
+# Each list holds the one before it twice: in full it would have 2 to the power of 60 ends.
+DOUBLED = b"]q\x00" + b"".join(b"0](h%ch%ceq%c" % (k, k, k + 1) for k in range(60))
+STRANGE = {
+    "a deep list for a type": LABELS % (DTYPE + b"(" + DEEP + b"tR"),
+    "a list of two to the power of 60 for a type": LABELS % (DTYPE + b"(" + DOUBLED + b"tR"),
+    "a number without end for a type": LABELS % (DTYPE + b"(\x8b" + struct.pack("<i", 3000) + b"\x7f" * 3000 + b"tR"),
+    "a megabyte of text for a type": LABELS % (DTYPE + b"(" + LARGE + b"tR"),
+    "a deep list for the order of bytes": LABELS % (DTYPE + b"(U\x02i4tR(K\x03" + DEEP + b"tb"),
+    "a type that was never called": LABELS % (DTYPE + b")\x81"),
+    "an array that was never called": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n)\x81.",
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+def test_strange_content_is_never_written_out(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"ind\.cora\.ally: an array (of numbers )?is expected") as refused:
+        read(write(tmp_path, ally=STRANGE[kind]))
+    assert len(str(refused.value)) < len(str(tmp_path)) + 100
+
+
+@pytest.mark.parametrize(("name", "shown"), [("\x1b[2J\x1b]0;", r"\x1b[2J\x1b]0;"), ("a" * 10**6, "aaaa")])
+def test_a_name_is_told_in_a_short_line_that_a_terminal_does_not_obey(name: str, shown: str, tmp_path: Path) -> None:
+    with pytest.raises(SourceError) as refused:
+        read(write(tmp_path, ally=f"cos\n{name}\n.".encode()))
+    told = str(refused.value).removeprefix(str(tmp_path))
+    assert told.isprintable()
+    assert f"it asks for os.{shown}" in told
+    assert len(told) < 400
+
+
+def test_a_matrix_that_was_never_called(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"ind\.cora\.allx: a sparse matrix is expected"):
+        read(write(tmp_path, allx=b"\x80\x02cscipy.sparse.csr\ncsr_matrix\n)\x81."))
+
+
+@pytest.mark.parametrize("number", [10**5000, -(10**5000), 2**64], ids=["long", "negative", "65 bits"])
+def test_a_number_too_long_to_be_written_is_refused_for_what_it_is(number: int, tmp_path: Path) -> None:
+    empty = csr_matrix(np.zeros((8, 5), np.float32))
+    empty.__dict__["_shape"] = (8, number)
+    for matrix in (changed_matrix(_shape=(8, number)), empty):
+        with pytest.raises(SourceError, match="allx: a sparse matrix whose parts do not fit together"):
+            read(write(tmp_path, allx=dumped(matrix)))
+    for graph in ({number: [1]}, {0: [number]}):
+        with pytest.raises(SourceError, match="leads out of the 12 nodes"):
+            read(write(tmp_path, graph=dumped(graph)))
+
+
+def test_what_is_too_deep_is_an_error_with_the_file(tmp_path: Path) -> None:
+    def deep(content: object) -> None:
+        raise RecursionError("too deep")
+
+    files = PlanetoidFiles("cora", SIZE, root=write(tmp_path))
+    with pytest.raises(SourceError, match=r"ind\.cora\.allx: too deep"):
+        files._read("allx", deep)
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -66,6 +66,9 @@ class DisCVAESpec(WeightedImagesSpec):
     likelihoods: ClassVar[frozenset[Modality]] = frozenset({"image"})
     text_obstacle: ClassVar[str | None] = "its decoder of the foreground is conditioned on the value of each attribute"
     strength_obstacle: ClassVar[str | None] = None
+    unlabelled_obstacle: ClassVar[Mapping[str, str] | str | None] = (
+        "p(x_F,g|y,z_F) and both of its encoders need the label, and it has no q(y|x) to infer one"
+    )
     partial_concepts: ClassVar[bool] = by_setting(lambda spec: spec.unspecified == "impute")
     prior: ClassVar[str] = "standard"
     """p(z) = N(0, I), whatever the concept."""
