@@ -44,7 +44,7 @@ def built(plain: dict[str, Any], networks: str = "mnist_a_thin") -> tuple[Object
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter += 0.2 * torch.randn(parameter.shape, generator=generator)
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
     image = torch.rand(6, *shape, generator=generator).round() if is_lit else data.store.batch(torch.arange(6)).image
     concept = torch.stack([torch.arange(6) % size for size in schema.sizes], 1)
     return model, Asked(image, tuple("abcdef"), concept, concept)
