@@ -34,6 +34,7 @@ COMMANDS = {
     "describe": "describe:describe",
     "interpolate": "interpolate:interpolate",
     "traverse": "traverse:traverse",
+    "analogies": "analogies:analogies",
     "layers": "layers:layers",
     "neighbours": "neighbours:neighbours",
     "confusion": "confusion:confusion",

@@ -14,9 +14,9 @@ from mmvae_bench import cli
 from mmvae_bench.base.errors import BenchmarkError, ConfigError, Problem
 
 CONTRACT = [
-    "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse", "layers",
-    "neighbours", "confusion", "status", "verify", "report", "compare", "sweep", "list", "data", "schema",
-    "leaderboard", "export", "configs",
+    "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse",
+    "analogies", "layers", "neighbours", "confusion", "status", "verify", "report", "compare", "sweep", "list", "data",
+    "schema", "leaderboard", "export", "configs",
 ]  # fmt: skip
 
 
@@ -25,8 +25,8 @@ def test_every_command_of_the_contract_is_there(capsys: pytest.CaptureFixture[st
     listed = re.findall(r"^  (\w+) ", capsys.readouterr().out.partition("Commands:")[2], flags=re.MULTILINE)
     assert listed == [
         "run", "train", "evaluate", "imagine", "reconstruct", "complete", "describe", "interpolate", "traverse",
-        "layers", "neighbours", "confusion", "status", "verify", "report", "compare", "leaderboard", "export",
-        "sweep", "list", "configs", "schema", "data",
+        "analogies", "layers", "neighbours", "confusion", "status", "verify", "report", "compare", "leaderboard",
+        "export", "sweep", "list", "configs", "schema", "data",
     ]  # fmt: skip
     assert sorted(listed) == sorted(CONTRACT)
 
@@ -50,6 +50,7 @@ OPTIONS = {
     "describe": ["--index", "--out", "--json"],
     "interpolate": ["--steps", "--out", "--json"],
     "traverse": ["--attribute", "--latent", "--steps", "--out", "--json"],
+    "analogies": ["--attribute", "--index", "-n", "--image", "--out", "--json"],
     "layers": ["--index", "-n", "--out", "--seed", "--json"],
     "neighbours": ["-n", "--index", "--mean", "--seed", "--out", "--json"],
     "confusion": ["--attribute", "--level", "--partition", "--json"],
@@ -212,6 +213,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         ["describe", "nowhere"],
         ["interpolate", "nowhere", "digit=6", "digit=7", "--out", "x.png"],
         ["traverse", "nowhere", "digit=6", "--out", "x.png"],
+        ["analogies", "nowhere", "--attribute", "digit", "--out", "x.png"],
         ["neighbours", "nowhere", "--out", "x.png"],
         ["confusion", "nowhere"],
         ["status", "nowhere"],

@@ -48,11 +48,13 @@ TRIALS: dict[str, dict[str, Any]] = {
         "classifier": "conv_thin",
     },
 }
+TRIALS["told"] = TRIALS["digits"] | {"objective": "ssvae"}
+"""For commands that need a decoder which is told y."""
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The working folder of whoever reads: a run of sprites under the names that pages use, a model of digits beside
+    """The working folder of whoever reads: a run of sprites under the names that pages use, two models of digits beside
     it, and pictures."""
     folder, before = tmp_path_factory.mktemp("desk"), Path.cwd()
     os.chdir(folder)
@@ -100,9 +102,9 @@ def test_a_command_does_what_it_says(
     monkeypatch.setenv("MMVAE_BENCH_DATA", str(desk / "data"))
     monkeypatch.chdir(tmp_path if "--dry-run" in line else desk)
     on_digits = "digit" in line or "IMAGE.png" in line or (page == "asking.md" and "=" not in line)
-    name = "digits" if on_digits else "sprites"
+    name = "told" if "analogies" in line else "digits" if on_digits else "sprites"
     key = (desk / f"{name}.key").read_text()
-    trial = f"runs/{'digits' if on_digits else 'quick'}/trials/{key}"
+    trial = f"runs/{'quick' if name == 'sprites' else name}/trials/{key}"
     words = shlex.split(line.replace("TRIAL_DIR", trial).replace("KEY", key).replace("CONCEPT", "colour=red"))[1:]
     if words[:2] == ["imagine", "model"] and not Path("model").exists():
         assert main(["export", trial, "--out", "model"]) == 0

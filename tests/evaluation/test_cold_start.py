@@ -246,6 +246,7 @@ def test_what_asks_for_images_is_refused_in_words(
         ["describe", trial, "--out", out],
         ["interpolate", trial, "link 1=yes", "link 2=yes", "--out", out],
         ["traverse", trial, "link 1=yes", "--out", out],
+        ["analogies", trial, "--attribute", "link 1", "--out", out],
         ["evaluate", trial, "--protocol", "paper"],
         ["data", "preview", "cora_papers", "--out", out],
         ["data", "export", "cora_papers", "--out", out],

@@ -148,6 +148,7 @@ def test_what_asks_for_images_is_refused_in_words(
         ["describe", trial, "--out", out],
         ["interpolate", trial, "class=1", "class=2", "--out", out],
         ["traverse", trial, "class=1", "--out", out],
+        ["analogies", trial, "--attribute", "class", "--out", out],
         ["evaluate", trial, "--protocol", "paper"],
     ):
         assert main(command) == 2, command
