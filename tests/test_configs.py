@@ -439,3 +439,39 @@ def test_alpha_is_selected_again_at_the_networks_of_the_paper() -> None:
     assert {(trial.dataset, trial.backbone) for trial in found} == {
         (trial.dataset, trial.backbone) for trial in trials("siddharth_mnist")
     }
+
+
+def test_the_distance_is_looked_for_by_one_change_at_a_time() -> None:
+    """The first trial is the long one's start, with its labelled images; another differs in one or two settings."""
+    plain, *others = trials("siddharth_distance")
+    (long,) = (
+        trial
+        for trial in trials("siddharth_mnist")
+        if (trial.seed, trial.training.supervision) == (0, plain.training.supervision)
+    )
+    shorter = long.training.model_copy(update={"steps": 6_000, "validations": 6})
+    assert long.model_copy(update={"training": shorter, "evaluation": plain.evaluation}) == plain
+    changes = []
+    for trial in others:
+        changed = {
+            key: value
+            for key, value in trial.objective.parameters().items()
+            if value != plain.objective.parameters()[key]
+        }
+        if trial.training.augmentation is None:
+            changed["augmentation"] = None
+        assert trial.training.supervision is not None
+        if (labels := trial.training.supervision.labels_per_class) != 10:
+            changed["labels"] = labels
+        changes.append(changed)
+    assert changes == [
+        {"estimator": "concrete"},
+        {"estimator": "exact"},
+        {"gamma": 0.02},
+        {"estimator": "concrete", "gamma": 0.02},
+        {"supervised": "printed"},
+        {"augmentation": None},
+        {"labels": 100},
+        {"supervised": "printed", "labels": 100},
+    ]
+    assert {trial.evaluation.partitions for trial in (plain, *others)} == {("val", "test")}
