@@ -125,14 +125,15 @@ def table(found: pd.DataFrame) -> str:
     lines = [f"| model | labels | augmentation | seed | partition | {' | '.join(f'{step:,}' for step in steps)} "
              "| classifier alone | s |",
              f"|---|---|---|---:|---|{'---:|' * len(steps)}---:|---:|"]  # fmt: skip
-    for (_, name, parameters, labels, augmentation, seed, partition), rows in found.groupby(SETTINGS, sort=False):
-        by_step = rows.set_index("step")["error"]
+    for _, rows in found.groupby(SETTINGS, sort=False):
+        first, by_step = rows.iloc[0], rows.set_index("step")["error"]
         errors = [f"{100 * by_step[step]:.1f}" if step in by_step.index else "–" for step in steps]
-        usual = objectives.parse(name).parameters()
-        changes = {key: value for key, value in json.loads(parameters).items() if value != usual.get(key)}
-        model, of_labels, of_pixels = map(_brief, (changes, json.loads(labels), json.loads(augmentation)))
-        about = f"| {name}{', ' * bool(model)}{model} | {of_labels} | {of_pixels} | {seed} | {partition} "
-        ends = f"| {100 * rows['error_alone'].iloc[0]:.1f} | {rows['seconds'].max():.0f} |"
+        usual = objectives.parse(first["objective"]).parameters()
+        changes = {key: value for key, value in json.loads(first["objective_params"]).items() if value != usual[key]}
+        labels, augmentation = _brief(json.loads(first["supervision"])), _brief(json.loads(first["augmentation"]))
+        model = ", ".join(filter(None, [first["objective"], _brief(changes)]))
+        about = f"| {model} | {labels} | {augmentation} | {first['seed']} | {first['partition']} "
+        ends = f"| {100 * first['error_alone']:.1f} | {rows['seconds'].max():.0f} |"
         lines.append(f"{about}| {' | '.join(errors)} {ends}")
     return "\n".join(lines)
 

@@ -78,7 +78,8 @@ def test_the_file_grows_trial_by_trial_and_is_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "few.yaml").write_text(GRID, encoding="utf-8")
-    out, asked = tmp_path / "errors.parquet", []
+    out = tmp_path / "errors.parquet"
+    asked: list[object] = []
 
     def measured(spec: TrialSpec, every: int, device: str) -> list[dict[str, Any]]:
         estimator = spec.objective.parameters()["estimator"]
@@ -86,8 +87,9 @@ def test_the_file_grows_trial_by_trial_and_is_resumed(
             asked.append("broken")
             raise BenchmarkError("broken")
         asked.append(estimator)
-        about = {"trial": spec.key, "objective": "ssvae", "objective_params": f'{{"estimator": "{estimator}"}}'}
-        about |= {"supervision": '{"labels_per_class": 1, "fraction": null}', "augmentation": "null", "seed": 0}
+        about: dict[str, Any] = {"trial": spec.key, "objective": "ssvae"}
+        about |= {"objective_params": f'{{"estimator": "{estimator}"}}', "seed": 0}
+        about |= {"supervision": '{"labels_per_class": 1, "fraction": null}', "augmentation": "null"}
         return [
             about | {"step": step, "partition": each, "error": step / 1000, "error_alone": 0.25, "seconds": step}
             for step in (every, 2 * every)
