@@ -420,3 +420,58 @@ def test_all_objectives_names_every_objective_and_each_of_its_forms() -> None:
             choices = {True, False} if field.annotation is bool else set(get_args(field.annotation))
             assert {parameters[form] for parameters in by_name[name]} == choices, (name, form)
     assert len({(trial.dataset, trial.backbone, trial.training, trial.evaluation) for trial in found}) == 1
+
+
+def test_alpha_is_selected_again_at_the_networks_of_the_paper() -> None:
+    """On validation alone, with a value beyond the edge; networks, pixels and labelled images are siddharth_mnist's."""
+    found, first = trials("select_siddharth_mnist_wide"), trials("select_siddharth_mnist")
+    asked = Counter(
+        (trial.objective.parameters()["alpha"], trial.training.supervision.labels_per_class)
+        for trial in found
+        if trial.training.supervision is not None
+    )
+    before = {trial.objective.parameters()["alpha"] for trial in first}
+    assert asked == {(alpha, labels): 1 for alpha in (*before, 4 * max(before)) for labels in (10, 100)}
+    assert {trial.evaluation.partitions for trial in found} == {("val",)}
+    same = {"steps": 0, "validations": 1}
+    long = {trial.training.model_copy(update=same) for trial in trials("siddharth_mnist")}
+    assert {trial.training.model_copy(update=same) for trial in found} <= long
+    assert {(trial.dataset, trial.backbone) for trial in found} == {
+        (trial.dataset, trial.backbone) for trial in trials("siddharth_mnist")
+    }
+
+
+def test_the_distance_is_looked_for_by_one_change_at_a_time() -> None:
+    """The first trial is the long one's start, with its labelled images; another differs in one or two settings."""
+    plain, *others = trials("siddharth_distance")
+    (long,) = (
+        trial
+        for trial in trials("siddharth_mnist")
+        if (trial.seed, trial.training.supervision) == (0, plain.training.supervision)
+    )
+    shorter = long.training.model_copy(update={"steps": 6_000, "validations": 6})
+    assert long.model_copy(update={"training": shorter, "evaluation": plain.evaluation}) == plain
+    changes = []
+    for trial in others:
+        changed = {
+            key: value
+            for key, value in trial.objective.parameters().items()
+            if value != plain.objective.parameters()[key]
+        }
+        if trial.training.augmentation is None:
+            changed["augmentation"] = None
+        assert trial.training.supervision is not None
+        if (labels := trial.training.supervision.labels_per_class) != 10:
+            changed["labels"] = labels
+        changes.append(changed)
+    assert changes == [
+        {"estimator": "concrete"},
+        {"estimator": "exact"},
+        {"gamma": 0.02},
+        {"estimator": "concrete", "gamma": 0.02},
+        {"supervised": "printed"},
+        {"augmentation": None},
+        {"labels": 100},
+        {"supervised": "printed", "labels": 100},
+    ]
+    assert {trial.evaluation.partitions for trial in (plain, *others)} == {("val", "test")}
