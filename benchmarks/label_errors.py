@@ -67,23 +67,34 @@ def error_of(
     return float((named != data.concepts(partition)[:, positions].cpu()).any(1).double().mean())
 
 
-def measured(trial: TrialSpec, every: int, device: str) -> list[dict[str, Any]]:
-    """Trains a trial: a row of :data:`COLUMNS` for each step at which errors were taken and each partition.
+def checked(trial: TrialSpec, every: int, device: str) -> tuple[Objective, int]:
+    """The objective of a trial, and its steps in all stages.
 
     Raises:
         BenchmarkError: if the trial has all labels, its model cannot describe an image, or its steps are not so many
             times ``every``.
     """
-    supervision, partitions = trial.training.supervision, trial.evaluation.partitions
-    torch.set_num_threads(trial.training.num_threads)
     objective = build_objective(trial).to(device)
     steps = sum(stage.steps for stage in planned_stages(objective, trial.training))
-    if supervision is None:
+    if trial.training.supervision is None:
         raise BenchmarkError(f"trial {trial.key}: all images have labels (training.supervision is not set)")
     if not objective.can_describe:
         raise BenchmarkError(f"trial {trial.key}: {trial.objective.name} cannot describe an image")
     if steps % every:
         raise BenchmarkError(f"trial {trial.key}: its {steps:,} steps are no multiple of --every {every:,}")
+    return objective, steps
+
+
+def measured(trial: TrialSpec, every: int, device: str) -> list[dict[str, Any]]:
+    """Trains a trial: a row of :data:`COLUMNS` for each step at which errors were taken and each partition.
+
+    Raises:
+        BenchmarkError: as :func:`checked`; or the training fails.
+    """
+    torch.set_num_threads(trial.training.num_threads)
+    objective, steps = checked(trial, every, device)
+    supervision, partitions = trial.training.supervision, trial.evaluation.partitions
+    assert supervision is not None
     data = ready_data(trial, device)
     classifier = classifier_alone(objective, data, supervision)
     alone = {each: error_of(lambda image: classifier(image).mode, data, supervision, each) for each in partitions}
@@ -145,14 +156,47 @@ def _brief(settings: dict[str, Any] | None) -> str:
 
 
 def trained(trials: Sequence[TrialSpec], every: int, device: str, workers: int) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each trial, when it is done."""
+    """The rows of each trial, when it is done.
+
+    Raises:
+        BenchmarkError: of the first trial that failed, after all others.
+    """
     work = partial(measured, every=every, device=device)
     if workers == 1:
         yield from map(work, trials)
         return
+    failed: list[BenchmarkError] = []
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for each in as_completed([pool.submit(work, trial) for trial in trials]):
-            yield each.result()
+            try:
+                rows = each.result()
+            except BenchmarkError as error:  # Other trials may take minutes yet: what they give is kept.
+                failed.append(error)
+            else:
+                yield rows
+    if failed:
+        raise failed[0]
+
+
+def kept(out: Path, trials: Sequence[TrialSpec], every: int) -> pd.DataFrame:
+    """What the file has.
+
+    Raises:
+        BenchmarkError: if it is not such a file, or has other steps or partitions of one of the trials.
+    """
+    if not out.exists():
+        return pd.DataFrame(columns=list(COLUMNS))
+    try:
+        found = pd.read_parquet(out, columns=list(COLUMNS))
+    except (OSError, ValueError) as error:
+        raise BenchmarkError(f"{out}: not a file of this script ({str(error).splitlines()[0]})") from None
+    for trial in trials:
+        rows = found[found["trial"] == trial.key]
+        differ = set(rows["partition"]) != set(trial.evaluation.partitions) or rows["step"].min() != every
+        if len(rows) and differ:
+            had = f"every {rows['step'].min():,} steps on {', '.join(sorted(set(rows['partition'])))}"
+            raise BenchmarkError(f"{out}: has errors of trial {trial.key} {had}: give another --out")
+    return found
 
 
 def parser() -> argparse.ArgumentParser:
@@ -175,8 +219,10 @@ def main() -> None:
         raise SystemExit("error: --every and --workers must be at least 1")
     try:
         wanted = changed(expand(load_grid(options.grid), where=options.where), options.set)
-        found = pd.read_parquet(options.out) if options.out.exists() else pd.DataFrame(columns=list(COLUMNS))
+        found = kept(options.out, wanted, options.every)
         missing = [trial for trial in wanted if trial.key not in set(found["trial"])]
+        for trial in missing:  # Before any is trained.
+            checked(trial, options.every, "cpu")
         for rows in trained(missing, options.every, options.device, options.workers):
             new = pd.DataFrame(rows, columns=list(COLUMNS))
             found = pd.concat([found, new], ignore_index=True) if len(found) else new
@@ -184,7 +230,7 @@ def main() -> None:
                 found.to_parquet(path, index=False)
     except BenchmarkError as error:
         raise SystemExit(f"error: {error}") from None
-    print(table(found))
+    print(table(found[found["trial"].isin([trial.key for trial in wanted])]))
 
 
 def changed(trials: Iterable[TrialSpec], settings: Sequence[str]) -> list[TrialSpec]:

@@ -38,6 +38,10 @@ class DamagedFile(BenchmarkError, ValueError):
         super().__init__(f"{path} is damaged: {reason}")
         self.path, self.reason = path, reason
 
+    def __reduce__(self) -> tuple[type[DamagedFile], tuple[Path, str]]:
+        """Its parts, not its message: it crosses from one process to another."""
+        return type(self), (self.path, self.reason)
+
 
 def cache_root() -> Path:
     """Folder of everything that can be recreated: ``$MMVAE_BENCH_CACHE``, else ``~/.cache/mmvae-bench``.

@@ -39,7 +39,8 @@ def analogies(model: Objective, asked: Asked, attribute: str, out: Path) -> dict
         each value the mean squared difference from that picture.
 
     Raises:
-        CapabilityError: if the model has no p(x|y,z), or no label of the images and cannot describe them.
+        CapabilityError: if the model has no p(x|y,z) or takes captions, or the images have no label and it cannot describe
+            them.
     """
     _require_decoder_of_labels(model, attribute)
     is_described = asked.concepts is None
@@ -96,7 +97,8 @@ def analogous(model: Objective, image: Tensor, own: Tensor, labels: Sequence[Ten
     """E[x|y',z] for each y', with one z for all: that of the image and its own y.
 
     Where there is no q(z|x,y), as of disCVAE, z is found by optimisation. Of intrinsic images the reflectance is kept:
-    their y reaches x by way of the shading alone, which is part of z.
+    their y reaches x by way of the shading alone, which is part of z. Where y counts components, those that the image
+    does not show are at the centre of the prior.
 
     Args:
         model: One with p(x|y,z).
@@ -150,7 +152,11 @@ def _require_decoder_of_labels(model: Objective, attribute: str) -> None:
         with evaluating(model):
             model.image_likelihood(next(model.parameters()).new_zeros(1, model.latent_size))
     except CapabilityError:
-        return
+        if model.captions is None:
+            return
+        raise CapabilityError(
+            f"{model.spec.name} takes captions, in which {attribute} is not one value to be changed"
+        ) from None
     hint = f": traverse changes {attribute} of a concept, interpolate passes from one to another"
     raise CapabilityError(
         f"{model.spec.name} has p(x|z): its z holds {attribute} too, which cannot be changed beside it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -196,3 +197,9 @@ def test_a_users_hidden_file_is_no_leftover(tmp_path: Path) -> None:
         path.touch()
     clear_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(theirs)
+
+
+def test_a_damaged_file_is_named_across_processes() -> None:
+    again = pickle.loads(pickle.dumps(DamagedFile(Path("a/b.json"), "not JSON")))
+    assert (type(again), again.path, again.reason) == (DamagedFile, Path("a/b.json"), "not JSON")
+    assert str(again) == "a/b.json is damaged: not JSON"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -129,8 +130,6 @@ def test_every_trial_is_trained_whoever_trains_it(workers: int, monkeypatch: pyt
         def __exit__(self, *_: object) -> None: ...
 
         def submit(self, work: Any, spec: TrialSpec) -> Any:
-            from concurrent.futures import Future
-
             future: Future[Any] = Future()
             future.set_result(work(spec))
             return future
@@ -144,3 +143,45 @@ def test_every_trial_is_trained_whoever_trains_it(workers: int, monkeypatch: pyt
     assert started == [workers] * (workers > 1)
     # Settings that make two trials one: it is trained once.
     assert len(label_errors.changed([trial(), trial(steps=8)], ["training.steps=2"])) == 1
+
+
+def test_a_trial_that_fails_beside_others_loses_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    futures: list[Future[Any]] = []
+
+    class Pool:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def __enter__(self) -> Pool:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def submit(self, work: Any, spec: TrialSpec) -> Future[Any]:
+            futures.append(Future())
+            if spec.training.steps == 7:
+                futures[-1].set_exception(BenchmarkError("lost"))
+            else:
+                futures[-1].set_result([{"trial": spec.training.steps}])
+            return futures[-1]
+
+    monkeypatch.setattr(label_errors, "ProcessPoolExecutor", Pool)
+    rows = label_errors.trained([trial(steps=steps) for steps in (6, 7, 8)], 1, "cpu", 2)
+    assert sorted([next(rows)[0]["trial"], next(rows)[0]["trial"]]) == [6, 8]
+    with pytest.raises(BenchmarkError, match="lost"):
+        next(rows)
+
+
+def test_another_file_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    row: dict[str, object] = dict.fromkeys(label_errors.COLUMNS, 0) | {"trial": trial().key, "partition": "test", "step": 2}
+    pd.DataFrame([row, row | {"step": 4}]).to_parquet(tmp_path / "errors.parquet")
+    (tmp_path / "text.parquet").write_text("no table", encoding="utf-8")
+    pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
+    asked = trial().model_copy(update={"evaluation": trial().evaluation.model_copy(update={"partitions": ("test",)})})
+    assert len(label_errors.kept(tmp_path / "errors.parquet", [asked], 2)) == 2
+    both = asked.evaluation.model_copy(update={"partitions": ("val", "test")})
+    for spec, every in ((asked, 3), (asked.model_copy(update={"evaluation": both}), 2)):
+        with pytest.raises(BenchmarkError, match=f"errors of trial {asked.key} every 2 steps on test: give another"):
+            label_errors.kept(tmp_path / "errors.parquet", [spec], every)
+    for name in ("text", "other"):
+        with pytest.raises(BenchmarkError, match=rf"{name}\.parquet: not a file of this script"):
+            label_errors.kept(tmp_path / f"{name}.parquet", [asked], 2)

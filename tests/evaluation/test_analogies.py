@@ -238,3 +238,12 @@ def test_one_attribute_is_changed_of_a_concept() -> None:
     own = torch.tensor([[1, 2, 0], [3, 0, 1]])
     assert changed(own, 2, 2, schema.sizes).tolist() == [[1, 2, 2], [3, 0, 2]]
     assert own.tolist() == [[1, 2, 0], [3, 0, 1]]
+
+
+def test_a_decoder_of_captions_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No objective here has one; a word is not the value of an attribute."""
+    model, asked = built(WITH_ENCODER[0])
+    monkeypatch.setattr(model, "captions", object())
+    with pytest.raises(CapabilityError, match="takes captions, in which"):
+        analogies(model, asked, model.schema.names[0], tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()

@@ -9,6 +9,7 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Terms
 from mmvae_bench.specs.components import objectives, of_domain
+from mmvae_bench.specs.overrides import apply_assignments
 
 from .opinions import Make
 
@@ -72,15 +73,19 @@ def test_a_weight_without_an_effect_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["mvae", "mmvae", "mopoe", "mvtcae"])
-def test_one_key_sweeps_the_weight_over_all_objectives(name: str) -> None:
-    """What these four call lambda_image has the others' name too, in every message but that of both names at once."""
+def test_one_key_gives_the_weight_of_all_objectives(name: str) -> None:
+    """What these four call lambda_image has the others' name too: in a grid, its schema, and over a stored trial."""
     by_own, by_shared = (objectives.parse({"name": name, key: 0.3}) for key in ("lambda_image", "image_weight"))
     assert by_own == by_shared
     assert by_own.canonical() == by_shared.canonical()
+    stored = {"objective": objectives.parse(name).canonical()}
+    for settings in (["objective.image_weight=0.3"], ["objective.lambda_image=0.3"]):
+        assert objectives.parse(apply_assignments(stored, settings)["objective"]) == by_own
     with pytest.raises(ConfigError, match="image_weight and lambda_image are one weight: give one of them"):
         objectives.parse({"name": name, "image_weight": 0.3, "lambda_image": 0.3})
     with pytest.raises(ConfigError, match="lambda_image: input should be greater than 0"):
         objectives.parse({"name": name, "image_weight": 0})
+    assert {"lambda_image", "image_weight"} <= objectives.get(name).model_json_schema()["properties"].keys()
 
 
 def test_a_weight_of_one_leaves_the_key_as_it_was() -> None:

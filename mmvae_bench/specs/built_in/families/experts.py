@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from ....base.errors import ConfigError, Problem
 from ...components import DatasetSpec, Domain, ObjectiveSpec, Posterior, by_setting, objectives
+
+
+def _with_both_names(schema: dict[str, Any]) -> None:
+    schema["properties"]["image_weight"] = schema["properties"]["lambda_image"]
 
 
 class MultimodalSpec(ObjectiveSpec):
@@ -17,6 +21,8 @@ class MultimodalSpec(ObjectiveSpec):
     The weight of log p(y|z) is 50, as for the objectives of the published table, so that a comparison is not one of
     weights; the papers of these objectives choose their own weights for each pair of modalities.
     """
+
+    model_config = ConfigDict(json_schema_extra=_with_both_names)
 
     posteriors: ClassVar[frozenset[Posterior]] = frozenset({"joint", "image", "concept"})
     imageless_obstacle: ClassVar[str | None] = None
@@ -28,20 +34,23 @@ class MultimodalSpec(ObjectiveSpec):
     modalities: Literal["two", "per_attribute"] = "two"
     """two: the image, and all attributes together; per_attribute: the image, and each attribute separately."""
     lambda_image: Annotated[float, Field(gt=0)] = 1.0
-    """Weight of log p(x|z); may be given as ``image_weight``, the name that it has in other objectives."""
+    """Weight of log p(x|z); may be given as ``image_weight``, the name that it has in other objectives, but not in
+    ``--where``."""
     lambda_: Annotated[float, Field(gt=0, alias="lambda")] = 50.0
     """Weight of log p(y|z)."""
 
     @model_validator(mode="before")
     @classmethod
     def _one_name_of_the_weight(cls, value: Any) -> Any:
-        # So that one key sweeps the weight over all objectives; stored trials keep theirs.
+        # So that one key sweeps the weight over all objectives; stored trials keep theirs, which is written out at its
+        # default too: beside that, the other name is not a second value.
         if not isinstance(value, Mapping) or "image_weight" not in value:
             return value
-        if "lambda_image" in value:
+        if value.get("lambda_image", 1.0) != 1.0:
             message = "image_weight and lambda_image are one weight: give one of them"
             raise ConfigError([Problem(message, ("image_weight",), str(value["image_weight"]))])
-        return {("lambda_image" if key == "image_weight" else key): item for key, item in value.items()}
+        others = {key: item for key, item in value.items() if key != "image_weight"}
+        return others | {"lambda_image": value["image_weight"]}
 
     def num_modalities(self, dataset: DatasetSpec) -> int:
         """The number of modalities M, for the concepts of a dataset."""
