@@ -39,8 +39,8 @@ def analogies(model: Objective, asked: Asked, attribute: str, out: Path) -> dict
         each value the mean squared difference from that picture.
 
     Raises:
-        CapabilityError: if the model has no p(x|y,z) or takes captions, or the images have no label and it cannot describe
-            them.
+        CapabilityError: if the model has no p(x|y,z) or takes captions, or the images have no label and it cannot
+            describe them.
     """
     _require_decoder_of_labels(model, attribute)
     is_described = asked.concepts is None

@@ -172,7 +172,8 @@ def test_a_trial_that_fails_beside_others_loses_none_of_them(monkeypatch: pytest
 
 
 def test_another_file_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
-    row: dict[str, object] = dict.fromkeys(label_errors.COLUMNS, 0) | {"trial": trial().key, "partition": "test", "step": 2}
+    row: dict[str, object] = dict.fromkeys(label_errors.COLUMNS, 0)
+    row |= {"trial": trial().key, "partition": "test", "step": 2}
     pd.DataFrame([row, row | {"step": 4}]).to_parquet(tmp_path / "errors.parquet")
     (tmp_path / "text.parquet").write_text("no table", encoding="utf-8")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "other.parquet")
