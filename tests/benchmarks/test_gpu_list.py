@@ -27,7 +27,7 @@ def test_every_piece_of_the_list_is_found() -> None:
     kinds = {shlex.split(piece.partition("gpu_session.sh")[2])[0] for piece in PIECES}
     assert kinds == {"rates", "profile", "trial"}
     assert len(PIECES) == TEXT.count("bash benchmarks/gpu_session.sh")
-    assert {script for script, _ in SCRIPTS} == {"stacked", "peers", "profile_step"}
+    assert {script for script, _ in SCRIPTS} == {"stacked", "peers", "profile_step", "label_errors"}
     assert len(SCRIPTS) == TEXT.count("python3 benchmarks/")
 
 
