@@ -145,7 +145,7 @@ def changed(own: Tensor, place: int, value: int, sizes: Sequence[int]) -> Tensor
 
 
 def _require_decoder_of_labels(model: Objective, attribute: str) -> None:
-    """Raises CapabilityError if z alone is decoded."""
+    """Raises CapabilityError if z alone is decoded, or z and captions."""
     if isinstance(model, IntrinsicSSVAE):
         return
     try:

@@ -30,6 +30,23 @@ evaluation: {partitions: [val, test]}
 """
 
 
+class Pool:
+    """Does its work at once, in this process, and keeps what it raises."""
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, work: Any, spec: TrialSpec) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(spec))
+        except BenchmarkError as error:
+            future.set_exception(error)
+        return future
+
+
 def trial(**training: Any) -> TrialSpec:
     return TrialSpec.parse(
         {
@@ -120,21 +137,11 @@ def test_every_trial_is_trained_whoever_trains_it(workers: int, monkeypatch: pyt
     """With the settings of the command line."""
     started: list[int] = []
 
-    class Pool:
-        def __init__(self, number: int, **_: object) -> None:
-            started.append(number)
+    def pool(number: int, **_: object) -> Pool:
+        started.append(number)
+        return Pool()
 
-        def __enter__(self) -> Pool:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def submit(self, work: Any, spec: TrialSpec) -> Any:
-            future: Future[Any] = Future()
-            future.set_result(work(spec))
-            return future
-
-    monkeypatch.setattr(label_errors, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(label_errors, "ProcessPoolExecutor", pool)
     monkeypatch.setattr(label_errors, "measured", lambda spec, every, device: [{"trial": spec.training.steps}])
     wanted = label_errors.changed([trial(), trial(steps=8)], ["training.learning_rate=0.5"])
     assert [each.training.learning_rate for each in wanted] == [0.5, 0.5]
@@ -146,27 +153,16 @@ def test_every_trial_is_trained_whoever_trains_it(workers: int, monkeypatch: pyt
 
 
 def test_a_trial_that_fails_beside_others_loses_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    futures: list[Future[Any]] = []
+    def measured(spec: TrialSpec, every: int, device: str) -> list[dict[str, Any]]:
+        if spec.training.steps == 7:
+            raise BenchmarkError("lost")
+        return [{"trial": spec.training.steps}]
 
-    class Pool:
-        def __init__(self, *_: object, **__: object) -> None: ...
-
-        def __enter__(self) -> Pool:
-            return self
-
-        def __exit__(self, *_: object) -> None: ...
-
-        def submit(self, work: Any, spec: TrialSpec) -> Future[Any]:
-            futures.append(Future())
-            if spec.training.steps == 7:
-                futures[-1].set_exception(BenchmarkError("lost"))
-            else:
-                futures[-1].set_result([{"trial": spec.training.steps}])
-            return futures[-1]
-
-    monkeypatch.setattr(label_errors, "ProcessPoolExecutor", Pool)
-    rows = label_errors.trained([trial(steps=steps) for steps in (6, 7, 8)], 1, "cpu", 2)
-    assert sorted([next(rows)[0]["trial"], next(rows)[0]["trial"]]) == [6, 8]
+    monkeypatch.setattr(label_errors, "ProcessPoolExecutor", lambda *_, **__: Pool())
+    monkeypatch.setattr(label_errors, "as_completed", list)  # In order: the one that fails is done first.
+    monkeypatch.setattr(label_errors, "measured", measured)
+    rows = label_errors.trained([trial(steps=steps) for steps in (7, 6, 8)], 1, "cpu", 2)
+    assert [next(rows)[0]["trial"], next(rows)[0]["trial"]] == [6, 8]
     with pytest.raises(BenchmarkError, match="lost"):
         next(rows)
 
