@@ -1,4 +1,5 @@
-"""Sprites: images that are drawn when they are needed, on the device where they are needed; nothing is stored.
+"""Sprites: images that are drawn when they are needed, on the device where they are needed; nothing is stored but the
+shapes of dSprites, if it is they that are drawn.
 
 Shapes: N image, B batch, L attribute.
 """
@@ -6,7 +7,7 @@ Shapes: N image, B batch, L attribute.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,11 +16,14 @@ from ..base.canonical import content_hash
 from ..base.heartbeat import beat
 from ..concepts import compositional_split
 from ..specs.built_in.datasets import NAMED_TEXTURES, PLAIN, SpritesSpec
+from ..worlds.sprite_bitmaps import Bitmaps
 from ..worlds.sprites import GENERATOR_VERSION, draw_concepts, draw_geometry, render, render_backgrounds
 from ..worlds.textures import GENERATOR_VERSION as TEXTURES_VERSION
 from ..worlds.textures import ZOOM, Procedural, Swatches, Textures
 from .batch import Batch, CaptionedStore
 from .drawn import DrawnDataModule
+from .sources.dsprites_file import DSpritesFile
+from .sources.sprite_shapes import SpriteShapes
 from .sources.textures import TextureFolder
 from .splits import FRACTIONS, compositional_partition, random_partition
 
@@ -31,10 +35,18 @@ class SpriteStore:
         spec: What to draw.
         concepts: Long[N, L], if they are already drawn; None: on the CPU.
         textures: Draws the background, on the same device; None: it is plain.
+        shapes: Those of dSprites, on the same device; None: the formulas.
     """
 
-    def __init__(self, spec: SpritesSpec, *, concepts: Tensor | None = None, textures: Textures | None = None) -> None:
-        self.spec, self.textures = spec, textures
+    def __init__(
+        self,
+        spec: SpritesSpec,
+        *,
+        concepts: Tensor | None = None,
+        textures: Textures | None = None,
+        shapes: Bitmaps | None = None,
+    ) -> None:
+        self.spec, self.textures, self.shapes = spec, textures, shapes
         if concepts is None:
             concepts = draw_concepts(torch.arange(spec.num_images), level=spec.level, seed=spec.seed)
         self.concepts = concepts
@@ -47,7 +59,9 @@ class SpriteStore:
         beat()
         rows = rows.to(self.concepts.device)
         concepts = self.concepts[rows]
-        drawn = {} if self.textures is None else {"texture": self.textures.draw(rows)}
+        drawn: dict[str, Any] = {} if self.textures is None else {"texture": self.textures.draw(rows)}
+        if self.shapes is not None:
+            drawn["shapes"] = self.shapes
         pixels, masks = render(draw_geometry(rows, concepts, seed=self.spec.seed), canvas=self.spec.canvas, **drawn)
         return Batch(pixels.float().div_(255), concepts, rows, mask=masks)
 
@@ -63,24 +77,37 @@ class SpriteStore:
         if self.concepts.device == torch.device(device):
             return self
         textures = None if self.textures is None else self.textures.to(device)
-        return SpriteStore(self.spec, concepts=self.concepts.to(device), textures=textures)
+        shapes = None if self.shapes is None else self.shapes.to(device)
+        return SpriteStore(self.spec, concepts=self.concepts.to(device), textures=textures, shapes=shapes)
 
 
 class SpritesDataModule(DrawnDataModule):
-    """Sprites, drawn anew each time."""
+    """Sprites, drawn anew each time.
+
+    Args:
+        spec: What to draw.
+        file: dSprites' file, if its shapes are drawn; by default the one under the data root.
+    """
 
     spec: SpritesSpec
     generator = GENERATOR_VERSION
     too_small: ClassVar[str] = "raise num_images"
 
+    def __init__(self, spec: SpritesSpec, *, file: DSpritesFile | None = None) -> None:
+        super().__init__(spec)
+        self._shapes = None if spec.source == "drawn" else SpriteShapes(file)
+
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the recipe and the generator's version; with a texture also of its own, or of the user's pictures."""
+        """Hash of the recipe and the generator's version; with a texture also of its own, or of the user's pictures; of
+        dSprites' file, if its shapes are drawn."""
         recipe = {"recipe": self.spec.recipe(), "generator": GENERATOR_VERSION}
         if (folder := self.texture_folder) is not None:
             recipe["recipe"] = {**self.spec.recipe(), "texture": folder.digest}
         if self.spec.texture != PLAIN:
             recipe["textures"] = TEXTURES_VERSION
+        if self._shapes is not None:
+            recipe["shapes"] = self._shapes.digest
         return content_hash(recipe)
 
     @cached_property
@@ -95,13 +122,19 @@ class SpritesDataModule(DrawnDataModule):
             return Swatches(folder.pictures(ZOOM * spec.canvas), seed=spec.seed)
         return None if spec.texture == PLAIN else Procedural(seed=spec.seed, canvas=spec.canvas)
 
+    def shapes(self) -> Bitmaps | None:
+        """Those of dSprites' file; None if they are formulas. Raises SourceError if the file cannot be used."""
+        return None if self._shapes is None else self._shapes.bitmaps()
+
     def prepare_data(self) -> None:
-        """Reads the user's pictures into the cache, if there are any; raises SourceError if they cannot be used."""
+        """Reads the user's pictures and shapes into the cache, if there are any; raises SourceError if they cannot be
+        used."""
         self.textures()
+        self.shapes()
 
     def setup(self, stage: str | None = None) -> None:
         """Draws the concepts, by which images are divided."""
-        self._store = SpriteStore(self.spec, textures=self.textures())
+        self._store = SpriteStore(self.spec, textures=self.textures(), shapes=self.shapes())
         self._partitions.clear()
 
     def backgrounds(self, rows: Tensor) -> Tensor:
@@ -109,6 +142,11 @@ class SpritesDataModule(DrawnDataModule):
         store = self.store.store if isinstance(self.store, CaptionedStore) else self.store
         assert isinstance(store, SpriteStore)
         return store.backgrounds(rows)
+
+    def describe(self) -> dict[str, Any]:
+        """As of other datasets; with the md5 of dSprites' file, if its shapes are drawn."""
+        about = super().describe()
+        return about if self._shapes is None else {**about, "source_md5": self._shapes.file.checksum}
 
     def assign(self, split: str, seed: int) -> Tensor:
         """See :meth:`PartitionedDataModule.assign`."""

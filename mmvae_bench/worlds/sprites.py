@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -119,7 +120,16 @@ def draw_geometry(number: Tensor, concept: Tensor, *, seed: int) -> Geometry:
     )
 
 
-def render(geometry: Geometry, *, canvas: int, texture: Tensor | None = None) -> tuple[Tensor, Tensor]:
+class Shapes(Protocol):
+    """Says what sprites cover, where it is not the formulas above."""
+
+    def coverage(self, geometry: Geometry, *, canvas: int) -> Tensor:
+        """See :func:`coverage`."""
+
+
+def render(
+    geometry: Geometry, *, canvas: int, texture: Tensor | None = None, shapes: Shapes | None = None
+) -> tuple[Tensor, Tensor]:
     """The images and the masks of sprites.
 
     A pixel is the mean of its samples, rounded to a grey level; it belongs to the mask if at least half of them are
@@ -129,12 +139,13 @@ def render(geometry: Geometry, *, canvas: int, texture: Tensor | None = None) ->
         geometry: Of B sprites; they are drawn on its device.
         canvas: S.
         texture: Short[B, S, S], what is added to the shade of the background; None: nothing.
+        shapes: On the same device; None: the formulas.
 
     Returns:
         Byte[B, 3, S, S] and Bool[B, 1, S, S].
     """
     chunks = [slice(start, start + CHUNK) for start in range(0, max(len(geometry), 1), CHUNK)]  # One of none.
-    parts = [_render(geometry[chunk], canvas, None if texture is None else texture[chunk]) for chunk in chunks]
+    parts = [_render(geometry[chunk], canvas, None if texture is None else texture[chunk], shapes) for chunk in chunks]
     pixels, masks = zip(*parts, strict=True)
     return torch.cat(pixels), torch.cat(masks)
 
@@ -145,8 +156,9 @@ def render_backgrounds(geometry: Geometry, *, canvas: int, texture: Tensor | Non
     return (shade if texture is None else (shade + texture[:, None]).clamp(0, 255)).to(torch.uint8)
 
 
-def _render(geometry: Geometry, canvas: int, texture: Tensor | None) -> tuple[Tensor, Tensor]:
-    k = coverage(geometry, canvas=canvas)[:, None].to(torch.int16)
+def _render(geometry: Geometry, canvas: int, texture: Tensor | None, shapes: Shapes | None) -> tuple[Tensor, Tensor]:
+    covered = coverage(geometry, canvas=canvas) if shapes is None else shapes.coverage(geometry, canvas=canvas)
+    k = covered[:, None].to(torch.int16)
     background = geometry.background[:, None, None, None]
     if texture is not None:
         background = (background + texture[:, None]).clamp_(0, 255)

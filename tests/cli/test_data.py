@@ -108,7 +108,7 @@ def test_the_data_root_option_is_where_it_looks(tmp_path: Path, monkeypatch: pyt
 FROM_FILES = {
     "celeba18": "celeba", "cora": "planetoid", "cora_papers": "planetoid", "cub": "files", "dsprites": "dsprites",
     "house_numbers": "svhn", "lfw": "files", "lit_faces": "yale", "mnist": "mnist", "mnist_a": "mnist",
-    "multi_mnist": "mnist",
+    "multi_mnist": "mnist", "sprites": "dsprites",
 }  # fmt: skip
 """The source of each dataset that reads the user's files."""
 

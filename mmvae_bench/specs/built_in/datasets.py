@@ -427,6 +427,8 @@ SPRITES_ATTRIBUTES = (
 PLAIN = "none"
 NAMED_TEXTURES = (PLAIN, "procedural")
 """What a background may be besides the user's own pictures."""
+DSPRITES_CANVASES = (32, 64)
+"""Sizes that the shapes of dSprites can have without being resampled."""
 FIRST_COMPOSITIONAL_LEVEL = 3
 """At lower levels there are fewer concepts than a split has parts of its fractions."""
 
@@ -447,8 +449,10 @@ class SpritesSpec(CaptionedSpec):
 
     name: Literal["sprites"] = "sprites"
     """The dataset's name."""
-    source: Literal["drawn"] = "drawn"
-    """The images are drawn when they are needed, each a function of its number; nothing is stored."""
+    source: Literal["drawn", "dsprites"] = "drawn"
+    """drawn: each image is a function of its number, drawn when it is needed, with shapes of this project; nothing is
+    stored. dsprites: drawn in the same way, but with the shapes of dSprites, as CdSprites+ has them, from the original
+    npz file, which is looked for under the data root; the canvas is then 32 or 64."""
     level: Literal[1, 2, 3, 4, 5] = 5
     """1: shape; 2: and size; 3: and colour; 4: and location; 5: and background. What a level leaves out is always the
     same: big, white, in the middle, on a dark background."""
@@ -474,6 +478,10 @@ class SpritesSpec(CaptionedSpec):
                 f"choose split iid, or a level from {FIRST_COMPOSITIONAL_LEVEL} on"
             )
             raise ConfigError([Problem(message, ("split",), "comp", ("iid",), "iid")])
+        if self.source == "dsprites" and self.canvas not in DSPRITES_CANVASES:
+            message = "the shapes of dSprites have 64 pixels, which are shown as they are or four in one"
+            choices = tuple(map(str, DSPRITES_CANVASES))
+            raise ConfigError([Problem(message, ("canvas",), str(self.canvas), choices, None)])
         if self.texture not in NAMED_TEXTURES and "/" not in self.texture:
             message = "not one of the choices (a folder of pictures is written with a slash, such as dtd/images)"
             near = nearest(self.texture, NAMED_TEXTURES)
