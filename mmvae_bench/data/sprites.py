@@ -1,5 +1,5 @@
-"""Sprites: images that are drawn when they are needed, on the device where they are needed; nothing is stored but the
-shapes of dSprites, if it is they that are drawn.
+"""Sprites: images that are drawn when they are needed, on the device where they are needed; no image is stored, only
+what they are made of, the user's textures and the shapes of dSprites, where those are used.
 
 Shapes: N image, B batch, L attribute.
 """
@@ -13,14 +13,17 @@ import torch
 from torch import Tensor
 
 from ..base.canonical import content_hash
+from ..base.files import read_json
 from ..base.heartbeat import beat
 from ..concepts import compositional_split
 from ..specs.built_in.datasets import NAMED_TEXTURES, PLAIN, SpritesSpec
+from ..worlds.sprite_bitmaps import GENERATOR_VERSION as BITMAPS_VERSION
 from ..worlds.sprite_bitmaps import Bitmaps
 from ..worlds.sprites import GENERATOR_VERSION, draw_concepts, draw_geometry, render, render_backgrounds
 from ..worlds.textures import GENERATOR_VERSION as TEXTURES_VERSION
 from ..worlds.textures import ZOOM, Procedural, Swatches, Textures
 from .batch import Batch, CaptionedStore
+from .cache import META
 from .drawn import DrawnDataModule
 from .sources.dsprites_file import DSpritesFile
 from .sources.sprite_shapes import SpriteShapes
@@ -86,7 +89,7 @@ class SpritesDataModule(DrawnDataModule):
 
     Args:
         spec: What to draw.
-        file: dSprites' file, if its shapes are drawn; by default the one under the data root.
+        file: dSprites' file, if its shapes are used; by default the one under the data root.
     """
 
     spec: SpritesSpec
@@ -99,15 +102,15 @@ class SpritesDataModule(DrawnDataModule):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of the recipe and the generator's version; with a texture also of its own, or of the user's pictures; of
-        dSprites' file, if its shapes are drawn."""
+        """Hash of the recipe and the generator's version; with a texture also of its own, or of the user's pictures;
+        with the shapes of dSprites also of their file."""
         recipe = {"recipe": self.spec.recipe(), "generator": GENERATOR_VERSION}
         if (folder := self.texture_folder) is not None:
             recipe["recipe"] = {**self.spec.recipe(), "texture": folder.digest}
         if self.spec.texture != PLAIN:
             recipe["textures"] = TEXTURES_VERSION
         if self._shapes is not None:
-            recipe["shapes"] = self._shapes.digest
+            recipe["shapes"] = {"source": self._shapes.file.checksum, "generator": BITMAPS_VERSION}
         return content_hash(recipe)
 
     @cached_property
@@ -124,7 +127,7 @@ class SpritesDataModule(DrawnDataModule):
 
     def shapes(self) -> Bitmaps | None:
         """Those of dSprites' file; None if they are formulas. Raises SourceError if the file cannot be used."""
-        return None if self._shapes is None else self._shapes.bitmaps()
+        return None if self._shapes is None else self._shapes.bitmaps(self.progress)
 
     def prepare_data(self) -> None:
         """Reads the user's pictures and shapes into the cache, if there are any; raises SourceError if they cannot be
@@ -144,9 +147,13 @@ class SpritesDataModule(DrawnDataModule):
         return store.backgrounds(rows)
 
     def describe(self) -> dict[str, Any]:
-        """As of other datasets; with the md5 of dSprites' file, if its shapes are drawn."""
+        """As of other datasets; with the md5 of dSprites' file and what is kept of it, if its shapes are used."""
         about = super().describe()
-        return about if self._shapes is None else {**about, "source_md5": self._shapes.file.checksum}
+        if self._shapes is None:
+            return about
+        files = read_json(self._shapes.folder / META)["files"]
+        stored = sum(entry["bytes"] for entry in files.values())
+        return {**about, "source_md5": self._shapes.file.checksum, "storage_bytes": stored}
 
     def assign(self, split: str, seed: int) -> Tensor:
         """See :meth:`PartitionedDataModule.assign`."""

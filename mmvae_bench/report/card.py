@@ -31,6 +31,8 @@ LICENCES: Mapping[str, str] = {
     **dict.fromkeys(("arrays", "folder"), "the user's own images, under their own licence"),
     "mitsuba": "rendered by mmvae-bench (MIT licence) with Mitsuba 3",
     "lfw files": "LFW (Huang et al. 2007): press photographs, under the rights of their owners",
+    "sprites dsprites": "the shapes are those of dSprites (Matthey et al. 2017), under the licence of its authors; all "
+    "else is drawn by mmvae-bench (MIT licence)",
     "cub files": "CUB-200-2011 (Wah et al. 2011): for non-commercial research and education only",
 }
 """The licence of the pixels, by ``source``; or by name and source, where several datasets call theirs the same."""

@@ -1,9 +1,10 @@
-"""Sprites whose shapes are those of dSprites (Matthey et al. 2017), as CdSprites+ has them (Sejnova et al. 2022).
+"""Sprites that are images of dSprites (Matthey et al. 2017), of which CdSprites+ is made too (Sejnova et al. 2022).
 
-Nothing is resampled: a sprite is one of the images of the grid as it is, at 64 pixels, or with 2 x 2 of them in one at
-32. What an attribute leaves open is drawn as for other sprites (:mod:`.sprites`), then the image of the grid is taken
-that is nearest: one of two scales for each size, one of seven orientations up to 28 degrees from the first, and the
-place whose middle is nearest.
+Nothing is interpolated: at 64 pixels a sprite is an image of the grid as it is, at 32 each pixel is the mean of 2 x 2.
+What an attribute leaves open is drawn as for other sprites (:mod:`.sprites`), then the image of the grid is taken that
+is nearest: one of two scales for each size, one of seven orientations up to 28 degrees from the first, and the place
+where the middle of a square is nearest. CdSprites+ takes any orientation, one scale for each size and more places, has
+pink where white is here, and textures on shapes too.
 
 Shapes: B image, N bitmap, K byte (S x S pixels, eight in each), S side of the canvas in pixels.
 """
@@ -21,14 +22,18 @@ from torch.nn.functional import embedding
 from .dsprites import SIDE, SIZES
 from .sprites import HALF_EXTENTS, PER_PIXEL, Geometry
 
+GENERATOR_VERSION = 1
+"""Increased when the same bitmaps give other pictures: it is part of the fingerprint."""
+
 CANVASES = (SIDE // 2, SIDE)
 SCALES = (0, 1, 4, 5)
 """Places of the scales in the grid: two for a small sprite, two for a big one."""
 MOST_TURNS = 3
 """Orientations on each side of the first."""
-PLACES = (*range(6), *range(13, 19), *range(26, 32))
-"""Places of x in the grid, and of y: those near the middles of the quadrants and the middle of the canvas. The same
-from both ends, since y may count from the top or from the bottom."""
+PLACES = (*range(8), *range(12, 20), *range(24, 32))
+"""Places of x in the grid, and of y: those near the middles of the quadrants and the middle of the canvas, and one or
+two beyond, since where the middle of a sprite is at a place is the file's to say. The same from both ends, since y may
+count from the top or from the bottom."""
 
 _TURN = 2 * math.pi / (SIZES[2] - 1)
 _CUTS = (HALF_EXTENTS[0], sum(HALF_EXTENTS) / 2, HALF_EXTENTS[1])
@@ -49,12 +54,12 @@ def bitmap_numbers() -> Tensor:
 
 
 class Bitmaps:
-    """The images of dSprites that sprites are cut out of, on one device.
+    """The images of dSprites that are used as sprites, on one device.
 
     Args:
         packed: Byte[N, K], those of :func:`bitmap_numbers` in its order, packed as numpy.packbits does.
-        middles: Where the middle of a sprite is at each of ``PLACES``, in pixels from the left edge of the image and
-            from the upper one: Double[2, 18].
+        middles: Where the middle of a square is at each of ``PLACES``, in pixels from the left edge of the image and
+            from the upper one: Double[2, 24].
 
     Raises:
         ValueError: if their shapes are others.
@@ -73,7 +78,13 @@ class Bitmaps:
         return Bitmaps(self._packed.to(device), self._middles.to(device))
 
     def coverage(self, geometry: Geometry, *, canvas: int) -> Tensor:
-        """How many quarters of each pixel are in the sprite: Byte[B, S, S], from 0 to 4; S is one of ``CANVASES``."""
+        """How many quarters of each pixel are in the sprite: Byte[B, S, S], from 0 to 4.
+
+        Raises:
+            ValueError: if S is not one of ``CANVASES``.
+        """
+        if canvas not in CANVASES:
+            raise ValueError(f"canvas {canvas}: expected one of {CANVASES}")
         pixels = embedding(self._packed[self._number(geometry)].int(), self._pixels_of_byte)
         image = rearrange(pixels.byte(), "b (h k) bit -> b h (k bit)", h=SIDE)
         if canvas == SIDE:

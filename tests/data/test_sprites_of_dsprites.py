@@ -15,28 +15,40 @@ from mmvae_bench.data import commands
 from mmvae_bench.data.sources import MissingSourceError, SourceError
 from mmvae_bench.data.sources.dsprites_file import DSpritesFile
 from mmvae_bench.data.sprites import SpritesDataModule
+from mmvae_bench.specs.built_in.datasets import DSPRITES_CANVASES
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.worlds.dsprites import NUM_PLACES, SIDE, SIZES, Shifts, factors
-from mmvae_bench.worlds.sprite_bitmaps import bitmap_numbers
+from mmvae_bench.worlds.sprite_bitmaps import CANVASES, bitmap_numbers
 from mmvae_bench.worlds.sprites import draw_geometry
 
-PLACES = [*range(6), *range(13, 19), *range(26, 32)]
+PLACES = [*range(8), *range(12, 20), *range(24, 32)]
 SMALL, BIG = (0, 1), (4, 5)
 UPRIGHT = (36, 37, 38, 0, 1, 2, 3)
 
 
 class Grid(DSpritesFile):
-    """A file that holds the drawn grid, or one whose y counts from the bottom; of the images that nobody should need it
-    yields a white square in the corner. Its reader is tested with dSprites itself."""
+    """A file that holds the drawn grid, or one whose y counts from the bottom, or whose sprites stand elsewhere; of the
+    images that nobody should need it yields a white square in the corner. Its reader is tested with dSprites itself.
 
-    def __init__(self, *, upside_down: bool = False) -> None:
+    Args:
+        upside_down: Whether y counts from the bottom.
+        still: A shape that does not move.
+        shift: By how many pixels each sprite is shifted to the right.
+    """
+
+    def __init__(self, *, upside_down: bool = False, still: int | None = None, shift: int = 0) -> None:
         super().__init__()
-        self.upside_down, self.times = upside_down, 0
+        self.upside_down, self.still, self.shift, self.times = upside_down, still, shift, 0
+
+    @property
+    def path(self) -> Path:  # type: ignore[override]
+        """What errors name."""
+        return Path("a.npz")
 
     @property
     def checksum(self) -> str:  # type: ignore[override]
         """Of what it yields."""
-        return f"{'b' if self.upside_down else 'a'}" * 32
+        return f"{int(self.upside_down)}{self.still}{self.shift}"
 
     def images(self) -> Iterator[np.ndarray]:
         """In parts of one scale of one shape."""
@@ -56,7 +68,9 @@ class Grid(DSpritesFile):
                 if self.upside_down:
                     y = drawn % NUM_PLACES
                     drawn = drawn - y + NUM_PLACES - 1 - y
-                images[rows.numpy()] = shifts.draw(drawn).numpy()
+                if start // step // SIZES[1] == self.still:
+                    drawn = drawn - drawn % NUM_PLACES**2 + NUM_PLACES**2 // 2
+                images[rows.numpy()] = shifts.draw(drawn).roll(self.shift, 2).numpy()
             yield images
 
 
@@ -104,19 +118,15 @@ def test_a_sprite_is_an_image_of_the_grid_with_the_shape_size_and_place_of_its_c
     rows = torch.arange(200)
     batch = data.store.batch(rows)
     assert batch.mask is not None
-    middles = draw_geometry(rows, batch.concept, seed=0).centre * SIDE
+    centre = draw_geometry(rows, batch.concept, seed=0).centre * SIDE
     shifts = Shifts()
     sizes, turns = torch.tensor([SMALL, BIG]), torch.tensor(UPRIGHT)
     seen = set()
-    for mask, concept, middle in zip(batch.mask[:, 0], batch.concept, middles, strict=True):
-        # The middle of the sprite's pixel x is at 16 + x + 1/2.
-        x, y = ((middle - 16.5).round().clamp(0, 31)).long().tolist()
-        near = torch.tensor([-1, 0, 1])
-        parts = torch.meshgrid(
-            sizes[concept[1]], turns, (x + near).clamp(0, 31), (y + near).clamp(0, 31), indexing="ij"
-        )
-        scale, turn, across, down = (part.flatten() for part in parts)
-        numbers = (((concept[0] * 6 + scale) * 40 + turn) * 32 + across) * 32 + down
+    for mask, concept, middle in zip(batch.mask[:, 0], batch.concept, centre, strict=True):
+        # The middle of a square is at 16.5 + x, and at 16.5 + y, whichever way y counts.
+        x, y = (middle - 16.5).round().clamp(0, 31).long()
+        scale, turn = (part.flatten() for part in torch.meshgrid(sizes[concept[1]], turns, indexing="ij"))
+        numbers = (((concept[0] * 6 + scale) * 40 + turn) * 32 + x) * 32 + y
         found = (shifts.draw(numbers).bool() == mask).all(2).all(1)
         assert found.any()
         seen |= {tuple(each[1:3]) for each in factors(numbers[found]).tolist()}
@@ -155,20 +165,54 @@ def test_the_file_is_read_once_and_another_is_another_dataset(grid: Grid, cache:
     times = grid.times
     again = ready(grid, level=2)
     assert grid.times == times
-    assert len(list((cache / "sprite_shapes").glob("a*-1"))) == 1
+    assert len([path for path in (cache / "sprite_shapes").glob("0None0-*") if path.is_dir()]) == 1
     other = SpritesDataModule(data.spec, file=Grid(upside_down=True))
     drawn = datasets.parse({"name": "sprites", "num_images": 400}).build()
     assert len({each.fingerprint for each in (data, again, other, drawn)}) == 4
-    assert data.describe()["source_md5"] == grid.checksum
+    about = data.describe()
+    assert (about["source_md5"], about["storage_bytes"] > 10**6) == (grid.checksum, True)
     assert data.verify()["ok"]
     assert data.store.to("cpu") is data.store
 
 
-def test_a_damaged_copy_is_made_anew(grid: Grid, cache: Path) -> None:
+@pytest.mark.parametrize("file", ["bitmaps.npy", "middles.npy"])
+def test_a_damaged_copy_is_made_anew(file: str, grid: Grid, cache: Path) -> None:
     pixels = ready(grid).pixel_hash
-    kept = next((cache / "sprite_shapes").glob("a*-1")) / "bitmaps.npy"
+    (kept,) = (path / file for path in (cache / "sprite_shapes").glob("0None0-*") if path.is_dir())
     kept.write_bytes(kept.read_bytes()[:-1] + b"\7")
     assert ready(grid).pixel_hash == pixels
+
+
+def test_a_store_moves_as_a_whole(grid: Grid) -> None:
+    """The device without data tells whether anything was left behind."""
+    moved = ready(grid).store.to("meta")
+    number, concept = torch.arange(4, device="meta"), torch.zeros(4, 5, dtype=torch.long, device="meta")
+    shapes = moved.shapes  # type: ignore[union-attr]
+    assert shapes is not None
+    assert shapes.coverage(draw_geometry(number, concept, seed=0), canvas=32).device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (Grid(still=2), r"^a.npz: the sprite of image [\d,]+ is 1\d\.\d pixels along x from the squares at its place"),
+        (Grid(shift=4), r"^a.npz: no square has its middle at 16.0 pixels along x; the nearest is 4.5 away"),
+    ],
+)
+def test_sprites_that_stand_elsewhere_are_refused(file: Grid, message: str, cache: Path) -> None:
+    """Where they stand is what a concept says of them."""
+    with pytest.raises(SourceError, match=message):
+        ready(file)
+    assert not [path for path in (cache / "sprite_shapes").glob(f"*{file.checksum}*") if path.is_dir()]
+
+
+def test_other_canvases_are_refused_where_they_are_drawn(grid: Grid) -> None:
+    assert CANVASES == DSPRITES_CANVASES
+    geometry = draw_geometry(torch.arange(4), torch.zeros(4, 5, dtype=torch.long), seed=0)
+    bitmaps = ready(grid).shapes()
+    assert bitmaps is not None
+    with pytest.raises(ValueError, match="canvas 16"):
+        bitmaps.coverage(geometry, canvas=16)
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

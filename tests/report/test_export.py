@@ -376,6 +376,14 @@ def test_the_licence_of_dsprites_is_that_of_its_authors() -> None:
     assert "- images: dSprites (Matthey et al. 2017): under the licence of its authors\n" in card
 
 
+def test_the_licence_of_shapes_is_not_that_of_what_is_drawn_around_them() -> None:
+    _, card = card_of({"name": "sprites", "source": "dsprites", "num_images": 120})
+    assert (
+        "- images: the shapes are those of dSprites (Matthey et al. 2017), under the licence of its authors; all else "
+        "is drawn by mmvae-bench (MIT licence)\n" in card
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "licence"),
     [

@@ -46,6 +46,11 @@ class DSpritesFile:
     def __init__(self, *, root: Path | None = None, sizes: Sequence[int] = SIZES, side: int = SIDE) -> None:
         self.root, self.sizes, self.side = root, tuple(sizes), side
 
+    @property
+    def num_images(self) -> int:
+        """N, of the whole grid."""
+        return math.prod(self.sizes)
+
     @cached_property
     def path(self) -> Path:
         """The file; raises MissingSourceError if it is not there."""

@@ -1,10 +1,13 @@
-"""The images of dSprites' file that sprites are cut out of, kept in the cache.
+"""The images of dSprites' file that are used as sprites, kept in the cache.
 
-Shapes: N bitmap, S side of an image in pixels, K byte of an image (eight pixels in each).
+Shapes: N bitmap, n bitmap of a part, S side of an image in pixels, K byte of an image (eight pixels in each).
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,18 @@ from ...base.files import cache_root
 from ...base.heartbeat import beat
 from ...worlds.dsprites import factors
 from ...worlds.sprite_bitmaps import PLACES, Bitmaps, bitmap_numbers
+from ...worlds.sprites import CENTRE_JITTER, CENTRES
 from ..cache import build_once
+from . import SourceError
 from .dsprites_file import DSpritesFile
 
 PREPARATION_VERSION = 1
 """Increased whenever the same file gives different bitmaps."""
+_SQUARE = 0
+"""The shape whose middle is that of its pixels, as a heart's is not."""
+_MOST_AWAY = 0.08
+"""Of the side of an image: how far the middle of a sprite's pixels may be from that of the square at its place. The
+hearts of the drawn grid are at most 0.04 away."""
 
 
 class SpriteShapes:
@@ -32,51 +42,76 @@ class SpriteShapes:
     def __init__(self, file: DSpritesFile | None = None) -> None:
         self.file = file or DSpritesFile()
 
-    @property
-    def digest(self) -> str:
-        """The md5 of the file, and the version of what is taken from it; raises SourceError if it cannot be read."""
-        return f"{self.file.checksum}-{PREPARATION_VERSION}"
+    @cached_property
+    def folder(self) -> Path:
+        """Where they are kept; raises SourceError if the file cannot be read."""
+        chosen = hashlib.sha256(bitmap_numbers().numpy().tobytes()).hexdigest()[:8]
+        return cache_root() / "sprite_shapes" / f"{self.file.checksum}-{chosen}-{PREPARATION_VERSION}"
 
-    def bitmaps(self) -> Bitmaps:
+    def bitmaps(self, progress: Callable[[int, int], None] | None = None) -> Bitmaps:
         """Those that are needed, mapped from the cache, which one reading of the whole file fills.
 
-        Raises:
-            SourceError: if the file is missing, damaged or another one.
-        """
-        folder = cache_root() / "sprite_shapes" / self.digest
-        build_once(folder, self._write)
-        packed = torch.from_numpy(np.load(folder / "bitmaps.npy", mmap_mode="c"))
-        return Bitmaps(packed, torch.from_numpy(np.load(folder / "middles.npy")))
+        Args:
+            progress: Called with the number of images that are read, and that of all.
 
-    def _write(self, folder: Path) -> dict[str, Any]:
-        """Writes bitmaps.npy, Byte[N, K], and middles.npy, Double[2, 18]."""
+        Raises:
+            SourceError: if the file is missing, damaged or another one, or its sprites are not where they are needed.
+        """
+        build_once(self.folder, lambda unfinished: self._write(unfinished, progress))
+        packed = torch.from_numpy(np.load(self.folder / "bitmaps.npy", mmap_mode="c"))
+        return Bitmaps(packed, torch.from_numpy(np.load(self.folder / "middles.npy")))
+
+    def _write(self, folder: Path, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
+        """Writes bitmaps.npy, Byte[N, K], and middles.npy, Double[2, 24]."""
         numbers, side = bitmap_numbers(), self.file.side
         order = numbers.argsort().numpy()
         ascending = numbers.numpy()[order]
         packed, start = np.empty((len(numbers), side**2 // 8), np.uint8), 0
-        middles = np.zeros((2, len(PLACES)))
+        found = np.empty((2, len(numbers)))
+        """The middle of each sprite."""
         for images in self.file.images():
             beat()
             first, last = np.searchsorted(ascending, (start, start + len(images)))
-            found = images[ascending[first:last] - start]
-            packed[order[first:last]] = np.packbits(found.reshape(last - first, side**2), axis=1)
-            for along, (middle, place) in enumerate(zip(_middles(found), _places(ascending[first:last]), strict=True)):
-                middles[along] += np.bincount(place, middle, len(PLACES))
+            needed = images[ascending[first:last] - start]
+            packed[order[first:last]] = np.packbits(needed.reshape(last - first, side**2), axis=1)
+            found[:, order[first:last]] = _middles(needed)
             start += len(images)
+            if progress is not None:
+                progress(start, self.file.num_images)
+        middles = self._middles_of_places(numbers.numpy(), found)
         np.save(folder / "bitmaps.npy", packed)
-        np.save(folder / "middles.npy", middles * len(PLACES) / len(numbers))
+        np.save(folder / "middles.npy", middles)
         return {"name": "sprite shapes", "source_md5": self.file.checksum}
 
+    def _middles_of_places(self, numbers: np.ndarray, found: np.ndarray) -> np.ndarray:
+        """Where the middle of a square is at each place, Double[2, 24], of the middle of each sprite, Double[2, N]."""
+        shape, *_, x, y = factors(torch.from_numpy(numbers)).numpy().T
+        square, side = shape == _SQUARE, self.file.side
+        middles = np.empty((2, len(PLACES)))
+        for along, (name, values) in enumerate((("x", x), ("y", y))):
+            place = np.searchsorted(PLACES, values)
+            middles[along] = np.bincount(place[square], found[along, square]) / np.bincount(place[square])
+            away = np.abs(found[along] - middles[along, place])
+            if away.max() > _MOST_AWAY * side:
+                number = int(numbers[away.argmax()])
+                raise SourceError(
+                    f"{self.file.path}: the sprite of image {number:,} is {away.max():.1f} pixels along {name} from "
+                    "the squares at its place: not the images of these classes"
+                )
+            for centre in {centre[along] for centre in CENTRES}:
+                for end in (centre - CENTRE_JITTER, centre + CENTRE_JITTER):
+                    if (nearest := np.abs(middles[along] - end * side).min()) > 1:
+                        raise SourceError(
+                            f"{self.file.path}: no square has its middle at {end * side:.1f} pixels along {name}; the "
+                            f"nearest is {nearest:.1f} away: sprites cannot be placed"
+                        )
+        return middles
 
-def _middles(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The middle of each sprite, in pixels from the left edge of the image and from the upper one: Double[n] each."""
+
+def _middles(images: np.ndarray) -> np.ndarray:
+    """The middle of the pixels of each sprite, in pixels from the left edge of the image and from the upper one:
+    Byte[n, S, S] to Double[2, n]."""
     points = np.arange(images.shape[1]) + 0.5
     across, down = images.sum(1, dtype=np.int64), images.sum(2, dtype=np.int64)
-    areas = np.maximum(across.sum(1), 1)
-    return across @ points / areas, down @ points / areas
-
-
-def _places(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which of ``PLACES`` the x and the y of images of the grid are: Long[n] each."""
-    *_, x, y = factors(torch.from_numpy(numbers)).unbind(-1)
-    return np.searchsorted(PLACES, x.numpy()), np.searchsorted(PLACES, y.numpy())
+    middles: np.ndarray = np.stack([across @ points, down @ points]) / across.sum(1)
+    return middles

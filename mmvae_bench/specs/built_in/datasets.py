@@ -428,7 +428,7 @@ PLAIN = "none"
 NAMED_TEXTURES = (PLAIN, "procedural")
 """What a background may be besides the user's own pictures."""
 DSPRITES_CANVASES = (32, 64)
-"""Sizes that the shapes of dSprites can have without being resampled."""
+"""Sizes that the images of dSprites can have without being interpolated."""
 FIRST_COMPOSITIONAL_LEVEL = 3
 """At lower levels there are fewer concepts than a split has parts of its fractions."""
 
@@ -451,8 +451,8 @@ class SpritesSpec(CaptionedSpec):
     """The dataset's name."""
     source: Literal["drawn", "dsprites"] = "drawn"
     """drawn: each image is a function of its number, drawn when it is needed, with shapes of this project; nothing is
-    stored. dsprites: drawn in the same way, but with the shapes of dSprites, as CdSprites+ has them, from the original
-    npz file, which is looked for under the data root; the canvas is then 32 or 64."""
+    stored. dsprites: drawn in the same way, but with the shapes of dSprites, of which CdSprites+ is made too, from the
+    original npz file, which is looked for under the data root; the canvas is then 32 or 64."""
     level: Literal[1, 2, 3, 4, 5] = 5
     """1: shape; 2: and size; 3: and colour; 4: and location; 5: and background. What a level leaves out is always the
     same: big, white, in the middle, on a dark background."""
@@ -479,7 +479,7 @@ class SpritesSpec(CaptionedSpec):
             )
             raise ConfigError([Problem(message, ("split",), "comp", ("iid",), "iid")])
         if self.source == "dsprites" and self.canvas not in DSPRITES_CANVASES:
-            message = "the shapes of dSprites have 64 pixels, which are shown as they are or four in one"
+            message = "the images of dSprites have 64 x 64 pixels, shown as they are or as means of 2 x 2"
             choices = tuple(map(str, DSPRITES_CANVASES))
             raise ConfigError([Problem(message, ("canvas",), str(self.canvas), choices, None)])
         if self.texture not in NAMED_TEXTURES and "/" not in self.texture:
