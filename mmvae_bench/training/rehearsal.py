@@ -57,7 +57,14 @@ def rehearse(spec: TrialSpec) -> str | None:
     dataset = spec.dataset
     training, num_steps = (
         spec.training.model_copy(
-            update={"batch_size": NUM_IMAGES, "validations": 1, "precision": "float32", "compile": False}
+            # A budget for all stages together would give each as many steps as it gives them in the trial.
+            update={
+                "batch_size": NUM_IMAGES,
+                "validations": 1,
+                "precision": "float32",
+                "compile": False,
+                "budget": "stage",
+            }
         ),
         1,
     )

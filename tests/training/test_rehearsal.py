@@ -12,6 +12,7 @@ from mmvae_bench.cli import main
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective, Terms, TermsError, raised_in
 from mmvae_bench.objectives.jvae import JVAE
+from mmvae_bench.objectives.scan import SCAN
 from mmvae_bench.objectives.telbo import TELBO
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training import rehearsal
@@ -71,8 +72,6 @@ def test_a_step_that_is_too_large_is_no_matter_of_the_formula() -> None:
 
 
 def test_a_bug_of_a_later_stage_and_one_of_evaluation_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mmvae_bench.objectives.scan import SCAN
-
     original = SCAN.terms
 
     def wrong(self: SCAN, batch: Batch) -> Terms:
@@ -83,6 +82,26 @@ def test_a_bug_of_a_later_stage_and_one_of_evaluation_are_found(monkeypatch: pyt
 
     monkeypatch.setattr(SCAN, "terms", wrong)
     assert str(rehearse(spec("scan"))).endswith("ZeroDivisionError: in the last stage")
+
+
+@pytest.mark.parametrize("budget", ["stage", "total"])
+@pytest.mark.parametrize(("name", "num_stages"), [("jvae", 1), ("scan", 3)])
+def test_a_step_is_made_of_every_stage_whatever_they_share(
+    name: str, num_stages: int, budget: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    objective = {"jvae": JVAE, "scan": SCAN}[name]
+    original = objective.terms
+
+    def counted(self: Objective, batch: Batch) -> Terms:
+        if self.training:
+            assert self.stage is not None
+            made.append(self.stage.name)
+        return original(self, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(objective, "terms", counted)
+    assert rehearse(spec(name, training={"steps": 50, "batch_size": 64, "budget": budget})) is None
+    assert len(made) == len(set(made)) == num_stages
 
 
 def test_each_objective_is_tried_once_on_the_smallest_images_those_of_others_first(
