@@ -5,6 +5,7 @@ Shapes: B batch, A attribute, E embedding, F feature, D latent dimension.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -60,6 +61,17 @@ def mixture(concept: Tensor, sizes: Sequence[int], *, dtype: torch.dtype) -> Ten
     return concept.to(dtype)
 
 
+def bounded_above(value: Tensor, bound: float) -> Tensor:
+    """``bound - softplus(bound - value)``: nearly the value far below the bound, and never above it.
+
+    Of log scales: the inverse of the scale is the sum of the inverses of the given one and of the largest.
+
+    >>> bounded_above(torch.tensor([-20.0, 0.0, 20.0]), 1.0)
+    tensor([-20.0000,  -0.3133,   1.0000])
+    """
+    return bound - F.softplus(bound - value)
+
+
 class GaussianHead(nn.Module):
     """Features to the mean and log scale of a diagonal normal."""
 
@@ -103,10 +115,28 @@ class ConceptExperts(nn.Module):
     """q(z|y_O): the product of N(0, I) and one Gaussian expert for each specified attribute.
 
     Vedantam et al. (2018), Eq. 6; the universal expert p(z) is a factor in training too.
+
+    Args:
+        schema: The attributes.
+        embedding: Size of a value's embedding.
+        sizes: Sizes of the fully connected layers.
+        latent_size: D.
+        largest_scale: What no expert's scale exceeds; it is approached smoothly. An expert of scale s weighs 1 / s^2,
+            and so does the gradient of its mean: one that has run off to a scale of hundreds tells nothing, and hardly
+            returns. None: there is no bound, as published.
     """
 
-    def __init__(self, schema: Schema, *, embedding: int, sizes: Sequence[int], latent_size: int) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        embedding: int,
+        sizes: Sequence[int],
+        latent_size: int,
+        largest_scale: float | None = None,
+    ) -> None:
         super().__init__()
+        self.largest_scale = largest_scale
         self.features = ValueFeatures(schema, embedding=embedding, sizes=sizes)
         self.heads = nn.ModuleList(GaussianHead(sizes[-1], latent_size) for _ in schema.sizes)
 
@@ -127,6 +157,8 @@ class ConceptExperts(nn.Module):
         weights = concept.split([len(table) for table in tables], -1) if concept.is_floating_point() else None
         for k, (table, head) in enumerate(zip(tables, self.heads, strict=True)):
             mean, log_scale = head(table)
+            if self.largest_scale is not None:
+                log_scale = bounded_above(log_scale, math.log(self.largest_scale))
             if weights is not None:
                 means.append(weights[k].to(mean) @ mean)
                 log_scales.append(weights[k].to(mean) @ log_scale)

@@ -38,6 +38,11 @@ class ThinNetworks(Backbone):
         """The family of p(x|z)."""
 
     @property
+    def largest_expert_scale(self) -> float | None:
+        """What the scale of an attribute's expert in q(z|y) cannot exceed; None, as here: nothing."""
+        return None
+
+    @property
     @abstractmethod
     def _flat_size(self) -> int:
         """Number of features that the trunk makes of an image."""
@@ -58,7 +63,13 @@ class ThinNetworks(Backbone):
     def concept_encoder(self) -> nn.Module:
         """q(z|y_O): one expert per attribute."""
         sizes = (self.hidden, self.hidden)
-        return ConceptExperts(self.schema, embedding=32, sizes=sizes, latent_size=self.latent_size)
+        return ConceptExperts(
+            self.schema,
+            embedding=32,
+            sizes=sizes,
+            latent_size=self.latent_size,
+            largest_scale=self.largest_expert_scale,
+        )
 
     def joint_encoder(self) -> nn.Module:
         """q(z|x,y)."""
@@ -136,6 +147,11 @@ class ThinBackbone(ConvolutionalNetworks):
         """Width of the fully connected layers."""
         return self.spec.hidden
 
+    @property
+    def largest_expert_scale(self) -> float | None:
+        """What the scale of an attribute's expert in q(z|y) cannot exceed."""
+        return self.spec.largest_expert_scale
+
 
 class CaptionedNetworks(ThinNetworks):
     """With the likelihood that the spec names; and for captions, a GRU of size ``hidden`` that reads them and another
@@ -147,6 +163,11 @@ class CaptionedNetworks(ThinNetworks):
     def hidden(self) -> int:
         """Width of the fully connected layers."""
         return self.spec.hidden
+
+    @property
+    def largest_expert_scale(self) -> float | None:
+        """What the scale of an attribute's expert in q(z|y) cannot exceed."""
+        return self.spec.largest_expert_scale
 
     @property
     def likelihood(self) -> ImageLikelihood:
