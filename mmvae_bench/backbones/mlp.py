@@ -55,7 +55,13 @@ class MLPBackbone(Backbone):
 
     def concept_encoder(self) -> nn.Module:
         """q(z|y_O): one expert per attribute, with ELU as in every backbone."""
-        return ConceptExperts(self.schema, embedding=32, sizes=self._hidden, latent_size=self.latent_size)
+        return ConceptExperts(
+            self.schema,
+            embedding=32,
+            sizes=self._hidden,
+            latent_size=self.latent_size,
+            largest_scale=self.spec.largest_expert_scale,
+        )
 
     def joint_encoder(self) -> nn.Module:
         """q(z|x,y)."""

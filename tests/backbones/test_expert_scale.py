@@ -54,15 +54,15 @@ def test_the_mean_of_an_expert_that_tells_nothing_returns_only_with_a_bound() ->
     assert away[3.0] < 0.05 < 1.4 < away[None]
 
 
-@pytest.mark.parametrize("name", ["patches", "rgb_thin", "mnist_a_thin"])
+@pytest.mark.parametrize("name", ["patches", "rgb_thin", "mnist_a_thin", "mlp"])
 def test_the_setting_reaches_the_networks_and_leaves_other_keys(name: str) -> None:
     plain = backbones.parse(name)
     assert "largest_expert_scale" not in plain.canonical()
     spec = backbones.parse({"name": name, "largest_expert_scale": 3})
     assert spec.canonical()["largest_expert_scale"] == 3
-    shape = (1, 16, 16) if name == "mnist_a_thin" else (3, 16, 16)
+    shape = (1, 16, 16) if name in ("mnist_a_thin", "mlp") else (3, 16, 16)
     for each, expected in ((plain, None), (spec, 3)):
-        encoder = each.build(schema=SCHEMA, image_shape=shape, captions=None).concept_encoder()
+        encoder = each.build(schema=SCHEMA, image_shape=shape).concept_encoder()
         assert isinstance(encoder, ConceptExperts)
         assert encoder.largest_scale == expected
 
