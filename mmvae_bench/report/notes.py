@@ -18,7 +18,7 @@ from ..specs.code import identity
 from ..specs.components import datasets, objectives
 from .curves import still_rising
 from .frames import Frames
-from .tables import MANY_ATTRIBUTES, Table, protocol_rule
+from .tables import MANY_ATTRIBUTES, Cell, Row, Table, protocol_rule
 from .text import DASH, level_text, number, row_label
 from .trials import PROVENANCE, STATES, TrialRecord
 
@@ -31,6 +31,10 @@ SEEN = 0.7
 Where a share s of the images is read and the rest guessed, a difference between two objectives shows at s of its size,
 so telling them apart takes 1 / s^2 as many images: twice as many at 0.7.
 """
+
+IMAGINED, DESCRIBED = 0.05, 0.9
+"""A trial is warned of that has come less of the way from floor to ceiling than the first in imagining an attribute,
+and more than the second in describing it in real images: its image tells it, and q(z|y) does not."""
 
 NUM_LOWEST = 3
 """How many accuracies are shown of a classifier with many attributes."""
@@ -274,6 +278,7 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
     ):
         yield "Ceilings or floors differ between the objectives; the table shows their range."
     yield from _beaten_by_nobody(table)
+    yield from _not_told(table)
 
 
 def caution(settings: Mapping[str, Any]) -> str | None:
@@ -298,6 +303,46 @@ def _beaten_by_nobody(table: Table) -> Iterator[str]:
     if found:
         scores = "; ".join(f"{label} {_at(levels)}".rstrip() for label, levels in found.items())
         yield f"Nobody beats the floor on {table.title}: {scores}. A generator that ignores the query does as well."
+
+
+def _not_told(table: Table) -> Iterator[str]:
+    """Which attributes a trial describes in real images, and imagines no better than a generator that ignores them."""
+    rows = {(row.metric, row.attribute): row for row in table.rows if row.metric == "description_accuracy"}
+    # Of each attribute the row of the highest level, where all the others are specified too.
+    imagined: dict[str, Row] = {}
+    for row in table.rows:
+        if row.metric != "correctness" or row.attribute is None or row.protocol != table.headline:
+            continue
+        if row.attribute not in imagined or (row.level or 0) > (imagined[row.attribute].level or 0):
+            imagined[row.attribute] = row
+    found: dict[tuple[int, int], list[str]] = {}
+    for attribute, row in imagined.items():
+        described = rows.get(("description_accuracy", attribute))
+        if described is None:
+            continue
+        for place, (one, other) in enumerate(zip(row.cells, described.cells, strict=True)):
+            if one is None or other is None:
+                continue
+            images, texts = _shares_by_seed(one), _shares_by_seed(other)
+            for seed in images.keys() & texts.keys():
+                if images[seed] < IMAGINED and texts[seed] > DESCRIBED:
+                    found.setdefault((place, seed), []).append(attribute)
+    if found:
+        trials = [
+            f"{table.columns[place].label} seed {seed} ({', '.join(attributes)})"
+            for (place, seed), attributes in sorted(found.items())
+        ]
+        yield (
+            "Described right in real images, and imagined as by a generator that ignores the query: "
+            f"{'; '.join(trials)}. Where q(z|y) is a product of experts, the scale of one may have run off to where it "
+            "tells nothing: backbones that have largest_expert_scale can bound it."
+        )
+
+
+def _shares_by_seed(cell: Cell) -> dict[int, float]:
+    """How far each seed has come from floor to ceiling; none where either is unknown, or they are the same."""
+    way = cell.ceiling - cell.floor
+    return {each.seed: (each.value - cell.floor) / way for each in cell.seeds} if way > 0 else {}
 
 
 def _at(levels: Sequence[str]) -> str:

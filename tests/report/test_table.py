@@ -330,6 +330,34 @@ def test_lower_is_better_for_a_divergence(tmp_path: Path) -> None:
     assert difference.high < 0
 
 
+def test_a_trial_is_warned_of_that_describes_what_it_does_not_imagine(tmp_path: Path) -> None:
+    """Only of the trial, the attribute and the level at which all attributes are specified."""
+    told = {"floor": 0.5, "ceiling": 0.9}
+
+    def scores(imagined: float, described: float, fewer: float = 0.9) -> list[Score]:
+        size = {"attribute": "scale", **told}
+        return [
+            score([0.8] * 9, **told),
+            score([imagined] * 9, **size),
+            score([fewer] * 9, **size, level=3),
+            score([0.85] * 9, attribute="location", **told),
+            score([described] * 9, metric="description_accuracy", protocol=None, level=None, **size),
+            score([0.89] * 9, metric="description_accuracy", protocol=None, level=None, attribute="location", **told),
+        ]
+
+    for name, seed, found in (
+        ("telbo", 0, scores(0.51, 0.89)),
+        ("telbo", 1, scores(0.53, 0.89)),  # 7.5 % of the way.
+        ("jmvae", 0, scores(0.51, 0.85)),  # Not described.
+        ("jmvae", 1, scores(0.88, 0.89, fewer=0.5)),
+    ):
+        write_trial(tmp_path, spec_of(name, seed=seed), scores=found)
+    (warning,) = [each for each in section(tmp_path).warnings if each.startswith("Described right in real images")]
+    assert warning.startswith(
+        "Described right in real images, and imagined as by a generator that ignores the query: telbo seed 0 (scale). "
+    )
+
+
 def test_an_elbo_is_not_ranked(run_dir: Path) -> None:
     row = row_of(section(run_dir), "elbo", None, None)
     assert row.best is None
