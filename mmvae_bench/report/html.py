@@ -10,6 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ _FIGURES = {
 
 
 def template(name: str) -> Template:
-    """A page of this room: escaped, strict, with the filter ``minus``."""
+    """A page of this room: escaped, strict, with the filters ``minus`` and ``between_tags``."""
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -100,6 +101,8 @@ def template(name: str) -> Template:
         lstrip_blocks=True,
     )
     templates.filters["minus"] = minus
+    # Of a text between tags: quotation marks need no escape there, and commands are full of them.
+    templates.filters["between_tags"] = lambda text: Markup(escape(text, quote=False))
     return templates.get_template(name)
 
 

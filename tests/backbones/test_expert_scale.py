@@ -11,6 +11,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from mmvae_bench.backbones.layers import ConceptExperts
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.concepts import Attribute, Schema
+from mmvae_bench.objectives.common.concept_encoders import ExpertsAlone
 from mmvae_bench.specs.components import backbones
 from mmvae_bench.specs.trial import TrialSpec
 
@@ -52,6 +53,15 @@ def test_the_mean_of_an_expert_that_tells_nothing_returns_only_with_a_bound() ->
             optimiser.step()
         away[bound] = float((model(concept).mean.detach() - means).abs().max())
     assert away[3.0] < 0.05 < 1.4 < away[None]
+
+
+def test_experts_without_the_prior_have_the_same_bound() -> None:
+    bounded = experts(3.0)
+    concept = torch.tensor([[0, 2]])
+    alone = ExpertsAlone(bounded)
+    assert all(torch.equal(*pair) for pair in zip(alone.experts(concept), bounded.experts(concept), strict=True))
+    precision = (-2 * bounded.experts(concept)[1]).exp().sum(1)
+    torch.testing.assert_close(alone(concept).stddev, precision.rsqrt())
 
 
 @pytest.mark.parametrize("name", ["patches", "rgb_thin", "mnist_a_thin", "mlp"])

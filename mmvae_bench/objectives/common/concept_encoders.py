@@ -31,6 +31,7 @@ class ExpertsAlone(ConceptExperts):
     def __init__(self, experts: ConceptExperts) -> None:
         nn.Module.__init__(self)
         self.features, self.heads = experts.features, experts.heads
+        self.largest_scale = experts.largest_scale
 
     def forward(self, concept: Tensor) -> Distribution:
         """Long[B, A], -1 where unspecified, to a diagonal normal over Float[B, D]."""
