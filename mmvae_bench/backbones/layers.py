@@ -121,9 +121,9 @@ class ConceptExperts(nn.Module):
         embedding: Size of a value's embedding.
         sizes: Sizes of the fully connected layers.
         latent_size: D.
-        largest_scale: What no expert's scale exceeds; it is approached smoothly. An expert of scale s weighs 1 / s^2,
-            and so does the gradient of its mean: one that has run off to a scale of hundreds tells nothing, and hardly
-            returns. None: there is no bound, as published.
+        largest_scale: What the scale of no value's expert exceeds; it is approached smoothly. An expert of scale s
+            weighs 1 / s^2, and so does the gradient of its mean: one that has run off to a scale of hundreds tells
+            nothing, and hardly returns. None: there is no bound, as published.
     """
 
     def __init__(

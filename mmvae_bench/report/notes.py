@@ -32,9 +32,10 @@ Where a share s of the images is read and the rest guessed, a difference between
 so telling them apart takes 1 / s^2 as many images: twice as many at 0.7.
 """
 
-IMAGINED, DESCRIBED = 0.05, 0.9
+IMAGINED, DESCRIBED, LEAST_WAY = 0.05, 0.9, 0.2
 """A trial is warned of that has come less of the way from floor to ceiling than the first in imagining an attribute,
-and more than the second in describing it in real images: its image tells it, and q(z|y) does not."""
+and more than the second in describing it in real images: its image tells it, and q(z|y) does not. Only where the way is
+at least the third: a classifier that hardly sees an attribute shows everybody at the floor."""
 
 NUM_LOWEST = 3
 """How many accuracies are shown of a classifier with many attributes."""
@@ -340,9 +341,9 @@ def _not_told(table: Table) -> Iterator[str]:
 
 
 def _shares_by_seed(cell: Cell) -> dict[int, float]:
-    """How far each seed has come from floor to ceiling; none where either is unknown, or they are the same."""
+    """How far each seed has come from floor to ceiling; none where either is unknown, or they are too close."""
     way = cell.ceiling - cell.floor
-    return {each.seed: (each.value - cell.floor) / way for each in cell.seeds} if way > 0 else {}
+    return {each.seed: (each.value - cell.floor) / way for each in cell.seeds} if way >= LEAST_WAY else {}
 
 
 def _at(levels: Sequence[str]) -> str:

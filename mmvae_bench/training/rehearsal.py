@@ -17,7 +17,7 @@ from ..data.base import ConceptDataModule
 from ..data.batch import Batch, ImageStore
 from ..data.graph import Graph, normalised
 from ..data.graphs import GraphStore
-from ..objectives.base import Stage
+from ..objectives.base import Stage, planned_stages
 from ..specs.trial import TrainingSpec, TrialSpec
 from .fit import fit
 
@@ -81,6 +81,7 @@ def rehearse(spec: TrialSpec) -> str | None:
             schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
         )
         objective = spec.objective.build(backbone, seed=spec.seed)
+        planned_stages(objective, spec.training)  # Raises if there are fewer steps than stages.
         stages = objective.stages
 
         def first_steps(training: TrainingSpec) -> list[Stage]:

@@ -84,9 +84,7 @@ def test_captions_have_no_expert_for_an_attribute() -> None:
         "training": {"steps": 1},
     }
     TrialSpec.parse({**settings, "dataset": "sprites"})
-    with pytest.raises(
-        ConfigError, match=r"backbone.largest_expert_scale: only applies to an expert for each attribute"
-    ):
+    with pytest.raises(ConfigError, match=r"backbone.largest_expert_scale: only applies where y is told by values"):
         TrialSpec.parse({**settings, "dataset": {"name": "sprites", "view": "text"}})
     with pytest.raises(ConfigError, match="largest_expert_scale"):
         backbones.parse({"name": "patches", "largest_expert_scale": 0})

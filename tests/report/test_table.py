@@ -352,6 +352,12 @@ def test_a_trial_is_warned_of_that_describes_what_it_does_not_imagine(tmp_path: 
         ("jmvae", 1, scores(0.88, 0.89, fewer=0.5)),
     ):
         write_trial(tmp_path, spec_of(name, seed=seed), scores=found)
+    blind = {"attribute": "digit", "floor": 0.5, "ceiling": 0.51}  # What its classifier hardly sees.
+    nothing = (
+        score([0.5] * 9, **blind),
+        score([0.51] * 9, metric="description_accuracy", protocol=None, level=None, **blind),
+    )
+    write_trial(tmp_path, spec_of("bivcca"), scores=[score([0.8] * 9, **told), *nothing])
     (warning,) = [each for each in section(tmp_path).warnings if each.startswith("Described right in real images")]
     assert warning.startswith(
         "Described right in real images, and imagined as by a generator that ignores the query: telbo seed 0 (scale). "

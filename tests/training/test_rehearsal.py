@@ -104,6 +104,11 @@ def test_a_step_is_made_of_every_stage_whatever_they_share(
     assert len(made) == len(set(made)) == num_stages
 
 
+def test_fewer_steps_than_stages_are_found_before_any_data() -> None:
+    said = rehearse(spec("scan", training={"steps": 2, "batch_size": 64, "budget": "total"}))
+    assert said == "training.steps: 2 in total are fewer than the stages (denoise, image, concept)"
+
+
 def test_each_objective_is_tried_once_on_the_smallest_images_those_of_others_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -54,7 +54,10 @@ def require_texts(backbone: BackboneSpec, dataset: DatasetSpec, *settings: str) 
 def require_experts(backbone: ThinSpec | MLPSpec, dataset: DatasetSpec) -> None:
     """Raises ConfigError if the scale of an attribute's expert is bounded where y is not told by attributes."""
     if backbone.largest_expert_scale is not None and dataset.chosen_view != "attributes":
-        message = "only applies to an expert for each attribute: remove it, or set dataset.view to attributes"
+        message = (
+            "only applies where y is told by values of attributes, neither by captions nor by scores: remove it, or "
+            "set dataset.view to attributes"
+        )
         raise ConfigError(
             [Problem(message, ("backbone", "largest_expert_scale"), f"{backbone.largest_expert_scale:g}")]
         )
@@ -144,8 +147,8 @@ class MnistAThinSpec(BackboneSpec):
     """Width of the fully connected layers."""
     largest_expert_scale: LargestScale = None
     """What the scale of an attribute's expert in q(z|y) cannot exceed, approached smoothly, such as 3; attribute view
-    only. null: no bound, as published. Without one an expert may run off to where it tells nothing and hardly returns:
-    JMVAE's did on sprites of level 5."""
+    only, and without effect on objectives that have no such experts, as SCAN. null: no bound, as published. Without one
+    an expert may run off to where it tells nothing and hardly returns: JMVAE's did on sprites of level 5."""
 
     def check(self, dataset: DatasetSpec) -> None:
         """Needs one channel of two shades, and a canvas divisible by 4."""
@@ -214,8 +217,8 @@ class ThinSpec(ScaledSpec):
     """Probability, in training, of hiding a previous word from p(y|z), so that it has to use z; text view only."""
     largest_expert_scale: LargestScale = None
     """What the scale of an attribute's expert in q(z|y) cannot exceed, approached smoothly, such as 3; attribute view
-    only. null: no bound, as published. Without one an expert may run off to where it tells nothing and hardly returns:
-    JMVAE's did on sprites of level 5."""
+    only, and without effect on objectives that have no such experts, as SCAN. null: no bound, as published. Without one
+    an expert may run off to where it tells nothing and hardly returns: JMVAE's did on sprites of level 5."""
 
 
 @backbones.register
@@ -332,8 +335,8 @@ class MLPSpec(ScaledSpec):
     Gaussian or Laplace distribution of one fixed scale, whose mean is the picture."""
     largest_expert_scale: LargestScale = None
     """What the scale of an attribute's expert in q(z|y) cannot exceed, approached smoothly, such as 3; attribute view
-    only. null: no bound. Without one an expert may run off to where it tells nothing and hardly returns: JMVAE's did on
-    MNIST-A, all four of them."""
+    only, and without effect on objectives that have no such experts, as SCAN. null: no bound. Without one an expert may
+    run off to where it tells nothing and hardly returns: JMVAE's did on MNIST-A, all four of them."""
 
     def check(self, dataset: DatasetSpec) -> None:
         """Needs one channel of two shades for a Bernoulli."""
