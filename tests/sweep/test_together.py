@@ -58,7 +58,7 @@ def command(found: list[Mate], *attempts: int) -> list[str]:
 
 def _named(score: dict[str, Any]) -> dict[str, Any]:
     """What a score is of, without its numbers."""
-    numbers = ("value", "ci_low", "ci_high", "share", "share_low", "share_high")
+    numbers = ("value", "ci_low", "ci_high", "share", "share_low", "share_high", "per_query")
     return {name: value for name, value in score.items() if name not in numbers}
 
 
@@ -72,6 +72,10 @@ def test_the_results_are_those_of_the_trials_alone(tmp_path: Path) -> None:
         for found, expected in zip(result.scores, single.scores, strict=True):
             if expected["value"] is not None:
                 assert found["value"] == pytest.approx(expected["value"], rel=1e-4, abs=0.02)
+            # Seeds together round in another way, so that an ELBO may differ in its last digit, as the machine has it.
+            assert (found["per_query"] is None) == (expected["per_query"] is None)
+            if expected["per_query"] is not None:
+                assert found["per_query"] == pytest.approx(expected["per_query"], rel=1e-4, abs=0.02, nan_ok=True)
         assert result.result["provenance"]["together"] == 2
         assert "together" not in single.result["provenance"]
         assert result.result["training"]["steps"] == 12
