@@ -27,20 +27,17 @@ GROUP = 8
 class ThinNetworks(Backbone):
     """A trunk reduces the image to features; one layer of ``hidden`` follows; the decoder mirrors this."""
 
+    spec: MnistAThinSpec | ThinSpec
+
     @property
-    @abstractmethod
     def hidden(self) -> int:
         """Width of the fully connected layers."""
+        return self.spec.hidden
 
     @property
     @abstractmethod
     def likelihood(self) -> ImageLikelihood:
         """The family of p(x|z)."""
-
-    @property
-    def largest_expert_scale(self) -> float | None:
-        """What the scale of an attribute's expert in q(z|y) cannot exceed; None, as here: nothing."""
-        return None
 
     @property
     @abstractmethod
@@ -68,7 +65,7 @@ class ThinNetworks(Backbone):
             embedding=32,
             sizes=sizes,
             latent_size=self.latent_size,
-            largest_scale=self.largest_expert_scale,
+            largest_scale=self.spec.largest_expert_scale,
         )
 
     def joint_encoder(self) -> nn.Module:
@@ -142,32 +139,12 @@ class ThinBackbone(ConvolutionalNetworks):
         """At half and at a quarter of the canvas size."""
         return self.spec.width, 2 * self.spec.width
 
-    @property
-    def hidden(self) -> int:
-        """Width of the fully connected layers."""
-        return self.spec.hidden
-
-    @property
-    def largest_expert_scale(self) -> float | None:
-        """What the scale of an attribute's expert in q(z|y) cannot exceed."""
-        return self.spec.largest_expert_scale
-
 
 class CaptionedNetworks(ThinNetworks):
     """With the likelihood that the spec names; and for captions, a GRU of size ``hidden`` that reads them and another
     that writes them, with embeddings half as wide."""
 
     spec: ThinSpec
-
-    @property
-    def hidden(self) -> int:
-        """Width of the fully connected layers."""
-        return self.spec.hidden
-
-    @property
-    def largest_expert_scale(self) -> float | None:
-        """What the scale of an attribute's expert in q(z|y) cannot exceed."""
-        return self.spec.largest_expert_scale
 
     @property
     def likelihood(self) -> ImageLikelihood:

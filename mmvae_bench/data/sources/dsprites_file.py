@@ -82,8 +82,7 @@ class DSpritesFile:
             SourceError: if a member is missing, has another shape or type, holds a pickle or values that it must not,
                 is not in the order of the grid, or shows nothing, or not what its classes say.
         """
-        num = math.prod(self.sizes)
-        start = 0
+        num, start = self.num_images, 0
         for classes in self._rows(CLASSES, (num, len(self.sizes) + 1), np.dtype(np.int64)):
             numbers = np.arange(start, start + len(classes))
             expected = np.stack([np.zeros_like(numbers), *np.unravel_index(numbers, self.sizes)], 1)
