@@ -67,7 +67,7 @@ def describe(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Describe a dataset: attributes, sizes, split, fingerprint."""
+    """Describe a dataset: attributes, sizes, split, fingerprint. Makes it if needed."""
     spec = _spec(name, settings, data_root)
     from ..data import commands
 
@@ -87,7 +87,7 @@ def preview(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Write a contact sheet of images with their concepts."""
+    """Write a contact sheet of images with their concepts. Makes the dataset if needed."""
     spec = _spec(name, settings, data_root)
     _check_choice("--partition", partition, ("train", "val", "test"))
     from ..data import commands
@@ -252,9 +252,11 @@ def _text(item: Any) -> str:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, shown only if stderr is a terminal and only while there is something to do."""
+    """A progress bar on stderr, or lines if stderr is not a terminal, and only while there is something to do."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from .progress import image_lines
 
     console = Console(stderr=True)
     with Progress(
@@ -267,7 +269,10 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     ) as bar:
         task = bar.add_task("images", visible=False)
         try:
-            yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+            if console.is_terminal:
+                yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+            else:
+                yield image_lines(sys.stderr)
         except MissingSourceError as error:
             raise MissingSourceError(f"{error}\n  or give the folder with --data-root") from error
         except KeyboardInterrupt:

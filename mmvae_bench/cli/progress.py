@@ -1,6 +1,7 @@
-"""How far one trial is, for the person who started it: a bar on a terminal, now and then a line elsewhere.
+"""How far a trial is, or the images of a dataset, for the person who started it: a bar on a terminal, now and then a line
+elsewhere.
 
-What is shown is what the trial itself writes into its status file, so watching costs it nothing and changes nothing.
+What is shown of a trial is what it writes into its status file, so watching costs it nothing and changes nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -87,6 +88,29 @@ class _Lines:
 
     def close(self) -> None:
         """Nothing is left to say: the command prints what came of it."""
+
+
+def image_lines(stream: TextIO) -> Callable[[int, int], None]:
+    """Takes how many images are done, of how many, and writes lines by the rules of a trial's."""
+    printed, shown_images = time.monotonic(), 0
+    started: tuple[float, int] | None = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal printed, shown_images, started
+        now = time.monotonic()
+        if started is None:
+            # Images that an earlier command made say nothing of the speed.
+            started = now, done
+        if now - printed < LINE_SECONDS or (shown_images and done - shown_images < LINE_FRACTION * total):
+            return
+        printed, shown_images = now, done
+        seconds, images = now - started[0], done - started[1]
+        left = f", about {(total - done) * seconds / images:.0f} s left" if images and done < total else ""
+        with suppress(OSError, ValueError):
+            stream.write(f"images: {done} of {total}{left}\n")
+            stream.flush()
+
+    return show
 
 
 class _Bar:

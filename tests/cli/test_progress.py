@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmvae_bench.cli import progress
-from mmvae_bench.cli.progress import shown
+from mmvae_bench.cli.progress import image_lines, shown
 from mmvae_bench.runs.status import Status, write_status
 
 RUNNING = Status(state="running", phase="train", stage="fit", steps=100, steps_per_second=25.0)
@@ -88,3 +88,31 @@ def test_a_stream_that_is_gone_and_a_status_of_an_earlier_process_harm_nothing(
         with pytest.raises(BrokenPipeError):
             closed.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), closed.fileno())
+
+
+def test_images_of_a_dataset_get_a_line_for_each_tenth_with_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(step=4)  # Every look at the clock is four seconds after the one before.
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    show = image_lines(stream)
+    for done in range(50, 101, 2):  # An earlier command made 50.
+        show(done, 100)
+    lines = stream.getvalue().splitlines()
+    # Third look, so after 12 s; 2 images in 4 s, 46 are left.
+    assert lines[0] == "images: 54 of 100, about 92 s left"
+    assert lines[1:] == [f"images: {done} of 100, about {2 * (100 - done)} s left" for done in (64, 74, 84, 94)]
+
+
+def test_images_that_are_made_quickly_get_no_line() -> None:
+    stream = io.StringIO()
+    show = image_lines(stream)
+    for done in range(101):
+        show(done, 100)
+    assert stream.getvalue() == ""
+
+
+def test_a_first_line_comes_when_little_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    stream = io.StringIO()
+    image_lines(stream)(1, 100_000)
+    assert stream.getvalue() == "images: 1 of 100000\n"
