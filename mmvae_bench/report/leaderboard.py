@@ -210,7 +210,9 @@ def _command(column: Column) -> dict[str, str]:
     trials = column.done or column.trials
     spec = {part: trials[0].spec[part] for part in _PARTS if part in trials[0].spec}
     settings = spec | {"evaluation": trials[0].section("evaluation")} if column.done else spec
-    words = ["mmvae-bench", "train", "--set-json", json.dumps(settings), "--out", f"runs/{trials[0].key}"]
+    # Hundreds of these are on a page.
+    text = json.dumps(settings, separators=(",", ":"))
+    words = ["mmvae-bench", "train", "--set-json", text, "--out", f"runs/{trials[0].key}"]
     seeds = [str(trial.spec.get("seed")) for trial in trials]
     return {
         "label": column.label,
