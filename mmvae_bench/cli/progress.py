@@ -1,5 +1,5 @@
-"""How far a trial is, or the images of a dataset, for the person who started it: a bar on a terminal, now and then a line
-elsewhere.
+"""How far a trial is, or the images of a dataset, for the person who started it: a bar on a terminal, elsewhere a line
+now and then.
 
 What is shown of a trial is what it writes into its status file, so watching costs it nothing and changes nothing.
 """
