@@ -12,6 +12,8 @@ import numpy as np
 from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.files import write_json, write_text
 from mmvae_bench.base.statistics import mean_interval
+from mmvae_bench.report.comparison import Comparison, Section, compare
+from mmvae_bench.report.gather import read_run
 from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.trial import TrialSpec
 
@@ -157,3 +159,18 @@ def write_trial(
         ]
         write_text(folder / "log.jsonl", "".join(json.dumps(event) + "\n" for event in events))
     return folder
+
+
+def score(per_query: list[float], **changes: Any) -> Score:
+    """Correctness of the highest level, unless ``changes`` says otherwise."""
+    given = {"metric": "correctness", "partition": "test", "protocol": "paper", "level": 4}
+    return Score(value=float(np.nanmean(per_query)), per_query=per_query, **(given | changes))
+
+
+def comparison(run_dir: Path) -> Comparison:
+    return compare(read_run(run_dir))
+
+
+def section(run_dir: Path, split: str = "iid") -> Section:
+    (found,) = [each for each in comparison(run_dir).sections if each.setting.split == split]
+    return found
