@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from mmvae_bench.runs.scores import Score
 from mmvae_bench.specs.code import training_code
 
 from .synthetic_runs import score, scores_of, section, spec_of, write_trial
-
-NAN = math.nan
 
 
 def test_a_trial_is_warned_of_that_describes_what_it_does_not_imagine(tmp_path: Path) -> None:
