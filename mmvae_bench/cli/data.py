@@ -87,7 +87,10 @@ def preview(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Write a contact sheet of images with their concepts. Makes the dataset if needed."""
+    """Write a contact sheet of images with their concepts.
+
+    Makes the dataset if needed; of path-traced scenes only the first ones.
+    """
     spec = _spec(name, settings, data_root)
     _check_choice("--partition", partition, ("train", "val", "test"))
     from ..data import commands
@@ -97,6 +100,12 @@ def preview(
             spec, out=out, num_images=num_images, partition=partition, masks=masks, workers=workers, progress=progress
         )
     _show(shown if as_json else {"file": shown["file"], "images": len(shown["rows"])}, as_json)
+    if "of_first" in shown:
+        typer.echo(
+            f"{name} is not prepared: this sheet is of its first {shown['of_first']:,} images; all "
+            f"{spec.most_images():,}: `{_preparing(name, settings, data_root)}`",
+            err=True,
+        )
 
 
 @app.command()
@@ -118,10 +127,14 @@ def verify(
         report = commands.verify(spec, workers=workers, progress=progress)
     _show(report, as_json)
     if not report["ok"]:
-        again = [*program(), "data", "prepare", name, *(word for item in settings or () for word in ("--set", item))]
-        again += [] if data_root is None else ["--data-root", str(data_root)]
-        typer.echo("\n".join(_to_mend(report, shlex.join(again))), err=True)
+        typer.echo("\n".join(_to_mend(report, _preparing(name, settings, data_root))), err=True)
         raise typer.Exit(FAILED)
+
+
+def _preparing(name: str, settings: list[str] | None, data_root: Path | None) -> str:
+    """The command that makes the whole dataset."""
+    words = [*program(), "data", "prepare", name, *(word for item in settings or () for word in ("--set", item))]
+    return shlex.join([*words, *([] if data_root is None else ["--data-root", str(data_root)])])
 
 
 def _to_mend(report: dict[str, Any], again: str) -> Iterator[str]:

@@ -250,6 +250,11 @@ class ConceptDataModule(pl.LightningDataModule):
         """What ``mmvae-bench data describe`` prints: plain JSON. Needs :meth:`setup`."""
         raise NotImplementedError
 
+    def of_sheet(self, partition: str, num_images: int) -> DatasetSpec:
+        """The dataset from which a contact sheet of so many images of a partition is made: this one, or a part of it
+        where all of it is not prepared and would take hours."""
+        return self.spec
+
     def verify(self) -> dict[str, Any]:
         """Compares the prepared dataset with its checksums and with images made again: plain JSON with ``ok``.
 

@@ -8,6 +8,7 @@ Shapes: N image, A attribute.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -16,17 +17,38 @@ from torch import Tensor
 from ..base.errors import ConfigError
 from ..concepts import compositional_split
 from ..specs.built_in.datasets import OBJECT_SCHEMA, SingleObjectClevrSpec, TwoObjectClevrSpec
+from ..specs.components import DatasetSpec
 from ..worlds.clevr.recipe import SingleObjectRecipe, TwoObjectRecipe
 from .base import PARTITIONS
 from .sharded import ShardedDataModule
+from .shards.manifest import MANIFEST
 from .splits import FRACTIONS, compositional_partition, random_partition
 
+LEAST_OF_SHEET = 200
+"""Scenes that are made for a contact sheet at least, so that no partition is empty."""
+_LEAST_SHARE = {"train": 0.72, "val": 0.05, "test": 0.10}
+"""Of the images, under either split."""
 
-class SingleObjectClevrDataModule(ShardedDataModule):
+
+class SceneDataModule(ShardedDataModule):
+    """Path-traced scenes."""
+
+    spec: SingleObjectClevrSpec | TwoObjectClevrSpec
+    too_small: ClassVar[str] = "raise num_images"
+
+    def of_sheet(self, partition: str, num_images: int) -> DatasetSpec:
+        """See :meth:`ConceptDataModule.of_sheet`: the first scenes alone, since a smaller set is the beginning of a
+        larger one; half as many again as have the images on average."""
+        if (self.cache_path / MANIFEST).is_file():
+            return self.spec
+        first = max(LEAST_OF_SHEET, math.ceil(1.5 * num_images / _LEAST_SHARE[partition]))
+        return self.spec.model_copy(update={"num_images": min(first, self.spec.num_images)})
+
+
+class SingleObjectClevrDataModule(SceneDataModule):
     """Single spheres, path-traced, for pictures of a two-dimensional latent space."""
 
     spec: SingleObjectClevrSpec
-    too_small: ClassVar[str] = "raise num_images"
 
     def recipe(self) -> SingleObjectRecipe:
         """See :meth:`ShardedDataModule.recipe`."""
@@ -43,11 +65,10 @@ FIRST, SECOND = slice(0, 4), slice(5, 9)
 """The part of a pair's concept that is about each object."""
 
 
-class TwoObjectClevrDataModule(ShardedDataModule):
+class TwoObjectClevrDataModule(SceneDataModule):
     """Pairs of objects, path-traced; masks are those of the first and the second object of the concept."""
 
     spec: TwoObjectClevrSpec
-    too_small: ClassVar[str] = "raise num_images"
 
     def recipe(self) -> TwoObjectRecipe:
         """See :meth:`ShardedDataModule.recipe`."""

@@ -43,13 +43,16 @@ def preview(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Writes a labelled contact sheet; makes the dataset if needed."""
+    """Writes a labelled contact sheet; makes the dataset if needed, or a part of it; see
+    :meth:`ConceptDataModule.of_sheet`. ``of_first`` is how many images that part has."""
     from .preview import preview as write
     from .sheets import check_picture_name
 
     check_picture_name(out)
     _check_images(spec)
-    return write(_ready(spec, progress, workers), out, num_images=num_images, partition=partition, masks=masks)
+    part = _module(spec, progress, workers).of_sheet(partition, num_images)
+    shown = write(_ready(part, progress, workers), out, num_images=num_images, partition=partition, masks=masks)
+    return shown if part == spec else {**shown, "of_first": part.most_images()}
 
 
 def verify(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:

@@ -82,6 +82,16 @@ def test_preview_writes_a_picture(tmp_path: Path) -> None:
     assert Image.open(path).size[0] > 600
 
 
+def test_a_sheet_of_a_part_says_so_and_how_all_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = {"file": "sheet.png", "rows": [0, 1], "concepts": [], "of_first": 200}
+    monkeypatch.setattr("mmvae_bench.data.commands.preview", lambda *arguments, **settings: shown)
+    result = call("preview", "two_object_clevr", "--set", "canvas=48", "--out", "sheet.png")
+    assert result.exit_code == 0
+    assert result.stdout == "file    sheet.png\nimages  2\n"
+    assert "this sheet is of its first 200 images; all 100,000: " in result.stderr
+    assert result.stderr.rstrip().endswith("data prepare two_object_clevr --set canvas=48`")
+
+
 def test_verify_of_a_damaged_dataset_is_exit_code_1(own_cache: Path) -> None:
     call("prepare", "mnist_a", *SMALL)
     (path,) = own_cache.glob("datasets/*/images.npy")

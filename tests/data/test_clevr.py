@@ -13,6 +13,7 @@ from torch import Tensor
 from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.concepts import compositional_split
 from mmvae_bench.concepts.captions import SlotCaptions
+from mmvae_bench.data import commands
 from mmvae_bench.data.base import PARTITIONS
 from mmvae_bench.data.clevr import TwoObjectClevrDataModule, held_out_objects, object_partition
 from mmvae_bench.specs.built_in.datasets import OBJECT_SCHEMA, TWO_OBJECT_SCHEMA, TwoObjectClevrSpec
@@ -147,3 +148,38 @@ def test_specs_say_what_can_be_asked() -> None:
         datasets.parse({"name": "single_object_clevr", "split": "comp"})
     with pytest.raises(BenchmarkError, match="no captions"):
         datasets.parse("single_object_clevr").captions()
+
+
+def test_a_sheet_of_what_is_not_prepared_is_of_its_first_scenes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All 10,000 would take an hour."""
+    pytest.importorskip("mitsuba", reason="needs Mitsuba 3: pip install 'mmvae-bench[clevr]'")
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("mmvae_bench.data.clevr.LEAST_OF_SHEET", 40)
+    spec = datasets.parse({"name": "single_object_clevr", "canvas": 32, "samples": 16, "variant": "scalar"})
+    shown = commands.preview(spec, out=tmp_path / "a.png", num_images=3, partition="test", workers=0)
+    assert shown["of_first"] == 45  # A tenth are test images, and half as many again.
+    assert len(shown["rows"]) == 3
+    assert max(shown["rows"]) < 45
+    (folder,) = (path for path in (tmp_path / "cache" / "datasets").iterdir() if path.is_dir())
+    part = spec.model_copy(update={"num_images": 45})
+    assert folder == part.build().cache_path
+
+    # Of what is there nothing else is made, and it is whole.
+    again = commands.preview(part, out=tmp_path / "b.png", num_images=3, partition="test", workers=0)
+    assert "of_first" not in again
+    assert again["rows"] == shown["rows"]
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    monkeypatch.setattr("mmvae_bench.data.clevr.LEAST_OF_SHEET", 4)
+    assert part.build().of_sheet("train", 1) == part
+
+
+def test_a_sheet_takes_no_more_scenes_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mitsuba", reason="needs Mitsuba 3: pip install 'mmvae-bench[clevr]'")
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path))
+    data = datasets.parse({"name": "two_object_clevr", "num_images": 150, "variant": "scalar"}).build()
+    assert data.of_sheet("val", 48) == data.spec
+    large = datasets.parse({"name": "two_object_clevr", "variant": "scalar"}).build()
+    assert large.of_sheet("val", 48).most_images() == 1440
+    assert large.of_sheet("train", 48).most_images() == 200
