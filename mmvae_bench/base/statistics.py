@@ -177,15 +177,15 @@ def told_apart(
     """Which objectives differ in which rows of a table, with probability ``alpha`` of one false claim in all of it.
 
     Every pair of objectives in every row is compared by |difference of means| / sqrt(u_i / n_i + u_j / n_j), where n
-    counts seeds and u is the larger of an objective's own variance between seeds and the mean variance of all. The
-    limit is the 1 - ``alpha`` quantile of the largest such number in a table of equal objectives (a max-t bootstrap,
-    Westfall and Young 1993): its trials are normal mixtures of all residuals, whole columns at a time, so that rows
-    keep their correlation, with the scale that each objective has on average over rows; where an objective's scale is
-    large, only its own seeds tell how large, and the limit allows for that (Behrens and Fisher). The covariance of few
-    trials is too certain of itself: the limit is raised by 1 + 1/df. Where the queries may be to blame,
-    ``query_errors`` with a Bonferroni quantile is added in quadrature. In a row where no seed differs from another
-    nothing is told apart: a score of few steps may be the same twice by chance, and then says nothing of how much
-    seeds differ.
+    counts seeds and u is the larger of an objective's own variance between seeds and that of an ordinary objective in
+    this row. The limit is the 1 - ``alpha`` quantile of the largest such number in a table of equal objectives (a max-t
+    bootstrap, Westfall and Young 1993): its trials are normal mixtures of all residuals, whole columns at a time, so
+    that rows keep their correlation, with the scale that each objective has on average over rows; where an objective's
+    scale is large, only its own seeds tell how large, and the limit allows for that (Behrens and Fisher). The
+    covariance of few trials is too certain of itself: the limit is raised by 1 + 1/df. Where the queries may be to
+    blame, ``query_errors`` with a Bonferroni quantile is added in quadrature. In a row where no seed differs from
+    another nothing is told apart: a score of few steps may be the same twice by chance, and then says nothing of how
+    much seeds differ.
 
     Args:
         scores: For each objective Float[seed, row], nan where there is no number. One seed cannot be compared.
@@ -205,9 +205,11 @@ def told_apart(
         return higher
     means, variances, counts, residuals, known = _seed_statistics([scores[place] for place in several])
     varies = _varies(means, variances)
+    if not varies.any():
+        return higher
     limit = _limit(residuals[..., varies], variances[:, varies], known[..., varies], alpha, num_draws, seed)
     difference = means[:, None] - means[None]
-    own = _mean_variances(variances, counts)
+    own = _mean_variances(variances, counts, _scale(variances[:, varies], counts[:, varies]))
     with np.errstate(invalid="ignore"):  # No limit where nothing varies: infinity times zero, which is not taken.
         error = np.where(varies, limit * np.sqrt(own[:, None] + own[None]), np.inf)
     if query_errors is not None:
@@ -486,12 +488,19 @@ def _padded(arrays: Sequence[Scores]) -> list[Scores]:
     return [np.pad(each, ((0, most - len(each)), (0, 0))) for each in arrays]
 
 
-def _mean_variances(variances: Scores, counts: Scores) -> Scores:
-    """Float[..., objective, row]: of the mean over seeds, with no variance below the average."""
-    known = ~np.isnan(counts)
+def _mean_variances(variances: Scores, counts: Scores, scale: Scores) -> Scores:
+    """Float[..., objective, row]: of the mean over seeds, with no variance below that of an ordinary objective.
+
+    Ordinary is the mean of a row's variances relative to their objectives' squared scales (:func:`_scale`), times the
+    geometric mean of these. The plain mean of the variances is that of the objective whose seeds differ most, and would
+    hide how far apart all the others are.
+    """
+    known, squared = ~np.isnan(counts), scale[..., None] ** 2
     with np.errstate(invalid="ignore", divide="ignore"):  # A row that nobody has several numbers in has no average.
-        pooled = np.where(known, variances, 0.0).sum(-2, keepdims=True) / known.sum(-2, keepdims=True)
-        error: Scores = np.maximum(variances, pooled) / counts
+        number = known.sum(-2, keepdims=True)
+        relative = np.where(known, variances / squared, 0.0).sum(-2, keepdims=True) / number
+        ordinary = relative * np.exp(np.where(known, np.log(squared), 0.0).sum(-2, keepdims=True) / number)
+        error: Scores = np.maximum(variances, ordinary) / counts
     return error
 
 
@@ -527,7 +536,7 @@ def _limit(
             spread = (((drawn - means[:, :, None]) * known) ** 2).sum(2) / (counts - 1)
             corrected = _scale_correction(scale, _scale(spread, counts))[..., None]
             means, spread = means * corrected, spread * corrected**2
-            own = _mean_variances(spread, counts)
+            own = _mean_variances(spread, counts, _scale(spread, counts))
             pairs = np.abs(means[:, first] - means[:, second]) / np.sqrt(own[:, first] + own[:, second])
         largest.append(np.nan_to_num(pairs).max((1, 2)))
     # The rank that one more draw exceeds with probability alpha: a quantile of the draws alone is a little too low.

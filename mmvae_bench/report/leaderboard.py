@@ -96,7 +96,7 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     for section in comparison.sections:
         worlds.setdefault(_world(section), []).append(section)
     for sections in worlds.values():
-        sections.sort(key=lambda section: section.setting.partition != "test")
+        sections.sort(key=_place)
     places = {id(section): place for place, section in enumerate(comparison.sections)}
     tables = {
         title: [_table(section, title, f"table-{places[id(section)]}") for section in sections]
@@ -123,6 +123,14 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "sources": comparison.sources,
         "provenance": comparison.provenance,
     }
+
+
+def _place(section: Section) -> tuple[bool, int, int]:
+    """Where a table stands in its world: what was tested before what was selected on, and where most objectives are
+    compared, with most seeds, first."""
+    done = [column for column in section.columns if column.done]
+    seeds = max((len(column.done) for column in done), default=0)
+    return section.setting.partition != "test", -len({column.objective for column in done}), -seeds
 
 
 def _world(section: Section) -> str:

@@ -254,6 +254,25 @@ def test_a_table_in_which_nobody_beats_the_floor(low: float, said: bool, tmp_pat
     assert warned == said
 
 
+def test_where_most_is_compared_comes_first(tmp_path: Path) -> None:
+    """Most objectives, then most seeds, then the order of a report; what was selected on comes last."""
+    few, most, seeds, more = ({"training": {"steps": steps}} for steps in (1000, 2000, 3000, 4000))
+    for spec in (
+        spec_of(**few),
+        *(spec_of(name, **most) for name in ("telbo", "jmvae", "bivcca")),
+        *(spec_of(name, seed=seed, **seeds) for name in ("telbo", "jmvae") for seed in (0, 1)),
+        *(spec_of(name, **more) for name in ("telbo", "jmvae")),
+    ):
+        write_trial(tmp_path / "run", spec)
+    for name in ("telbo", "jmvae", "bivcca"):
+        for seed in (0, 1):
+            spec = spec_of(name, seed=seed, training={"steps": 5000})
+            write_trial(tmp_path / "val", spec, scores=scores_of(spec, partition="val"))
+    page = page_of(tmp_path / "run", tmp_path / "val", out=tmp_path / "site")
+    tables = [re.search(r"steps=(\d+)|(val)$", board.label) for board in page.boards]
+    assert list(dict.fromkeys(each[1] or each[2] for each in tables if each)) == ["2000", "3000", "4000", "1000", "val"]
+
+
 def test_the_command_behind_a_row_is_its_trial(built_run: Path, tmp_path: Path) -> None:
     page = page_of(built_run, out=tmp_path / "site")
     commands = [shlex.split(text) for text in page.words["pre"]]
