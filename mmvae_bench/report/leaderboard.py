@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,17 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     for sections in worlds.values():
         sections.sort(key=_place)
     places = {id(section): place for place, section in enumerate(comparison.sections)}
+    tested_trials = {
+        trial.key
+        for section in comparison.sections
+        for column in section.columns
+        for trial in column.trials
+        if section.setting.partition == "test"
+    }
     tables = {
-        title: [_table(section, title, f"table-{places[id(section)]}") for section in sections]
+        title: [
+            _table(section, title, f"table-{places[id(section)]}", tested_trials=tested_trials) for section in sections
+        ]
         for title, sections in worlds.items()
     }
     overview = [line for found in tables.values() for table in found for line in table["overview"]]
@@ -153,7 +162,12 @@ def _lead(comparison: Comparison, num_worlds: int) -> str:
     return f"{', '.join(words)}; {comparison.states}."
 
 
-def _table(section: Section, world: str, name: str) -> dict[str, Any]:
+def _table(section: Section, world: str, name: str, *, tested_trials: Set[str]) -> dict[str, Any]:
+    """What the page says of one setting. Where trials have a table of their test scores too, that of their validation
+    scores shows what was selected: the main ones alone, without commands."""
+    brief = section.setting.partition != "test" and all(
+        trial.key in tested_trials for column in section.columns for trial in column.trials
+    )
     main = headline_rows(section)
     by = first_score(main)
     columns = order(section, by)
@@ -168,7 +182,8 @@ def _table(section: Section, world: str, name: str) -> dict[str, Any]:
         ),
         "protocol": section.headline,
         "pairs": pairs_json(section, columns),
-        "others": list(_others(section, main, columns, f"{world}, {title}".rstrip(", "))),
+        "brief": brief,
+        "others": [] if brief else list(_others(section, main, columns, f"{world}, {title}".rstrip(", "))),
         "columns": [section.columns[index] for index in columns],
         "sample": None,
         "no_sample": None,
@@ -178,7 +193,7 @@ def _table(section: Section, world: str, name: str) -> dict[str, Any]:
         "differences": difference_rows(section, section.headline),
         "settings": setting_lines(section),
         "judges": [judge.text for judge in section.judges],
-        "commands": [_command(section.columns[index]) for index in columns],
+        "commands": [] if brief else [_command(section.columns[index]) for index in columns],
     }
 
 

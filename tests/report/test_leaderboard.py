@@ -273,6 +273,22 @@ def test_where_most_is_compared_comes_first(tmp_path: Path) -> None:
     assert list(dict.fromkeys(each[1] or each[2] for each in tables if each)) == ["2000", "3000", "4000", "1000", "val"]
 
 
+@pytest.mark.parametrize("tested", [True, False])
+def test_validation_scores_are_brief_beside_those_of_the_test(tested: bool, tmp_path: Path) -> None:
+    for name in ("telbo", "jmvae"):
+        spec = spec_of(name)
+        test = scores_of(spec) if tested else []
+        write_trial(tmp_path / "run", spec, scores=[*test, *scores_of(spec, partition="val")])
+    page = page_of(tmp_path / "run", out=tmp_path / "site")
+    val = [board.label for board in page.boards if board.label.endswith("val") or not tested]
+    assert [label.startswith("Scores: mnist_a") for label in val] == ([True] if tested else [True, False, False])
+    assert len(page.words["pre"]) == 2
+    brief = [
+        line for line in page.words["note"] if line.startswith("The same trials have a table of their test scores")
+    ]
+    assert len(brief) == tested
+
+
 def test_the_command_behind_a_row_is_its_trial(built_run: Path, tmp_path: Path) -> None:
     page = page_of(built_run, out=tmp_path / "site")
     commands = [shlex.split(text) for text in page.words["pre"]]
