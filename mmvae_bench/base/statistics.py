@@ -28,6 +28,7 @@ _MOST_ANSWERS = 6.0
 """A group counts for at most this many independent answers: where few differ, their spread may be understated."""
 _DRAWS_AT_ONCE = 50
 _ROUNDING = 1e-6
+_TIED = 1e-12
 
 
 class Difference(NamedTuple):
@@ -492,16 +493,16 @@ def _mean_variances(variances: Scores, counts: Scores, scale: Scores) -> Scores:
     """Float[..., objective, row]: of the mean over seeds, with no variance below that of an ordinary objective.
 
     Ordinary is the mean of a row's variances relative to their objectives' squared scales (:func:`_scale`), times the
-    geometric mean of these. The plain mean of the variances is that of the objective whose seeds differ most, and would
-    hide how far apart all the others are.
+    geometric mean of these. The plain mean, that of the objective whose seeds differ most, would hide how far apart the
+    others are. It stands where an objective's seeds have one score, as two have by chance where scores are coarse.
     """
     known, squared = ~np.isnan(counts), scale[..., None] ** 2
     with np.errstate(invalid="ignore", divide="ignore"):  # A row that nobody has several numbers in has no average.
         number = known.sum(-2, keepdims=True)
+        mean = np.where(known, variances, 0.0).sum(-2, keepdims=True) / number
         relative = np.where(known, variances / squared, 0.0).sum(-2, keepdims=True) / number
         ordinary = relative * np.exp(np.where(known, np.log(squared), 0.0).sum(-2, keepdims=True) / number)
-        error: Scores = np.maximum(variances, ordinary) / counts
-    return error
+        return np.asarray(np.maximum(variances, np.where(variances > _TIED * mean, ordinary, mean)) / counts)
 
 
 def _varies(means: Scores, variances: Scores) -> NDArray[np.bool_]:

@@ -91,16 +91,18 @@ class _Lines:
 
 
 def image_lines(stream: TextIO) -> Callable[[int, int], None]:
-    """Takes how many images are done, of how many, and writes lines by the rules of a trial's."""
-    printed, shown_images = time.monotonic(), 0
+    """Takes how many images are done, of how many, and writes lines by the rules of a trial's; fewer than before, or of
+    another number, begin anew, as where a command makes images and then writes them."""
+    printed, shown_images, last = time.monotonic(), 0, (0, 0)
     started: tuple[float, int] | None = None
 
     def show(done: int, total: int) -> None:
-        nonlocal printed, shown_images, started
+        nonlocal printed, shown_images, last, started
         now = time.monotonic()
-        if started is None:
+        if started is None or done < last[0] or total != last[1]:
             # Images that an earlier command made say nothing of the speed.
-            started = now, done
+            started, shown_images = (now, done), 0
+        last = done, total
         if now - printed < LINE_SECONDS or (shown_images and done - shown_images < LINE_FRACTION * total):
             return
         printed, shown_images = now, done

@@ -38,7 +38,7 @@ class SceneDataModule(ShardedDataModule):
 
     def of_sheet(self, partition: str, num_images: int) -> DatasetSpec:
         """See :meth:`ConceptDataModule.of_sheet`: the first scenes alone, since a smaller set is the beginning of a
-        larger one; half as many again as have the images on average."""
+        larger one; one and a half times as many as hold that number of images on average."""
         if (self.cache_path / MANIFEST).is_file():
             return self.spec
         first = max(LEAST_OF_SHEET, math.ceil(1.5 * num_images / _LEAST_SHARE[partition]))

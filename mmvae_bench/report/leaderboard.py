@@ -164,7 +164,7 @@ def _lead(comparison: Comparison, num_worlds: int) -> str:
 
 def _table(section: Section, world: str, name: str, *, tested_trials: Set[str]) -> dict[str, Any]:
     """What the page says of one setting. Where trials have a table of their test scores too, that of their validation
-    scores shows what was selected: the main ones alone, without commands."""
+    scores is there to show what was selected: it has the main scores alone, and no commands."""
     brief = section.setting.partition != "test" and all(
         trial.key in tested_trials for column in section.columns for trial in column.trials
     )

@@ -116,3 +116,16 @@ def test_a_first_line_comes_when_little_is_done(monkeypatch: pytest.MonkeyPatch)
     stream = io.StringIO()
     image_lines(stream)(1, 100_000)
     assert stream.getvalue() == "images: 1 of 100000\n"
+
+
+def test_what_follows_in_the_same_command_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(step=20)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    show = image_lines(stream)
+    for done in (40, 100, 40, 100):  # Made, then written.
+        show(done, 100)
+    show(10, 20)
+    assert stream.getvalue().splitlines() == [
+        "images: 40 of 100", "images: 100 of 100", "images: 40 of 100", "images: 100 of 100", "images: 10 of 20"
+    ]  # fmt: skip
