@@ -210,7 +210,7 @@ def told_apart(
         return higher
     limit = _limit(residuals[..., varies], variances[:, varies], known[..., varies], alpha, num_draws, seed)
     difference = means[:, None] - means[None]
-    own = _mean_variances(variances, counts, _scale(variances[:, varies], counts[:, varies]))
+    own = _mean_variances(variances, counts, _scale_of_untied(variances[:, varies], counts[:, varies]))
     with np.errstate(invalid="ignore"):  # No limit where nothing varies: infinity times zero, which is not taken.
         error = np.where(varies, limit * np.sqrt(own[:, None] + own[None]), np.inf)
     if query_errors is not None:
@@ -492,7 +492,7 @@ def _padded(arrays: Sequence[Scores]) -> list[Scores]:
 def _mean_variances(variances: Scores, counts: Scores, scale: Scores) -> Scores:
     """Float[..., objective, row]: of the mean over seeds, with no variance below that of an ordinary objective.
 
-    Ordinary is the mean of a row's variances relative to their objectives' squared scales (:func:`_scale`), times the
+    Ordinary is the mean of a row's variances relative to their objectives' squared scales (``scale``), times the
     geometric mean of these. The plain mean, that of the objective whose seeds differ most, would hide how far apart the
     others are. It stands where an objective's seeds have one score, as two have by chance where scores are coarse.
     """
@@ -503,6 +503,13 @@ def _mean_variances(variances: Scores, counts: Scores, scale: Scores) -> Scores:
         relative = np.where(known, variances / squared, 0.0).sum(-2, keepdims=True) / number
         ordinary = relative * np.exp(np.where(known, np.log(squared), 0.0).sum(-2, keepdims=True) / number)
         return np.asarray(np.maximum(variances, np.where(variances > _TIED * mean, ordinary, mean)) / counts)
+
+
+def _scale_of_untied(variances: Scores, counts: Scores) -> Scores:
+    """:func:`_scale` of the rows in which an objective's seeds differ: the others say nothing of it."""
+    total = np.where(np.isnan(counts), 0.0, variances).sum(-2, keepdims=True)
+    tied = ~(variances > _TIED * total)
+    return _scale(np.where(tied, np.nan, variances), np.where(tied, np.nan, counts))
 
 
 def _varies(means: Scores, variances: Scores) -> NDArray[np.bool_]:
@@ -537,7 +544,7 @@ def _limit(
             spread = (((drawn - means[:, :, None]) * known) ** 2).sum(2) / (counts - 1)
             corrected = _scale_correction(scale, _scale(spread, counts))[..., None]
             means, spread = means * corrected, spread * corrected**2
-            own = _mean_variances(spread, counts, _scale(spread, counts))
+            own = _mean_variances(spread, counts, _scale_of_untied(spread, counts))
             pairs = np.abs(means[:, first] - means[:, second]) / np.sqrt(own[:, first] + own[:, second])
         largest.append(np.nan_to_num(pairs).max((1, 2)))
     # The rank that one more draw exceeds with probability alpha: a quantile of the draws alone is a little too low.

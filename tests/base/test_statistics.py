@@ -307,6 +307,18 @@ def test_an_unstable_objective_does_not_hide_what_the_others_say() -> None:
     assert told / 40 > 0.9
 
 
+def test_rows_in_which_some_are_at_the_ceiling_do_not_hide_what_the_others_say() -> None:
+    """They say nothing of how much the seeds of those objectives differ elsewhere; taken for a small scale, 0 of 20."""
+    generator = np.random.default_rng(22)
+    told = 0
+    for _ in range(20):
+        values = generator.normal(size=(8, 3, 8))
+        values[:2, :, :4] = 5.0
+        values[2] += 12
+        told += bool(told_apart(list(values), num_draws=200, seed=0)[2, 3:, 4:].any(1).all())
+    assert told >= 18
+
+
 def test_the_variance_of_an_ordinary_objective() -> None:
     """Relative to the squared scales 4, 1 and 1/4: 2, 1 and 3, so 2 on average; their geometric mean is 1."""
     variances = np.array([[8.0], [1.0], [0.75]])
