@@ -29,6 +29,7 @@ _MOST_ANSWERS = 6.0
 _DRAWS_AT_ONCE = 50
 _ROUNDING = 1e-6
 _TIED = 1e-12
+"""Of the sum of a row's variances: an objective with no more has one score in all seeds, but for rounding."""
 
 
 class Difference(NamedTuple):
@@ -502,14 +503,19 @@ def _mean_variances(variances: Scores, counts: Scores, scale: Scores) -> Scores:
         mean = np.where(known, variances, 0.0).sum(-2, keepdims=True) / number
         relative = np.where(known, variances / squared, 0.0).sum(-2, keepdims=True) / number
         ordinary = relative * np.exp(np.where(known, np.log(squared), 0.0).sum(-2, keepdims=True) / number)
-        return np.asarray(np.maximum(variances, np.where(variances > _TIED * mean, ordinary, mean)) / counts)
+        return np.asarray(np.maximum(variances, np.where(_untied(variances, counts), ordinary, mean)) / counts)
 
 
 def _scale_of_untied(variances: Scores, counts: Scores) -> Scores:
     """:func:`_scale` of the rows in which an objective's seeds differ: the others say nothing of it."""
-    total = np.where(np.isnan(counts), 0.0, variances).sum(-2, keepdims=True)
-    tied = ~(variances > _TIED * total)
-    return _scale(np.where(tied, np.nan, variances), np.where(tied, np.nan, counts))
+    untied = _untied(variances, counts)
+    return _scale(np.where(untied, variances, np.nan), np.where(untied, counts, np.nan))
+
+
+def _untied(variances: Scores, counts: Scores) -> NDArray[np.bool_]:
+    """Bool[..., objective, row]: whether an objective's seeds have more than one score."""
+    found: NDArray[np.bool_] = variances > _TIED * np.where(np.isnan(counts), 0.0, variances).sum(-2, keepdims=True)
+    return found
 
 
 def _varies(means: Scores, variances: Scores) -> NDArray[np.bool_]:

@@ -101,9 +101,9 @@ def _context(comparison: Comparison) -> dict[str, Any]:
     tested_trials = {
         trial.key
         for section in comparison.sections
+        if section.setting.partition == "test"
         for column in section.columns
         for trial in column.trials
-        if section.setting.partition == "test"
     }
     tables = {
         title: [
