@@ -17,13 +17,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from mmvae_bench.base.multiple_comparisons import holm, told_apart
 from mmvae_bench.base.statistics import (
-    holm,
     mean_interval,
     pair_errors,
     paired_difference,
     seeds_interval,
-    told_apart,
     trend,
 )
 

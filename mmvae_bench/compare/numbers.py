@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..base.statistics import holm, normal_p_value, paired_difference
+from ..base.multiple_comparisons import holm
+from ..base.statistics import normal_p_value, paired_difference
 from ..report.frames import Question
 from ..report.trials import TrialRecord
 from ..runs.scores import Score

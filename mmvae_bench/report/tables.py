@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import BenchmarkError
+from ..base.multiple_comparisons import told_apart
 from ..base.seeds import derive_seed
-from ..base.statistics import Difference, mean_interval, pair_errors, paired_difference, seeds_interval, told_apart
+from ..base.statistics import Difference, mean_interval, pair_errors, paired_difference, seeds_interval
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES, ProtocolRule
 from ..runs.scores import shares_of_score
