@@ -144,8 +144,8 @@ def _to_mend(report: dict[str, Any], again: str) -> Iterator[str]:
     changed = not report.get("source_files", {"ok": True})["ok"]
     if changed:
         yield "your files have changed since the images were made from them"
-    if report["path"] is None:
-        yield "nothing is stored, and images drawn alone differ from the same ones drawn together on this machine"
+    if report["path"] is None or (report["different"] and "shapes" in report):
+        yield "no image is stored, and images drawn alone differ from the same ones drawn together on this machine"
     elif damaged or changed:
         yield f"to make {'the images' if changed else 'these files'} again:\n  {again}"
     else:

@@ -155,6 +155,22 @@ class SpritesDataModule(DrawnDataModule):
         stored = sum(entry["bytes"] for entry in files.values())
         return {**about, "source_md5": self._shapes.file.checksum, "storage_bytes": stored}
 
+    def verify(self) -> dict[str, Any]:
+        """As of other datasets that are drawn. With dSprites' shapes first checks what is kept of the user's file, and
+        compares it with the file; if a file is damaged, nothing is drawn.
+
+        Raises:
+            BenchmarkError: if the dataset is not prepared, or the user's file cannot be read.
+        """
+        if self._shapes is None:
+            return super().verify()
+        kept = self._shapes.verify(self.progress)
+        if not all(file["ok"] for file in kept["files"]):
+            spec, missing = self.spec, {"compared": 0, "different": None, "num_images": None, "pixel_hash": None}
+            return {"name": spec.name, "source": spec.source, "fingerprint": self.fingerprint, **kept, **missing}
+        drawn = super().verify()
+        return {**drawn, **kept, "ok": drawn["ok"] and kept["ok"]}
+
     def assign(self, split: str, seed: int) -> Tensor:
         """See :meth:`PartitionedDataModule.assign`."""
         if split == "iid":

@@ -170,7 +170,7 @@ def test_verifying_draws_images_alone_and_together(monkeypatch: pytest.MonkeyPat
     assert (report["ok"], report["different"]) == (False, 256)
     result = CliRunner().invoke(app, ["data", "verify", "sprites", "--set", "num_images=400"])
     assert result.exit_code == 1
-    assert "images drawn alone differ from the same ones drawn together" in result.output
+    assert "no image is stored, and images drawn alone differ from the same ones drawn together" in result.output
     assert "rm -r" not in result.output
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner, Result
 
-from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
+from mmvae_bench.cli import app
 from mmvae_bench.data import commands
 from mmvae_bench.data.sources import MissingSourceError, SourceError
 from mmvae_bench.data.sources.dsprites_file import DSpritesFile
+from mmvae_bench.data.sources.sprite_shapes import SpriteShapes
 from mmvae_bench.data.sprites import SpritesDataModule
 from mmvae_bench.specs.built_in.datasets import DSPRITES_CANVASES
 from mmvae_bench.specs.components import datasets
@@ -181,6 +186,62 @@ def test_a_damaged_copy_is_made_anew(file: str, grid: Grid, cache: Path) -> None
     (kept,) = (path / file for path in (cache / "sprite_shapes").glob("0None0-*") if path.is_dir())
     kept.write_bytes(kept.read_bytes()[:-1] + b"\7")
     assert ready(grid).pixel_hash == pixels
+
+
+def test_what_is_kept_is_compared_with_the_file(grid: Grid, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ready(grid)
+    report = data.verify()
+    (kept,) = (path for path in (cache / "sprite_shapes").glob("0None0-*") if path.is_dir())
+    compared = len(bitmap_numbers()) + 2
+    assert (report["ok"], report["path"], report["shapes"]) == (True, str(kept), {"compared": compared, "different": 0})
+    assert (report["compared"], report["different"], report["num_images"]) == (256, 0, 400)
+
+    shutil.rmtree(kept)
+    made = data._shapes._made  # type: ignore[union-attr]
+
+    def by_other_code(progress: Any) -> dict[str, np.ndarray]:
+        found = made(progress)
+        found["bitmaps.npy"][[3, 5000], 7] ^= 1
+        found["middles.npy"][1, 4] += 0.25
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SpriteShapes, "_made", lambda self, progress: by_other_code(progress))
+        data.prepare_data()
+    report = data.verify()
+    assert all(each["ok"] for each in report["files"])
+    assert (report["ok"], report["different"]) == (False, 0)
+    assert report["shapes"] == {"compared": compared, "different": 3}
+    result = verified(data, monkeypatch)
+    assert "every file is as it was written, but the images differ" in result.output
+    assert f"rm -r {kept}" in result.output
+    shutil.rmtree(kept)
+    with pytest.raises(BenchmarkError, match="is not prepared"):
+        data.verify()
+
+
+def test_a_damaged_copy_is_named_and_left_as_it_is(grid: Grid, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = ready(grid)
+    (kept,) = (path / "middles.npy" for path in (cache / "sprite_shapes").glob("0None0-*") if path.is_dir())
+    damaged = kept.read_bytes()[:-1] + b"\7"
+    kept.write_bytes(damaged)
+    times = grid.times
+    report = data.verify()
+    assert [each["file"] for each in report["files"] if not each["ok"]] == ["middles.npy"]
+    assert (report["ok"], report["compared"], report["pixel_hash"]) == (False, 0, None)
+    output = verified(data, monkeypatch).output
+    assert "damaged or missing: middles.npy" in output
+    assert "rm -r" not in output
+    assert (kept.read_bytes(), grid.times) == (damaged, times)
+
+
+def verified(data: SpritesDataModule, monkeypatch: pytest.MonkeyPatch) -> Result:
+    """What the command says, which finds something wrong."""
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "_module", lambda *_: data)
+        result = CliRunner().invoke(app, ["data", "verify", "sprites", "--set", "source=dsprites"])
+    assert result.exit_code == 1, result.output
+    return result
 
 
 def test_a_store_moves_as_a_whole(grid: Grid) -> None:

@@ -19,7 +19,7 @@ from ...base.heartbeat import beat
 from ...worlds.dsprites import factors
 from ...worlds.sprite_bitmaps import PLACES, Bitmaps, bitmap_numbers
 from ...worlds.sprites import CENTRE_JITTER, CENTRES
-from ..cache import build_once
+from ..cache import build_once, checked
 from . import SourceError
 from .dsprites_file import DSpritesFile
 
@@ -61,8 +61,40 @@ class SpriteShapes:
         packed = torch.from_numpy(np.load(self.folder / "bitmaps.npy", mmap_mode="c"))
         return Bitmaps(packed, torch.from_numpy(np.load(self.folder / "middles.npy")))
 
+    def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+        """Checks the files that are kept; if they are whole, compares them with the user's file, which it reads.
+
+        Returns:
+            Plain JSON: ``path``, ``files`` and ``ok`` as :func:`~mmvae_bench.data.cache.checked` has them, and
+            ``shapes``: how many bitmaps and rows of places were ``compared``, and how many are ``different``.
+
+        Raises:
+            BenchmarkError: if nothing is kept.
+            SourceError: as of :meth:`bitmaps`.
+        """
+        report = checked(self.folder, name="sprite shapes", source="dsprites", fingerprint=self.folder.name)
+        shapes = {"compared": 0, "different": 0}
+        if report["ok"]:
+            for name, made in self._made(progress).items():
+                kept = np.load(self.folder / name)
+                alike = kept.shape == made.shape and kept.dtype == made.dtype
+                unlike = (kept != made).any(1) if alike else np.ones(len(made), bool)
+                shapes["compared"] += len(made)
+                shapes["different"] += int(unlike.sum())
+        return {
+            "path": report["path"],
+            "files": report["files"],
+            "ok": report["ok"] and not shapes["different"],
+            "shapes": shapes,
+        }
+
     def _write(self, folder: Path, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
-        """Writes bitmaps.npy, Byte[N, K], and middles.npy, Double[2, 24]."""
+        for name, made in self._made(progress).items():
+            np.save(folder / name, made)
+        return {"name": "sprite shapes", "source_md5": self.file.checksum}
+
+    def _made(self, progress: Callable[[int, int], None] | None) -> dict[str, np.ndarray]:
+        """What is kept, by the name of its file: bitmaps.npy, Byte[N, K], and middles.npy, Double[2, 24]."""
         numbers, side = bitmap_numbers(), self.file.side
         order = numbers.argsort().numpy()
         ascending = numbers.numpy()[order]
@@ -78,10 +110,7 @@ class SpriteShapes:
             start += len(images)
             if progress is not None:
                 progress(start, self.file.num_images)
-        middles = self._middles_of_places(numbers.numpy(), found)
-        np.save(folder / "bitmaps.npy", packed)
-        np.save(folder / "middles.npy", middles)
-        return {"name": "sprite shapes", "source_md5": self.file.checksum}
+        return {"bitmaps.npy": packed, "middles.npy": self._middles_of_places(numbers.numpy(), found)}
 
     def _middles_of_places(self, numbers: np.ndarray, found: np.ndarray) -> np.ndarray:
         """Where the middle of a square is at each place, Double[2, 24], of the middle of each sprite, Double[2, N]."""
