@@ -18,6 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
+# What moved to a file of its own can still be imported from here.
+from .multiple_comparisons import _factor, _mean_variances, holm, told_apart  # noqa: F401
+
 Scores = NDArray[np.float64]
 Interval = tuple[float, float]
 
