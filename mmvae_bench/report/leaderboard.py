@@ -1,15 +1,19 @@
 """A static site of several runs: one page with a table per setting of every world, and its scores as files.
 
-The page needs nothing else, neither a network nor its script; samples are left out beyond ``MOST_BYTES``.
+The page needs nothing else, neither a network nor its script. Beyond ``MOST_BYTES`` samples are left out, then all but
+the main scores of the tables that compare least.
 """
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence, Set
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
+
+from jinja2 import Template
 
 from ..base.errors import BenchmarkError
 from ..base.files import atomic_path, clear_leftovers, write_json, write_text
@@ -84,11 +88,27 @@ def render_leaderboard(comparison: Comparison) -> str:
     """The page, as text."""
     page = template("leaderboard.html")
     context = _context(comparison)
-    worlds = context["worlds"]
-    room = MOST_BYTES - len(page.render(context).encode(errors="backslashreplace"))
-    for table in (table for world in worlds for table in world["tables"][:1]):
+    room = MOST_BYTES - _cut_to_fit(page, context)
+    for table in (table for world in context["worlds"] for table in world["tables"][:1]):
         room -= _add_sample(table, room)
     return page.render(context)
+
+
+def _cut_to_fit(page: Template, context: Mapping[str, Any]) -> int:
+    """Leaves out the other scores of as many tables as it takes, of those that compare least first; returns the size of
+    the page in bytes."""
+    tables = [table for world in context["worlds"] for table in world["tables"] if table["others"]]
+    tables.sort(key=lambda table: table["compared"], reverse=True)
+
+    def size(number: int) -> int:
+        for place, table in enumerate(reversed(tables)):
+            table["cut"] = place < number
+        return len(page.render(context).encode(errors="backslashreplace"))
+
+    if (whole := size(0)) <= MOST_BYTES:
+        return whole
+    # The last number is not tried: where nothing is enough, all are left out.
+    return size(bisect_left(range(len(tables)), x=True, key=lambda number: size(number) <= MOST_BYTES))
 
 
 def _context(comparison: Comparison) -> dict[str, Any]:
@@ -137,9 +157,14 @@ def _context(comparison: Comparison) -> dict[str, Any]:
 def _place(section: Section) -> tuple[bool, int, int]:
     """Where a table stands in its world: what was tested before what was selected on, and where most objectives are
     compared, with most seeds, first."""
+    objectives, seeds = _compared(section)
+    return section.setting.partition != "test", -objectives, -seeds
+
+
+def _compared(section: Section) -> tuple[int, int]:
+    """How many objectives a table compares, and the largest number of training seeds of any."""
     done = [column for column in section.columns if column.done]
-    seeds = max((len(column.done) for column in done), default=0)
-    return section.setting.partition != "test", -len({column.objective for column in done}), -seeds
+    return len({column.objective for column in done}), max((len(column.done) for column in done), default=0)
 
 
 def _world(section: Section) -> str:
@@ -183,6 +208,8 @@ def _table(section: Section, world: str, name: str, *, tested_trials: Set[str]) 
         "protocol": section.headline,
         "pairs": pairs_json(section, columns),
         "brief": brief,
+        "compared": _compared(section),
+        "cut": False,
         "others": [] if brief else list(_others(section, main, columns, f"{world}, {title}".rstrip(", "))),
         "columns": [section.columns[index] for index in columns],
         "sample": None,

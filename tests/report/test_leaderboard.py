@@ -21,6 +21,7 @@ from mmvae_bench.base.canonical import canonical_json, text_hash
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import write_json, write_text
 from mmvae_bench.cli import main
+from mmvae_bench.report import leaderboard
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.html import MOST_BYTES
@@ -271,6 +272,34 @@ def test_where_most_is_compared_comes_first(tmp_path: Path) -> None:
     page = page_of(tmp_path / "run", tmp_path / "val", out=tmp_path / "site")
     tables = [re.search(r"steps=(\d+)|(val)$", board.label) for board in page.boards]
     assert list(dict.fromkeys(each[1] or each[2] for each in tables if each)) == ["2000", "4000", "3000", "1000", "val"]
+
+
+def test_the_tables_that_compare_least_are_cut_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after another, and no more than it takes; they keep their main scores."""
+    run, site = tmp_path / "run", tmp_path / "site"
+    for steps, names, seeds in ((1000, "telbo", 1), (2000, "telbo jmvae", 1), (3000, "telbo jmvae", 2)):
+        for name in names.split():
+            for seed in range(seeds):
+                write_trial(run, spec_of(name, seed=seed, training={"steps": steps}))
+    write_trial(run, spec_of("telbo", split="comp"))
+    for sheet in run.glob("trials/*/samples.png"):
+        sheet.unlink()
+    order = ["steps=3000", "steps=2000", "comp", "steps=1000"]  # Of equals the last on the page is cut first.
+    official = 5 * 7 + 1
+    for cut in range(5):
+        page = page_of(run, out=site)
+        kept = [board.label for board in page.boards if "Protocol official" in board.label]
+        assert [sum(each in label for label in kept) for each in order] == [1] * (4 - cut) + [0] * cut
+        assert sum("has no room for the other scores" in note for note in page.words["note"]) == cut
+        assert sum(board.label.startswith("Scores: mnist_a") for board in page.boards) == 4
+        assert (pd.read_csv(site / "leaderboard.csv")["protocol"] == "official").sum() == official
+        size = (site / "index.html").stat().st_size
+        monkeypatch.setattr(leaderboard, "MOST_BYTES", size)
+        page_of(run, out=site)
+        assert (site / "index.html").stat().st_size == size
+        monkeypatch.setattr(leaderboard, "MOST_BYTES", size - 1)
+    page_of(run, out=site)
+    assert (site / "index.html").stat().st_size == size, "nothing is left to cut"
 
 
 @pytest.mark.parametrize("tested", [True, False])
