@@ -123,6 +123,60 @@ def bold(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[s
         yield (str(num_objectives), str(num_seeds), *cells)
 
 
+def uneven(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """:func:`bold` where trials or rows are not alike, or scores are coarse; queries explain nothing."""
+    for (what, drawn), own in zip(UNEVEN.items(), generator.spawn(len(UNEVEN)), strict=True):
+        claims = sum(
+            bool(told_apart(drawn(own), num_draws=NUM_DRAWS, seed=draws(own)).any()) for _ in range(num_tables)
+        )
+        yield (what, f"{100 * claims / num_tables:.1f}")
+
+
+def normal(
+    generator: np.random.Generator,
+    seeds: Sequence[int],
+    num_rows: int = 2 * NUM_LEVELS,
+    *,
+    correlation: float = 0.5,
+    spread: float = 1.0,
+    missing: float = 0.0,
+) -> list[Array]:
+    """For each objective Float[seed, row] of standard deviation 1, of the first ``spread``; a row's numbers are left
+    out with probability ``missing``."""
+    scores = []
+    for place, number in enumerate(seeds):
+        shared, own = generator.normal(size=(number, 1)), generator.normal(size=(number, num_rows))
+        values = (math.sqrt(correlation) * shared + math.sqrt(1 - correlation) * own) * (1.0 if place else spread)
+        values[generator.random(values.shape) < missing] = math.nan
+        scores.append(values)
+    return scores
+
+
+def shares(
+    generator: np.random.Generator, num_images: int, rate: float, num_rows: int, num_seeds: int = 2
+) -> list[Array]:
+    """Shares of right images of six objectives: for each Float[seed, row]."""
+    return list(generator.binomial(num_images, rate, (6, num_seeds, num_rows)) / num_images)
+
+
+UNEVEN: dict[str, Callable[[np.random.Generator], list[Array]]] = {
+    "two objectives, 2 and 10 seeds": partial(normal, seeds=(2, 10)),
+    "six objectives, 2, 3, 4, 5, 7 and 10 seeds": partial(normal, seeds=(2, 3, 4, 5, 7, 10)),
+    "six, one of sd 10 with 2 seeds, the others with 10": partial(normal, seeds=(2, 10, 10, 10, 10, 10), spread=10.0),
+    "six, 3 seeds, 40 % of the numbers missing": partial(normal, seeds=(3,) * 6, missing=0.4),
+    "six, 3 seeds, 60 rows correlated by 0.9": partial(normal, seeds=(3,) * 6, num_rows=60, correlation=0.9),
+    "twelve, 2 seeds, one of sd 10, four rows": partial(normal, seeds=(2,) * 12, num_rows=4, spread=10.0),
+    "twelve, 3 seeds, one of sd 10, four rows": partial(normal, seeds=(3,) * 12, num_rows=4, spread=10.0),
+    "six, 2 seeds, 97 % of 60 images, 60 rows": partial(shares, num_images=60, rate=0.97, num_rows=60),
+    "six, 2 seeds, 1 % of 2,400 images, eight rows": partial(shares, num_images=2400, rate=0.01, num_rows=8),
+    "six, 2 seeds, 99.95 % of 2,400 images, one row": partial(shares, num_images=2400, rate=0.9995, num_rows=1),
+    "six, 3 seeds, 99.98 % of 2,400 images, four rows": partial(
+        shares, num_images=2400, rate=0.9998, num_rows=4, num_seeds=3
+    ),
+}
+"""What is uneven, and how scores by seed and row are drawn."""
+
+
 def power(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
     """Of six objectives one is better by so many standard deviations of a seed: how often it is told from another."""
     for num_seeds in (2, 3, 5, 10):
@@ -195,6 +249,9 @@ TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[Sequence[s
     "Equal objectives: % of tables (eight rows, 24 queries) in which anything is told apart": (
         bold, 5,
         ("objectives", "seeds", "alike", "sd 1 and 2", "sd 1 and 3", "one of sd 10", "objectives prefer queries"),
+    ),
+    "Equal objectives in uneven tables: % of tables in which anything is told apart": (
+        uneven, 5, ("tables", "%"),
     ),
     "One of six objectives is better, by standard deviations of a seed: % of the others told from it": (
         power, 20, ("seeds", "2", "4", "8", "16"),
