@@ -213,9 +213,7 @@ def _scale_correction(scale: Scores, found: Scores) -> Scores:
     they are alike by chance, its error and its scale are both too small, and a limit simulated from that scale is too
     low. So a simulated table is given the scale that was found in the real one, not its own: the fiducial argument of
     Behrens and Fisher. Scales that differ by no more than noise need none of this, and would cost power: what counts is
-    the share of an excess that is not noise, 1 - noise^2 / excess^2. Excess and noise are relative to the other
-    objectives, by the mean of their logarithms: :func:`_scale` itself is relative to the mean variance, which may be
-    little but that of one unstable objective, whose noise is then seen in the scales of all the others.
+    the share of an excess over the mean scale that is not noise, 1 - noise^2 / excess^2.
 
     Args:
         scale: Float[objective], of the real table.
@@ -224,17 +222,11 @@ def _scale_correction(scale: Scores, found: Scores) -> Scores:
     Returns:
         Float[draw, objective].
     """
-    error, excess = _beyond_others(np.log(found / scale)), np.maximum(_beyond_others(np.log(scale)), 1e-9)
+    error = np.log(found / scale)
+    excess = np.maximum(np.log(scale) - np.log(scale).mean(), 1e-9)
     share = np.maximum(1 - error.var(0) / excess**2, 0.0)
     corrected: Scores = np.exp(-share * error)
     return corrected
-
-
-def _beyond_others(logs: Scores) -> Scores:
-    """Float[..., objective]: each less the mean of the others."""
-    number = logs.shape[-1]
-    beyond: Scores = (logs - logs.mean(-1, keepdims=True)) * (number / (number - 1))
-    return beyond
 
 
 def _scale(variances: Scores, counts: Scores) -> Scores:

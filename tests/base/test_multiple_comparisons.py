@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmvae_bench.base.multiple_comparisons import _factor, _mean_variances, _scale_correction, holm, told_apart
+from mmvae_bench.base.multiple_comparisons import _factor, _mean_variances, holm, told_apart
 
 NAN = float("nan")
 
@@ -135,22 +135,6 @@ def test_the_factor_of_residuals_has_their_covariance_and_no_more_rows_than_they
     np.testing.assert_allclose((factor.T @ factor) / np.outer(lengths, lengths),
                                (mixed.T @ mixed) / np.outer(lengths, lengths), atol=1e-12)  # fmt: skip
     assert not factor[:, 4].any()
-
-
-def test_how_uncertain_a_large_scale_is_depends_on_its_ratio_to_the_others_alone() -> None:
-    """The noise of an unstable objective is in the mean of the variances, by which all scales are divided: so every
-    table has a factor of its own. Seen as noise of the others, it was not corrected for: 8 % of tables with an
-    unstable objective of two seeds next to five of ten claimed something, now 5."""
-    generator = np.random.default_rng(22)
-    scale = np.array([10.0, 1.0, 0.8, 1.1])
-    noise = generator.normal(0, [0.5, 0.1, 0.1, 0.1], (200, 4))
-    found = scale * np.exp(noise)
-    corrected = _scale_correction(scale, found)
-    assert _scale_correction(scale, found * generator.uniform(0.1, 10, (200, 1))) == pytest.approx(corrected)
-    error = noise[:, 0] - noise[:, 1:].mean(1)
-    excess = math.log(10) - math.log(0.8 * 1.1) / 3
-    assert corrected[:, 0] == pytest.approx(np.exp(-(1 - error.var() / excess**2) * error))
-    assert corrected[:, 1:] == pytest.approx(1.0)  # Below the mean of the others.
 
 
 def test_a_large_difference_is_told() -> None:
