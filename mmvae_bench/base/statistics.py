@@ -19,7 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr, stdtrit
 
 # What moved to a file of its own can still be imported from here.
-from .multiple_comparisons import _factor, _mean_variances, holm, told_apart  # noqa: F401
+from .multiple_comparisons import _factor as _factor
+from .multiple_comparisons import _mean_variances as _mean_variances
+from .multiple_comparisons import holm as holm
+from .multiple_comparisons import told_apart as told_apart
 
 Scores = NDArray[np.float64]
 Interval = tuple[float, float]

@@ -144,11 +144,12 @@ def _to_mend(report: dict[str, Any], again: str) -> Iterator[str]:
     changed = not report.get("source_files", {"ok": True})["ok"]
     if changed:
         yield "your files have changed since the images were made from them"
-    if report["path"] is None or (report["different"] and "shapes" in report):
+    drawn = report["path"] is None or "shapes" in report
+    if drawn and report["different"]:
         yield "no image is stored, and images drawn alone differ from the same ones drawn together on this machine"
-    elif damaged or changed:
+    if damaged or changed:
         yield f"to make {'the images' if changed else 'these files'} again:\n  {again}"
-    else:
+    elif not drawn or report.get("shapes", {}).get("different"):
         yield "every file is as it was written, but the images differ from those that are made here now"
         yield f"to make all of them again:\n  rm -r {shlex.quote(report['path'])}\n  {again}"
 

@@ -23,7 +23,7 @@ from ..worlds.sprites import GENERATOR_VERSION, draw_concepts, draw_geometry, re
 from ..worlds.textures import GENERATOR_VERSION as TEXTURES_VERSION
 from ..worlds.textures import ZOOM, Procedural, Swatches, Textures
 from .batch import Batch, CaptionedStore
-from .cache import META
+from .cache import META, require_prepared
 from .drawn import DrawnDataModule
 from .sources.dsprites_file import DSpritesFile
 from .sources.sprite_shapes import SpriteShapes
@@ -164,6 +164,7 @@ class SpritesDataModule(DrawnDataModule):
         """
         if self._shapes is None:
             return super().verify()
+        require_prepared(self._shapes.folder, name=self.spec.name, fingerprint=self.fingerprint)
         kept = self._shapes.verify(self.progress)
         if not all(file["ok"] for file in kept["files"]):
             spec, missing = self.spec, {"compared": 0, "different": None, "num_images": None, "pixel_hash": None}

@@ -45,6 +45,8 @@ from .text import (
 
 PARQUET_FILE = "leaderboard.parquet"
 LATEX_FILE = "leaderboard.tex"
+_NOTE_BYTES = 300
+"""What it takes at most to say that there is no room for samples."""
 _PARTS = ("dataset", "backbone", "objective", "training", "seed")
 
 
@@ -88,15 +90,18 @@ def render_leaderboard(comparison: Comparison) -> str:
     """The page, as text."""
     page = template("leaderboard.html")
     context = _context(comparison)
-    room = MOST_BYTES - _cut_to_fit(page, context)
-    for table in (table for world in context["worlds"] for table in world["tables"][:1]):
+    first = [world["tables"][0] for world in context["worlds"]]
+    size = _cut_to_fit(page, context, at_most=MOST_BYTES - _NOTE_BYTES * len(first))
+    cut = any(table["cut"] for world in context["worlds"] for table in world["tables"])
+    room = 0 if cut else MOST_BYTES - size
+    for table in first:
         room -= _add_sample(table, room)
     return page.render(context)
 
 
-def _cut_to_fit(page: Template, context: Mapping[str, Any]) -> int:
+def _cut_to_fit(page: Template, context: Mapping[str, Any], *, at_most: int) -> int:
     """Leaves out the other scores of as many tables as it takes, of those that compare least first; returns the size of
-    the page in bytes."""
+    the page in bytes, which is larger than ``at_most`` only where nothing is left to cut."""
     tables = [table for world in context["worlds"] for table in world["tables"] if table["others"]]
     tables.sort(key=lambda table: table["compared"], reverse=True)
 
@@ -105,10 +110,10 @@ def _cut_to_fit(page: Template, context: Mapping[str, Any]) -> int:
             table["cut"] = place < number
         return len(page.render(context).encode(errors="backslashreplace"))
 
-    if (whole := size(0)) <= MOST_BYTES:
+    if (whole := size(0)) <= at_most:
         return whole
     # The last number is not tried: where nothing is enough, all are left out.
-    return size(bisect_left(range(len(tables)), x=True, key=lambda number: size(number) <= MOST_BYTES))
+    return size(bisect_left(range(len(tables)), x=True, key=lambda number: size(number) <= at_most))
 
 
 def _context(comparison: Comparison) -> dict[str, Any]:
@@ -282,7 +287,7 @@ def _add_sample(table: dict[str, Any], room: int) -> int:
                 table["no_sample"] = (
                     f"The page has no room for samples; those of {column.label} are in trial {trial.key}."
                 )
-                return 300
+                return _NOTE_BYTES
             table["sample"] = {"label": column.label, "seed": trial.spec.get("seed"), "uri": uri}
             return len(uri) + 1000
     return 0

@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mmvae_bench.base import statistics
 from mmvae_bench.base.multiple_comparisons import _factor, _mean_variances, holm, told_apart
 
 NAN = float("nan")
+
+
+def test_it_can_be_imported_from_where_it_was() -> None:
+    assert (statistics.told_apart, statistics.holm) == (told_apart, holm)
 
 
 def tables(

@@ -213,10 +213,16 @@ def test_what_is_kept_is_compared_with_the_file(grid: Grid, cache: Path, monkeyp
     assert (report["ok"], report["different"]) == (False, 0)
     assert report["shapes"] == {"compared": compared, "different": 3}
     result = verified(data, monkeypatch)
+    assert "drawn alone" not in result.output
     assert "every file is as it was written, but the images differ" in result.output
     assert f"rm -r {kept}" in result.output
+    with monkeypatch.context() as patch:
+        patch.setattr(SpritesDataModule, "verify", lambda self: {**report, "different": 7})
+        result = verified(data, monkeypatch)
+    assert "images drawn alone differ from the same ones drawn together" in result.output
+    assert f"rm -r {kept}" in result.output
     shutil.rmtree(kept)
-    with pytest.raises(BenchmarkError, match="is not prepared"):
+    with pytest.raises(BenchmarkError, match=rf"^sprites with fingerprint {data.fingerprint} is not prepared"):
         data.verify()
 
 
