@@ -303,13 +303,14 @@ def test_the_tables_that_compare_least_are_cut_first(tmp_path: Path, monkeypatch
         assert (site / "index.html").stat().st_size == size
         for sheet, content in sheets.items():
             sheet.write_bytes(content)
-        page = page_of(run, out=site)
-        assert (site / "index.html").stat().st_size <= limit
-        assert not any(each.startswith("data:") for each in page.addresses)
-        assert sum("has no room for samples" in note for note in page.words["note"]) == 2
+        for at_most in (limit, limit - 1):  # Where one more is cut, there is more room than it took.
+            monkeypatch.setattr(leaderboard, "MOST_BYTES", at_most)
+            page = page_of(run, out=site)
+            assert (site / "index.html").stat().st_size <= limit
+            assert not any(each.startswith("data:") for each in page.addresses)
+            assert sum("has no room for samples" in note for note in page.words["note"]) == 2
         for sheet in sheets:
             sheet.unlink()
-        monkeypatch.setattr(leaderboard, "MOST_BYTES", limit - 1)
     page_of(run, out=site)
     assert (site / "index.html").stat().st_size == size, "nothing is left to cut"
 
