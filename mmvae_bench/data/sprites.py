@@ -23,7 +23,7 @@ from ..worlds.sprites import GENERATOR_VERSION, draw_concepts, draw_geometry, re
 from ..worlds.textures import GENERATOR_VERSION as TEXTURES_VERSION
 from ..worlds.textures import ZOOM, Procedural, Swatches, Textures
 from .batch import Batch, CaptionedStore
-from .cache import META, require_prepared
+from .cache import META, checked
 from .drawn import DrawnDataModule
 from .sources.dsprites_file import DSpritesFile
 from .sources.sprite_shapes import SpriteShapes
@@ -164,13 +164,13 @@ class SpritesDataModule(DrawnDataModule):
         """
         if self._shapes is None:
             return super().verify()
-        require_prepared(self._shapes.folder, name=self.spec.name, fingerprint=self.fingerprint)
-        kept = self._shapes.verify(self.progress)
-        if not all(file["ok"] for file in kept["files"]):
-            spec, missing = self.spec, {"compared": 0, "different": None, "num_images": None, "pixel_hash": None}
-            return {"name": spec.name, "source": spec.source, "fingerprint": self.fingerprint, **kept, **missing}
+        spec = self.spec
+        report = checked(self._shapes.folder, name=spec.name, source=spec.source, fingerprint=self.fingerprint)
+        if not report["ok"]:
+            return {**report, "compared": 0, "different": None, "num_images": None, "pixel_hash": None}
+        shapes = self._shapes.compare(self.progress)
         drawn = super().verify()
-        return {**drawn, **kept, "ok": drawn["ok"] and kept["ok"]}
+        return {**drawn, **report, "ok": drawn["ok"] and not shapes["different"], "shapes": shapes}
 
     def assign(self, split: str, seed: int) -> Tensor:
         """See :meth:`PartitionedDataModule.assign`."""

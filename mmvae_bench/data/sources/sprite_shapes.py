@@ -19,7 +19,7 @@ from ...base.heartbeat import beat
 from ...worlds.dsprites import factors
 from ...worlds.sprite_bitmaps import PLACES, Bitmaps, bitmap_numbers
 from ...worlds.sprites import CENTRE_JITTER, CENTRES
-from ..cache import build_once, checked
+from ..cache import build_once
 from . import SourceError
 from .dsprites_file import DSpritesFile
 
@@ -61,32 +61,16 @@ class SpriteShapes:
         packed = torch.from_numpy(np.load(self.folder / "bitmaps.npy", mmap_mode="c"))
         return Bitmaps(packed, torch.from_numpy(np.load(self.folder / "middles.npy")))
 
-    def verify(self, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
-        """Checks the files that are kept; if they are whole, compares them with the user's file, which it reads.
-
-        Returns:
-            Plain JSON: ``path``, ``files`` and ``ok`` as :func:`~mmvae_bench.data.cache.checked` has them, and
-            ``shapes``: how many bitmaps and rows of places were ``compared``, and how many are ``different``.
-
-        Raises:
-            BenchmarkError: if nothing is kept.
-            SourceError: as of :meth:`bitmaps`.
-        """
-        report = checked(self.folder, name="sprite shapes", source="dsprites", fingerprint=self.folder.name)
-        shapes = {"compared": 0, "different": 0}
-        if report["ok"]:
-            for name, made in self._made(progress).items():
-                kept = np.load(self.folder / name)
-                alike = kept.shape == made.shape and kept.dtype == made.dtype
-                unlike = (kept != made).any(1) if alike else np.ones(len(made), bool)
-                shapes["compared"] += len(made)
-                shapes["different"] += int(unlike.sum())
-        return {
-            "path": report["path"],
-            "files": report["files"],
-            "ok": report["ok"] and not shapes["different"],
-            "shapes": shapes,
-        }
+    def compare(self, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
+        """How many bitmaps and rows of places that are kept were ``compared`` with the user's file, which is read for
+        it, and how many are ``different``. Raises SourceError as :meth:`bitmaps`."""
+        compared = different = 0
+        for name, made in self._made(progress).items():
+            kept = np.load(self.folder / name)
+            alike = kept.shape == made.shape and kept.dtype == made.dtype
+            compared += len(made)
+            different += int((kept != made).any(1).sum()) if alike else len(made)
+        return {"compared": compared, "different": different}
 
     def _write(self, folder: Path, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
         for name, made in self._made(progress).items():
