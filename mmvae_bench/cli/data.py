@@ -144,14 +144,17 @@ def _to_mend(report: dict[str, Any], again: str) -> Iterator[str]:
     changed = not report.get("source_files", {"ok": True})["ok"]
     if changed:
         yield "your files have changed since the images were made from them"
-    drawn = report["path"] is None or "shapes" in report
+    kept: dict[str, str] = report.get("kept", {})
+    drawn = report["path"] is None or bool(kept)
     if drawn and report["different"]:
         yield "no image is stored, and images drawn alone differ from the same ones drawn together on this machine"
     if damaged or changed:
         yield f"to make {'the images' if changed else 'these files'} again:\n  {again}"
-    elif not drawn or report.get("shapes", {}).get("different"):
+        return
+    wrong = [path for what, path in kept.items() if report[what]["different"]] if drawn else [report["path"]]
+    if wrong:
         yield "every file is as it was written, but the images differ from those that are made here now"
-        yield f"to make all of them again:\n  rm -r {shlex.quote(report['path'])}\n  {again}"
+        yield f"to make all of them again:\n  {shlex.join(['rm', '-r', *wrong])}\n  {again}"
 
 
 @app.command()

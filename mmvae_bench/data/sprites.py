@@ -116,13 +116,14 @@ class SpritesDataModule(DrawnDataModule):
     @cached_property
     def texture_folder(self) -> TextureFolder | None:
         """The user's pictures, if they are the background."""
-        return None if self.spec.texture in NAMED_TEXTURES else TextureFolder(self.spec.texture)
+        name = self.spec.texture
+        return None if name in NAMED_TEXTURES else TextureFolder(name, side=ZOOM * self.spec.canvas)
 
     def textures(self) -> Textures | None:
         """What draws the background; None if it is plain. Raises SourceError if the user's pictures cannot be used."""
         spec = self.spec
         if (folder := self.texture_folder) is not None:
-            return Swatches(folder.pictures(ZOOM * spec.canvas), seed=spec.seed)
+            return Swatches(folder.pictures(self.progress), seed=spec.seed)
         return None if spec.texture == PLAIN else Procedural(seed=spec.seed, canvas=spec.canvas)
 
     def shapes(self) -> Bitmaps | None:
@@ -147,30 +148,45 @@ class SpritesDataModule(DrawnDataModule):
         return store.backgrounds(rows)
 
     def describe(self) -> dict[str, Any]:
-        """As of other datasets; with the md5 of dSprites' file and what is kept of it, if its shapes are used."""
+        """As of other datasets; with the size of what is kept of the user's files, and, if dSprites' shapes are used,
+        the md5 of its file."""
         about = super().describe()
-        if self._shapes is None:
-            return about
-        files = read_json(self._shapes.folder / META)["files"]
-        stored = sum(entry["bytes"] for entry in files.values())
-        return {**about, "source_md5": self._shapes.file.checksum, "storage_bytes": stored}
+        files = [entry for kept in self._kept.values() for entry in read_json(kept.folder / META)["files"].values()]
+        about["storage_bytes"] = sum(entry["bytes"] for entry in files)
+        return about if self._shapes is None else {**about, "source_md5": self._shapes.file.checksum}
 
     def verify(self) -> dict[str, Any]:
-        """As of other datasets that are drawn. With dSprites' shapes first checks what is kept of the user's file, and
-        compares it with the file; if a file is damaged, nothing is drawn.
+        """As of other datasets that are drawn. What is kept of the user's files is checked first and compared with
+        them; if any of it is damaged, nothing is drawn.
 
         Raises:
-            BenchmarkError: if the dataset is not prepared, or the user's file cannot be read.
+            BenchmarkError: if the dataset is not prepared, or the user's files cannot be read.
         """
-        if self._shapes is None:
+        if not self._kept:
             return super().verify()
         spec = self.spec
-        report = checked(self._shapes.folder, name=spec.name, source=spec.source, fingerprint=self.fingerprint)
+        heads = [
+            checked(kept.folder, name=spec.name, source=spec.source, fingerprint=self.fingerprint)
+            for kept in self._kept.values()
+        ]
+        report = {
+            **heads[0],
+            "kept": {what: str(kept.folder) for what, kept in self._kept.items()},
+            "files": [entry for head in heads for entry in head["files"]],
+            "ok": all(head["ok"] for head in heads),
+        }
         if not report["ok"]:
             return {**report, "compared": 0, "different": None, "num_images": None, "pixel_hash": None}
-        shapes = self._shapes.compare(self.progress)
+        compared = {what: kept.compare(self.progress) for what, kept in self._kept.items()}
         drawn = super().verify()
-        return {**drawn, **report, "ok": drawn["ok"] and not shapes["different"], "shapes": shapes}
+        same = not any(part["different"] for part in compared.values())
+        return {**drawn, **report, "ok": drawn["ok"] and same, **compared}
+
+    @property
+    def _kept(self) -> dict[str, SpriteShapes | TextureFolder]:
+        """What the cache holds of the user's files, by the name that ``verify`` gives it."""
+        parts = {"shapes": self._shapes, "textures": self.texture_folder}
+        return {what: part for what, part in parts.items() if part is not None}
 
     def assign(self, split: str, seed: int) -> Tensor:
         """See :meth:`PartitionedDataModule.assign`."""

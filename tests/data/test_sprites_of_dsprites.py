@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner, Result
 
@@ -19,6 +20,7 @@ from mmvae_bench.data import commands
 from mmvae_bench.data.sources import MissingSourceError, SourceError
 from mmvae_bench.data.sources.dsprites_file import DSpritesFile
 from mmvae_bench.data.sources.sprite_shapes import SpriteShapes
+from mmvae_bench.data.sources.textures import TextureFolder
 from mmvae_bench.data.sprites import SpritesDataModule
 from mmvae_bench.specs.built_in.datasets import DSPRITES_CANVASES
 from mmvae_bench.specs.components import datasets
@@ -239,6 +241,31 @@ def test_a_damaged_copy_is_named_and_left_as_it_is(grid: Grid, cache: Path, monk
     assert "damaged or missing: middles.npy" in output
     assert "rm -r" not in output
     assert (kept.read_bytes(), grid.times) == (damaged, times)
+
+
+def test_shapes_and_textures_are_both_compared(grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(3):
+        noise = np.random.default_rng(number).integers(0, 256, (70, 70), np.uint8)
+        Image.fromarray(noise).save(pictures / f"{number}.png")
+    data = ready(grid, texture=str(pictures))
+    report = data.verify()
+    assert report["ok"]
+    assert [each["file"] for each in report["files"]] == ["bitmaps.npy", "middles.npy", "pictures.npy"]
+    assert (report["shapes"]["different"], report["textures"]) == (0, {"compared": 3, "different": 0})
+    files = [path for folder in report["kept"].values() for path in Path(folder).glob("*.npy")]
+    assert data.describe()["storage_bytes"] == sum(path.stat().st_size for path in files)
+
+    kept = Path(report["kept"]["textures"])
+    shutil.rmtree(kept)
+    made = TextureFolder._square
+    with monkeypatch.context() as patch:
+        patch.setattr(TextureFolder, "_square", lambda self, name: made(self, name) ^ (name == "1.png"))
+        data.prepare_data()
+    report = data.verify()
+    assert (report["ok"], report["shapes"]["different"], report["textures"]["different"]) == (False, 0, 1)
+    assert f"\n  rm -r {kept}\n" in verified(data, monkeypatch).output
 
 
 def verified(data: SpritesDataModule, monkeypatch: pytest.MonkeyPatch) -> Result:

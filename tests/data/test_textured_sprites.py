@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.errors import BenchmarkError, ConfigError
 from mmvae_bench.cli import main
 from mmvae_bench.data import commands
 from mmvae_bench.data.sources import SourceError
+from mmvae_bench.data.sources.textures import TextureFolder
 from mmvae_bench.data.sprites import SpritesDataModule
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.worlds.textures import Swatches
@@ -137,6 +138,58 @@ def test_a_cut_picture_leaves_nothing_half_written(folder: Path) -> None:
     with pytest.raises(SourceError, match=r"woven_0003.jpg cannot be used: "):
         sprites_of(texture="dtd/images")
     assert not [path for path in (folder.parent / "cache").rglob("*") if path.name.endswith(".npy")]
+
+
+def verified(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """The exit code of ``data verify``, and what it says of what is wrong."""
+    code = main(["data", "verify", "sprites", "--set", "texture=dtd/images", "--set", "num_images=200"])
+    return code, capsys.readouterr().err
+
+
+def test_what_is_kept_is_compared_with_the_pictures(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = sprites_of(texture="dtd/images")
+    report = data.verify()
+    (kept,) = (path for path in (folder.parent / "cache/textures").iterdir() if path.is_dir())
+    assert (report["ok"], report["path"], report["textures"]) == (True, str(kept), {"compared": 5, "different": 0})
+    assert (report["compared"], report["different"], report["num_images"]) == (200, 0, 200)
+    assert data.describe()["storage_bytes"] == (kept / "pictures.npy").stat().st_size
+    assert sprites_of(texture="procedural").describe()["storage_bytes"] == 0
+    assert verified(capsys)[0] == 0
+
+    shutil.rmtree(kept)
+    made = TextureFolder._square
+    with monkeypatch.context() as patch:
+        # As code of another day, or a damaged library, could have made two of them.
+        patch.setattr(TextureFolder, "_square", lambda self, name: made(self, name) ^ ("woven" in name))
+        data.prepare_data()
+    report = data.verify()
+    assert all(each["ok"] for each in report["files"])
+    assert (report["ok"], report["different"], report["textures"]) == (False, 0, {"compared": 5, "different": 2})
+    code, output = verified(capsys)
+    assert code == 1
+    assert "drawn alone" not in output
+    assert "every file is as it was written, but the images differ" in output
+    assert f"\n  rm -r {kept}\n" in output
+    shutil.rmtree(kept)
+    with pytest.raises(BenchmarkError, match=rf"^sprites with fingerprint {data.fingerprint} is not prepared"):
+        data.verify()
+
+
+def test_damaged_squares_are_named_and_left_as_they_are(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sprites_of(texture="dtd/images")
+    (kept,) = (folder.parent / "cache/textures").glob("*/pictures.npy")
+    whole = kept.read_bytes()
+    damaged = whole[:-1] + bytes([whole[-1] ^ 1])
+    kept.write_bytes(damaged)
+    code, output = verified(capsys)
+    assert (code, kept.read_bytes()) == (1, damaged)
+    assert "damaged or missing: pictures.npy" in output
+    assert "rm -r" not in output
+    sprites_of(texture="dtd/images")
+    assert kept.read_bytes() == whole
+    assert verified(capsys)[0] == 0
 
 
 def test_a_strangers_file_name_is_only_text(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

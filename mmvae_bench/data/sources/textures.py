@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,11 @@ class TextureFolder:
 
     Args:
         name: An absolute path, or one under the data root.
+        side: P.
     """
 
-    def __init__(self, name: str) -> None:
-        self.path = data_root() / Path(name).expanduser()
+    def __init__(self, name: str, *, side: int) -> None:
+        self.path, self.side = data_root() / Path(name).expanduser(), side
 
     @cached_property
     def names(self) -> list[str]:
@@ -73,29 +75,52 @@ class TextureFolder:
             beat()
         return digest.hexdigest()[:16]
 
-    def pictures(self, side: int) -> Tensor:
+    @cached_property
+    def folder(self) -> Path:
+        """Where the squares are kept. Raises SourceError if a file cannot be read."""
+        return cache_root() / "textures" / f"{self.digest}-{self.side}-{PREPARATION_VERSION}"
+
+    def pictures(self, progress: Callable[[int, int], None] | None = None) -> Tensor:
         """The middle square of each picture, in grey: Byte[T, P, P], mapped from the cache.
 
         Args:
-            side: P.
+            progress: Called with the number of pictures that are read, and that of all.
 
         Raises:
             SourceError: if a file is not a picture.
         """
-        folder = cache_root() / "textures" / f"{self.digest}-{side}-{PREPARATION_VERSION}"
-        build_once(folder, lambda unfinished: self._write(unfinished, side))
-        return torch.from_numpy(np.load(folder / "pictures.npy", mmap_mode="c"))
+        build_once(self.folder, lambda unfinished: self._write(unfinished, progress))
+        return torch.from_numpy(np.load(self.folder / "pictures.npy", mmap_mode="c"))
 
-    def _write(self, folder: Path, side: int) -> dict[str, Any]:
-        shape = (len(self.names), side, side)
-        pictures = np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.uint8, shape)
-        for index, name in enumerate(self.names):
-            pictures[index] = self._square(name, side)
-            beat()
+    def compare(self, progress: Callable[[int, int], None] | None = None) -> dict[str, int]:
+        """How many squares that are kept were ``compared`` with the user's pictures, which are read for it, and how
+        many are ``different``. Raises SourceError as :meth:`pictures`."""
+        kept, different = np.load(self.folder / "pictures.npy", mmap_mode="r"), 0
+        alike = kept.shape == self._shape and kept.dtype == np.uint8
+        for index, square in enumerate(self._squares(progress)):
+            different += not (alike and np.array_equal(kept[index], square))
+        return {"compared": len(self.names), "different": different}
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return len(self.names), self.side, self.side
+
+    def _write(self, folder: Path, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
+        pictures = np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.uint8, self._shape)
+        for index, square in enumerate(self._squares(progress)):
+            pictures[index] = square
         pictures.flush()
-        return {"name": "textures", "digest": self.digest, "side": side}
+        return {"name": "textures", "digest": self.digest, "side": self.side}
 
-    def _square(self, name: str, side: int) -> np.ndarray:
+    def _squares(self, progress: Callable[[int, int], None] | None) -> Iterator[np.ndarray]:
+        """The middle square of each picture, in the order of ``names``: Byte[P, P] each."""
+        for done, name in enumerate(self.names, 1):
+            yield self._square(name)
+            beat()
+            if progress is not None:
+                progress(done, len(self.names))
+
+    def _square(self, name: str) -> np.ndarray:
         try:
             with opened(self._read(name)) as image:
                 grey = decoded(image, "L")
@@ -105,7 +130,7 @@ class TextureFolder:
         left, top = ((length - shorter) // 2 for length in grey.size)
         box = (left, top, left + shorter, top + shorter)
         # Cut out first: the filter of resize() would reach beyond its box.
-        return np.asarray(grey.crop(box).resize((side, side), Image.Resampling.BICUBIC))
+        return np.asarray(grey.crop(box).resize((self.side, self.side), Image.Resampling.BICUBIC))
 
     def _read(self, name: str) -> bytes:
         try:
