@@ -8,7 +8,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ def _train_and_evaluate(
         report.beat()
         alive()
 
-    with heard(beat):
+    with heard(beat), _flushed(report):
         evaluation_code_of(spec)  # Read and kept now: the files may be edited while training runs.
         data = ready_data(spec, device)
         objective = build_objective(spec).to(device)
@@ -259,6 +260,17 @@ def _train_and_evaluate(
         result = _evaluate(spec, directory, data, objective, fitted, device, stop=stop)
         report.done()
         return result
+
+
+@contextmanager
+def _flushed(report: StatusWriter) -> Iterator[None]:
+    """What a trial had come to is written if an error ends it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(LockHeld, OSError):
+            report.flush()
+        raise
 
 
 def load(directory: str | Path, *, device: str = "cpu") -> Objective:

@@ -324,6 +324,22 @@ def test_a_failed_trial_says_why(tmp_path: Path) -> None:
     assert not (directory / "result.json").exists()
 
 
+def test_a_failed_trial_says_how_far_it_had_come(tmp_path: Path) -> None:
+    """However soon after the last status it fails (one is written each second at most); step 20 is not counted yet."""
+    spec = TrialSpec.parse(SPEC | {"training": {"steps": 60, "batch_size": 32}})
+    directory = tmp_path / spec.key
+    directory.mkdir()
+
+    def broken(record: dict[str, Any]) -> None:
+        if record["step"] == 20:
+            raise ArithmeticError("at step 20")
+
+    with TrialLock(directory), pytest.raises(ArithmeticError):
+        run_locked(spec, directory, record=broken)
+    status = json.loads((directory / "status.json").read_text())
+    assert (status["state"], status["phase"], status["step"], status["steps"]) == ("failed", "train", 19, 60)
+
+
 def test_the_steps_of_an_interrupted_trial_are_those_of_its_checkpoint(tmp_path: Path) -> None:
     spec = TrialSpec.parse(SPEC | {"training": {"steps": 60, "batch_size": 32, "validations": 4}})
     directory = tmp_path / spec.key

@@ -79,6 +79,26 @@ class StopSignals:
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Context manager: inside its block SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does.
+
+    SIGHUP stays ignored where it already is (nohup). Outside the main thread nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
 def handlers_kept() -> Iterator[None]:
     """Restores the handler of SIGTERM after the block, whatever a library installs in it (Ray's ends the process)."""
     before = signal.getsignal(signal.SIGTERM)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import signal
 import sys
 import traceback
@@ -17,7 +18,7 @@ import typer
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import append_regular, write_json, write_text
-from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, LOCK_HELD, uncollected
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, LOCK_HELD, program, uncollected
 from ..runs.folder import TrialFolder, read_object, read_trial, trials_nearby
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
@@ -99,6 +100,13 @@ def _train(
     except LockHeld as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(LOCK_HELD) from None
+    except KeyboardInterrupt:
+        _say_how_to_resume("interrupted")
+        raise
+
+
+def _say_how_to_resume(why: str) -> None:
+    typer.echo(f"{why}; resume with:\n{shlex.join([*program(), *sys.argv[1:]])}", err=True)
 
 
 def _run(out: Path, trial: TrialSpec, trackers: Sequence[Tracker], stale: WhenStale) -> None:
@@ -125,7 +133,7 @@ def _result(out: Path, trial: TrialSpec, trackers: Sequence[Tracker], stale: Whe
     except (LockHeld, ConfigError, SourceError):
         raise
     except TrainingInterrupted as interrupted:
-        typer.echo(f"{interrupted}; run the same command again to resume", err=True)
+        _say_how_to_resume(str(interrupted))
         raise typer.Exit(INTERRUPTED) from None
     except BenchmarkError as error:
         typer.echo(str(error), err=True)

@@ -196,13 +196,17 @@ def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def write_figures(comparison: Comparison, folder: Path) -> None:
-    """Writes the page's figures as files too, in light colours, for use elsewhere: ``<table>-<figure>.svg``."""
+def write_figures(comparison: Comparison, folder: Path) -> list[Path]:
+    """Writes the page's figures as files too, in light colours, for use elsewhere: ``<table>-<figure>.svg``; returns
+    these files."""
     style = (Path(__file__).parent / "style.html").read_text(encoding="utf-8")
     titles = [section.title for section in comparison.sections]
+    written = []
     for name, figures in zip(figure_names(titles), comparison.figures, strict=True):
         for kind, svg in figures.items():
-            write_text(folder / f"{name}-{kind}.svg", standalone(svg, style))
+            written.append(folder / f"{name}-{kind}.svg")
+            write_text(written[-1], standalone(svg, style))
+    return written
 
 
 def figure_names(titles: Sequence[str]) -> list[str]:

@@ -8,8 +8,17 @@ from pathlib import Path
 from rich.console import Console
 
 from ..base.files import DamagedFile, clear_leftovers, write_json, write_text
+from ..runs.checksums import digest_of
 from ..runs.folder import TrialFolder
-from ..runs.names import FIGURES_FOLDER, MERGED_FILE, PAGE_FILE, REPORT_FOLDER
+from ..runs.names import (
+    FIGURES_FOLDER,
+    MERGED_FILE,
+    PAGE_FILE,
+    QUERIES_FILE,
+    REPORT_CHECKSUMS_FILE,
+    REPORT_FOLDER,
+    RESULTS_FILE,
+)
 from .comparison import compare
 from .gather import gather
 from .html import render_html, write_figures
@@ -23,7 +32,8 @@ from .trials import RunFolders, find_trials
 def write_report(run_dir: Path, *, width: int | None = None, color: bool | None = None) -> str:
     """Writes ``results.parquet``, ``queries.parquet`` and the folder ``report`` of a run.
 
-    In the folder: index.html, table.md, table.csv, table.tex, figures/*.svg.
+    In the folder: index.html, table.md, table.csv, table.tex, figures/*.svg. Beside it ``report_checksums.json`` has
+    the sha256 of all these files, for ``mmvae-bench verify``.
 
     Args:
         run_dir: The run's folder; some of its trials may be unfinished, failed or damaged.
@@ -36,7 +46,7 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
     Raises:
         BenchmarkError: ``run_dir`` is not a run folder or holds no trial.
     """
-    return _write(find_trials(run_dir), width, color)
+    return _write(find_trials(run_dir), width, color, sealed=True)
 
 
 def write_trial_report(trial_dir: Path, out: Path, *, width: int | None = None, color: bool | None = None) -> str:
@@ -63,8 +73,16 @@ def write_merged_report(
     return _write(run, width, color)
 
 
-def _write(run: RunFolders, width: int | None, color: bool | None, *, own: bool = True) -> str:
-    """``own``: whether the folder around ``report`` is this package's too, and not one with a user's files."""
+def _write(run: RunFolders, width: int | None, color: bool | None, *, own: bool = True, sealed: bool = False) -> str:
+    """Writes a report.
+
+    Args:
+        run: What it is about.
+        width: See :func:`write_report`.
+        color: See :func:`write_report`.
+        own: Whether the folder around ``report`` is this package's too, and not one with a user's files.
+        sealed: Whether to write the checksums of its files.
+    """
     folder = run.directory / REPORT_FOLDER
     for place in (folder, folder / FIGURES_FOLDER):
         if place.is_symlink():
@@ -75,8 +93,13 @@ def _write(run: RunFolders, width: int | None, color: bool | None, *, own: bool 
     write_text(folder / "table.csv", comparison.frame().to_csv(index=False))
     write_text(folder / "table.md", render_markdown(comparison))
     write_text(folder / "table.tex", render_latex(comparison))
-    write_figures(comparison, folder / FIGURES_FOLDER)
+    figures = write_figures(comparison, folder / FIGURES_FOLDER)
     write_text(folder / PAGE_FILE, render_html(comparison))
+    if sealed:
+        tables = [folder / f"table.{kind}" for kind in ("csv", "md", "tex")]
+        written = [run.directory / RESULTS_FILE, run.directory / QUERIES_FILE, *tables, *figures, folder / PAGE_FILE]
+        checksums = {path.relative_to(run.directory).as_posix(): digest_of(path) for path in written}
+        write_json(run.directory / REPORT_CHECKSUMS_FILE, checksums, indent=1)
     console = Console()
     colored = console.is_terminal and console.color_system is not None if color is None else color
     return render_terminal(comparison, width=width or (console.width if console.is_terminal else 80), color=colored)

@@ -25,7 +25,7 @@ from .names import (
 
 COVERED = (SPEC_FILE, CHECKPOINT_FILE, TRAINING_LOG, SAMPLES_FILE, PLANE_FILE)
 """The files with a checksum besides ``result.json``, as far as a trial has them."""
-_CHANGED = "its content is not what was written (sha256)"
+CHANGED = "its content is not what was written (sha256)"
 _BLOCK = 2**20
 
 
@@ -52,7 +52,12 @@ def write_checksums(directory: Path, *, result: bytes) -> None:
 
 def read_checksums(directory: Path) -> dict[str, str] | None:
     """File name to sha256; None if the trial has no checksums; raises DamagedFile if they cannot be read."""
-    path = directory / CHECKSUMS_FILE
+    return read_digests(directory / CHECKSUMS_FILE)
+
+
+def read_digests(path: Path) -> dict[str, str] | None:
+    """File name to sha256, from a file with nothing else; None if there is no such file; raises DamagedFile if it
+    cannot be read."""
     try:
         plain = read_object(path)
     except FileNotFoundError:
@@ -86,4 +91,4 @@ def check_digest(path: Path, digest: str, checksums: Mapping[str, str] | None) -
     if path.name not in checksums:
         raise DamagedFile(path, f"{CHECKSUMS_FILE} beside it does not list it")
     if checksums[path.name] != digest:
-        raise DamagedFile(path, _CHANGED)
+        raise DamagedFile(path, CHANGED)

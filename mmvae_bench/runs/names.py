@@ -11,6 +11,8 @@ TRIALS_FOLDER = "trials"
 REPORT_FOLDER = "report"
 FIGURES_FOLDER = "figures"
 PAGE_FILE = "index.html"
+REPORT_CHECKSUMS_FILE = "report_checksums.json"
+"""File in a run folder: the sha256 of every file that its last report has written, by its path in the folder."""
 
 WEIGHTS_FILE = "model.safetensors"
 """The weights in the folder of an exported model, in whose place a trial's folder has a checkpoint."""

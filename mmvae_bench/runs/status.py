@@ -136,16 +136,25 @@ class StatusWriter:
 
     def __init__(self, directory: Path, status: Status) -> None:
         self.directory, self.status, self.written = directory, status, 0.0
+        self._unwritten: dict[str, Any] = {}
 
     def training(self, stage: str, step: int, steps: int, rate: float) -> None:
         """To be called at every step of training."""
+        self._unwritten = {
+            "phase": "train", "stage": stage, "step": step, "steps": steps,
+            "steps_per_second": rate or self.status.steps_per_second,
+        }  # fmt: skip
         if self._due():
-            speed = rate or self.status.steps_per_second
-            self._write(phase="train", stage=stage, step=step, steps=steps, steps_per_second=speed)
+            self._write(**self._unwritten)
+
+    def flush(self) -> None:
+        """To be called where training ends by an error: what it had come to since the last write is written."""
+        if self._unwritten:
+            self._write(**self._unwritten)
 
     def saved(self, stage: str, step: int, steps: int) -> None:
         """To be called when a checkpoint was written: what is said of a trial that ends here is what it holds."""
-        self.written = time.monotonic()
+        self.written, self._unwritten = time.monotonic(), {}
         self.status = write_status(
             self.directory, replace(self.status, phase="train", stage=stage, step=step, steps=steps, saved=step)
         )
@@ -173,7 +182,7 @@ class StatusWriter:
     def _write(self, **changes: Any) -> None:
         if check_held(self.directory) and read_status(self.directory).pid not in (None, os.getpid()):
             raise LockHeld(f"{self.directory}: the lock was deleted, and another process has worked on the trial since")
-        self.status = write_status(self.directory, replace(self.status, **changes))
+        self.status, self._unwritten = write_status(self.directory, replace(self.status, **changes)), {}
 
 
 def latest(directory: Path, status: Status) -> Status:

@@ -6,8 +6,9 @@ Nothing is written, and nothing that a file contains is run: weights are compare
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +17,21 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from ..base.errors import BenchmarkError
 from ..base.files import DamagedFile, open_regular
-from ..base.printable import printable
+from ..base.printable import counted, printable
 from ..specs.grid import load_grid
 from ..specs.labels import trial_labels
-from .checksums import check_digest, digest_of, read_checksums
+from .checksums import CHANGED, check_digest, digest_of, read_checksums, read_digests
 from .documents import parse_object, read_object, understood_status
 from .folder import TrialFolder
 from .names import (
     CHECKPOINT_FILE,
     CHECKSUMS_FILE,
+    DRIVERS_FILE,
     EVALUATION_FILE,
+    FIGURES_FOLDER,
     PLANE_FILE,
     QUERIES_FILE,
+    REPORT_CHECKSUMS_FILE,
     REPORT_FOLDER,
     RESULT_FILE,
     RESULTS_FILE,
@@ -47,6 +51,10 @@ STRAY: Final = "not in the grid"
 """The state of an empty folder that is no trial of the grid: not damaged, but a run refuses it."""
 _LOSSES = (BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError, OSError)
 """What reading a damaged archive raises; zlib's own errors cannot occur, since nothing is packed."""
+_OF_REPORT: Final = re.compile(
+    rf"{re.escape(RESULTS_FILE)}|{re.escape(QUERIES_FILE)}|{REPORT_FOLDER}/({FIGURES_FOLDER}/)?(?!\.\.?$)[^/]+"
+)
+"""The files that a report writes, by their path in the run's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +136,8 @@ def verify(run_dir: Path) -> Verification:
         replace(trial, label=label) if spec else trial for (trial, spec), label in zip(found, labels, strict=True)
     ]
     trials = sorted(verdicts, key=lambda trial: (trial.label, trial.key))
-    return Verification(run_dir, tuple(trials), tuple(_of_the_run(store)))
+    named = {trial.key for trial in trials if trial.state != STRAY}
+    return Verification(run_dir, tuple(trials), (*_of_the_run(store, grid), *_strangers(grid, named)))
 
 
 def _verdict(folder: TrialFolder, grid: _Grid) -> tuple[Verdict, dict[str, Any]]:
@@ -163,13 +172,22 @@ class _Grid:
 
     path: Path
 
-    @cached_property
+    @property
     def keys(self) -> frozenset[str]:
         """Those of its trials; empty where it cannot be read."""
+        return self._read[0]
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be read; None if it can."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[frozenset[str], str | None]:
         try:
-            return frozenset(trial.key for trial in load_grid(self.path).trials)
-        except (BenchmarkError, OSError, RecursionError):
-            return frozenset()
+            return frozenset(trial.key for trial in load_grid(self.path).trials), None
+        except (BenchmarkError, OSError, RecursionError) as error:
+            return frozenset(), printable(str(error).splitlines()[0])
 
 
 def _fault(damage: DamagedFile) -> Fault:
@@ -288,25 +306,69 @@ def _next_step(folder: TrialFolder, state: str, faults: list[Fault]) -> str:
     return "evaluates the trained model again" if trained else "resumes it where it was stopped"
 
 
-def _of_the_run(store: RunStore) -> Iterator[Fault]:
+def _strangers(grid: _Grid, keys: Set[str]) -> Iterator[Fault]:
+    """Trials that the folder has and its grid has not: a run refuses them."""
+    if grid.keys and (strangers := sorted(keys - grid.keys)):
+        named = ", ".join(strangers[:5]) + (", ..." if len(strangers) > 5 else "")
+        told = f"{len(strangers)} of the {counted(len(keys), 'trial')} here are not in it"
+        yield Fault(grid.path.name, f"{told}, so `mmvae-bench run` refuses the folder: {named}")
+
+
+def _of_the_run(store: RunStore, grid: _Grid) -> Iterator[Fault]:
     """What is wrong with the files that belong to no trial. All but the grid are written again by a report."""
-    for name in (store.grid_path.name, RESULTS_FILE, QUERIES_FILE):
+    changed = tuple(_of_the_report(store.root))
+    yield from changed
+    for name in (grid.path.name, RESULTS_FILE, QUERIES_FILE):
         path = store.root / name
+        if any(fault.file == name for fault in changed):
+            continue
         try:
             mode = path.lstat().st_mode
         except FileNotFoundError:
+            # `run_trial` in Python writes no grid; a driver does.
+            if path == grid.path and os.path.lexists(store.root / DRIVERS_FILE):
+                yield Fault(name, "missing; `mmvae-bench run` with the same grid writes it again")
             continue
         if not stat.S_ISREG(mode):
             yield Fault(name, "not a regular file")
-        elif path == store.grid_path:
-            try:
-                load_grid(path)
-            except (BenchmarkError, OSError, RecursionError) as error:
-                yield Fault(name, printable(str(error).splitlines()[0]))
+        elif path == grid.path:
+            if grid.problem is not None:
+                yield Fault(name, grid.problem)
         elif (problem := _parquet_problem(path)) is not None:
             yield Fault(name, f"{problem}; `mmvae-bench report` writes it again")
-    if (store.root / REPORT_FOLDER).is_symlink():
-        yield Fault(REPORT_FOLDER, "a link; no report is written through it")
+    for place in (Path(REPORT_FOLDER), Path(REPORT_FOLDER, FIGURES_FOLDER)):
+        if (store.root / place).is_symlink():
+            yield Fault(place.as_posix(), "a link; no report is written through it")
+
+
+def _of_the_report(root: Path) -> Iterator[Fault]:
+    """Which files of the last report are not what it has written; an earlier version wrote no checksums of them."""
+    try:
+        checksums = read_digests(root / REPORT_CHECKSUMS_FILE) or {}
+    except DamagedFile as damage:
+        yield _fault(damage)
+        return
+    except OSError as error:
+        yield Fault(REPORT_CHECKSUMS_FILE, f"cannot be read: {error.strerror}")
+        return
+    for name, expected in sorted(checksums.items()):
+        if (problem := _report_problem(root, name, expected)) is not None:
+            yield Fault(printable(name), f"{printable(problem)}; `mmvae-bench report` writes it again")
+
+
+def _report_problem(root: Path, name: str, expected: str) -> str | None:
+    if not _OF_REPORT.fullmatch(name):
+        return f"{REPORT_CHECKSUMS_FILE} lists it, and it is no file of a report"
+    if any(folder.is_symlink() for folder in (root / name).parents if folder != root and root in folder.parents):
+        return None  # What a link leads to is not read; the link itself is a fault.
+    try:
+        return None if digest_of(root / name) == expected else CHANGED
+    except DamagedFile as damage:
+        return damage.reason
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def _parquet_problem(path: Path) -> str | None:

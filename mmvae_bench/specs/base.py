@@ -57,7 +57,7 @@ class Spec(BaseModel):
         return plain
 
     def canonical(self) -> dict[str, Any]:
-        """The spec as plain JSON types, every default written out."""
+        """The spec as plain JSON types, every default written out but those of :attr:`later_fields`."""
         return self.model_dump(mode="json", by_alias=True)
 
     def every_field(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,10 +54,12 @@ class Rehearsal:
         command: The command that starts ``mmvae-bench``.
         fork: Starts a process that has imported torch, from arguments, output and variables, or returns None; None:
             there is no such thing.
+        say: Told in one line what was given up because nothing was heard of it for ``SECONDS``.
     """
 
     command: Sequence[str]
     fork: Callable[[Sequence[str], IO[bytes], Mapping[str, str]], Fork | None] | None = None
+    say: Callable[[str], object] = lambda text: None
 
     def read_data(
         self, specs: Sequence[TrialSpec], preparing: Callable[[str], object], stop: Callable[[], bool]
@@ -76,7 +78,7 @@ class Rehearsal:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "trials.jsonl"
             path.write_text("".join(json.dumps(spec.canonical()) + "\n" for spec in chosen), encoding="utf-8")
-            with closing(self._answers(("--data", str(path)), {}, stop)) as answers:
+            with closing(self._answers(("--data", str(path)), {}, stop, "the check of the data")) as answers:
                 for answer in answers:
                     if "preparing" in answer:
                         preparing(str(answer["preparing"]))
@@ -96,14 +98,14 @@ class Rehearsal:
         words = [word for trial in first.values() for word in ("--spec", str(trial.folder.spec_path))]
         failing: dict[str, str] = {}
         # On the CPU, as the networks are tiny in comparison; a GPU may have no memory left.
-        with closing(self._answers(words, {VISIBLE: ""}, stop)) as answers:
+        with closing(self._answers(words, {VISIBLE: ""}, stop, "the trial of first steps")) as answers:
             for answer in answers:
                 if answer.get("error") and "objective" in answer:
                     failing[str(answer["objective"])] = str(answer["error"])
         return failing
 
     def _answers(
-        self, words: Sequence[str], environment: Mapping[str, str], stop: Callable[[], bool]
+        self, words: Sequence[str], environment: Mapping[str, str], stop: Callable[[], bool], what: str
     ) -> Generator[dict[str, Any]]:
         """What a process answers, line by line in JSON, until it ends, says nothing for too long, or has to stop."""
         for start in (self._forked, self._new):
@@ -115,7 +117,8 @@ class Rehearsal:
                     continue
                 ending = _Ending(process)
                 try:
-                    yield from _lines(said, stop, ending.reached)
+                    if (yield from _lines(said, stop, ending.reached)):
+                        self.say(f"{what} was given up: nothing was heard of it for {SECONDS:g} s (a busy machine?)")
                 finally:
                     ending.bring(said)
                 if ending.began:
@@ -136,16 +139,21 @@ class Rehearsal:
             return None
 
 
-def _lines(said: IO[bytes], stop: Callable[[], bool], ended: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+def _lines(
+    said: IO[bytes], stop: Callable[[], bool], ended: Callable[[], bool]
+) -> Generator[dict[str, Any], None, bool]:
+    """What is said, line by line; returns whether nothing was heard for too long."""
     rest, end = b"", time.monotonic() + SECONDS
     while time.monotonic() < end and not stop():
         over = ended()
         if not select.select([said], [], [], _TICK_SECONDS)[0]:
             if over:
-                return  # All that it has said was there before it ended; a child of its has the output open still.
+                return (
+                    False  # All that it has said was there before it ended; a child of its has the output open still.
+                )
             continue
         if not (content := os.read(said.fileno(), 1 << 16)):
-            return
+            return False
         end = time.monotonic() + SECONDS
         *lines, rest = (rest + content).split(b"\n")
         for line in lines:
@@ -153,6 +161,7 @@ def _lines(said: IO[bytes], stop: Callable[[], bool], ended: Callable[[], bool])
                 answer = json.loads(line)
                 if isinstance(answer, dict):
                     yield answer
+    return not stop()
 
 
 class _Ending:

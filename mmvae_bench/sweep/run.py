@@ -19,7 +19,7 @@ from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.files import cache_root, check_cache, write_json
 from ..base.printable import counted
-from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals, program
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals, interruptible, program
 from ..runs.lock import Drivers, LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, SPEC_FILE
 from ..runs.stale import WhenStale, discard, staleness
@@ -273,7 +273,8 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
             )  # fmt: skip
             with observer:
                 outcome = driver.run()
-            return _finish(request, store, observer, outcome, report)
+            with interruptible():
+                return _finish(request, store, observer, outcome, report)
     except KeyboardInterrupt:
         _say(f"interrupted; resume with:\n{request.command()}")
         return INTERRUPTED
@@ -390,7 +391,7 @@ def _kind(spec: TrialSpec) -> str | None:
 
 
 def _rehearsal(executor: Executor, command: Sequence[str]) -> Rehearsal:
-    return Rehearsal(command, executor.beside if isinstance(executor, LocalExecutor) else None)
+    return Rehearsal(command, executor.beside if isinstance(executor, LocalExecutor) else None, _say)
 
 
 def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outcome, report: Report) -> int:

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import pytest
 
-from mmvae_bench.base.processes import SAFE_PYTHON, StopSignals, handlers_kept, leave, uncollected
+from mmvae_bench.base.processes import SAFE_PYTHON, StopSignals, handlers_kept, interruptible, leave, uncollected
 
 ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -37,6 +37,16 @@ def test_signals_are_counted_and_not_obeyed(number: signal.Signals) -> None:
         signal.raise_signal(number)
         assert signals.requested()
     assert signals.requests == 2
+
+
+@pytest.mark.parametrize("number", ALL)
+def test_signals_that_interrupt(number: signal.Signals) -> None:
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(number)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with interruptible():
+        signal.raise_signal(signal.SIGHUP)
+    assert signal.signal(signal.SIGHUP, before) == signal.SIG_IGN
 
 
 def test_only_the_given_signals_are_caught() -> None:

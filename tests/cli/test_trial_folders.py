@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.processes import INTERRUPTED, program
 from mmvae_bench.cli import main
 from mmvae_bench.runs.folder import MOST_NEARBY, trials_nearby
 from mmvae_bench.specs.trial import TrialSpec
@@ -78,3 +80,23 @@ def test_a_trial_that_is_not_trained_cannot_imagine(run_folder: Path, capsys: py
     assert "from the middle of training (step 7 of" in said
     assert f"mmvae-bench train --out {folder}" in said
     assert not out.exists()
+
+
+@pytest.mark.parametrize("why", ["stopped at step 3 of stage 'fit'", "interrupted"])
+def test_a_training_that_is_stopped_ends_with_the_command_that_resumes_it(
+    why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mmvae_bench.training.fit import TrainingInterrupted
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt if why == "interrupted" else TrainingInterrupted(why)
+
+    (tmp_path / "spec.json").write_text(json.dumps(spec(1).canonical()))
+    words = ["train", "--spec", str(tmp_path / "spec.json"), "--out", str(tmp_path / "a trial")]
+    monkeypatch.setattr("mmvae_bench.trial.run_locked", stopped)
+    monkeypatch.setattr("sys.argv", ["/somewhere/mmvae-bench", *words])
+    assert main(words) == INTERRUPTED
+    said = capsys.readouterr().err
+    command = shlex.join([*program(), *words])
+    assert said.endswith(f"{why}; resume with:\n{command}\n")
+    assert said.count("resume") == 1

@@ -15,6 +15,7 @@ from mmvae_bench.cli import main
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.runs.store import overview
 from mmvae_bench.runs.verify import verify
+from mmvae_bench.specs.grid import expand, load_grid
 from mmvae_bench.training.checkpoint import Checkpoint
 
 from ..fuzz.run_folders import EARLIER, seal
@@ -277,6 +278,105 @@ def test_files_of_no_trial_are_checked_too(name: str, folder: Path, capsys: pyte
     (root / name).write_text("name: [")
     assert main(["verify", str(root)]) == 1
     assert f"\n{name}: " in capsys.readouterr().out
+
+
+def gone_or_changed(path: Path, how: str) -> None:
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes() + b" ")
+
+
+@pytest.mark.parametrize("how", ["gone", "changed"])
+@pytest.mark.parametrize(
+    "name",
+    ["results.parquet", "queries.parquet", "report/index.html", "report/table.csv", "report/table.md",
+     "report/table.tex", "report/figures/*.svg"],
+)  # fmt: skip
+def test_every_file_of_the_report_is_what_was_written(
+    name: str, how: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder.parents[1]
+    main(["report", str(root)])
+    assert verify(root).whole
+    path = next(root.glob(name))
+    gone_or_changed(path, how)
+    problem = {"gone": "missing", "changed": CHANGED}[how]
+    (fault,) = verify(root).faults
+    assert (fault.file, fault.problem) == (
+        path.relative_to(root).as_posix(),
+        f"{problem}; `mmvae-bench report` writes it again",
+    )
+    capsys.readouterr()
+    assert main(["verify", str(root)]) == 1
+    assert f"{fault.file}: {problem}; " in capsys.readouterr().out
+    main(["report", str(root)])
+    assert verify(root).whole
+
+
+def test_checksums_of_a_report_lead_nowhere_else(folder: Path, tmp_path: Path) -> None:
+    """A run folder may be a stranger's."""
+    root = folder.parents[1]
+    main(["report", str(root)])
+    listed = json.loads((root / "report_checksums.json").read_text())
+    names = ["../secret", "/etc/passwd", "report/..", "report/figures/../../grid.yaml", "trials/a", "report/\x1b[31m"]
+    write_json(root / "report_checksums.json", listed | dict.fromkeys(names, "0" * 64))
+    (tmp_path / "secret").write_text("secret")
+    faults = {fault.file: fault.problem for fault in verify(root).faults}
+    told = "report_checksums.json lists it, and it is no file of a report; `mmvae-bench report` writes it again"
+    missing = "missing; `mmvae-bench report` writes it again"
+    assert faults == dict.fromkeys(names[:-1], told) | {r"report/\x1b[31m": missing}
+    for content, problem in (("[", "cannot be read: "), ('{"report/index.html": 3}', "expected a sha256 for each file")):
+        (root / "report_checksums.json").write_text(content)
+        (fault,) = verify(root).faults
+        assert fault.file == "report_checksums.json"
+        assert problem in fault.problem
+    (root / "report_checksums.json").unlink()
+    assert verify(root).whole, "a report of an earlier version has none"
+
+
+def test_links_in_a_report_are_named_and_not_followed(folder: Path, tmp_path: Path) -> None:
+    root = folder.parents[1]
+    main(["report", str(root)])
+    (root / "report" / "figures").rename(tmp_path / "elsewhere")
+    (root / "report" / "figures").symlink_to(tmp_path / "elsewhere")
+    (fault,) = verify(root).faults
+    assert (fault.file, fault.problem) == ("report/figures", "a link; no report is written through it")
+
+
+GRID = """
+name: small
+datasets: [{name: mnist_a, source: digits, canvas: 32}]
+backbones: [mnist_a_thin]
+objectives: [telbo]
+training: {steps: 10}
+"""
+
+
+def test_a_grid_that_does_not_list_a_trial_is_named(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "grid.yaml").write_text(GRID)
+    listed = expand(load_grid(run / "grid.yaml"))
+    write_trial(run, listed[0])
+    assert verify(run).whole
+    other = write_trial(run, spec_of(seed=77))
+    (fault,) = verify(run).faults
+    assert fault.file == "grid.yaml"
+    assert fault.problem == (
+        f"1 of the 2 trials here are not in it, so `mmvae-bench run` refuses the folder: {other.name}"
+    )
+
+
+def test_a_run_whose_grid_is_gone_is_not_whole(folder: Path) -> None:
+    root = folder.parents[1]
+    (root / "grid.yaml").unlink(missing_ok=True)
+    assert verify(root).whole, "trials that were run from Python need no grid"
+    (root / "drivers").touch()
+    (fault,) = verify(root).faults
+    assert (fault.file, fault.problem) == (
+        "grid.yaml", "missing; `mmvae-bench run` with the same grid writes it again"
+    )  # fmt: skip
 
 
 def test_nothing_is_written(folder: Path) -> None:

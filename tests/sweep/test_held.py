@@ -138,8 +138,11 @@ def test_a_rehearsal_that_cannot_be_held_holds_nothing_up(
     monkeypatch.setattr(rehearsal_module, "SECONDS", 1.0)
     command = stub.command if accident != "no program" else ("/no/such/program",)
     began = time.monotonic()
-    outcome, _ = stub.drive(rehearse=Rehearsal(command))
+    said: list[str] = []
+    outcome, _ = stub.drive(rehearse=Rehearsal(command, say=said.append))
     assert outcome.exit_code == 0
+    given_up = ["the trial of first steps was given up: nothing was heard of it for 1 s (a busy machine?)"]
+    assert said == (given_up if accident == "hang" else [])
     assert time.monotonic() - began < 20
 
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,10 +15,11 @@ from typing import Any
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.processes import INTERRUPTED
 from mmvae_bench.cli import main
 from mmvae_bench.cli.run import write_reports
 from mmvae_bench.runs import store as store_module
-from mmvae_bench.runs.store import RunStore
+from mmvae_bench.runs.store import RunStore, overview
 from mmvae_bench.sweep.driver import Outcome
 from mmvae_bench.sweep.run import Request, SweepRequest, run
 
@@ -323,3 +325,22 @@ def test_the_commands_hand_the_report_to_the_sweep(words: list[str], monkeypatch
         nothing = SimpleNamespace(done=0, stopped=False)
         assert report("store", nothing) == ("page", "text")
         assert asked == [("store", nothing)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_stopped_while_it_reports_says_how_to_go_on(
+    number: signal.Signals, stub: StubRun, capsys: Captured
+) -> None:
+    def stopped(store: RunStore, outcome: Outcome) -> tuple[str | None, str]:
+        signal.raise_signal(number)
+        raise AssertionError("not stopped")
+
+    request = Request(grid=stub.write_grid(), out=stub.out, workers=1, rehearsal=False)
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        assert run(request, command=stub.command, report=stopped) == INTERRUPTED
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
+    said = capsys.readouterr().err
+    assert said.endswith(f"interrupted; resume with:\n{request.command()}\n")
+    assert [trial.state for trial in overview(stub.out)] == ["done"] * 3
