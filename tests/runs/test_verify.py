@@ -326,7 +326,7 @@ def test_checksums_of_a_report_lead_nowhere_else(folder: Path, tmp_path: Path) -
     told = "report_checksums.json lists it, and it is no file of a report; `mmvae-bench report` writes it again"
     missing = "missing; `mmvae-bench report` writes it again"
     assert faults == dict.fromkeys(names[:-1], told) | {r"report/\x1b[31m": missing}
-    for content, problem in (("[", "cannot be read: "), ('{"report/index.html": 3}', "expected a sha256 for each file")):
+    for content, problem in (("[", "cannot be read: "), ('{"table.csv": 3}', "expected a sha256 for each file")):
         (root / "report_checksums.json").write_text(content)
         (fault,) = verify(root).faults
         assert fault.file == "report_checksums.json"
