@@ -12,6 +12,7 @@ import typer
 from ..base.processes import uncollected
 from ..metrics.protocols import PROTOCOL_RULES, PROTOCOLS
 from ..runs.folder import read_trial
+from ..runs.stale import mixture
 from .writing import writing_to
 
 
@@ -39,6 +40,8 @@ def evaluate(
 
     with writing_to(trial_dir, advice="Copy the folder, or give --protocol NAME: then it is only read."):
         result = evaluate_trial(trial_dir, protocol=protocol)
+    if changed := mixture(result.result):
+        typer.echo(f"not all of this was made by one code: {'; '.join(changed)}", err=True)
     if as_json:
         typer.echo(json.dumps(result.result))
         return

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..base.printable import counted
 from .writing import writing_to
 
 
@@ -33,5 +34,5 @@ def leaderboard(
 
     with writing_to(out, advice="Give another folder with --out FOLDER: the runs are only read."):
         comparison = write_leaderboard(run_dirs, out)
-    typer.echo(f"{comparison.states}; {len(comparison.sections)} tables", err=True)
+    typer.echo(f"{comparison.states}; {counted(len(comparison.sections), 'table')}", err=True)
     typer.echo(str(out / PAGE_FILE))

@@ -238,7 +238,7 @@ class StoredDataModule(PartitionedDataModule):
     """Images and concepts in a folder that :class:`_Arrays` has written, mapped into memory."""
 
     spec: OwnDataSpec
-    too_small: ClassVar[str] = "use more images, another split or another seed of it"
+    too_small: ClassVar[str] = "use more images (for comp, of more concepts), another split or another seed of it"
 
     @property
     def folder(self) -> Path:

@@ -317,7 +317,10 @@ def _interval(seeds: Sequence[SeedScore], *, fraction: bool) -> tuple[float, flo
     """Over seeds and queries; over seeds alone where there are several and no number per query; else unknown."""
     per_query = [each.per_query for each in seeds if each.per_query is not None]
     if len(per_query) < len(seeds) or len({len(values) for values in per_query}) > 1:
-        return mean_interval([each.value for each in seeds]) if len(seeds) > 1 else (math.nan, math.nan)
+        if len(seeds) == 1:
+            return math.nan, math.nan
+        low, high = mean_interval([each.value for each in seeds])
+        return (max(low, 0.0), min(high, 1.0)) if fraction else (low, high)
     bounded = fraction and not any(((values < 0) | (values > 1)).any() for values in per_query)
     return seeds_interval(per_query, groups=seeds[0].groups, fraction=bounded)
 

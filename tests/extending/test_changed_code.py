@@ -108,6 +108,12 @@ def test_a_trial_of_changed_code_waits_for_a_decision(tmp_path: Path, monkeypatc
     assert "1 trial, 1 made by other code" in refused.stderr
     assert (folder / "result.json").read_bytes() == before
     assert f"made by other code: {reason}" in package("status", "runs/reverse").stdout
+    asked = package("evaluate", str(folder), "--protocol", "official")
+    assert asked.returncode == 0, asked.stderr
+    assert (
+        f"not all of this was made by one code: from step 1 on: {reason}; in the evaluation: {reason}" in asked.stderr
+    )
+    assert (folder / "result.json").read_bytes() == before
     again = package.run("--retrain")
     assert again.returncode == 0, again.stderr
     (segment,) = result_of(folder)["provenance"]["segments"]
