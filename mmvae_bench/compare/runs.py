@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +15,14 @@ from ..report.frames import Question, RunRecord
 from ..report.gather import read_run
 from ..report.grouping import flatten
 from ..report.trials import TrialRecord, conditions, origin
+from ..runs.stale import segments_of
 from ..specs.matching import matching
 from ..specs.trial import TrialSpec
 from .numbers import NumberPair, Verdict, judged, number_pairs
 
 _SHOWN_DIFFERENCES = 6
+_SHOWN_FILES = 3
+"""Of each part whose code differs."""
 
 
 @dataclass(frozen=True, order=True)
@@ -171,6 +174,7 @@ def _circumstances(pairs: Sequence[tuple[TrialRecord, TrialRecord]]) -> tuple[Ci
             (True, conditions(one), conditions(other)),
             (True, _settings(one), _settings(other)),
             (False, origin(one), origin(other)),
+            (False, *_files_of_parts(one, other)),
         )
         for asked, mine, theirs in sides:
             for name in {**mine, **theirs}:
@@ -178,6 +182,32 @@ def _circumstances(pairs: Sequence[tuple[TrialRecord, TrialRecord]]) -> tuple[Ci
                     counts[asked, name, _text(mine.get(name)), _text(theirs.get(name))] += 1
     found = [Circumstance(name, a, b, number, asked) for (asked, name, a, b), number in counts.items()]
     return tuple(sorted(found, key=lambda each: not each.asked))
+
+
+def _files_of_parts(one: TrialRecord, other: TrialRecord) -> tuple[dict[str, str], dict[str, str]]:
+    """The files of each part that trained the weights last, such as the objective, as far as they differ, with what is
+    recorded of their content. A part that either side does not know is not compared."""
+    found: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    mine, theirs = map(_last_code, (one, other))
+    for kind in sorted(mine.keys() & theirs.keys()):
+        files = [_mapping(_mapping(code[kind]).get("files")) for code in (mine, theirs)]
+        names = sorted(name for name in {**files[0], **files[1]} if files[0].get(name) != files[1].get(name))
+        if names and all(files):
+            for facts, has in zip(found, files, strict=True):
+                shown = ", ".join(f"{name} {_text(has.get(name))}" for name in names[:_SHOWN_FILES])
+                more = f" and {len(names) - _SHOWN_FILES} more" if len(names) > _SHOWN_FILES else ""
+                facts[f"code of the {kind}"] = shown + more
+    return found
+
+
+def _last_code(trial: TrialRecord) -> Mapping[str, Any]:
+    segments = segments_of(trial.result)
+    return _mapping(segments[-1].get("code")) if segments else {}
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """Itself, or an empty one: a result may be damaged."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _settings(trial: TrialRecord) -> dict[str, str]:

@@ -135,6 +135,30 @@ def test_other_differences_are_listed(
     assert "another in B (1 trial)" in capsys.readouterr().out
 
 
+def test_files_of_a_part_that_differ_are_named(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """A researcher's own objective between two edits, with one version."""
+
+    def made_with(loss: str) -> Callable[[dict[str, Any]], None]:
+        def made(result: dict[str, Any]) -> None:
+            files = {"mine/loss.py": loss, "mine/spec.py": "cccccccc"}
+            code = {"objective": {"name": "mine", "package": "mine", "version": "1.0", "files": files}, "dataset": 3}
+            result["provenance"]["segments"] = [{"from": 0, "to": 5, "code": {}}, {"from": 5, "to": 9, "code": code}]
+
+        return made
+
+    change(runs[0], made_with("aaaaaaaa"))
+    change(runs[1], made_with("aaaaaaaa"))
+    assert main(*runs, "--json") == 0
+    assert said(capsys)["circumstances"] == []
+    change(runs[1], made_with("bbbbbbbb"))
+    main(*runs)
+    told = "  code of the objective: mine/loss.py aaaaaaaa in A, mine/loss.py bbbbbbbb in B (1 trial)\n"
+    assert told in capsys.readouterr().out
+    change(runs[1], lambda result: result["provenance"].update(segments=[{"code": ["rubbish"]}]))
+    assert main(*runs, "--json") == 0
+    assert [each["name"] for each in said(capsys)["circumstances"]] == ["other packages"]
+
+
 def test_a_difference_without_an_interval_is_reported(
     runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
