@@ -319,8 +319,10 @@ def _interval(seeds: Sequence[SeedScore], *, fraction: bool) -> tuple[float, flo
     if len(per_query) < len(seeds) or len({len(values) for values in per_query}) > 1:
         if len(seeds) == 1:
             return math.nan, math.nan
-        low, high = mean_interval([each.value for each in seeds])
-        return (max(low, 0.0), min(high, 1.0)) if fraction else (low, high)
+        values = [each.value for each in seeds]
+        low, high = mean_interval(values)
+        bounded = fraction and all(0 <= value <= 1 for value in values)
+        return (max(low, 0.0), min(high, 1.0)) if bounded else (low, high)
     bounded = fraction and not any(((values < 0) | (values > 1)).any() for values in per_query)
     return seeds_interval(per_query, groups=seeds[0].groups, fraction=bounded)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -89,6 +90,10 @@ def _write(run: RunFolders, width: int | None, color: bool | None, *, own: bool 
             raise DamagedFile(place, "a link; a report is not written through it\n  Give another folder with --out.")
     for place in (folder, folder / FIGURES_FOLDER, *([run.directory.resolve()] if own else [])):
         clear_leftovers(place)
+    if sealed:
+        # Until the new ones are there: a report that is cut short is not called changed.
+        with suppress(FileNotFoundError):
+            (run.directory / REPORT_CHECKSUMS_FILE).unlink()
     comparison = compare(gather(run))
     write_text(folder / "table.csv", comparison.frame().to_csv(index=False))
     write_text(folder / "table.md", render_markdown(comparison))

@@ -162,7 +162,7 @@ class StatusWriter:
     def beat(self) -> None:
         """To be called when anything else has made progress: the new ``updated`` shows that the trial does not hang."""
         if self._due():
-            self._write()
+            self._write(**self._unwritten)
 
     def evaluating(self, steps: int) -> None:
         """To be called when training is done, with its number of steps."""

@@ -327,7 +327,7 @@ def _of_the_run(store: RunStore, grid: _Grid) -> Iterator[Fault]:
         except FileNotFoundError:
             # `run_trial` in Python writes no grid; a driver does.
             if path == grid.path and os.path.lexists(store.root / DRIVERS_FILE):
-                yield Fault(name, "missing; `mmvae-bench run` with the same grid writes it again")
+                yield Fault(name, "missing; the command that made the run writes it again")
             continue
         if not stat.S_ISREG(mode):
             yield Fault(name, "not a regular file")
@@ -357,7 +357,7 @@ def _of_the_report(root: Path) -> Iterator[Fault]:
 
 
 def _report_problem(root: Path, name: str, expected: str) -> str | None:
-    if not _OF_REPORT.fullmatch(name):
+    if not name.isprintable() or not _OF_REPORT.fullmatch(name):
         return f"{REPORT_CHECKSUMS_FILE} lists it, and it is no file of a report"
     if any(folder.is_symlink() for folder in (root / name).parents if folder != root and root in folder.parents):
         return None  # What a link leads to is not read; the link itself is a fault.
