@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..metrics.catalogue import metric_info, metric_order
 from ..runs.scores import Score
+from ..runs.stale import mixture, other_packages
 from ..specs.built_in.datasets import NAMED_TEXTURES, PLAIN
 from ..specs.components import DatasetSpec
 from ..specs.trial import TrialSpec
@@ -69,10 +70,12 @@ def _lines(spec: TrialSpec, result: Mapping[str, Any], samples: str | None) -> I
     yield from ("", "## Scores", "", *_scores(result, dataset))
     if samples is not None:
         yield from ("", "## Samples", "", f"![Images imagined by the model, by query]({samples})")
-    yield from ("", "## How to load it", "", *_loading(spec))
+    others = other_packages(result)
+    needed = [f"It needs mmvae-bench and, for parts of it, {escape(others)}.", ""] if others is not None else []
+    yield from ("", "## How to load it", "", *needed, *_loading(spec))
     yield from ("", "## Licence", "")
     yield f"- images: {escape(_licence(dataset))}"
-    yield "- code: mmvae-bench, MIT licence"
+    yield "- code: mmvae-bench, MIT licence" + (f"; {escape(others)}, under its own" if others is not None else "")
     yield "- weights: chosen by whoever publishes them, within what the images allow"
 
 
@@ -158,6 +161,8 @@ def _training(spec: TrialSpec, result: Mapping[str, Any]) -> Iterator[str]:
     names = (("package", "mmvae-bench"), ("commit", "commit"), ("torch", "torch"), ("created", "made"))
     found = [f"{label} {made[name]}" for name, label in names if made.get(name) is not None]
     yield from [f"- {escape(', '.join(found))}"] if found else []
+    if changed := mixture(result):
+        yield f"- made by mixed code: {escape('; '.join(changed))}"
 
 
 def _scores(result: Mapping[str, Any], dataset: DatasetSpec) -> Iterator[str]:

@@ -142,6 +142,24 @@ def test_the_code_of_the_card_runs_as_it_is(exported: Path) -> None:
     assert names["images"].shape == (10, 1, 16, 16)
 
 
+def test_the_card_names_the_package_that_it_needs(done: TrialResult) -> None:
+    spec = read_trial(done.directory)
+    own = model_card(spec, done.result)
+    assert "It needs" not in own
+    assert "mixed code" not in own
+    assert "- code: mmvae-bench, MIT licence\n" in own
+    result = json.loads(json.dumps(done.result))
+    (segment,) = result["provenance"]["segments"]
+    segment["code"]["objective"] |= {"package": "my-objectives", "version": "1.2"}
+    later = json.loads(json.dumps(segment))
+    later["from"], later["code"]["objective"]["files"] = 6, {"mine.py": "00000000"}
+    result["provenance"]["segments"].append(later)
+    card = model_card(spec, result)
+    assert "It needs mmvae-bench and, for parts of it, my-objectives 1.2." in card
+    assert "- code: mmvae-bench, MIT licence; my-objectives 1.2, under its own\n" in card
+    assert "- made by mixed code: from step 6 on: objective 'telbo':" in card
+
+
 def test_the_card_of_a_strange_result_is_only_text(done: TrialResult) -> None:
     result = done.result | {
         "dataset": {"fingerprint": "<script>alert(1)</script> [x](http://x)\n# head"},
