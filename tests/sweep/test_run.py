@@ -336,11 +336,13 @@ def test_a_run_that_is_stopped_while_it_reports_says_how_to_go_on(
         raise AssertionError("not stopped")
 
     request = Request(grid=stub.write_grid(), out=stub.out, workers=1, rehearsal=False)
-    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    # The tests may run in the background or under nohup, where these two are ignored.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         assert run(request, command=stub.command, report=stopped) == INTERRUPTED
     finally:
-        signal.signal(signal.SIGHUP, inherited)
+        for each, handler in zip((signal.SIGINT, signal.SIGHUP), inherited, strict=True):
+            signal.signal(each, handler)
     said = capsys.readouterr().err
     assert said.endswith(f"interrupted; resume with:\n{request.command()}\n")
     assert [trial.state for trial in overview(stub.out)] == ["done"] * 3
