@@ -16,14 +16,13 @@ import torch
 
 import mmvae_bench as mb
 from mmvae_bench.base.errors import ConfigError
-from mmvae_bench.base.heartbeat import beat
 from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
 from mmvae_bench.runs.checksums import write_checksums
 from mmvae_bench.runs.folder import TrialFolder, read_trial
 from mmvae_bench.runs.lock import LockHeld, TrialLock
 from mmvae_bench.runs.stale import StaleTrial
-from mmvae_bench.runs.status import Status, begin, read_status, write_status
+from mmvae_bench.runs.status import Status, StatusWriter, begin, read_status, write_status
 from mmvae_bench.runs.verify import verify
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import Checkpoint, CheckpointError
@@ -325,7 +324,7 @@ def test_a_failed_trial_says_why(tmp_path: Path) -> None:
     assert not (directory / "result.json").exists()
 
 
-def test_a_failed_trial_says_how_far_it_had_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_trial_says_how_far_it_had_come(tmp_path: Path) -> None:
     """However soon after the last status it fails (one is written each second at most); step 20 is not counted yet."""
     spec = TrialSpec.parse(SPEC | {"training": {"steps": 60, "batch_size": 32}})
     directory = tmp_path / spec.key
@@ -333,16 +332,24 @@ def test_a_failed_trial_says_how_far_it_had_come(tmp_path: Path, monkeypatch: py
 
     def broken(record: dict[str, Any]) -> None:
         if record["step"] == 20:
-            # Scoring a curve, say, beats too, and may have been due.
-            with monkeypatch.context() as patch:
-                patch.setattr("mmvae_bench.runs.status.STATUS_SECONDS", 0.0)
-                beat()
             raise ArithmeticError("at step 20")
 
     with TrialLock(directory), pytest.raises(ArithmeticError):
         run_locked(spec, directory, record=broken)
     status = json.loads((directory / "status.json").read_text())
     assert (status["state"], status["phase"], status["step"], status["steps"]) == ("failed", "train", 19, 60)
+
+
+def test_a_beat_loses_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scoring a curve, say, beats too: what training has said since the last write is written then."""
+    with TrialLock(tmp_path):
+        writer = StatusWriter(tmp_path, begin(tmp_path, steps=0))
+        writer.training("fit", 1, 60, 0.0)
+        writer.training("fit", 19, 60, 0.0)
+        assert read_status(tmp_path).step == 1
+        monkeypatch.setattr("mmvae_bench.runs.status.STATUS_SECONDS", 0.0)
+        writer.beat()
+        assert read_status(tmp_path).step == 19
 
 
 def test_the_steps_of_an_interrupted_trial_are_those_of_its_checkpoint(tmp_path: Path) -> None:
