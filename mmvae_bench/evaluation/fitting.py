@@ -21,6 +21,7 @@ from ..base.seeds import derive_seed
 from ..data.strengths import is_complete
 from ..distributions.pixels import QuantisedNormal
 from ..objectives.base import CapabilityError, Objective, evaluating
+from ..objectives.images import checked_images
 from .checks import argument_checks
 from .minimising import minimise
 from .sampling import images_at_once
@@ -83,12 +84,13 @@ def fit_latents(
     Raises:
         CapabilityError: if the objective has no p(x|z) of what is told, or no p(y|z) for it; or if only a part of the
             image is observed and its pixels are not independent given z.
-        ValueError: if there is no image.
+        TypeError: if the images are no floating-point tensor.
+        ValueError: if there is no image, or they have another shape.
     """
     if not len(image):
         raise ValueError("there is no image to fit z to")
     device, steps = model.device, MAX_STEPS if steps is None else steps
-    image = image.to(device)
+    image = checked_images(image, model.image_shape, device, bounded=False)
     seen = (
         torch.ones_like(image[:, 0], dtype=torch.bool)
         if observed is None

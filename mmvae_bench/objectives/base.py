@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,11 @@ from ..distributions.latents import standard_normal
 from ..distributions.pixels import has_fixed_scale
 from ..specs.components import ObjectiveSpec, Posterior
 from ..specs.trial import TrainingSpec
+from .images import checked_images
 from .shown import Shown
+from .terms import Terms as Terms
+from .terms import TermsError as TermsError
+from .terms import checked as checked
 
 POSTERIOR_NAMES: Mapping[Posterior, str] = {"joint": "q(z|x,y)", "image": "q(z|x)", "concept": "q(z|y)"}
 CONSEQUENCES: Mapping[Posterior, str] = {
@@ -43,56 +47,6 @@ CONSEQUENCES: Mapping[Posterior, str] = {
 
 class CapabilityError(BenchmarkError):
     """An objective was asked for something that its mathematics does not provide."""
-
-
-@dataclass
-class Terms:
-    """A loss and its parts.
-
-    Attributes:
-        loss: Scalar, to be minimised, in nats per example.
-        parts: Float[B] each, one value per example, in nats, with the sign they have in the formula.
-        latents: Float[B, D] each: the z that were drawn, by the name of the posterior. From these and the networks'
-            distributions the loss can be recomputed.
-    """
-
-    loss: Tensor
-    parts: dict[str, Tensor]
-    latents: dict[str, Tensor] = field(default_factory=dict)
-
-
-class TermsError(BenchmarkError):
-    """What :meth:`Objective.terms` returned is no loss with its parts."""
-
-
-def checked(terms: object, num_examples: int) -> Terms:
-    """What ``terms()`` returned for so many examples, if it can be trained on; see :class:`Terms`.
-
-    Raises:
-        TermsError: naming what has another type or shape.
-    """
-    if not isinstance(terms, Terms):
-        shape = f" of shape {tuple(terms.shape)}" if isinstance(terms, Tensor) else ""
-        raise TermsError(
-            f"terms() returned {type(terms).__name__}{shape}, expected Terms(loss, parts): a scalar, and a dict of the "
-            "loss's parts by name"
-        )
-    named = [("the loss", terms.loss), *((f"part {name!r}", part) for name, part in terms.parts.items())]
-    for name, value in named:
-        if not isinstance(value, Tensor):
-            raise TermsError(f"terms(): {name} is a {type(value).__name__}, expected a tensor")
-    if terms.loss.ndim:
-        shape = f"{tuple(terms.loss.shape)} for a batch of {num_examples}"
-        alike = [f"{name!r}" for name, part in terms.parts.items() if part.shape == terms.loss.shape]
-        like = f", like its part{'s' * (len(alike) > 1)} {', '.join(alike)}" if alike else ""
-        raise TermsError(f"terms(): the loss has shape {shape}{like}: it must be a scalar, the mean over the examples")
-    for name, part in terms.parts.items():
-        if part.shape != (num_examples,):
-            raise TermsError(
-                f"terms(): part {name!r} has shape {tuple(part.shape)}: a part has one value per example, here "
-                f"{(num_examples,)}"
-            )
-    return terms
 
 
 @dataclass(frozen=True)
@@ -552,8 +506,8 @@ class Objective(Shown, pl.LightningModule):
         In the text view: what the caption says that is most probable word by word; -1 where it says nothing.
         """
         with evaluating(self):
-            z = self.centre(self.posterior(image=image.to(self.device)))
-            return self.describe_latents(z)
+            given = checked_images(image, self.image_shape, self.device)
+            return self.describe_latents(self.centre(self.posterior(image=given)))
 
     @torch.no_grad()
     def describe_latents(self, z: Tensor, *, sample: bool = False) -> Tensor:
@@ -577,7 +531,8 @@ class Objective(Shown, pl.LightningModule):
         """
         with evaluating(self):
             given = None if concept is None else concept.to(self.device)
-            return self.image_likelihood(self.encode(image.to(self.device), given), given).mean.clamp(0, 1)
+            z = self.encode(checked_images(image, self.image_shape, self.device), given)
+            return self.image_likelihood(z, given).mean.clamp(0, 1)
 
     def encode(self, image: Tensor, concept: Tensor | None = None) -> Tensor:
         """The one z that the encoder infers: the centre of q(z|x), or of q(z|x,y) where y is given too.

@@ -23,6 +23,7 @@ from ..data.batch import Batch
 from ..distributions.latents import FactorisedCategorical
 from ..worlds.lit_faces import direction
 from .base import CapabilityError, Objective, Terms, evaluating
+from .images import checked_images
 from .ssvae import SSVAE, kl_to_uniform, ssvae
 
 IDENTITY, AZIMUTH, ELEVATION = "identity", "azimuth", "elevation"
@@ -188,7 +189,8 @@ class IntrinsicSSVAE(SSVAE):
     def light(self, image: Tensor) -> Tensor:
         """The direction of the light, the mean of q(l|x) as a unit vector: Float[B, C, H, W] to Float[B, 3]."""
         with evaluating(self):
-            return F.normalize(self.light_encoder(image.to(self.device)).mean, dim=-1)
+            given = checked_images(image, self.image_shape, self.device)
+            return F.normalize(self.light_encoder(given).mean, dim=-1)
 
     @torch.no_grad()
     def describe(self, image: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from ..specs.built_in.families.few_labels import SSVAESpec
 from .base import CapabilityError, Objective, Terms, evaluating
 from .common.elbo import elbo
 from .cvae import ConditionedDecoder
+from .images import checked_images
 
 
 def ssvae(
@@ -220,7 +221,7 @@ class SSVAE(Objective):
     def describe(self, image: Tensor) -> Tensor:
         """argmax q(y|x): Float[B, C, H, W] to Long[B, A]."""
         with evaluating(self):
-            q_y: FactorisedCategorical = self.describer(image.to(self.device))
+            q_y: FactorisedCategorical = self.describer(checked_images(image, self.image_shape, self.device))
             return q_y.mode
 
     @torch.no_grad()

@@ -28,8 +28,14 @@ EACH = torch.ones(5)
             "part 'kl' has shape (): a part has one value per example, here (5,)",
         ),
         (Terms(EACH.mean(), {"a": EACH, "kl": torch.ones(5, 4)}), "part 'kl' has shape (5, 4)"),
+        (Terms(EACH.mean(), [EACH]), "parts is a list, expected a dict of tensors"),  # type: ignore[arg-type]
+        (Terms(EACH.mean(), {}, EACH), "latents is a Tensor, expected a dict"),  # type: ignore[arg-type]
+        (Terms(EACH.mean(), {}, {"image": 1}), "latents 'image' is a int, expected"),  # type: ignore[dict-item]
     ],
-    ids=["tensor", "nothing", "unreduced", "of another shape", "number", "reduced part", "part per latent"],
+    ids=[
+        *("tensor", "nothing", "unreduced", "of another shape", "number", "reduced part", "part per latent"),
+        *("list of parts", "latents alone", "number as latents"),
+    ],
 )
 def test_what_is_no_loss_is_named_with_its_shape(terms: object, message: str) -> None:
     with pytest.raises(TermsError, match=re.escape(message)):
