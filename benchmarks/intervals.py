@@ -16,6 +16,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from mmvae_bench.base.multiple_comparisons import holm, told_apart
 from mmvae_bench.base.statistics import (
@@ -23,7 +24,9 @@ from mmvae_bench.base.statistics import (
     pair_errors,
     paired_difference,
     seeds_interval,
+    seeds_interval_of_means,
     trend,
+    unpaired_errors,
 )
 
 Array = NDArray[np.float64]
@@ -68,17 +71,23 @@ def over_seeds(num_draws: int, generator: np.random.Generator) -> Iterator[Seque
             yield (str(num_seeds), str(num_queries), *cells, *[""] * (4 - len(cells)))
 
 
-def over_seeds_alone(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
-    """The same where scores per query were not kept: Student's t over the means of the seeds."""
+def over_own_intervals(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """The same where scores per query were not kept: from the interval of each seed over its queries."""
     for num_seeds in (2, 3, 5):
         for num_queries in (12, 24, 240, 2000):
             cells = []
             for spread in (0.0, 1.0, 2.0, 5.0):
-                means = [crossed(generator, num_seeds, num_queries, spread).mean(1) for _ in range(num_draws)]
-                ends = np.array([mean_interval(each, confidence=LEVEL) for each in means])
+                drawn = (crossed(generator, num_seeds, num_queries, spread) for _ in range(num_draws))
+                ends = np.array([from_own_intervals(each) for each in drawn])
                 held = ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).mean()
                 cells.append(f"{100 * held:.1f} ({np.median(ends[:, 1] - ends[:, 0]):.1f})")
             yield (str(num_seeds), str(num_queries), *cells)
+
+
+def from_own_intervals(scores: Array) -> tuple[float, float]:
+    """The interval that a report has of several seeds without their scores per query."""
+    own = [mean_interval(each, confidence=LEVEL) for each in scores]
+    return seeds_interval_of_means(scores.mean(1), own, confidence=LEVEL)
 
 
 def over_fractions(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
@@ -95,24 +104,44 @@ def over_fractions(num_draws: int, generator: np.random.Generator) -> Iterator[S
 
 
 def table(
-    generator: np.random.Generator, num_objectives: int, num_seeds: int, *, spreads: Sequence[float], interaction: float
+    generator: np.random.Generator,
+    num_objectives: int,
+    num_seeds: int,
+    *,
+    spreads: Sequence[float],
+    interaction: float,
+    hardness: float = 5.0,
+    paired: bool = True,
 ) -> tuple[list[Array], Array]:
     """Scores of equal objectives by seed and row, and the errors over queries, as a report has them.
 
     Rows share what is particular to a seed by half. ``interaction``: the standard deviation of what is particular to an
-    objective and a query; the queries are 24, and the seeds' standard deviation is 1.
+    objective and a query, and ``hardness`` that of a query, for all; the queries are 24, and the seeds' standard
+    deviation is 1. ``paired``: whether scores per query were kept; else the errors are of the trials' own intervals.
     """
     num_rows, num_queries = 2 * NUM_LEVELS, 24
     scale = np.resize(np.array(spreads), num_objectives)[:, None, None]
     shared = generator.normal(size=(num_objectives, num_seeds, 1))
     own = generator.normal(size=(num_objectives, num_seeds, num_rows))
     seeds = scale * (shared + own) / math.sqrt(2)
-    hard = generator.normal(0, 5, (num_rows, num_queries))
+    hard = generator.normal(0, hardness, (num_rows, num_queries))
     liked = generator.normal(0, interaction, (num_objectives, num_rows, num_queries))
     noise = generator.normal(0, 1, (num_objectives, num_seeds, num_rows, num_queries))
     queries = seeds[..., None] + hard + liked[:, None] + noise
-    errors = np.stack([pair_errors(list(queries[:, :, row])) for row in range(num_rows)], 2)
+    if paired:
+        errors = np.stack([pair_errors(list(queries[:, :, row])) for row in range(num_rows)], 2)
+    else:
+        asked = [num_queries] * num_objectives
+        errors = np.stack([unpaired_errors(_own(queries[:, :, row]), asked) for row in range(num_rows)], 2)
     return list(queries.mean(3)), errors
+
+
+def _own(scores: Array) -> list[list[tuple[float, float]]]:
+    """The interval over queries of each objective and seed: Student's t, as :func:`mean_interval`, all at once."""
+    means, number = scores.mean(-1), scores.shape[-1]
+    arms = stdtrit(number - 1, (1 + LEVEL) / 2) * scores.std(-1, ddof=1) / math.sqrt(number)
+    own: list[list[tuple[float, float]]] = np.stack([means - arms, means + arms], -1).tolist()
+    return own
 
 
 def draws(generator: np.random.Generator) -> int:
@@ -134,6 +163,21 @@ def bold(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[s
                 claims += bool(told_apart(scores, errors, num_draws=NUM_DRAWS, seed=draws(own)).any())
             cells.append(f"{100 * claims / num_tables:.1f}")
         yield (str(num_objectives), str(num_seeds), *cells)
+
+
+def unpaired(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """:func:`bold` where objectives prefer queries and scores per query were not kept: with no errors of queries, and
+    with those of the trials' own intervals, where no query is hard for all and where queries are."""
+    places = list(itertools.product((2, 6, 18), (2, 3, 5)))
+    for (num_objectives, num_seeds), own in zip(places, generator.spawn(len(places)), strict=True):
+        claims = np.zeros(3)
+        for _ in range(num_tables):
+            for place, hardness in enumerate((0.0, 0.0, 5.0)):
+                scores, errors = table(own, num_objectives, num_seeds, spreads=(1.0,), interaction=3.0,
+                                       hardness=hardness, paired=False)  # fmt: skip
+                known = errors if place else None
+                claims[place] += bool(told_apart(scores, known, num_draws=NUM_DRAWS, seed=draws(own)).any())
+        yield (str(num_objectives), str(num_seeds), *(f"{100 * each / num_tables:.1f}" for each in claims))
 
 
 def uneven(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
@@ -253,8 +297,8 @@ TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[Sequence[s
     "Over seeds and queries, nats: % of 95 % intervals that hold the truth (median width)": (
         over_seeds, 1, ("seeds", "queries", "sd of seeds 0", "1", "2", "5"),
     ),
-    "The same over seeds alone, where scores per query were not kept": (
-        over_seeds_alone, 1, ("seeds", "queries", "sd of seeds 0", "1", "2", "5"),
+    "The same from the seeds' own intervals, where scores per query were not kept": (
+        over_own_intervals, 1, ("seeds", "queries", "sd of seeds 0", "1", "2", "5"),
     ),
     "Over queries, fractions: % of 95 % intervals that hold the truth (median width, points)": (
         over_fractions, 1, ("queries", "rate", "one image", "10 images, alike", "less alike", "100, nearly as a whole"),
@@ -265,6 +309,10 @@ TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[Sequence[s
     "Equal objectives: % of tables (eight rows, 24 queries) in which anything is told apart": (
         bold, 5,
         ("objectives", "seeds", "alike", "sd 1 and 2", "sd 1 and 3", "one of sd 10", "objectives prefer queries"),
+    ),
+    "Equal objectives that prefer queries, without scores per query: % of tables in which anything is told apart": (
+        unpaired, 5,
+        ("objectives", "seeds", "no errors of queries", "own intervals, no query hard for all", "own intervals"),
     ),
     "Equal objectives in uneven tables: % of tables in which anything is told apart": (
         uneven, 5, ("tables", "%"),

@@ -137,6 +137,46 @@ def seeds_interval(
     return (max(low, 0.0), min(high, 1.0)) if fraction else (low, high)
 
 
+def seeds_interval_of_means(
+    values: ArrayLike, intervals: Sequence[Interval], *, fraction: bool = False, confidence: float = 0.95
+) -> Interval:
+    """:func:`seeds_interval` where the scores per query are not known, only the interval of each seed over its queries.
+
+    How alike the seeds answer is not known either. The error over queries of their mean is at most the mean of their
+    errors, reached where a query that is hard for one is as hard for all. So the mean arms of the seeds' own intervals
+    and Student's t over seeds, nothing taken off it, are put together in quadrature: an interval that is too wide
+    rather than too narrow.
+
+    Args:
+        values: The mean over queries of each training seed.
+        intervals: (low, high) of each over queries, of the same confidence; nan: unknown, left out of the mean arms.
+        fraction: Whether the ends are cut off at 0 and 1.
+        confidence: Probability inside the interval, between 0 and 1.
+
+    Returns:
+        (low, high); (nan, nan) with fewer than two seeds.
+
+    Raises:
+        ValueError: if there is not one interval per value, or ``confidence`` is out of range.
+
+    >>> low, high = seeds_interval_of_means([0.4, 0.5, 0.6], [(0.3, 0.5), (0.4, 0.6), (0.5, 0.7)])
+    >>> round(low, 3), round(high, 3)
+    (0.233, 0.767)
+    """
+    means, ends = _flat(values, "values"), np.asarray(intervals, dtype=np.float64).reshape(-1, 2)
+    if len(means) != len(ends):
+        raise ValueError(f"every seed needs one interval, got {len(means)} values and {len(ends)} intervals")
+    low, high = mean_interval(means, confidence=confidence)
+    if len(means) < 2:
+        return _UNKNOWN
+    known = ~np.isnan(ends).any(1)
+    if known.any():
+        mean = float(means.mean())
+        below, above = (float(np.abs(means[known] - ends[known, side]).mean()) for side in (0, 1))
+        low, high = mean - math.hypot(mean - low, below), mean + math.hypot(high - mean, above)
+    return (max(low, 0.0), min(high, 1.0)) if fraction else (low, high)
+
+
 def paired_difference(
     a: Sequence[ArrayLike], b: Sequence[ArrayLike], *, groups: ArrayLike | None = None, confidence: float = 0.95
 ) -> Difference:
@@ -188,6 +228,27 @@ def pair_errors(scores: Sequence[Sequence[ArrayLike]], *, groups: ArrayLike | No
     stacked = np.stack(influences)
     squares = num_groups / (num_groups - 1) * ((stacked[:, None] - stacked[None]) ** 2).sum(-1)
     return np.stack([np.sqrt(squares), np.full_like(squares, num_groups - 1)], -1)
+
+
+def unpaired_errors(intervals: Sequence[Sequence[Interval]], num_queries: Sequence[int]) -> Scores:
+    """:func:`pair_errors` where the scores per query are not known, only the interval of each seed over its queries.
+
+    The squared errors of the two are added, as if what is hard for one objective were no harder for the other: where
+    it is, the error is smaller than this.
+
+    Args:
+        intervals: For each objective and training seed (low, high) over queries, with 95 % confidence; nan: unknown.
+        num_queries: How many queries each objective was asked.
+
+    Returns:
+        Float[objective, objective, 2]: standard error and degrees of freedom; nan where either is unknown.
+    """
+    errors, degrees = np.full((2, len(intervals)), np.nan)
+    for place, (ends, number) in enumerate(zip(intervals, num_queries, strict=True)):
+        arms = np.array([(high - low) / 2 for low, high in ends])
+        if number > 1 and len(arms) and not np.isnan(arms).any():
+            errors[place], degrees[place] = arms.mean() / stdtrit(number - 1, 0.975), number - 1
+    return np.stack([np.hypot(errors[:, None], errors[None]), np.minimum(degrees[:, None], degrees[None])], -1)
 
 
 def trend(steps: ArrayLike, values: ArrayLike, *, confidence: float = 0.95) -> Trend:

@@ -263,8 +263,13 @@ def rehearse(
     with uncollected():
         from ..training.rehearsal import rehearse_all
 
-    for name, error in rehearse_all([read_trial(path.parent) for path in spec or ()]):
+    trials = [read_trial(path.parent) for path in spec or ()]
+    untried = {trial.objective.name for trial in trials}
+    for name, error in rehearse_all(trials):
         answer(objective=name, error=error)
+        untried.discard(name)
+    if untried:
+        answer(untried=sorted(untried))
 
 
 def _read_data(path: Path, answer: Callable[..., None]) -> None:

@@ -35,7 +35,8 @@ def merge_runs(run_dirs: Sequence[Path], out: Path) -> RunFolders:
     """The trials of all folders, each once, where they are stored; the directory is ``out``.
 
     A trial that is done in one folder and not in another counts as done. Where only the rows of one are left, two
-    that agree in every number that both have were asked different questions: the one with more numbers counts.
+    that agree in every number that both have were asked different questions: the one with more numbers counts, of
+    those with as many the one that has scores per query.
 
     Raises:
         BenchmarkError: a folder is not a run or is given twice, ``out`` is one of them or holds other files, or a trial
@@ -78,11 +79,16 @@ def _chosen(folders: Sequence[TrialFolder], conflicts: list[str]) -> TrialFolder
             if difference:
                 places = f"    {chosen.record.directory}\n    {other.record.directory}"
                 conflicts.append(f"  {chosen.record.key} {chosen.record.label}: {difference}\n{places}")
-            elif isinstance(first, StoredTrial) and len(other.scores) > len(chosen.scores):
+            elif isinstance(first, StoredTrial) and _num_numbers(other) > _num_numbers(chosen):
                 first, chosen = folder, other
         elif _NEAREST_TO_DONE.index(states[1]) < _NEAREST_TO_DONE.index(states[0]):
             first, chosen = folder, other
     return first
+
+
+def _num_numbers(trial: TrialNumbers) -> tuple[int, int]:
+    """How many numbers are left of a trial, and how many of them have scores per query."""
+    return len(trial.scores), sum(each is not None for each in trial.queries)
 
 
 def check_out(out: Path, run_dirs: Sequence[Path]) -> None:

@@ -20,7 +20,7 @@ from .curves import still_rising
 from .frames import Frames
 from .tables import MANY_ATTRIBUTES, Cell, Row, Table, protocol_rule
 from .text import DASH, level_text, number, row_label
-from .trials import PROVENANCE, STATES, TrialRecord
+from .trials import KEPT_QUERIES, PROVENANCE, STATES, TrialRecord
 
 TRUSTED_ACCURACY = 0.85
 """Mean accuracy of the observation classifier below which its verdicts are shown with a warning."""
@@ -232,10 +232,10 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         yield "The trials were trained on different images (dataset fingerprints differ)."
     if len({str(sorted(trial.section("evaluation").items())) for trial in done}) > 1:
         yield "The trials were evaluated with different settings; their scores are not paired."
-    if stored := sum(not trial.section("evaluation") for trial in done):
+    if stored := sum(not trial.section("evaluation") and not trial.result.get(KEPT_QUERIES) for trial in done):
         yield (
-            f"Only the scores of {stored} of {len(done)} trials are left: nothing is paired by query, and intervals "
-            "over several seeds are over seeds alone."
+            f"Only the scores of {stored} of {len(done)} trials are left: nothing is paired by query, so intervals "
+            "over several seeds are rather too wide, and less is told apart."
         )
     if any(trial.outdated for trial in done):
         yield "The evaluation settings of some trials have changed since; these numbers are from the earlier settings."

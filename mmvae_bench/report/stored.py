@@ -1,33 +1,42 @@
-"""A run of which only ``results.parquet`` is left: its scores and settings, without numbers per query, logs or images.
+"""A run of which only ``results.parquet`` is left: its scores and settings, without logs or images.
 
-So intervals of single trials are those that were written, and several seeds are compared by their values alone.
+Intervals of single trials are those that were written. Where ``queries.parquet`` lies beside it, the scores per query
+of those trials that it has are read too; the others are compared by their values and their intervals.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..base.errors import BenchmarkError
 from ..base.files import open_regular, parse_json
 from ..base.printable import cleaned, printable
-from ..runs.names import RESULTS_FILE, TRIALS_FOLDER
+from ..runs.names import QUERIES_FILE, RESULTS_FILE, TRIALS_FOLDER
 from ..runs.scores import Score
 from ..specs.trial import SPEC_VERSION
-from .frames import QUESTION, TYPES
-from .trials import STATES, Json, RunFolders, StoredTrial, TrialRecord, labelled
+from .frames import QUERY_TYPES, QUESTION, TYPES, Question
+from .trials import KEPT_QUERIES, STATES, Json, RunFolders, StoredTrial, TrialRecord, labelled
 
 MOST_ROWS = 1_000_000
+MOST_QUERIES = 20_000_000
 _LATER = frozenset({"constant", "deaf", "share", "share_low", "share_high", "processor_seconds"})
 """Columns that files of earlier versions lack."""
 _SCORE = (*QUESTION, "value", "ci_low", "ci_high", "ceiling", "floor", "constant", "deaf", "num_queries", "num_samples")
 _PARTS = ("dataset", "backbone", "objective", "training")
+_Kept = dict[tuple[str, Question], Json]
+"""``per_query``, ``groups`` and ``proposal``, by the key of a trial and what the number is about."""
 
 
 def is_stored(run_dir: Path) -> bool:
@@ -36,42 +45,109 @@ def is_stored(run_dir: Path) -> bool:
 
 
 def stored_trials(run_dir: Path) -> RunFolders:
-    """The trials in the ``results.parquet`` of a folder.
+    """The trials in the ``results.parquet`` of a folder, with the scores in its ``queries.parquet`` if there is one.
 
     Raises:
-        BenchmarkError: it cannot be read, is too large, has other columns, or holds what no version of this package
-            has written.
+        BenchmarkError: a file cannot be read, is too large, has other columns, or holds what no version of this
+            package has written; or the scores per query are not those of the numbers.
     """
-    path = run_dir / RESULTS_FILE
-    try:
-        with open_regular(path) as file:
-            stored = pq.ParquetFile(file)
-            if stored.metadata.num_rows > MOST_ROWS:
-                raise ValueError(f"has {stored.metadata.num_rows:,} rows, more than {MOST_ROWS:,}")
-            missing = [name for name in TYPES if name not in stored.schema_arrow.names and name not in _LATER]
-            if missing:
-                raise ValueError(f"has no column {', '.join(missing)}")
-            for field in stored.schema_arrow:
-                if field.name in TYPES and not _fits(field.type, TYPES[field.name]):
-                    raise ValueError(f"column {field.name} is of type {field.type}, expected {TYPES[field.name]}")
-            rows = stored.read(columns=[name for name in TYPES if name in stored.schema_arrow.names]).to_pylist()
+    results, queries = run_dir / RESULTS_FILE, run_dir / QUERIES_FILE
+    with _naming(results):
         trials: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
+        for row in _read(results, TYPES, MOST_ROWS, may_lack=_LATER).to_pylist():
             trials.setdefault(str(row["trial"]), []).append(cleaned(row))
         records = [_record(run_dir, printable(key), found) for key, found in trials.items()]
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError) as error:
-        raise BenchmarkError(f"{path}: cannot be read: {printable(str(error))}") from None
-    if not records:
-        raise BenchmarkError(f"{path}: has no rows")
+        if not records:
+            raise ValueError("has no rows")
+    if os.path.lexists(queries):
+        with _naming(queries):
+            kept = _kept_queries(queries)
+            records = [_with_queries(record, scores, kept) for record, scores in records]
+            for key, question in kept:
+                raise ValueError(f"{RESULTS_FILE} has no such number: {key} {_named(question)}")
     labels = labelled([record for record, _ in records])
     found = tuple(StoredTrial(record, scores) for record, (_, scores) in zip(labels, records, strict=True))
     return RunFolders(run_dir, found)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Whatever is wrong with a file, its path is named."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError) as error:
+        raise BenchmarkError(f"{path}: cannot be read: {printable(str(error))}") from None
+
+
+def _read(path: Path, types: Mapping[str, str], most: int, *, may_lack: Collection[str] = ()) -> pa.Table:
+    """The columns of a file, if they are all there and of the right types."""
+    with open_regular(path) as file:
+        stored = pq.ParquetFile(file)
+        if stored.metadata.num_rows > most:
+            raise ValueError(f"has {stored.metadata.num_rows:,} rows, more than {most:,}")
+        names = stored.schema_arrow.names
+        if missing := [name for name in types if name not in names and name not in may_lack]:
+            raise ValueError(f"has no column {', '.join(missing)}")
+        for field in stored.schema_arrow:
+            if field.name in types and not _fits(field.type, types[field.name]):
+                raise ValueError(f"column {field.name} is of type {field.type}, expected {types[field.name]}")
+        return stored.read(columns=[name for name in types if name in names])
+
+
+def _kept_queries(path: Path) -> _Kept:
+    """The scores per query in a file; a number that has a proposal and no score per query is left out."""
+    table = _read(path, QUERY_TYPES, MOST_QUERIES)
+    frame = table.to_pandas(categories=[name for name, kind in QUERY_TYPES.items() if kind == "str"])
+    frame = frame[frame["query"].notna()]
+    kept: _Kept = {}
+    for head, part in frame.groupby(["trial", *QUESTION], sort=False, dropna=False, observed=True):
+        key, protocol, partition, metric, attribute, level = (None if pd.isna(each) else each for each in head)
+        question = Question(protocol, str(partition), str(metric), attribute, None if level is None else int(level))
+        if not np.array_equal(part["query"], np.arange(len(part))):
+            raise ValueError(f"the queries of {key} {_named(question)} are not numbered from 0 on")
+        groups, proposal = part["group"], part["proposal"].iloc[0]
+        kept[str(key), question] = {
+            "per_query": [None if math.isnan(value) else value for value in part["value"].tolist()],
+            "groups": None if groups.isna().all() else [int(group) for group in groups],
+            "proposal": None if pd.isna(proposal) else proposal,
+        }
+    return kept
+
+
+def _with_queries(record: TrialRecord, scores: list[Json], kept: _Kept) -> tuple[TrialRecord, list[Json]]:
+    """A trial with what is kept of its queries, which is taken from there.
+
+    Raises:
+        ValueError: if the mean of a number's scores per query is not the number.
+    """
+    whole: list[Json] = []
+    for score in scores:
+        protocol, partition, metric, attribute, level = (score.get(name) for name in QUESTION)
+        question = Question(protocol, str(partition), str(metric), attribute, level)
+        found = kept.pop((record.key, question), None)
+        if found is not None:
+            known = [value for value in found["per_query"] if value is not None]
+            mean = math.fsum(known) / max(len(known), 1)
+            if known and not math.isclose(mean, score["value"], rel_tol=1e-3, abs_tol=1e-4):
+                raise ValueError(
+                    f"the mean over queries of {record.key} {_named(question)} is {mean:g}, and {RESULTS_FILE} has "
+                    f"{score['value']:g}: the two files do not belong together"
+                )
+        whole.append({**score, **(found or {})})
+    if any(score.get("per_query") for score in whole):
+        record = replace(record, result={**record.result, KEPT_QUERIES: True})
+    return record, whole
+
+
+def _named(question: Question) -> str:
+    return printable(" ".join(str(part) for part in question if part is not None))
 
 
 def _fits(found: pa.DataType, wanted: str) -> bool:
     """Whether a column of a file can be one of pandas type ``wanted``."""
     fitting = {"str": (pa.types.is_string, pa.types.is_large_string), "Int64": (pa.types.is_integer,),
                "float64": (pa.types.is_floating,)}  # fmt: skip
+    found = found.value_type if pa.types.is_dictionary(found) else found
     return any(kind(found) for kind in (*fitting[wanted], pa.types.is_null))
 
 

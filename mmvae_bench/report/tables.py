@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from ..base.errors import BenchmarkError
 from ..base.multiple_comparisons import told_apart
 from ..base.seeds import derive_seed
-from ..base.statistics import Difference, mean_interval, pair_errors, paired_difference, seeds_interval
+from ..base.statistics import (
+    Difference,
+    Interval,
+    pair_errors,
+    paired_difference,
+    seeds_interval,
+    seeds_interval_of_means,
+    unpaired_errors,
+)
 from ..metrics.catalogue import metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES, ProtocolRule
 from ..runs.scores import shares_of_score
@@ -30,10 +38,12 @@ MANY_ATTRIBUTES = 5
 
 
 class SeedScore(NamedTuple):
-    """The score of one trial: its training seed, its value, what determined its queries, and the score of each."""
+    """The score of one trial: its training seed, its value with its own interval over queries, what determined its
+    queries, and the score of each."""
 
     seed: int
     value: float
+    interval: Interval
     query_settings: str
     per_query: NDArray[np.float64] | None
     groups: NDArray[np.int64] | None
@@ -230,24 +240,31 @@ def _told_apart(rows: Sequence[Row], num_columns: int) -> list[Row]:
 
 
 def _query_errors(row: Row) -> NDArray[np.float64]:
-    """Float[column, column, 2]: standard errors over queries, and degrees of freedom; nan without scores per query."""
-    errors = np.full((len(row.cells), len(row.cells), 2), np.nan)
-    alike: dict[object, list[int]] = defaultdict(list)
+    """Float[column, column, 2]: standard errors over queries, and degrees of freedom; nan where nothing is known.
+
+    From the intervals of the trials where two objectives cannot be paired query by query.
+    """
+    intervals = [[each.interval for each in cell.seeds] if cell is not None else [] for cell in row.cells]
+    numbers = [(cell.num_queries or 0) if cell is not None else 0 for cell in row.cells]
+    errors = unpaired_errors(intervals, numbers)
+    alike: dict[object, dict[int, list[SeedScore]]] = defaultdict(dict)
     for index, cell in enumerate(row.cells):
-        if cell is not None and (key := _queries_of(cell.seeds)) is not None:
-            alike[key].append(index)
-    for places in alike.values():
-        cells = [row.cells[place] for place in places]
-        scores = [[each.per_query for each in cell.seeds if each.per_query is not None] for cell in cells if cell]
-        errors[np.ix_(places, places)] = pair_errors(scores, groups=cells[0].seeds[0].groups if cells[0] else None)
+        # Seeds without scores per query are left out: the error over queries of fewer seeds is, if anything, larger.
+        known = [each for each in cell.seeds if each.per_query is not None] if cell is not None else []
+        asked = {_queries_of(each) for each in known}
+        if len(asked) == 1:
+            alike[asked.pop()][index] = known
+    for found in alike.values():
+        places, cells = list(found), list(found.values())
+        scores = [[each.per_query for each in known if each.per_query is not None] for known in cells]
+        errors[np.ix_(places, places)] = pair_errors(scores, groups=cells[0][0].groups)
     return errors
 
 
-def _queries_of(seeds: Sequence[SeedScore]) -> tuple[str, int] | None:
-    """What says that two cells were asked the same queries; None if not all seeds of this one were."""
-    asked = {(each.query_settings, -1 if each.per_query is None else len(each.per_query)) for each in seeds}
-    settings, number = next(iter(asked))
-    return (settings, number) if len(asked) == 1 and number > 0 else None
+def _queries_of(score: SeedScore) -> tuple[object, ...]:
+    """What says that two scores are of the same queries."""
+    number = 0 if score.per_query is None else len(score.per_query)
+    return score.query_settings, number, None if score.groups is None else score.groups.tobytes()
 
 
 def headline_of(dataset: str) -> str:
@@ -291,13 +308,12 @@ def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Ques
     rows = [row for _, _, row in known]
     seeds = tuple(
         SeedScore(
-            seed, float(frames.value[row]), queries, frames.per_query(row), frames.groups(row), frames.proposal[row]
+            seed, float(frames.value[row]), (float(frames.ci_low[row]), float(frames.ci_high[row])), queries,
+            frames.per_query(row), frames.groups(row), frames.proposal[row],
         )
         for seed, queries, row in known
-    )
+    )  # fmt: skip
     low, high = _interval(seeds, fraction=metric_info(question[1]).is_share)
-    if not math.isfinite(low) and len(rows) == 1 and seeds[0].per_query is None:
-        low, high = float(frames.ci_low[rows[0]]), float(frames.ci_high[rows[0]])
     return Cell(
         value=_mean(frames.value[rows]),
         low=low,
@@ -313,16 +329,15 @@ def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Ques
     )
 
 
-def _interval(seeds: Sequence[SeedScore], *, fraction: bool) -> tuple[float, float]:
-    """Over seeds and queries; over seeds alone where there are several and no number per query; else unknown."""
+def _interval(seeds: Sequence[SeedScore], *, fraction: bool) -> Interval:
+    """Over seeds and queries: from the scores per query where all have them, else from the seeds' own intervals."""
     per_query = [each.per_query for each in seeds if each.per_query is not None]
     if len(per_query) < len(seeds) or len({len(values) for values in per_query}) > 1:
         if len(seeds) == 1:
-            return math.nan, math.nan
+            return seeds[0].interval
         values = [each.value for each in seeds]
-        low, high = mean_interval(values)
         bounded = fraction and all(0 <= value <= 1 for value in values)
-        return (max(low, 0.0), min(high, 1.0)) if bounded else (low, high)
+        return seeds_interval_of_means(values, [each.interval for each in seeds], fraction=bounded)
     bounded = fraction and not any(((values < 0) | (values > 1)).any() for values in per_query)
     return seeds_interval(per_query, groups=seeds[0].groups, fraction=bounded)
 

@@ -54,7 +54,8 @@ class Rehearsal:
         command: The command that starts ``mmvae-bench``.
         fork: Starts a process that has imported torch, from arguments, output and variables, or returns None; None:
             there is no such thing.
-        say: Told in one line what was given up because nothing was heard of it for ``SECONDS``.
+        say: Told in one line what was given up because nothing was heard of it for ``SECONDS``, and which objectives
+            were not tried for want of time.
     """
 
     command: Sequence[str]
@@ -102,6 +103,9 @@ class Rehearsal:
             for answer in answers:
                 if answer.get("error") and "objective" in answer:
                     failing[str(answer["objective"])] = str(answer["error"])
+                if isinstance(untried := answer.get("untried"), list):
+                    names = ", ".join(map(str, untried))
+                    self.say(f"first steps took long enough: those of {names} were not tried before training")
         return failing
 
     def _answers(

@@ -17,7 +17,7 @@ from ..data.base import ConceptDataModule
 from ..data.batch import Batch, ImageStore
 from ..data.graph import Graph, normalised
 from ..data.graphs import GraphStore
-from ..objectives.base import Stage, planned_stages
+from ..objectives.base import Stage, planned_stages, raised_in
 from ..specs.trial import TrainingSpec, TrialSpec
 from .fit import fit
 
@@ -52,7 +52,8 @@ def rehearse(spec: TrialSpec) -> str | None:
     Networks and objective are those of the trial; the images are noise and the concepts are random.
 
     Returns:
-        None if that works; else what went wrong: the message, or the last lines of the traceback.
+        None if that works; else what went wrong: the message, or the last lines of the traceback, and the objective's
+        own line if it is not among them.
     """
     dataset = spec.dataset
     training, num_steps = (
@@ -76,11 +77,13 @@ def rehearse(spec: TrialSpec) -> str | None:
     if (missing := training.missing_images) is not None:
         half = missing.model_copy(update={"fraction": 0.5})
         training, num_steps = training.model_copy(update={"missing_images": half}), 2
+    kind: type | None = None
     try:
         backbone = spec.backbone.build(
             schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
         )
         objective = spec.objective.build(backbone, seed=spec.seed)
+        kind = type(objective)
         planned_stages(objective, spec.training)  # Raises if there are fewer steps than stages.
         stages = objective.stages
 
@@ -93,7 +96,12 @@ def rehearse(spec: TrialSpec) -> str | None:
         return str(error)
     except Exception as error:
         lines = "".join(traceback.format_exception(error)).splitlines()
-        return "\n".join(line for line in lines[-NUM_LINES:] if line.strip(" ^~"))
+        lines = [line for line in lines[-NUM_LINES:] if line.strip(" ^~")]
+        # Of a deep traceback the last lines are a library's: the objective's own is named too.
+        where = None if kind is None else raised_in(error, kind)
+        if where is not None and not any(f'"{where.split(":")[0]}"' in line for line in lines):
+            lines.insert(0, f"at {where}")
+        return "\n".join(lines)
     return None
 
 

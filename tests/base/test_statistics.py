@@ -15,7 +15,9 @@ from mmvae_bench.base.statistics import (
     pair_errors,
     paired_difference,
     seeds_interval,
+    seeds_interval_of_means,
     trend,
+    unpaired_errors,
 )
 
 NAN = float("nan")
@@ -103,6 +105,44 @@ def test_an_interval_over_seeds_and_queries_holds_the_truth(num_seeds: int, num_
     assert covered(draw, 0.0, fraction=False) > 0.93 - 0.02  # Standard error 0.009.
 
 
+def own_intervals(table: list[np.ndarray]) -> list[tuple[float, float]]:
+    return [mean_interval(each) for each in table]
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+@pytest.mark.parametrize(("num_queries", "spread"), [(12, 0.0), (240, 0.0), (24, 1.0), (240, 2.0)])
+def test_an_interval_from_the_seeds_own_holds_the_truth(num_seeds: int, num_queries: int, spread: float) -> None:
+    """Student's t over seeds alone held it in 87, 70 and 48 % with 2, 3 and 5 seeds that are alike."""
+    generator = np.random.default_rng(7)
+    hits = 0
+    for _ in range(600):
+        own, hard = generator.normal(0, spread, num_seeds), generator.normal(0, 5, num_queries)
+        table = [hard + each + generator.normal(0, 3, num_queries) for each in own]
+        low, high = seeds_interval_of_means([each.mean() for each in table], own_intervals(table))
+        hits += low <= 0 <= high
+    assert hits / 600 > 0.93 - 0.02  # Standard error 0.009.
+
+
+def test_seeds_that_answer_alike_have_the_interval_of_one() -> None:
+    values = scores(5)
+    low, high = mean_interval(values, fraction=True)
+    assert seeds_interval_of_means([values.mean()] * 3, [(low, high)] * 3) == pytest.approx((low, high), rel=1e-9)
+
+
+def test_arms_over_seeds_and_queries_are_put_together_on_each_side() -> None:
+    """With a hand calculation: seeds 0.96 and 1.0, t = 12.7062 and standard error 0.02."""
+    low, high = seeds_interval_of_means([0.96, 1.0], [(0.90, 0.98), (0.94, 1.0)])
+    arm = 12.706205 * 0.02
+    assert (low, high) == pytest.approx((0.98 - math.hypot(arm, 0.06), 0.98 + math.hypot(arm, 0.01)), rel=1e-6)
+    assert seeds_interval_of_means([0.96, 1.0], [(0.90, 0.98), (0.94, 1.0)], fraction=True) == pytest.approx((low, 1.0))
+    # A seed whose own interval is not known takes no part in the arms over queries.
+    assert seeds_interval_of_means([0.96, 1.0], [(0.90, 0.98), (NAN, NAN)]) == pytest.approx(
+        (0.98 - math.hypot(arm, 0.06), 0.98 + math.hypot(arm, 0.02)), rel=1e-6
+    )
+    assert seeds_interval_of_means([0.96, 1.0], [(NAN, NAN)] * 2) == pytest.approx((0.98 - arm, 0.98 + arm), rel=1e-6)
+    assert all(math.isnan(end) for end in seeds_interval_of_means([0.5], [(0.4, 0.6)]))
+
+
 @pytest.mark.parametrize(
     ("num_groups", "rate", "concentration", "num_draws"),
     [(12, 0.7, 4, 10), (24, 0.9, 0.5, 10), (240, 0.99, 2, 10), (20, 0.95, 1e6, 1), (12, 0.95, 10, 10)],
@@ -162,6 +202,22 @@ def test_errors_of_pairs_are_those_of_their_differences() -> None:
     assert np.isnan(pair_errors([one, other], groups=np.zeros(24))).all()
 
 
+def test_errors_without_scores_per_query_are_those_of_pairs_that_have_nothing_in_common() -> None:
+    """Exactly so where deviations are orthogonal; larger where what is hard for one is hard for the other too."""
+    one, other = np.array([3.0, -3.0, 1.0, -1.0]) + 5, np.array([1.0, 1.0, -1.0, -1.0]) + 7
+    intervals = [[mean_interval(each)] for each in (one, other)]
+    errors, paired = unpaired_errors(intervals, [4, 4]), pair_errors([[one], [other]])
+    assert errors[0, 1] == pytest.approx(paired[0, 1], rel=1e-9)
+    assert errors[1, 0] == pytest.approx(errors[0, 1])
+    hard = np.array([4.0, -4.0, 2.0, -2.0])
+    intervals = [[mean_interval(each)] for each in (one + hard, other + hard)]
+    assert unpaired_errors(intervals, [4, 4])[0, 1, 0] > pair_errors([[one + hard], [other + hard]])[0, 1, 0] + 1
+    unknown = unpaired_errors([[(0.1, 0.3), (NAN, NAN)], [(0.1, 0.3)], [(0.2, 0.4)], []], [4, 30, 9, 0])
+    assert np.isfinite(unknown[1, 2]).all()
+    assert unknown[1, 2, 1] == 8
+    assert np.isnan(unknown[[0, 3]]).all()
+
+
 def test_the_p_value_of_two_separate_intervals() -> None:
     for sign in (1, -1):
         assert normal_p_value(sign * 1.0, *sorted((sign * 0.0, sign * 2.5))) == pytest.approx(0.05, abs=1e-6)
@@ -215,6 +271,7 @@ def test_noise_rarely_has_a_trend(correlation: float, most: float, num: int) -> 
         (lambda: mean_interval([0.5, 1.5], fraction=True), r"in \[0, 1\]"),
         (lambda: mean_interval([1.0, 2.0], confidence=95), "confidence"),
         (lambda: paired_difference([[1.0, 2.0]], [[1.0]]), "same queries"),
+        (lambda: seeds_interval_of_means([1.0, 2.0], [(0.0, 3.0)]), "one interval, got 2 values and 1"),
         (lambda: trend([1, 2, 3], [1.0, 2.0]), "equal length"),
     ],
 )

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.cli import main
-from mmvae_bench.report.comparison import compare
+from mmvae_bench.report.comparison import Section, compare
+from mmvae_bench.report.frames import read_queries
 from mmvae_bench.report.gather import load, read_run, write_results
 from mmvae_bench.report.leaderboard import write_leaderboard
 from mmvae_bench.report.merge import merge_runs
 
-from .synthetic_runs import spec_of, write_trial
+from .synthetic_runs import SKILL, spec_of, write_trial
 
 
 def stored(run: Path, folder: Path) -> Path:
@@ -50,6 +56,38 @@ def test_a_single_seed_keeps_its_interval(tmp_path: Path) -> None:
     one, other = (each[keys].astype(object).sort_values(keys[:3]).reset_index(drop=True) for each in (rows, left))
     assert one.to_csv() == other.to_csv()
     assert left.ci_low.notna().sum() > 10
+
+
+def test_several_seeds_keep_their_queries_in_the_interval_and_in_what_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interval over seeds is not narrower than from the scores per query, and nothing more is claimed."""
+    monkeypatch.setitem(SKILL, "bivcca", 0.4)
+    for seed in range(3):
+        for objective in ("telbo", "jmvae", "bivcca"):
+            write_trial(tmp_path / "run", spec_of(objective, seed=seed))
+    kept = stored(tmp_path / "run", tmp_path / "kept")
+    whole = compare(read_run(tmp_path / "run")).sections[0]
+    left = compare(load(merge_runs([kept], tmp_path / "site"))).sections[0]
+    claims = np.zeros(2)
+    compared = 0
+    for one, other in zip(whole.rows, left.rows, strict=True):
+        assert not (other.better & ~one.better).any(), "told apart without the scores per query only"
+        claims += one.better.sum(), other.better.sum()
+        for known, rest in zip(one.cells, other.cells, strict=True):
+            assert known is not None
+            assert rest is not None
+            if known.seeds[0].per_query is not None and math.isfinite(known.seeds[0].interval[0]):
+                # Wilson's interval is no linear function of the spread: a hundredth of a point is its curvature.
+                assert rest.low <= known.low + 1e-4
+                assert rest.high >= known.high - 1e-4
+                arms = [(each.value - each.interval[0], each.interval[1] - each.value) for each in rest.seeds]
+                below, above = np.mean(arms, 0)
+                assert rest.low <= rest.value - below + 1e-9
+                assert rest.high >= min(rest.value + above, 1.0) - 1e-9
+                compared += 1
+    assert compared >= 30
+    assert claims[0] > claims[1] > 0
 
 
 def test_a_trial_that_is_there_too_counts_once_and_wins(run_dir: Path, tmp_path: Path) -> None:
@@ -112,3 +150,105 @@ def test_nothing_is_said_to_be_on_the_same_queries_where_nothing_is(run_dir: Pat
         write_leaderboard([folder], tmp_path / f"{name}-site")
         page = (tmp_path / f"{name}-site" / "index.html").read_text(encoding="utf-8")
         assert ("data-pairs=" in page) is expected
+
+
+def with_queries(run: Path, folder: Path, keep: Callable[[pd.DataFrame], pd.Series] | None = None) -> Path:
+    """As :func:`stored`, with those rows of ``queries.parquet`` that are to be kept."""
+    stored(run, folder)
+    table = pq.read_table(run / "queries.parquet")
+    chosen = [True] * len(table) if keep is None else keep(table.to_pandas()).tolist()
+    pq.write_table(table.filter(pa.array(chosen)), folder / "queries.parquet")
+    return folder
+
+
+def section(folder: Path, site: Path) -> Section:
+    return compare(load(merge_runs([folder], site))).sections[0]
+
+
+@pytest.fixture
+def three_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three objectives, three seeds; what is hard for one is hard for all."""
+    monkeypatch.setitem(SKILL, "bivcca", 0.56)
+    for seed in range(3):
+        for objective in ("telbo", "jmvae", "bivcca"):
+            write_trial(tmp_path / "run", spec_of(objective, seed=seed))
+    return tmp_path / "run"
+
+
+def test_with_scores_per_query_a_leaderboard_says_what_the_run_says(three_seeds: Path, tmp_path: Path) -> None:
+    """Intervals, differences on the same queries and what is told apart, to the last bit."""
+    whole = compare(read_run(three_seeds)).sections[0]
+    left = section(with_queries(three_seeds, tmp_path / "kept"), tmp_path / "site")
+    assert left.rows == whole.rows
+    for one, other in zip(whole.rows, left.rows, strict=True):
+        assert (one.better == other.better).all()
+    assert not any("Only the scores" in text for text in left.warnings)
+
+
+def test_with_scores_per_query_of_some_seeds_differences_are_paired_by_those(three_seeds: Path, tmp_path: Path) -> None:
+    """Between all of them and none: what is hard for all cancels, so more is told apart than without any."""
+    first = {spec_of(name).key for name in ("telbo", "jmvae", "bivcca")}
+    some = with_queries(three_seeds, tmp_path / "some", lambda rows: ~rows.trial.isin(first))
+    found = [
+        compare(read_run(three_seeds)).sections[0],
+        section(some, tmp_path / "some-site"),
+        section(stored(three_seeds, tmp_path / "none"), tmp_path / "none-site"),
+    ]
+    told = [sum(int(row.better.sum()) for row in each.rows) for each in found]
+    assert told[0] >= told[1] > told[2]
+    for rows in zip(*(each.rows for each in found), strict=True):
+        assert not (rows[1].better & ~rows[0].better).any()
+    assert "Only the scores of 3 of 9 trials are left" in " ".join(found[1].warnings)
+
+
+def test_of_a_trial_that_is_there_twice_the_one_with_scores_per_query_counts(three_seeds: Path, tmp_path: Path) -> None:
+    whole = with_queries(three_seeds, tmp_path / "whole")
+    bare = stored(three_seeds, tmp_path / "bare")
+    for place, order in enumerate(([whole, bare], [bare, whole])):
+        found = merge_runs(order, tmp_path / f"site{place}")
+        assert {trial.directory.parent.parent for trial in found.trials} == {whole}
+
+
+def changed(frame: pd.DataFrame, what: str) -> pd.DataFrame:
+    match what:
+        case "another run":
+            return frame.assign(value=frame.value / 2)
+        case "another trial":
+            return frame.assign(trial=frame.trial.where(frame.trial != frame.trial[0], "abc"))
+        case "cut":
+            return frame.iloc[1:]
+        case "columns":
+            return frame.drop(columns="group")
+        case "type":
+            return frame.assign(value="much")
+    raise AssertionError(what)
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("another run", "the two files do not belong together"),
+        ("another trial", "results.parquet has no such number: abc paper test correctness 4"),
+        ("cut", "are not numbered from 0 on"),
+        ("columns", "has no column group"),
+        ("type", "column value is of type"),
+        ("text", "cannot be read"),
+        ("link", "is damaged"),
+    ],
+)
+def test_scores_per_query_that_do_not_belong_to_the_numbers_are_refused(
+    what: str, message: str, three_seeds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = with_queries(three_seeds, tmp_path / "kept")
+    path = kept / "queries.parquet"
+    if what == "text":
+        path.write_text("no parquet")
+    elif what == "link":
+        path.unlink()
+        path.symlink_to(three_seeds / "queries.parquet")
+    else:
+        changed(read_queries(kept), what).to_parquet(path, index=False)
+    assert main(["leaderboard", str(kept), "--out", str(tmp_path / "site")]) == 2
+    assert f"{path}: " in (error := capsys.readouterr().err) or what == "link"
+    assert message in error
+    assert not (tmp_path / "site").exists()

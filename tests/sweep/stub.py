@@ -155,6 +155,8 @@ def rehearse(specs: list[Path], behaviours: dict[str, Any]) -> int:
     note(specs[0].parents[2], "rehearse", specs=[json.loads(path.read_text())["objective"]["name"] for path in specs])
     for name, error in behaviours.get("rehearse", {}).items():
         sys.stdout.write(json.dumps({"objective": name, "error": error}) + "\n")
+    if untried := behaviours.get("untried"):
+        sys.stdout.write(json.dumps({"untried": untried}) + "\n")
     if behaviours.get("rehearsal") == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     if behaviours.get("rehearsal") == "hang":

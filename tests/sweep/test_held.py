@@ -146,6 +146,14 @@ def test_a_rehearsal_that_cannot_be_held_holds_nothing_up(
     assert time.monotonic() - began < 20
 
 
+def test_objectives_that_were_not_tried_are_named(stub: StubRun) -> None:
+    stub.behaviours = {"untried": ["scan", "telbo"]}
+    said: list[str] = []
+    outcome, _ = stub.drive(rehearse=Rehearsal(stub.command, say=said.append))
+    assert outcome.exit_code == 0
+    assert said == ["first steps took long enough: those of scan, telbo were not tried before training"]
+
+
 def test_a_rehearsal_ends_when_the_run_is_asked_to_stop(stub: StubRun) -> None:
     stub.behaviours = {"rehearsal": "hang"}
     store = stub.store()

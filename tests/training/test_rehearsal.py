@@ -58,6 +58,24 @@ def test_a_bug_is_told_with_the_line_it_is_in(monkeypatch: pytest.MonkeyPatch) -
     assert len(lines) <= rehearsal.NUM_LINES
 
 
+class Deep(JVAE):
+    """Its bug shows far down in a library."""
+
+    def terms(self, batch: Batch) -> Terms:
+        json.loads("{")
+        return super().terms(batch)
+
+
+def test_a_bug_that_shows_in_a_library_is_told_with_the_objectives_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = spec("jvae")
+    monkeypatch.setattr(type(trial.objective), "implementation", f"{__name__}:Deep")
+    first, *lines = str(rehearse(trial)).splitlines()
+    number = next(place for place, line in enumerate(Path(__file__).read_text().splitlines(), 1) if "loads(" in line)
+    assert first == f"at {__file__}:{number} in terms"
+    assert not any(__file__ in line for line in lines)
+    assert lines[-1].startswith("json.decoder.JSONDecodeError: ")
+
+
 def test_a_step_that_is_too_large_is_no_matter_of_the_formula() -> None:
     """The loss is finite, and what it leads to is not: a step was made."""
     world = {
@@ -147,6 +165,20 @@ def test_the_command_answers_in_json_whatever_an_objective_prints(
     answers = {answer["objective"]: answer["error"] for answer in map(json.loads, capsys.readouterr().out.splitlines())}
     assert answers["telbo"] is None
     assert answers["jvae"].endswith("ZeroDivisionError: division by zero")
+
+
+def test_the_command_names_the_objectives_there_was_no_time_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rehearsal, "rehearse_all", lambda specs: iter([(specs[0].objective.name, None)]))
+    words = []
+    for name in ("jvae", "telbo", "scan"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "spec.json").write_text(json.dumps(spec(name).canonical()))
+        words += ["--spec", str(tmp_path / name / "spec.json")]
+    assert main(["rehearse", *words]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert answers == [{"objective": "jvae", "error": None}, {"untried": ["scan", "telbo"]}]
 
 
 def test_the_line_of_an_objectives_own_code() -> None:
