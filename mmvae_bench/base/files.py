@@ -160,7 +160,8 @@ def clear_leftovers(folder: Path) -> None:
         return
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for path in [Path(entry) for entry in entries if _TEMPORARY.fullmatch(entry.name)]:
-            with suppress(OSError, DamagedFile), open_regular(path) as file:
+            with suppress(OSError, DamagedFile), os.fdopen(regular_descriptor(path, os.O_RDWR), "rb") as file:
+                # For writing: on NFS no other file can be locked.
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
 

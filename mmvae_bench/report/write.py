@@ -11,6 +11,7 @@ from rich.console import Console
 from ..base.files import DamagedFile, clear_leftovers, write_json, write_text
 from ..runs.checksums import digest_of
 from ..runs.folder import TrialFolder
+from ..runs.lock import ReportLock
 from ..runs.names import (
     FIGURES_FOLDER,
     MERGED_FILE,
@@ -28,6 +29,9 @@ from .markdown import render_markdown
 from .merge import keep_leaderboard, merge_runs
 from .terminal import render_terminal
 from .trials import RunFolders, find_trials
+
+_WAIT_SECONDS = 600.0
+"""How long to wait for another process that writes the same report."""
 
 
 def write_report(run_dir: Path, *, width: int | None = None, color: bool | None = None) -> str:
@@ -47,7 +51,11 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
     Raises:
         BenchmarkError: ``run_dir`` is not a run folder or holds no trial.
     """
-    return _write(find_trials(run_dir), width, color, sealed=True)
+    find_trials(run_dir)  # Nothing is made in a folder that is no run.
+    # Two at once would leave a mixture, each file of the one or the other. Of two drivers that end together the later
+    # one waits, and finds the trials of both.
+    with ReportLock(run_dir, wait=_WAIT_SECONDS):
+        return _write(find_trials(run_dir), width, color, sealed=True)
 
 
 def write_trial_report(trial_dir: Path, out: Path, *, width: int | None = None, color: bool | None = None) -> str:

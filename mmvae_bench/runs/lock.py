@@ -12,7 +12,7 @@ from typing import Self
 
 from ..base.errors import BenchmarkError
 from ..base.files import regular_descriptor
-from .names import DRIVERS_FILE, LOCK_FILE
+from .names import DRIVERS_FILE, LOCK_FILE, REPORT_LOCK_FILE
 
 _RETRY_SECONDS = 0.02
 
@@ -140,6 +140,35 @@ class Drivers(_OpenFile):
         return alone
 
 
+class ReportLock(_OpenFile):
+    """Context manager: only this process writes the report of a run.
+
+    Args:
+        root: The run's folder, which must exist.
+        wait: Seconds to wait for another process.
+
+    Raises:
+        LockHeld: on entering, if another process writes it for longer.
+    """
+
+    def __init__(self, root: Path, *, wait: float) -> None:
+        super().__init__()
+        self.root, self.wait = root, wait
+
+    def __enter__(self) -> Self:
+        deadline = time.monotonic() + self.wait
+        self._file = regular_descriptor(self.root / REPORT_LOCK_FILE, os.O_RDWR | os.O_CREAT)
+        try:
+            while not _try_lock(self._file, fcntl.LOCK_EX):
+                if time.monotonic() >= deadline:
+                    raise LockHeld(f"{self.root}: another process is writing its report")
+                time.sleep(_RETRY_SECONDS)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+
 def is_locked(directory: Path) -> bool:
     """Whether a process holds the lock of ``directory``. Needs no write permission."""
     try:
@@ -155,6 +184,7 @@ def is_locked(directory: Path) -> bool:
         os.close(file)
 
 
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -171,4 +201,11 @@ def _try_lock(file: int, kind: int) -> bool:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise BenchmarkError(
+            f"{os.strerror(error.errno)}: the file system of the run's folder cannot lock files (flock), so processes "
+            "could not keep out of each other's way\n  Choose a folder on another one, or have it mounted with locks."
+        ) from None
     return True

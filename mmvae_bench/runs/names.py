@@ -31,6 +31,8 @@ PLANE_FILE = "latent_plane.npz"
 CHECKSUMS_FILE = "checksums.json"
 LOCK_FILE = "lock"
 DRIVERS_FILE = "drivers"
+REPORT_LOCK_FILE = "report.lock"
+"""Locked by the process that writes the report."""
 
 TRIAL_FILES = frozenset({
     SPEC_FILE, EVALUATION_FILE, STATUS_FILE, CHECKPOINT_FILE, TRAINING_LOG, LOG_FILE, RESULT_FILE, SAMPLES_FILE,

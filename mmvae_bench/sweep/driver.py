@@ -14,13 +14,13 @@ from ..base.printable import counted
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.stale import WhenStale, discard, staleness
-from ..runs.status import Status, write_status
-from ..runs.store import RunStore, writing
+from ..runs.status import Status, read_status, write_status
+from ..runs.store import RunStore, StoreError, writing
 from .events import Event, Kind, Observer, Progress
 from .executor import Ended, Executor, ExecutorError, Job
 from .forecast import forecast
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
-from .outcome import HANG, OUT_OF_MEMORY, settle, settle_orphan
+from .outcome import HANG, OUT_OF_MEMORY, disk_is_full, settle, settle_orphan
 from .plan import attempts_before, plan_of
 from .schedule import CostModel, Group, Schedule, Trial
 
@@ -156,6 +156,7 @@ class Driver:
         self.elsewhere: dict[str, Trial] = {}
         self.hangs = HangWatch(hang_seconds)
         self.hung: dict[str, float] = {}
+        self.out_of_reach: set[str] = set()
         self.fail_fast, self.rehearse, self.more = fail_fast, rehearse, more
         self.held: set[Group] = set()
         self.unusable: set[str] = set()
@@ -474,6 +475,8 @@ class Driver:
             self.num_failed += 1
             self._notify("failed", trial, status=status, seconds=seconds)
             self._hold_if_again(trial, status)
+            if disk_is_full(status) and not self.stopping:
+                self._give_up(StoreError(f"no room for what trials write: the others are not started\n{_said(status)}"))
             if self.fail_fast and not self.stopping:
                 self._stop("stopping after the first failure (--fail-fast): running trials save and end")
         else:
@@ -536,6 +539,8 @@ class Driver:
             if not self.executor.end(name, force=force):
                 return False
         elif elsewhere is None or not end_holder(elsewhere.folder, force=force):
+            if elsewhere is not None:
+                self._say_out_of_reach(elsewhere)
             return False
         if not force:
             message = f"no progress for {self.hangs.seconds:.0f} s; stopping it"
@@ -544,6 +549,16 @@ class Driver:
             else:
                 self._notify("hung", started.trial if started is not None else elsewhere, message=message)
         return True
+
+    def _say_out_of_reach(self, trial: Trial) -> None:
+        """Says once that a trial makes no progress and that its process is not one that could be ended from here."""
+        if trial.key in self.out_of_reach:
+            return
+        self.out_of_reach.add(trial.key)
+        status = read_status(trial.folder.directory)
+        who = f"process {status.pid} on {status.host}" if status.pid and status.host else "a process"
+        message = f"no progress for {self.hangs.seconds:.0f} s; {who} holds its lock: end it there"
+        self._notify("elsewhere", trial, message=message)
 
     def _check_signals(self) -> None:
         if self.signals.requests and self._stop_by is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import replace
 
@@ -18,6 +19,12 @@ HANG = "Hang"
 """Error type of a trial that was stopped because it made no progress."""
 _CHECK_SECONDS = 0.1
 """How long another driver may hold a lock that it only checks: that does not mean that it works on the trial."""
+
+
+def disk_is_full(status: Status) -> bool:
+    """Whether a trial failed because it could not write: so would every other one."""
+    full = (f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT))
+    return status.state == "failed" and any(text in (status.error or "") for text in full)
 
 
 def settle(

@@ -17,7 +17,7 @@ import subprocess
 import time
 import unicodedata
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,6 +116,17 @@ def _check_folder(root: Path) -> None:
         raise ConfigError([problem])
 
 
+def _check_time(settings: Mapping[str, Any]) -> None:
+    """Raises ConfigError if the signal to save would have to come before the job begins."""
+    delay = settings["signal_delay_s"]
+    if isinstance(settings["time"], int) and delay >= 60 * settings["time"]:
+        message = (
+            f"signal_delay_s={delay} seconds before the end of time={settings['time']} minutes is before the "
+            "beginning: no trial could save"
+        )
+        raise ConfigError([Problem(message, ("--slurm",))])
+
+
 def slurm_executor(
     root: Path,
     *,
@@ -154,6 +165,7 @@ def slurm_executor(
     executor = submitit.SlurmExecutor(folder, max_num_timeout=_MAX_TURNS, python=python)
     threads = {} if "cpus_per_gpu" in values else {"cpus_per_task": num_threads}
     settings = _DEFAULTS | {"job_name": f"mmvae-{root.name}"} | threads | values
+    _check_time(settings)
     executor.update_parameters(
         **settings,
         array_parallelism=num_workers or MAX_ARRAY,
@@ -328,7 +340,7 @@ class SubmititExecutor:
         self._running |= {job.name: _Submitted(job, item) for job, item in zip(batch, queued, strict=True)}
         folder = Path(self.executor.folder).name
         lines = [
-            json.dumps({"name": job.name, "job_id": item.job_id, "folder": folder})
+            json.dumps({"name": job.name, "job_id": item.job_id, "folder": folder, "root": str(self._list.parent)})
             for job, item in zip(batch, queued, strict=True)
         ]
         try:
@@ -362,7 +374,9 @@ class SubmititExecutor:
             for line in read_text(self._list).splitlines():
                 with suppress(ValueError):  # The last line of a driver that was killed while writing it.
                     entry = _Listed.model_validate_json(line)
-                    found[entry.name] = (entry.folder, entry.job_id)
+                    # In a copy of a run's folder the numbers are of jobs of the original, or of nobody's.
+                    if entry.root in ("", str(self._list.parent)):
+                        found[entry.name] = (entry.folder, entry.job_id)
         jobs = {
             name: self.executor.job_class(self._list.parent / folder, number)
             for name, (folder, number) in found.items()
@@ -404,6 +418,8 @@ class _Listed(BaseModel):
     job_id: Annotated[str, Field(pattern=r"^[0-9]+(_[0-9]+)?$")]
     folder: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
     """Below the list's own folder; empty: that one, as in earlier versions."""
+    root: str = ""
+    """Where the list was when the line was written; empty: not known, as in earlier versions."""
 
 
 def _code_path(folder: Path, job_id: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import pickle
 import signal
@@ -55,6 +56,25 @@ def test_a_writer_that_raises_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         write_atomic(path, write)
     assert path.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_are_removed_where_only_files_open_for_writing_can_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, where an exclusive lock on another file fails with EBADF."""
+    lock = fcntl.flock
+
+    def on_nfs(file: IO[bytes], kind: int) -> None:
+        number = file if isinstance(file, int) else file.fileno()
+        if kind & fcntl.LOCK_EX and fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        lock(number, kind)
+
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "file.json")], check=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(fcntl, "flock", on_nfs)
+    clear_leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_writer_that_is_killed_leaves_what_can_be_removed(tmp_path: Path) -> None:

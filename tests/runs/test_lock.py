@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -10,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import DamagedFile
-from mmvae_bench.runs.lock import LockHeld, TrialLock, check_held, is_locked
+from mmvae_bench.runs.lock import LockHeld, ReportLock, TrialLock, check_held, is_locked
 from mmvae_bench.runs.status import ATTEMPT_VARIABLE, Status, StatusWriter, begin, read_status, write_status
 
 HOLDER = """
@@ -32,6 +35,32 @@ def test_held_for_the_block(tmp_path: Path) -> None:
             pass
     assert not is_locked(tmp_path)
     assert (tmp_path / "lock").exists(), "the file stays and means nothing"
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_as_the_reason(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TrialLock(tmp_path):
+        pass
+
+    def refuse(file: int, kind: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(BenchmarkError, match=r"cannot lock files \(flock\).*\n.*Choose a folder on another one"):
+        is_locked(tmp_path)
+    with pytest.raises(BenchmarkError, match="cannot lock files"), TrialLock(tmp_path):
+        pass
+
+
+def test_one_process_at_a_time_writes_a_report(tmp_path: Path) -> None:
+    with ReportLock(tmp_path, wait=0.0):
+        with pytest.raises(LockHeld, match="another process is writing its report"), ReportLock(tmp_path, wait=0.05):
+            pass
+        assert not is_locked(tmp_path), "no driver waits for a report"
+    with ReportLock(tmp_path, wait=0.0):
+        pass
 
 
 def test_a_killed_holder_lets_go(tmp_path: Path) -> None:

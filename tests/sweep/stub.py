@@ -96,6 +96,10 @@ def behave(behaviour: str, directory: Path, status: Status, *, seconds: float) -
         error = f"{kind}: division by zero"
         write_status(directory, replace(status, state="failed", error=error, error_type=kind, where=where))
         return 1
+    if behaviour == "disk full":
+        error = "OSError: [Errno 28] No space left on device: 'last.ckpt'"
+        write_status(directory, replace(status, state="failed", error=error, error_type="OSError"))
+        return 1
     if behaviour == "data":
         failed = replace(status, state="failed", error="a file is cut short", error_type="SourceError", of_data=True)
         write_status(directory, failed)

@@ -135,6 +135,26 @@ def test_a_disk_that_is_full_when_a_hang_is_written_down_stops_the_run_in_good_o
     assert len(recorder.of("stopping")) == 1
 
 
+def test_a_trial_out_of_reach_that_makes_no_progress_is_named_once(stub: StubRun) -> None:
+    """Its node is gone, or hangs: whoever waits is told for what, since nothing can be ended from here."""
+    stub.seeds = (0,)
+    stub.store()
+    folder = stub.folders()[0]
+    code = (
+        "import sys, time; from pathlib import Path; from mmvae_bench.runs.lock import TrialLock\n"
+        "with TrialLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(4)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    holder.stdout.readline()
+    write_status(folder, Status(state="running", pid=4711, host="node17", attempts=1))
+    _, recorder = stub.drive(hang_seconds=1.0, grace=0.2)
+    holder.wait()
+    assert stub.counts("start") == {0: 1}, "once its lock is gone the trial goes on here"
+    said = [event.message for event in recorder.of("elsewhere")]
+    assert said == [None, "no progress for 1 s; process 4711 on node17 holds its lock: end it there"]
+
+
 def test_only_the_process_that_has_the_lock_is_ended(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path)
     folder.lock_path.touch()

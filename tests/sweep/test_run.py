@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -203,6 +204,23 @@ def test_a_disk_that_fills_up_in_mid_run_stops_it_in_good_order(
     assert shlex.split(captured.err.splitlines()[-1]) == shlex.split(request.command())
     monkeypatch.undo()
     assert run(request, command=stub.command, report=no_report) == 0
+    assert stub.counts("finish") == dict.fromkeys(range(6), 1)
+
+
+def test_a_trial_that_finds_the_disk_full_is_the_last_one_started(stub: StubRun, capsys: Captured) -> None:
+    """Its status fits, its checkpoint does not: so would those of all the others not."""
+    stub.behaviours = {"attempts": {"1": ["disk full"]}}
+    stub.seeds = range(6)
+    request = Request(grid=stub.write_grid(), out=stub.out, workers=1)
+    assert run(request, command=stub.command, report=no_report) == 1
+    captured = capsys.readouterr()
+    assert "no room for what trials write: the others are not started" in captured.err
+    assert "No space left on device" in captured.err
+    assert stub.counts("start") == {0: 1, 1: 1} | dict.fromkeys(range(2, 6), 0)
+    assert captured.err.splitlines()[-1].endswith("--retry failed")
+    again = replace(request, retry="failed")
+    assert shlex.split(captured.err.splitlines()[-1]) == shlex.split(again.command())
+    assert run(again, command=stub.command, report=no_report) == 0
     assert stub.counts("finish") == dict.fromkeys(range(6), 1)
 
 

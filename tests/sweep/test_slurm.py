@@ -169,6 +169,39 @@ def test_a_list_from_elsewhere_names_only_jobs_below_its_own_folder(stub: StubRu
     }  # fmt: skip
 
 
+def test_a_copy_of_a_run_names_no_jobs_of_the_original(stub: StubRun, slurm: Path) -> None:
+    """They would be waited for, and stopped with the copy's driver."""
+    executor = slurm_executor(stub.out, command=stub.command)
+    executor._list.parent.mkdir(parents=True)
+    own = {"name": "a", "job_id": "7_0", "folder": "0123456789ab", "root": str(executor._list.parent)}
+    other = own | {"name": "b", "root": str(stub.root / "other" / "slurm")}
+    executor._list.write_text("".join(f"{json.dumps(line)}\n" for line in [own, other]))
+    assert list(executor._read_list()) == ["a"]
+
+
+def test_the_list_says_where_it_was_written(stub: StubRun, slurm: Path) -> None:
+    stub.seeds = (0,)
+    executor = slurm_executor(stub.out, command=stub.command)
+    executor.poll_seconds = 0.1
+    drive_with(stub, executor)
+    lines = [json.loads(line) for line in executor._list.read_text().splitlines()]
+    assert [line["root"] for line in lines] == [str(stub.out / "slurm")]
+
+
+@pytest.mark.parametrize(("given", "refused"), [(["time=1"], True), (["time=2"], True), (["time=3"], False),
+                                                (["time=1", "signal_delay_s=59"], False)])  # fmt: skip
+def test_a_signal_to_save_before_the_beginning_is_refused(
+    given: list[str], refused: bool, stub: StubRun, slurm: Path
+) -> None:
+    if not refused:
+        slurm_executor(stub.out, parameters=given, command=stub.command)
+        return
+    with pytest.raises(
+        ConfigError, match=r"signal_delay_s=120 seconds .* is before the beginning: no trial could save"
+    ):
+        slurm_executor(stub.out, parameters=given, command=stub.command)
+
+
 def test_a_file_in_the_working_folder_is_not_imported_on_a_node(
     stub: StubRun, slurm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
