@@ -5,6 +5,7 @@ Nothing is written, and nothing that a file contains is run: weights are compare
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -140,6 +141,12 @@ def verify(run_dir: Path) -> Verification:
     return Verification(run_dir, tuple(trials), (*_of_the_run(store, grid), *_strangers(grid, named)))
 
 
+_OUT_OF_REACH = frozenset(
+    f"cannot be read: {os.strerror(number)}" for number in (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE)
+)
+"""Said of a file that may be whole: its owner keeps it, or its disk or server does not answer just now."""
+
+
 def _verdict(folder: TrialFolder, grid: _Grid) -> tuple[Verdict, dict[str, Any]]:
     """What there is to say of a trial, without its label; and its spec, empty if it cannot be read."""
     key = printable(folder.key)
@@ -147,7 +154,9 @@ def _verdict(folder: TrialFolder, grid: _Grid) -> tuple[Verdict, dict[str, Any]]
         spec = folder.spec()
     except DamagedFile as damage:
         step = f"refuses the run until {damage.path.name} is restored, or {folder.directory} removed"
-        if damage.path == folder.spec_path and folder.lacks_spec() and grid.keys:
+        if damage.reason in _OUT_OF_REACH:
+            step = f"refuses the run until {damage.path.name} can be read: it may be whole, so remove nothing"
+        elif damage.path == folder.spec_path and folder.lacks_spec() and grid.keys:
             step = f"refuses the run until {folder.directory} is removed: it is no trial of the grid"
             if folder.key in grid.keys:
                 step = "writes its spec again, and goes on with what is there"

@@ -157,6 +157,7 @@ class Driver:
         self.hangs = HangWatch(hang_seconds)
         self.hung: dict[str, float] = {}
         self.out_of_reach: set[str] = set()
+        self._killed = False
         self.fail_fast, self.rehearse, self.more = fail_fast, rehearse, more
         self.held: set[Group] = set()
         self.unusable: set[str] = set()
@@ -564,6 +565,13 @@ class Driver:
         if self.signals.requests and self._stop_by is None:
             self._stop("asked to stop: running trials save and end; ask again (Ctrl-C) to kill them")
         elif self._stop_by is not None and (self.signals.requests > 1 or time.monotonic() > self._stop_by):
+            if self.signals.requests <= 1 and self.started and not self._killed:
+                count = counted(len(self.started), "process")
+                message = (
+                    f"{count} had not ended after {self.grace:g} s: killed; trials go on from their last checkpoint"
+                )
+                self._notify("killed", message=message)
+            self._killed = True
             self.executor.kill()
 
     def _give_up(self, error: BenchmarkError) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.files import write_json
 from mmvae_bench.cli import main
 from mmvae_bench.report.gather import read_run
+from mmvae_bench.runs.folder import TrialFolder
 from mmvae_bench.runs.store import overview
 from mmvae_bench.runs.verify import verify
 from mmvae_bench.specs.grid import expand, load_grid
@@ -259,6 +262,19 @@ def test_a_trial_whose_spec_is_not_read_is_called_by_its_key(folder: Path, capsy
     for command in ("status", "verify"):
         main([command, str(folder.parents[1])])
         assert f"  trial {folder.name}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_nobody_is_told_to_remove_what_only_cannot_be_read(
+    number: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: TrialFolder) -> str:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(TrialFolder, "spec_text", refuse)
+    (trial,) = verify(folder.parents[1]).trials
+    assert trial.faults[0].problem == f"cannot be read: {os.strerror(number)}"
+    assert trial.run == "refuses the run until spec.json can be read: it may be whole, so remove nothing"
 
 
 def test_checksums_of_an_earlier_result_do_not_condemn_new_weights(folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from mmvae_bench.report import write_results
 from mmvae_bench.runs.lock import is_locked
+from mmvae_bench.sweep.events import describe
 
 from .support import StubRun, until
 
@@ -80,6 +81,8 @@ def test_after_the_grace_what_does_not_save_is_ended(stub: StubRun) -> None:
     outcome, recorder = stub.drive(grace=0.5)
     assert outcome.exit_code == 130
     assert len(recorder.of("stopping")) == 1
+    (killed,) = recorder.of("killed")
+    assert describe(killed) == ["1 process had not ended after 0.5 s: killed; trials go on from their last checkpoint"]
     assert stub.status(0)["state"] == "interrupted"
 
 
