@@ -197,6 +197,11 @@ def as_bytes(images: Any) -> tuple[Bytes, bool]:
         _refuse("images", "bytes go from 0 to 255, and these are 0 and 1: give booleans or floats instead", shape)
     pixels = array if array.dtype.kind in "ui" else np.rint(array.astype(np.float64) * 255)
     found = np.ascontiguousarray(pixels, np.uint8)
+    if found.max() <= 1 and array.dtype.kind == "f":
+        _refuse("images", "as bytes these floats are all but black: were they divided by 255 twice?",
+                f"{shape} from {low:g} to {high:g}")  # fmt: skip
+    if found.min() == found.max():
+        _refuse("images", "all pixels are the same as bytes", f"{shape} from {low:g} to {high:g}")
     return found, not ((found != 0) & (found != 255)).any()
 
 

@@ -126,6 +126,7 @@ class ShardedDataModule(PartitionedDataModule):
         if not (self.cache_path / MANIFEST).is_file():
             raise RuntimeError("call prepare_data() first")
         self._loaded = load_all(self.cache_path)
+        self.schema.check(self._loaded.store.concepts)
         self._store = self._loaded.store
         self._loaded.store.strengths = self.strengths()
         self._partitions.clear()

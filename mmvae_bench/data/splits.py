@@ -118,6 +118,19 @@ OTHER_SPLIT_SEED = 42
 """Seed of a split other than the spec's own: that of the published one."""
 
 
+def _check_assigned(partition: Tensor, number: int, what: str) -> None:
+    """Raises ValueError if images would be lost: too few numbers, or one that is no index into ``PARTITIONS``."""
+    if partition.shape != (number,) or partition.is_floating_point() or partition.dtype == torch.bool:
+        raise ValueError(
+            f"{what} must be whole numbers, one for each of the {number:,} images, got {partition.dtype} of shape "
+            f"{tuple(partition.shape)}"
+        )
+    odd = partition[(partition < 0) | (partition >= len(PARTITIONS))]
+    if len(odd):
+        names = ", ".join(f"{index} for {name}" for index, name in enumerate(PARTITIONS))
+        raise ValueError(f"{what} has {int(odd[0])} for {len(odd):,} images: the numbers are {names}")
+
+
 class PartitionedDataModule(ConceptDataModule):
     """A data module whose :meth:`rows` come from the partition of each image; a subclass implements :meth:`assign`."""
 
@@ -187,7 +200,9 @@ class PartitionedDataModule(ConceptDataModule):
     def _partition(self, split: str, seed: int) -> Tensor:
         """Byte[N]: the partition of every image, on the store's device."""
         if (split, seed) not in self._partitions:
-            self._partitions[split, seed] = self.assign(split, seed)
+            assigned = self.assign(split, seed)
+            _check_assigned(assigned, len(self.store), f"{type(self).__name__}.assign({split!r}, {seed})")
+            self._partitions[split, seed] = assigned
         return self._partitions[split, seed].to(self.store.concepts.device)
 
 

@@ -311,6 +311,13 @@ def logits_of(network: nn.Module, images: Tensor, concepts: Tensor | None, schem
             raise ValueError(f"the classifier needs {', '.join(schema.given)} with every image")
         given = (concepts[:, list(schema.given_positions)].to(images.device),)
     logits: list[Tensor] = network(images, *given)
+    # Fewer heads than attributes would be broadcast over all of them.
+    wanted = [(schema.names[place], (len(images), schema.sizes[place])) for place in schema.scored_positions]
+    if [tuple(part.shape) for part in logits] != [shape for _, shape in wanted]:
+        raise ValueError(
+            f"{type(network).__name__} returns logits of shapes {[tuple(part.shape) for part in logits]}, expected one "
+            f"for each attribute: {', '.join(f'{name} {shape}' for name, shape in wanted)}"
+        )
     return logits
 
 

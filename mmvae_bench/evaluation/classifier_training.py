@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from ..backbones.base import seeded
 from ..base.canonical import content_hash
+from ..base.errors import BenchmarkError
 from ..base.files import cache_root, read_json
 from ..base.randomness import own_randomness
 from ..base.seeds import derive_seed
@@ -203,6 +204,11 @@ def fit(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+            if step + 1 == spec.steps and not bool(torch.isfinite(loss)):
+                raise BenchmarkError(
+                    f"the {what} {spec.name} has a loss of {float(loss.detach()):g} after its {spec.steps:,} steps and "
+                    f"would read every image alike: try a learning rate below {spec.learning_rate:g}"
+                )
             if progress is not None and ((step + 1) % PROGRESS_STEPS == 0 or step + 1 == spec.steps):
                 progress(what, step + 1, spec.steps)
 

@@ -10,7 +10,9 @@ from typing import Any, cast
 
 import torch
 
+from ..base.errors import unknown
 from ..data.base import ConceptDataModule
+from ..metrics.catalogue import MEAN_IMAGES
 from ..objectives.base import Objective, evaluating
 from ..runs.scores import Score
 from ..specs.components import classifiers
@@ -111,7 +113,7 @@ def evaluate(
                 for question in asked:
                     if question.per_partition:
                         with seconds[question.name].measured():
-                            scores += question.ask(here)
+                            scores += _answers(question, here)
                 if classifier is not None:
                     tables += confusion_of(here)
                     held_out = classifier.held_out
@@ -120,9 +122,41 @@ def evaluate(
             for question in asked:
                 if not question.per_partition:
                     with seconds[question.name].measured():
-                        scores += question.ask(context)
+                        scores += _answers(question, context)
+    _check_distinct(scores)
     confusion = {} if not tables else {"asked": tables, "real": real_confusion(context)}
     return Evaluation(scores, classifier, unmatched, context.left_out, confusion, seconds)
+
+
+def _answers(question: Question, context: Context) -> list[Score]:
+    """What a question of the user's returns, if it is what its spec says.
+
+    Raises:
+        TypeError: for anything but a list of scores.
+        ValueError: for a score of a metric that the spec does not name.
+    """
+    found: object = question.ask(context)
+    if not isinstance(found, list) or not all(isinstance(score, Score) for score in found):
+        kinds = {type(each).__name__ for each in found} if isinstance(found, list) else {type(found).__name__}
+        raise TypeError(f"question {question.name!r} returned {', '.join(sorted(kinds))}, expected a list of Score")
+    if not question.spec.implementation.startswith("mmvae_bench."):
+        named = question.spec.metrics
+        for score in found:
+            if score.metric.removesuffix(MEAN_IMAGES) not in named:
+                problem = unknown(f"metric of question {question.name!r}:", score.metric, named)
+                raise ValueError(f"{problem}\n  Name it in metrics of {type(question.spec).__name__}.")
+    return found
+
+
+def _check_distinct(scores: Sequence[Score]) -> None:
+    """Two numbers for one row of a table would be averaged as if they were of two seeds."""
+    seen: set[tuple[object, ...]] = set()
+    for score in scores:
+        row = (score.protocol, score.partition, score.metric, score.attribute, score.level)
+        if row in seen:
+            named = " ".join(str(part) for part in row if part is not None)
+            raise ValueError(f"two scores are called {named}: no question may give a score that there is already")
+        seen.add(row)
 
 
 def references_of(data: ConceptDataModule, evaluation: EvaluationSpec, classifier: ObservationClassifier) -> Judge:

@@ -50,6 +50,12 @@ def metric_info(name: str) -> MetricInfo:
     return MetricInfo(name=name, label=label)
 
 
+def is_guessed(name: str) -> bool:
+    """Whether unit and direction of a metric are a guess: no installed package describes it, or the one that does is
+    broken."""
+    return METRICS.find(name.removesuffix(MEAN_IMAGES)) is None
+
+
 def metric_order(name: str) -> tuple[int, str]:
     """The key that sorts metrics into the order of a report."""
     return metric_info(name).order, name

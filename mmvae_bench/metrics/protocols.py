@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..base.catalogue import Catalogue
+from ..base.errors import ConfigError, unknown
 
 OFFICIAL_SAMPLES = 10
 """Samples per query that the official protocol scores: the first ones of those drawn."""
 Target = Literal["uniform", "marginal", "conditional"]
+_Shown = Literal["sample", "mean"]
 
 SMOOTHING = 20.0
 """How many training rows the marginal counts for in p(y_k|y_O): with n matching rows it has weight 20 / (n + 20)."""
@@ -51,10 +53,21 @@ class ProtocolRule:
     target: Target
     base: float
     asks: str = "three_cs"
-    image: Literal["sample", "mean"] = "sample"
+    image: _Shown = "sample"
     by_class: bool = False
     inside: bool = False
     whole_batches: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what would be scored in silence as something else."""
+        for name, kind in (("target", Target), ("image", _Shown)):
+            value, choices = getattr(self, name), get_args(kind)
+            if value not in choices:
+                raise ConfigError([unknown(f"{name} of protocol {self.name!r}:", value, choices)])
+        if self.num_samples is not None and self.num_samples < 1:
+            raise ConfigError(f"protocol {self.name!r}: num_samples must be at least 1 or None, got {self.num_samples}")
+        if not self.base > 1:
+            raise ConfigError(f"protocol {self.name!r}: base of a logarithm must be above 1, got {self.base}")
 
 
 def _coherence(name: str, summary: str, reference: str, **rule: Any) -> ProtocolRule:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base.errors import ConfigError
-from ..metrics.catalogue import metric_info, metric_order
+from ..base.printable import printable
+from ..metrics.catalogue import is_guessed, metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES
 from ..runs.folder import TrialFolder
 from ..runs.names import TRAINING_LOG
@@ -236,6 +237,12 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         yield (
             f"Only the scores of {stored} of {len(done)} trials are left: nothing is paired by query, so intervals "
             "over several seeds are rather too wide, and less is told apart."
+        )
+    if guessed := sorted({row.metric for row in table.rows if is_guessed(row.metric)}):
+        units = {metric_info(name).unit for name in guessed}
+        yield (
+            f"No installed package describes {', '.join(map(printable, guessed))}: unit ({' or '.join(sorted(units))}) "
+            "and direction are guessed, and the best may be the worst. Report again with the package installed."
         )
     if any(trial.outdated for trial in done):
         yield "The evaluation settings of some trials have changed since; these numbers are from the earlier settings."

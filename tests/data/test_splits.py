@@ -14,15 +14,50 @@ from mmvae_bench.data.splits import (
     TEST,
     TRAIN,
     VAL,
+    PartitionedDataModule,
     combinations_of,
     compositional_partition,
     observed_partition,
     random_partition,
 )
+from mmvae_bench.data.store import ByteStore
 from mmvae_bench.specs.built_in.datasets import CELEBA18_SCHEMA, MNIST_A_SCHEMA
+from mmvae_bench.specs.components import datasets
 from mmvae_bench.worlds.attribute_model import celeba_model
 
 SOURCE, REPLICA = torch.arange(70_000).repeat_interleave(10), torch.arange(10).repeat(70_000)
+
+
+class Assigned(PartitionedDataModule):
+    """Six images, divided as it is told."""
+
+    def __init__(self, partition: torch.Tensor) -> None:
+        super().__init__(datasets.parse({"name": "sprites", "level": 2}))
+        self.given = partition
+        concepts = torch.zeros(6, 2, dtype=torch.long)
+        self._store = ByteStore([torch.zeros(6, 4, dtype=torch.uint8).numpy()], concepts, image_shape=(1, 2, 2))
+
+    def assign(self, split: str, seed: int) -> torch.Tensor:
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            [0, 0, 0, 1, 2, 3],
+            r"assign\('iid', 42\) has 3 for 1 images: the numbers are 0 for train, 1 for val",
+        ),
+        ([0, 0, 0, 1, 2, -1], "has -1 for 1 images"),
+        ([0, 0, 0, 1, 2], r"one for each of the 6 images, got torch.int64 of shape \(5,\)"),
+        ([0.0, 0.0, 0.0, 1.0, 1.0, 2.0], "must be whole numbers.*got torch.float32"),
+        ([True, False, True, True, True, True], "must be whole numbers.*got torch.bool"),
+    ],
+)
+def test_a_split_that_loses_images_is_refused(given: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Assigned(torch.tensor(given)).rows("train")
+    assert Assigned(torch.tensor([0, 0, 0, 1, 2, 2])).rows("test").tolist() == [4, 5]
 
 
 @pytest.mark.parametrize("seed", [42, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from itertools import groupby
@@ -350,6 +351,34 @@ def test_a_question_of_another_package_is_asked_where_it_is_named(
     assert ask(marginal, data, questions={"ink": None}).left_out == {"ink": "it draws nothing"}
     # What an objective's posteriors say already is not said again.
     assert ask(marginal, data).left_out == {}
+
+
+ODD: dict[str, tuple[Callable[[Context], Any], str]] = {
+    "a mapping": (lambda context: {"ink": 1.0}, "question 'ink' returned dict, expected a list of Score"),
+    "nothing": (lambda context: None, "question 'ink' returned NoneType, expected a list"),
+    "numbers": (lambda context: [0.5], "question 'ink' returned float, expected a list of Score"),
+    "another metric": (
+        lambda context: [context.score("corectness", torch.ones(3))],
+        "unknown metric of question 'ink': 'corectness'",
+    ),
+    "one of the project's": (
+        lambda context: [context.score("correctness", torch.ones(3), protocol="paper", level=3)],
+        "unknown metric of question 'ink': 'correctness'",
+    ),
+    "twice": (lambda context: [context.score("ink", torch.ones(3))] * 2, "two scores are called test ink"),
+}
+
+
+@pytest.mark.usefixtures("exact", "ink")
+@pytest.mark.parametrize("what", ODD)
+def test_answers_that_are_not_what_a_question_declares_are_refused(
+    what: str, lines: Callable[..., LinesData], marginal: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would be averaged with rows of the same name, or fail far from where they come from."""
+    answer, message = ODD[what]
+    monkeypatch.setattr(Ink, "ask", lambda self, context: answer(context))
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        ask(marginal, lines(), levels=[3], questions={"ink": None})
 
 
 @pytest.mark.usefixtures("ink")

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
+from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.concepts import Attribute, Schema
-from mmvae_bench.evaluation.classifier import ObservationClassifier, RgbNetwork, coordinates, shifted
+from mmvae_bench.evaluation.classifier import (
+    ObservationClassifier,
+    RgbNetwork,
+    coordinates,
+    read_concepts,
+    shifted,
+)
 from mmvae_bench.evaluation.classifier_training import train
 from mmvae_bench.specs.built_in.classifiers import ConvRgbSpec
 
@@ -42,6 +50,30 @@ def test_the_relation_tells_which_object_comes_first(classifier: ObservationClas
     blind[:, 1] = torch.randint(4, (len(blind),), generator=torch.Generator().manual_seed(0))
     guessed = classifier.predict(images, given=blind)
     assert float((guessed[:, [0, 2]] == concepts[:, [0, 2]]).double().mean()) == pytest.approx(0.5, abs=0.06)
+
+
+class OneHead(nn.Module):
+    """One verdict for two attributes."""
+
+    def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.zeros(len(images), 3)]
+
+
+def test_a_network_with_too_few_heads_is_refused() -> None:
+    """Its one verdict would be copied to every attribute."""
+    schema = Schema((Attribute("red", ("no", "yes", "very")), Attribute("big", ("no", "yes", "very"))))
+    message = r"OneHead returns logits of shapes \[\(4, 3\)\], expected one for each attribute: red \(4, 3\), big"
+    with pytest.raises(ValueError, match=message):
+        read_concepts(OneHead(), torch.zeros(4, 1, 2, 2), None, schema)
+
+
+def test_a_classifier_that_has_learnt_nothing_but_nan_is_refused() -> None:
+    data = SquaresData(SquaresSpec())
+    data.setup()
+    with pytest.raises(
+        BenchmarkError, match=r"the classifier conv_rgb has a loss of nan after its 3 steps .*below 1e\+38"
+    ):
+        train(ConvRgbSpec(steps=3, width=2, hidden=4, learning_rate=1e38), data)
 
 
 def test_it_must_be_told(classifier: ObservationClassifier) -> None:

@@ -69,6 +69,17 @@ def test_warnings(tmp_path: Path) -> None:
         assert part in text
 
 
+def test_a_metric_whose_package_is_not_installed_is_called_a_guess(tmp_path: Path) -> None:
+    """In pixels lower is better: as shares in %, the winner is the loser."""
+    for name, value in (("telbo", 3.0), ("jmvae", 21.0)):
+        scores = [*scores_of(spec_of(name)), Score(metric="pixel_distance", partition="test", value=value)]
+        write_trial(tmp_path, spec_of(name), scores=scores)
+    (warning,) = [text for text in section(tmp_path).warnings if "guessed" in text]
+    assert warning.startswith("No installed package describes pixel_distance: unit (%) and direction are guessed")
+    write_trial(tmp_path / "own", spec_of())
+    assert not any("guessed" in text for text in section(tmp_path / "own").warnings)
+
+
 def judged(run_dir: Path, accuracy: dict[str, float], floor: dict[str, float]) -> str:
     """The warnings about a run whose classifier has these accuracies; ``floor``: measured on the same images."""
     rows = [Score(metric="classifier_accuracy", attribute=name, partition="test", value=value, floor=floor[name])
