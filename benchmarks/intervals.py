@@ -132,16 +132,16 @@ def table(
         errors = np.stack([pair_errors(list(queries[:, :, row])) for row in range(num_rows)], 2)
     else:
         asked = [num_queries] * num_objectives
-        errors = np.stack([unpaired_errors(_own(queries[:, :, row]), asked) for row in range(num_rows)], 2)
+        errors = np.stack([unpaired_errors(_arms(queries[:, :, row]), asked) for row in range(num_rows)], 2)
     return list(queries.mean(3)), errors
 
 
-def _own(scores: Array) -> list[list[tuple[float, float]]]:
-    """The interval over queries of each objective and seed: Student's t, as :func:`mean_interval`, all at once."""
-    means, number = scores.mean(-1), scores.shape[-1]
-    arms = stdtrit(number - 1, (1 + LEVEL) / 2) * scores.std(-1, ddof=1) / math.sqrt(number)
-    own: list[list[tuple[float, float]]] = np.stack([means - arms, means + arms], -1).tolist()
-    return own
+def _arms(scores: Array) -> list[list[float]]:
+    """How far the interval over queries of each objective and seed reaches: Student's t, as :func:`mean_interval`."""
+    number = scores.shape[-1]
+    quantile = stdtrit(number - 1, (1 + LEVEL) / 2)
+    arms: list[list[float]] = (quantile * scores.std(-1, ddof=1) / math.sqrt(number)).tolist()
+    return arms
 
 
 def draws(generator: np.random.Generator) -> int:

@@ -144,8 +144,9 @@ def seeds_interval_of_means(
 
     How alike the seeds answer is not known either. The error over queries of their mean is at most the mean of their
     errors, reached where a query that is hard for one is as hard for all. So the mean arms of the seeds' own intervals
-    and Student's t over seeds, nothing taken off it, are put together in quadrature: an interval that is too wide
-    rather than too narrow.
+    and Student's t over seeds, nothing taken off it, are put together in quadrature: of nats an interval that is too
+    wide rather than too narrow. Wilson's arms are no standard errors: of shares over few concepts it may be narrower
+    than from the scores per query.
 
     Args:
         values: The mean over queries of each training seed.
@@ -230,24 +231,26 @@ def pair_errors(scores: Sequence[Sequence[ArrayLike]], *, groups: ArrayLike | No
     return np.stack([np.sqrt(squares), np.full_like(squares, num_groups - 1)], -1)
 
 
-def unpaired_errors(intervals: Sequence[Sequence[Interval]], num_queries: Sequence[int]) -> Scores:
+def unpaired_errors(arms: Sequence[Sequence[float]], num_groups: Sequence[int]) -> Scores:
     """:func:`pair_errors` where the scores per query are not known, only the interval of each seed over its queries.
 
     The squared errors of the two are added, as if what is hard for one objective were no harder for the other: where
     it is, the error is smaller than this.
 
     Args:
-        intervals: For each objective and training seed (low, high) over queries, with 95 % confidence; nan: unknown.
-        num_queries: How many queries each objective was asked.
+        arms: For each objective and training seed how far its 95 % interval reaches, the longer way; nan: unknown,
+            left out.
+        num_groups: How many groups of queries each objective was asked, at least.
 
     Returns:
         Float[objective, objective, 2]: standard error and degrees of freedom; nan where either is unknown.
     """
-    errors, degrees = np.full((2, len(intervals)), np.nan)
-    for place, (ends, number) in enumerate(zip(intervals, num_queries, strict=True)):
-        arms = np.array([(high - low) / 2 for low, high in ends])
-        if number > 1 and len(arms) and not np.isnan(arms).any():
-            errors[place], degrees[place] = arms.mean() / stdtrit(number - 1, 0.975), number - 1
+    errors, degrees = np.full((2, len(arms)), np.nan)
+    for place, (each, number) in enumerate(zip(arms, num_groups, strict=True)):
+        known = [arm for arm in each if not math.isnan(arm)]
+        if number > 1 and known:
+            errors[place] = math.fsum(known) / len(known) / stdtrit(number - 1, 0.975)
+            degrees[place] = number - 1
     return np.stack([np.hypot(errors[:, None], errors[None]), np.minimum(degrees[:, None], degrees[None])], -1)
 
 

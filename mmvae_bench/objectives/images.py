@@ -26,9 +26,9 @@ def checked_images(image: Tensor, shape: tuple[int, int, int], device: torch.dev
         shades = isinstance(image, Tensor) and image.dtype == torch.uint8
         advice = ": divide shades of 0 to 255 by 255" if shades else ""
         raise TypeError(f"images must be a floating-point tensor in [0, 1], got {what}{advice}")
-    if image.ndim != 4 or tuple(image.shape[1:]) != shape:
+    if image.ndim != 4 or tuple(image.shape[1:]) != tuple(shape):
         wanted, advice = ", ".join(map(str, shape)), ""
-        if tuple(image.shape) == shape:
+        if tuple(image.shape) == tuple(shape):
             advice = ": a single image needs a batch of one, image[None]"
         elif image.ndim == 4 and tuple(image.shape[1:]) == (*shape[1:], shape[0]):
             advice = ": the channel comes first"

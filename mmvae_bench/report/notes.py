@@ -236,7 +236,7 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
     if stored := sum(not trial.section("evaluation") and not trial.result.get(KEPT_QUERIES) for trial in done):
         yield (
             f"Only the scores of {stored} of {len(done)} trials are left: nothing is paired by query, so intervals "
-            "over several seeds are rather too wide, and less is told apart."
+            "over several seeds are put together from single ones, and less is told apart."
         )
     if guessed := sorted({row.metric for row in table.rows if is_guessed(row.metric)}):
         units = {metric_info(name).unit for name in guessed}

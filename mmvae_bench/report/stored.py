@@ -75,7 +75,9 @@ def _naming(path: Path) -> Iterator[None]:
     """Whatever is wrong with a file, its path is named."""
     try:
         yield
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError) as error:
+    except (
+        OSError, ValueError, TypeError, KeyError, NotImplementedError, MemoryError, ArithmeticError, pa.ArrowException,
+    ) as error:  # fmt: skip
         raise BenchmarkError(f"{path}: cannot be read: {printable(str(error))}") from None
 
 

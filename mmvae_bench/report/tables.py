@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,8 @@ from ..specs.components import datasets
 from .frames import Frames
 from .grouping import Column, Group, Setting
 
+_REPEATS = 2
+"""How often each concept is asked, where that is not recorded: ``evaluation.query_repeats`` by default."""
 HEADLINE = "paper"
 """The protocol that is shown first, unless the dataset names another."""
 MANY_ATTRIBUTES = 5
@@ -39,7 +42,7 @@ MANY_ATTRIBUTES = 5
 
 class SeedScore(NamedTuple):
     """The score of one trial: its training seed, its value with its own interval over queries, what determined its
-    queries, and the score of each."""
+    queries, the score of each, and how many groups of queries there are at least."""
 
     seed: int
     value: float
@@ -48,6 +51,12 @@ class SeedScore(NamedTuple):
     per_query: NDArray[np.float64] | None
     groups: NDArray[np.int64] | None
     proposal: str | None
+    num_groups: int
+
+    @property
+    def arm(self) -> float:
+        """How far its interval reaches, the longer way; nan if it is not known."""
+        return max(self.value - self.interval[0], self.interval[1] - self.value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,9 +253,9 @@ def _query_errors(row: Row) -> NDArray[np.float64]:
 
     From the intervals of the trials where two objectives cannot be paired query by query.
     """
-    intervals = [[each.interval for each in cell.seeds] if cell is not None else [] for cell in row.cells]
-    numbers = [(cell.num_queries or 0) if cell is not None else 0 for cell in row.cells]
-    errors = unpaired_errors(intervals, numbers)
+    seeds = [cell.seeds if cell is not None else () for cell in row.cells]
+    numbers = [min((each.num_groups for each in cell), default=0) for cell in seeds]
+    errors = unpaired_errors([[each.arm for each in cell] for cell in seeds], numbers)
     alike: dict[object, dict[int, list[SeedScore]]] = defaultdict(dict)
     for index, cell in enumerate(row.cells):
         # Seeds without scores per query are left out: the error over queries of fewer seeds is, if anything, larger.
@@ -309,7 +318,7 @@ def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Ques
     seeds = tuple(
         SeedScore(
             seed, float(frames.value[row]), (float(frames.ci_low[row]), float(frames.ci_high[row])), queries,
-            frames.per_query(row), frames.groups(row), frames.proposal[row],
+            frames.per_query(row), frames.groups(row), frames.proposal[row], _num_groups(frames, row, queries),
         )
         for seed, queries, row in known
     )  # fmt: skip
@@ -327,6 +336,16 @@ def _cell(frames: Frames, found: Iterable[tuple[int, str, int]], question: _Ques
         num_samples=_count(frames.num_samples[rows[0]]),
         seeds=seeds,
     )
+
+
+def _num_groups(frames: Frames, row: int, query_settings: str) -> int:
+    """How many groups of queries a number is over, at least: repeats of one concept are one group."""
+    if (groups := frames.groups(row)) is not None:
+        return len(np.unique(groups))
+    if (values := frames.per_query(row)) is not None:
+        return len(values)
+    repeats = json.loads(query_settings)[1]
+    return max(int(frames.num_queries[row]), 0) // (repeats if isinstance(repeats, int) and repeats > 0 else _REPEATS)
 
 
 def _interval(seeds: Sequence[SeedScore], *, fraction: bool) -> Interval:
@@ -382,9 +401,8 @@ def difference_of(best: Sequence[SeedScore], other: Sequence[SeedScore]) -> Diff
     arrays = [
         (first.per_query, second.per_query)
         for first, second in pairs
-        if first.query_settings == second.query_settings
-        and first.per_query is not None and second.per_query is not None
-        and first.per_query.shape == second.per_query.shape
+        if first.per_query is not None and second.per_query is not None
+        and _queries_of(first) == _queries_of(second)
     ]  # fmt: skip
     if not arrays or len(arrays) != len(pairs) or len({len(first) for first, _ in arrays}) != 1:
         return None

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,6 +20,10 @@ _RETRY_SECONDS = 0.02
 
 class LockHeld(BenchmarkError):
     """Another process holds the lock."""
+
+
+class NoLocks(BenchmarkError):
+    """The file system cannot lock files."""
 
 
 class _OpenFile:
@@ -143,6 +148,9 @@ class Drivers(_OpenFile):
 class ReportLock(_OpenFile):
     """Context manager: only this process writes the report of a run.
 
+    Where files cannot be locked, or the lock is another user's, the report is written all the same: reading copies of
+    runs needs no lock.
+
     Args:
         root: The run's folder, which must exist.
         wait: Seconds to wait for another process.
@@ -157,12 +165,17 @@ class ReportLock(_OpenFile):
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + self.wait
-        self._file = regular_descriptor(self.root / REPORT_LOCK_FILE, os.O_RDWR | os.O_CREAT)
+        with suppress(PermissionError):
+            self._file = regular_descriptor(self.root / REPORT_LOCK_FILE, os.O_RDWR | os.O_CREAT)
+        if self._file is None:
+            return self
         try:
             while not _try_lock(self._file, fcntl.LOCK_EX):
                 if time.monotonic() >= deadline:
                     raise LockHeld(f"{self.root}: another process is writing its report")
                 time.sleep(_RETRY_SECONDS)
+        except NoLocks:
+            pass
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -204,7 +217,7 @@ def _try_lock(file: int, kind: int) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
-        raise BenchmarkError(
+        raise NoLocks(
             f"{os.strerror(error.errno)}: the file system of the run's folder cannot lock files (flock), so processes "
             "could not keep out of each other's way\n  Choose a folder on another one, or have it mounted with locks."
         ) from None

@@ -36,6 +36,10 @@ class StoreError(BenchmarkError):
     """The run folder cannot be written."""
 
 
+class NoRoom(StoreError):
+    """The disk is full: what failed for it is to be run again once there is room."""
+
+
 @contextmanager
 def writing(root: Path) -> Iterator[None]:
     """Turns an OSError in the block into an error that says what to do."""

@@ -15,7 +15,7 @@ from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.stale import WhenStale, discard, staleness
 from ..runs.status import Status, read_status, write_status
-from ..runs.store import RunStore, StoreError, writing
+from ..runs.store import NoRoom, RunStore, writing
 from .events import Event, Kind, Observer, Progress
 from .executor import Ended, Executor, ExecutorError, Job
 from .forecast import forecast
@@ -477,7 +477,7 @@ class Driver:
             self._notify("failed", trial, status=status, seconds=seconds)
             self._hold_if_again(trial, status)
             if disk_is_full(status) and not self.stopping:
-                self._give_up(StoreError(f"no room for what trials write: the others are not started\n{_said(status)}"))
+                self._give_up(NoRoom(f"no room for what trials write: no other one is started\n{_said(status)}"))
             if self.fail_fast and not self.stopping:
                 self._stop("stopping after the first failure (--fail-fast): running trials save and end")
         else:
@@ -558,7 +558,7 @@ class Driver:
         self.out_of_reach.add(trial.key)
         status = read_status(trial.folder.directory)
         who = f"process {status.pid} on {status.host}" if status.pid and status.host else "a process"
-        message = f"no progress for {self.hangs.seconds:.0f} s; {who} holds its lock: end it there"
+        message = f"no progress for {self.hangs.seconds:.0f} s; by its status {who} works on it: end it there"
         self._notify("elsewhere", trial, message=message)
 
     def _check_signals(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ _CHECK_SECONDS = 0.1
 
 def disk_is_full(status: Status) -> bool:
     """Whether a trial failed because it could not write: so would every other one."""
-    full = (f"[Errno {number}]" for number in (errno.ENOSPC, errno.EDQUOT))
+    full = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
     return status.state == "failed" and any(text in (status.error or "") for text in full)
 
 

@@ -23,7 +23,7 @@ from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals, interr
 from ..runs.lock import Drivers, LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, SPEC_FILE
 from ..runs.stale import WhenStale, discard, staleness
-from ..runs.store import RunStore, StoreError, writing
+from ..runs.store import NoRoom, RunStore, writing
 from ..specs.grid import expand, read_grid
 from ..specs.labels import trial_labels
 from ..specs.sweeps import MAX_TRIALS, SweepFile, load_sweep
@@ -435,7 +435,7 @@ def _resume(request: Request, outcome: Outcome) -> str | None:
         return None
     # After a bug is mended, the trials that it ended are to be run again with those that were held back for it; those
     # that found the disk full, once there is room.
-    bug = outcome.held or (outcome.failed and (request.fail_fast or isinstance(outcome.error, StoreError)))
+    bug = outcome.held or (outcome.failed and (request.fail_fast or isinstance(outcome.error, NoRoom)))
     if outcome.done + outcome.failed + outcome.stale < outcome.total and not bug:
         return request.command()
     if outcome.stale:

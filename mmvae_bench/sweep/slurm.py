@@ -340,7 +340,9 @@ class SubmititExecutor:
         self._running |= {job.name: _Submitted(job, item) for job, item in zip(batch, queued, strict=True)}
         folder = Path(self.executor.folder).name
         lines = [
-            json.dumps({"name": job.name, "job_id": item.job_id, "folder": folder, "root": str(self._list.parent)})
+            json.dumps(
+                {"name": job.name, "job_id": item.job_id, "folder": folder, "root": os.path.realpath(self._list.parent)}
+            )
             for job, item in zip(batch, queued, strict=True)
         ]
         try:
@@ -375,7 +377,7 @@ class SubmititExecutor:
                 with suppress(ValueError):  # The last line of a driver that was killed while writing it.
                     entry = _Listed.model_validate_json(line)
                     # In a copy of a run's folder the numbers are of jobs of the original, or of nobody's.
-                    if entry.root in ("", str(self._list.parent)):
+                    if entry.root in ("", os.path.realpath(self._list.parent)):
                         found[entry.name] = (entry.folder, entry.job_id)
         jobs = {
             name: self.executor.job_class(self._list.parent / folder, number)

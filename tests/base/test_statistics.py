@@ -205,17 +205,21 @@ def test_errors_of_pairs_are_those_of_their_differences() -> None:
 def test_errors_without_scores_per_query_are_those_of_pairs_that_have_nothing_in_common() -> None:
     """Exactly so where deviations are orthogonal; larger where what is hard for one is hard for the other too."""
     one, other = np.array([3.0, -3.0, 1.0, -1.0]) + 5, np.array([1.0, 1.0, -1.0, -1.0]) + 7
-    intervals = [[mean_interval(each)] for each in (one, other)]
-    errors, paired = unpaired_errors(intervals, [4, 4]), pair_errors([[one], [other]])
+    errors, paired = unpaired_errors(arms_of(one, other), [4, 4]), pair_errors([[one], [other]])
     assert errors[0, 1] == pytest.approx(paired[0, 1], rel=1e-9)
     assert errors[1, 0] == pytest.approx(errors[0, 1])
     hard = np.array([4.0, -4.0, 2.0, -2.0])
-    intervals = [[mean_interval(each)] for each in (one + hard, other + hard)]
-    assert unpaired_errors(intervals, [4, 4])[0, 1, 0] > pair_errors([[one + hard], [other + hard]])[0, 1, 0] + 1
-    unknown = unpaired_errors([[(0.1, 0.3), (NAN, NAN)], [(0.1, 0.3)], [(0.2, 0.4)], []], [4, 30, 9, 0])
-    assert np.isfinite(unknown[1, 2]).all()
+    larger = unpaired_errors(arms_of(one + hard, other + hard), [4, 4])
+    assert larger[0, 1, 0] > pair_errors([[one + hard], [other + hard]])[0, 1, 0] + 1
+    unknown = unpaired_errors([[0.1, NAN], [0.1], [0.1], [], [NAN]], [4, 30, 9, 0, 7])
+    assert np.isfinite(unknown[:3, :3]).all()
     assert unknown[1, 2, 1] == 8
-    assert np.isnan(unknown[[0, 3]]).all()
+    assert unknown[0, 0, 0] == pytest.approx(math.sqrt(2) * 0.1 / scipy.stats.t.ppf(0.975, 3))
+    assert np.isnan(unknown[3:]).all()
+
+
+def arms_of(*scores: np.ndarray) -> list[list[float]]:
+    return [[mean_interval(each)[1] - float(each.mean())] for each in scores]
 
 
 def test_the_p_value_of_two_separate_intervals() -> None:

@@ -215,6 +215,8 @@ def changed(frame: pd.DataFrame, what: str) -> pd.DataFrame:
             return frame.assign(value=frame.value / 2)
         case "another trial":
             return frame.assign(trial=frame.trial.where(frame.trial != frame.trial[0], "abc"))
+        case "huge":
+            return frame.assign(value=1.7e308)
         case "cut":
             return frame.iloc[1:]
         case "columns":
@@ -232,6 +234,7 @@ def changed(frame: pd.DataFrame, what: str) -> pd.DataFrame:
         ("cut", "are not numbered from 0 on"),
         ("columns", "has no column group"),
         ("type", "column value is of type"),
+        ("huge", "cannot be read"),
         ("text", "cannot be read"),
         ("link", "is damaged"),
     ],

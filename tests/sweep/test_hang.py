@@ -152,7 +152,7 @@ def test_a_trial_out_of_reach_that_makes_no_progress_is_named_once(stub: StubRun
     holder.wait()
     assert stub.counts("start") == {0: 1}, "once its lock is gone the trial goes on here"
     said = [event.message for event in recorder.of("elsewhere")]
-    assert said == [None, "no progress for 1 s; process 4711 on node17 holds its lock: end it there"]
+    assert said == [None, "no progress for 1 s; by its status process 4711 on node17 works on it: end it there"]
 
 
 def test_only_the_process_that_has_the_lock_is_ended(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_a_trial_that_finds_the_disk_full_is_the_last_one_started(stub: StubRun,
     request = Request(grid=stub.write_grid(), out=stub.out, workers=1)
     assert run(request, command=stub.command, report=no_report) == 1
     captured = capsys.readouterr()
-    assert "no room for what trials write: the others are not started" in captured.err
+    assert "no room for what trials write: no other one is started" in captured.err
     assert "No space left on device" in captured.err
     assert stub.counts("start") == {0: 1, 1: 1} | dict.fromkeys(range(2, 6), 0)
     assert captured.err.splitlines()[-1].endswith("--retry failed")

@@ -177,6 +177,9 @@ def test_a_copy_of_a_run_names_no_jobs_of_the_original(stub: StubRun, slurm: Pat
     other = own | {"name": "b", "root": str(stub.root / "other" / "slurm")}
     executor._list.write_text("".join(f"{json.dumps(line)}\n" for line in [own, other]))
     assert list(executor._read_list()) == ["a"]
+    # The same folder under another name is the original.
+    (stub.root / "link").symlink_to(stub.out)
+    assert list(slurm_executor(stub.root / "link", command=stub.command)._read_list()) == ["a"]
 
 
 def test_the_list_says_where_it_was_written(stub: StubRun, slurm: Path) -> None:
