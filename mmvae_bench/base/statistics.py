@@ -162,7 +162,7 @@ def seeds_interval_of_means(
 
     >>> low, high = seeds_interval_of_means([0.4, 0.5, 0.6], [(0.3, 0.5), (0.4, 0.6), (0.5, 0.7)])
     >>> round(low, 3), round(high, 3)
-    (0.233, 0.767)
+    (0.232, 0.768)
     """
     means, ends = _flat(values, "values"), np.asarray(intervals, dtype=np.float64).reshape(-1, 2)
     if len(means) != len(ends):
