@@ -28,7 +28,7 @@ from .latex import render_latex
 from .markdown import render_markdown
 from .merge import keep_leaderboard, merge_runs
 from .terminal import render_terminal
-from .trials import RunFolders, find_trials
+from .trials import RunFolders, find_trials, open_run
 
 _WAIT_SECONDS = 600.0
 """How long to wait for another process that writes the same report."""
@@ -51,7 +51,7 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
     Raises:
         BenchmarkError: ``run_dir`` is not a run folder or holds no trial.
     """
-    find_trials(run_dir)  # Nothing is made in a folder that is no run.
+    open_run(run_dir)  # Nothing is made in a folder that is no run.
     # Two at once would leave a mixture, each file of the one or the other. Of two drivers that end together the later
     # one waits, and finds the trials of both.
     with ReportLock(run_dir, wait=_WAIT_SECONDS):
