@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Annotated, Any
 
 import typer
 
 from ..specs.listing import KINDS, describe_kind, unusable
+
+SHOWN = 24
+"""Of more attributes than these with the same values, text names the first and the last; ``--json`` has all."""
 
 
 def list_parts(
@@ -33,8 +37,16 @@ def _lines(entry: Mapping[str, Any]) -> Iterator[str]:
     for key in ("unit", "better"):
         if key in entry:
             yield f"    {key}: {entry[key]}"
-    for name, values in entry.get("attributes", {}).items():
-        yield f"    attribute {name}: {', '.join(values)}"
+    yield from _attribute_lines(entry.get("attributes", {}))
     for parameter in entry["parameters"]:
         default = "required" if parameter.get("required") else json.dumps(parameter["default"])
         yield f"    {parameter['name']} = {default}: {parameter['meaning']}"
+
+
+def _attribute_lines(attributes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for values, group in groupby(attributes, key=lambda name: attributes[name]):
+        names, of = list(group), ", ".join(values)
+        if len(names) > SHOWN:
+            yield f"    {len(names)} attributes, {names[0]} to {names[-1]}: {of}"
+        else:
+            yield from (f"    attribute {name}: {of}" for name in names)

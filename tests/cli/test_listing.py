@@ -130,3 +130,13 @@ def test_schema_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert {f"objective.{name}" for name in NAMES["objectives"]} <= set(schema["$defs"])
     assert not printed.err
+
+
+def test_many_attributes_with_the_same_values_take_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The papers' worlds have a link to each of 255 papers, faces eighteen attributes."""
+    assert main(["list", "datasets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "    255 attributes, link 0 to link 254: no, yes" in lines
+    assert not [line for line in lines if line.startswith("    attribute link ")]
+    assert "    attribute Bald: no, yes" in lines
+    assert "    attribute scale: big, small" in lines
