@@ -441,6 +441,19 @@ def test_alpha_is_selected_again_at_the_networks_of_the_paper() -> None:
     }
 
 
+def test_a_plane_with_and_without_annotations() -> None:
+    """Vedantam et al. 2018, A.3: two latents, a beta-VAE with the beta chosen there, and JVAE; three seeds of each."""
+    found = trials("mnist_2bit")
+    assert {(trial.dataset.name, trial.dataset.source, trial.backbone.latent_size) for trial in found} == {
+        ("mnist_2bit", "mnist", 2)
+    }
+    assert set(Counter((trial.objective.name, *trial.objective.parameters().items()) for trial in found).values()) == {
+        3
+    }
+    assert {trial.objective.parameters()["beta"] for trial in found if trial.objective.name == "beta_vae"} == {1, 10}
+    assert {trial.objective.name for trial in found} == {"beta_vae", "jvae", "telbo", "jmvae"}
+
+
 def test_the_distance_is_looked_for_by_one_change_at_a_time() -> None:
     """The first trial is the long one's start, with its labelled images; another differs in one or two settings."""
     plain, *others = trials("siddharth_distance")
