@@ -198,6 +198,15 @@ def test_links_lead_to_pages_or_name_a_file(site: ModuleType) -> None:
     assert shown("    [code](../configs/quick.yaml)\n") == "    [code](../configs/quick.yaml)\n"
 
 
+def test_every_page_of_results_is_in_their_index_once_and_only_pages_that_exist() -> None:
+    results = ROOT / "benchmarks" / "results"
+    index = (results / "README.md").read_text(encoding="utf-8").partition("## What was measured")[2]
+    listed = re.findall(r"\]\((\w+\.md)\)", index)
+    assert sorted(listed) == sorted(path.name for path in results.glob("*.md") if path.name != "README.md")
+    for target in re.findall(r"\]\(([^)#:]+)\)", (results / "README.md").read_text(encoding="utf-8")):
+        assert (results / target).exists(), target
+
+
 def test_the_site_is_built_without_a_dead_link(site: ModuleType, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1", site.NO_PREVIEWS: "1"}
