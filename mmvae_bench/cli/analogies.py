@@ -40,7 +40,7 @@ def analogies(
     images: Pictures = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw real images under every value of an attribute: the style of each is kept, the attribute changes."""
+    """Draw real images under every value of an attribute. The style of each is kept, the attribute changes."""
     check_png(out)
     files: list[Path] = images or []
     numbers = check_images(index, more, files)

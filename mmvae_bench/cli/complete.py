@@ -51,7 +51,7 @@ def complete(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Hide a part of real images and draw it as the model completes it: by the encoder, and by optimisation of z."""
+    """Hide a part of real images and draw it completed. It is done by the encoder, and by optimisation of z."""
     check_png(out)
     files: list[Path] = images or []
     numbers = check_images(index, more, files)

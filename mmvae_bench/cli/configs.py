@@ -18,7 +18,7 @@ def configs(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Print this one, to the byte.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """List the shipped grids, or print the file of one, as a start for one of your own.
+    """List the shipped grids, or print one to start from.
 
     `mmvae-bench run --grid NAME` runs a shipped grid from any folder. `mmvae-bench configs NAME > mine.yaml` copies it.
     """

@@ -29,7 +29,7 @@ def confusion(
     partition: Annotated[str, typer.Option(metavar="NAME", help="val or test.")] = "test",
     as_json: AsJson = False,
 ) -> None:
-    """Print for each attribute which value was asked for (rows) and which the classifier reads (columns), in %."""
+    """Print which value was asked for and which was read. Rows are asked for, columns read, in %."""
     spec = read_trial(trial_dir)
     schema = spec.dataset.concept_schema()
     if attribute is not None and attribute not in schema.names:

@@ -21,9 +21,7 @@ from ..specs.components import DatasetSpec, datasets
 from ..specs.overrides import apply_assignments
 from .uploading import Public, UploadTo, check_asked, uploaded
 
-app = typer.Typer(
-    name="data", help="Prepare, describe, preview, verify, export and import datasets.", no_args_is_help=True
-)
+app = typer.Typer(name="data", help="Make, describe, show, check, export and import datasets.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The dataset; `mmvae-bench list datasets` lists them all.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting; repeatable.")]
@@ -116,7 +114,7 @@ def verify(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Check the files of a prepared dataset, and compare images with newly made ones.
+    """Check the files of a prepared dataset. Some images are compared with newly made ones.
 
     Exit code 1 if anything differs.
     """
@@ -168,7 +166,7 @@ def export(
     as_json: AsJson = False,
     data_root: DataRoot = None,
 ) -> None:
-    """Export a dataset as Parquet files with PNG images, and a card that says what they are.
+    """Export a dataset as Parquet files with PNG images. A card says what they are.
 
     `datasets.load_dataset` reads them.
     """

@@ -31,7 +31,7 @@ def describe(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Print q(y|x) of images: for each attribute the value that the model finds most probable, and how probable."""
+    """Print q(y|x) of images. For each attribute: the most probable value, and how probable it is."""
     if out is not None:
         check_png(out)
     files, more = _divided(pictures or [], index)

@@ -28,7 +28,7 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Evaluate a trained model again and replace result.json, without retraining."""
+    """Evaluate a trained model again, without retraining. It replaces result.json."""
     if protocol is not None:
         PROTOCOL_RULES.get(protocol, ("--protocol",))
 

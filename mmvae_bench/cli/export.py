@@ -19,7 +19,7 @@ def export(
     public: Public = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Write the weights of a trained model as safetensors, with its spec and a card in Markdown; nothing is pickled.
+    """Write the weights of a trained model as safetensors. With its spec and a card; nothing is pickled.
 
     `mmvae_bench.load(FOLDER)` and `mmvae-bench imagine FOLDER` read it.
     """

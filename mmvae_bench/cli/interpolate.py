@@ -18,7 +18,7 @@ def interpolate(
     steps: Steps = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the images on the line between two concepts, with what the model reads in them."""
+    """Draw the images on the line between two concepts. Below each is what the model reads in it."""
     check_png(out)
     spec = read_trial(trial_dir)
     for text in (first, second):

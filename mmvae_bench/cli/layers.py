@@ -23,7 +23,7 @@ def layers(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the layers of samples of a concept, or those found in real images: foreground, gate, background, all."""
+    """Draw the layers of samples of a concept, or of real images. They are foreground, gate, background, all."""
     check_png(out)
     spec = read_trial(trial_dir)
     if concept is not None:

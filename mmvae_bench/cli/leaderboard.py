@@ -17,7 +17,7 @@ def leaderboard(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where to write the page and its scores.")],
 ) -> None:
-    """Write a static page that ranks the objectives of several runs, world by world; it needs no server or network.
+    """Write a page that ranks the objectives of several runs. World by world; it needs no server or network.
 
     Objectives are rows and scores are columns. The runs are only read. A trial with the same result in two runs counts
     once; if its results differ, the command fails and names both. Every score on the page is in leaderboard.csv,

@@ -19,7 +19,7 @@ def list_parts(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """List what a grid file can name, with its defaults, and which metrics there are."""
+    """List what a grid can name, its defaults, and the metrics."""
     entries = describe_kind(kind)
     for error in unusable(kind):
         typer.echo(f"warning: {error}", err=True)

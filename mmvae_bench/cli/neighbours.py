@@ -37,8 +37,8 @@ def neighbours(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw samples of a concept, or of the prior, above the training images nearest to them; or, with --index, those of
-    the attributes of real images, beside the training images with the nearest attributes."""
+    """Draw samples above the training images nearest to them. They are samples of a concept or of the prior; or, with
+    --index, of the attributes of real images, beside the training images with the nearest attributes."""
     check_png(out)
     spec = read_trial(trial_dir)
     if concept is not None:

@@ -33,7 +33,7 @@ def reconstruct(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Draw real images beside their reconstructions: by the encoder, and by optimisation of z."""
+    """Draw real images beside their reconstructions. One is by the encoder, one by optimisation of z."""
     check_png(out)
     files: list[Path] = images or []
     numbers = check_images(index, more, files)

@@ -24,7 +24,7 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Write results.parquet, queries.parquet and the report of a run, and print its short table.
+    """Write the report of a run and print its short table. With it: results.parquet and queries.parquet.
 
     Several folders, such as those of several machines, are merged into one table; the folders are not changed. A trial
     with the same result in two folders counts once. If its results differ, the command fails, names both, and writes

@@ -71,7 +71,7 @@ def run(
         typer.Option("--slurm", metavar="NAME=VALUE", help="An option of sbatch, such as partition=gpu; repeatable."),
     ] = None,
 ) -> None:
-    """Run the trials of a grid, skip finished ones, and print the table.
+    """Run the trials of a grid and print the table. Finished ones are skipped.
 
     The same command resumes a run that was stopped. A grid may grow: a run folder accepts any grid that contains all
     trials in the folder. Trials made by other code than is installed are named and left alone until --retrain or

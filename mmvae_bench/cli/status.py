@@ -18,7 +18,7 @@ def status(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Show every trial of a run: state, steps, and why it failed or is damaged."""
+    """Show the state and the steps of every trial of a run. It says why one failed or is damaged."""
     from ..runs.store import overview
 
     trials = overview(run_dir)

@@ -51,7 +51,7 @@ def traverse(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Draw the image of a concept while one attribute, or one latent, takes its values; or a whole plane of latents."""
+    """Draw images while one attribute or latent takes its values. With --plane: at each point of two latents."""
     check_png(out)
     spec = read_trial(trial_dir)
     if nearest and not plane:

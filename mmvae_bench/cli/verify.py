@@ -20,7 +20,7 @@ def verify(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")] = False,
 ) -> None:
-    """Check every file of a run folder, and say what a run would do about what is wrong.
+    """Check every file of a run folder. It says what a run would do about what is wrong.
 
     Nothing is written. Exit code 0: nothing is wrong; unfinished and failed trials are not. 1: something is.
     """

@@ -259,3 +259,14 @@ def test_python_gives_the_same_names_without_torch() -> None:
 def test_there_is_nothing_else_in_the_package() -> None:
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
         mmvae_bench.__getattr__("no_such_name")
+
+
+@pytest.mark.parametrize("group", ["", "data"])
+def test_what_a_command_does_is_said_in_full_at_eighty_columns(
+    group: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main([*group.split(), "--help"]) == 0
+    listed = capsys.readouterr().out.partition("Commands:")[2].strip().splitlines()
+    assert len(listed) > 5
+    assert [line for line in listed if line.endswith("...") or not re.match(r"\s*\w+ +\S.*\.$", line)] == []
