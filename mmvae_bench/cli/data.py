@@ -136,7 +136,7 @@ def _preparing(name: str, settings: list[str] | None, data_root: Path | None) ->
 
 
 def _to_mend(report: dict[str, Any], again: str) -> Iterator[str]:
-    """What is wrong with a dataset, and the commands that mend it."""
+    """What is wrong with a dataset, and the commands that fix it."""
     damaged = [entry["file"] for entry in report["files"] if not entry["ok"]]
     yield from (f"damaged or missing: {file}" for file in damaged)
     changed = not report.get("source_files", {"ok": True})["ok"]
