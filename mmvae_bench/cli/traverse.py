@@ -129,10 +129,10 @@ def _plane(
 
 def _plane_lines(document: dict[str, Any]) -> Iterator[str]:
     whose = {"text": "by p(y|z)", "nearest": "by the nearest training image"}[document["by"]]
-    yield f"share of p(z), {whose}:"
+    yield f"share of p(z), and of the picture, {whose}:"
     width = max(len(each["concept"]) for each in document["concepts"])
     for each in document["concepts"]:
-        yield f"  {each['concept']:{width}}  {100 * each['prior_mass']:5.1f} %"
+        yield f"  {each['concept']:{width}}  {100 * each['prior_mass']:5.1f} %  {100 * each['grid_share']:5.1f} %"
     yield f"share of p(z) whose concept straight lines name right: {100 * document['prior_linear']:.1f} %"
     z = {"image": "q(z|x)", "joint": "q(z|x,y), which has been told y"}[document["posterior"]]
     yield f"test images whose concept is right, read off the mean of {z}:"

@@ -85,7 +85,8 @@ def draw_plane(
         seed: Of the choice of images, and of the samples.
 
     Returns:
-        Plain JSON. ``concepts``: of each its name and the ``prior_mass`` of its points, which sum to 1.
+        Plain JSON. ``concepts``: of each its name, the ``prior_mass`` of its points, and its ``grid_share`` of the
+        pictured points, most of which have little mass; both sum to 1.
         ``prior_linear``: the share of p(z) whose concept straight lines name right, 1 if the regions are linearly
         separable. ``posterior``: whose centres the other numbers are about. ``linear`` and ``neighbours``: the share of
         test images whose whole concept a logistic regression on z, and the five nearest training images, name right;
@@ -131,7 +132,10 @@ def draw_plane(
     return {
         "file": str(out),
         "by": by,
-        "concepts": [{"concept": name, "prior_mass": float(share)} for name, share in zip(names, mass, strict=True)],
+        "concepts": [
+            {"concept": name, "prior_mass": float(share), "grid_share": float(seen)}
+            for name, share, seen in zip(names, mass, shares(belongs, number), strict=True)
+        ],
         "prior_linear": straight,
         "posterior": posterior,
         **separability(train, test),

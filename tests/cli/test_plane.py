@@ -46,7 +46,7 @@ def test_every_concept_has_its_share(
 def test_what_it_prints_for_people(flat: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     assert flat.run("traverse", "--plane") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "share of p(z), by p(y|z):"
+    assert lines[0] == "share of p(z), and of the picture, by p(y|z):"
     assert lines[1].startswith("  shape=square, size=small")
     assert "which has been told y:" in lines[8]
     assert lines[-1] == str(flat.out)

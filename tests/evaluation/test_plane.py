@@ -87,6 +87,8 @@ def test_the_prior_has_the_mass_of_quadrants(tmp_path: Path) -> None:
     assert list(masses) == names
     assert list(masses.values()) == pytest.approx([left / 2, left / 2, (1 - left) / 2, (1 - left) / 2], abs=0.005)
     assert sum(masses.values()) == pytest.approx(1)
+    # Of twenty columns from -3 to 3, twelve lie to the left of 0.5; ten rows are below 0.
+    assert [each["grid_share"] for each in found["concepts"]] == pytest.approx([0.3, 0.3, 0.2, 0.2])
     assert found["by"] == "text"
     assert found["posterior"] == "image"
 
