@@ -9,7 +9,7 @@ import typer
 
 from ..base.errors import ConfigError, Problem
 from ..base.printable import few
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from .asking import AsJson, Out, Seed, TrialDir, answer, check_concept, check_png, in_few_words, opened
 
 MOST_NAMES = 6
@@ -40,7 +40,7 @@ def neighbours(
     """Draw samples of a concept, or of the prior, above the training images nearest to them; or, with --index, those of
     the attributes of real images, beside the training images with the nearest attributes."""
     check_png(out)
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
     if concept is not None:
         check_concept(concept, spec.dataset)
         if index:

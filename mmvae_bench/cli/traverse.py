@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..base.errors import ConfigError, Problem, unknown
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from .asking import AsJson, Out, Steps, TrialDir, answer, check_concept, check_png, opened
 
 
@@ -31,7 +31,7 @@ def traverse(
 ) -> None:
     """Draw the image of a concept while one attribute, or one latent, takes its values in turn."""
     check_png(out)
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
     check_concept(concept, spec.dataset)
     if attribute is not None and latent is not None:
         raise ConfigError([Problem("cannot be used with --latent: choose one of them", ("--attribute",))])
