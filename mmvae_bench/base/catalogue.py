@@ -129,6 +129,10 @@ class Catalogue(Generic[T]):
     def _is_same(self, one: T, other: T) -> bool:
         return one == other
 
+    def _lacking(self, part: T) -> str | None:
+        """What a part lacks that whoever uses it relies on, in words after its name; None if nothing."""
+        return None
+
     def _imported(self, name: str) -> T:
         point, *others = self._third_party()[name]
         where = f"{self.kind} {name!r} from {' and from '.join(map(_owner, (point, *others)))} cannot be used"
@@ -151,6 +155,8 @@ class Catalogue(Generic[T]):
                 f"{where}: its entry point in {self.group} is called {name!r}, but the name of {point.value} is "
                 f"{own!r}: they must match"
             )
+        if (lacking := self._lacking(part)) is not None:
+            raise ConfigError(f"{where}: {point.value} {lacking}")
         return part
 
     def _third_party(self) -> dict[str, list[EntryPoint]]:
