@@ -91,6 +91,10 @@ class Registry(Catalogue[type[S]]):
     def _is_part(self, value: object) -> bool:
         return isinstance(value, type) and issubclass(value, self.base)
 
+    def _is_own(self, name: str) -> bool:
+        # What was registered before the built-ins were loaded is among them.
+        return self._parts[name].__module__.startswith(f"{__package__.partition('.')[0]}.")
+
     def _lacking(self, part: type[S]) -> str | None:
         # What is only annotated, and not set, would be missed when the part is used, after hours perhaps.
         # The interface is that of its kind, and the texts are missed by nobody but who lists it.

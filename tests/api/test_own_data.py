@@ -7,7 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,8 @@ from mmvae_bench.cli import main
 from mmvae_bench.metrics.catalogue import metric_info
 from mmvae_bench.report.text import as_text, number
 from mmvae_bench.runs.store import RunStore
+from mmvae_bench.specs.built_in.families.joint import JMVAESpec
+from mmvae_bench.specs.components import objectives
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.sweep.run import Request
 from mmvae_bench.sweep.run import run as run_request
@@ -226,3 +228,33 @@ def test_captions_are_learned_as_the_page_says(
     assert model.imagine("red big", num_samples=2).shape == (2, 3, 16, 16)
     with pytest.raises(ConfigError, match="not in the vocabulary: pink"):
         model.imagine("pink big", num_samples=2)
+
+
+class HomeMadeSpec(JMVAESpec):
+    """An objective that somebody has written into a notebook."""
+
+    name: Literal["home_made"] = "home_made"  # type: ignore[assignment]
+
+
+def test_a_part_that_only_this_process_knows_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial's process would not find it; here it can be trained."""
+    objectives.names()
+    monkeypatch.setattr(objectives, "_parts", dict(objectives._parts))
+    objectives.register(HomeMadeSpec)
+    dataset = {"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3}
+    networks = {"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3}
+    training = {"steps": 2, "batch_size": 16, "validations": 1}
+    grid = {"datasets": [dataset], "backbones": [networks], "objectives": ["jmvae", "home_made"], "training": training}
+    with pytest.raises(ConfigError, match="objective: this objective was registered by this process alone") as refused:
+        mb.run(grid, out=tmp_path / "run")
+    (problem,) = refused.value.problems
+    assert problem.value == "'home_made'"
+    assert "mmvae_bench.run_trial" in problem.message
+    assert not (tmp_path / "run").exists()
+    asked = {"num_samples": 10, "query_repeats": 1, "levels": [4], "classifier": {"name": "conv_thin", "steps": 5}}
+    spec = TrialSpec.parse(
+        {"dataset": dataset, "backbone": networks, "objective": "home_made", "training": training, "evaluation": asked}
+    )
+    assert mb.run_trial(spec, out=tmp_path / "run").scores
