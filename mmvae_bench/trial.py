@@ -18,7 +18,7 @@ import torch
 
 from .base.canonical import canonical_json
 from .base.errors import BenchmarkError, ConfigError, about_data, explain
-from .base.files import DamagedFile, clear_leftovers, write_json, write_text
+from .base.files import DamagedFile, atomic_path, clear_leftovers, write_json, write_text
 from .base.heartbeat import heard
 from .base.machine import provenance
 from .base.processes import StopSignals
@@ -33,7 +33,7 @@ from .evaluation.samples import write_samples
 from .metrics.protocols import PROTOCOL_RULES
 from .objectives.base import Objective, planned_stages, raised_in
 from .runs.checksums import write_checksums
-from .runs.folder import TrialFolder, check_not_exported, read_result, read_trial
+from .runs.folder import TrialFolder, check_not_exported, read_model, read_result, read_trial
 from .runs.lock import LockHeld, TrialLock, check_held
 from .runs.names import (
     CHECKPOINT_FILE,
@@ -47,8 +47,9 @@ from .runs.names import (
     TRAINING_LOG,
     WEIGHTS_FILE,
 )
+from .runs.previous import forget, has_survived, record_failure
 from .runs.stale import StaleTrial, WhenStale, discard, staleness
-from .runs.status import Status, StatusWriter, begin, latest, write_status
+from .runs.status import Status, StatusWriter, begin, latest, read_status, write_status
 from .specs.code import evaluation_code, training_code
 from .specs.missing import imageless_share
 from .specs.supervision import num_supervised, step_rate
@@ -162,7 +163,7 @@ def run_locked(
         failed = replace(
             latest(directory, status), state="failed", error=text, error_type=kind, where=where, of_data=of_data
         )
-        write_status(directory, failed)
+        record_failure(directory, failed)
         log = directory / LOG_FILE
         if not log.exists():
             # In a sweep the process's output is stored there; outside of one, this is all there is.
@@ -286,7 +287,7 @@ def load(directory: str | Path, *, device: str = "cpu") -> Objective:
         DamagedFile: if a file of it is not what it should be.
     """
     directory = Path(directory)
-    spec = read_trial(directory)
+    spec = read_model(directory, warn=_say)
     weights = directory / WEIGHTS_FILE
     if os.path.lexists(weights) and not os.path.lexists(directory / CHECKPOINT_FILE):
         objective = build_objective(spec)
@@ -319,7 +320,10 @@ def evaluate_trial(directory: str | Path, *, protocol: str | None = None, device
     with TrialLock(directory):
         objective, fitted = _trained(spec, directory)
         write_json(directory / EVALUATION_FILE, spec.evaluation.canonical())
-        return _evaluate(spec, directory, ready_data(spec, device), objective, fitted, device)
+        result = _evaluate(spec, directory, ready_data(spec, device), objective, fitted, device)
+        if has_survived(status := read_status(directory)):
+            write_status(directory, replace(status, error=None, error_type=None, where=None))
+        return result
 
 
 def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: None) -> None:
@@ -428,6 +432,7 @@ def _set_aside_damaged_weights(directory: Path, spec: TrialSpec) -> None:
         # A result beside other weights than its own would make those look damaged, should this process be stopped.
         for name in (RESULT_FILE, CHECKSUMS_FILE):
             (directory / name).unlink(missing_ok=True)
+        forget(directory)
         path.replace(aside)
         _say(f"{str(error).rsplit(':', 1)[0]}: it is kept as {aside.name}, and the trial is trained from its start")
 
@@ -501,14 +506,18 @@ def _evaluate(
     start = time.monotonic()
     objective = objective.to(device).eval()
     evaluation = evaluate(objective, data, spec.evaluation, device=device, progress=go_on)
+    # What cannot be written of a question of the user's shows here, before pictures of a previous result are replaced.
+    json.dumps([score.to_json() for score in evaluation.scores], allow_nan=False)
     if evaluation.classifier is not None:
-        write_samples(objective, data, evaluation.classifier, directory / SAMPLES_FILE, images=spec.evaluation.images)
-        write_latent_plane(objective, data, directory / PLANE_FILE, device=device)
+        with atomic_path(directory / SAMPLES_FILE) as drawn:
+            write_samples(objective, data, evaluation.classifier, drawn, images=spec.evaluation.images)
+            write_latent_plane(objective, data, directory / PLANE_FILE, device=device)
     result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
     check_held(directory)
     text = json.dumps(result, allow_nan=False) + "\n"
     write_checksums(directory, result=text.encode())
     write_text(directory / RESULT_FILE, text)
+    forget(directory)
     return TrialResult(directory, result)
 
 

@@ -95,6 +95,11 @@ class Catalogue(Generic[T]):
         package = point.dist.name if point.dist else point.module.partition(".")[0]
         return package, point.dist.version if point.dist else None, point.value
 
+    def is_here_alone(self, name: str) -> bool:
+        """Whether a part was added by this process, so that no other one knows it: it is of no installed package."""
+        self._load_built_in()
+        return name in self._parts and not self._is_own(name) and name not in self._third_party()
+
     def usable(self) -> tuple[list[str], list[ConfigError]]:
         """The names of all parts that can be imported, and for each of the others why it cannot.
 
@@ -129,6 +134,14 @@ class Catalogue(Generic[T]):
     def _is_same(self, one: T, other: T) -> bool:
         return one == other
 
+    def _is_own(self, name: str) -> bool:
+        """Whether a part is one of this package."""
+        return name in self._built_in
+
+    def _lacking(self, part: T) -> str | None:
+        """What a part lacks that whoever uses it relies on, in words after its name; None if nothing."""
+        return None
+
     def _imported(self, name: str) -> T:
         point, *others = self._third_party()[name]
         where = f"{self.kind} {name!r} from {' and from '.join(map(_owner, (point, *others)))} cannot be used"
@@ -151,6 +164,8 @@ class Catalogue(Generic[T]):
                 f"{where}: its entry point in {self.group} is called {name!r}, but the name of {point.value} is "
                 f"{own!r}: they must match"
             )
+        if (lacking := self._lacking(part)) is not None:
+            raise ConfigError(f"{where}: {point.value} {lacking}")
         return part
 
     def _third_party(self) -> dict[str, list[EntryPoint]]:

@@ -10,7 +10,7 @@ import typer
 
 from ..base.errors import ConfigError, unknown
 from ..concepts import Schema
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from .asking import (
     AsJson,
     Index,
@@ -44,7 +44,7 @@ def analogies(
     check_png(out)
     files: list[Path] = images or []
     numbers = check_images(index, more, files)
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
     schema = spec.dataset.concept_schema()
     if attribute not in schema.names:
         raise ConfigError([unknown("attribute", attribute, schema.names, ("--attribute",))])

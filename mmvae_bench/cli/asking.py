@@ -13,7 +13,7 @@ from ..base.errors import ConfigError, Problem
 from ..base.printable import few
 from ..base.processes import uncollected
 from ..concepts import Schema
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from ..specs.components import DatasetSpec
 from ..specs.trial import TrialSpec
 
@@ -81,7 +81,7 @@ def opened(trial_dir: Path, *told: str | None) -> Objective:
     Raises:
         ConfigError: if it is one of papers: there is nothing to draw.
     """
-    dataset = read_trial(trial_dir).dataset
+    dataset = read_model(trial_dir).dataset
     if dataset.domain == "papers":
         raise ConfigError(f"{trial_dir} is a model of {dataset.name}, words and links of papers: it has no images")
     with uncollected():

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from .asking import (
     MOST_NAMES,
     AsJson,
@@ -55,7 +55,7 @@ def complete(
     check_png(out)
     files: list[Path] = images or []
     numbers = check_images(index, more, files)
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
     if told is not None:
         check_concept(told, spec.dataset)
     from ..evaluation.regions import Box, region_of

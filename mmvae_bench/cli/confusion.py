@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..base.errors import BenchmarkError, ConfigError, Problem, unknown
-from ..runs.folder import read_result, read_trial
+from ..runs.folder import read_model, read_result
 from ..runs.names import RESULT_FILE
 from .asking import AsJson, TrialDir, answer
 
@@ -30,7 +30,7 @@ def confusion(
     as_json: AsJson = False,
 ) -> None:
     """Print which value was asked for and which was read. Rows are asked for, columns read, in %."""
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
     schema = spec.dataset.concept_schema()
     if attribute is not None and attribute not in schema.names:
         raise ConfigError([unknown("attribute", attribute, schema.names, ("--attribute",))])

@@ -54,7 +54,9 @@ def prepare(
     from ..data import commands
 
     with _progress() as progress:
-        _show(commands.prepare(spec, workers=workers, progress=progress), as_json)
+        made = commands.prepare(spec, workers=workers, progress=progress)
+    _show(made, as_json)
+    _warn_of_absent(made)
 
 
 @app.command()
@@ -70,7 +72,9 @@ def describe(
     from ..data import commands
 
     with _progress() as progress:
-        _show(commands.describe(spec, workers=workers, progress=progress), as_json)
+        described = commands.describe(spec, workers=workers, progress=progress)
+    _show(described, as_json)
+    _warn_of_absent(described)
 
 
 @app.command()
@@ -127,6 +131,14 @@ def verify(
     if not report["ok"]:
         typer.echo("\n".join(_to_mend(report, _preparing(name, settings, data_root))), err=True)
         raise typer.Exit(FAILED)
+
+
+def _warn_of_absent(shown: dict[str, Any]) -> None:
+    """Says on stderr which values no training image has."""
+    if absent := shown.get("absent_in_training"):
+        from ..data.absent import absent_text
+
+        typer.echo(f"warning: {absent_text(absent)}", err=True)
 
 
 def _preparing(name: str, settings: list[str] | None, data_root: Path | None) -> str:

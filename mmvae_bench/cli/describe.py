@@ -10,7 +10,7 @@ import typer
 
 from ..base.errors import ConfigError, Problem
 from ..concepts import Schema
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from .asking import AsJson, Number, Seed, TrialDir, answer, asked_of, check_images, check_png, in_few_words, opened
 
 
@@ -36,7 +36,7 @@ def describe(
         check_png(out)
     files, more = _divided(pictures or [], index)
     numbers = check_images(index, more, files, name="IMAGE")
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
 
     model = opened(trial_dir)
     from ..evaluation import asking

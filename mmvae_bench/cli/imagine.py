@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from .asking import TrialDir, check_concept, check_png, opened
 
 
@@ -28,7 +28,7 @@ def imagine(
     """Draw images of a concept from a trained model."""
     check_png(out)
     # Checked before anything heavy is imported.
-    check_concept(concept, read_trial(trial_dir).dataset)
+    check_concept(concept, read_model(trial_dir).dataset)
 
     model = opened(trial_dir, concept)
     import torch

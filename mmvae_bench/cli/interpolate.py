@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from .asking import AsJson, Out, Steps, TrialDir, answer, check_concept, check_png, opened
 
 
@@ -20,7 +20,7 @@ def interpolate(
 ) -> None:
     """Draw the images on the line between two concepts. Below each is what the model reads in it."""
     check_png(out)
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
     for text in (first, second):
         check_concept(text, spec.dataset)
 

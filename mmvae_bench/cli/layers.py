@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..base.errors import ConfigError, Problem
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from .asking import AsJson, Index, Number, Out, Seed, TrialDir, answer, asked_of, check_concept, check_png, opened
 
 
@@ -25,7 +25,7 @@ def layers(
 ) -> None:
     """Draw the layers of samples of a concept, or of real images. They are foreground, gate, background, all."""
     check_png(out)
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
     if concept is not None:
         check_concept(concept, spec.dataset)
         if index:

@@ -9,8 +9,8 @@ import typer
 
 from ..base.errors import ConfigError, Problem
 from ..base.printable import few
-from ..runs.folder import read_trial
-from .asking import AsJson, Out, Seed, TrialDir, answer, check_concept, check_png, in_few_words, opened
+from ..runs.folder import read_model
+from .asking import AsJson, More, Out, Seed, TrialDir, answer, check_concept, check_png, in_few_words, opened
 
 MOST_NAMES = 6
 """Attributes that a line names where images differ."""
@@ -29,9 +29,11 @@ def neighbours(
             "--index",
             metavar="K",
             min=0,
-            help="A test image: samples of its attributes, beside the training image with the nearest; repeatable.",
+            help="Test images by number: samples of their attributes, beside the training images with the nearest: "
+            "--index 0 1 2.",
         ),
     ] = None,
+    more: More = None,
     num_samples: Annotated[int, typer.Option("-n", metavar="N", min=1, max=100, help="Number of samples.")] = 8,
     mean: Annotated[bool, typer.Option(help="Show the mean of p(x|z); --no-mean shows a sample.")] = True,
     seed: Seed = 0,
@@ -40,7 +42,12 @@ def neighbours(
     """Draw samples above the training images nearest to them. They are samples of a concept or of the prior; or, with
     --index, of the attributes of real images, beside the training images with the nearest attributes."""
     check_png(out)
-    spec = read_trial(trial_dir)
+    if index and concept is not None and concept.isdecimal():
+        index, concept, more = [*index, int(concept), *(more or [])], None, None
+    if more:
+        message = "one number or concept too many: test images by number are --index 0 1 2"
+        raise ConfigError([Problem(message, ("--index",), str(more[0]))])
+    spec = read_model(trial_dir)
     if concept is not None:
         check_concept(concept, spec.dataset)
         if index:

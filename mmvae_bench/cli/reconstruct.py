@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from .asking import (
     AsJson,
     Index,
@@ -37,7 +37,7 @@ def reconstruct(
     check_png(out)
     files: list[Path] = images or []
     numbers = check_images(index, more, files)
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
 
     model = opened(trial_dir)
     from ..evaluation import asking

@@ -43,6 +43,8 @@ def _lines(trials: Sequence[TrialOverview]) -> Iterator[str]:
         yield f"{trial.key}  {trial.state:<11}  {steps}  {label if trial.spec else trial.label}{attempts}"
         if trial.stale:
             yield f"    made by other code: {trial.stale}"
+        if trial.state == "done" and shown["error"]:
+            yield f"    could not be evaluated again, its result is kept: {shown['error'].splitlines()[0]}"
         if trial.state in ("failed", DAMAGED):
             yield from (f"    {line}" for line in (shown["error"] or "").splitlines())
         if trial.state == "failed" and trial.status.log:

@@ -241,7 +241,8 @@ def rehearse(
     data: Annotated[Path | None, typer.Option(help="Specs, one per line, whose data are read instead.")] = None,
     silent: Annotated[bool, typer.Option("--silent", help="Drop what is written to stderr.")] = False,
 ) -> None:
-    """Make a first step of every stage of each objective on made-up images; print one JSON line per objective.
+    """Make a first step of every stage of each objective on made-up images, and ask questions of other packages there;
+    print one JSON line for each.
 
     With --data, read the data of trials, and print one JSON line per problem.
     """
@@ -265,11 +266,19 @@ def rehearse(
 
     trials = [read_trial(path.parent) for path in spec or ()]
     untried = {trial.objective.name for trial in trials}
-    for name, error in rehearse_all(trials):
+    failing: set[str] = set()
+    for name, error in rehearse_all(trials, idle=lambda name, networks: answer(idle=name, networks=networks)):
         answer(objective=name, error=error)
         untried.discard(name)
+        failing |= {name} if error else set()
     if untried:
         answer(untried=sorted(untried))
+    sound = [trial for trial in trials if trial.objective.name not in failing]
+    if any(trial.evaluation.questions for trial in sound):
+        from ..evaluation.rehearsal import rehearse_questions
+
+        for name, error in rehearse_questions(sound):
+            answer(question=name, error=error)
 
 
 def _read_data(path: Path, answer: Callable[..., None]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from ..base.errors import ConfigError, Problem, unknown
-from ..runs.folder import read_trial
+from ..runs.folder import read_model
 from ..specs.trial import TrialSpec
 from .asking import AsJson, Out, TrialDir, answer, check_concept, check_png, opened
 
@@ -53,7 +53,7 @@ def traverse(
 ) -> None:
     """Draw images while one attribute or latent takes its values. With --plane: at each point of two latents."""
     check_png(out)
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
     if nearest and not plane:
         raise ConfigError([Problem("only applies to --plane", ("--nearest",))])
     if plane:

@@ -208,6 +208,11 @@ def _read_csv(path: Path) -> Table:
         if not head or len(set(head)) != len(head) or not all(head):
             message = "the first line of a table names its columns, each once"
             raise ConfigError([Problem(message, ("table",), printable(", ".join(head)))])
+        if len(head) == 1 and (found := [mark for mark in ";\t|" if mark in head[0]]):
+            message = (
+                f"{path.name}:1: cells are separated by {found[0]!r}, and a CSV file needs commas: save it with them"
+            )
+            raise ConfigError([Problem(message, ("table",), printable(head[0]))])
         columns: list[list[str]] = [[] for _ in head]
         last = rows.line_num  # A cell in quotes may go over several lines.
         for row in rows:

@@ -10,10 +10,21 @@ import yaml
 
 from ..base.errors import ConfigError, Problem, unknown
 from ..specs.base import ComponentSpec
-from ..specs.components import BackboneSpec, DatasetSpec, ObjectiveSpec, backbones, datasets, objectives
+from ..specs.components import (
+    BackboneSpec,
+    ClassifierSpec,
+    DatasetSpec,
+    ObjectiveSpec,
+    QuestionSpec,
+    backbones,
+    classifiers,
+    datasets,
+    objectives,
+    questions,
+)
 from ..specs.registry import Registry
 
-KINDS: tuple[Registry[Any], ...] = (objectives, backbones, datasets)
+KINDS: tuple[Registry[Any], ...] = (objectives, backbones, datasets, classifiers, questions)
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,9 @@ def _parts(text: str) -> list[ComponentSpec]:
 
 def cases(specs: Sequence[ComponentSpec]) -> Iterator[Case]:
     """Every check of every part."""
+    from . import classifiers as of_classifiers
     from . import data, models
+    from . import questions as of_questions
     from . import specs as of_specs
 
     for spec in specs:
@@ -81,4 +94,8 @@ def cases(specs: Sequence[ComponentSpec]) -> Iterator[Case]:
             checks += models.CHECKS
         elif isinstance(spec, DatasetSpec):
             checks += data.CHECKS
+        elif isinstance(spec, ClassifierSpec):
+            checks += of_classifiers.CHECKS
+        elif isinstance(spec, QuestionSpec):
+            checks += of_questions.CHECKS
         yield from (Case(spec, check) for check in checks)

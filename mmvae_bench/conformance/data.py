@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from ..base.errors import ConfigError
+from ..base.errors import BenchmarkError, ConfigError
+from ..concepts.captions import CAPTION_SEED
 from ..data.base import PARTITIONS, ConceptDataModule
 from ..specs.components import DatasetSpec, classifiers
 
@@ -99,6 +100,36 @@ def another_split_is_of_the_same_images(spec: DatasetSpec) -> None:
     assert _built(spec).fingerprint == other.fingerprint, "the fingerprint depends on split_seed"
 
 
+def captions_are_read_back(spec: DatasetSpec) -> None:
+    """If it has a text view: a caption says nothing that is not so, and reads the same as text and as tokens."""
+    try:
+        captions = type(spec).parse(spec.canonical() | {"view": "text"}).captions()
+    except BenchmarkError:
+        return
+    rows = _rows(_built(spec))
+    concepts = _built(spec).store.batch(rows).concept
+    tokens = captions.render(concepts, index=rows, seed=CAPTION_SEED)
+    captions.check(tokens)
+    assert torch.equal(tokens, captions.render(concepts, index=rows, seed=CAPTION_SEED)), (
+        "another caption for the same image: its random part must depend on index and seed alone"
+    )
+    try:
+        said = captions.parse(tokens)
+    except ValueError as error:
+        raise AssertionError(f"a caption that render gives is refused by parse: {error}") from None
+    wrong = (said >= 0) & (said != concepts)
+    if bool(wrong.any()):
+        row, k = wrong.nonzero()[0].tolist()
+        shown = spec.concept_schema().format(concepts[row].tolist())
+        raise AssertionError(f"the caption {captions.text(tokens[row])!r} of {shown} is read as another value of "
+                             f"{spec.concept_schema().names[k]}")  # fmt: skip
+    assert bool((said >= 0).any()), "no caption says anything"
+    assert torch.equal(captions.parse_leniently(tokens), said), "parse_leniently reads otherwise what parse accepts"
+    for row in tokens[:8]:
+        text = captions.text(row)
+        assert torch.equal(captions.tokens(text), row), f"the caption {text!r} gives other tokens than those it is of"
+
+
 def its_classifier_exists(spec: DatasetSpec) -> None:
     """The one that reads attributes from imagined images."""
     name = spec.default_classifier()
@@ -114,5 +145,6 @@ CHECKS: list[Callable[[Any], None]] = [
     partitions_share_no_image,
     the_same_spec_gives_the_same_images,
     another_split_is_of_the_same_images,
+    captions_are_read_back,
     its_classifier_exists,
 ]

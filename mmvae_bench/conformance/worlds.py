@@ -84,12 +84,20 @@ class BandsSpec(CaptionedSpec):
     def captions(self) -> Captions:
         return SlotCaptions(BANDS)
 
+    def default_classifier(self) -> str:
+        return "conv_thin"
+
 
 class BandsData(ConceptDataModule):
     """Two bands as bright as the concept says, on a gradient, with noise: grey levels, or bits on one channel. The mask
     is where the bands are."""
 
     spec: BandsSpec
+
+    @property
+    def fingerprint(self) -> str:
+        """Of images that are never stored."""
+        return f"{self.spec.name} in memory"
 
     def setup(self, stage: str | None = None) -> None:
         generator = torch.Generator().manual_seed(0)

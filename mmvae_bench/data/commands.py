@@ -25,12 +25,14 @@ def prepare(spec: DatasetSpec, *, workers: int | None = None, progress: Progress
         "num_images": len(data.store),
         "path": None if data.cache_path is None else str(data.cache_path),
         "seconds": round(time.perf_counter() - started, 3),
+        **_absent(data),
     }
 
 
 def describe(spec: DatasetSpec, *, workers: int | None = None, progress: Progress | None = None) -> dict[str, Any]:
     """What is in the dataset; makes it if needed."""
-    return _ready(spec, progress, workers).describe()
+    data = _ready(spec, progress, workers)
+    return {**data.describe(), **_absent(data)}
 
 
 def preview(
@@ -88,6 +90,16 @@ def import_from(
 
     assert isinstance(data, ShardedDataModule)
     return data.import_from(folder)
+
+
+def _absent(data: ConceptDataModule) -> dict[str, Any]:
+    """``absent_in_training``: the values that no training image has, by attribute; nothing where there are none."""
+    from .absent import absent_values
+
+    if data.spec.domain != "images":
+        return {}
+    absent = absent_values(data.schema, data.concepts("train").cpu())
+    return {"absent_in_training": absent} if absent else {}
 
 
 def _check_images(spec: DatasetSpec) -> None:

@@ -26,7 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..base.canonical import canonical_json, content_hash
-from ..base.errors import ConfigError, Problem, unknown
+from ..base.errors import ConfigError, Problem, nearest, unknown
 from ..base.files import cache_root, check_cache, data_root, open_regular, read_json
 from ..base.heartbeat import beat
 from ..base.printable import printable
@@ -41,6 +41,7 @@ from ..specs.built_in.own_data import (
     OwnDataSpec,
     array_folders,
 )
+from .absent import absent_text, absent_values
 from .base import PARTITIONS
 from .cache import META, build_once, checked, is_intact
 from .shards.shard import Planes, add_hashes, pixel_digests
@@ -64,6 +65,7 @@ def from_arrays(
     split: str | Sequence[str] = "iid",
     split_seed: int = 42,
     folder: str | Path | None = None,
+    view: str = "attributes",
 ) -> ArraysSpec:
     """A dataset from arrays, usable wherever a dataset is: in a grid, in ``mmvae_bench.run``, or as ``spec.build()``.
 
@@ -79,6 +81,7 @@ def from_arrays(
         split_seed: Seed of the split.
         folder: Where the arrays are stored; None: in the cache. A folder ``arrays`` under the data root is found too,
             which is for several machines.
+        view: ``attributes``, or ``text``: models then read captions, the value of each attribute in order.
 
     Raises:
         ConfigError: with what is wrong; nothing was stored.
@@ -97,7 +100,7 @@ def from_arrays(
     spec = ArraysSpec.parse(
         {
             "data": arrays.digest, "attributes": known.to_dict(), "num_images": len(pixels), "shape": shape,
-            "binary": binary, "split": rule, "split_seed": split_seed,
+            "binary": binary, "split": rule, "split_seed": split_seed, "view": view,
         }
     )  # fmt: skip
     _check_parts(spec, arrays)
@@ -110,6 +113,7 @@ def from_arrays(
     if not any(place.is_dir() for place in array_folders(arrays.digest)):
         _say(f"stored in {root}: trials find it where this is the folder {STORE!r} under the data root")
     _say(_described(spec, values))
+    _warn_of_absent(spec, arrays)
     return spec
 
 
@@ -123,6 +127,7 @@ def from_folder(
     channels: int = 3,
     split: str = "iid",
     split_seed: int = 42,
+    view: str = "attributes",
 ) -> FolderSpec:
     """A dataset from pictures and a table of their attributes, usable wherever a dataset is.
 
@@ -139,13 +144,14 @@ def from_folder(
         channels: 3 for colour, 1 for grey.
         split: ``iid``, ``comp`` (by concept) or ``given``.
         split_seed: Seed of the split.
+        view: As in :func:`from_arrays`.
 
     Raises:
         ConfigError: with what is wrong.
     """
     settings = {
         "path": _found(path), "table": str(table), "file_column": file_column, "size": size, "channels": channels,
-        "split": split, "split_seed": split_seed,
+        "split": split, "split_seed": split_seed, "view": view,
     }  # fmt: skip
     given = {} if schema is None else {"attributes": schema_of(schema).to_dict()}
     spec = FolderSpec.parse(settings | given)
@@ -153,9 +159,16 @@ def from_folder(
     attributes = contents.attributes(spec.concept_schema().names)
     values = np.array(indices_of(attributes, spec.concept_schema(), row=contents.row), np.int64).T
     given_parts = contents.columns.get(PARTITION_COLUMN)
-    partition = _words(given_parts, contents.row) if split == "given" and given_parts is not None else None
-    _check_parts(spec, _Arrays(np.zeros((len(values), 1, 1, 1), np.uint8), values, partition, spec.concept_schema()))
+    if given_parts is None and split == "given":
+        there = tuple(map(printable, contents.columns))
+        message = f"the table has no column {PARTITION_COLUMN!r} of train, val and test"
+        raise ConfigError([Problem(message, ("split",), repr(split), there, nearest(PARTITION_COLUMN, there))])
+    # Also where another split is used: the cache keeps it, for all splits.
+    partition = None if given_parts is None else _words(given_parts, contents.row)
+    arrays = _Arrays(np.zeros((len(values), 1, 1, 1), np.uint8), values, partition, spec.concept_schema())
+    _check_parts(spec, arrays)
     _say(_described(spec, values))
+    _warn_of_absent(spec, arrays)
     return spec
 
 
@@ -484,9 +497,7 @@ def _partition(split: str | Sequence[str], num_images: int) -> tuple[Bytes | Non
     return _words(split), "given"
 
 
-def _words(words: Sequence[str] | None, row: Row = numbered) -> Bytes:
-    if words is None:
-        raise ConfigError([Problem(f"the table has no column {PARTITION_COLUMN!r} of train, val and test", ("split",))])
+def _words(words: Sequence[str], row: Row = numbered) -> Bytes:
     place = {name: index for index, name in enumerate(PARTITIONS)}
     words = list(words)  # The labels of a Series' rows need not be their numbers.
     found = [place.get(str(word).strip(), -1) for word in words]
@@ -513,16 +524,25 @@ def _assigned(
 
 def _check_parts(spec: OwnDataSpec, arrays: _Arrays) -> None:
     """Raises ConfigError if a partition of the split, or of the classifier's own, would be empty."""
-    concepts = torch.from_numpy(arrays.concepts)
-    given = None if arrays.partition is None else torch.from_numpy(arrays.partition)
-    if spec.split == "given" and given is None:
-        _words(None)
     for split, seed in ((spec.split, spec.split_seed), ("iid", 42)):
-        counts = _assigned(arrays.schema, concepts, given, split, seed, spec.name).bincount(minlength=3).tolist()
+        counts = _parts(spec, arrays, split, seed).bincount(minlength=3).tolist()
         if not all(counts):
             shown = ", ".join(f"{name} {count:,}" for name, count in zip(PARTITIONS, counts, strict=True))
             advice = "use more images" if split == "iid" else "use more images, or another split"
             _refuse("split", f"{split} leaves a part without images: {advice}", shown)
+
+
+def _parts(spec: OwnDataSpec, arrays: _Arrays, split: str, seed: int) -> Tensor:
+    given = None if arrays.partition is None else torch.from_numpy(arrays.partition)
+    return _assigned(arrays.schema, torch.from_numpy(arrays.concepts), given, split, seed, spec.name)
+
+
+def _warn_of_absent(spec: OwnDataSpec, arrays: _Arrays) -> None:
+    """Says which values no training image has."""
+    training = _parts(spec, arrays, spec.split, spec.split_seed) == PARTITIONS.index("train")
+    absent = absent_values(arrays.schema, torch.from_numpy(arrays.concepts)[training])
+    if absent:
+        _say(f"warning: {absent_text(absent)}")
 
 
 def _described(spec: OwnDataSpec, concepts: NDArray[np.int64]) -> str:

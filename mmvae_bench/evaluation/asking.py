@@ -294,6 +294,10 @@ def interpolate(
         CapabilityError: if the model lacks one of the distributions.
     """
     with evaluating(model):
+        try:
+            model.image_likelihood(torch.zeros(1, model.latent_size, device=model.device))
+        except CapabilityError as error:
+            raise CapabilityError(f"{error}, and between two concepts there is none: it cannot interpolate") from None
         ends = model.centre(model.posterior(concept=torch.stack([first, second]).to(model.device)))
         places = torch.linspace(0, 1, steps, device=ends.device)
         z = ends[0] + places[:, None] * (ends[1] - ends[0])

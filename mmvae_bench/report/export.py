@@ -13,7 +13,7 @@ from typing import Any
 from ..base.errors import ConfigError, Problem
 from ..base.files import DamagedFile, write_text
 from ..runs.checksums import read_whole
-from ..runs.folder import TrialFolder, check_not_exported, read_result, read_trial
+from ..runs.folder import TrialFolder, check_not_exported, read_model, read_result
 from ..runs.names import CARD_FILE, RESULT_FILE, SAMPLES_FILE, SPEC_FILE, WEIGHTS_FILE
 from ..specs.trial import TrialSpec
 from .sheets import is_sheet
@@ -27,7 +27,7 @@ def check_export(trial_dir: Path, out: Path) -> tuple[TrialSpec, dict[str, Any]]
             folder or is the working folder.
         DamagedFile: its result or its weights are not what was written.
     """
-    spec = read_trial(trial_dir)
+    spec = read_model(trial_dir)
     check_not_exported(trial_dir)
     if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         raise ConfigError([Problem("exists and is not an empty folder: give a new one", ("--out",), str(out))])

@@ -285,8 +285,35 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         for name in _REFERENCES
     ):
         yield "Ceilings or floors differ between the objectives; the table shows their range."
+    yield from _unmatched(table, done)
     yield from _beaten_by_nobody(table)
     yield from _not_told(table)
+
+
+def _unmatched(table: Table, done: Sequence[TrialRecord]) -> Iterator[str]:
+    """How many queries no held-out real image satisfies: scores and ceiling are not of the same queries then."""
+    asked = {row.level: max(cell.num_queries or 0 for cell in row.cells if cell is not None)
+             for row in table.rows if (row.metric, row.attribute) == ("correctness", None)}  # fmt: skip
+    without: dict[int, int] = {}
+    for trial in done:
+        counts = trial.section("classifier").get("unmatched_queries")
+        if not isinstance(counts, Mapping):
+            continue
+        for level in asked:
+            count = counts.get(f"{table.setting.partition}/{level}")
+            if level is not None and isinstance(count, int) and count > 0:
+                without[level] = max(count, without.get(level, 0))
+    if without:
+        parts = []
+        for level in sorted(without, reverse=True):
+            of = f" of {asked[level]:,}" if asked[level] >= without[level] else ""
+            parts.append(f"{without[level]:,}{of} {_at([level_text(level)])}")
+        levels = ", ".join(parts)
+        yield (
+            f"Queries that no held-out real image satisfies: {levels}. The scores include them and the ceiling of "
+            "correctness does not. If no training image satisfies one either, protocol corrected compares what it "
+            "leaves open with the training marginals."
+        )
 
 
 def caution(settings: Mapping[str, Any]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -235,7 +235,9 @@ class TrialFolder:
         """
         status = read_status(self.directory)
         if self.is_done(evaluation):
-            return replace(status, state="done", step=max(status.step, status.steps), error=None, error_type=None)
+            # A status that says done and why not is that of a trial that could not be evaluated again.
+            told = status if status.state == "done" else replace(status, error=None, error_type=None)
+            return replace(told, state="done", step=max(status.step, status.steps))
         if is_locked(self.directory):
             return replace(status, state="running", error=None, error_type=None)
         if status.state == "running":
@@ -252,6 +254,37 @@ def read_trial(directory: Path) -> TrialSpec:
         ConfigError: if it is not a trial folder, its files are damaged, or another spec version made it.
         DamagedFile: if one of its files is a link or a special file.
     """
+    return TrialSpec.parse(_read_settings(directory))
+
+
+def read_model(directory: Path, *, warn: Callable[[str], object] = lambda text: None) -> TrialSpec:
+    """:func:`read_trial` for whoever asks the trained model something: that needs no metric, question or protocol.
+
+    Args:
+        directory: A trial folder, or one that ``mmvae-bench export`` has written.
+        warn: Told what is wrong with the evaluation settings where they cannot be used, because the package of a
+            question or a protocol is not installed, say. The spec then has the default ones.
+    """
+    plain = _read_settings(directory)
+    try:
+        return TrialSpec.parse(plain)
+    except ConfigError as error:
+        if plain.pop("evaluation", None) is None:
+            raise
+        try:
+            spec = TrialSpec.parse(plain)
+        except ConfigError:
+            raise error from None
+        wrong = "\n  ".join(str(error).splitlines())
+        warn(
+            f"warning: {directory}: its evaluation settings cannot be used here (is the package of a question or a "
+            f"protocol installed?); the model does not need them\n  {wrong}"
+        )
+        return spec
+
+
+def _read_settings(directory: Path) -> dict[str, object]:
+    """The JSON of a spec, with the folder's evaluation settings; raises as :func:`read_trial`."""
     TrialFolder(directory).check_files()
     path = directory / SPEC_FILE
     if not path.is_file():
@@ -265,7 +298,7 @@ def read_trial(directory: Path) -> TrialSpec:
     evaluation = directory / EVALUATION_FILE
     if evaluation.is_file():
         plain["evaluation"] = read_object(evaluation)
-    return TrialSpec.parse(plain)
+    return plain
 
 
 def check_not_exported(directory: Path) -> None:

@@ -21,6 +21,7 @@ from ..base.files import DamagedFile, clear_leftovers, open_regular, parse_json
 from ..specs.code import OWN, differences, evaluation_code, training_code
 from .folder import TrialFolder
 from .names import CHECKPOINT_FILE, CHECKSUMS_FILE, PLANE_FILE, RESULT_FILE, SAMPLES_FILE, TRAINING_LOG
+from .previous import forget, set_aside
 from .status import Status, read_status, write_status
 
 WhenStale = Literal["refuse", "keep", "retrain"]
@@ -155,15 +156,19 @@ def discard(directory: Path, *, training: bool) -> Status:
 
     Args:
         directory: The trial's folder.
-        training: Whether the weights go too; otherwise only the result does, and the trial is evaluated again.
+        training: Whether the weights go too; otherwise only the result does, set aside until the trial is evaluated
+            again.
 
     Returns:
         The trial's status now.
     """
     # The result goes first: whoever is interrupted here leaves a trial that is not done.
-    trained = (CHECKPOINT_FILE, TRAINING_LOG, SAMPLES_FILE, PLANE_FILE)
-    for name in (RESULT_FILE, CHECKSUMS_FILE, *(trained if training else ())):
-        (directory / name).unlink(missing_ok=True)
+    if training:
+        for name in (RESULT_FILE, CHECKSUMS_FILE, CHECKPOINT_FILE, TRAINING_LOG, SAMPLES_FILE, PLANE_FILE):
+            (directory / name).unlink(missing_ok=True)
+        forget(directory)
+    else:
+        set_aside(directory)
     clear_leftovers(directory)
     return write_status(directory, Status(attempts=read_status(directory).attempts))
 

@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from ..base.files import DamagedFile, open_regular
 from ..base.printable import counted, printable
 from ..specs.grid import load_grid
 from ..specs.labels import trial_labels
+from ..specs.trial import TrialSpec
 from .checksums import CHANGED, check_digest, digest_of, read_checksums, read_digests
 from .documents import parse_object, read_object, understood_status
 from .folder import TrialFolder
@@ -43,7 +44,7 @@ from .names import (
     TRIAL_FILES,
 )
 from .stale import staleness
-from .status import STATES
+from .status import STATES, read_status
 from .store import DAMAGED, RunStore, open_store
 
 DONE = "nothing: it is done"
@@ -168,7 +169,7 @@ def _verdict(folder: TrialFolder, grid: _Grid) -> tuple[Verdict, dict[str, Any]]
             fault = Fault(SPEC_FILE, f"{state}: {what}, and it is no trial of the grid")
             return Verdict(key, f"trial {key}", STRAY, False, (fault,), printable(step)), {}
         return Verdict(key, f"trial {key}", DAMAGED, False, (_fault(damage),), printable(step)), {}
-    faults = [_fault(damage) for damage in _damages(folder)]
+    faults = [_fault(damage) for damage in _damages(folder, grid)]
     status = folder.status(folder.evaluation())
     state = DAMAGED if faults else status.state
     listed = os.path.lexists(folder.directory / CHECKSUMS_FILE)
@@ -184,7 +185,12 @@ class _Grid:
     @property
     def keys(self) -> frozenset[str]:
         """Those of its trials; empty where it cannot be read."""
-        return self._read[0]
+        return frozenset(self._read[0])
+
+    def asks(self, key: str, evaluation: Mapping[str, Any] | None) -> bool:
+        """Whether these are the evaluation settings that it has for a trial."""
+        trial = self._read[0].get(key)
+        return trial is not None and trial.evaluation.canonical() == evaluation
 
     @property
     def problem(self) -> str | None:
@@ -192,18 +198,18 @@ class _Grid:
         return self._read[1]
 
     @cached_property
-    def _read(self) -> tuple[frozenset[str], str | None]:
+    def _read(self) -> tuple[Mapping[str, TrialSpec], str | None]:
         try:
-            return frozenset(trial.key for trial in load_grid(self.path).trials), None
+            return {trial.key: trial for trial in load_grid(self.path).trials}, None
         except (BenchmarkError, OSError, RecursionError) as error:
-            return frozenset(), printable(str(error).splitlines()[0])
+            return {}, printable(str(error).splitlines()[0])
 
 
 def _fault(damage: DamagedFile) -> Fault:
     return Fault(printable(damage.path.name), printable(damage.reason))
 
 
-def _damages(folder: TrialFolder) -> Iterator[DamagedFile]:
+def _damages(folder: TrialFolder, grid: _Grid) -> Iterator[DamagedFile]:
     """What is wrong with the files of a trial whose spec is whole."""
     result, checksums = None, None
     try:
@@ -223,7 +229,10 @@ def _damages(folder: TrialFolder) -> Iterator[DamagedFile]:
         yield from _unreadable_log(folder.directory / TRAINING_LOG)
     for name in (STATUS_FILE, EVALUATION_FILE):
         yield from _unreadable(folder.directory / name)
-    if result is not None and (asked := folder.evaluation()) is not None and asked != result.get("evaluation", asked):
+    asked = folder.evaluation()
+    other = result is not None and asked is not None and asked != result.get("evaluation", asked)
+    # A run that was stopped before, or while, it evaluated the trial with other settings has left them here.
+    if other and read_status(folder.directory).state == "done" and not grid.asks(folder.key, asked):
         yield DamagedFile(folder.evaluation_path, "asks for another evaluation than the result was made with")
 
 

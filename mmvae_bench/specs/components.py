@@ -343,7 +343,11 @@ backbones: Registry[BackboneSpec] = Registry(
     "backbone", BackboneSpec, page="mmvae_bench.specs.built_in.backbones", group="mmvae_bench.backbones"
 )
 classifiers: Registry[ClassifierSpec] = Registry(
-    "classifier", ClassifierSpec, page="mmvae_bench.specs.built_in.classifiers", group="mmvae_bench.classifiers"
+    "classifier",
+    ClassifierSpec,
+    page="mmvae_bench.specs.built_in.classifiers",
+    group="mmvae_bench.classifiers",
+    derived_from="mmvae_bench.specs.built_in.classifiers:TrainedClassifierSpec",
 )
 questions: Registry[QuestionSpec] = Registry(
     "question", QuestionSpec, page="mmvae_bench.specs.built_in.questions", group="mmvae_bench.questions"

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from ..base.catalogue import Catalogue, article
 from ..base.errors import ConfigError, Problem
-from .base import ComponentSpec
+from .base import ComponentSpec, load_attribute
 
 S = TypeVar("S", bound=ComponentSpec)
 
@@ -28,19 +28,22 @@ class Registry(Catalogue[type[S]]):
         base: The base class of every spec of this kind.
         page: The module that registers the built-ins: ``mmvae_bench.specs.built_in.objectives``, say.
         group: The entry-point group for parts of other packages.
+        derived_from: The class that every part is derived from, as ``package.module:attribute``; None: ``base``.
     """
 
     base: type[S]
 
-    def __init__(self, kind: str, base: type[S], *, page: str, group: str) -> None:
+    def __init__(self, kind: str, base: type[S], *, page: str, group: str, derived_from: str | None = None) -> None:
         super().__init__(kind, base, group=group)
-        self.page = page
+        self.page, self.derived_from = page, derived_from
         self._built_in_loaded = False
 
     def register(self, spec: type[S]) -> type[S]:
         """Class decorator: registers a spec under its ``name``."""
         if not isinstance(self._name_of(spec), str):
             raise TypeError(f"{spec.__name__}.name needs a default: the name of the {self.kind}")
+        if (lacking := self._lacking(spec)) is not None:
+            raise TypeError(f"{spec.__name__} {lacking}")
         self.add(spec)
         return spec
 
@@ -87,6 +90,23 @@ class Registry(Catalogue[type[S]]):
 
     def _is_part(self, value: object) -> bool:
         return isinstance(value, type) and issubclass(value, self.base)
+
+    def _is_own(self, name: str) -> bool:
+        # What was registered before the built-ins were loaded is among them.
+        return self._parts[name].__module__.startswith(f"{__package__.partition('.')[0]}.")
+
+    def _lacking(self, part: type[S]) -> str | None:
+        # What is only annotated, and not set, would be missed when the part is used, after hours perhaps.
+        # The interface is that of its kind, and the texts are missed by nobody but who lists it.
+        wanted = part.__class_vars__ - {"interface", "summary", "reference"}
+        if missing := sorted(name for name in wanted if not hasattr(part, name)):
+            return f"does not say its {', '.join(missing)}: set {'it' if len(missing) == 1 else 'them'} in the class"
+        if not isinstance(part.implementation, str) or ":" not in part.implementation:
+            return f"has implementation {part.implementation!r}: expected package.module:Class"
+        if self.derived_from is not None and not issubclass(part, load_attribute(self.derived_from)):
+            path = self.derived_from.replace(":", ".")
+            return f"is not derived from {path}, which says how {article(self.kind)} is made"
+        return None
 
     def _is_same(self, one: type[S], other: type[S]) -> bool:
         return one.__qualname__ == other.__qualname__

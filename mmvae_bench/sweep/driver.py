@@ -20,7 +20,7 @@ from .events import Event, Kind, Observer, Progress
 from .executor import Ended, Executor, ExecutorError, Job
 from .forecast import forecast
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
-from .outcome import HANG, OUT_OF_MEMORY, disk_is_full, settle, settle_orphan
+from .outcome import HANG, OUT_OF_MEMORY, disk_is_full, settle, settle_orphan, what_is_kept
 from .plan import attempts_before, plan_of
 from .schedule import CostModel, Group, Schedule, Trial
 
@@ -309,7 +309,7 @@ class Driver:
         """Removes what other code has made, just before the trial is started: whatever waits is still there."""
         if trial.remake is None or self.error is not None:
             return
-        trial.remake, folder = None, trial.folder
+        folder = trial.folder
         try:
             with writing(self.store.root), TrialLock(folder.directory, wait=0):
                 # Another driver may have made it again in the meantime.
@@ -474,7 +474,7 @@ class Driver:
             self._notify("done", trial, seconds=seconds, attempts=status.attempts)
         elif status.state == "failed":
             self.num_failed += 1
-            self._notify("failed", trial, status=status, seconds=seconds)
+            self._notify("failed", trial, status=status, seconds=seconds, message=what_is_kept(trial))
             self._hold_if_again(trial, status)
             if disk_is_full(status) and not self.stopping:
                 self._give_up(NoRoom(f"no room for what trials write: no other one is started\n{_said(status)}"))

@@ -10,6 +10,7 @@ from dataclasses import replace
 from ..base.files import tail
 from ..base.processes import LOCK_HELD
 from ..runs.lock import LockHeld, TrialLock
+from ..runs.previous import has_survived, record_failure
 from ..runs.status import State, Status, read_status, write_status
 from .executor import INTERRUPTED, Ended
 from .schedule import Trial
@@ -26,6 +27,12 @@ def disk_is_full(status: Status) -> bool:
     """Whether a trial failed because it could not write: so would every other one."""
     full = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
     return status.state == "failed" and any(text in (status.error or "") for text in full)
+
+
+def what_is_kept(trial: Trial) -> str | None:
+    """What a trial that has failed still has, in words; None if that is nothing."""
+    there = trial.folder.result_path.exists()
+    return "its previous result is kept, and the next run evaluates it again" if there else None
 
 
 def settle(
@@ -46,20 +53,30 @@ def settle(
     if not ended.began:
         status = folder.status(trial.evaluation)
         return None if status.state == "running" else status
-    if folder.is_done(trial.evaluation):
-        return folder.status(trial.evaluation)
+    if (over := _over(trial)) is not None:
+        return over
     try:
         with TrialLock(folder.directory, wait=_CHECK_SECONDS):
-            if folder.is_done(trial.evaluation):
-                return folder.status(trial.evaluation)
+            if (over := _over(trial)) is not None:
+                return over
             status = read_status(folder.directory)
             if hang_seconds is not None:
-                return write_status(folder.directory, _hung(trial, status, hang_seconds, log_start=log_start))
+                return record_failure(folder.directory, _hung(trial, status, hang_seconds, log_start=log_start))
             if status.attempts > trial.attempts and status.state in ("failed", "interrupted"):
                 return status
-            return write_status(folder.directory, _inferred(trial, ended, status, asked=asked, log_start=log_start))
+            inferred = _inferred(trial, ended, status, asked=asked, log_start=log_start)
+            write = record_failure if inferred.state == "failed" else write_status
+            return write(folder.directory, inferred)
     except LockHeld:
         return None
+
+
+def _over(trial: Trial) -> Status | None:
+    """The trial's status if its process has said everything: it is done, or failed while a previous result stays."""
+    status = read_status(trial.folder.directory)
+    if has_survived(status) and status.attempts > trial.attempts:
+        return replace(status, state="failed")
+    return trial.folder.status(trial.evaluation) if trial.folder.is_done(trial.evaluation) else None
 
 
 def settle_orphan(trial: Trial, *, hang_seconds: float) -> Status | None:
@@ -71,13 +88,12 @@ def settle_orphan(trial: Trial, *, hang_seconds: float) -> Status | None:
     folder = trial.folder
     try:
         with TrialLock(folder.directory, wait=_CHECK_SECONDS):
-            status = folder.status(trial.evaluation)
-            if status.state == "done":
-                return status
+            if (over := _over(trial)) is not None:
+                return over
             status = read_status(folder.directory)
             if status.state == "failed":
                 return status
-            return write_status(folder.directory, _hung(trial, status, hang_seconds, log_start=0))
+            return record_failure(folder.directory, _hung(trial, status, hang_seconds, log_start=0))
     except LockHeld:
         return None
 

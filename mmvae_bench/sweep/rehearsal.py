@@ -103,6 +103,12 @@ class Rehearsal:
             for answer in answers:
                 if answer.get("error") and "objective" in answer:
                     failing[str(answer["objective"])] = str(answer["error"])
+                elif answer.get("error") and "question" in answer:
+                    self.say(_of_question(str(answer["question"]), str(answer["error"])))
+                if "idle" in answer and isinstance(networks := answer.get("networks"), list):
+                    names = ", ".join(map(str, networks))
+                    self.say(f"objective {answer['idle']}: no gradient reaches {names} in the first steps, as if the "
+                             "loss did not depend on what it trains")  # fmt: skip
                 if isinstance(untried := answer.get("untried"), list):
                     names = ", ".join(map(str, untried))
                     self.say(f"first steps took long enough: those of {names} were not tried before training")
@@ -141,6 +147,15 @@ class Rehearsal:
             )  # fmt: skip
         except OSError:
             return None
+
+
+def _of_question(name: str, error: str) -> str:
+    """What is said of a question that failed; trials are trained all the same, as only their evaluation needs it."""
+    shown = "\n".join(f"    {line}" for line in error.splitlines())
+    return (
+        f"question {name} fails on made-up images and an untrained model, and may do so after training:\n{shown}\n"
+        "  If it does, trained models are kept: mend it, and the next run only evaluates them."
+    )
 
 
 def _lines(

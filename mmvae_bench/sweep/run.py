@@ -13,19 +13,23 @@ from collections.abc import Callable, Iterable, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.files import cache_root, check_cache, write_json
 from ..base.printable import counted
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals, interruptible, program
+from ..metrics.protocols import PROTOCOL_RULES
 from ..runs.lock import Drivers, LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, SPEC_FILE
 from ..runs.stale import WhenStale, discard, staleness
 from ..runs.store import NoRoom, RunStore, writing
+from ..specs.base import ComponentSpec
+from ..specs.components import backbones, classifiers, datasets, objectives, questions
 from ..specs.grid import expand, read_grid
 from ..specs.labels import trial_labels
+from ..specs.registry import Registry
 from ..specs.sweeps import MAX_TRIALS, SweepFile, load_sweep
 from ..specs.trial import TrialSpec
 from .bayes import Proposals, Values
@@ -235,6 +239,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
     """
     request.check()
     plan = request.plan()
+    _check_known(plan.specs)
     root = request.out if request.out is not None else Path("runs") / plan.name
     # Another machine has another working directory.
     store = RunStore(root if request.executor == "local" else root.absolute())
@@ -441,6 +446,39 @@ def _resume(request: Request, outcome: Outcome) -> str | None:
     if outcome.stale:
         return replace(request, stale="retrain").command()
     return request.command() if request.retry is not None else f"{request.command()} --retry failed"
+
+
+def _check_known(specs: Sequence[TrialSpec]) -> None:
+    """Raises ConfigError if a trial has a part that only this process knows: its own process would not find it."""
+    seen: set[int] = set()
+    problems = {}
+    for spec in specs:
+        evaluation = spec.evaluation
+        parts: list[tuple[Registry[Any], ComponentSpec | None, str]] = [
+            (objectives, spec.objective, "objective"), (backbones, spec.backbone, "backbone"),
+            (datasets, spec.dataset, "dataset"), (classifiers, evaluation.classifier, "evaluation.classifier"),
+            *((questions, each, "evaluation.questions") for each in evaluation.questions),
+        ]  # fmt: skip
+        for registry, part, where in parts:
+            if part is None or id(part) in seen:
+                continue
+            seen.add(id(part))
+            if registry.is_here_alone(part.name):
+                problems[where, part.name] = _unknown_elsewhere(registry.kind, part.name, where)
+        if id(evaluation) not in seen:
+            seen.add(id(evaluation))
+            for name in filter(PROTOCOL_RULES.is_here_alone, evaluation.protocols):
+                problems["protocol", name] = _unknown_elsewhere("protocol", name, "evaluation.protocols")
+    if problems:
+        raise ConfigError(list(problems.values()))
+
+
+def _unknown_elsewhere(kind: str, name: str, where: str) -> Problem:
+    message = (
+        f"this {kind} was registered by this process alone, and every trial runs in one of its own: give it an entry "
+        "point in an installed package (docs/extending.md), or call mmvae_bench.run_trial for each trial, here"
+    )
+    return Problem(message, tuple(where.split(".")), repr(name))
 
 
 def _check_forced(keys: Sequence[str], specs: Sequence[TrialSpec]) -> None:

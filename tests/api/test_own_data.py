@@ -7,7 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,9 @@ from mmvae_bench.cli import main
 from mmvae_bench.metrics.catalogue import metric_info
 from mmvae_bench.report.text import as_text, number
 from mmvae_bench.runs.store import RunStore
+from mmvae_bench.specs.built_in.families.joint import JMVAESpec
+from mmvae_bench.specs.components import objectives
+from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.sweep.run import Request
 from mmvae_bench.sweep.run import run as run_request
 
@@ -198,3 +201,60 @@ def test_an_unknown_way_with_stale_trials_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"(?s)stale.*'retrian'.*choices: refuse, keep, retrain.*nearest: retrain"):
         mb.run("quick", out=tmp_path / "run", stale="retrian")  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.not_in_check
+def test_captions_are_learned_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MMVAE_BENCH_CACHE", str(tmp_path / "cache"))
+    block = next(each for each in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL) if "view=" in each)
+    names = own_images() | {"mb": mb}
+    exec(compile(block, "docs/own_data.md", "exec"), names)
+    assert capsys.readouterr().out.strip() in block
+    trial = {
+        "dataset": names["captioned"],
+        "objective": "jmvae",
+        "backbone": {"name": "rgb_thin", "width": 2, "hidden": 8, "latent_size": 3},
+        "training": {"steps": 3, "batch_size": 16, "validations": 1},
+        "evaluation": {
+            "num_samples": 10, "query_repeats": 1, "protocols": ["corrected"],
+            "classifier": {"name": "conv_rgb", "width": 4, "steps": 20},
+        },
+    }  # fmt: skip
+    result = mb.run_trial(TrialSpec.parse(trial), out=tmp_path / "run")
+    assert ("correctness", 2) in {(score["metric"], score["level"]) for score in result.scores}
+    model = mb.load(result.directory)
+    assert model.imagine("red big", num_samples=2).shape == (2, 3, 16, 16)
+    with pytest.raises(ConfigError, match="not in the vocabulary: pink"):
+        model.imagine("pink big", num_samples=2)
+
+
+class HomeMadeSpec(JMVAESpec):
+    """An objective that somebody has written into a notebook."""
+
+    name: Literal["home_made"] = "home_made"  # type: ignore[assignment]
+
+
+def test_a_part_that_only_this_process_knows_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial's process would not find it; here it can be trained."""
+    objectives.names()
+    monkeypatch.setattr(objectives, "_parts", dict(objectives._parts))
+    objectives.register(HomeMadeSpec)
+    dataset = {"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3}
+    networks = {"name": "mnist_a_thin", "width": 2, "hidden": 8, "latent_size": 3}
+    training = {"steps": 2, "batch_size": 16, "validations": 1}
+    grid = {"datasets": [dataset], "backbones": [networks], "objectives": ["jmvae", "home_made"], "training": training}
+    with pytest.raises(ConfigError, match="objective: this objective was registered by this process alone") as refused:
+        mb.run(grid, out=tmp_path / "run")
+    (problem,) = refused.value.problems
+    assert problem.value == "'home_made'"
+    assert "mmvae_bench.run_trial" in problem.message
+    assert not (tmp_path / "run").exists()
+    asked = {"num_samples": 10, "query_repeats": 1, "levels": [4], "classifier": {"name": "conv_thin", "steps": 5}}
+    spec = TrialSpec.parse(
+        {"dataset": dataset, "backbone": networks, "objective": "home_made", "training": training, "evaluation": asked}
+    )
+    assert mb.run_trial(spec, out=tmp_path / "run").scores

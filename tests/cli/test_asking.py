@@ -305,7 +305,11 @@ def test_a_latent_is_moved_over_the_prior_that_the_objective_has(
         ("vae", ["describe"], "vae has no p(y|z): it models images only and cannot describe them"),
         ("jvae", ["interpolate", HEART, SQUARE], "jvae trains no q(z|y)"),
         ("vae", ["traverse", HEART], "vae trains no q(z|y)"),
-        ("cvae", ["interpolate", HEART, SQUARE], "cvae has p(x|y,z) but no p(x|z)"),
+        (
+            "cvae",
+            ["interpolate", HEART, SQUARE],
+            "its image decoder needs the concept, and between two concepts there is none: it cannot interpolate",
+        ),
         (
             "cvae",
             ["complete", "--region", "left", "--index", "0"],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,3 +83,32 @@ def test_a_protocol_that_the_model_has_no_scores_for_says_so(
     printed = capsys.readouterr()
     assert printed.out.count("\n") == 1
     assert printed.err == "no scores: objective jvae cannot do what protocol paper scores\n"
+
+
+@pytest.mark.parametrize("lacking", [{"protocols": ["paper", "five"]}, {"questions": {"exact_match": {}}}])
+def test_a_model_can_be_asked_without_the_package_of_a_metric(
+    lacking: dict[str, Any], runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only what evaluates the trial needs it; the model itself is named in the same way by every command."""
+    trial = tmp_path / "trial"
+    shutil.copytree(runs["jmvae"], trial)
+    settings = json.loads((trial / "evaluation.json").read_text())
+    (trial / "evaluation.json").write_text(json.dumps(settings | lacking))
+    name = "five" if "protocols" in lacking else "exact_match"
+    out = tmp_path / "six.png"
+    assert main(["imagine", str(trial), "digit=6", "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == f"{out}\n"
+    assert printed.err.count("warning: ") == 1
+    assert "the model does not need them" in printed.err
+    assert f"evaluation.{next(iter(lacking))}" in printed.err
+    assert repr(name) in printed.err
+    assert mb.load(trial).spec.name == "jmvae"
+    assert main(["export", str(trial), "--out", str(tmp_path / "export")]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(trial)]) == 2
+    assert repr(name) in capsys.readouterr().err
+    # What is wrong with the model's own settings is an error as ever.
+    (trial / "spec.json").write_text((trial / "spec.json").read_text().replace('"jmvae"', '"jmvea"'))
+    assert main(["imagine", str(trial), "digit=6", "--out", str(out)]) == 2
+    assert "jmvea" in capsys.readouterr().err

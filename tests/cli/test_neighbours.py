@@ -172,5 +172,11 @@ def test_samples_of_the_attributes_of_real_images_stand_beside_the_nearest_in_at
     assert capsys.readouterr().out.splitlines()[0].endswith("the same values of all")
     assert desk.run("neighbours", HEART, "--index", "0") == 2
     assert "--index: cannot be used with a concept" in capsys.readouterr().err
+    # As many numbers as one likes after the option, as the other commands take them.
+    capsys.readouterr()
+    assert desk.run("neighbours", "--index", "5", "0", "3", "-n", "1", "--json") == 0
+    assert [each["image"] for each in document(capsys)["images"]] == ["test 5", "test 0", "test 3"]
+    assert desk.run("neighbours", HEART, "3") == 2
+    assert "--index: one number or concept too many" in capsys.readouterr().err
     assert desk.run("neighbours", "--index", "9999") == 2
     assert "the test partition has" in capsys.readouterr().err

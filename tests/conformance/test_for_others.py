@@ -13,12 +13,17 @@ from PIL import Image
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.files import CACHE_VARIABLE, DATA_VARIABLE
 from mmvae_bench.concepts import Attribute, Schema
+from mmvae_bench.concepts.captions import SlotCaptions
+from mmvae_bench.conformance import classifiers as of_classifiers
 from mmvae_bench.conformance import data, models, test_parts
+from mmvae_bench.conformance import questions as of_questions
 from mmvae_bench.conformance import specs as of_specs
 from mmvae_bench.conformance.cases import asked_parts, cases
 from mmvae_bench.conformance.worlds import SHAPES, Images, images_at_once, world
 from mmvae_bench.data import from_arrays
-from mmvae_bench.specs.components import backbones, datasets, objectives
+from mmvae_bench.evaluation.questions import Context, Question
+from mmvae_bench.runs.scores import Score
+from mmvae_bench.specs.components import backbones, classifiers, datasets, objectives, questions
 
 from .broken import DotsSpec, RoundingSpec, objective
 
@@ -196,3 +201,124 @@ def test_a_check_of_large_images_takes_few_of_them() -> None:
     assert [images_at_once(shape) for shape in SHAPES] == [32, 32, 24, 8, 4]
     large = world("attribute2image")
     assert (len(large.store), len(large.rows("train"))) == (24, 18)
+
+
+@pytest.mark.parametrize("name", classifiers.names())
+def test_the_classifiers_of_this_package_pass(name: str) -> None:
+    for case in cases([classifiers.parse({"name": name, **({"width": 8} if "rgb" in name else {})})]):
+        if case.check is not of_specs.imports_no_torch:
+            case.check(case.spec)
+
+
+class _Flawed(torch.nn.Module):
+    """A classifier with a fault."""
+
+    fault: ClassVar[str]
+
+    def __init__(self, spec: object, *, schema: Schema, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.heads = torch.nn.ModuleList(torch.nn.Linear(image_shape[0] * 16, size) for size in schema.sizes)
+        self.pool = torch.nn.AdaptiveAvgPool2d(4)
+        if self.fault == "numpy":
+            self.heads[0].weight.data = torch.from_numpy(np.random.rand(*self.heads[0].weight.shape)).float()
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        features = self.pool(image).flatten(1)
+        features = features - features.mean(0) if self.fault == "batch" else features
+        logits = [head(features) for head in self.heads]
+        if self.fault == "deaf":
+            logits[0] = torch.zeros_like(logits[0])
+        return logits[1:] if self.fault == "too few" else logits
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "said"),
+    [
+        (
+            "too few",
+            of_classifiers.gives_logits_for_each_attribute,
+            r"returns logits of shapes .*, expected one for each",
+        ),
+        ("batch", of_classifiers.gives_logits_for_each_attribute, "depend on the images beside it"),
+        ("numpy", of_classifiers.same_seed_same_network, "other weights with the same seed: heads.0.weight"),
+        ("deaf", of_classifiers.learns_a_batch, "the logits do not depend on heads.0.weight"),
+    ],
+)
+def test_a_broken_classifier_is_told_what_it_breaks(
+    fault: str, check: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = classifiers.parse("conv_thin")
+    monkeypatch.setattr(_Flawed, "fault", fault, raising=False)
+    monkeypatch.setattr(type(spec), "implementation", f"{__name__}:_Flawed")
+    with pytest.raises(AssertionError, match=said):
+        check(spec)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["three_cs", "description", "neighbours"])
+def test_questions_of_this_package_pass(name: str) -> None:
+    names = [each for each in questions.names() if name in each or name == each]
+    for spec in map(questions.parse, names):
+        for check in of_questions.CHECKS:
+            check(spec)
+
+
+class FlawedQuestion(Question):
+    """A question with a fault."""
+
+    fault: ClassVar[str]
+
+    def ask(self, context: Context) -> list[Score]:
+        values = torch.zeros(4)
+        if self.fault == "noise":
+            values = torch.rand(4)
+        if self.fault == "weights":
+            next(context.model.parameters()).add_(1)
+        if self.fault == "nothing":
+            return []
+        return [context.score("unheard_of" if self.fault == "metric" else "correctness", values)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "said"),
+    [
+        ("metric", of_questions.gives_the_scores_that_it_names, "the catalogue of metrics has no unheard_of"),
+        ("nothing", of_questions.gives_the_scores_that_it_names, "it gives no score, and context.left_out does not"),
+        ("noise", of_questions.gives_the_same_scores_again, r"other scores the second time \(correctness\)"),
+        ("weights", of_questions.leaves_the_model_as_it_is, "it changes the model: "),
+    ],
+)
+def test_a_broken_question_is_told_what_it_breaks(
+    fault: str, check: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = questions.parse("neighbours")
+    monkeypatch.setattr(FlawedQuestion, "fault", fault, raising=False)
+    monkeypatch.setattr(type(spec), "implementation", f"{__name__}:FlawedQuestion")
+    monkeypatch.setattr(type(spec), "metrics", ("correctness", "unheard_of"))
+    with pytest.raises(AssertionError, match=said):
+        check(spec)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("fault", ["another word", "refused", "random", None])
+def test_captions_are_read_back_or_it_is_said(fault: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = world("rgb_thin")
+    spec = built.spec
+    monkeypatch.setattr(data, "_built", lambda _: built)
+    render, parse = SlotCaptions.render, SlotCaptions.parse
+
+    def other(self: SlotCaptions, concepts: torch.Tensor, **told: object) -> torch.Tensor:
+        if fault == "random":
+            concepts = torch.where(torch.rand(len(concepts), 1) < 0.5, concepts, -1)
+        return render(self, concepts.flip(0) if fault == "another word" else concepts, **told)  # type: ignore[arg-type]
+
+    def refused(self: SlotCaptions, tokens: torch.Tensor) -> torch.Tensor:
+        raise ValueError("no such caption")
+
+    monkeypatch.setattr(SlotCaptions, "render", other)
+    monkeypatch.setattr(SlotCaptions, "parse", refused if fault == "refused" else parse)
+    if fault is None:
+        data.captions_are_read_back(spec)
+        return
+    said = {"another word": r"the caption '.*' of .* is read as another value of", "refused": "refused by parse",
+            "random": "another caption for the same image"}[fault]  # fmt: skip
+    with pytest.raises(AssertionError, match=said):
+        data.captions_are_read_back(spec)

@@ -18,6 +18,7 @@ from PIL import Image
 import mmvae_bench.data as data
 from mmvae_bench.base.canonical import canonical_json
 from mmvae_bench.base.errors import BenchmarkError, ConfigError
+from mmvae_bench.cli import main
 from mmvae_bench.concepts import Attribute, Schema
 from mmvae_bench.data.sources import SourceError
 from mmvae_bench.specs.components import datasets
@@ -346,8 +347,13 @@ def test_a_table_in_parquet_and_a_split_in_it(pictures: Path) -> None:
     module = built(spec)
     assert module.schema.names == ("kind", "wet")
     assert module.rows("val").tolist() == list(range(2, 40, 4))
-    with pytest.raises(ConfigError, match="split: the table has no column 'partition'"):
+    with pytest.raises(
+        ConfigError, match=r"split: the table has no column 'partition'.*\n.*\n.*choices: file, kind, wet"
+    ):
         data.from_folder("pets", size=8, split="given")
+    frame.rename(columns={"partition": "Partition"}).to_parquet(pictures / "labels.parquet")
+    with pytest.raises(ConfigError, match=r"(?s)no column 'partition'.*nearest: Partition"):
+        data.from_folder("pets", "labels.parquet", size=8, schema={"wet": ["0", "1"]}, split="given")
 
 
 def _table(folder: Path, old: str, new: str) -> None:
@@ -371,6 +377,11 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "header": (lambda folder: _table(folder, "kind,wet", "wet,wet"), r"names its columns, each once"),
     "latin-1": (lambda folder: (folder / "labels.csv").write_bytes("file,wet\n00.png,schön\n".encode("latin-1")),
                 r"table: labels.csv:2: not UTF-8 text: save the table as UTF-8\n  given: b'\\xf6'$"),
+    "semicolons": (lambda folder: _table(folder, ",", ";"),
+                   r"table: labels.csv:1: cells are separated by ';', and a CSV file needs commas.*\n.*file;kind;wet"),
+    "tabs": (lambda folder: _table(folder, ",", "\t"), r"labels.csv:1: cells are separated by '\\t'"),
+    "no partition": (lambda folder: _table(folder, "file,kind,wet", "file,kind,partition"),
+                     r"split: unknown partition in line 2 of labels.csv: '0'.*choices: train, val, test"),
     "few rows": (lambda folder: (folder / "labels.csv").write_text("file,wet\n00.png,1\n"), r"at least 20 images"),
 }  # fmt: skip
 
@@ -462,3 +473,47 @@ def test_only_the_key_that_names_the_data_is_asked_for(name: str, key: str, stor
     with pytest.raises(ConfigError, match=f"required key '{key}' is missing") as caught:
         datasets.parse({"name": name})
     assert "num_images" not in str(caught.value)
+
+
+def test_values_that_no_training_image_has_are_named(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are asked for all the same."""
+    warning = "warning: no training image has size: 9, 11; colour: grey. Queries ask for these values all the same"
+    concepts = {"size": ["10"] * 160 + ["9"] * 40, "colour": ["red", "blue"] * 100}
+    split = ["train"] * 160 + ["val", "test"] * 20
+    schema = {"size": ["9", "10", "11"], "colour": ["red", "blue", "grey"]}
+    spec = data.from_arrays(IMAGES, concepts, schema, split=split)
+    assert warning in capsys.readouterr().err
+    words = ["data", "describe", "arrays", "--set", f"data={spec.data}"]
+    assert main([*words, "--set", "split=given", "--json"]) == 0
+    said = capsys.readouterr()
+    assert warning in said.err
+    assert json.loads(said.out)["absent_in_training"] == {"size": ["9", "11"], "colour": ["grey"]}
+    assert main(["data", "prepare", *words[2:], "--set", "split=iid"]) == 0
+    assert "no training image has size: 11; colour: grey" in capsys.readouterr().err
+    data.from_arrays(IMAGES, WORDS)
+    data.from_folder("pets", size=8)
+    assert "warning" not in capsys.readouterr().err
+    data.from_folder("pets", size=8, schema={"kind": ["cat", "dog", "cow"], "wet": ["0", "1"]})
+    assert "warning: no training image has kind: cow. " in capsys.readouterr().err
+
+
+def test_captions_of_own_data_name_the_values_in_order(pictures: Path) -> None:
+    plain = data.from_arrays(IMAGES, WORDS)
+    spec = data.from_arrays(IMAGES, WORDS, view="text")
+    assert spec == datasets.parse({"name": "arrays", "data": plain.data, "view": "text"})
+    # The same images, and in the other view the same spec as before there were captions.
+    assert spec.build().fingerprint == plain.build().fingerprint
+    assert "view" not in plain.canonical()
+    module = built(spec)
+    batch = module.store.batch(torch.arange(NUM))
+    captions = module.captions
+    assert captions.vocabulary == ("<blank>", "9", "10", "blue", "red")
+    assert torch.equal(captions.parse(batch.description), batch.concept)
+    assert captions.text(batch.description[3]) == f"{WORDS['size'][3]} {WORDS['colour'][3]}"
+    assert data.from_folder("pets", size=8, view="text").captions().text([1, 3]) == "cat 0"
+    spaced = {"size": WORDS["size"], "colour": np.char.add(WORDS["colour"], " ish")}
+    data.from_arrays(IMAGES, spaced)
+    with pytest.raises(ConfigError, match=r"view: a caption names a value of colour by one word.*\n.*'blue ish'"):
+        data.from_arrays(IMAGES, spaced, view="text")

@@ -183,3 +183,21 @@ def test_trials_of_unknown_code_are_counted_next_to_known_ones(tmp_path: Path) -
 
 def test_a_good_run_has_no_warnings(run_dir: Path) -> None:
     assert section(run_dir).warnings == ()
+
+
+def test_queries_that_no_real_image_satisfies_are_counted(tmp_path: Path) -> None:
+    start = "Queries that no held-out real image satisfies: "
+    folder = write_trial(
+        tmp_path, spec_of("telbo"), scores=[score([0.8] * 9, num_queries=9), score([0.7] * 9, level=3)]
+    )
+    assert not [text for text in section(tmp_path).warnings if text.startswith(start)]
+    result = json.loads((folder / "result.json").read_text())
+    result["classifier"]["unmatched_queries"] = {"test/4": 5, "test/3": 0, "test/2": 7, "val/4": 8}
+    write_json(folder / "result.json", result)
+    (warning,) = [text for text in section(tmp_path).warnings if text.startswith(start)]
+    assert warning.startswith(
+        f"{start}5 of 9 at level 4. The scores include them and the ceiling of correctness does not."
+    )
+    result["classifier"]["unmatched_queries"] = {"test/4": "many", "test/3": None}
+    write_json(folder / "result.json", result)
+    assert not [text for text in section(tmp_path).warnings if text.startswith(start)]

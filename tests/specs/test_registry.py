@@ -11,7 +11,15 @@ import pytest
 from mmvae_bench.base import catalogue as module
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.specs.base import ComponentSpec
-from mmvae_bench.specs.components import BackboneSpec, ObjectiveSpec, backbones, classifiers, datasets, objectives
+from mmvae_bench.specs.components import (
+    BackboneSpec,
+    ClassifierSpec,
+    ObjectiveSpec,
+    backbones,
+    classifiers,
+    datasets,
+    objectives,
+)
 from mmvae_bench.specs.registry import Registry
 
 
@@ -158,3 +166,47 @@ def test_what_is_no_part_is_answered_with_the_choices(value: object, message: st
     with pytest.raises(ConfigError) as caught:
         backbones.parse(value)
     assert str(caught.value).startswith(f"{message}\n  choices: {', '.join(backbones.names())}")
+
+
+class WithoutSpec(PartSpec):
+    """A part whose author has left something out."""
+
+    summary: ClassVar[str] = "something is missing"
+    name: Literal["third"] = "third"
+
+
+class MisplacedSpec(ThirdPartySpec):
+    """A part whose implementation is no path of a class."""
+
+    implementation: ClassVar[str] = "nowhere.at_all"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (WithoutSpec, "does not say its implementation: set it in the class"),
+        (MisplacedSpec, "has implementation 'nowhere.at_all': expected package.module:Class"),
+    ],
+)
+def test_what_a_part_lacks_is_said_when_it_is_registered(
+    spec: type[PartSpec], message: str, parts: Registry[PartSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TypeError, match=f"{spec.__name__} {message}"):
+        parts.register(spec)
+    entry_point(monkeypatch, "third", f"{__name__}:{spec.__name__}")
+    with pytest.raises(ConfigError, match=f"part 'third' from .* cannot be used: .*{spec.__name__} {message}"):
+        parts.get("third")
+
+
+def test_a_classifier_says_how_it_is_trained() -> None:
+    class Untrained(ClassifierSpec):
+        """A network, and no word of its training."""
+
+        implementation: ClassVar[str] = "nowhere:at_all"
+        summary: ClassVar[str] = "untrained"
+        reference: ClassVar[str] = "none"
+        name: Literal["untrained"] = "untrained"
+
+    with pytest.raises(TypeError, match=r"is not derived from mmvae_bench\.specs\.built_in\.classifiers\.Trained"):
+        classifiers.register(Untrained)
+    assert "untrained" not in classifiers

@@ -128,7 +128,7 @@ def test_a_disk_that_is_full_when_a_hang_is_written_down_stops_the_run_in_good_o
     until(lambda: stub.counts("start").get(0) == 1)
     first.kill()
     first.communicate()
-    monkeypatch.setattr(outcome_module, "write_status", refuse)
+    monkeypatch.setattr(outcome_module, "record_failure", refuse)
     outcome, recorder = stub.drive(hang_seconds=1.0, grace=0.2)
     assert outcome.exit_code == 1
     assert "No space left on device" in str(outcome.error)

@@ -194,7 +194,7 @@ def test_a_disk_that_fills_up_in_mid_run_stops_it_in_good_order(
     def refuse(directory: Path, status: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(directory))
 
-    monkeypatch.setattr(outcome, "write_status", refuse)
+    monkeypatch.setattr(outcome, "record_failure", refuse)
     stub.behaviours = {"attempts": {"0": ["SIGSEGV"]}}
     stub.seeds = range(6)
     request = Request(grid=stub.write_grid(), out=stub.out, workers=1)

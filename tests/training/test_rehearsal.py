@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.cli import main
+from mmvae_bench.conformance.worlds import networks_of, small
 from mmvae_bench.data.batch import Batch
 from mmvae_bench.objectives.base import Objective, Terms, TermsError, raised_in
 from mmvae_bench.objectives.jvae import JVAE
 from mmvae_bench.objectives.scan import SCAN
 from mmvae_bench.objectives.telbo import TELBO
+from mmvae_bench.specs.components import objectives, of_domain
 from mmvae_bench.specs.trial import TrialSpec
+from mmvae_bench.sweep.rehearsal import Rehearsal
 from mmvae_bench.training import rehearsal
 from mmvae_bench.training.rehearsal import rehearse, rehearse_all
 
@@ -170,7 +175,7 @@ def test_the_command_answers_in_json_whatever_an_objective_prints(
 def test_the_command_names_the_objectives_there_was_no_time_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(rehearsal, "rehearse_all", lambda specs: iter([(specs[0].objective.name, None)]))
+    monkeypatch.setattr(rehearsal, "rehearse_all", lambda specs, **_: iter([(specs[0].objective.name, None)]))
     words = []
     for name in ("jvae", "telbo", "scan"):
         (tmp_path / name).mkdir()
@@ -199,3 +204,54 @@ def test_the_line_of_an_objectives_own_code() -> None:
     assert raised_in(failing(ValueError("x")), TELBO) is None
     # What terms() returned is judged outside of it, but it is at fault.
     assert raised_in(failing(TermsError("x")), Mine) == f"{__file__} in terms"
+
+
+def test_a_network_that_no_gradient_reaches_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = TELBO.terms
+
+    def unmoved(self: TELBO, batch: Batch) -> Terms:
+        with torch.no_grad():
+            self.posterior(concept=batch.concept)
+        terms = right(self, batch)
+        return Terms(terms.parts["joint/log_px"].mean() + 0 * terms.loss, terms.parts, terms.latents)
+
+    monkeypatch.setattr(TELBO, "terms", unmoved)
+    found: list[list[str]] = []
+    assert rehearse(spec("telbo"), idle=found.append) is None
+    assert found == [["concept_encoder", "image_encoder", "concept_decoder"]]
+
+
+def test_the_run_names_such_networks() -> None:
+    class Answered(Rehearsal):
+        def _answers(self, *_: object) -> Any:
+            yield {"idle": "mine", "networks": ["image_encoder", "concept_encoder"]}
+            yield {"objective": "mine", "error": None}
+
+    said: list[str] = []
+    assert Answered((), say=said.append)([], lambda: False) == {}
+    assert said == [
+        "objective mine: no gradient reaches image_encoder, concept_encoder in the first steps, as if the loss did not "
+        "depend on what it trains"
+    ]
+
+
+@pytest.mark.parametrize("name", of_domain(objectives, "images"))
+def test_every_objective_of_this_package_reaches_its_networks(name: str) -> None:
+    """With labels for all images and for some of them, whatever its stages."""
+    backbone = small(networks_of(name)).canonical()
+    shape = {"rgb_thin": FACES["dataset"], "mnist_a_thin": TINY["dataset"]}
+    found: list[list[str]] = []
+    supervised = {"supervision": {"fraction": 0.5, "rate": 0.5}}
+    tried = 0
+    for dataset in (*shape.values(), {"name": "sprites", "level": 3, "canvas": 16}, {"name": "multi_mnist"}):
+        for training in ({}, supervised):
+            plain = {"dataset": {**dataset, "view": "attributes"} if "view" in dataset else dataset,
+                     "backbone": backbone, "objective": name, "training": training}  # fmt: skip
+            try:
+                trial = TrialSpec.parse(plain)
+            except ConfigError:
+                continue
+            tried += 1
+            assert rehearse(trial, idle=found.append) is None
+    assert tried
+    assert not found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,9 +18,10 @@ from ...base.errors import ConfigError, Problem, nearest
 from ...base.files import DamagedFile, cache_root, data_root, open_regular, read_json
 from ...base.printable import printable
 from ...concepts import Attribute, Schema
+from ...concepts.captions import Captions, SlotCaptions
 from ...concepts.tables import infer_schema, read_table, schema_of, texts
 from ..base import LARGEST
-from ..components import DatasetSpec, datasets
+from ..components import DatasetSpec, View, datasets
 
 STORE = "arrays"
 """The folder, under the data root or in the cache, that holds the arrays of :func:`mmvae_bench.data.from_arrays`."""
@@ -29,6 +30,8 @@ PARTITION_COLUMN = "partition"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 Side = Annotated[int, Field(ge=8, le=1024)]
 LEAST_IMAGES = 20
+_BLANK = "<blank>"
+"""The word of captions for an attribute that is not specified."""
 _IN_PLACE_OF_DATA: Final = {"attributes": {"attribute": ("0", "1")}, "num_images": LEAST_IMAGES}
 """What would be read from the data, where the key that names them is missing: then only that one is asked for."""
 
@@ -49,6 +52,7 @@ class OwnDataSpec(DatasetSpec):
     """What the user's datasets share."""
 
     headline_protocol: ClassVar[str] = "corrected"  # Attributes may depend on each other.
+    later_fields: ClassVar[frozenset[str]] = frozenset({"view"})
 
     attributes: tuple[tuple[str, tuple[str, ...]], ...]
     """The name and the values of each attribute, in order: pairs, because canonical JSON sorts the keys of a mapping;
@@ -61,6 +65,8 @@ class OwnDataSpec(DatasetSpec):
     """iid: by image, 0.85 / 0.05 / 0.10; comp: by concept, those that occur; given: as the data say."""
     split_seed: Annotated[int, Field(ge=0, le=2**53)] = 42
     """Seed of the split."""
+    view: Literal["attributes", "text"] = "attributes"
+    """attributes: y is the concept; text: y is its caption, the value of each attribute in order."""
 
     @field_validator("attributes", mode="before")
     @classmethod
@@ -75,6 +81,17 @@ class OwnDataSpec(DatasetSpec):
         _schema(value)
         return value
 
+    @model_validator(mode="after")
+    def _values_are_words(self) -> Self:
+        for name, values in self.attributes if self.view == "text" else ():
+            for value in values:
+                if len(value.split()) > 1 or value == _BLANK:
+                    message = f"a caption names a value of {name} by one word, which no other word is like"
+                    raise ConfigError(
+                        [Problem(f"{message}: rename it, or choose view attributes", ("view",), repr(value))]
+                    )
+        return self
+
     def most_images(self) -> int:
         """All of them."""
         return self.num_images
@@ -82,6 +99,19 @@ class OwnDataSpec(DatasetSpec):
     def concept_schema(self) -> Schema:
         """The attributes of the data."""
         return _schema(self.attributes)
+
+    @property
+    def chosen_view(self) -> View:
+        """The value of ``view``."""
+        return self.view
+
+    def texts(self) -> Captions | None:
+        """The captions, in the text view."""
+        return self.captions() if self.view == "text" else None
+
+    def captions(self) -> Captions:
+        """The values of all attributes, in order."""
+        return SlotCaptions(self.concept_schema())
 
     def default_classifier(self) -> str:
         """A convolutional network for colour images, or one for small grey ones."""
