@@ -31,6 +31,8 @@ PLANE_FILE = "latent_plane.npz"
 CHECKSUMS_FILE = "checksums.json"
 LOCK_FILE = "lock"
 DRIVERS_FILE = "drivers"
+HELD_FILE = "held.json"
+"""File in a run folder that says which trials its drivers hold back, and why."""
 REPORT_LOCK_FILE = "report.lock"
 """Locked by the process that writes the report."""
 

@@ -8,7 +8,7 @@ import socket
 from dataclasses import replace
 
 from ..base.files import tail
-from ..base.processes import LOCK_HELD
+from ..base.processes import LOCK_HELD, STALE
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.status import State, Status, read_status, write_status
 from .executor import INTERRUPTED, Ended
@@ -26,6 +26,26 @@ def disk_is_full(status: Status) -> bool:
     """Whether a trial failed because it could not write: so would every other one."""
     full = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
     return status.state == "failed" and any(text in (status.error or "") for text in full)
+
+
+def lost(ended: Ended, status: Status) -> bool:
+    """Whether a job's machine was lost while it ran, or before it could begin."""
+    return ended.lost and (status.state == "interrupted" or (not ended.began and status.state != "done"))
+
+
+def worth_retrying(ended: Ended, status: Status) -> bool:
+    """Whether what ended a job may not end it again where it has the machine to itself."""
+    if status.state == "failed":
+        # A process of several trials may have ended for another than this one.
+        unsaid = ended.shared and status.error_type in (HANG, ended.describe()[0])
+        return unsaid or status.error_type in OUT_OF_MEMORY
+    return status.state == "interrupted"
+
+
+def is_stale(trial: Trial, ended: Ended, status: Status) -> bool:
+    """Whether a process has found that other code made its trial, and has done nothing: it is as it was before."""
+    failed = status.state == "failed" and status.attempts > trial.attempts
+    return ended.returncode == STALE and status.state != "done" and not failed
 
 
 def settle(
@@ -56,6 +76,8 @@ def settle(
             if hang_seconds is not None:
                 return write_status(folder.directory, _hung(trial, status, hang_seconds, log_start=log_start))
             if status.attempts > trial.attempts and status.state in ("failed", "interrupted"):
+                return status
+            if ended.returncode == STALE:
                 return status
             return write_status(folder.directory, _inferred(trial, ended, status, asked=asked, log_start=log_start))
     except LockHeld:
