@@ -157,6 +157,7 @@ def run_locked(
         interrupt(directory, status, str(interrupted))
         raise
     except BaseException as error:
+        check_held(directory)  # A folder that was moved is not made again, with nothing but a status in it.
         kind, text = explain(error)
         where = raised_in(error, spec.objective.implementing_class())
         of_data = isinstance(error, BenchmarkError) and error.of_data
@@ -189,7 +190,12 @@ def opened(spec: TrialSpec, directory: Path, *, attempt: int | None = None) -> S
 
 
 def interrupt(directory: Path, status: Status, reason: str) -> None:
-    """Records that an attempt has ended, and can be resumed."""
+    """Records that an attempt has ended, and can be resumed.
+
+    Raises:
+        LockHeld: another process has taken the trial over, or its folder is gone: nothing was written.
+    """
+    check_held(directory)
     write_status(directory, replace(latest(directory, status).interrupted(), error=reason))
 
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import mmvae_bench as mb
+import mmvae_bench.trial as trial_module
 from mmvae_bench.base.errors import ConfigError
 from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
@@ -27,7 +28,7 @@ from mmvae_bench.runs.verify import verify
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.training.checkpoint import Checkpoint, CheckpointError
 from mmvae_bench.training.fit import TrainingInterrupted
-from mmvae_bench.trial import TrialResult, evaluate_trial, run_locked
+from mmvae_bench.trial import TrialResult, evaluate_trial, interrupt, run_locked
 
 SPEC = {
     "dataset": {"name": "mnist_a", "canvas": 16, "num_sources": 100, "replicas": 3},
@@ -406,3 +407,19 @@ def test_a_failure_in_an_objectives_own_code_is_recorded_with_its_line(
         mb.run_trial(spec, out=tmp_path)
     status = read_status(tmp_path / "trials" / spec.key)
     assert status.where == f"{__file__}:{wrong.__code__.co_firstlineno + 1} in wrong"
+
+
+def test_what_is_said_of_a_trial_whose_folder_was_moved_makes_no_new_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run" / "trials" / "key"
+    folder.mkdir(parents=True)
+    with TrialLock(folder):
+        status = begin(folder, steps=3)
+        (tmp_path / "run").rename(tmp_path / "moved")
+        with pytest.raises(LockHeld, match="cannot be made again"):
+            interrupt(folder, status, "asked to stop")
+        monkeypatch.setattr(trial_module, "ready_data", lambda *_: 1 / 0)
+        with pytest.raises(LockHeld, match="cannot be made again"):
+            run_locked(TrialSpec.parse(SPEC), folder, begun=status)
+    assert not (tmp_path / "run").exists()

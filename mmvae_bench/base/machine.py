@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import platform
@@ -37,6 +38,17 @@ def package_version(name: str = "mmvae-bench") -> str:
 
 
 _REPOSITORY = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX"})
+
+
+def package_fingerprint() -> str:
+    """Eight hex digits that change with any source file of this package, wherever it is installed."""
+    package = Path(__file__).resolve().parents[1]
+    found = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        found.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode(errors="surrogateescape"))
+        found.update(content)
+    return found.hexdigest()[:8]
 
 
 def commit() -> tuple[str | None, bool | None]:

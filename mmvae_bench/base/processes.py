@@ -22,6 +22,8 @@ BAD_INPUT: Final = 2
 """Exit code: the input cannot be used; nothing was started."""
 LOCK_HELD: Final = 75
 """Exit code of ``train`` where another process is working on the trial (EX_TEMPFAIL of sysexits.h)."""
+STALE: Final = 76
+"""Exit code of ``train`` under a driver where other code than is installed has made the trial: nothing was done."""
 INTERRUPTED: Final = 128 + signal.SIGINT
 """Exit code: stopped on request, and can be resumed."""
 

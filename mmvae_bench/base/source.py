@@ -49,6 +49,22 @@ def source_files(
     return dict(sorted(walk.hashes()))
 
 
+def is_unparsed(file: str) -> bool:
+    """Whether a file that :func:`source_files` once named is there and Python cannot parse it.
+
+    It is left out then, and so is whatever only it leads to.
+    """
+    module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    found = _located(module)
+    try:
+        ast.parse(Path(found.origin).read_bytes() if found is not None and found.origin is not None else b"")
+    except OSError:
+        return False
+    except (ValueError, SyntaxError):
+        return file.endswith(".py")
+    return False
+
+
 Link = tuple[str | None, tuple[str, ...]]
 """What a statement leads to: a name of its module and attributes of it; or None, and a module with a name in it."""
 

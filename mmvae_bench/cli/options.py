@@ -23,6 +23,10 @@ PerDevice = Annotated[
 HangSeconds = Annotated[
     float, typer.Option(metavar="S", help="Stop a trial that makes no progress for this long; 0: no limit.")
 ]
+Grace = Annotated[
+    float,
+    typer.Option(metavar="S", help="Time that a trial has to save once it was asked to stop, before it is killed."),
+]
 Retrain = Annotated[
     bool,
     typer.Option("--retrain", help="Train again what other code has trained; evaluate again what it has evaluated."),

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import ConfigError
+from ..sweep.executor import DEFAULT_GRACE
 from ..sweep.hang import DEFAULT_SECONDS
 from .options import (
     AsJson,
     DryRun,
     FailFast,
     Force,
+    Grace,
     HangSeconds,
     Keep,
     NoRehearsal,
@@ -56,6 +58,7 @@ def run(
         typer.Option(metavar="N", help="Train up to N seeds of a trial in one process, as one network; local only."),
     ] = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
+    grace: Grace = DEFAULT_GRACE,
     retry: Retry = None,
     retrain: Retrain = False,
     keep: Keep = False,
@@ -96,6 +99,7 @@ def run(
         per_device=per_device,
         together=together,
         hang_seconds=hang_seconds,
+        grace=grace,
         retry=retry,
         stale=when_stale(retrain=retrain, keep=keep),
         force=tuple(force or ()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ def status(
 
 
 def _lines(trials: Sequence[TrialOverview]) -> Iterator[str]:
-    """One line per trial, below a failed one the reason, and last the totals."""
+    """One line per trial, below it the machine that it runs on or the reason that it does not, and last the totals."""
     from ..base.printable import printable
     from ..runs.status import STATES
     from ..runs.store import DAMAGED
@@ -41,6 +42,10 @@ def _lines(trials: Sequence[TrialOverview]) -> Iterator[str]:
         attempts = f"  attempt {trial.status.attempts}" if trial.status.attempts > 1 else ""
         steps = f"{shown['step']:>{width}}/{shown['steps']:<{width}}"
         yield f"{trial.key}  {trial.state:<11}  {steps}  {label if trial.spec else trial.label}{attempts}"
+        if trial.host:
+            yield f"    on {trial.host}{_age(trial.status.updated)}"
+        if trial.reason:
+            yield from (f"    {line}" for line in trial.reason.splitlines())
         if trial.stale:
             yield f"    made by other code: {trial.stale}"
         if trial.state == "done" and shown["error"]:
@@ -53,3 +58,10 @@ def _lines(trials: Sequence[TrialOverview]) -> Iterator[str]:
     words = [f"{counts[state]} {state}" for state in (*reversed(STATES), DAMAGED) if counts[state]]
     stale = sum(bool(trial.stale) for trial in trials)
     yield ", ".join([*words, *([f"{stale} made by other code"] if stale else [])]) or "no trials"
+
+
+def _age(updated: float | None) -> str:
+    """How long ago a process last wrote its status. Its machine's clock may differ: never a time to come."""
+    from ..sweep.events import duration
+
+    return "" if updated is None else f", last heartbeat {duration(max(0.0, time.time() - updated))} ago"

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.errors import ConfigError
+from ..sweep.executor import DEFAULT_GRACE
 from ..sweep.hang import DEFAULT_SECONDS
 from .options import (
     AsJson,
     DryRun,
     FailFast,
     Force,
+    Grace,
     HangSeconds,
     Keep,
     NoRehearsal,
@@ -45,6 +47,7 @@ def sweep(
     workers: Workers = None,
     per_device: PerDevice = 1,
     hang_seconds: HangSeconds = DEFAULT_SECONDS,
+    grace: Grace = DEFAULT_GRACE,
     retry: Retry = None,
     retrain: Retrain = False,
     keep: Keep = False,
@@ -76,6 +79,7 @@ def sweep(
         workers=workers,
         per_device=per_device,
         hang_seconds=hang_seconds,
+        grace=grace,
         retry=retry,
         stale=when_stale(retrain=retrain, keep=keep),
         force=tuple(force or ()),

@@ -18,10 +18,11 @@ import typer
 from ..base.canonical import canonical_json
 from ..base.errors import BenchmarkError, ConfigError
 from ..base.files import append_regular, write_json, write_text
-from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, LOCK_HELD, program, uncollected
+from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, LOCK_HELD, STALE, program, uncollected
 from ..runs.folder import TrialFolder, read_object, read_trial, trials_nearby
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, RESULT_FILE, SPEC_FILE
+from ..runs.stale import StaleTrial
 from ..runs.status import ATTEMPT_VARIABLE
 from ..specs.overrides import load_trial
 from ..specs.trial import TrialSpec
@@ -130,6 +131,12 @@ def _result(out: Path, trial: TrialSpec, trackers: Sequence[Tracker], stale: Whe
 
     try:
         return run_locked(trial, out, stale=stale, record=record)
+    except StaleTrial as error:
+        if ATTEMPT_VARIABLE not in os.environ:
+            raise
+        # The driver has found nothing of the kind: the code has changed since. That is no failure of the trial.
+        typer.echo(str(error), err=True)
+        raise typer.Exit(STALE) from None
     except (LockHeld, ConfigError, SourceError):
         raise
     except TrainingInterrupted as interrupted:
@@ -158,11 +165,11 @@ def train_together(
         if folder != first:
             _note(folder, text)
         if not isinstance(what, LockHeld):
-            codes.add(BAD_INPUT if _is_input(what) else FAILED)
+            codes.add(STALE if isinstance(what, StaleTrial) else BAD_INPUT if _is_input(what) else FAILED)
 
     def code() -> int:
         """One for all: a driver takes what became of each trial from its own files."""
-        return next((each for each in (BAD_INPUT, FAILED) if each in codes), LOCK_HELD if nothing_done else 0)
+        return next((each for each in (BAD_INPUT, FAILED, STALE) if each in codes), LOCK_HELD if nothing_done else 0)
 
     folders = [(int(attempt), Path(folder)) for attempt, _, folder in (each.partition(":") for each in out)]
     _, first = folders[0]

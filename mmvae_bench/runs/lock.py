@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -13,9 +14,12 @@ from typing import Self
 
 from ..base.errors import BenchmarkError
 from ..base.files import regular_descriptor
+from ..base.printable import printable
 from .names import DRIVERS_FILE, LOCK_FILE, REPORT_LOCK_FILE
 
 _RETRY_SECONDS = 0.02
+_MOST_BYTES = 65_536
+"""How much of the list of drivers is read."""
 
 
 class LockHeld(BenchmarkError):
@@ -126,13 +130,21 @@ def _since(error: Exception) -> str:
 class Drivers(_OpenFile):
     """Context manager: from :meth:`join` to the end of the block, this process is one of the drivers of a run.
 
+    The file has one line for each driver since one was the last time alone: what identifies its code, a space, and
+    which process it is.
+
     Args:
         root: The run's folder.
+        code: What identifies the code of this driver, without spaces.
+
+    Attributes:
+        others: The lines of drivers with other code, printable; known after :meth:`join`.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, code: str = "-") -> None:
         super().__init__()
-        self.root = root
+        self.root, self.code = root, code
+        self.others: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         return self
@@ -141,8 +153,42 @@ class Drivers(_OpenFile):
         """Whether this is the only driver now. The caller holds the folder's lock, so no two drivers join at once."""
         self._file = regular_descriptor(self.root / DRIVERS_FILE, os.O_RDWR | os.O_CREAT)
         alone = _try_lock(self._file, fcntl.LOCK_EX)
+        if alone:
+            os.ftruncate(self._file, 0)
         fcntl.flock(self._file, fcntl.LOCK_SH)
+        lines = [printable(line) for line in os.pread(self._file, _MOST_BYTES, 0).decode(errors="replace").splitlines()]
+        self.others = tuple(dict.fromkeys(line for line in lines if line and line.partition(" ")[0] != self.code))
+        own = f"{self.code} process {os.getpid()} on {socket.gethostname()}\n"
+        os.pwrite(self._file, own.encode(errors="replace"), os.fstat(self._file).st_size)
+        os.fsync(self._file)  # On NFS other machines would not see it before the file is closed.
         return alone
+
+
+class Anchor(_OpenFile):
+    """Context manager: inside its block :meth:`moved` tells whether a folder is still where it was at the beginning.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __enter__(self) -> Self:
+        with suppress(FileNotFoundError, NotADirectoryError):  # Gone already.
+            self._file = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self
+
+    def moved(self) -> bool:
+        """Whether the folder was renamed or removed, or is another one now; False if that cannot be told."""
+        try:
+            now = os.stat(self.folder)
+            return self._file is not None and not os.path.samestat(os.fstat(self._file), now)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # A file system that does not answer for a moment is no reason to end a run.
 
 
 class ReportLock(_OpenFile):

@@ -33,6 +33,8 @@ LOCK_FILE = "lock"
 PREVIOUS = ".previous"
 """Ends the names of a result and its checksums while a trial is evaluated again by other code."""
 DRIVERS_FILE = "drivers"
+HELD_FILE = "held.json"
+"""File in a run folder that says which trials its drivers hold back, and why."""
 REPORT_LOCK_FILE = "report.lock"
 """Locked by the process that writes the report."""
 

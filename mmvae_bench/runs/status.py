@@ -21,7 +21,7 @@ Phase = Literal["prepare", "train", "evaluate"]
 STATUS_SECONDS = 1.0
 """Minimum time between two writes of a status, in seconds."""
 ATTEMPT_VARIABLE = "MMVAE_BENCH_ATTEMPT"
-"""Set by a driver for a trial's process: the number of the attempt that it should be."""
+"""Set by a driver for a trial's process: the number of the attempt that it should be; empty: any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def begin(directory: Path, *, steps: int, phase: Phase = "prepare", meant: int |
     before = read_status(directory)
     attempt = before.attempts + 1
     told = os.environ.get(ATTEMPT_VARIABLE) if meant is None else str(meant)
-    if told is not None and told != str(attempt):
+    if told and told != str(attempt):
         raise LockHeld(f"{directory}: another process has worked on it in the meantime")
     status = Status(
         state="running",

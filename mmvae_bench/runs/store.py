@@ -23,10 +23,11 @@ from ..base.files import DamagedFile, clear_leftovers, parse_json, read_bytes, w
 from ..base.printable import printable
 from ..specs.trial import SPEC_VERSION, trial_label
 from .folder import TrialFolder
+from .held import forget_held, held_reasons
 from .lock import Drivers, TrialLock
 from .names import EVALUATION_FILE, FIGURES_FOLDER, GRID_FILE, REPORT_FOLDER, SPEC_FILE, TRIALS_FOLDER
 from .stale import staleness
-from .status import Status
+from .status import Status, read_status
 
 DAMAGED = "damaged"
 """The state of a trial whose files cannot be read or contradict each other."""
@@ -38,6 +39,17 @@ class StoreError(BenchmarkError):
 
 class NoRoom(StoreError):
     """The disk is full: what failed for it is to be run again once there is room."""
+
+
+class FolderMoved(StoreError):
+    """The run folder was renamed or removed while a driver worked on it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"{root}: the run folder was renamed or removed while the run was at work: nothing more is started, and "
+            "running trials are asked to end\n  Move it back and run the same command again, or give its new place "
+            "with --out. Finished trials are kept in it."
+        )
 
 
 @contextmanager
@@ -190,6 +202,8 @@ class RunStore:
                 if drivers is not None and not drivers.join():
                     trials = list(trials)
                     self._check_evaluations((key, evaluation) for key, _, evaluation in trials if key in keys)
+                elif drivers is not None:
+                    forget_held(self.root)
                 if not self._has_grid(grid_text):
                     write_text(self.grid_path, grid_text)
                 for key, spec, evaluation in trials:
@@ -256,6 +270,8 @@ class TrialOverview:
         status: How far it is with regard to its folder's evaluation settings.
         stale: What differs between the code that made it and the installed code, in words; empty if nothing does.
         damage: What is wrong with its files, if something is.
+        host: The machine of the process that works on it; None if it says none, or there is none.
+        reason: Why it is not done, as far as that is known, if it is pending or interrupted; else empty.
     """
 
     key: str
@@ -263,6 +279,8 @@ class TrialOverview:
     status: Status
     stale: str = ""
     damage: str | None = None
+    host: str | None = None
+    reason: str = ""
 
     @property
     def label(self) -> str:
@@ -290,7 +308,10 @@ class TrialOverview:
             "step": step,
             "steps": self.steps,
             "error": self.status.error if self.damage is None else self.damage,
-        } | ({"stale": self.stale} if self.stale else {})
+            **({"stale": self.stale} if self.stale else {}),
+            **({"reason": self.reason} if self.reason else {}),
+            **({"host": self.host, "updated": self.status.updated} if self.host else {}),
+        }
 
 
 def overview(run_dir: Path) -> list[TrialOverview]:
@@ -301,8 +322,8 @@ def overview(run_dir: Path) -> list[TrialOverview]:
         DamagedFile: the folder of its trials is a link.
     """
     store = open_store(run_dir)
-    keys = store.keys()
-    found = (_overview(store.folder(key)) for key in keys)
+    keys, held = store.keys(), held_reasons(store.root)
+    found = (_overview(store.folder(key), held.get(key)) for key in keys)
     return sorted((trial for trial in found if trial is not None), key=lambda trial: (trial.label, trial.key))
 
 
@@ -316,8 +337,13 @@ def open_store(run_dir: Path) -> RunStore:
     return store
 
 
-def _overview(folder: TrialFolder) -> TrialOverview | None:
-    """One trial; None if its spec was never completely written, so that nothing can have run."""
+def _overview(folder: TrialFolder, held: str | None) -> TrialOverview | None:
+    """One trial; None if its spec was never completely written, so that nothing can have run.
+
+    Args:
+        folder: Its folder.
+        held: Why a driver holds it back, if one does.
+    """
     shown = printable(folder.key)
     try:
         spec = folder.spec()
@@ -330,6 +356,26 @@ def _overview(folder: TrialFolder) -> TrialOverview | None:
     status = folder.status(folder.evaluation())
     damage = folder.result_damage() if status.state not in ("done", "running") else None
     stale = None if status.state == "running" else staleness(folder, folder.result_head())
+    # A process that has just taken the lock has not written a status yet: what there is comes from an earlier one.
+    reported = status.state == "running" and read_status(folder.directory).state == "running"
     return TrialOverview(
-        shown, spec, status, printable(str(stale or "")), None if damage is None else printable(str(damage))
+        shown,
+        spec,
+        status,
+        printable(str(stale or "")),
+        None if damage is None else printable(str(damage)),
+        printable(status.host) if reported and status.host else None,
+        _reason(folder, status, held),
     )
+
+
+def _reason(folder: TrialFolder, status: Status, held: str | None) -> str:
+    if status.state not in ("pending", "interrupted"):
+        return ""
+    if held is not None:
+        return f"held back: {held}"
+    if status.state == "pending" and status.error:
+        return f"to be retried once, alone, after all others: {status.error}"
+    if status.state == "pending" and folder.result_path.exists():
+        return "trained, and to be evaluated with other settings than its result was"
+    return status.error or ""

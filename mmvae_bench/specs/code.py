@@ -21,7 +21,7 @@ from typing import Any
 
 from ..base.canonical import canonical_json
 from ..base.machine import package_version
-from ..base.source import source_files
+from ..base.source import is_unparsed, source_files
 from ..metrics.protocols import PROTOCOL_RULES
 from .base import ComponentSpec
 from .components import backbones, classifiers, datasets, objectives, questions
@@ -147,7 +147,10 @@ def _reasons(made: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         reasons.append(f"{was[0]} {was[1]} then, {is_now[0]} {is_now[1]} now")
     old, new = (files if isinstance(files := part.get("files"), Mapping) else {} for part in (made, now))
     changed = [name for name in new if name in old and old[name] != new[name]]
-    if not changed:
+    if unparsed := [name for name in sorted(map(str, old.keys() - new.keys())) if is_unparsed(name)]:
+        # What only such a file leads to is out of sight too, and has not changed for all that.
+        reasons.append(f"{', '.join(unparsed)} cannot be parsed (SyntaxError)")
+    elif not changed:
         changed = sorted(old.keys() ^ new.keys())
     if changed:
         shown = ", ".join(map(str, changed[:3])) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")

@@ -12,17 +12,19 @@ from ..base.errors import BenchmarkError
 from ..base.files import tail
 from ..base.printable import counted
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals
-from ..runs.lock import LockHeld, TrialLock
+from ..runs.held import note_held
+from ..runs.lock import Anchor, LockHeld, TrialLock
 from ..runs.stale import WhenStale, discard, staleness
 from ..runs.status import Status, read_status, write_status
-from ..runs.store import NoRoom, RunStore, writing
+from ..runs.store import FolderMoved, NoRoom, RunStore, writing
 from .events import Event, Kind, Observer, Progress
-from .executor import Ended, Executor, ExecutorError, Job
+from .executor import DEFAULT_GRACE, Ended, Executor, ExecutorError, Job
 from .forecast import forecast
 from .hang import DEFAULT_SECONDS, HangWatch, end_holder
-from .outcome import HANG, OUT_OF_MEMORY, disk_is_full, settle, settle_orphan, what_is_kept
+from .holding import Holds
+from .outcome import disk_is_full, is_stale, lost, settle, settle_orphan, what_is_kept, worth_retrying
 from .plan import attempts_before, plan_of
-from .schedule import CostModel, Group, Schedule, Trial
+from .schedule import CostModel, Schedule, Trial
 
 _TICK_SECONDS = 0.2
 _LOOK_ELSEWHERE_SECONDS = 0.5
@@ -55,6 +57,7 @@ class Outcome:
         done: Number of trials with a result.
         failed: Number of trials that failed.
         stale: Number of trials that other code has made, and that were therefore left alone.
+        changed: Number of those among them that the driver had meant to run: the code has changed since it began.
         stopped: Whether the driver was asked to stop and left trials unfinished.
         error: Why the driver gave up; None if it did not.
         refused: Whether it gave up because no process could be started, not even the first one.
@@ -69,6 +72,7 @@ class Outcome:
     refused: bool = False
     stale: int = 0
     held: int = 0
+    changed: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -141,7 +145,7 @@ class Driver:
         *,
         retry_failed: bool = False,
         stale: WhenStale = "refuse",
-        grace: float = 30.0,
+        grace: float = DEFAULT_GRACE,
         hang_seconds: float | None = DEFAULT_SECONDS,
         fail_fast: bool = False,
         rehearse: Rehearsal | None = None,
@@ -159,11 +163,9 @@ class Driver:
         self.out_of_reach: set[str] = set()
         self._killed = False
         self.fail_fast, self.rehearse, self.more = fail_fast, rehearse, more
-        self.held: set[Group] = set()
-        self.unusable: set[str] = set()
-        self.failures: dict[tuple[str, ...], set[str]] = {}
-        self.num_done = self.num_failed = self.num_stale = self.num_held = 0
-        self.signals = StopSignals()
+        self.holds = Holds()
+        self.num_done = self.num_failed = self.num_stale = self.num_held = self.num_changed = 0
+        self.signals, self.anchor = StopSignals(), Anchor(store.trials_root)
         self.error: BenchmarkError | None = None
         self.refused = self._any_began = False
         self._began = self._looked = time.monotonic()
@@ -181,7 +183,7 @@ class Driver:
 
     def run(self) -> Outcome:
         """Works until all trials have ended, or until asked to stop."""
-        with self.signals:
+        with self.signals, self.anchor:
             try:
                 self._loop()
             except BaseException:
@@ -198,6 +200,7 @@ class Driver:
             refused=self.refused,
             stale=self.num_stale,
             held=self.num_held,
+            changed=self.num_changed,
         )
 
     def progress(self) -> Progress:
@@ -222,6 +225,7 @@ class Driver:
         self._plan()
         while True:
             self._check_signals()
+            self._check_folder()
             self._ask_more()
             self._launch()
             if not self.started and (self.stopping or not (len(self.schedule) or self.elsewhere)):
@@ -235,7 +239,7 @@ class Driver:
     def _plan(self) -> None:
         plan = plan_of(self.trials, retry_failed=self.retry_failed, when_stale=self.stale)
         for trial, head in plan.done:
-            self._learn(trial, head)
+            self.costs.learn(trial, head)
         for trial in plan.alone:
             self.schedule.add_alone(trial)
         self.num_done, self.num_failed, self.num_stale = len(plan.done), len(plan.failed), len(plan.stale)
@@ -247,7 +251,7 @@ class Driver:
         for trial, status in plan.failed:
             self._notify("failed", trial, status=status, message="in an earlier run; --retry failed runs it again")
         self._rehearse([trial for trial in plan.waiting if trial.steps])
-        waiting = [trial for trial in plan.waiting if trial.group not in self.held or not trial.steps]
+        waiting = [trial for trial in plan.waiting if trial.group not in self.holds.groups or not trial.steps]
         for trial in waiting:
             self.schedule.add(trial)
         self._plan_preparations(waiting)
@@ -261,7 +265,7 @@ class Driver:
         self._notify("rehearsing", label=count, message="on made-up images; --no-rehearsal leaves this out")
         for name, error in self.rehearse(trials, self.signals.requested).items():
             held = [trial for trial in trials if trial.group[0] == name]
-            self.held |= {trial.group for trial in held}
+            self.holds.groups |= {trial.group for trial in held}
             self._hold(held, "the first step of training fails", error)
 
     def _plan_preparations(self, waiting: Sequence[Trial]) -> None:
@@ -274,9 +278,7 @@ class Driver:
 
     def _ask_more(self) -> None:
         """Adds a trial that is chosen now, if one could start at once; none after an error that it would have too."""
-        idle = not (
-            self.stopping or self.held or self.unusable or len(self.schedule) or self.preparations or self.elsewhere
-        )
+        idle = not (self.stopping or self.holds or len(self.schedule) or self.preparations or self.elsewhere)
         if self.more is None or not idle or not self.executor.num_free:
             return
         try:
@@ -290,7 +292,10 @@ class Driver:
             self.schedule.add(trial)
 
     def _launch(self) -> None:
-        while self.executor.num_free and not self.stopping and not any(item.alone for item in self.started.values()):
+        while self.executor.num_free and not any(item.alone for item in self.started.values()):
+            self._check_folder()
+            if self.stopping:
+                return
             if self.preparations:
                 trial = self.preparations.popleft()
                 self._submit(trial.prepare_job(self.store), trial, preparation=True)
@@ -362,6 +367,9 @@ class Driver:
         self._any_began |= ended.began
         trial, seconds = started.trial, time.monotonic() - started.since
         hang_seconds = self.hangs.seconds if self.hung.pop(ended.job.name, None) is not None else None
+        self._check_folder()
+        if isinstance(self.error, FolderMoved):
+            return  # What became of it is not there to be read, nor is there a place to write it.
         if started.preparation:
             self._end_preparation(started, ended, seconds)
             return
@@ -375,14 +383,18 @@ class Driver:
             return
         if status is None:
             self.elsewhere[trial.key] = trial
-            self._notify("elsewhere", trial)
-        elif self._is_held(trial) and status.state not in ("done", "failed") and not self.stopping:
+            self._notify("elsewhere", trial, message="it goes on; this driver stops" if self.stopping else None)
+        elif is_stale(trial, ended, status):
+            self.num_stale, self.num_changed = self.num_stale + 1, self.num_changed + 1
+            said = "\n".join(tail(trial.folder.log_path, start=started.log_start))
+            self._notify("stale", trial, message="the code has changed since this run began", error=said)
+        elif trial in self.holds and status.state not in ("done", "failed") and not self.stopping:
             self._hold([trial], _AS_OTHERS)
-        elif self._lost(ended, status) and trial.losses < MAX_LOSSES and not self.stopping:
+        elif lost(ended, status) and trial.losses < MAX_LOSSES and not self.stopping:
             trial.losses += 1
             self.schedule.add(trial)
             self._notify("retry", trial, status=status, message="its machine was lost; will continue on another one")
-        elif self._worth_retrying(trial, status, ended):
+        elif worth_retrying(ended, status) and not (trial.retried or self.stopping):
             self._retry(trial, status)
         else:
             self._close(trial, status, seconds=seconds)
@@ -401,58 +413,37 @@ class Driver:
             if ended.returncode == BAD_INPUT:
                 self._hold_data(lambda other: other.recipe == trial.recipe, trial, "their preparation", error)
 
-    def _is_held(self, trial: Trial) -> bool:
-        return trial.group in self.held or trial.data in self.unusable
-
     def _hold(self, trials: Sequence[Trial], reason: str, error: str | None = None, *, of: str | None = None) -> None:
         """Says that ``trials``, all of one objective or ``of`` something else, are not started: no queue has them."""
         self.num_held += len(trials)
         count = f"{counted(len(trials), 'trial')} of {of or f'objective {trials[0].group[0]}'}"
         self._notify("held", label=count, held=len(trials), message=reason, error=error)
+        try:
+            with writing(self.store.root):
+                note_held(self.store.root, {trial.key for trial in trials}, "\n".join(filter(None, (reason, error))))
+        except BenchmarkError as problem:
+            self._give_up(problem)
 
     def _hold_data(self, shares: Callable[[Trial], bool], trial: Trial, what: str, error: str | None) -> None:
         """Holds the waiting trials back that share their data with one that could not use them."""
-        self.unusable |= {other.data for other in self.trials if shares(other)}
+        self.holds.unusable |= {other.data for other in self.trials if shares(other)}
         waiting = self._withdraw()
         if waiting:
             self._hold(waiting, f"{what} failed: the data cannot be used", error, of=f"dataset {trial.dataset}")
 
     def _withdraw(self) -> list[Trial]:
         """Takes the trials that are held back out of all queues, and returns those that were only waiting."""
-        waiting = self.schedule.withdraw(self._is_held)
+        waiting = self.schedule.withdraw(self.holds.__contains__)
         wanted = self.schedule.recipes()
         self.preparations = deque(other for other in self.preparations if other.recipe in wanted)
-        queued = [name for name, started in self.started.items() if self._is_held(started.trial)]
+        queued = [name for name, started in self.started.items() if started.trial in self.holds]
         self.executor.withdraw([name for name in queued if not self.started[name].preparation])
         return waiting
 
     def _hold_if_again(self, trial: Trial, status: Status) -> None:
         """Holds an objective's waiting trials back if this failure is the second of its kind."""
-        if status.where is None or status.error_type in OUT_OF_MEMORY or trial.group in self.held:
-            return
-        objective = trial.group[0]
-        alike = self.failures.setdefault((objective, status.error_type or "", status.error or "", status.where), set())
-        alike.add(trial.key)
-        if len(alike) < 2:
-            return
-        self.held |= {other.group for other in self.trials if other.group[0] == objective}
-        waiting = self._withdraw()
-        if waiting:
+        if self.holds.add_if_again(trial, status, self.trials) and (waiting := self._withdraw()):
             self._hold(waiting, "two of its trials ended with the same error", _said(status))
-
-    @staticmethod
-    def _lost(ended: Ended, status: Status) -> bool:
-        """Whether a job's machine was lost while it ran, or before it could begin."""
-        return ended.lost and (status.state == "interrupted" or (not ended.began and status.state != "done"))
-
-    def _worth_retrying(self, trial: Trial, status: Status, ended: Ended) -> bool:
-        if trial.retried or self.stopping:
-            return False
-        if status.state == "failed":
-            # A process of several trials may have ended for another than this one.
-            unsaid = ended.shared and status.error_type in (HANG, ended.describe()[0])
-            return unsaid or status.error_type in OUT_OF_MEMORY
-        return status.state == "interrupted"
 
     def _retry(self, trial: Trial, status: Status) -> None:
         trial.retried, trial.attempts = True, status.attempts
@@ -470,7 +461,7 @@ class Driver:
     def _close(self, trial: Trial, status: Status, *, seconds: float | None = None) -> None:
         if status.state == "done":
             self.num_done += 1
-            self._learn(trial, trial.folder.result_head(), seconds if status.attempts == 1 else None)
+            self.costs.learn(trial, trial.folder.result_head(), seconds=seconds if status.attempts == 1 else None)
             self._notify("done", trial, seconds=seconds, attempts=status.attempts)
         elif status.state == "failed":
             self.num_failed += 1
@@ -482,15 +473,6 @@ class Driver:
                 self._stop("stopping after the first failure (--fail-fast): running trials save and end")
         else:
             self._notify("interrupted", trial, seconds=seconds, attempts=status.attempts, message=status.error)
-
-    def _learn(self, trial: Trial, head: dict[str, Any] | None, seconds: float | None = None) -> None:
-        training, origin = ((head or {}).get(name) for name in ("training", "provenance"))
-        here = seconds is not None
-        if seconds is None and isinstance(training, dict):
-            seconds = training.get("wall_seconds")
-        if isinstance(seconds, int | float):
-            kind = str(origin.get("device_name", "")) if isinstance(origin, dict) else ""
-            self.costs.observe(trial.group, steps=trial.steps, seconds=float(seconds), kind=kind, here=here)
 
     def _look_elsewhere(self) -> None:
         now = time.monotonic()
@@ -515,7 +497,7 @@ class Driver:
             del self.elsewhere[trial.key]
             if status.state == "done" or (status.state == "failed" and status.attempts > trial.attempts):
                 self._close(trial, status)
-            elif self._is_held(trial):
+            elif trial in self.holds:
                 self._hold([trial], _AS_OTHERS)
             else:
                 self.schedule.add(trial)
@@ -574,7 +556,17 @@ class Driver:
             self._killed = True
             self.executor.kill()
 
+    def _check_folder(self) -> None:
+        if not isinstance(self.error, FolderMoved) and self.anchor.moved():
+            self._give_up(FolderMoved(self.store.root))
+
     def _give_up(self, error: BenchmarkError) -> None:
+        if isinstance(self.error, FolderMoved):
+            return
+        if self.anchor.moved():
+            error = self.error = FolderMoved(self.store.root)  # Whatever has failed has failed for that.
+            if self._stop_by is not None:
+                self._notify("stopping", message=str(error))
         self.error = self.error or error
         if isinstance(error, ExecutorError) and not (self._any_began or self.executor.under_way()):
             self.refused = True

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "run", "preparing", "prepared", "prepare_failed", "running", "elsewhere", "done", "failed", "retry", "hung",
-    "interrupted", "stale", "held", "rehearsing", "stopping", "killed", "end",
+    "interrupted", "stale", "held", "rehearsing", "other_code", "stopping", "killed", "end",
 ]  # fmt: skip
 
 
@@ -36,8 +36,8 @@ class Event:
             and this one waits; done, failed, interrupted: how a trial ended; retry: it ended and will be retried; hung:
             it makes no progress and is being stopped; stale: other code has made it, and it is left alone; rehearsing:
             the first step of each objective is tried on made-up images; held: the waiting trials of an objective will
-            not be started; stopping: the driver was asked to stop; killed: processes that had not ended in time were
-            killed; end: the driver has finished.
+            not be started; other_code: drivers with other code work on the same folder; stopping: the driver was asked
+            to stop; killed: processes that had not ended in time were killed; end: the driver has finished.
         finished: Number of trials that are done or failed so far.
         total: Number of trials in the run.
         key: The trial's key.
@@ -182,7 +182,7 @@ def describe(event: Event) -> list[str]:
         return [f"{counted(event.total or 0, 'trial')}{earlier}", *([event.message] if event.message else [])]
     if event.event == "end":
         return []
-    if event.event in ("stopping", "killed"):
+    if event.event in ("other_code", "stopping", "killed"):
         return [event.message or event.event]
     line = f"[{event.finished}/{event.total}] {_WORDS.get(event.event, event.event)} {event.label}"
     if event.seconds is not None:
@@ -251,7 +251,7 @@ class LiveConsole(Observer):
         from rich.text import Text
 
         bad = event.event in ("failed", "prepare_failed", "held")
-        odd = event.event in ("retry", "hung", "interrupted", "stale", "stopping", "killed")
+        odd = event.event in ("retry", "hung", "interrupted", "stale", "other_code", "stopping", "killed")
         style = "red" if bad else "yellow" if odd else ""
         if lines := describe(event):
             with suppress(OSError):

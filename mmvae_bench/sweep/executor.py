@@ -12,6 +12,8 @@ from ..base.errors import BenchmarkError
 
 INTERRUPTED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM})
 """Exit codes of a process that was asked to stop."""
+DEFAULT_GRACE = 30.0
+"""Seconds that processes have to save by default, once they were asked to stop."""
 
 
 @dataclass(frozen=True, slots=True)

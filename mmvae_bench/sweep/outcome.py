@@ -8,7 +8,7 @@ import socket
 from dataclasses import replace
 
 from ..base.files import tail
-from ..base.processes import LOCK_HELD
+from ..base.processes import LOCK_HELD, STALE
 from ..runs.lock import LockHeld, TrialLock
 from ..runs.previous import has_survived, record_failure
 from ..runs.status import State, Status, read_status, write_status
@@ -33,6 +33,26 @@ def what_is_kept(trial: Trial) -> str | None:
     """What a trial that has failed still has, in words; None if that is nothing."""
     there = trial.folder.result_path.exists()
     return "its previous result is kept, and the next run evaluates it again" if there else None
+
+
+def lost(ended: Ended, status: Status) -> bool:
+    """Whether a job's machine was lost while it ran, or before it could begin."""
+    return ended.lost and (status.state == "interrupted" or (not ended.began and status.state != "done"))
+
+
+def worth_retrying(ended: Ended, status: Status) -> bool:
+    """Whether what ended a job may not end it again where it has the machine to itself."""
+    if status.state == "failed":
+        # A process of several trials may have ended for another than this one.
+        unsaid = ended.shared and status.error_type in (HANG, ended.describe()[0])
+        return unsaid or status.error_type in OUT_OF_MEMORY
+    return status.state == "interrupted"
+
+
+def is_stale(trial: Trial, ended: Ended, status: Status) -> bool:
+    """Whether a process has found that other code made its trial, and has done nothing: it is as it was before."""
+    failed = status.state == "failed" and status.attempts > trial.attempts
+    return ended.returncode == STALE and status.state != "done" and not failed
 
 
 def settle(
@@ -63,6 +83,8 @@ def settle(
             if hang_seconds is not None:
                 return record_failure(folder.directory, _hung(trial, status, hang_seconds, log_start=log_start))
             if status.attempts > trial.attempts and status.state in ("failed", "interrupted"):
+                return status
+            if ended.returncode == STALE:
                 return status
             inferred = _inferred(trial, ended, status, asked=asked, log_start=log_start)
             write = record_failure if inferred.state == "failed" else write_status

@@ -18,13 +18,14 @@ from typing import Any, get_args
 from ..base.canonical import content_hash
 from ..base.errors import ConfigError, Problem, nearest
 from ..base.files import cache_root, check_cache, write_json
+from ..base.machine import package_fingerprint
 from ..base.printable import counted
 from ..base.processes import BAD_INPUT, FAILED, INTERRUPTED, StopSignals, interruptible, program
 from ..metrics.protocols import PROTOCOL_RULES
 from ..runs.lock import Drivers, LockHeld, TrialLock
 from ..runs.names import EVALUATION_FILE, SPEC_FILE
 from ..runs.stale import WhenStale, discard, staleness
-from ..runs.store import NoRoom, RunStore, writing
+from ..runs.store import FolderMoved, NoRoom, RunStore, writing
 from ..specs.base import ComponentSpec
 from ..specs.components import backbones, classifiers, datasets, objectives, questions
 from ..specs.grid import expand, read_grid
@@ -35,7 +36,7 @@ from ..specs.trial import TrialSpec
 from .bayes import Proposals, Values
 from .driver import Driver, Outcome
 from .events import Event, Observer, watcher
-from .executor import Executor
+from .executor import DEFAULT_GRACE, Executor
 from .hang import DEFAULT_SECONDS
 from .local import COMMAND, DEFAULT_ENVIRONMENT, LocalExecutor, crowding, local_slots
 from .mates import MatesExecutor
@@ -101,6 +102,7 @@ class Request:
     workers: int | None = None
     per_device: int = 1
     hang_seconds: float = DEFAULT_SECONDS
+    grace: float = DEFAULT_GRACE
     retry: str | None = None
     stale: WhenStale = "refuse"
     force: tuple[str, ...] = ()
@@ -139,6 +141,9 @@ class Request:
         if not self.hang_seconds >= 0:
             message = "must be at least 0; 0 means no limit"
             problems.append(Problem(message, ("--hang-seconds",), str(self.hang_seconds)))
+        if not self.grace >= 0:
+            message = "must be at least 0; 0 means that trials are killed at once"
+            problems.append(Problem(message, ("--grace",), str(self.grace)))
         if problems:
             raise ConfigError(problems)
 
@@ -173,6 +178,7 @@ class Request:
         words += ["--per-device", str(self.per_device)] if self.per_device != 1 else []
         words += ["--together", str(self.together)] if self.together != 1 else []
         words += ["--hang-seconds", f"{self.hang_seconds:g}"] if self.hang_seconds != DEFAULT_SECONDS else []
+        words += ["--grace", f"{self.grace:g}"] if self.grace != DEFAULT_GRACE else []
         words += ["--fail-fast"] if self.fail_fast else []
         words += [] if self.rehearsal else ["--no-rehearsal"]
         words += ["--retry", self.retry] if self.retry is not None else []
@@ -257,7 +263,7 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
             rehearsal = _rehearsal(executor, command) if request.rehearsal else None
             if rehearsal is not None and request.executor == "local":
                 _check_data(request, plan, store, present, rehearsal)
-            drivers = held.enter_context(Drivers(store.root))
+            drivers = held.enter_context(Drivers(store.root, code=package_fingerprint()))
             if plan.more is not None:
                 held.enter_context(plan.more.begin(store, values))
             store.create(
@@ -274,15 +280,31 @@ def run(request: Request, *, report: Report, command: Sequence[str] = COMMAND, v
             driver = Driver(
                 store, trials_of(plan.specs, store), _mated(executor, request, plan), observer,
                 retry_failed=request.retry == "failed", stale=request.stale, hang_seconds=request.hang_seconds or None,
-                fail_fast=request.fail_fast, rehearse=rehearsal, more=plan.more,
+                fail_fast=request.fail_fast, rehearse=rehearsal, more=plan.more, grace=request.grace,
             )  # fmt: skip
             with observer:
+                _say_other_code(drivers, observer, request, total=len(plan.specs))
                 outcome = driver.run()
             with interruptible():
                 return _finish(request, store, observer, outcome, report)
     except KeyboardInterrupt:
         _say(f"interrupted; resume with:\n{request.command()}")
         return INTERRUPTED
+
+
+def _say_other_code(drivers: Drivers, observer: Observer, request: Request, *, total: int) -> None:
+    """Warns of drivers whose code differs from this one's: one comparison would be made by both."""
+    if not drivers.others:
+        return
+    message = (
+        f"{drivers.root}: drivers with other code work here too, or have while another one did: "
+        f"{', '.join(drivers.others)}; this one is {drivers.code}\n"
+        "  Trials will differ in their code, not only in their settings. Run all drivers from one copy of the code, or "
+        "choose another folder with --out."
+    )
+    observer.event(Event(event="other_code", finished=0, total=total, message=message))
+    if request.as_json:
+        _say(message)
 
 
 def _is_done(spec: TrialSpec, store: RunStore) -> bool:
@@ -401,12 +423,14 @@ def _rehearsal(executor: Executor, command: Sequence[str]) -> Rehearsal:
 
 def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outcome, report: Report) -> int:
     code = outcome.exit_code
-    if outcome.error is not None:
+    moved = isinstance(outcome.error, FolderMoved)
+    if outcome.error is not None and (not moved or request.as_json):
         _say(str(outcome.error))
     resume = _resume(request, outcome)
     page: str | None = None
     try:
-        page, text = report(store, outcome)
+        # Where the folder has gone, a report would make a new one; the driver's last event says what to do.
+        page, text = report(store, outcome) if not moved else (None, "")
         if not request.as_json:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -421,7 +445,14 @@ def _finish(request: Request, store: RunStore, observer: Observer, outcome: Outc
             stale=outcome.stale or None, held=outcome.held or None, report=page, resume=resume,
         )
     )  # fmt: skip
-    if resume is not None:
+    if outcome.changed:
+        _say(
+            f"the code has changed since this run began, and {counted(outcome.changed, 'trial')} that it had in part "
+            "been made by are left as they were: --keep goes on with them by the code of now, --retrain makes them "
+            "again; to finish them by the code that began them, bring that back; to have all trials by the code of "
+            "now, begin in another folder (--out)"
+        )
+    if resume is not None and not moved:
         left = outcome.total - finished - outcome.stale
         counts = [f"{outcome.done} of {outcome.total} trials done", f"{outcome.failed} failed", f"{left} not finished"]
         counts += [f"{outcome.held} of them held back"] if outcome.held else []

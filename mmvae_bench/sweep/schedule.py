@@ -141,6 +141,22 @@ class CostModel:
             if here:
                 self._here = kind
 
+    def learn(self, trial: Trial, head: Mapping[str, Any] | None, *, seconds: float | None = None) -> None:
+        """Learns from a trial that is done, unless its result does not say how long it took.
+
+        Args:
+            trial: The trial.
+            head: Its result without the scores; None if there is none.
+            seconds: How long it took here; None: this driver has not run it, or not all of it.
+        """
+        training, origin = ((head or {}).get(name) for name in ("training", "provenance"))
+        here = seconds is not None
+        if seconds is None and isinstance(training, dict):
+            seconds = training.get("wall_seconds")
+        if isinstance(seconds, int | float):
+            kind = str(origin.get("device_name", "")) if isinstance(origin, dict) else ""
+            self.observe(trial.group, steps=trial.steps, seconds=float(seconds), kind=kind, here=here)
+
     @property
     def known(self) -> bool:
         """Whether any trial was observed."""

@@ -1,7 +1,9 @@
 """The SLURM executor, through submitit: one job array for the waiting jobs, and a list of what is in the queue.
 
 Jobs belong to SLURM: they go on when the driver is killed. The next driver finds running ones by their locks and
-waiting ones by the list, and waits for them instead of submitting them again.
+waiting ones by the list, and waits for them instead of submitting them again. A driver holds a lock on its own folder
+below the list, so that another one can tell the jobs of a driver that is gone, which it takes over, from those of a
+driver that still waits for them, which it never withdraws.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import subprocess
 import time
 import unicodedata
 import uuid
+import weakref
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,8 +30,10 @@ from pydantic import BaseModel, Field
 
 from ..base.errors import BenchmarkError, ConfigError, Problem, nearest
 from ..base.files import DamagedFile, append_regular, read_json, read_text, tail, write_json
-from ..base.processes import SAFE_PYTHON
-from ..runs.status import ATTEMPT_VARIABLE
+from ..base.processes import FAILED, LOCK_HELD, SAFE_PYTHON
+from ..runs.lock import LockHeld, TrialLock, is_locked
+from ..runs.names import STATUS_FILE
+from ..runs.status import ATTEMPT_VARIABLE, Status, read_status, write_status
 from .executor import INTERRUPTED, Ended, ExecutorError, Job
 from .local import COMMAND
 from .remote import Origin, Runner, look_afresh
@@ -43,6 +48,10 @@ FOLDER = "slurm"
 _DEFAULTS = {"time": 240, "signal_delay_s": 120}
 """Minutes, seconds. A trial that needs more time saves ahead of the limit and continues in its next turn."""
 _MAX_TURNS = 1000
+MAX_IDLE_TURNS = 3
+"""After how many turns in a row that end at the time limit where they began a trial has failed."""
+_WHOLE_TURN = 0.8
+"""The part of a turn that counts as all of it: before that, SLURM has given the node to another job."""
 _SAVING_MARGIN = 10.0
 _OURS = frozenset({"additional_parameters", "array_parallelism", "nodes", "ntasks_per_node", "num_gpus"})
 """Parameters of submitit that the user cannot set."""
@@ -176,6 +185,7 @@ def slurm_executor(
         num_workers=num_workers or MAX_ARRAY,
         arrays=True,
         save_seconds=max(1.0, float(settings["signal_delay_s"]) - _SAVING_MARGIN),
+        turn_seconds=60.0 * settings["time"] - settings["signal_delay_s"],
         command=command,
         poll_seconds=2.0,
         list_path=folder.with_name(LIST_FILE),
@@ -199,6 +209,7 @@ class SubmititExecutor:
         num_workers: Jobs in parallel; with ``arrays``, the executor's own parameters enforce this.
         arrays: Whether the waiting jobs are submitted as one array.
         save_seconds: How long a job may take to save before its time is up.
+        turn_seconds: How long a job has until it is asked to save.
         command: The command that starts ``mmvae-bench``.
         poll_seconds: How often to look for jobs that have ended.
         list_path: The list of what was submitted, also by earlier drivers; by default in the executor's folder.
@@ -211,12 +222,13 @@ class SubmititExecutor:
         num_workers: int,
         arrays: bool,
         save_seconds: float = 60.0,
+        turn_seconds: float = 0.0,
         command: Sequence[str] = COMMAND,
         poll_seconds: float = 0.2,
         list_path: Path | None = None,
     ) -> None:
         self.executor, self.num_workers, self.arrays = executor, num_workers, arrays
-        self.save_seconds, self.poll_seconds = save_seconds, poll_seconds
+        self.save_seconds, self.turn_seconds, self.poll_seconds = save_seconds, turn_seconds, poll_seconds
         self._origin = Origin.here(command)
         self._list = list_path or Path(executor.folder) / LIST_FILE
         self._earlier: dict[str, Any] | None = None
@@ -227,6 +239,7 @@ class SubmititExecutor:
         self._looked = -math.inf
         self._asked = time.monotonic()
         self._killed: dict[str, float] = {}
+        self._alive: TrialLock | None = None
 
     @property
     def num_slots(self) -> int:
@@ -280,21 +293,51 @@ class SubmititExecutor:
         return True
 
     def withdraw(self, names: Collection[str]) -> None:
-        """Withdraws those of some jobs that wait in the queue; those that run go on."""
+        """Withdraws those of some jobs that wait in the queue; those that run, or are another driver's, go on."""
         self._ended += [Ended(job, -signal.SIGTERM, began=False) for job in self._batch if job.name in names]
         self._batch = [job for job in self._batch if job.name not in names]
         if self.arrays:
-            _cancel([self._running[name] for name in names if name in self._running], "--state=PENDING")
+            meant = [self._running[name] for name in names if name in self._running]
+            _cancel([submitted for submitted in meant if not self._is_foreign(submitted)], "--state=PENDING")
 
     def terminate(self) -> None:
         """Withdraws waiting jobs from the queue, and asks running ones to save and end."""
         self._forget_batch()
+        self._leave_foreign()
         self._terminate(list(self._running.values()))
 
     def kill(self) -> None:
         """Kills every job; may be called repeatedly."""
         self._forget_batch()
+        self._leave_foreign()
         self._kill(list(self._running.values()))
+
+    def _is_foreign(self, submitted: _Submitted) -> bool:
+        """Whether another driver has submitted a job and is still at work: it waits for the job's end."""
+        folder = Path(submitted.queued.paths.folder)
+        if not self.arrays or folder in (Path(self.executor.folder), self._list.parent):
+            return False  # Jobs of earlier versions are in the list's own folder, which nobody locks.
+        try:
+            return is_locked(folder)
+        except OSError:
+            return True  # It cannot be told: a job too many in the queue is better than one that somebody waits for.
+
+    def _leave_foreign(self) -> None:
+        """Waits no longer for the jobs of other drivers, which go on."""
+        for name, submitted in list(self._running.items()):
+            if self._is_foreign(submitted):
+                del self._running[name]
+                self._ended.append(Ended(submitted.job, LOCK_HELD, began=False))
+
+    def _say_alive(self) -> None:
+        """Holds the lock of this driver's folder for as long as there is this executor."""
+        if self._alive is None and self.arrays:
+            folder = Path(self.executor.folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = TrialLock(folder)
+            lock.__enter__()
+            self._alive = lock
+            weakref.finalize(self, lock.__exit__, None, None, None)
 
     def _ask(self) -> None:
         """Makes SLURM report the state of every job. submitit itself goes by the wall clock, which may jump."""
@@ -325,10 +368,13 @@ class SubmititExecutor:
         if not self._batch:
             return
         batch, self._batch = self._batch, []
-        tasks = [SlurmJob(job, self._origin, save_seconds=self.save_seconds) for job in batch]
+        tasks = [
+            SlurmJob(job, self._origin, save_seconds=self.save_seconds, turn_seconds=self.turn_seconds) for job in batch
+        ]
         try:
             for job in batch:
                 job.log.parent.mkdir(parents=True, exist_ok=True)
+            self._say_alive()
             queued = self.executor.submit_array(tasks)
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             self._ended += [Ended(job, -signal.SIGTERM, began=False) for job in batch]
@@ -424,6 +470,14 @@ class _Listed(BaseModel):
     """Where the list was when the line was written; empty: not known, as in earlier versions."""
 
 
+def _leave_code(code: int) -> None:
+    """On the node: leaves the exit code of the job that this process runs."""
+    from submitit import JobEnvironment
+
+    there = JobEnvironment()
+    write_json(_code_path(there.paths.folder, there.job_id), code)
+
+
 def _code_path(folder: Path, job_id: str) -> Path:
     """The file with a job's exit code."""
     return folder / f"{job_id}_code.json"
@@ -449,30 +503,38 @@ class SlurmJob:
     """Runs a job on its node, and makes it save when SLURM wants the node back. submitit pickles, loads and calls it.
 
     SIGTERM (``scancel``, preemption) makes the job save and end. The signal that submitit requests from SLURM ahead of
-    a time limit makes it save, and submitit then requeues it, so that it continues later.
+    a time limit makes it save, and submitit then requeues it, so that it continues later. What cannot be saved in part,
+    such as an evaluation, begins anew in each turn: if it is longer than a turn, it never ends. So a trial fails after
+    :data:`MAX_IDLE_TURNS` turns that have added nothing to its checkpoint.
 
     Args:
         job: The job.
         origin: The driver's side.
         save_seconds: How long it may take to save before it is killed.
+        turn_seconds: How long a turn lasts. One that ends much sooner was preempted, and does not count.
+        idle: How many turns in a row, before this one, have added nothing.
     """
 
-    def __init__(self, job: Job, origin: Origin, *, save_seconds: float) -> None:
+    turn_seconds, idle = 0.0, 0  # Of a job that an earlier version has submitted.
+
+    def __init__(
+        self, job: Job, origin: Origin, *, save_seconds: float, turn_seconds: float = 0.0, idle: int = 0
+    ) -> None:
         self.job, self.origin, self.save_seconds = job, origin, save_seconds
+        self.turn_seconds, self.idle = turn_seconds, idle
+        self._began, self._saved = 0.0, None  # type: float, int | None
         self._runner: Runner | None = None
 
     def __call__(self) -> int:
         """Runs the job to its end; returns its exit code, and leaves it in a file."""
-        from submitit import JobEnvironment
-
         code = self._run()
-        there = JobEnvironment()
-        write_json(_code_path(there.paths.folder, there.job_id), code)
+        _leave_code(code)
         return code
 
     def _run(self) -> int:
         self._runner = runner = Runner(self.origin)
         signal.signal(signal.SIGTERM, lambda *_: runner.stop(signal.SIGTERM))
+        self._began, self._saved = time.monotonic(), self._status().saved
         restarted = os.environ.get(RESTARTS_VARIABLE, "0") != "0"
         return runner.run(self._again() if restarted else self.job)
 
@@ -485,9 +547,41 @@ class SlurmJob:
             code = self._runner.join(self.save_seconds)
             if code not in INTERRUPTED and code != -signal.SIGKILL:
                 return None
-        return DelayedSubmission(SlurmJob(self._again(), self.origin, save_seconds=self.save_seconds))
+        status, idle = self._status(), self.idle
+        if status.saved != self._saved or status.phase not in ("train", "evaluate"):
+            idle = 0  # While data are prepared, a turn adds to those, which are not the trial's.
+        elif time.monotonic() - self._began >= _WHOLE_TURN * self.turn_seconds:
+            idle += 1
+        if idle >= MAX_IDLE_TURNS and self._fail(status, idle):
+            return None
+        again = SlurmJob(
+            self._again(), self.origin, save_seconds=self.save_seconds, turn_seconds=self.turn_seconds, idle=idle
+        )
+        return DelayedSubmission(again)
+
+    def _status(self) -> Status:
+        """What the trial's own process has last said; nothing of a job that is no trial's."""
+        pulse = self.job.pulse
+        return read_status(pulse.parent) if pulse is not None and pulse.name == STATUS_FILE else Status()
+
+    def _fail(self, status: Status, idle: int) -> bool:
+        """Records that the time limit is too short for the trial; False if another process has it now."""
+        directory = self.job.log.parent
+        what = "evaluation" if status.phase == "evaluate" else "training up to its next checkpoint"
+        error = (
+            f"the {what} does not fit into SLURM's time limit: {idle} turns in a row ended at step "
+            f"{status.saved or 0} of {status.steps}, where they began\n"
+            "Raise the limit (--slurm time=MINUTES), then run it again (--retry failed)."
+        )
+        try:
+            with TrialLock(directory):
+                failed = replace(status.interrupted(), state="failed", error=error, error_type="TimeLimit")
+                write_status(directory, replace(failed, log=str(self.job.log), steps_per_second=None))
+        except LockHeld:
+            return False
+        _leave_code(FAILED)
+        return True
 
     def _again(self) -> Job:
         # Without the number of the attempt, which is unknown when SLURM itself restarts a job. The lock is enough.
-        environment = {name: value for name, value in self.job.environment.items() if name != ATTEMPT_VARIABLE}
-        return replace(self.job, environment=environment)
+        return replace(self.job, environment={**self.job.environment, ATTEMPT_VARIABLE: ""})

@@ -11,6 +11,7 @@ import pytest
 
 from mmvae_bench.base import source
 from mmvae_bench.base.source import source_files
+from mmvae_bench.specs.code import differences
 
 FILES = {
     "__init__.py": "raise RuntimeError('never imported')\n",
@@ -133,3 +134,27 @@ def test_what_cannot_be_read_is_left_to_who_imports_it(folder: Path) -> None:
     (folder / "late.py").unlink()
     assert list(hashes()) == ["parcel/base.py", "parcel/loss.py", "parcel/shapes.py"]
     assert source_files(["no_such_package.loss:Loss"], follow=lambda module: True) == {}
+
+
+@pytest.mark.parametrize("broken", [b"def scaled(x:\n", b"\xff = 1\n", b"x = 1\0\n"])
+def test_a_file_that_cannot_be_parsed_is_named_and_no_other(folder: Path, broken: bytes) -> None:
+    """What only it leads to is out of sight then, and has not changed."""
+    (folder / "tools.py").write_text(f"from .late import late\n{FILES['tools.py']}\ndef more():\n    return late()\n")
+    (folder / "loss.py").write_text("from . import tools\nclass Loss:\n    value = tools.more\n")
+
+    def part() -> dict[str, object]:
+        files = source_files(["parcel.loss:Loss"], follow=lambda name: name.startswith("parcel"))
+        return {"objective": {"name": "mine", "package": "parcel", "version": "1", "files": files}}
+
+    made = part()
+    text = (folder / "tools.py").read_bytes()
+    (folder / "tools.py").write_bytes(broken)
+    said = ["objective 'mine': parcel/tools.py cannot be parsed (SyntaxError)"]
+    assert differences(made, part()) == said
+    (folder / "loss.py").write_text("from . import tools\nclass Loss:\n    value = tools.more\n    other = 1\n")
+    assert differences(made, part()) == [f"{said[0]}, parcel/loss.py has changed"]
+    (folder / "tools.py").write_bytes(text)
+    assert differences(made, part()) == ["objective 'mine': parcel/loss.py has changed"]
+    (folder / "tools.py").unlink()
+    (folder / "loss.py").write_text("from . import tools\nclass Loss:\n    value = tools.more\n")
+    assert differences(made, part()) == ["objective 'mine': parcel/late.py, parcel/tools.py have changed"], "gone"

@@ -105,6 +105,8 @@ def test_usage_errors_exit_with_2(arguments: list[str], words: str, capsys: pyte
         (["run", "--grid", "x.yaml", "--workers", str(10**20)], "at least 1 and at most 100,000"),
         (["run", "--grid", "x.yaml", "--per-device", str(10**20)], "at least 1 and at most 1,000"),
         (["run", "--grid", "x.yaml", "--hang-seconds", "nan"], "at least 0"),
+        (["run", "--grid", "x.yaml", "--grace", "-1"], "at least 0"),
+        (["sweep", "--local", "x.yaml", "--grace", "nan"], "at least 0"),
         (["sweep", "--local", "x.yaml", "--count", str(10**20)], "at least 1 and at most 100,000"),
         (["run", "--grid", "x.yaml", "--workers", "9" * 5000], "--workers"),
     ],

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mmvae_bench.base.files import write_json
-from mmvae_bench.runs.lock import LockHeld, TrialLock
+from mmvae_bench.runs.lock import LockHeld, TrialLock, check_held
 from mmvae_bench.runs.status import Status, begin, write_status
 
 
@@ -49,6 +49,9 @@ def train(directory: Path, behaviours: dict[str, Any]) -> int:
             result = directory / "result.json"
             if result.exists() and json.loads(result.read_text())["evaluation"] == evaluation:
                 return 0
+            if spec["seed"] in behaviours.get("stale", ()):
+                sys.stderr.write(f"{directory} was trained by other code than is installed: jvae.py has changed\n")
+                return 76
             signal.signal(signal.SIGTERM, stop)
             status = begin(directory, steps=10)
             planned = behaviours.get("attempts", {}).get(str(spec["seed"]), [])
@@ -62,6 +65,7 @@ def train(directory: Path, behaviours: dict[str, Any]) -> int:
                 while "gate" in behaviours and not Path(behaviours["gate"]).exists():
                     time.sleep(0.01)
             except Stopped:
+                check_held(directory)
                 write_status(directory, replace(status, state="interrupted"))
                 note(directory, "stopped")
                 return 143

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmvae_bench.runs.lock import Drivers
 from mmvae_bench.runs.store import RunStore
 from mmvae_bench.specs.grid import GridSpec, expand, load_grid
 from mmvae_bench.sweep.driver import Driver, Outcome
@@ -100,13 +101,14 @@ class StubRun:
         """The grid."""
         return load_grid(self.write_grid())
 
-    def store(self) -> RunStore:
+    def store(self, drivers: Drivers | None = None) -> RunStore:
         """The run's folder, with the folders of all trials in it."""
         store, specs = RunStore(self.out), expand(self.grid())
         store.create(
             [(spec.key, spec.canonical(), spec.evaluation.canonical()) for spec in specs],
             grid_text=self.write_grid().read_text(),
             grid_keys={spec.key for spec in specs},
+            drivers=drivers,
         )
         return store
 

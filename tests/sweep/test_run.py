@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 from dataclasses import replace
@@ -16,14 +17,18 @@ from typing import Any
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.machine import package_fingerprint
 from mmvae_bench.base.processes import INTERRUPTED
 from mmvae_bench.cli import main
 from mmvae_bench.cli.run import write_reports
 from mmvae_bench.runs import store as store_module
+from mmvae_bench.runs.lock import Drivers
 from mmvae_bench.runs.store import RunStore, overview
-from mmvae_bench.sweep.driver import Outcome
+from mmvae_bench.sweep import run as run_module
+from mmvae_bench.sweep.driver import Driver, Outcome
 from mmvae_bench.sweep.run import Request, SweepRequest, run
 
+from .cluster import meanwhile
 from .support import StubRun, no_report
 
 Captured = pytest.CaptureFixture[str]
@@ -364,3 +369,80 @@ def test_a_run_that_is_stopped_while_it_reports_says_how_to_go_on(
     said = capsys.readouterr().err
     assert said.endswith(f"interrupted; resume with:\n{request.command()}\n")
     assert [trial.state for trial in overview(stub.out)] == ["done"] * 3
+
+
+@pytest.mark.parametrize("end", ["renamed", "removed", "replaced"])
+def test_a_folder_that_goes_away_stops_the_run_with_one_message(end: str, stub: StubRun, capsys: Captured) -> None:
+    stub.seeds, stub.behaviours = range(6), {"attempts": {str(seed): ["hang"] for seed in range(6)}}
+    moved, request = stub.root / "moved", Request(grid=stub.write_grid(), out=stub.out, workers=2, rehearsal=False)
+
+    def away() -> None:
+        if end == "removed":
+            shutil.rmtree(stub.out)
+        else:
+            stub.out.rename(moved)
+        if end == "replaced":
+            stub.out.mkdir()
+
+    thread = meanwhile(lambda: sum(stub.counts("start").values()) == 2, away)
+    assert run(request, command=stub.command, report=refused_report) == 1
+    thread.join()
+    said = capsys.readouterr().err
+    assert said.count("the run folder was renamed or removed while the run was at work") == 1
+    assert "Move it back and run the same command again" in said
+    assert "Traceback" not in said
+    assert "report" not in said
+    assert not list(stub.out.rglob("*")), "nothing is made again"
+    assert stub.out.exists() == (end == "replaced")
+    if end == "removed":
+        return
+    if end == "replaced":
+        stub.out.rmdir()
+    moved.rename(stub.out)
+    stub.behaviours = {}
+    assert run(request, command=stub.command, report=no_report) == 0, capsys.readouterr().err
+    assert stub.counts("finish") == dict.fromkeys(range(6), 1)
+
+
+def refused_report(store: RunStore, outcome: Outcome) -> tuple[str | None, str]:
+    """Where there is nothing to report on."""
+    raise AssertionError
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_drivers_of_other_code_are_warned_of_once(as_json: bool, stub: StubRun, capsys: Captured) -> None:
+    stub.seeds = (0,)
+    request = Request(grid=stub.write_grid(), out=stub.out, as_json=as_json, rehearsal=False)
+    with Drivers(stub.out, code="0a1b2c3d") as other, Drivers(stub.out, code=package_fingerprint()) as same:
+        for drivers in (other, same):
+            stub.store(drivers)
+        assert (other.others, len(same.others)) == ((), 1)
+        assert run(request, command=stub.command, report=no_report) == 0
+    captured = capsys.readouterr()
+    said = f"drivers with other code work here too, or have while another one did: 0a1b2c3d process {os.getpid()} on "
+    assert captured.err.count(said) == 1
+    assert f"; this one is {package_fingerprint()}\n" in captured.err
+    if as_json:
+        events = [json.loads(line) for line in captured.out.splitlines()]
+        assert [event["event"] for event in events][:2] == ["other_code", "run"]
+        assert said in events[0]["message"]
+    # They are gone: the next one is alone, whatever code they had.
+    assert run(request, command=stub.command, report=no_report) == 0
+    assert "other code" not in capsys.readouterr().err
+
+
+def test_the_grace_of_the_command_is_the_drivers(stub: StubRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+
+    def driver(*arguments: Any, grace: float, **options: Any) -> Driver:
+        given.append(grace)
+        return Driver(*arguments, grace=grace, **options)
+
+    monkeypatch.setattr(run_module, "Driver", driver)
+    stub.drive()
+    request = Request(grid=stub.write_grid(), out=stub.out)
+    for each in (request, replace(request, grace=120.0)):
+        assert run(each, command=stub.command, report=no_report) == 0
+    assert given == [30.0, 120.0]
+    assert shlex.split(replace(request, grace=120.0).command())[-2:] == ["--grace", "120"]
+    assert "--grace" not in request.command()

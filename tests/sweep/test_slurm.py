@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import pickle
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.processes import LOCK_HELD
 from mmvae_bench.cli import main
-from mmvae_bench.sweep.executor import Job
-from mmvae_bench.sweep.slurm import SubmititExecutor, _Submitted, parse_parameters, slurm_executor
+from mmvae_bench.runs.status import Status, read_status, write_status
+from mmvae_bench.specs.grid import expand
+from mmvae_bench.sweep import slurm as slurm_module
+from mmvae_bench.sweep.executor import Ended, Job
+from mmvae_bench.sweep.remote import Origin
+from mmvae_bench.sweep.schedule import trials_of
+from mmvae_bench.sweep.slurm import SlurmJob, SubmititExecutor, _Submitted, parse_parameters, slurm_executor
 
 from .cluster import drive_with, interrupt, meanwhile, most_at_once
 from .slurm import install
@@ -301,6 +310,35 @@ def test_a_driver_that_comes_back_finds_what_lies_in_the_queue(stub: StubRun, sl
     assert len((stub.out / "slurm" / "jobs.jsonl").read_text().splitlines()) == 3
 
 
+def test_only_jobs_of_ones_own_or_of_a_driver_that_is_gone_are_withdrawn(stub: StubRun, slurm: Path) -> None:
+    (slurm / "hold").touch()
+    job = Job("job", ("train",), stub.root / "log")
+
+    def waiting() -> SubmititExecutor:
+        executor = slurm_executor(stub.out, command=stub.command)
+        executor.submit(job)
+        return executor
+
+    def state() -> str:
+        (path,) = slurm.glob("*.state")
+        return path.read_text()
+
+    first = waiting()
+    assert first.wait(0) == []
+    second = waiting()
+    second.withdraw(["job"])
+    second.kill()
+    second.terminate()
+    assert state() == "PENDING", "the first driver still waits for it"
+    assert second.wait(0) == [Ended(job, LOCK_HELD, began=False)]
+    assert first.under_way() == []
+    del first
+    gc.collect()
+    waiting().terminate()
+    assert state() == "CANCELLED by 0"
+    (slurm / "hold").unlink()
+
+
 def test_an_interrupt_takes_back_what_waits_and_saves_what_runs(stub: StubRun, slurm: Path) -> None:
     stub.behaviours = {"attempts": {str(seed): ["hang"] for seed in range(3)}}
     executor = slurm_executor(stub.out, num_workers=1, command=stub.command)
@@ -399,6 +437,100 @@ def test_a_list_of_the_queue_that_cannot_be_written_stops_the_run_and_takes_the_
     assert {path.read_text() for path in slurm.glob("*.state")} == {"CANCELLED by 0"}
     assert set(stub.states().values()) == {"none"}
     (slurm / "hold").unlink()
+
+
+class Turn:
+    """In place of a runner: a process that is asked to save at once, and leaves what ``said`` says."""
+
+    started, said = True, Status()
+
+    def __init__(self, origin: Origin) -> None:
+        pass
+
+    def run(self, job: Job) -> int:
+        if job.pulse is not None:
+            write_status(job.pulse.parent, self.said)
+        return 143
+
+    def stop(self, number: int) -> None:
+        pass
+
+    def join(self, timeout: float) -> int:
+        return 143
+
+
+@pytest.fixture
+def turns(stub: StubRun, slurm: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., SlurmJob | None]:
+    """A turn of a job on its node, to the time limit; the job's next turn, if it has one."""
+    monkeypatch.setattr(slurm_module, "Runner", Turn)
+    folder = stub.root / "node"
+    folder.mkdir()
+    for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7", "SUBMITIT_FOLDER": str(folder)}.items():
+        monkeypatch.setenv(name, value)
+
+    def turn(job: SlurmJob, status: Status) -> SlurmJob | None:
+        monkeypatch.setattr(Turn, "said", status)
+        job._run()
+        again = job.checkpoint()
+        return None if again is None else again.function
+
+    return turn
+
+
+def on_node(stub: StubRun, **options: float) -> SlurmJob:
+    """The job of a trial, as it is submitted."""
+    job = trials_of(expand(stub.grid()), stub.store())[0].train_job()
+    return SlurmJob(job, Origin.here(stub.command), save_seconds=1.0, **options)
+
+
+def test_an_evaluation_that_does_not_fit_into_a_turn_fails_after_three(
+    stub: StubRun, turns: Callable[..., SlurmJob | None]
+) -> None:
+    job: SlurmJob | None = on_node(stub)
+    status = Status("running", "evaluate", step=10, steps=10, saved=10)
+    statuses = [replace(status, phase="train", step=4, saved=4), *[status] * 4]
+    for attempts, said in enumerate(statuses, start=1):
+        assert job is not None, (
+            "each of these turns has added to the checkpoint, or is one of the first two that has not"
+        )
+        job = turns(job, replace(said, attempts=attempts))
+    assert job is None
+    failed = read_status(on_node(stub).job.log.parent)
+    assert (failed.state, failed.error_type, failed.attempts) == ("failed", "TimeLimit", 5)
+    assert "the evaluation does not fit into SLURM's time limit: 3 turns in a row ended at step 10 of 10" in (
+        failed.error or ""
+    )
+    assert "--slurm time=MINUTES" in (failed.error or "")
+    assert json.loads((stub.root / "node" / "7_code.json").read_text()) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "turn_seconds"),
+    [
+        (Status("running", "prepare", saved=4), 0.0),
+        (Status("running", "evaluate", saved=4), 3600.0),
+    ],
+    ids=["data in preparation", "preempted long before the limit"],
+)
+def test_other_turns_without_a_step_are_not_counted(
+    status: Status, turn_seconds: float, stub: StubRun, turns: Callable[..., SlurmJob | None]
+) -> None:
+    job: SlurmJob | None = on_node(stub, turn_seconds=turn_seconds)
+    for attempts in range(1, 8):
+        assert job is not None
+        job = turns(job, replace(status, attempts=attempts))
+    assert job is not None
+
+
+def test_turns_of_a_preparation_are_not_counted(stub: StubRun, turns: Callable[..., SlurmJob | None]) -> None:
+    trial = trials_of(expand(stub.grid()), stub.store())[0]
+    job: SlurmJob | None = SlurmJob(trial.prepare_job(stub.store()), Origin.here(stub.command), save_seconds=1.0)
+    assert job is not None
+    job.job = replace(job.job, pulse=None)
+    for _ in range(7):
+        assert job is not None
+        job = turns(job, Status())
+    assert job is not None
 
 
 def test_what_sbatch_says_is_shown(stub: StubRun, slurm: Path, capsys: Captured) -> None:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mmvae_bench.base.files import write_json
+from mmvae_bench.base.processes import STALE
 from mmvae_bench.cli import main
 from mmvae_bench.runs.folder import TrialFolder
 from mmvae_bench.runs.lock import TrialLock
 from mmvae_bench.runs.stale import staleness
+from mmvae_bench.runs.status import ATTEMPT_VARIABLE
 from mmvae_bench.specs.code import evaluation_code, training_code
 from mmvae_bench.specs.grid import expand
+from mmvae_bench.sweep.run import Request
+from mmvae_bench.sweep.run import run as run_grid
 from mmvae_bench.sweep.schedule import trials_of
 from mmvae_bench.training.checkpoint import Checkpoint
 
-from .support import StubRun
+from .support import StubRun, no_report
 
 JVAE = "mmvae_bench/objectives/jvae.py"
 THREE_CS = "mmvae_bench/evaluation/questions/three_cs.py"
@@ -217,3 +223,46 @@ def test_a_thousand_trials_are_checked_in_less_than_a_second(run: StubRun) -> No
     found = [staleness(folders[index % 3], heads[index % 3]) for index in range(1000)]
     assert time.process_time() - started < 1
     assert sum(map(bool, found)) == 666
+
+
+def test_code_that_changes_in_mid_run_fails_no_trial_and_the_end_says_what_helps(
+    stub: StubRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The driver has compared the code before; the trial's process finds it changed."""
+    stub.behaviours = {"stale": [1]}
+    stub.store()
+    half_trained(stub.folders()[1], [])
+    request = Request(grid=stub.write_grid(), out=stub.out, workers=1)
+    assert run_grid(request, command=stub.command, report=no_report) == 1
+    said = capsys.readouterr().err
+    assert "made by other code, left alone: jvae mnist_a/digits/iid seed 1 (the code has changed since this run" in said
+    assert "was trained by other code than is installed: jvae.py has changed\n" in said
+    assert "the code has changed since this run began, and 1 trial that" in said
+    assert "2 of 3 trials done, 0 failed, 0 not finished, 1 made by other code and left alone" in said
+    assert [shlex.split(line)[-1] for line in (said.splitlines()[-3], said.splitlines()[-1])] == ["--keep", "--retrain"]
+    assert (stub.states()[1], stub.status(1)["attempts"]) == ("interrupted", 1)
+    assert "error_type" not in stub.status(1)
+    # So whatever is said to do next reaches the trial, without --retry failed.
+    stub.behaviours = {}
+    assert run_grid(replace(request, stale="keep"), command=stub.command, report=no_report) == 0
+    assert stub.counts("finish") == dict.fromkeys(range(3), 1)
+
+
+def test_the_process_of_a_driver_tells_it_apart_from_bad_input(
+    stub: StubRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.store()
+    folders = stub.folders()
+    old = copy.deepcopy(training_code(json.loads((folders[0] / "spec.json").read_text())))
+    old["objective"]["files"][JVAE] = "00000000"
+    for folder in folders.values():
+        half_trained(folder, [{"from": 0, "to": 4, "code": old}])
+    words = ["train", "--out", str(folders[0])]
+    assert main(words) == 2
+    together = [word for folder in folders.values() for word in ("--out", f"2:{folder}")]
+    assert main(["train-together", *together]) == STALE
+    for attempt in ("2", ""):  # Empty: a turn of SLURM's, of which nobody knows the number.
+        monkeypatch.setenv(ATTEMPT_VARIABLE, attempt)
+        assert main(words) == STALE
+    assert CHANGED in capsys.readouterr().err
+    assert stub.states() == dict.fromkeys(range(3), "interrupted")
