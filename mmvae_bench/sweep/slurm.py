@@ -33,7 +33,8 @@ from ..base.files import DamagedFile, append_regular, read_json, read_text, tail
 from ..base.processes import FAILED, LOCK_HELD, SAFE_PYTHON
 from ..runs.lock import LockHeld, TrialLock, is_locked
 from ..runs.names import STATUS_FILE
-from ..runs.status import ATTEMPT_VARIABLE, Status, read_status, write_status
+from ..runs.previous import record_failure
+from ..runs.status import ATTEMPT_VARIABLE, Status, read_status
 from .executor import INTERRUPTED, Ended, ExecutorError, Job
 from .local import COMMAND
 from .remote import Origin, Runner, look_afresh
@@ -576,7 +577,7 @@ class SlurmJob:
         try:
             with TrialLock(directory):
                 failed = replace(status.interrupted(), state="failed", error=error, error_type="TimeLimit")
-                write_status(directory, replace(failed, log=str(self.job.log), steps_per_second=None))
+                record_failure(directory, replace(failed, log=str(self.job.log), steps_per_second=None))
         except LockHeld:
             return False
         _leave_code(FAILED)
