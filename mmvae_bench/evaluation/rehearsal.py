@@ -52,10 +52,8 @@ def rehearse_questions(specs: Sequence[TrialSpec], *, seconds: float = SECONDS) 
             continue
         try:
             context = _context(spec)
-        except (
-            Exception
-        ):  # Of the objective, which is tried for itself, or of images that are too few for a classifier.
-            continue
+        except Exception:
+            continue  # Of the objective, which is tried for itself, or of images that are too few for a classifier.
         for each in waiting:
             if (answer := _asked(each, context)) is not None:
                 asked.add(each.name)
