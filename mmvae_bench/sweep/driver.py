@@ -394,7 +394,7 @@ class Driver:
             trial.losses += 1
             self.schedule.add(trial)
             self._notify("retry", trial, status=status, message="its machine was lost; will continue on another one")
-        elif worth_retrying(ended, status) and not (trial.retried or self.stopping):
+        elif worth_retrying(trial, ended, status) and not self.stopping:
             self._retry(trial, status)
         else:
             self._close(trial, status, seconds=seconds)

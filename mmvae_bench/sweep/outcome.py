@@ -40,8 +40,10 @@ def lost(ended: Ended, status: Status) -> bool:
     return ended.lost and (status.state == "interrupted" or (not ended.began and status.state != "done"))
 
 
-def worth_retrying(ended: Ended, status: Status) -> bool:
-    """Whether what ended a job may not end it again where it has the machine to itself."""
+def worth_retrying(trial: Trial, ended: Ended, status: Status) -> bool:
+    """Whether what ended a trial's process may not end it again where it has the machine to itself, once."""
+    if trial.retried:
+        return False
     if status.state == "failed":
         # A process of several trials may have ended for another than this one.
         unsaid = ended.shared and status.error_type in (HANG, ended.describe()[0])

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from mmvae_bench.runs.status import ATTEMPT_VARIABLE, Status
-from mmvae_bench.sweep.driver import Driver
 from mmvae_bench.sweep.executor import Ended, ExecutorError, Job
 from mmvae_bench.sweep.mates import MatesExecutor
+from mmvae_bench.sweep.outcome import worth_retrying
 
 
 class Slots:
@@ -155,9 +155,9 @@ def test_what_ended_a_process_of_several_without_a_word_is_not_held_against_each
 ) -> None:
     ended = Ended(job("a0"), code, shared=shared)
     trial = SimpleNamespace(retried=False)
-    assert Driver._worth_retrying(SimpleNamespace(stopping=False), trial, status, ended) is retried  # type: ignore[arg-type]
+    assert worth_retrying(trial, ended, status) is retried  # type: ignore[arg-type]
     trial.retried = True
-    assert not Driver._worth_retrying(SimpleNamespace(stopping=False), trial, status, ended)  # type: ignore[arg-type]
+    assert not worth_retrying(trial, ended, status)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill", "withdraw"])
