@@ -77,6 +77,11 @@ class Column:
         """Steps of all stages together, as trained; those of the main stage where no trial is done."""
         return _range({int(trial.section("training").get("steps") or 0) for trial in self.done}) or self.steps
 
+    @property
+    def num_steps(self) -> int | None:
+        """:attr:`total_steps` as a number; None where trials differ or it is not known."""
+        return int(self.total_steps) or None if self.total_steps.isdecimal() else None
+
 
 def _range(numbers: Collection[int]) -> str:
     ends = {min(numbers): None, max(numbers): None} if numbers else {}

@@ -8,9 +8,10 @@ import pytest
 
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
-from mmvae_bench.report.grouping import Group, group_trials
+from mmvae_bench.report.grouping import Column, Group, group_trials
 from mmvae_bench.report.leaderboard import write_leaderboard
 from mmvae_bench.report.text import setting_lines
+from mmvae_bench.report.trials import TrialRecord
 from mmvae_bench.report.write import write_report
 from mmvae_bench.specs.trial import TrialSpec
 
@@ -49,6 +50,22 @@ def test_objectives_with_other_budgets_share_a_table(tmp_path: Path) -> None:
     write_trial(tmp_path, spec_of("jmvae", training={"steps": 266}))
     (group,) = groups(tmp_path)
     assert sorted((column.label, column.steps) for column in group.columns) == [("jmvae", "266"), ("telbo", "250")]
+    frame = compare(read_run(tmp_path)).frame()
+    assert frame.columns[-1] == "steps"
+    assert {objective: set(rows.steps) for objective, rows in frame.groupby("objective")} == {
+        "jmvae": {266}, "telbo": {250},
+    }  # fmt: skip
+
+
+def test_steps_are_those_of_all_stages_where_the_trials_agree(tmp_path: Path) -> None:
+    def trained(seed: int, steps: int | None) -> TrialRecord:
+        result = {"training": {"steps": steps}, "evaluation": {}}
+        spec = {"training": {"steps": 100}, "seed": seed}
+        return TrialRecord(str(seed), tmp_path, "done", spec, result=result)
+
+    for steps, expected in (([200, 200], 200), ([200, 300], None), ([None, None], None)):
+        trials = tuple(trained(seed, each) for seed, each in enumerate(steps))
+        assert Column("telbo", "telbo", (), trials).num_steps == expected
 
 
 def test_several_budgets_of_an_objective_are_several_tables(tmp_path: Path) -> None:
