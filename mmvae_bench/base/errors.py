@@ -109,6 +109,8 @@ def unknown(kind: str, value: object, choices: Iterable[str], location: Location
     return Problem(f"unknown {kind} {value!r}", location, choices=names, near=nearest(value, names))
 
 
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Error numbers of a write without space, on the disk or in the quota."""
 OUT_OF_MEMORY = "OutOfMemoryError"
 """The kind of every out-of-memory error that torch reports."""
 _SAID_BY_TORCH = ("can't allocate memory", "not enough memory", "out of memory")
@@ -130,6 +132,6 @@ def explain(error: BaseException) -> tuple[str, str]:
     message = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, RuntimeError) and any(words in str(error) for words in _SAID_BY_TORCH):
         return OUT_OF_MEMORY, message
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         message += "\n  Free some space (`df -h` and `df -i` show where it is used), then run the trial again."
     return kind, message

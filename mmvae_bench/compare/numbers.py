@@ -13,16 +13,13 @@ from ..base.multiple_comparisons import holm
 from ..base.statistics import normal_p_value, paired_difference
 from ..report.frames import Question
 from ..report.trials import TrialRecord
-from ..runs.scores import Score
+from ..runs.scores import STORED_PRECISION, Score
 
 Verdict = Literal["same", "within", "beyond", "no interval"]
 VERDICTS: tuple[Verdict, ...] = ("same", "within", "beyond", "no interval")
 """same: equal to the stored digits; beyond: the difference is not zero, with 5 % probability of one false claim in the
 whole comparison (Holm), or one of the two is missing; within: the others; no interval: the numbers differ, and their
 uncertainty is unknown."""
-
-STORED_PRECISION = 1e-6
-"""Results store scores per query to six decimals: smaller differences, relative to 1 or to the value, do not count."""
 
 
 @dataclass(frozen=True, kw_only=True)

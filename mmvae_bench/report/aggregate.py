@@ -143,7 +143,8 @@ def _conditional(table: Table, rows: Mapping[_Question, Row]) -> Iterator[Aggreg
         line.append(_base_rate(row.cells[index] for index in columns))
         lines.append((*line, *(theirs or [DASH] * 4 * any(beside))))
     yield AggregateTable(
-        f"{TITLE}, {table.title}: images generated from the texts of real images, z from q(z|y) (their table 1)",
+        f"{TITLE}, {table.title}: images generated from the texts of real images, z from q(z|y) "
+        "(Cremer and Kushman 2018, table 1)",
         tuple(heads),
         tuple(lines),
     )
@@ -166,7 +167,7 @@ def _prior(table: Table, rows: Mapping[_Question, Row]) -> Iterator[AggregateTab
         heads = ["model", "", "p(z)", "q(z) flow", "difference", "base rate, p(z)", "base rate, q(z)"]
         heads += ["published p(z)", "published q(z)", "p(z) minus published", "q(z) minus published"] * published
         yield AggregateTable(
-            f"{TITLE}, {table.title}: the prior compared with a flow in its place (their table 2)",
+            f"{TITLE}, {table.title}: the prior compared with a flow in its place (Cremer and Kushman 2018, table 2)",
             tuple(heads),
             tuple(lines),
         )
@@ -185,7 +186,7 @@ def _inference(table: Table) -> Iterator[AggregateTable]:
     if len(set(columns.values())) > 1:
         yield AggregateTable(
             f"{TITLE}, {table.title}: entropy of p(y_k|z) in nats, joint compared with marginal inference "
-            "(their figure 7)",
+            "(Cremer and Kushman 2018, figure 7)",
             ("", *(f"{table.columns[index].label}, z from {proposal}" for index, proposal in columns.items())),
             tuple(
                 (row.attribute or f"mean over {what}", *(_text(row.cells[index], ENTROPY, 3) for index in columns))

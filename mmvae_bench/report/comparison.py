@@ -122,11 +122,12 @@ FRAME_COLUMNS = (
     "table", "dataset", "source", "split", "split_seed", "backbone", "partition", "protocol", "metric", "attribute",
     "level", "objective", "value", "ci_low", "ci_high", "ceiling", "floor", "num_seeds", "num_queries", "num_samples",
     "leader", "published", "published_std", "constant", "deaf", "share", "share_low", "share_high", "rank_low",
-    "rank_high",
+    "rank_high", "steps",
 )  # fmt: skip
+"""The columns of table.csv and leaderboard.csv; new ones go to the end. steps: ``num_steps`` of a column."""
 
 
-_WHOLE_NUMBERS = ("split_seed", "level", "num_seeds", "num_queries", "num_samples", "rank_low", "rank_high")
+_WHOLE_NUMBERS = ("split_seed", "level", "num_seeds", "num_queries", "num_samples", "rank_low", "rank_high", "steps")
 
 
 def compare(run: RunRecord) -> Comparison:
@@ -188,5 +189,6 @@ def _plain_rows(section: Section) -> list[dict[str, object]]:
                     "leader": index in leaders, "published": theirs.mean if theirs else None,
                     "published_std": theirs.std if theirs else None, "constant": cell.constant, "deaf": cell.deaf,
                     **cell.shares(row.metric), "rank_low": ranks[0], "rank_high": ranks[1],
+                    "steps": column.num_steps,
                 })  # fmt: skip
     return rows

@@ -10,10 +10,14 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..base.errors import BenchmarkError
 from ..specs import labels
+from ..specs.components import backbones, datasets, objectives
+from ..specs.trial import TrainingSpec
 from .trials import TrialRecord
 
 
@@ -77,6 +81,11 @@ class Column:
         """Steps of all stages together, as trained; those of the main stage where no trial is done."""
         return _range({int(trial.section("training").get("steps") or 0) for trial in self.done}) or self.steps
 
+    @property
+    def num_steps(self) -> int | None:
+        """:attr:`total_steps` as a number; None where trials differ or it is not known."""
+        return int(self.total_steps) or None if self.total_steps.isdecimal() else None
+
 
 def _range(numbers: Collection[int]) -> str:
     ends = {min(numbers): None, max(numbers): None} if numbers else {}
@@ -139,7 +148,7 @@ def group_trials(trials: Iterable[TrialRecord]) -> list[Group]:
     for trial in trials:
         if trial.spec:
             for partition in _partitions(trial):
-                by_setting[_setting(trial, partition)].append(trial)
+                by_setting[setting_of(trial, partition)].append(trial)
     settings = {setting: members for key, group in by_setting.items() for setting, members in _budgets(key, group)}
     titles = _titles(list(settings))
     return [Group(setting, titles[setting], _columns(members)) for setting, members in settings.items()]
@@ -150,7 +159,24 @@ def _partitions(trial: TrialRecord) -> list[str]:
     return list(trial.partitions or ("test",))
 
 
-def _setting(trial: TrialRecord, partition: str) -> Setting:
+def with_every_field(trial: TrialRecord) -> TrialRecord:
+    """A trial whose parts have all their settings: canonical specs leave out later ones at their defaults.
+
+    A part that is not installed, or whose settings this version refuses, is as it was stored.
+    """
+    spec = dict(trial.spec)
+    for kind, registry in (("dataset", datasets), ("backbone", backbones), ("objective", objectives)):
+        part = registry.find(str(trial.component(kind).get("name")))
+        if part is not None:
+            with suppress(BenchmarkError):
+                spec[kind] = part.parse(spec[kind]).every_field()
+    with suppress(BenchmarkError):
+        spec["training"] = TrainingSpec.parse(trial.component("training")).every_field()
+    return replace(trial, spec=spec)
+
+
+def setting_of(trial: TrialRecord, partition: str) -> Setting:
+    """The setting of the table that a trial belongs to."""
     dataset, training = trial.component("dataset"), trial.component("training")
     own = ("name", "source", "split", "split_seed")
     return Setting(

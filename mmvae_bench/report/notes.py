@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base.errors import ConfigError
-from ..base.printable import printable
+from ..base.printable import few, printable
 from ..metrics.catalogue import is_guessed, metric_info, metric_order
 from ..metrics.protocols import PROTOCOL_RULES
 from ..runs.folder import TrialFolder
@@ -21,7 +21,7 @@ from .curves import still_rising
 from .frames import Frames
 from .tables import MANY_ATTRIBUTES, Cell, Row, Table, protocol_rule
 from .text import DASH, level_text, number, row_label
-from .trials import KEPT_QUERIES, PROVENANCE, STATES, TrialRecord
+from .trials import PROVENANCE, STATES, TrialRecord
 
 TRUSTED_ACCURACY = 0.85
 """Mean accuracy of the observation classifier below which its verdicts are shown with a warning."""
@@ -40,6 +40,7 @@ at least the third: a classifier that hardly sees an attribute shows everybody a
 
 NUM_LOWEST = 3
 """How many accuracies are shown of a classifier with many attributes."""
+_MOST_LACKING = 8
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,45 @@ def progress(table: Table) -> list[Progress]:
     return [_progress(trial, column.label) for column in table.columns for trial in column.done]
 
 
+def _lost_queries(table: Table, num_done: int) -> Iterator[str]:
+    """Of trials of which only rows are left: those without any scores per query, and numbers of others that lack them.
+
+    Rows of single attributes have none in a whole run either.
+    """
+    stored = {
+        (place, trial.spec.get("seed"))
+        for place, column in enumerate(table.columns)
+        for trial in column.done
+        if not trial.section("evaluation")
+    }
+    found = [
+        (row, (place, each.seed), each.per_query is not None)
+        for row in table.rows
+        for place, cell in enumerate(row.cells)
+        for each in (cell.seeds if cell is not None else ())
+        if (place, each.seed) in stored
+    ]
+    some = {trial for _, trial, kept in found if kept}
+    if lost := len(stored - some):
+        yield (
+            f"Only the scores of {lost} of {num_done} trials are left: nothing is paired by query, so intervals "
+            "over several seeds are put together from single ones, and less is told apart."
+        )
+    lacking = [
+        (row, trial) for row, trial, kept in found
+        if trial in some and not kept and row.best is not None and row.attribute is None
+    ]  # fmt: skip
+    if lacking:
+        protocols: dict[str, dict[str, None]] = {}
+        for row, _ in lacking:
+            protocols.setdefault(metric_info(row.metric).label, {}).update({row.protocol: None} if row.protocol else {})
+        names = [f"{label} ({', '.join(kinds)})" if kinds else label for label, kinds in protocols.items()]
+        yield (
+            f"Some numbers of {len({trial for _, trial in lacking})} of {num_done} trials have no scores per query, "
+            f"and are not paired: {few(names, most=_MOST_LACKING)}."
+        )
+
+
 def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) -> Iterator[str]:
     """What makes the numbers of a table hard to compare or to trust.
 
@@ -233,11 +273,7 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
         yield "The trials were trained on different images (dataset fingerprints differ)."
     if len({str(sorted(trial.section("evaluation").items())) for trial in done}) > 1:
         yield "The trials were evaluated with different settings; their scores are not paired."
-    if stored := sum(not trial.section("evaluation") and not trial.result.get(KEPT_QUERIES) for trial in done):
-        yield (
-            f"Only the scores of {stored} of {len(done)} trials are left: nothing is paired by query, so intervals "
-            "over several seeds are put together from single ones, and less is told apart."
-        )
+    yield from _lost_queries(table, len(done))
     if guessed := sorted({row.metric for row in table.rows if is_guessed(row.metric)}):
         units = {metric_info(name).unit for name in guessed}
         yield (

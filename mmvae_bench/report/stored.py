@@ -9,28 +9,31 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..base.errors import BenchmarkError
 from ..base.files import open_regular, parse_json
-from ..base.printable import cleaned, printable
+from ..base.printable import MOST_CHARACTERS, cleaned, printable
 from ..runs.names import QUERIES_FILE, RESULTS_FILE, TRIALS_FOLDER
-from ..runs.scores import Score
+from ..runs.scores import STORED_PRECISION, Score
 from ..specs.trial import SPEC_VERSION
 from .frames import QUERY_TYPES, QUESTION, TYPES, Question
-from .trials import KEPT_QUERIES, STATES, Json, RunFolders, StoredTrial, TrialRecord, labelled
+from .trials import STATES, Json, RunFolders, StoredTrial, TrialRecord, labelled
 
 MOST_ROWS = 1_000_000
 MOST_QUERIES = 20_000_000
+MOST_BYTES = 2**31
+"""What the columns of a file may take, unpacked and with their texts in every row: far more than the rows above take in
+files of this package. A long text that all rows share hardly adds to the file, and would fill the memory."""
 _LATER = frozenset({"constant", "deaf", "share", "share_low", "share_high", "processor_seconds"})
 """Columns that files of earlier versions lack."""
 _SCORE = (*QUESTION, "value", "ci_low", "ci_high", "ceiling", "floor", "constant", "deaf", "num_queries", "num_samples")
@@ -54,15 +57,15 @@ def stored_trials(run_dir: Path) -> RunFolders:
     results, queries = run_dir / RESULTS_FILE, run_dir / QUERIES_FILE
     with _naming(results):
         trials: dict[str, list[dict[str, Any]]] = {}
-        for row in _read(results, TYPES, MOST_ROWS, may_lack=_LATER).to_pylist():
+        for row in _plain(_read(results, TYPES, MOST_ROWS, may_lack=_LATER)).to_pylist():
             trials.setdefault(str(row["trial"]), []).append(cleaned(row))
         records = [_record(run_dir, printable(key), found) for key, found in trials.items()]
         if not records:
             raise ValueError("has no rows")
     if os.path.lexists(queries):
         with _naming(queries):
-            kept = _kept_queries(queries)
-            records = [_with_queries(record, scores, kept) for record, scores in records]
+            kept = _kept_queries(queries, at_most=sum(len(scores) for _, scores in records))
+            records = [(record, _with_queries(record, scores, kept)) for record, scores in records]
             for key, question in kept:
                 raise ValueError(f"{RESULTS_FILE} has no such number: {key} {_named(question)}")
     labels = labelled([record for record, _ in records])
@@ -82,7 +85,10 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path, types: Mapping[str, str], most: int, *, may_lack: Collection[str] = ()) -> pa.Table:
-    """The columns of a file, if they are all there and of the right types."""
+    """The columns of a file, if they are all there and of the right types; texts as dictionaries.
+
+    A row group is read at a time, and nothing after it is once the texts or the columns so far are too large.
+    """
     with open_regular(path) as file:
         stored = pq.ParquetFile(file)
         if stored.metadata.num_rows > most:
@@ -93,16 +99,61 @@ def _read(path: Path, types: Mapping[str, str], most: int, *, may_lack: Collecti
         for field in stored.schema_arrow:
             if field.name in types and not _fits(field.type, types[field.name]):
                 raise ValueError(f"column {field.name} is of type {field.type}, expected {types[field.name]}")
-        return stored.read(columns=[name for name in types if name in names])
+        columns = [name for name in types if name in names]
+        _check_size(_unpacked_size(stored.metadata, columns))
+        texts = [name for name in columns if types[name] == "str"]
+        stored = pq.ParquetFile(file, metadata=stored.metadata, read_dictionary=texts)
+        parts, size = [stored.schema_arrow.empty_table().select(columns)], 0
+        for index in range(stored.num_row_groups):
+            part = stored.read_row_group(index, columns=columns)
+            size += sum(map(_size, part.columns))
+            _check_size(size)
+            parts.append(part)
+        return pa.concat_tables(parts, promote_options="permissive").unify_dictionaries()
 
 
-def _kept_queries(path: Path) -> _Kept:
-    """The scores per query in a file; a number that has a proposal and no score per query is left out."""
-    table = _read(path, QUERY_TYPES, MOST_QUERIES)
-    frame = table.to_pandas(categories=[name for name, kind in QUERY_TYPES.items() if kind == "str"])
+def _unpacked_size(metadata: pq.FileMetaData, columns: Sequence[str]) -> int:
+    """What the file says that its columns take, before any of them is unpacked."""
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    each = (group.column(place) for group in groups for place in range(group.num_columns))
+    return sum(chunk.total_uncompressed_size for chunk in each if chunk.path_in_schema in columns)
+
+
+def _size(column: pa.ChunkedArray) -> int:
+    """What a column takes with its texts in every row; ValueError for a text that is too long."""
+    if not pa.types.is_dictionary(column.type) or not _fits(column.type, "str"):
+        return int(column.nbytes)
+    size = 0
+    for chunk in column.chunks:
+        if (pc.max(pc.utf8_length(chunk.dictionary)).as_py() or 0) > MOST_CHARACTERS:
+            raise ValueError(f"a text of more than {MOST_CHARACTERS:,} characters")
+        size += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
+    return size + int(column.nbytes)
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_BYTES:
+        raise ValueError(f"its columns take {size / 2**30:,.1f} GiB, more than {MOST_BYTES / 2**30:g}")
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """A table with its texts in every row."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))
+    return table
+
+
+def _kept_queries(path: Path, *, at_most: int) -> _Kept:
+    """The scores per query of at most so many numbers in a file; a number that has a proposal and no score per query is
+    left out."""
+    frame = _read(path, QUERY_TYPES, MOST_QUERIES).to_pandas()
     frame = frame[frame["query"].notna()]
     kept: _Kept = {}
-    for head, part in frame.groupby(["trial", *QUESTION], sort=False, dropna=False, observed=True):
+    numbers = frame.groupby(["trial", *QUESTION], sort=False, dropna=False, observed=True)
+    if numbers.ngroups > at_most:
+        raise ValueError(f"has scores per query of {numbers.ngroups:,} numbers, and {RESULTS_FILE} has {at_most:,}")
+    for head, part in numbers:
         key, protocol, partition, metric, attribute, level = (None if pd.isna(each) else each for each in head)
         question = Question(protocol, str(partition), str(metric), attribute, None if level is None else int(level))
         if not np.array_equal(part["query"], np.arange(len(part))):
@@ -116,11 +167,11 @@ def _kept_queries(path: Path) -> _Kept:
     return kept
 
 
-def _with_queries(record: TrialRecord, scores: list[Json], kept: _Kept) -> tuple[TrialRecord, list[Json]]:
-    """A trial with what is kept of its queries, which is taken from there.
+def _with_queries(record: TrialRecord, scores: Sequence[Json], kept: _Kept) -> list[Json]:
+    """The scores of a trial with what is kept of their queries, which is taken from there.
 
     Raises:
-        ValueError: if the mean of a number's scores per query is not the number.
+        ValueError: if the mean of a number's scores per query is not the number, to the digits that are stored.
     """
     whole: list[Json] = []
     for score in scores:
@@ -130,15 +181,15 @@ def _with_queries(record: TrialRecord, scores: list[Json], kept: _Kept) -> tuple
         if found is not None:
             known = [value for value in found["per_query"] if value is not None]
             mean = math.fsum(known) / max(len(known), 1)
-            if known and not math.isclose(mean, score["value"], rel_tol=1e-3, abs_tol=1e-4):
+            scale = max(math.fsum(map(abs, known)) / max(len(known), 1), 1.0)
+            value = math.nan if score["value"] is None else score["value"]
+            if known and not abs(mean - value) / scale <= STORED_PRECISION:
                 raise ValueError(
-                    f"the mean over queries of {record.key} {_named(question)} is {mean:g}, and {RESULTS_FILE} has "
-                    f"{score['value']:g}: the two files do not belong together"
+                    f"the mean over queries of {record.key} {_named(question)} is {mean:.9g}, and {RESULTS_FILE} has "
+                    f"{value:.9g}: the two files do not belong together"
                 )
         whole.append({**score, **(found or {})})
-    if any(score.get("per_query") for score in whole):
-        record = replace(record, result={**record.result, KEPT_QUERIES: True})
-    return record, whole
+    return whole
 
 
 def _named(question: Question) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 
 from ..metrics.catalogue import metric_info
+from .grouping import flatten, setting_of, with_every_field
 from .tables import Row, Table
 
 DASH = "–"
@@ -261,8 +262,9 @@ def caption(table: Table, protocol: str | None) -> str:
 
 
 def setting_lines(table: Table) -> list[tuple[str, str]]:
-    """The setting in words: (what, its parameters)."""
-    setting = table.setting
+    """The setting in words: (what, its parameters), with every default."""
+    trials = [with_every_field(column.trials[0]) for column in table.columns]
+    setting = setting_of(trials[0], table.setting.partition)
     seed = "" if setting.split_seed is None else f", split_seed {setting.split_seed}"
     steps = ", ".join(dict.fromkeys(f"{column.total_steps} steps" for column in table.columns))
     source = tuple(("source", name) for name in setting.world[1:])  # A stand-in has another name.
@@ -271,7 +273,10 @@ def setting_lines(table: Table) -> list[tuple[str, str]]:
         ("split", f"{setting.split}{seed}; scored on {setting.partition}"),
         ("backbone", _words(setting.backbone, setting.backbone_params)),
         ("training", _words(steps, setting.training_params)),
-        *((column.label, _pairs(column.params)) for column in table.columns),
+        *(
+            (column.label, _pairs(flatten(trial.parameters("objective"))))
+            for column, trial in zip(table.columns, trials, strict=True)
+        ),
     ]
 
 

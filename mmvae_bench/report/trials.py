@@ -38,9 +38,6 @@ from ..specs.trial import trial_label
 STATES = ("done", "running", "pending", "interrupted", "failed", DAMAGED)
 """The states of a trial; damaged: its files cannot be read or contradict each other."""
 
-KEPT_QUERIES = "kept_queries"
-"""What the ``result`` of a trial has of which there is no folder, if its scores per query are kept."""
-
 PROVENANCE = (
     ("package", "version"), ("commit", "commit"), ("dirty", "uncommitted changes"), ("torch", "torch"),
     ("cuda", "CUDA"), ("cudnn", "cuDNN"), ("lightning", "lightning"), ("numpy", "numpy"), ("python", "Python"),

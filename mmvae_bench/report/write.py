@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -54,8 +55,12 @@ def write_report(run_dir: Path, *, width: int | None = None, color: bool | None 
     open_run(run_dir)  # Nothing is made in a folder that is no run.
     # Two at once would leave a mixture, each file of the one or the other. Of two drivers that end together the later
     # one waits, and finds the trials of both.
-    with ReportLock(run_dir, wait=_WAIT_SECONDS):
+    with ReportLock(run_dir, wait=_WAIT_SECONDS, tell=_say):
         return _write(find_trials(run_dir), width, color, sealed=True)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def write_trial_report(trial_dir: Path, out: Path, *, width: int | None = None, color: bool | None = None) -> str:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,9 @@ from .names import DRIVERS_FILE, LOCK_FILE, REPORT_LOCK_FILE
 _RETRY_SECONDS = 0.02
 _MOST_BYTES = 65_536
 """How much of the list of drivers is read."""
+_QUIET_SECONDS = 3.0
+"""How long to wait for a report without a word: most are written in less."""
+_MOST_NAME_BYTES = 200
 
 
 class LockHeld(BenchmarkError):
@@ -200,32 +204,56 @@ class ReportLock(_OpenFile):
     Args:
         root: The run's folder, which must exist.
         wait: Seconds to wait for another process.
+        tell: Called once if that takes more than a few seconds, with a line that says for which process.
 
     Raises:
         LockHeld: on entering, if another process writes it for longer.
     """
 
-    def __init__(self, root: Path, *, wait: float) -> None:
+    def __init__(self, root: Path, *, wait: float, tell: Callable[[str], object] = lambda text: None) -> None:
         super().__init__()
-        self.root, self.wait = root, wait
+        self.root, self.wait, self._tell = root, wait, tell
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + self.wait
+        begin, told = time.monotonic(), False
         with suppress(PermissionError):
             self._file = regular_descriptor(self.root / REPORT_LOCK_FILE, os.O_RDWR | os.O_CREAT)
         if self._file is None:
             return self
         try:
             while not _try_lock(self._file, fcntl.LOCK_EX):
-                if time.monotonic() >= deadline:
+                waited = time.monotonic() - begin
+                if waited >= self.wait:
                     raise LockHeld(f"{self.root}: another process is writing its report")
+                if waited >= _QUIET_SECONDS and not told:
+                    told = True
+                    self._tell(f"{self.root}: waiting for {self._holder()}, which is writing its report")
                 time.sleep(_RETRY_SECONDS)
+            self._sign(f"process {os.getpid()} on {socket.gethostname()}\n")
         except NoLocks:
             pass
         except BaseException:
-            self.__exit__(None, None, None)
+            super().__exit__(None, None, None)
             raise
         return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._sign("")
+        super().__exit__(kind, error, traceback)
+
+    def _sign(self, name: str) -> None:
+        """Writes who holds the lock into its file; on a full disk it is held all the same."""
+        if self._file is not None:
+            with suppress(OSError):
+                os.ftruncate(self._file, 0)
+                os.pwrite(self._file, name.encode(), 0)
+
+    def _holder(self) -> str:
+        assert self._file is not None
+        name = os.pread(self._file, _MOST_NAME_BYTES, 0).decode(errors="replace").strip()
+        return printable(name) or "another process"
 
 
 def is_locked(directory: Path) -> bool:

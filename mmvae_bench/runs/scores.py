@@ -10,6 +10,11 @@ from typing import Any, Self
 from ..metrics.catalogue import metric_info
 
 _NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "floor", "constant", "deaf")
+_DECIMALS = 6
+"""Of the scores per query in a file."""
+STORED_PRECISION = 10.0**-_DECIMALS
+"""What rounding explains, relative to 1 or to the scores: the mean of scores per query in a file is off by half of the
+last decimal at most, and a sum in single precision of another package's metric by about as much, relative to them."""
 LEAST_WAY = 0.01
 """If the ceiling is less than a point above the floor, a share of the way between them is noise."""
 
@@ -111,7 +116,7 @@ class Score:
             if isinstance(value, float) and not math.isfinite(value):
                 plain[key] = None
         if self.per_query is not None:
-            plain["per_query"] = [None if math.isnan(value) else round(value, 6) for value in self.per_query]
+            plain["per_query"] = [None if math.isnan(value) else round(value, _DECIMALS) for value in self.per_query]
         return plain
 
     @classmethod

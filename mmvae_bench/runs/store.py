@@ -6,7 +6,6 @@ lacks some is refused, since its table would mix two comparisons.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.canonical import canonical_json
-from ..base.errors import BenchmarkError, ConfigError
+from ..base.errors import DISK_FULL, BenchmarkError, ConfigError
 from ..base.files import DamagedFile, clear_leftovers, parse_json, read_bytes, write_text
 from ..base.printable import printable
 from ..specs.trial import SPEC_VERSION, trial_label
@@ -61,7 +60,7 @@ def writing(root: Path) -> Iterator[None]:
         reason = f"{root}: cannot write the run folder: {error.strerror or error}"
         if error.filename:
             reason += f"\n  at: {error.filename}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             advice = "Free some space (see `df -h` and `df -i`), then run the same command again."
         else:
             advice = "Choose a writable folder with --out."

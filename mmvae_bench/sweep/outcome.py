@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 from dataclasses import replace
 
+from ..base.errors import DISK_FULL
 from ..base.files import tail
 from ..base.processes import LOCK_HELD, STALE
 from ..runs.lock import LockHeld, TrialLock
@@ -25,7 +25,7 @@ _CHECK_SECONDS = 0.1
 
 def disk_is_full(status: Status) -> bool:
     """Whether a trial failed because it could not write: so would every other one."""
-    full = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT))
+    full = map(os.strerror, DISK_FULL)
     return status.state == "failed" and any(text in (status.error or "") for text in full)
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
 from mmvae_bench.base.errors import BenchmarkError, ConfigError, Problem, explain, nearest, unknown
-from mmvae_bench.sweep.outcome import OUT_OF_MEMORY
+from mmvae_bench.data.shards.worker import FULL
+from mmvae_bench.runs.status import Status
+from mmvae_bench.runs.store import StoreError, writing
+from mmvae_bench.sweep.outcome import OUT_OF_MEMORY, disk_is_full
 
 
 def test_nearest_is_nothing_where_nothing_is_near() -> None:
@@ -57,6 +61,18 @@ def test_a_full_disk_says_what_to_do() -> None:
     kind, message = explain(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/runs/x/last.ckpt"))
     assert kind == "OSError"
     assert message.startswith("OSError: [Errno 28] No space left on device: '/runs/x/last.ckpt'\n  Free some space")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_quota_is_a_full_disk_everywhere(number: int, tmp_path: Path) -> None:
+    """A trial that fails, a folder that cannot be written, the driver that reads why, and images that are stored."""
+    full = OSError(number, os.strerror(number))
+    assert "Free some space" in explain(full)[1]
+    with pytest.raises(StoreError, match="Free some space"), writing(tmp_path):
+        raise full
+    assert disk_is_full(Status(state="failed", error=explain(full)[1]))
+    assert not disk_is_full(Status(state="failed", error="OSError: [Errno 13] Permission denied"))
+    assert number in FULL
 
 
 def test_our_own_errors_speak_for_themselves() -> None:

@@ -218,6 +218,60 @@ def test_errors_without_scores_per_query_are_those_of_pairs_that_have_nothing_in
     assert np.isnan(unknown[3:]).all()
 
 
+def test_errors_of_differences_with_groups_are_those_of_leaving_out_each_group() -> None:
+    """The jackknife over concepts, which knows nothing of influences: exact for means where groups are of one size."""
+    groups = np.tile(np.arange(9), 4)[np.random.default_rng(0).permutation(36)]
+    one, other = ([scores(place, 36) + 2 * scores(place, 9)[groups] for place in seeds] for seeds in ((1, 2), (3, 4)))
+
+    def left_out(values: np.ndarray) -> float:
+        means = np.array([values[groups != group].mean() for group in range(9)])
+        return math.sqrt(8 / 9 * ((means - means.mean()) ** 2).sum())
+
+    difference = np.mean(one, 0) - np.mean(other, 0)
+    assert pair_errors([one, other], groups=groups)[0, 1] == pytest.approx((left_out(difference), 8), rel=1e-9)
+    single = paired_difference(one[:1], other[:1], groups=groups)
+    arm = scipy.stats.t.ppf(0.975, 8) * left_out(one[0] - other[0])
+    assert (single.high - single.value, single.value - single.low) == pytest.approx((arm, arm), rel=1e-9)
+    assert single.p == pytest.approx(2 * scipy.stats.t.sf(abs(single.value) / left_out(one[0] - other[0]), 8), rel=1e-6)
+    arms = [[mean_interval(each, groups=groups)[1] - each.mean() for each in seeds] for seeds in (one, other)]
+    expected = math.hypot(*(np.mean([left_out(each) for each in seeds]) for seeds in (one, other)))
+    assert unpaired_errors(arms, [9, 9])[0, 1] == pytest.approx((expected, 8), rel=1e-9)
+    assert unpaired_errors(arms, [36, 36])[0, 1, 0] > expected * 1.1, "the quantile is that of the groups"
+
+
+def test_errors_of_differences_with_groups_of_unequal_sizes_are_robust_to_clusters() -> None:
+    """The sandwich of a regression on a constant, with its correction G / (G - 1), in loops; gaps are left out."""
+    groups = np.repeat(np.arange(7), [1, 5, 2, 3, 1, 4, 2])
+    one, other = scores(5, 18) + 2 * scores(5, 7)[groups], scores(6, 18)
+    one[4] = other[4] = NAN
+    difference, known = one - other, ~np.isnan(one)
+    mean, squares = float(np.nanmean(difference)), 0.0
+    for group in range(7):
+        squares += sum(float(difference[i]) - mean for i in range(18) if groups[i] == group and known[i]) ** 2
+    error = math.sqrt(7 / 6 * squares) / known.sum()
+    assert pair_errors([[one], [other]], groups=groups)[0, 1] == pytest.approx((error, 6), rel=1e-9)
+    found = paired_difference([one], [other], groups=groups)
+    assert (found.high - found.low) / 2 == pytest.approx(scipy.stats.t.ppf(0.975, 6) * error, rel=1e-9)
+
+
+def test_errors_that_know_of_groups_hold_the_truth_and_others_do_not() -> None:
+    """Concepts asked three times, which one objective likes and the other does not; nothing is hard for both."""
+    generator, groups = np.random.default_rng(11), np.repeat(np.arange(12), 3)
+    held = np.zeros((2, 2))
+    for _ in range(400):
+        pair = [np.repeat(generator.normal(0, 2, 12), 3) + generator.normal(size=36) for _ in range(2)]
+        away = abs(float(pair[0].mean() - pair[1].mean()))
+        for place, known in enumerate((groups, None)):
+            arms = [[mean_interval(each, groups=known)[1] - float(each.mean())] for each in pair]
+            number = 36 if known is None else 12
+            for kind, found in enumerate((pair_errors([pair[:1], pair[1:]], groups=known),
+                                          unpaired_errors(arms, [number, number]))):  # fmt: skip
+                error, degrees = found[0, 1]
+                held[kind, place] += away <= scipy.stats.t.ppf(0.975, degrees) * error
+    assert (held[:, 0] / 400 > 0.93).all()
+    assert (held[:, 1] / 400 < 0.85).all()
+
+
 def arms_of(*scores: np.ndarray) -> list[list[float]]:
     return [[mean_interval(each)[1] - float(each.mean())] for each in scores]
 

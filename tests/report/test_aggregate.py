@@ -113,6 +113,10 @@ def cells(run: Path, metric: str) -> dict[str, str]:
 
 def test_the_tables_hold_the_numbers_of_the_file(run: Path, terminal: str) -> None:
     conditional, prior, inference = tables_of(run)
+    for table, place in ((conditional, "table 1"), (prior, "table 2"), (inference, "figure 7")):
+        assert table.title.endswith(f"(Cremer and Kushman 2018, {place})"), (
+            "which paper is not said elsewhere in a terminal"
+        )
     assert conditional.heads == ("", "q_true", "q_agg", "q_agg minus q_true", "base rate")
     for row, metric in zip(conditional.rows, ("correctness", "log_px_given_y"), strict=True):
         assert row[1:3] == tuple(cells(run, metric)[name] for name in ("q_true", "q_agg"))

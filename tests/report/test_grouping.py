@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
-from mmvae_bench.report.grouping import Group, group_trials
+from mmvae_bench.report.grouping import Column, Group, group_trials, with_every_field
 from mmvae_bench.report.leaderboard import write_leaderboard
 from mmvae_bench.report.text import setting_lines
+from mmvae_bench.report.trials import TrialRecord
 from mmvae_bench.report.write import write_report
 from mmvae_bench.specs.trial import TrialSpec
 
@@ -49,6 +52,22 @@ def test_objectives_with_other_budgets_share_a_table(tmp_path: Path) -> None:
     write_trial(tmp_path, spec_of("jmvae", training={"steps": 266}))
     (group,) = groups(tmp_path)
     assert sorted((column.label, column.steps) for column in group.columns) == [("jmvae", "266"), ("telbo", "250")]
+    frame = compare(read_run(tmp_path)).frame()
+    assert frame.columns[-1] == "steps"
+    assert {objective: set(rows.steps) for objective, rows in frame.groupby("objective")} == {
+        "jmvae": {266}, "telbo": {250},
+    }  # fmt: skip
+
+
+def test_steps_are_those_of_all_stages_where_the_trials_agree(tmp_path: Path) -> None:
+    def trained(seed: int, steps: int | None) -> TrialRecord:
+        result = {"training": {"steps": steps}, "evaluation": {}}
+        spec = {"training": {"steps": 100}, "seed": seed}
+        return TrialRecord(str(seed), tmp_path, "done", spec, result=result)
+
+    for steps, expected in (([200, 200], 200), ([200, 300], None), ([None, None], None)):
+        trials = tuple(trained(seed, each) for seed, each in enumerate(steps))
+        assert Column("telbo", "telbo", (), trials).num_steps == expected
 
 
 def test_several_budgets_of_an_objective_are_several_tables(tmp_path: Path) -> None:
@@ -90,6 +109,24 @@ def test_a_title_says_nothing_of_what_is_not_set(tmp_path: Path) -> None:
     world = "mnist_a · digits · iid"
     telling = [f"{world} · supervision.labels_per_class={number}" for number in (10, 100)]
     assert sorted(group.title for group in groups(tmp_path)) == sorted([world, *telling])
+
+
+def test_settings_are_shown_that_the_stored_spec_leaves_out(tmp_path: Path) -> None:
+    """Of a spec that this version refuses, those that are stored."""
+    folder = write_trial(tmp_path, spec_of("telbo"))
+    stored = json.loads((folder / "spec.json").read_text())
+    assert "augmentation" not in stored["training"]
+    assert "image_weight" not in stored["objective"]
+    (section,) = compare(read_run(tmp_path)).sections
+    shown = dict(setting_lines(section))
+    assert ", augmentation none" in shown["training"]
+    assert ", largest_expert_scale none" in shown["backbone"]
+    assert "image_weight 1, " in shown["telbo"]
+    record = read_run(tmp_path).trials[0]
+    strange = {"name": "telbo", "of_another_version": 3}
+    kept = with_every_field(replace(record, spec={**record.spec, "objective": strange, "backbone": {"name": "gone"}}))
+    assert (kept.component("objective"), kept.component("backbone")) == (strange, {"name": "gone"})
+    assert "augmentation" in kept.component("training")
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mmvae_bench.report import aggregate, comparison, figures, notes, tables, write_report
+from mmvae_bench.report import aggregate, comparison, figures, notes, tables, write, write_report
 from mmvae_bench.report.comparison import compare
 from mmvae_bench.report.gather import read_run
 from mmvae_bench.report.html import render_html, write_figures
 from mmvae_bench.report.latex import render_latex
 from mmvae_bench.report.markdown import render_markdown
 from mmvae_bench.report.terminal import render_terminal
+from mmvae_bench.report.trials import RunFolders
+from mmvae_bench.runs import lock
+from mmvae_bench.runs.lock import LockHeld, ReportLock
 
 from . import test_aggregate
 from .synthetic_runs import spec_of, write_trial
@@ -93,3 +97,42 @@ def test_the_order_of_protocols_needs_no_list_of_the_report() -> None:
     ordered = ["paper", "official", "corrected", None, "cremer", "likelihood", "zeta"]
     assert sorted(names, key=tables._protocol_order) == ordered
     assert [name for name, _ in notes.explain_protocols({"paper", "official", "zeta"})] == ["official", "paper"]
+
+
+def test_two_reports_of_a_run_are_written_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The later one waits, and has the trials that ended meanwhile."""
+    write_trial(tmp_path, spec_of("telbo"))
+    begun, may_end, seen = threading.Event(), threading.Event(), list[int]()
+
+    def writing(run: RunFolders, *given: Any, **named: Any) -> str:
+        begun.set()
+        assert may_end.wait(30)
+        seen.append(len(run.trials))
+        return ""
+
+    monkeypatch.setattr(write, "_write", writing)
+    first, second = (threading.Thread(target=write_report, args=[tmp_path]) for _ in range(2))
+    first.start()
+    assert begun.wait(30)
+    begun.clear()
+    second.start()
+    assert not begun.wait(0.5), "both write at once"
+    write_trial(tmp_path, spec_of("jmvae"))
+    may_end.set()
+    first.join(30)
+    second.join(30)
+    assert seen == [1, 2]
+
+
+def test_waiting_for_another_report_is_said_on_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trial(tmp_path, spec_of("telbo"))
+    monkeypatch.setattr(lock, "_QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(write, "_WAIT_SECONDS", 0.2)
+    with ReportLock(tmp_path, wait=0.0), pytest.raises(LockHeld, match="another process is writing its report"):
+        write_report(tmp_path)
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert f"{tmp_path}: waiting for process " in err
+    assert not (tmp_path / "report").exists()

@@ -16,11 +16,15 @@ import pytest
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.cli import main
+from mmvae_bench.report import stored as stored_runs
 from mmvae_bench.report.comparison import Section, compare
 from mmvae_bench.report.frames import read_queries
 from mmvae_bench.report.gather import load, read_run, write_results
 from mmvae_bench.report.leaderboard import write_leaderboard
 from mmvae_bench.report.merge import merge_runs
+from mmvae_bench.report.stored import stored_trials
+from mmvae_bench.report.trials import read_record
+from mmvae_bench.runs.scores import Score
 
 from .synthetic_runs import SKILL, spec_of, write_trial
 
@@ -255,3 +259,127 @@ def test_scores_per_query_that_do_not_belong_to_the_numbers_are_refused(
     assert f"{path}: " in (error := capsys.readouterr().err) or what == "link"
     assert message in error
     assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize("shifted", [None, "elbo", "joint_divergence"])
+def test_a_mean_over_queries_is_the_number_to_the_digits_that_are_stored(shifted: str | None, tmp_path: Path) -> None:
+    """Each score per query loses up to half a millionth; a hundredth of a nat in thousands is of another run."""
+    asked = {"elbo": np.full(20, -4012.3456784999), "joint_divergence": np.full(20, 0.0000034999)}
+    scores = [
+        Score(metric=name, partition="test", value=float(values.mean()), per_query=values.tolist())
+        for name, values in asked.items()
+    ]
+    write_trial(tmp_path / "run", spec_of("telbo"), scores=scores)
+    kept = with_queries(tmp_path / "run", tmp_path / "kept")
+    queries = read_queries(kept)
+    assert not any((queries.value == values[0]).any() for values in asked.values()), "rounded, all to one side"
+    away = {"elbo": 0.01, "joint_divergence": 2e-6}.get(shifted or "", 0.0)
+    shift = np.where(queries.metric.isin([shifted]), away, 0.0)
+    queries.assign(value=queries.value + shift).to_parquet(kept / "queries.parquet")
+    if shifted is None:
+        assert all(score["per_query"] for trial in stored_trials(kept).trials for score in read_record(trial)[1])
+    else:
+        with pytest.raises(BenchmarkError, match=rf"{shifted} is .*the two files do not belong together"):
+            stored_trials(kept)
+
+
+def test_numbers_that_lack_scores_per_query_are_named_where_others_of_their_trials_have_them(
+    three_seeds: Path, tmp_path: Path
+) -> None:
+    first = {spec_of(name).key for name in ("telbo", "jmvae", "bivcca")}
+    few = with_queries(
+        three_seeds, tmp_path / "few", lambda rows: (rows.metric == "correctness") & (rows.protocol == "paper")
+    )
+    found = " ".join(section(few, tmp_path / "few-site").warnings)
+    assert "Only the scores" not in found
+    assert (
+        "Some numbers of 9 of 9 trials have no scores per query, and are not paired: coverage (paper, official), "
+        "correctness (official), description." in found
+    )
+    fewer = with_queries(
+        three_seeds,
+        tmp_path / "fewer",
+        lambda rows: ~rows.trial.isin(first) & ((rows.metric != "coverage") | (rows.level != 2)),
+    )
+    found = " ".join(section(fewer, tmp_path / "fewer-site").warnings)
+    assert "Only the scores of 3 of 9 trials are left" in found
+    assert "Some numbers of 6 of 9 trials" in found
+    assert "not paired: coverage (paper, official)." in found
+
+
+ROWS = 250_000
+
+
+def swollen(path: Path, what: str) -> None:
+    """A file of a few hundred KB, or little more, whose texts or numbers would take gigabytes or hours."""
+    table = pq.read_table(path)
+    column = "commit" if path.name == "results.parquet" else "proposal"
+    if what == "numbers":
+        table = table.take(pa.array(np.zeros(ROWS, dtype=int)))
+        table = table.set_column(table.schema.get_field_index("level"), "level", pa.array(range(ROWS), pa.int64()))
+    else:
+        length, rows = (20_000, 100) if what == "text" else (9_999, ROWS)
+        table = table.take(pa.array(np.zeros(rows, dtype=int)))
+        once = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["x" * length]))
+        table = table.set_column(table.schema.get_field_index(column), column, once)
+    pq.write_table(table, path)
+    assert path.stat().st_size < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "message"),
+    [
+        ("results.parquet", "text", "a text of more than 10,000 characters"),
+        ("results.parquet", "texts", "GiB, more than 2"),
+        ("queries.parquet", "text", "a text of more than 10,000 characters"),
+        ("queries.parquet", "texts", "GiB, more than 2"),
+        ("queries.parquet", "numbers", "has scores per query of 250,000 numbers, and results.parquet has 144"),
+    ],
+)
+def test_a_small_file_that_would_fill_the_memory_or_take_hours_is_refused(
+    name: str, what: str, message: str, three_seeds: Path, tmp_path: Path
+) -> None:
+    kept = with_queries(three_seeds, tmp_path / "kept")
+    swollen(kept / name, what)
+    usual, pool = pa.default_memory_pool(), pa.system_memory_pool()
+    pa.set_memory_pool(pool)
+    try:
+        with pytest.raises(BenchmarkError, match=f"{name}: cannot be read: .*{message}"):
+            stored_trials(kept)
+    finally:
+        pa.set_memory_pool(usual)
+    assert pool.max_memory() < 2**29
+
+
+@pytest.mark.parametrize("name", ["results.parquet", "queries.parquet"])
+def test_a_file_that_says_itself_that_it_is_too_large_is_not_unpacked(
+    name: str, three_seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = with_queries(three_seeds, tmp_path / "kept")
+    table = pq.read_table(kept / name)
+    column = "commit" if name == "results.parquet" else "proposal"
+    texts = pa.array([f"{place:09d}" * 1000 for place in range(len(table))])
+    table = table.set_column(table.schema.get_field_index(column), column, texts)
+    pq.write_table(table, kept / name, compression="zstd", use_dictionary=False)
+    monkeypatch.setattr(stored_runs, "MOST_BYTES", 2**20)
+    whole = pq.ParquetFile.read_row_group
+
+    def read_row_group(file: pq.ParquetFile, *given: Any, **named: Any) -> pa.Table:
+        assert file.metadata.num_columns != table.num_columns, "unpacked all the same"
+        return whole(file, *given, **named)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", read_row_group)
+    with pytest.raises(BenchmarkError, match=rf"{name}: cannot be read: its columns take \d.*GiB, more than"):
+        stored_trials(kept)
+
+
+def test_files_that_other_programs_wrote_again_are_read(three_seeds: Path, tmp_path: Path) -> None:
+    """Plain texts, columns in another order, in several row groups, and with nothing but nulls."""
+    kept = with_queries(three_seeds, tmp_path / "kept")
+    before = section(kept, tmp_path / "before")
+    for name in ("results.parquet", "queries.parquet"):
+        frame = pd.read_parquet(kept / name, dtype_backend="numpy_nullable").astype({"protocol": object})
+        assert "proposal" not in frame or frame.proposal.isna().all()
+        frame = frame.assign(proposal=None) if "proposal" in frame else frame
+        frame[frame.columns[::-1]].to_parquet(kept / name, row_group_size=500)
+    assert section(kept, tmp_path / "after").rows == before.rows

@@ -14,6 +14,7 @@ import pytest
 
 from mmvae_bench.base.errors import BenchmarkError
 from mmvae_bench.base.files import DamagedFile
+from mmvae_bench.runs import lock as locks
 from mmvae_bench.runs.lock import LockHeld, ReportLock, TrialLock, check_held, is_locked
 from mmvae_bench.runs.status import ATTEMPT_VARIABLE, Status, StatusWriter, begin, read_status, write_status
 
@@ -63,6 +64,26 @@ def test_one_process_at_a_time_writes_a_report(tmp_path: Path) -> None:
         assert not is_locked(tmp_path), "no driver waits for a report"
     with ReportLock(tmp_path, wait=0.0):
         pass
+
+
+def test_who_waits_for_a_report_says_so_once_and_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    with ReportLock(tmp_path, wait=0.0):
+        with pytest.raises(LockHeld), ReportLock(tmp_path, wait=0.3, tell=told.append):
+            pass
+        assert told == [], "not at once"
+        monkeypatch.setattr(locks, "_QUIET_SECONDS", 0.1)
+        with pytest.raises(LockHeld), ReportLock(tmp_path, wait=0.5, tell=told.append):
+            pass
+        (line,) = told
+        assert line.startswith(f"{tmp_path}: waiting for process {os.getpid()} on ")
+        assert line.endswith(", which is writing its report")
+        (tmp_path / "report.lock").write_text("\x1b[31m" + "x" * 10_000)
+        with pytest.raises(LockHeld), ReportLock(tmp_path, wait=0.3, tell=told.append):
+            pass
+        assert "\\x1b" in told[1]
+        assert len(told[1]) < len(str(tmp_path)) + 400
+    assert (tmp_path / "report.lock").read_text() == "", "nobody's name is left"
 
 
 def test_a_killed_holder_lets_go(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ...base.errors import BenchmarkError
+from ...base.errors import DISK_FULL, BenchmarkError
 from ...base.files import write_atomic
 from ...worlds.recipe import ImageRecipe
 from ..sources import MissingSourceError, SourceError
@@ -72,7 +72,7 @@ def digest_images(recipe: ImageRecipe, rows: Sequence[int], *, done: Callable[[i
     return digests
 
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL = DISK_FULL | {errno.EFBIG}
 """Error numbers of a write without space: on the disk, in the quota, under the file size limit."""
 
 
