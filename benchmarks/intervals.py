@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 from mmvae_bench.base.multiple_comparisons import holm, told_apart
 from mmvae_bench.base.statistics import (
@@ -88,6 +88,37 @@ def from_own_intervals(scores: Array) -> tuple[float, float]:
     """The interval that a report has of several seeds without their scores per query."""
     own = [mean_interval(each, confidence=LEVEL) for each in scores]
     return seeds_interval_of_means(scores.mean(1), own, confidence=LEVEL)
+
+
+def over_own_shares(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """Fractions of ten images, from the interval of each seed over its queries, and from the scores per query."""
+    for num_seeds in (2, 3, 5):
+        for num_queries in (12, 24, 240):
+            for rate in (0.5, 0.9, 0.99):
+                cells = []
+                for hardness, spread in ((0.0, 0.0), (1.0, 0.0), (1.0, 0.3), (1.0, 1.0)):
+                    held = np.zeros(2)
+                    for _ in range(num_draws):
+                        scores = hard_shares(generator, num_seeds, num_queries, rate, hardness, spread)
+                        own = [mean_interval(each, fraction=True, confidence=LEVEL) for each in scores]
+                        found = seeds_interval_of_means(scores.mean(1), own, fraction=True, confidence=LEVEL)
+                        known = seeds_interval(list(scores), fraction=True, confidence=LEVEL)
+                        held += [low <= rate <= high for low, high in (found, known)]
+                    cells.append(" / ".join(f"{100 * each / num_draws:.1f}" for each in held))
+                yield (str(num_seeds), str(num_queries), str(rate), *cells)
+
+
+def hard_shares(
+    generator: np.random.Generator, num_seeds: int, num_queries: int, rate: float, hardness: float, spread: float
+) -> Array:
+    """Float[seed, query]: the share of ten images that are right, ``rate`` on average over all seeds and queries.
+
+    An image is right with probability Phi(m + h u + s v): u of the query and v of the seed are normal, h is
+    ``hardness`` and s ``spread``. Its mean is Phi(m / sqrt(1 + h^2 + s^2)).
+    """
+    middle = ndtri(rate) * math.sqrt(1 + hardness**2 + spread**2)
+    seeds, hard = generator.normal(size=(num_seeds, 1)), generator.normal(size=num_queries)
+    return generator.binomial(10, ndtr(middle + hardness * hard + spread * seeds)) / 10
 
 
 def over_fractions(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
@@ -178,6 +209,39 @@ def unpaired(num_tables: int, generator: np.random.Generator) -> Iterator[Sequen
                 known = errors if place else None
                 claims[place] += bool(told_apart(scores, known, num_draws=NUM_DRAWS, seed=draws(own)).any())
         yield (str(num_objectives), str(num_seeds), *(f"{100 * each / num_tables:.1f}" for each in claims))
+
+
+def unpaired_concepts(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """:func:`bold` where objectives prefer concepts and each was asked twice: with the errors of pairs and of own
+    intervals, each once knowing which queries are of one concept and once as if all were independent.
+
+    Four rows over 12 concepts; of concepts an objective prefers 3 standard deviations of a seed, noise has 1, and no
+    concept is hard for all, which is where the errors of own intervals are smallest.
+    """
+    groups = np.repeat(np.arange(12), 2)
+    places = list(itertools.product((2, 6, 18), (2, 3, 5)))
+    for (num_objectives, num_seeds), own in zip(places, generator.spawn(len(places)), strict=True):
+        claims = np.zeros(4)
+        for _ in range(num_tables):
+            seeds = own.normal(size=(num_objectives, num_seeds, NUM_LEVELS, 1))
+            liked = np.repeat(own.normal(0, 3, (num_objectives, 1, NUM_LEVELS, 12)), 2, axis=-1)
+            queries = seeds + liked + own.normal(size=(num_objectives, num_seeds, NUM_LEVELS, 24))
+            for place, (kept, known) in enumerate(itertools.product((True, False), (groups, None))):
+                rows = (queries[:, :, row] for row in range(NUM_LEVELS))
+                errors = np.stack([_errors(each, known, kept=kept) for each in rows], 2)
+                claims[place] += bool(
+                    told_apart(list(queries.mean(3)), errors, num_draws=NUM_DRAWS, seed=draws(own)).any()
+                )
+        yield (str(num_objectives), str(num_seeds), *(f"{100 * each / num_tables:.1f}" for each in claims))
+
+
+def _errors(scores: Array, groups: NDArray[np.int64] | None, *, kept: bool) -> Array:
+    """The errors over queries of every two objectives, from scores per query or from the seeds' own intervals."""
+    if kept:
+        return pair_errors(list(scores), groups=groups)
+    ends = [[mean_interval(each, groups=groups, confidence=LEVEL) for each in seeds] for seeds in scores]
+    number = scores.shape[-1] if groups is None else len(np.unique(groups))
+    return unpaired_errors([[(high - low) / 2 for low, high in each] for each in ends], [number] * len(scores))
 
 
 def uneven(num_tables: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
@@ -293,6 +357,40 @@ def grouped(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence
         yield (str(num_concepts), *(f"{100 * each / num_draws:.1f}" for each in hits))
 
 
+def differences(num_draws: int, generator: np.random.Generator) -> Iterator[Sequence[str]]:
+    """Two equal objectives whose concepts were asked twice: intervals of the difference that know and that do not.
+
+    What is hard for both has a standard deviation of 5 nats over concepts (in the last two columns none), what one of
+    the two prefers 3, and each query its own 2. Without scores per query the error is that of :func:`unpaired_errors`.
+    """
+    for num_seeds, num_concepts in itertools.product((1, 3), (12, 24, 240)):
+        groups = np.repeat(np.arange(num_concepts), 2)
+        held = np.zeros(6)
+        for _ in range(num_draws):
+            both = [concepts_twice(generator, num_seeds, num_concepts) for _ in range(2)]
+            hard = np.repeat(generator.normal(0, 5, num_concepts), 2)
+            pair = [list(each + hard) for each in both]
+            for place, known in enumerate((groups, None)):
+                found = paired_difference(*pair, groups=known, confidence=LEVEL)
+                held[place] += found.low <= 0 <= found.high
+                held[2 + place] += _near(pair, known)
+                held[4 + place] += _near([list(each) for each in both], known)
+        yield (str(num_seeds), str(num_concepts), *(f"{100 * each / num_draws:.1f}" for each in held))
+
+
+def concepts_twice(generator: np.random.Generator, num_seeds: int, num_concepts: int) -> Array:
+    """Float[seed, query] in nats: each concept asked twice, what an objective prefers of concepts, and noise."""
+    liked = np.repeat(generator.normal(0, 3, num_concepts), 2)
+    return liked + generator.normal(0, 2, (num_seeds, 2 * num_concepts))
+
+
+def _near(pair: Sequence[Sequence[Array]], groups: NDArray[np.int64] | None) -> bool:
+    """Whether the difference of two equal objectives is within its error from the seeds' own intervals."""
+    error, degrees = _errors(np.array(pair), groups, kept=False)[0, 1]
+    difference = float(np.mean(pair[0]) - np.mean(pair[1]))
+    return bool(abs(difference) <= stdtrit(degrees, (1 + LEVEL) / 2) * error)
+
+
 TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[Sequence[str]]], int, tuple[str, ...]]] = {
     "Over seeds and queries, nats: % of 95 % intervals that hold the truth (median width)": (
         over_seeds, 1, ("seeds", "queries", "sd of seeds 0", "1", "2", "5"),
@@ -300,11 +398,20 @@ TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[Sequence[s
     "The same from the seeds' own intervals, where scores per query were not kept": (
         over_own_intervals, 1, ("seeds", "queries", "sd of seeds 0", "1", "2", "5"),
     ),
+    "Shares over seeds, from the seeds' own intervals / from scores per query: % that hold the truth": (
+        over_own_shares, 1,
+        ("seeds", "queries", "rate", "all alike", "queries differ", "and seeds a little", "and seeds as much"),
+    ),
     "Over queries, fractions: % of 95 % intervals that hold the truth (median width, points)": (
         over_fractions, 1, ("queries", "rate", "one image", "10 images, alike", "less alike", "100, nearly as a whole"),
     ),
     "Concepts asked four times: % of 95 % intervals that hold the truth": (
         grouped, 1, ("concepts", "resampled as concepts", "as if independent"),
+    ),
+    "Differences where concepts are asked twice: % of 95 % intervals that hold the truth": (
+        differences, 1,
+        ("seeds", "concepts", "paired", "as if independent", "own intervals", "as if independent",
+         "own, no concept hard for both", "as if independent"),
     ),
     "Equal objectives: % of tables (eight rows, 24 queries) in which anything is told apart": (
         bold, 5,
@@ -313,6 +420,10 @@ TABLES: dict[str, tuple[Callable[[int, np.random.Generator], Iterator[Sequence[s
     "Equal objectives that prefer queries, without scores per query: % of tables in which anything is told apart": (
         unpaired, 5,
         ("objectives", "seeds", "no errors of queries", "own intervals, no query hard for all", "own intervals"),
+    ),
+    "Equal objectives that prefer concepts, asked twice each: % of tables (four rows, 12 concepts) with a claim": (
+        unpaired_concepts, 5,
+        ("objectives", "seeds", "paired", "as if independent", "own intervals", "as if independent"),
     ),
     "Equal objectives in uneven tables: % of tables in which anything is told apart": (
         uneven, 5, ("tables", "%"),
