@@ -47,7 +47,7 @@ from .runs.names import (
     TRAINING_LOG,
     WEIGHTS_FILE,
 )
-from .runs.previous import forget, has_survived, record_failure
+from .runs.previous import forget, has_survived, keep_checksums, record_failure
 from .runs.stale import StaleTrial, WhenStale, discard, staleness
 from .runs.status import Status, StatusWriter, begin, latest, read_status, write_status
 from .specs.code import evaluation_code, training_code
@@ -521,6 +521,7 @@ def _evaluate(
     result = _result(spec, data, objective, fitted, evaluation, device, seconds=time.monotonic() - start)
     check_held(directory)
     text = json.dumps(result, allow_nan=False) + "\n"
+    keep_checksums(directory)
     write_checksums(directory, result=text.encode())
     write_text(directory / RESULT_FILE, text)
     forget(directory)

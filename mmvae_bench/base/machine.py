@@ -45,7 +45,12 @@ def package_fingerprint() -> str:
     package = Path(__file__).resolve().parents[1]
     found = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        content = path.read_bytes()
+        if path.name.startswith("."):
+            continue  # An editor's lock, which may be a link to nowhere.
+        try:
+            content = path.read_bytes()
+        except OSError:
+            continue  # Just being replaced: it has changed, in any case.
         found.update(f"{path.relative_to(package).as_posix()} {len(content)}\n".encode(errors="surrogateescape"))
         found.update(content)
     return found.hexdigest()[:8]

@@ -86,7 +86,7 @@ def draw_plane(
 
     Returns:
         Plain JSON. ``concepts``: of each its name, the ``prior_mass`` of its points, and its ``grid_share`` of the
-        pictured points, most of which have little mass; both sum to 1.
+        pictured points, most of which have little mass; both sum to 1 but for points whose text cannot be read.
         ``prior_linear``: the share of p(z) whose concept straight lines name right, 1 if the regions are linearly
         separable. ``posterior``: whose centres the other numbers are about. ``linear`` and ``neighbours``: the share of
         test images whose whole concept a logistic regression on z, and the five nearest training images, name right;

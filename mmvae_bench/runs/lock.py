@@ -131,6 +131,11 @@ def _since(error: Exception) -> str:
     return f"it cannot be made again ({error}): this process stops"
 
 
+def _is_own(descriptor: int) -> bool:
+    """Whether a file has no other name: what is written into a copy of a folder made of hard links changes both."""
+    return os.fstat(descriptor).st_nlink == 1
+
+
 class Drivers(_OpenFile):
     """Context manager: from :meth:`join` to the end of the block, this process is one of the drivers of a run.
 
@@ -157,9 +162,11 @@ class Drivers(_OpenFile):
         """Whether this is the only driver now. The caller holds the folder's lock, so no two drivers join at once."""
         self._file = regular_descriptor(self.root / DRIVERS_FILE, os.O_RDWR | os.O_CREAT)
         alone = _try_lock(self._file, fcntl.LOCK_EX)
-        if alone:
+        if alone and _is_own(self._file):
             os.ftruncate(self._file, 0)
         fcntl.flock(self._file, fcntl.LOCK_SH)
+        if not _is_own(self._file):
+            return alone
         lines = [printable(line) for line in os.pread(self._file, _MOST_BYTES, 0).decode(errors="replace").splitlines()]
         self.others = tuple(dict.fromkeys(line for line in lines if line and line.partition(" ")[0] != self.code))
         own = f"{self.code} process {os.getpid()} on {socket.gethostname()}\n"
@@ -247,6 +254,8 @@ class ReportLock(_OpenFile):
         """Writes who holds the lock into its file; on a full disk it is held all the same."""
         if self._file is not None:
             with suppress(OSError):
+                if not _is_own(self._file):
+                    return
                 os.ftruncate(self._file, 0)
                 os.pwrite(self._file, name.encode(), 0)
 

@@ -6,11 +6,12 @@ under another name, since a trial with a result of the same settings would count
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..base.files import DamagedFile
+from ..base.files import DamagedFile, read_bytes, write_atomic
 from .checksums import check_whole
 from .folder import TrialFolder
 from .names import CHECKPOINT_FILE, CHECKSUMS_FILE, PREVIOUS, RESULT_FILE
@@ -26,10 +27,21 @@ def set_aside(directory: Path) -> None:
             path.replace(path.with_name(name + PREVIOUS))
 
 
+def keep_checksums(directory: Path) -> None:
+    """Copies the checksums of a result that is still in its place, just before those of another one are written.
+
+    Whoever is stopped between these and that one leaves a result that can be recognised. The caller holds the lock.
+    """
+    if _is_there(directory / RESULT_FILE) and _is_there(directory / CHECKSUMS_FILE):
+        content = read_bytes(directory / CHECKSUMS_FILE)
+        write_atomic(directory / f"{CHECKSUMS_FILE}{PREVIOUS}", lambda file: file.write(content))
+
+
 def forget(directory: Path) -> None:
     """Removes what was set aside: there is another result, or the weights that it is of are gone."""
     for name in (RESULT_FILE, CHECKSUMS_FILE):
-        (directory / f"{name}{PREVIOUS}").unlink(missing_ok=True)
+        with suppress(OSError):  # A folder of this name, say: the result that counts is written.
+            (directory / f"{name}{PREVIOUS}").unlink(missing_ok=True)
 
 
 def record_failure(directory: Path, status: Status) -> Status:
@@ -63,14 +75,23 @@ def _restored(folder: TrialFolder) -> dict[str, Any] | None:
     """The evaluation settings of the previous result, which is back in its place; None if none is whole."""
     result, checksums = (folder.directory / name for name in (RESULT_FILE, CHECKSUMS_FILE))
     aside, beside = (path.with_name(path.name + PREVIOUS) for path in (result, checksums))
-    if aside.is_file() and not result.exists():
-        if beside.is_file():
+    if _is_there(aside) and not result.exists():
+        if _is_there(beside):
             beside.replace(checksums)
         aside.replace(result)
     head = folder.result_head()
+    if head is None and _is_there(result) and _is_there(beside):
+        # The checksums of another result were written, and it was not.
+        beside.replace(checksums)
+        head = folder.result_head()
     evaluation = None if head is None else head.get("evaluation")
     try:
         check_whole(folder.directory / CHECKPOINT_FILE)
     except (DamagedFile, OSError):
         return None
     return evaluation if isinstance(evaluation, dict) else None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether it is a file, and not a link to one: a folder may come from a stranger."""
+    return path.is_file() and not path.is_symlink()

@@ -25,6 +25,7 @@ from .folder import TrialFolder
 from .held import forget_held, held_reasons
 from .lock import Drivers, TrialLock
 from .names import EVALUATION_FILE, FIGURES_FOLDER, GRID_FILE, REPORT_FOLDER, SPEC_FILE, TRIALS_FOLDER
+from .previous import has_survived
 from .stale import staleness
 from .status import Status, read_status
 
@@ -226,6 +227,8 @@ class RunStore:
         """Two drivers with different evaluation settings would replace each other's results and leave a mixture."""
         for key, evaluation in evaluations:
             theirs = self.folder(key).evaluation()
+            if has_survived(read_status(self.folder(key).directory)):
+                continue  # Its settings are those of its previous result, and no driver's.
             if theirs is not None and theirs != evaluation:
                 differences = [
                     f"{name} {json.dumps(theirs.get(name))} there, {json.dumps(evaluation.get(name))} here"
@@ -373,6 +376,8 @@ def _reason(folder: TrialFolder, status: Status, held: str | None) -> str:
         return ""
     if held is not None:
         return f"held back: {held}"
+    if status.state == "pending" and has_survived(read_status(folder.directory)):
+        return f"could not be evaluated again, its previous result is kept: {status.error}"
     if status.state == "pending" and status.error:
         return f"to be retried once, alone, after all others: {status.error}"
     if status.state == "pending" and folder.result_path.exists():

@@ -32,7 +32,7 @@ def disk_is_full(status: Status) -> bool:
 def what_is_kept(trial: Trial) -> str | None:
     """What a trial that has failed still has, in words; None if that is nothing."""
     there = trial.folder.result_path.exists()
-    return "its previous result is kept, and the next run evaluates it again" if there else None
+    return "its previous result is kept" if there else None
 
 
 def lost(ended: Ended, status: Status) -> bool:

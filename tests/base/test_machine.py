@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mmvae_bench.base import machine as module
-from mmvae_bench.base.machine import commit, package_version, processor_name, provenance
+from mmvae_bench.base.machine import commit, package_fingerprint, package_version, processor_name, provenance
 from mmvae_bench.report.trials import PROVENANCE
 
 
@@ -94,3 +94,18 @@ def test_a_hook_of_another_repository_does_not_hide_the_commit(monkeypatch: pyte
     monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / ".git" / "index"))
     assert commit() == before
+
+
+def test_the_fingerprint_of_the_package_changes_with_a_file_and_not_with_an_editors_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "mmvae_bench"
+    (package / "base").mkdir(parents=True)
+    (package / "base" / "machine.py").write_text("a = 1\n")
+    monkeypatch.setattr(module, "__file__", str(package / "base" / "machine.py"))
+    first = package_fingerprint()
+    (package / ".#machine.py").symlink_to("nowhere")
+    (package / "gone.py").symlink_to("nowhere")
+    assert package_fingerprint() == first
+    (package / "base" / "machine.py").write_text("a = 2\n")
+    assert package_fingerprint() != first

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import mmvae_bench as mb
+from mmvae_bench.base.errors import ConfigError
+from mmvae_bench.base.files import write_text
 from mmvae_bench.cli import main
 from mmvae_bench.evaluation.questions.three_cs import ThreeCs
 from mmvae_bench.runs.checksums import write_checksums
 from mmvae_bench.runs.folder import TrialFolder
-from mmvae_bench.runs.status import read_status
-from mmvae_bench.runs.store import RunStore, overview
+from mmvae_bench.runs.previous import record_failure
+from mmvae_bench.runs.status import read_status, write_status
+from mmvae_bench.runs.store import RunStore, open_store, overview
 from mmvae_bench.runs.verify import verify
 from mmvae_bench.specs.trial import TrialSpec
 from mmvae_bench.sweep.driver import Driver, Outcome
@@ -94,6 +100,65 @@ def test_other_settings_that_fail_leave_the_result(folder: Path, raising: Callab
     assert (folder / "last.ckpt").stat().st_mtime_ns == weights
     assert {score["protocol"] for score in again.scores} == {"paper", "official", None}
     assert read_status(folder).error is None
+
+
+@pytest.mark.parametrize("how", ["full", "killed"])
+def test_what_stops_between_the_checksums_and_the_result_leaves_the_old_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The checksums of the new result are small and may still fit; the old result is then told by its own."""
+    before, out = contents(folder), folder.parents[1]
+
+    class Killed(BaseException):
+        """No handler of ours."""
+
+    def stops(path: Path, text: str) -> None:
+        if path.name != "result.json":
+            return write_text(path, text)
+        assert (folder / "checksums.json").read_bytes() != before["checksums.json"]
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if how == "full" else Killed
+
+    monkeypatch.setattr("mmvae_bench.trial.write_text", stops)
+    with pytest.raises((OSError, Killed)):
+        mb.run_trial(TrialSpec.parse(OTHER), out=out)
+    if how == "killed":
+        record_failure(folder, replace(read_status(folder), state="failed", error="killed"))
+    assert contents(folder) == before
+    assert verify(out).whole
+    assert [trial.state for trial in verify(out).trials] == ["done"]
+    assert not list(folder.glob("*.previous"))
+
+
+def test_another_driver_may_join_where_a_trial_has_survived(folder: Path, raising: Callable[[], None]) -> None:
+    out, spec = folder.parents[1], TrialSpec.parse(OTHER)
+    with pytest.raises(ArithmeticError):
+        mb.run_trial(spec, out=out)
+    store = open_store(out)
+    store._check_evaluations([(folder.name, spec.evaluation.canonical())])
+    write_status(folder, replace(read_status(folder), error=None))
+    with pytest.raises(ConfigError, match="other evaluation settings"):
+        store._check_evaluations([(folder.name, spec.evaluation.canonical())])
+
+
+def test_why_a_survived_trial_is_pending(folder: Path, raising: Callable[[], None]) -> None:
+    out, spec = folder.parents[1], TrialSpec.parse(OTHER)
+    with pytest.raises(ArithmeticError):
+        mb.run_trial(spec, out=out)
+    TrialFolder(folder).write_evaluation(spec.evaluation.canonical())  # As the next run does.
+    (trial,) = overview(out)
+    assert trial.state == "pending"
+    assert (
+        trial.reason == "could not be evaluated again, its previous result is kept: ArithmeticError: a metric of mine"
+    )
+
+
+def test_a_link_in_place_of_a_previous_result_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.json"
+    (folder / "result.json").replace(elsewhere)
+    (folder / "result.json.previous").symlink_to(elsewhere)
+    failed = record_failure(folder, replace(read_status(folder), state="failed", error="wrong"))
+    assert failed.state == read_status(folder).state == "failed"
+    assert not (folder / "result.json").exists()
 
 
 def test_evaluate_that_fails_leaves_the_result(folder: Path, raising: Callable[[], None]) -> None:
@@ -230,7 +295,7 @@ def test_a_run_says_so_and_evaluates_it_again_the_next_time(folder: Path, raisin
     outcome, events = driven()
     assert (outcome.exit_code, outcome.failed, outcome.done) == (1, 1, 0)
     (event,) = (event for event in events if event.event == "failed")
-    assert event.message == "its previous result is kept, and the next run evaluates it again"
+    assert event.message == "its previous result is kept"
     assert "a metric of mine" in (event.error or "")
     is_sound(folder, before)
     raising()
