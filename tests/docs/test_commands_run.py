@@ -50,6 +50,11 @@ TRIALS: dict[str, dict[str, Any]] = {
 }
 TRIALS["told"] = TRIALS["digits"] | {"objective": "ssvae"}
 """For commands that need a decoder which is told y."""
+TRIALS["flat"] = TRIALS["sprites"] | {
+    "dataset": TRIALS["sprites"]["dataset"] | {"level": 2},
+    "backbone": TRIALS["sprites"]["backbone"] | {"latent_size": 2},
+}
+"""For those that need two latents and few concepts."""
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +108,7 @@ def test_a_command_does_what_it_says(
     monkeypatch.chdir(tmp_path if "--dry-run" in line else desk)
     on_digits = "digit" in line or "IMAGE.png" in line or (page == "asking.md" and "=" not in line)
     name = "told" if "analogies" in line else "digits" if on_digits else "sprites"
+    name = "flat" if "--plane" in line else name
     key = (desk / f"{name}.key").read_text()
     trial = f"runs/{'quick' if name == 'sprites' else name}/trials/{key}"
     words = shlex.split(line.replace("TRIAL_DIR", trial).replace("KEY", key).replace("CONCEPT", "colour=red"))[1:]
