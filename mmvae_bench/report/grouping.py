@@ -162,16 +162,21 @@ def _partitions(trial: TrialRecord) -> list[str]:
 def with_every_field(trial: TrialRecord) -> TrialRecord:
     """A trial whose parts have all their settings: canonical specs leave out later ones at their defaults.
 
-    A part that is not installed, or whose settings this version refuses, is as it was stored.
+    These come last. A part that is not installed, or whose settings this version refuses, is as it was stored.
     """
+
+    def whole(stored: Mapping[str, Any], every: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: every.get(key, value) for key, value in stored.items()} | dict(every)
+
     spec = dict(trial.spec)
     for kind, registry in (("dataset", datasets), ("backbone", backbones), ("objective", objectives)):
         part = registry.find(str(trial.component(kind).get("name")))
         if part is not None:
             with suppress(BenchmarkError):
-                spec[kind] = part.parse(spec[kind]).every_field()
+                spec[kind] = whole(trial.component(kind), part.parse(spec[kind]).every_field())
     with suppress(BenchmarkError):
-        spec["training"] = TrainingSpec.parse(trial.component("training")).every_field()
+        training = trial.component("training")
+        spec["training"] = whole(training, TrainingSpec.parse(training).every_field())
     return replace(trial, spec=spec)
 
 

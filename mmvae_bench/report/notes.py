@@ -328,7 +328,7 @@ def warnings(table: Table, found: Sequence[Judge], lines: Sequence[Progress]) ->
 
 def _unmatched(table: Table, done: Sequence[TrialRecord]) -> Iterator[str]:
     """How many queries no held-out real image satisfies: scores and ceiling are not of the same queries then."""
-    asked = {row.level: max(cell.num_queries or 0 for cell in row.cells if cell is not None)
+    asked = {row.level: max((cell.num_queries or 0 for cell in row.cells if cell is not None), default=0)
              for row in table.rows if (row.metric, row.attribute) == ("correctness", None)}  # fmt: skip
     without: dict[int, int] = {}
     for trial in done:

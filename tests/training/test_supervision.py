@@ -15,7 +15,7 @@ from mmvae_bench.evaluation.questions.few_labels import classifier_alone
 from mmvae_bench.specs.components import datasets
 from mmvae_bench.specs.trial import TrainingSpec, TrialSpec
 from mmvae_bench.training.fit import fit
-from mmvae_bench.training.rehearsal import _MadeUp, rehearse
+from mmvae_bench.training.rehearsal import MadeUp, rehearse
 from mmvae_bench.trial import build_objective, load, run_trial
 
 from ..conformance.worlds import objectives_on
@@ -156,7 +156,7 @@ def test_too_few_for_a_batch_norm_are_said_and_not_left_to_torch(part: dict[str,
             "training": {"steps": 2, "batch_size": 2, "validations": 1, **part},
         }
     )
-    model, data = build_objective(spec), _MadeUp(spec)
+    model, data = build_objective(spec), MadeUp(spec)
     message = f"only 1 of the training examples {has}, but backbone two_object_resnet normalises over the batch"
     with pytest.raises(ConfigError) as caught:
         fit(model, data, spec.training, key="k", seed=0)
