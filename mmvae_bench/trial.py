@@ -344,11 +344,7 @@ def prepare(spec: TrialSpec, *, progress: Callable[[str], None] = lambda text: N
 
 def build_objective(spec: TrialSpec) -> Objective:
     """The objective of a trial on its networks, with the initial weights of its seed."""
-    dataset = spec.dataset
-    backbone = spec.backbone.build(
-        schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
-    )
-    objective = spec.objective.build(backbone, seed=spec.seed)
+    objective = spec.build()
     objective.training_spec = spec.training
     return objective
 

@@ -27,13 +27,13 @@ _SEQUENCE = re.compile(
 )
 
 
-def counted(number: int, noun: str) -> str:
-    """A number of things in words.
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number of things in words; ``plural``: of a noun to which no s is added.
 
-    >>> counted(1, "trial"), counted(1200, "trial")
-    ('1 trial', '1200 trials')
+    >>> counted(1, "trial"), counted(1200, "trial"), counted(2, "process", "processes")
+    ('1 trial', '1200 trials', '2 processes')
     """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def few(words: Sequence[str], *, most: int) -> str:

@@ -102,16 +102,14 @@ def said_of_an_empty_one(dataset: DatasetSpec) -> str:
 def asked_of(spec: TrialSpec, numbers: list[int] | None, number: int, files: list[Path]) -> Asked:
     """The images, from the dataset or from files; what was done to a file is said on stderr."""
     from ..evaluation.images import file_images, held_out_images
+    from ..training.examples import prepared
 
     if files:
         asked = file_images(files, spec.dataset.image_shape())
         for note in asked.notes:
             typer.echo(note, err=True)
         return asked
-    data = spec.dataset.build()
-    data.prepare_data()
-    data.setup()
-    return held_out_images(data, numbers, number=number)
+    return held_out_images(prepared(spec), numbers, number=number)
 
 
 def answer(document: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:

@@ -57,11 +57,10 @@ def neighbours(
     model = opened(trial_dir, concept)
     from ..evaluation.asking import description_of
     from ..evaluation.neighbours import show_nearest
+    from ..training.examples import prepared
 
     asked = None if concept is None else description_of(model, concept)
-    data = spec.dataset.build()
-    data.prepare_data()
-    data.setup()
+    data = prepared(spec)
     if index:
         from ..evaluation.conditioned import show_conditioned
         from ..evaluation.images import held_out_images

@@ -119,11 +119,9 @@ def _plane(
         raise ConfigError([Problem(message, ("backbone", "latent_size"), str(size), near="2")])
     model = opened(trial_dir)
     from ..evaluation.plane import draw_plane
+    from ..training.examples import prepared
 
-    data = spec.dataset.build()
-    data.prepare_data()
-    data.setup()
-    document = draw_plane(model, data, out, by=by, points=points)
+    document = draw_plane(model, prepared(spec), out, by=by, points=points)
     answer(document, _plane_lines(document), as_json)
 
 

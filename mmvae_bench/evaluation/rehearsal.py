@@ -98,11 +98,7 @@ def context_of(
 
 
 def _context(spec: TrialSpec) -> Context:
-    dataset = spec.dataset
-    backbone = spec.backbone.build(
-        schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
-    )
-    return context_of(spec.objective.build(backbone, seed=spec.seed), MadeUp(spec, NUM_IMAGES), spec.evaluation)
+    return context_of(spec.build(), MadeUp(spec, NUM_IMAGES), spec.evaluation)
 
 
 def _asked(spec: QuestionSpec, context: Context) -> str | None:

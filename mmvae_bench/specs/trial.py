@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, field_serializer, model_validator
 from pydantic_core import CoreSchema
@@ -36,6 +36,9 @@ from .missing import MissingImagesSpec, missing_problems
 from .paths import pointed
 from .registry import Registry
 from .supervision import SupervisionSpec, num_supervised, supervision_problems
+
+if TYPE_CHECKING:
+    from ..objectives.base import Objective
 
 COMPOSITIONAL = "comp"
 
@@ -370,6 +373,14 @@ class TrialSpec(Spec):
             return super().parse(value, location=location)
         except ConfigError as error:
             raise ConfigError(pointed(error.problems, SETTINGS)) from None
+
+    def build(self) -> Objective:
+        """The untrained objective on its networks, with the initial weights of the seed."""
+        dataset = self.dataset
+        backbone = self.backbone.build(
+            schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
+        )
+        return self.objective.build(backbone, seed=self.seed)
 
     @property
     def key(self) -> str:

@@ -548,7 +548,7 @@ class Driver:
             self._stop("asked to stop: running trials save and end; ask again (Ctrl-C) to kill them")
         elif self._stop_by is not None and (self.signals.requests > 1 or time.monotonic() > self._stop_by):
             if self.signals.requests <= 1 and self.started and not self._killed:
-                count = f"{len(self.started)} process{'es' * (len(self.started) > 1)}"
+                count = counted(len(self.started), "process", "processes")
                 message = (
                     f"{count} had not ended after {self.grace:g} s: killed; trials go on from their last checkpoint"
                 )

@@ -68,7 +68,6 @@ def rehearse(spec: TrialSpec, *, idle: Callable[[list[str]], object] = lambda na
         None if that works; else what went wrong: the message, or the last lines of the traceback, and the objective's
         own line if it is not among them.
     """
-    dataset = spec.dataset
     training, num_steps = (
         spec.training.model_copy(
             # A budget for all stages together would give each as many steps as it gives them in the trial.
@@ -92,10 +91,7 @@ def rehearse(spec: TrialSpec, *, idle: Callable[[list[str]], object] = lambda na
         training, num_steps = training.model_copy(update={"missing_images": half}), 2
     kind: type | None = None
     try:
-        backbone = spec.backbone.build(
-            schema=dataset.concept_schema(), image_shape=dataset.image_shape(), captions=dataset.texts()
-        )
-        objective = spec.objective.build(backbone, seed=spec.seed)
+        objective = spec.build()
         kind = type(objective)
         planned_stages(objective, spec.training)  # Raises if there are fewer steps than stages.
         stages = objective.stages
